@@ -4,3 +4,4 @@
 //! `transport` (sockets), `runtime` (event loops), `ffi` (the C interface, the only one that knows C).
 
 pub mod codec;
+pub mod ffi;

@@ -1,0 +1,20 @@
+//! The C interface: `extern "C"` functions, one file per C noun, on top of private plumbing.
+//!
+//! Every exported function is one call of `guard::call` or `guard::value` (a test sees to it), so that a panic stops at
+//! the boundary. Doc comments of exported items become the C header and speak C.
+
+// C's names are C's, and its safety rules stand once in the header, not on each function.
+#![allow(non_camel_case_types)]
+#![allow(clippy::missing_safety_doc)]
+
+// Plumbing.
+pub(crate) mod guard;
+pub(crate) mod handle;
+pub(crate) mod out;
+pub(crate) mod table;
+
+// What C sees, in the order of the header.
+pub mod bytes;
+pub mod connection_options;
+pub mod constants;
+pub mod status;
