@@ -10,6 +10,7 @@
 // Plumbing.
 pub(crate) mod guard;
 pub(crate) mod handle;
+mod json;
 pub(crate) mod out;
 pub(crate) mod table;
 
@@ -17,4 +18,10 @@ pub(crate) mod table;
 pub mod bytes;
 pub mod connection_options;
 pub mod constants;
+pub mod decoder;
+pub mod headers;
+pub mod headers_add;
+pub mod headers_get;
+pub mod message;
 pub mod status;
+pub mod uuid;
