@@ -134,3 +134,79 @@ impl DecodeEvents for Collector<'_> {
         self.whole.push_back(Whole { start, prelude, header_count, crc: message_crc });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::encode_into;
+
+    fn message(payload: &[u8]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        encode_into(&[b"\x01n\x02\x07"], payload, &mut bytes);
+        bytes
+    }
+
+    fn next_payload(decoder: &mut MessageDecoder) -> Option<Vec<u8>> {
+        let message = decoder.next_message().expect("no error")?;
+        assert_eq!(message.headers.iter().map(|header| header.name).collect::<Vec<_>>(), [b"n"]);
+        Some(message.payload.to_vec())
+    }
+
+    #[test]
+    fn messages_that_are_not_taken_wait_through_later_pushes() {
+        let mut decoder = MessageDecoder::new(Limits::default());
+        let stream: Vec<u8> = (0..100u8).flat_map(|number| message(&[number; 20])).collect();
+        let mut taken = 0;
+        for (at, chunk) in stream.chunks(33).enumerate() {
+            assert_eq!(decoder.push(chunk), Ok(()));
+            // Messages come in faster than they are taken.
+            if at % 3 == 0 && next_payload(&mut decoder).is_some_and(|payload| payload == [taken; 20]) {
+                taken += 1;
+            }
+        }
+        assert!(taken > 10 && taken < 90);
+        for number in taken..100 {
+            assert_eq!(next_payload(&mut decoder), Some(vec![number; 20]));
+        }
+        assert_eq!(next_payload(&mut decoder), None);
+        assert_eq!(decoder.finish(), Ok(()));
+    }
+
+    #[test]
+    fn good_messages_come_before_the_error_of_the_same_push() {
+        let mut decoder = MessageDecoder::new(Limits::default());
+        let mut bytes = [message(b"one"), message(b"two"), message(b"bad")].concat();
+        *bytes.last_mut().expect("a byte") ^= 1;
+        let error = decoder.push(&bytes).expect_err("a wrong checksum");
+        assert!(matches!(error, Error::MessageChecksum { .. }));
+        assert_eq!(decoder.push(&message(b"late")), Err(error.clone()));
+        assert_eq!(next_payload(&mut decoder), Some(b"one".to_vec()));
+        assert_eq!(next_payload(&mut decoder), Some(b"two".to_vec()));
+        assert_eq!(decoder.next_message(), Err(error.clone()));
+        assert_eq!(decoder.next_message(), Err(error));
+    }
+
+    #[test]
+    fn the_buffer_grows_with_what_arrived_and_is_given_back() {
+        let mut decoder = MessageDecoder::new(Limits::default());
+        let large = message(&vec![b'p'; 10_000_000]);
+        let (start, rest) = large.split_at(1000);
+        assert_eq!(decoder.push(start), Ok(()));
+        assert!(decoder.buffer.capacity() < 10_000, "a claimed length takes no memory");
+        assert_eq!(decoder.push(rest), Ok(()));
+        assert_eq!(next_payload(&mut decoder).map(|payload| payload.len()), Some(10_000_000));
+        assert_eq!(decoder.push(&message(b"small")), Ok(()));
+        assert!(decoder.buffer.capacity() <= KEPT_CAPACITY);
+    }
+
+    #[test]
+    fn a_steady_stream_is_not_kept() {
+        let mut decoder = MessageDecoder::new(Limits::default());
+        let stream = message(&[b'p'; 100]).repeat(10_000);
+        for chunk in stream.chunks(77) {
+            assert_eq!(decoder.push(chunk), Ok(()));
+            while next_payload(&mut decoder).is_some() {}
+            assert!(decoder.buffer.capacity() < 2000);
+        }
+    }
+}
