@@ -3,7 +3,7 @@ use super::{
 };
 use std::collections::VecDeque;
 
-/// An empty buffer larger than this is given back.
+/// An empty buffer larger than this is given back, unless the next input fills a good part of it again.
 const KEPT_CAPACITY: usize = 64 * 1024;
 
 /// Gathers whole messages from chunks of any size.
@@ -56,7 +56,7 @@ impl MessageDecoder {
         if let Some(error) = self.decoder.error() {
             return Err(error.clone());
         }
-        self.drop_taken();
+        self.drop_taken(bytes.len());
         self.buffer.extend_from_slice(bytes);
         let mut collector =
             Collector { whole: &mut self.whole, whole_end: &mut self.whole_end, current: &mut self.current };
@@ -90,12 +90,14 @@ impl MessageDecoder {
         self.decoder.finish()
     }
 
-    /// Makes room for new input. Moving the rest down waits until it is the smaller part, so that the cost stays
-    /// in proportion to the input however small its chunks are.
-    fn drop_taken(&mut self) {
+    /// Makes room for `input_len` new bytes. Moving the rest down waits until it is the smaller part, so that the
+    /// cost stays in proportion to the input however small its chunks are.
+    fn drop_taken(&mut self, input_len: usize) {
         if self.taken_end == self.buffer.len() {
             self.buffer.clear();
-            self.buffer.shrink_to(KEPT_CAPACITY);
+            if input_len < self.buffer.capacity() / 4 {
+                self.buffer.shrink_to(KEPT_CAPACITY);
+            }
         } else if self.taken_end > self.buffer.len() / 2 {
             self.buffer.drain(..self.taken_end);
         } else {
@@ -179,6 +181,7 @@ mod tests {
         *bytes.last_mut().expect("a byte") ^= 1;
         let error = decoder.push(&bytes).expect_err("a wrong checksum");
         assert!(matches!(error, Error::MessageChecksum { .. }));
+        assert_eq!(decoder.buffer.len(), 2 * message(b"one").len(), "the bad message is not kept");
         assert_eq!(decoder.push(&message(b"late")), Err(error.clone()));
         assert_eq!(next_payload(&mut decoder), Some(b"one".to_vec()));
         assert_eq!(next_payload(&mut decoder), Some(b"two".to_vec()));
