@@ -154,14 +154,14 @@ impl EventDecoder {
             if self.header_index >= self.limits.max_headers {
                 return Err(Error::TooManyHeaders { limit: self.limits.max_headers });
             }
-            let header_len = if self.held.is_empty() { self.take_header(input, events)? } else { None };
-            let header_len = match header_len {
-                Some(len) => len,
-                None => match self.take_cut_header(input, events)? {
-                    Some(len) => len,
-                    None => return Ok(Progress::NeedInput),
-                },
-            };
+            let mut taken = None;
+            if self.held.is_empty() {
+                taken = self.take_header(input, events)?;
+            }
+            if taken.is_none() {
+                taken = self.take_cut_header(input, events)?;
+            }
+            let Some(header_len) = taken else { return Ok(Progress::NeedInput) };
             self.headers_left -= header_len;
             self.header_index += 1;
         }
@@ -255,5 +255,105 @@ impl EventDecoder {
         if self.held.capacity() > KEPT_CAPACITY {
             self.held = Vec::new();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::encode_into;
+
+    /// Looks at nothing.
+    struct Ignore;
+
+    impl DecodeEvents for Ignore {
+        fn on_prelude(&mut self, _prelude: &Prelude) {}
+        fn on_header(&mut self, _header: &Header<'_>) {}
+        fn on_payload(&mut self, _segment: &[u8]) {}
+        fn on_complete(&mut self, _message_crc: u32) {}
+    }
+
+    fn message(headers: &[u8], payload: &[u8]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        encode_into(&[headers], payload, &mut bytes);
+        bytes
+    }
+
+    /// The byte of the headers section, counted from 1, that shows the error.
+    fn error_byte(headers: &[u8], limits: Limits) -> (usize, Error) {
+        let mut decoder = EventDecoder::new(limits);
+        for (at, byte) in message(headers, b"payload").into_iter().enumerate() {
+            if let Err(error) = decoder.push(&[byte], &mut Ignore) {
+                return (at + 1 - PRELUDE_LEN, error);
+            }
+        }
+        panic!("no error in {}", headers.escape_ascii());
+    }
+
+    #[test]
+    fn a_header_fails_at_the_byte_that_decides() {
+        let overrun = |index| Error::HeaderOverrun { index };
+        let unknown = Error::UnknownHeaderType { index: 0, header_type: 10 };
+        let cases: [(&[u8], usize, Error); 8] = [
+            // A name that leaves no room for its type.
+            (b"\x03abc", 1, overrun(0)),
+            (b"\x01a\x00\x00", 4, overrun(1)),
+            (b"\x01a\x0a\x00\x00", 3, unknown),
+            // Too little room for a number, for a length, for the value of that length.
+            (b"\x01a\x04\0\0\0", 3, overrun(0)),
+            (b"\x01a\x09\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", 3, overrun(0)),
+            (b"\x01a\x07\0", 3, overrun(0)),
+            (b"\x01a\x07\0\x03ab", 5, overrun(0)),
+            (b"\x01a\x01\x01b\x06\xff\xff", 8, overrun(1)),
+        ];
+        for (headers, byte, error) in cases {
+            assert_eq!(error_byte(headers, Limits::DEFAULT), (byte, error), "{}", headers.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn limits_fail_at_the_byte_that_passes_them() {
+        let two_headers = Limits { max_headers: 2, ..Limits::DEFAULT };
+        let three = b"\x01a\x00\x01b\x00\x01c\x00";
+        assert_eq!(error_byte(three, two_headers), (7, Error::TooManyHeaders { limit: 2 }));
+        let short_values = Limits { max_value_len: 1, ..Limits::DEFAULT };
+        let too_long = Error::HeaderValueTooLong { len: 2, limit: 1 };
+        assert_eq!(error_byte(b"\x01a\x07\0\x02vv", short_values), (5, too_long));
+
+        for (headers, limits) in [(&three[..6], two_headers), (b"\x01a\x07\0\x01v", short_values)] {
+            let mut decoder = EventDecoder::new(limits);
+            assert_eq!(decoder.push(&message(headers, b""), &mut Ignore), Ok(()));
+            assert_eq!(decoder.finish(), Ok(()));
+        }
+    }
+
+    #[test]
+    fn the_end_of_input_inside_a_message_says_what_is_missing() {
+        let bytes = message(b"\x01a\x07\0\x02vv\x01b\x00", b"payload");
+        let mut decoder = EventDecoder::new(Limits::DEFAULT);
+        for (have, byte) in [&bytes[..], &bytes[..]].concat().into_iter().enumerate() {
+            let have = have % bytes.len();
+            let need = if have < PRELUDE_LEN { PRELUDE_LEN } else { bytes.len() };
+            let expected = if have == 0 { Ok(()) } else { Err(Error::Incomplete { have, need }) };
+            assert_eq!(decoder.finish(), expected);
+            assert_eq!(decoder.push(&[byte], &mut Ignore), Ok(()));
+        }
+        assert_eq!(decoder.finish(), Ok(()));
+    }
+
+    #[test]
+    fn a_long_header_is_held_only_as_far_as_it_came_and_given_back() {
+        let value = [b'v'; 60_000];
+        let bytes = message(&[b"\x01a\x07\xea\x60".as_slice(), &value].concat(), &[b'p'; 100_000]);
+        let mut decoder = EventDecoder::new(Limits::DEFAULT);
+        let (start, rest) = bytes.split_at(100);
+        assert_eq!(decoder.push(start, &mut Ignore), Ok(()));
+        assert!(decoder.held.capacity() < 1000, "a claimed length takes no memory");
+        for chunk in rest.chunks(1000) {
+            assert_eq!(decoder.push(chunk, &mut Ignore), Ok(()));
+            assert!(decoder.held.capacity() < 130_000, "never a payload");
+        }
+        assert_eq!(decoder.finish(), Ok(()));
+        assert!(decoder.held.capacity() <= KEPT_CAPACITY);
     }
 }

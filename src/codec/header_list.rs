@@ -121,3 +121,114 @@ fn check_utf8(text: &[u8]) -> Result<(), Error> {
         Err(error) => Err(Error::InvalidUtf8 { offset: error.valid_up_to() }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const VALUE: HeaderValue<'_> = HeaderValue::Byte(1);
+
+    /// The outcome of an add, checked to change nothing if it fails.
+    fn add(list: &mut HeaderList, name: &[u8], value: HeaderValue<'_>) -> Result<(), Error> {
+        let before = list.as_bytes().to_vec();
+        let added = list.add(name, value);
+        if added.is_err() {
+            assert_eq!(list.as_bytes(), before);
+            assert_eq!(list.as_headers().iter().count(), list.len());
+        }
+        added
+    }
+
+    fn names(list: &HeaderList) -> Vec<&[u8]> {
+        (0..list.len()).map(|index| list.get(index).expect("a header").name).collect()
+    }
+
+    #[test]
+    fn names_have_1_to_255_bytes() {
+        let mut list = HeaderList::new();
+        assert_eq!(add(&mut list, b"", VALUE), Err(Error::HeaderNameLength { len: 0 }));
+        assert_eq!(add(&mut list, b"n", VALUE), Ok(()));
+        assert_eq!(add(&mut list, &[b'n'; 255], VALUE), Ok(()));
+        assert_eq!(add(&mut list, &[b'n'; 256], VALUE), Err(Error::HeaderNameLength { len: 256 }));
+    }
+
+    #[test]
+    fn values_have_up_to_32767_bytes() {
+        let mut list = HeaderList::new();
+        for value in [HeaderValue::String, HeaderValue::ByteBuf] {
+            assert_eq!(add(&mut list, b"n", value(&[b'v'; 32_767])), Ok(()));
+            let too_long = Error::HeaderValueTooLong { len: 32_768, limit: 32_767 };
+            assert_eq!(add(&mut list, b"n", value(&[b'v'; 32_768])), Err(too_long));
+        }
+    }
+
+    #[test]
+    fn names_and_strings_are_utf8_and_byte_buffers_need_not_be() {
+        let mut list = HeaderList::new();
+        assert_eq!(add(&mut list, b"ab\xff", VALUE), Err(Error::InvalidUtf8 { offset: 2 }));
+        assert_eq!(add(&mut list, b"n", HeaderValue::String(b"\xc3")), Err(Error::InvalidUtf8 { offset: 0 }));
+        assert_eq!(add(&mut list, b"n", HeaderValue::String("\u{e4}\0".as_bytes())), Ok(()));
+        assert_eq!(add(&mut list, b"n", HeaderValue::ByteBuf(b"\xff")), Ok(()));
+    }
+
+    #[test]
+    fn a_list_takes_1024_headers_of_its_own_and_any_number_of_copies() {
+        let mut list = HeaderList::new();
+        for _ in 0..1024 {
+            assert_eq!(list.add(b"n", VALUE), Ok(()));
+        }
+        assert_eq!(add(&mut list, b"n", VALUE), Err(Error::TooManyHeaders { limit: 1024 }));
+        assert_eq!(list.add_unchecked_copy(&Header { name: b"", value: VALUE }), Ok(()));
+        assert_eq!(list.len(), 1025);
+    }
+
+    #[test]
+    fn a_list_holds_24_mebibytes() {
+        const LIMIT: usize = 24 * 1024 * 1024;
+        let data = vec![b'v'; 32_000];
+        let mut list = HeaderList::new();
+        let large = Header { name: b"n", value: HeaderValue::String(&data) };
+        while list.as_bytes().len() + large.wire_len() <= LIMIT {
+            assert_eq!(list.add_unchecked_copy(&large), Ok(()));
+        }
+        let room = LIMIT - list.as_bytes().len();
+        assert!(room > 5, "the last header needs room for an empty value");
+        let too_large = Error::HeadersTooLarge { len: LIMIT + 1, limit: LIMIT };
+        assert_eq!(add(&mut list, b"nn", HeaderValue::ByteBuf(&data[..room - 5])), Err(too_large.clone()));
+        let longer = Header { name: b"n", value: HeaderValue::ByteBuf(&data[..room - 4]) };
+        assert_eq!(list.add_unchecked_copy(&longer), Err(too_large));
+        assert_eq!(add(&mut list, b"n", HeaderValue::ByteBuf(&data[..room - 5])), Ok(()));
+        assert_eq!(list.as_bytes().len(), LIMIT);
+    }
+
+    #[test]
+    fn copies_are_bound_only_by_what_the_wire_can_say() {
+        let mut list = HeaderList::new();
+        let long = vec![0xff; 65_536];
+        let copy = |list: &mut HeaderList, name, value| list.add_unchecked_copy(&Header { name, value });
+        assert_eq!(copy(&mut list, &long[..255], HeaderValue::String(&long[..65_535])), Ok(()));
+        assert!(copy(&mut list, &long[..256], VALUE).is_err());
+        assert!(copy(&mut list, b"n", HeaderValue::ByteBuf(&long)).is_err());
+        assert_eq!(list.as_headers().iter().count(), 1);
+    }
+
+    #[test]
+    fn headers_are_removed_by_place_or_by_name_without_case() {
+        let mut list = HeaderList::new();
+        for name in ["a", "B", "c", "b", "d"] {
+            list.add(name.as_bytes(), HeaderValue::String(name.as_bytes())).expect("a header");
+        }
+        assert_eq!(list.remove(b"b"), 2);
+        assert_eq!(list.remove(b"b"), 0);
+        assert_eq!(names(&list), [b"a", b"c", b"d"]);
+        assert!(list.remove_at(1));
+        assert!(!list.remove_at(2));
+        assert_eq!(names(&list), [b"a", b"d"]);
+        assert_eq!(list.get(2), None);
+
+        list.add(b"e", VALUE).expect("a header");
+        assert_eq!(list.get(2), Some(Header { name: b"e", value: VALUE }));
+        list.clear();
+        assert!(list.is_empty() && list.as_bytes().is_empty() && list.get(0).is_none());
+    }
+}

@@ -112,3 +112,58 @@ fn read(bytes: &[u8]) -> Option<(Header<'_>, usize)> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::{HeaderValue, write_header};
+
+    fn section(headers: &[(&[u8], HeaderValue<'_>)]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for (name, value) in headers {
+            write_header(name, *value, &mut bytes);
+        }
+        bytes
+    }
+
+    #[test]
+    fn as_many_headers_as_the_limit_are_accepted() {
+        let limits = Limits { max_headers: 2, ..Limits::DEFAULT };
+        let [two, three] = [2, 3].map(|count| section(&vec![(b"h".as_slice(), HeaderValue::Byte(1)); count]));
+        assert_eq!(Headers::parse(&two, &limits).map(|headers| headers.len()), Ok(2));
+        assert_eq!(Headers::parse(&three, &limits), Err(Error::TooManyHeaders { limit: 2 }));
+    }
+
+    #[test]
+    fn values_as_long_as_the_limit_are_accepted() {
+        let limits = Limits { max_value_len: 3, ..Limits::DEFAULT };
+        for value in [HeaderValue::String, HeaderValue::ByteBuf] {
+            let [inside, outside] = [b"abc".as_slice(), b"abcd"].map(|data| section(&[(b"h", value(data))]));
+            assert!(Headers::parse(&inside, &limits).is_ok());
+            assert_eq!(Headers::parse(&outside, &limits), Err(Error::HeaderValueTooLong { len: 4, limit: 3 }));
+        }
+    }
+
+    #[test]
+    fn names_match_without_case_and_the_last_counts() {
+        let bytes =
+            section(&[(b"Name", HeaderValue::Byte(1)), (b"nAME", HeaderValue::Byte(2)), (b"", HeaderValue::Byte(3))]);
+        let headers = Headers::parse(&bytes, &Limits::DEFAULT).expect("headers");
+        assert_eq!(headers.find(b"name").map(|header| header.value), Some(HeaderValue::Byte(2)));
+        assert_eq!(headers.find(b"").map(|header| header.value), Some(HeaderValue::Byte(3)));
+        assert_eq!(headers.find(b"names"), None);
+    }
+
+    #[test]
+    fn offsets_lead_from_header_to_header_and_wrong_ones_do_no_harm() {
+        let bytes = section(&[(b"a", HeaderValue::String(b"text")), (b"b", HeaderValue::Bool(true))]);
+        let headers = Headers::parse(&bytes, &Limits::DEFAULT).expect("headers");
+        let (first, next) = headers.read_at(0).expect("the first");
+        let (second, end) = headers.read_at(next).expect("the second");
+        assert_eq!((first.name, second.name), (b"a".as_slice(), b"b".as_slice()));
+        assert_eq!(headers.read_at(end), None);
+        for offset in (0..=bytes.len() + 1).chain([usize::MAX]) {
+            let _ = headers.read_at(offset);
+        }
+    }
+}

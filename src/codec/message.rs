@@ -108,3 +108,52 @@ pub fn encode_into(header_parts: &[&[u8]], payload: &[u8], out: &mut Vec<u8>) {
     hasher.update(&out[summed..]);
     out.extend_from_slice(&hasher.finalize().to_be_bytes());
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_up_to_the_limits_can_be_encoded() {
+        let limits = Limits { max_message_len: 100, max_headers_len: 50, ..Limits::DEFAULT };
+        assert_eq!(encoded_len(0, 0, &limits), Ok(16));
+        assert_eq!(encoded_len(50, 34, &limits), Ok(100));
+        assert_eq!(encoded_len(51, 0, &limits), Err(Error::HeadersTooLarge { len: 51, limit: 50 }));
+        assert_eq!(encoded_len(50, 35, &limits), Err(Error::MessageTooLarge { len: 101, limit: 100 }));
+        assert!(encoded_len(50, usize::MAX, &limits).is_err());
+    }
+
+    #[test]
+    fn a_length_that_the_wire_cannot_say_is_too_large_whatever_the_limit() {
+        let limits = Limits { max_message_len: usize::MAX, ..Limits::DEFAULT };
+        let largest = u32::MAX as usize;
+        assert_eq!(encoded_len(0, largest - 16, &limits), Ok(largest));
+        assert!(encoded_len(0, largest - 15, &limits).is_err());
+    }
+
+    #[test]
+    fn payloads_around_the_copy_block_decode_again() {
+        for len in [0, 1, COPY_BLOCK_LEN - 1, COPY_BLOCK_LEN, COPY_BLOCK_LEN + 1, 3 * COPY_BLOCK_LEN + 5] {
+            let payload: Vec<u8> = (0..len).map(|at| (at % 251) as u8).collect();
+            let mut bytes = b"before".to_vec();
+            encode_into(&[b"\x01a\x00", b"", b"\x01b\x02\x07"], &payload, &mut bytes);
+            let (message, used) = Message::decode(&bytes[6..], &Limits::DEFAULT).expect("a message");
+            assert_eq!(used, bytes.len() - 6);
+            assert_eq!(message.headers.len(), 2);
+            assert!(message.payload == payload, "payload of {len} bytes");
+            assert!(Message::has_valid_checksum(&bytes[6..]));
+        }
+    }
+
+    #[test]
+    fn a_checksum_needs_a_whole_message() {
+        let mut bytes = Vec::new();
+        encode_into(&[], b"payload", &mut bytes);
+        assert!(Message::has_valid_checksum(&bytes));
+        assert!(!Message::has_valid_checksum(&bytes[..bytes.len() - 1]));
+        assert!(!Message::has_valid_checksum(&[]));
+        assert!(!Message::has_valid_checksum(&[0; 4]));
+        bytes[13] ^= 1;
+        assert!(!Message::has_valid_checksum(&bytes));
+    }
+}
