@@ -34,9 +34,8 @@ pub struct esrpc_decoder_callbacks {
         ),
     >,
     /// One header of the message. It lives as long as the callback runs.
-    pub on_header: Option<
-        unsafe extern "C" fn(decoder: *mut esrpc_decoder, header: *const esrpc_header, user_data: *mut c_void),
-    >,
+    pub on_header:
+        Option<unsafe extern "C" fn(decoder: *mut esrpc_decoder, header: *const esrpc_header, user_data: *mut c_void)>,
     /// A piece of the payload, at least one byte, as it lies in what was pushed.
     pub on_payload:
         Option<unsafe extern "C" fn(decoder: *mut esrpc_decoder, data: *const u8, len: usize, user_data: *mut c_void)>,
@@ -45,7 +44,8 @@ pub struct esrpc_decoder_callbacks {
         Option<unsafe extern "C" fn(decoder: *mut esrpc_decoder, message_crc: u32, user_data: *mut c_void)>,
     /// The input is damaged; the push in which this comes, and every later one, answers the same status. Comes once, and
     /// is the last callback.
-    pub on_error: Option<unsafe extern "C" fn(decoder: *mut esrpc_decoder, status: esrpc_status, user_data: *mut c_void)>,
+    pub on_error:
+        Option<unsafe extern "C" fn(decoder: *mut esrpc_decoder, status: esrpc_status, user_data: *mut c_void)>,
 }
 
 const NO_CALLBACKS: esrpc_decoder_callbacks = esrpc_decoder_callbacks {

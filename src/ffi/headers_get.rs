@@ -50,10 +50,12 @@ pub unsafe extern "C" fn esrpc_headers_get_bool(
 ) -> esrpc_status {
     guard::call(|| {
         // SAFETY: NULL or live, all of them, and unchanged during the call.
-        unsafe { read(headers, name, (out_value, "out_value"), "bool", |value| match value {
+        unsafe {
+            read(headers, name, (out_value, "out_value"), "bool", |value| match value {
                 HeaderValue::Bool(value) => Some(value),
                 _ => None,
-            }) }
+            })
+        }
     })
 }
 
@@ -75,10 +77,12 @@ pub unsafe extern "C" fn esrpc_headers_get_byte(
 ) -> esrpc_status {
     guard::call(|| {
         // SAFETY: NULL or live, all of them, and unchanged during the call.
-        unsafe { read(headers, name, (out_value, "out_value"), "byte", |value| match value {
+        unsafe {
+            read(headers, name, (out_value, "out_value"), "byte", |value| match value {
                 HeaderValue::Byte(value) => Some(value),
                 _ => None,
-            }) }
+            })
+        }
     })
 }
 
@@ -100,10 +104,12 @@ pub unsafe extern "C" fn esrpc_headers_get_int16(
 ) -> esrpc_status {
     guard::call(|| {
         // SAFETY: NULL or live, all of them, and unchanged during the call.
-        unsafe { read(headers, name, (out_value, "out_value"), "int16", |value| match value {
+        unsafe {
+            read(headers, name, (out_value, "out_value"), "int16", |value| match value {
                 HeaderValue::Int16(value) => Some(value),
                 _ => None,
-            }) }
+            })
+        }
     })
 }
 
@@ -125,10 +131,12 @@ pub unsafe extern "C" fn esrpc_headers_get_int32(
 ) -> esrpc_status {
     guard::call(|| {
         // SAFETY: NULL or live, all of them, and unchanged during the call.
-        unsafe { read(headers, name, (out_value, "out_value"), "int32", |value| match value {
+        unsafe {
+            read(headers, name, (out_value, "out_value"), "int32", |value| match value {
                 HeaderValue::Int32(value) => Some(value),
                 _ => None,
-            }) }
+            })
+        }
     })
 }
 
@@ -150,10 +158,12 @@ pub unsafe extern "C" fn esrpc_headers_get_int64(
 ) -> esrpc_status {
     guard::call(|| {
         // SAFETY: NULL or live, all of them, and unchanged during the call.
-        unsafe { read(headers, name, (out_value, "out_value"), "int64", |value| match value {
+        unsafe {
+            read(headers, name, (out_value, "out_value"), "int64", |value| match value {
                 HeaderValue::Int64(value) => Some(value),
                 _ => None,
-            }) }
+            })
+        }
     })
 }
 
@@ -175,10 +185,12 @@ pub unsafe extern "C" fn esrpc_headers_get_timestamp(
 ) -> esrpc_status {
     guard::call(|| {
         // SAFETY: NULL or live, all of them, and unchanged during the call.
-        unsafe { read(headers, name, (out_value, "out_value"), "timestamp", |value| match value {
+        unsafe {
+            read(headers, name, (out_value, "out_value"), "timestamp", |value| match value {
                 HeaderValue::Timestamp(value) => Some(value),
                 _ => None,
-            }) }
+            })
+        }
     })
 }
 
@@ -200,10 +212,12 @@ pub unsafe extern "C" fn esrpc_headers_get_byte_buf(
 ) -> esrpc_status {
     guard::call(|| {
         // SAFETY: NULL or live, all of them, and unchanged during the call.
-        unsafe { read(headers, name, (out_value, "out_value"), "byte_buf", |value| match value {
+        unsafe {
+            read(headers, name, (out_value, "out_value"), "byte_buf", |value| match value {
                 HeaderValue::ByteBuf(value) => Some(esrpc_bytes::from_slice(value)),
                 _ => None,
-            }) }
+            })
+        }
     })
 }
 
@@ -225,10 +239,12 @@ pub unsafe extern "C" fn esrpc_headers_get_string(
 ) -> esrpc_status {
     guard::call(|| {
         // SAFETY: NULL or live, all of them, and unchanged during the call.
-        unsafe { read(headers, name, (out_value, "out_value"), "string", |value| match value {
+        unsafe {
+            read(headers, name, (out_value, "out_value"), "string", |value| match value {
                 HeaderValue::String(value) => Some(esrpc_bytes::from_slice(value)),
                 _ => None,
-            }) }
+            })
+        }
     })
 }
 
@@ -250,9 +266,11 @@ pub unsafe extern "C" fn esrpc_headers_get_uuid(
 ) -> esrpc_status {
     guard::call(|| {
         // SAFETY: NULL or live, all of them, and unchanged during the call.
-        unsafe { read(headers, name, (out_uuid.cast::<[u8; 16]>(), "out_uuid"), "uuid", |value| match value {
+        unsafe {
+            read(headers, name, (out_uuid.cast::<[u8; 16]>(), "out_uuid"), "uuid", |value| match value {
                 HeaderValue::Uuid(value) => Some(*value),
                 _ => None,
-            }) }
+            })
+        }
     })
 }

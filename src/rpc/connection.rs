@@ -184,9 +184,7 @@ impl<S: Clone, T> Connection<S, T> {
             (Role::Server, ConnectAck, Start) => {
                 Err(Error::HandshakePending("the client has not sent CONNECT yet, there is nothing to acknowledge"))
             }
-            (Role::Server, ConnectAck, Connecting) => {
-                Ok(if flags & CONNECTION_ACCEPTED != 0 { Done } else { Refused })
-            }
+            (Role::Server, ConnectAck, Connecting) => Ok(if flags & CONNECTION_ACCEPTED != 0 { Done } else { Refused }),
             (Role::Server, ConnectAck, _) => {
                 Err(Error::HandshakeAlreadyDone("CONNECT_ACK was sent before on this connection"))
             }
@@ -381,10 +379,7 @@ impl<S: Clone, T> Connection<S, T> {
         self.sending_closed = true;
         let mut streams: Vec<_> = self.streams.drain().collect();
         streams.sort_unstable_by_key(|(id, _)| *id);
-        Ended {
-            tokens: self.outbound.drain(),
-            streams: streams.into_iter().map(|(_, entry)| entry.stream).collect(),
-        }
+        Ended { tokens: self.outbound.drain(), streams: streams.into_iter().map(|(_, entry)| entry.stream).collect() }
     }
 }
 

@@ -43,9 +43,8 @@ impl<'a> Outgoing<'a> {
             return Err(Error::WrongMessageType(format!("{message_type:?} cannot be sent {place}")));
         }
         self.check_headers(limits)?;
-        let encoded = (self.payload.len() > LARGE_PAYLOAD).then(|| {
-            self.with_header_parts(0, |parts| codec::Unsealed::encode(parts, self.payload))
-        });
+        let encoded = (self.payload.len() > LARGE_PAYLOAD)
+            .then(|| self.with_header_parts(0, |parts| codec::Unsealed::encode(parts, self.payload)));
         Ok(Prepared { message_type, outgoing: self, encoded })
     }
 

@@ -115,7 +115,8 @@ impl Connection {
             Endpoint::Tcp { host, .. } => text(host.clone()),
             Endpoint::Unix(_) => text(endpoint.to_string()),
         };
-        let connection = Connection::new(Role::Client, settings, live, runtime.pick_loop(), host, Some(endpoint), handshake);
+        let connection =
+            Connection::new(Role::Client, settings, live, runtime.pick_loop(), host, Some(endpoint), handshake);
         let _ = connection.handler.set(handler);
         // The caller has its handle before the loop, and so any callback, knows of the connection.
         store(&connection);

@@ -317,7 +317,9 @@ fn message_is_whole(bytes: &[u8]) -> bool {
 fn refused(message_type: MessageType, message: &Message<'_>) -> Error {
     let said = String::from_utf8_lossy(&message.payload[..message.payload.len().min(256)]).into_owned();
     let mut text = match message_type {
-        MessageType::ConnectAck => "the server refused the connection: CONNECT_ACK without CONNECTION_ACCEPTED".to_owned(),
+        MessageType::ConnectAck => {
+            "the server refused the connection: CONNECT_ACK without CONNECTION_ACCEPTED".to_owned()
+        }
         other => format!("the server answered CONNECT with {other:?}"),
     };
     if !said.is_empty() {

@@ -10,15 +10,23 @@ pub enum Error {
     /// What came from the peer is no sound message.
     Codec(codec::Error),
     /// A message before the end of the handshake is above its limit.
-    HandshakeMessageTooLarge { len: usize, limit: usize },
+    HandshakeMessageTooLarge {
+        len: usize,
+        limit: usize,
+    },
     /// The peer broke a rule of the protocol.
     Violation(String),
     HandshakeRefused(String),
     Transport(transport::Error),
     PeerClosed(String),
     /// The peer did not take what had to be written before the close.
-    LingerExpired { unwritten: usize, linger_ms: u128 },
-    Aborted { unwritten: usize },
+    LingerExpired {
+        unwritten: usize,
+        linger_ms: u128,
+    },
+    Aborted {
+        unwritten: usize,
+    },
     /// This side closed the connection.
     ConnectionClosed,
     StreamClosed,
@@ -66,7 +74,9 @@ impl fmt::Display for Error {
             Error::Cancelled => f.write_str("the connection was closed by this side before it was set up"),
             Error::NotReady => f.write_str("the connection is not set up yet; wait for on_setup"),
             Error::RuntimeShutdown => f.write_str("the runtime is shut down"),
-            Error::WouldDeadlock => f.write_str("an event-loop thread of the library cannot wait: it would wait for itself"),
+            Error::WouldDeadlock => {
+                f.write_str("an event-loop thread of the library cannot wait: it would wait for itself")
+            }
             Error::TimedOut(text) => f.write_str(text),
             Error::InvalidState(text) => f.write_str(text),
             Error::Forked => {

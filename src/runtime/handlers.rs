@@ -1,3 +1,4 @@
+use std::any::Any;
 use std::sync::Arc;
 
 use crate::codec::Message;
@@ -13,8 +14,8 @@ pub trait ConnectionHandler: Send + Sync {
     fn on_writable(&self, connection: &Arc<Connection>);
     fn on_shutdown(&self, connection: &Arc<Connection>, outcome: &Outcome);
     fn on_destroy(&self);
-    /// A word of the owner's, kept for it.
-    fn tag(&self) -> usize;
+    /// The owner's side, for whoever knows its type.
+    fn as_any(&self) -> &dyn Any;
 }
 
 /// Who is told of what happens on a stream; same rules.
@@ -23,7 +24,7 @@ pub trait StreamHandler: Send + Sync {
     fn on_writable(&self, stream: &Arc<Stream>);
     fn on_closed(&self, stream: &Arc<Stream>, outcome: &Outcome);
     fn on_destroy(&self);
-    fn tag(&self) -> usize;
+    fn as_any(&self) -> &dyn Any;
 }
 
 /// Who is told of what happens on a listener. `on_incoming_connection` comes on the connection's event-loop thread, the
@@ -34,5 +35,5 @@ pub trait ListenerHandler: Send + Sync {
     fn on_failed_connection(&self, listener: &Arc<Listener>, error: &Error);
     fn on_closed(&self, listener: &Arc<Listener>, outcome: &Outcome);
     fn on_destroy(&self);
-    fn tag(&self) -> usize;
+    fn as_any(&self) -> &dyn Any;
 }

@@ -15,10 +15,10 @@ mod settings;
 mod stream;
 mod timers;
 
-pub use connection::{Connection, ConnectRequest, Flush, Phase};
+pub use connection::{ConnectRequest, Connection, Flush, Phase};
 pub use default::{default_runtime, take_default_if_ended};
 pub use error::{Error, Outcome};
-pub use event_loop::{is_loop_thread, Task};
+pub use event_loop::{Task, is_loop_thread};
 pub use handlers::{ConnectionHandler, ListenerHandler, StreamHandler};
 pub use lifecycle::Runtime;
 pub use listener::{ListenRequest, Listener};

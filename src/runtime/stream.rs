@@ -3,6 +3,7 @@ use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use crate::codec::HeaderList;
 use crate::rpc::{self, MessageType, Outgoing, Role, TERMINATE_STREAM};
 use crate::runtime::connection::{Flush, Shared, text};
 use crate::runtime::event_loop::Command;
@@ -172,8 +173,9 @@ impl Stream {
         }
     }
 
-    /// Queues a message. One that is `exempt` may exceed the outbound limit.
-    pub fn send(self: &Arc<Self>, message: Outgoing<'_>, flush: Option<Flush>, exempt: bool) -> Result<(), Error> {
+    /// Queues a message. An empty one that ends the stream may exceed the outbound limit: ending must always work.
+    pub fn send(self: &Arc<Self>, message: Outgoing<'_>, flush: Option<Flush>) -> Result<(), Error> {
+        let is_empty = message.payload.is_empty() && message.headers.is_none_or(HeaderList::is_empty);
         let prepared = message.prepare(true, &self.connection().settings().limits)?;
         let terminates = prepared.flags() & TERMINATE_STREAM != 0;
         let mut shared = self.connection().lock();
@@ -184,7 +186,7 @@ impl Stream {
             }
             _ => {}
         }
-        match shared.rpc.send_on_stream(self.id(), prepared, flush, exempt) {
+        match shared.rpc.send_on_stream(self.id(), prepared, flush, terminates && is_empty) {
             Ok(()) => {
                 if terminates {
                     self.set_phase(StreamPhase::Closing);
@@ -198,7 +200,7 @@ impl Stream {
 
     /// Ends the stream with an empty message.
     pub fn close(self: &Arc<Self>) -> Result<(), Error> {
-        self.send(Outgoing::empty(MessageType::ApplicationMessage, TERMINATE_STREAM), None, true)
+        self.send(Outgoing::empty(MessageType::ApplicationMessage, TERMINATE_STREAM), None)
     }
 
     fn not_accepted(self: &Arc<Self>, error: rpc::Error, shared: &mut Shared) -> Error {
@@ -207,9 +209,7 @@ impl Stream {
         }
         // A stream that is over says so, whatever became of its connection since.
         match (&error, self.end()) {
-            (rpc::Error::ConnectionClosed, Some((Ok(()), _))) => {
-                rpc::Error::StreamClosed("the stream is over").into()
-            }
+            (rpc::Error::ConnectionClosed, Some((Ok(()), _))) => rpc::Error::StreamClosed("the stream is over").into(),
             _ => error.into(),
         }
     }

@@ -16,8 +16,9 @@ const BACKLOG: i32 = 1024;
 pub struct Listener {
     socket: Socket,
     address: SockAddr,
+    /// Removes the socket file when the listener goes.
     #[cfg(unix)]
-    file: Option<SocketFile>,
+    _file: Option<SocketFile>,
 }
 
 impl Listener {
@@ -50,7 +51,7 @@ impl Listener {
             socket,
             address,
             #[cfg(unix)]
-            file,
+            _file: file,
         })
     }
 
@@ -79,9 +80,8 @@ impl Listener {
     /// The next connection, or nothing if none waits.
     pub fn accept(&mut self) -> Result<Option<Stream>, Error> {
         loop {
-            let failed = |error: io::Error| {
-                Error::from_io(&format!("accepting on {}", self.address()), &error, ErrorKind::Io)
-            };
+            let failed =
+                |error: io::Error| Error::from_io(&format!("accepting on {}", self.address()), &error, ErrorKind::Io);
             match self.socket.accept() {
                 Ok((socket, _)) => return accepted(socket, &self.address).map(Some).map_err(failed),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
