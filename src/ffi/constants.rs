@@ -1,7 +1,6 @@
 //! The numbers that C passes and gets. They come in as plain integers and are checked before they mean anything.
 
 /// Types of a header's value, with the numbers of the wire.
-///
 /// cbindgen:prefix-with-name=false
 /// cbindgen:rename-all=None
 #[repr(C)]
@@ -32,7 +31,6 @@ pub enum esrpc_header_type {
 
 /// Types of a message, with the numbers of the wire. APPLICATION_MESSAGE and APPLICATION_ERROR go on streams, all others
 /// on the connection.
-///
 /// cbindgen:prefix-with-name=false
 /// cbindgen:rename-all=None
 #[repr(C)]
@@ -57,7 +55,6 @@ pub enum esrpc_message_type {
 }
 
 /// Flags of a message, to be combined with |. Unknown bits pass unchanged both ways.
-///
 /// cbindgen:prefix-with-name=false
 /// cbindgen:rename-all=None
 #[repr(C)]
@@ -72,7 +69,6 @@ pub enum esrpc_message_flag {
 }
 
 /// States of a connection.
-///
 /// cbindgen:prefix-with-name=false
 /// cbindgen:rename-all=None
 #[repr(C)]
@@ -89,7 +85,6 @@ pub enum esrpc_connection_state {
 }
 
 /// States of a stream.
-///
 /// cbindgen:prefix-with-name=false
 /// cbindgen:rename-all=None
 #[repr(C)]
@@ -106,7 +101,6 @@ pub enum esrpc_stream_state {
 }
 
 /// Levels of log messages.
-///
 /// cbindgen:prefix-with-name=false
 /// cbindgen:rename-all=None
 #[repr(C)]

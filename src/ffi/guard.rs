@@ -84,7 +84,7 @@ mod tests {
 
     #[test]
     fn a_panic_becomes_an_internal_error() {
-        assert_eq!(call(|| panic!("seven {}", 7)), ESRPC_ERROR_INTERNAL.into());
+        assert_eq!(call(|| panic!("seven {}", 7)), ESRPC_ERROR_INTERNAL as i32);
         assert_eq!(last_error(), "defect of the library: seven 7");
         assert_eq!(value(5, || panic!("eight")), 5);
         assert_eq!(last_error(), "defect of the library: eight");
@@ -100,20 +100,20 @@ mod tests {
                 }
             }
         }
-        assert_eq!(call(|| std::panic::panic_any(Bomb)), ESRPC_ERROR_INTERNAL.into());
+        assert_eq!(call(|| std::panic::panic_any(Bomb)), ESRPC_ERROR_INTERNAL as i32);
     }
 
     #[test]
     fn a_failure_is_remembered_and_a_success_does_not_forget_it() {
-        assert_eq!(call(|| Err(Failure::null("x"))), ESRPC_ERROR_INVALID_ARGUMENT.into());
-        assert_eq!(call(|| Ok(())), ESRPC_OK.into());
+        assert_eq!(call(|| Err(Failure::null("x"))), ESRPC_ERROR_INVALID_ARGUMENT as i32);
+        assert_eq!(call(|| Ok(())), ESRPC_OK as i32);
         assert_eq!(last_error(), "x is NULL");
     }
 
     #[test]
     fn a_log_callback_calls_nothing() {
         inside_log_callback(|| {
-            assert_eq!(call(|| panic!("must not run")), ESRPC_ERROR_INVALID_STATE.into());
+            assert_eq!(call(|| panic!("must not run")), ESRPC_ERROR_INVALID_STATE as i32);
             assert!(!value(false, || true));
             inside_log_callback(|| ());
             assert!(is_inside_log_callback());

@@ -12,7 +12,6 @@ pub type esrpc_status = i32;
 
 /// The library's statuses. Numbers are never reused. Bands: 1 use, 100 message format, 200 protocol, 300 transport and
 /// operating system, 500 limits and deadlines, 900 internal.
-///
 /// cbindgen:prefix-with-name=false
 /// cbindgen:rename-all=None
 #[repr(C)]
