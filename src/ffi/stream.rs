@@ -372,17 +372,21 @@ pub unsafe extern "C" fn esrpc_stream_get_id(stream: *const esrpc_stream) -> i32
 /// Thread: any. Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn esrpc_stream_get_state(stream: *const esrpc_stream) -> i32 {
-    use esrpc_stream_state::*;
     guard::value(0, || {
-        let state = |stream: &Stream| match stream.phase() {
-            StreamPhase::New | StreamPhase::Announced => ESRPC_STREAM_STATE_NEW as i32,
-            StreamPhase::Open => ESRPC_STREAM_STATE_OPEN as i32,
-            StreamPhase::Closing => ESRPC_STREAM_STATE_CLOSING as i32,
-            StreamPhase::Closed => ESRPC_STREAM_STATE_CLOSED as i32,
-        };
         // SAFETY: NULL or a live or lent handle.
-        unsafe { read(stream, 0, state) }
+        unsafe { read(stream, 0, |stream| state_number(stream.phase())) }
     })
+}
+
+fn state_number(phase: StreamPhase) -> i32 {
+    use esrpc_stream_state::*;
+    let state = match phase {
+        StreamPhase::New | StreamPhase::Announced => ESRPC_STREAM_STATE_NEW,
+        StreamPhase::Open => ESRPC_STREAM_STATE_OPEN,
+        StreamPhase::Closing => ESRPC_STREAM_STATE_CLOSING,
+        StreamPhase::Closed => ESRPC_STREAM_STATE_CLOSED,
+    };
+    state as i32
 }
 
 /// Tells the stream's connection.
