@@ -17,8 +17,11 @@ const SOURCES: &[&str] = &[
     "connection_options.rs",
     "client_options.rs",
     "listener_options.rs",
+    "callbacks.rs",
+    "runtime_options.rs",
     "runtime.rs",
     "connection.rs",
+    "connection_info.rs",
     "stream.rs",
     "listener.rs",
 ];

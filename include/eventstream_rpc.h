@@ -465,6 +465,17 @@ typedef enum esrpc_log_level {
 typedef struct esrpc_buffer esrpc_buffer;
 
 /**
+ * Where and how to connect; esrpc_connection_connect copies it. Release it with esrpc_client_options_release.
+ */
+typedef struct esrpc_client_options esrpc_client_options;
+
+/**
+ * One connection, of a client or of a server. Counted: esrpc_connection_acquire, esrpc_connection_release. It stays up
+ * until it is closed, whether handles are left or not.
+ */
+typedef struct esrpc_connection esrpc_connection;
+
+/**
  * Settings of a connection, for a client or for those that a listener accepts. What uses them copies them. Release it
  * with esrpc_connection_options_release.
  */
@@ -484,10 +495,38 @@ typedef struct esrpc_decoder esrpc_decoder;
 typedef struct esrpc_headers esrpc_headers;
 
 /**
+ * A listening server socket. Counted: esrpc_listener_acquire, esrpc_listener_release. It listens until it is closed, whether
+ * handles are left or not.
+ */
+typedef struct esrpc_listener esrpc_listener;
+
+/**
+ * Where and how to listen; esrpc_listener_listen copies it. Release it with esrpc_listener_options_release.
+ */
+typedef struct esrpc_listener_options esrpc_listener_options;
+
+/**
  * A decoded message: a view lent to a callback or by a decoder, a view of the caller's bytes (esrpc_message_decode), or an
  * owned copy (esrpc_message_copy). Several threads may read the same message.
  */
 typedef struct esrpc_message esrpc_message;
+
+/**
+ * One or more event-loop threads with what lives on them. Counted; the threads end when the last handle is released and
+ * nothing lives on the runtime any more, or by esrpc_runtime_join.
+ */
+typedef struct esrpc_runtime esrpc_runtime;
+
+/**
+ * Settings of a runtime; esrpc_runtime_new copies them. Release it with esrpc_runtime_options_release.
+ */
+typedef struct esrpc_runtime_options esrpc_runtime_options;
+
+/**
+ * One stream of a connection: a call, in either direction. Counted: esrpc_stream_acquire, esrpc_stream_release. It holds its
+ * connection's handle.
+ */
+typedef struct esrpc_stream esrpc_stream;
 
 /**
  * The answer of a function, or the reason of an end: ESRPC_OK, one of the ESRPC_ERROR_* constants, or, as a reason that
@@ -569,6 +608,145 @@ typedef struct esrpc_decoder_callbacks {
      */
     void (*on_error)(struct esrpc_decoder *decoder, esrpc_status status, void *user_data);
 } esrpc_decoder_callbacks;
+
+/**
+ * Receives log messages. Comes on any thread of the library or of the caller, also on several at once. It may call no
+ * function of the library.
+ *
+ * @param level An ESRPC_LOG_LEVEL_ constant, ESRPC_LOG_LEVEL_ERROR to ESRPC_LOG_LEVEL_TRACE.
+ * @param target Which part of the library speaks. Lives as long as the callback runs.
+ * @param message One line without a line end. Lives as long as the callback runs.
+ * @param user_data As given with the callback.
+ */
+typedef void (*esrpc_log_callback)(int32_t level, const char *target, const char *message, void *user_data);
+
+/**
+ * What a connection calls. Every slot may be NULL: nothing to do. All callbacks come on the connection's event-loop thread,
+ * one at a time, with no lock held: any function may be called from them, closing and releasing this very connection
+ * included, except those that wait. Handles given to callbacks are borrowed; views last for the callback. Set struct_size
+ * to sizeof(esrpc_connection_callbacks).
+ */
+typedef struct esrpc_connection_callbacks {
+    /**
+     * The size of this struct.
+     */
+    size_t struct_size;
+    /**
+     * Client only, once and first: the connection is usable (ESRPC_OK), or it could not be had: connection is NULL, status
+     * says why, and only on_destroy follows.
+     */
+    void (*on_setup)(struct esrpc_connection *connection, esrpc_status status, void *user_data);
+    /**
+     * A message on stream-id 0 has come.
+     */
+    void (*on_protocol_message)(struct esrpc_connection *connection,
+                                const struct esrpc_message *message,
+                                void *user_data);
+    /**
+     * Server only: the client opens a stream. Call esrpc_stream_accept or esrpc_stream_refuse inside; else it is refused.
+     * The first message may be looked at here; it comes again by on_message of the accepted stream.
+     */
+    void (*on_incoming_stream)(struct esrpc_connection *connection,
+                               struct esrpc_stream *stream,
+                               const struct esrpc_message *first_message,
+                               void *user_data);
+    /**
+     * Sends were answered ESRPC_ERROR_WOULD_BLOCK, on the connection or on a stream, and half of the outbound limit is
+     * free now. Once per such episode.
+     */
+    void (*on_writable)(struct esrpc_connection *connection, void *user_data);
+    /**
+     * The connection has ended. Once, if it was set up, after every flush callback and every on_closed. ESRPC_OK: this side
+     * asked for it and nothing was lost.
+     */
+    void (*on_shutdown)(struct esrpc_connection *connection, esrpc_status reason, void *user_data);
+    /**
+     * The last callback, once: user_data is not used any more. Comes when the connection has ended, its streams are
+     * destroyed and the last handle is released.
+     */
+    void (*on_destroy)(void *user_data);
+} esrpc_connection_callbacks;
+
+/**
+ * Called once for every accepted send: when the system has taken the message's last byte, or when it is certain that it
+ * will not. Comes on the connection's event-loop thread.
+ *
+ * @param status ESRPC_OK: written; else why not. esrpc_last_error_message explains it inside the callback.
+ * @param user_data As given with the send.
+ */
+typedef void (*esrpc_flush_callback)(esrpc_status status, void *user_data);
+
+/**
+ * Called once on the event-loop thread of the connection whose esrpc_connection_run_on_loop was called.
+ *
+ * @param status ESRPC_OK, or ESRPC_ERROR_RUNTIME_SHUTDOWN if the thread had ended; then it is called by
+ * esrpc_connection_run_on_loop itself, or by the thread's end.
+ * @param user_data As given with the call.
+ */
+typedef void (*esrpc_task_callback)(esrpc_status status, void *user_data);
+
+/**
+ * What a stream calls. Every slot may be NULL: nothing to do. The rules of esrpc_connection_callbacks hold. Set struct_size
+ * to sizeof(esrpc_stream_callbacks).
+ */
+typedef struct esrpc_stream_callbacks {
+    /**
+     * The size of this struct.
+     */
+    size_t struct_size;
+    /**
+     * A message has come. If it has ESRPC_MESSAGE_FLAG_TERMINATE_STREAM, it is the last one and on_closed follows.
+     */
+    void (*on_message)(struct esrpc_stream *stream, const struct esrpc_message *message, void *user_data);
+    /**
+     * A send or the activation was answered ESRPC_ERROR_WOULD_BLOCK, and half of the connection's outbound limit is free
+     * now. Once per such episode.
+     */
+    void (*on_writable)(struct esrpc_stream *stream, void *user_data);
+    /**
+     * The stream is over. Once, if it was activated or accepted, after its flush callbacks. ESRPC_OK: ended by
+     * ESRPC_MESSAGE_FLAG_TERMINATE_STREAM from either side; else why its connection ended, or
+     * ESRPC_ERROR_CONNECTION_CLOSED if this side closed that.
+     */
+    void (*on_closed)(struct esrpc_stream *stream, esrpc_status reason, void *user_data);
+    /**
+     * The last callback, once: user_data is not used any more. Comes when the stream has ended, or was never activated, and
+     * the last handle is released.
+     */
+    void (*on_destroy)(void *user_data);
+} esrpc_stream_callbacks;
+
+/**
+ * What a listener calls. Every slot may be NULL: nothing to do. No lock is held: any function may be called, except those
+ * that wait. Set struct_size to sizeof(esrpc_listener_callbacks).
+ */
+typedef struct esrpc_listener_callbacks {
+    /**
+     * The size of this struct.
+     */
+    size_t struct_size;
+    /**
+     * A client has connected. Call esrpc_connection_accept inside; else the connection is closed. Comes on the event-loop
+     * thread of that connection, so with more than one loop thread also several at once.
+     */
+    void (*on_incoming_connection)(struct esrpc_listener *listener,
+                                   struct esrpc_connection *connection,
+                                   void *user_data);
+    /**
+     * A connection could not be had; the listener goes on.
+     */
+    void (*on_failed_connection)(struct esrpc_listener *listener, esrpc_status status, void *user_data);
+    /**
+     * The socket is closed, and a socket file removed. Once. ESRPC_OK: this side asked for it. Comes on the listener's
+     * event-loop thread.
+     */
+    void (*on_closed)(struct esrpc_listener *listener, esrpc_status reason, void *user_data);
+    /**
+     * The last callback, once: user_data is not used any more. Comes when the listener is closed and the last handle is
+     * released.
+     */
+    void (*on_destroy)(void *user_data);
+} esrpc_listener_callbacks;
 
 #ifdef __cplusplus
 extern "C" {
@@ -1490,6 +1668,951 @@ esrpc_status esrpc_connection_options_set_outbound_limit(struct esrpc_connection
  */
 esrpc_status esrpc_connection_options_set_linger_ms(struct esrpc_connection_options *options,
                                                     uint32_t linger_ms);
+
+/**
+ * Makes client settings that name no place to connect to yet.
+ *
+ * @return New settings, to be released with esrpc_client_options_release. NULL only inside a log callback, where nothing
+ * may be called.
+ *
+ * Thread: any. Since: 0.1.0
+ */
+struct esrpc_client_options *esrpc_client_options_new(void);
+
+/**
+ * Frees client settings. Connections made with them keep their copy.
+ *
+ * @param options Given up by the caller; NULL does nothing.
+ *
+ * Thread: owner. Since: 0.1.0
+ */
+void esrpc_client_options_release(struct esrpc_client_options *options);
+
+/**
+ * Sets a TCP host and port to connect to, in place of what was set before.
+ *
+ * @param options Changed.
+ * @param host An IPv4 or IPv6 address as UTF-8 text, 1 to 255 bytes, copied; names are not resolved in this version. An
+ * IPv6 address may stand in brackets and may have a scope id ("fe80::1%2").
+ * @param port 0 to 65535.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL, or host or port is out of its range.
+ *
+ * Thread: owner. Since: 0.1.0
+ */
+esrpc_status esrpc_client_options_set_host(struct esrpc_client_options *options,
+                                           struct esrpc_bytes host,
+                                           uint32_t port);
+
+/**
+ * Sets the path of a Unix socket to connect to, in place of what was set before.
+ *
+ * @param options Changed.
+ * @param path At least one byte, no NUL; copied. What the system takes is at most 107 bytes; a longer one is
+ * ESRPC_ERROR_PATH_TOO_LONG at setup.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or path is empty or has a NUL;
+ * ESRPC_ERROR_UNSUPPORTED where there are no Unix sockets.
+ *
+ * Thread: owner. Since: 0.1.0
+ */
+esrpc_status esrpc_client_options_set_unix_path(struct esrpc_client_options *options,
+                                                struct esrpc_bytes path);
+
+/**
+ * Sets the abstract name of a Unix socket to connect to (Linux), in place of what was set before.
+ *
+ * @param options Changed.
+ * @param name At least one byte, without the leading NUL of the system's form; copied.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or name is empty; ESRPC_ERROR_UNSUPPORTED elsewhere
+ * than on Linux.
+ *
+ * Thread: owner. Since: 0.1.0
+ */
+esrpc_status esrpc_client_options_set_unix_abstract(struct esrpc_client_options *options,
+                                                    struct esrpc_bytes name);
+
+/**
+ * Sets the runtime whose threads the connection lives on. Default: the process-wide default runtime.
+ *
+ * @param options Changed; it keeps a reference to the runtime.
+ * @param runtime Borrowed; NULL: the default one.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL; ESRPC_ERROR_FORKED if the runtime belongs to a forked
+ * child's parent.
+ *
+ * Thread: owner. Since: 0.1.0
+ */
+esrpc_status esrpc_client_options_set_runtime(struct esrpc_client_options *options,
+                                              struct esrpc_runtime *runtime);
+
+/**
+ * Sets the connection's limits and times, in place of what was set before.
+ *
+ * @param options Changed.
+ * @param connection_options Copied; NULL: defaults.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL.
+ *
+ * Thread: owner. Since: 0.1.0
+ */
+esrpc_status esrpc_client_options_set_connection_options(struct esrpc_client_options *options,
+                                                         const struct esrpc_connection_options *connection_options);
+
+/**
+ * Makes the library do the handshake: it sends CONNECT itself, and on_setup comes after the server's CONNECT_ACK, which
+ * esrpc_connection_get_connect_ack shows and on_protocol_message does not get. A refusal is a failed setup,
+ * ESRPC_ERROR_HANDSHAKE_REFUSED. Without this option the caller sends CONNECT after on_setup.
+ *
+ * @param options Changed.
+ * @param headers CONNECT's headers, copied; NULL: none. Most services want the string header ":version" = "0.1.0".
+ * @param payload CONNECT's payload, copied; may be empty.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL, headers is a message's list, or payload is NULL with a
+ * length other than 0. A message that could not be sent is told by esrpc_connection_connect.
+ *
+ * Thread: owner. Since: 0.1.0
+ */
+esrpc_status esrpc_client_options_set_handshake(struct esrpc_client_options *options,
+                                                const struct esrpc_headers *headers,
+                                                struct esrpc_bytes payload);
+
+/**
+ * Makes listener settings that name no place to listen at yet.
+ *
+ * @return New settings, to be released with esrpc_listener_options_release. NULL only inside a log callback, where nothing
+ * may be called.
+ *
+ * Thread: any. Since: 0.1.0
+ */
+struct esrpc_listener_options *esrpc_listener_options_new(void);
+
+/**
+ * Frees listener settings. Listeners made with them keep their copy.
+ *
+ * @param options Given up by the caller; NULL does nothing.
+ *
+ * Thread: owner. Since: 0.1.0
+ */
+void esrpc_listener_options_release(struct esrpc_listener_options *options);
+
+/**
+ * Sets the TCP address and port to listen at, in place of what was set before.
+ *
+ * @param options Changed.
+ * @param host An address of this machine, IPv4 or IPv6, as UTF-8 text, 1 to 255 bytes, copied ("127.0.0.1", "0.0.0.0",
+ * "::1", "::"). An IPv6 address may stand in brackets.
+ * @param port 0 to 65535; 0: the system chooses, esrpc_listener_get_port tells.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL, or host or port is out of its range.
+ *
+ * Thread: owner. Since: 0.1.0
+ */
+esrpc_status esrpc_listener_options_set_host(struct esrpc_listener_options *options,
+                                             struct esrpc_bytes host,
+                                             uint32_t port);
+
+/**
+ * Sets the path of a Unix socket to listen at, in place of what was set before. A socket file that nobody listens at any more
+ * is replaced, a live one is not; the file is removed when the listener closes.
+ *
+ * @param options Changed.
+ * @param path At least one byte, no NUL; copied. What the system takes is at most 107 bytes; a longer one is
+ * ESRPC_ERROR_PATH_TOO_LONG when listening.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or path is empty or has a NUL;
+ * ESRPC_ERROR_UNSUPPORTED where there are no Unix sockets.
+ *
+ * Thread: owner. Since: 0.1.0
+ */
+esrpc_status esrpc_listener_options_set_unix_path(struct esrpc_listener_options *options,
+                                                  struct esrpc_bytes path);
+
+/**
+ * Sets the abstract name of a Unix socket to listen at (Linux), in place of what was set before.
+ *
+ * @param options Changed.
+ * @param name At least one byte, without the leading NUL of the system's form; copied.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or name is empty; ESRPC_ERROR_UNSUPPORTED elsewhere
+ * than on Linux.
+ *
+ * Thread: owner. Since: 0.1.0
+ */
+esrpc_status esrpc_listener_options_set_unix_abstract(struct esrpc_listener_options *options,
+                                                      struct esrpc_bytes name);
+
+/**
+ * Sets the runtime whose threads the listener and its connections live on. Default: the process-wide default runtime.
+ *
+ * @param options Changed; it keeps a reference to the runtime.
+ * @param runtime Borrowed; NULL: the default one.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL; ESRPC_ERROR_FORKED if the runtime belongs to a forked
+ * child's parent.
+ *
+ * Thread: owner. Since: 0.1.0
+ */
+esrpc_status esrpc_listener_options_set_runtime(struct esrpc_listener_options *options,
+                                                struct esrpc_runtime *runtime);
+
+/**
+ * Sets limits and times of the connections, in place of what was set before.
+ *
+ * @param options Changed.
+ * @param connection_options Copied; NULL: defaults.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL.
+ *
+ * Thread: owner. Since: 0.1.0
+ */
+esrpc_status esrpc_listener_options_set_connection_options(struct esrpc_listener_options *options,
+                                                           const struct esrpc_connection_options *connection_options);
+
+/**
+ * Sets the permissions of the socket file of a Unix path. The file never has more than these; the umask of the process is
+ * neither used nor touched. Default: 0600, the owner alone. Abstract names have no permissions: anyone may connect.
+ *
+ * @param options Changed.
+ * @param mode Permission bits, 0 to 0777.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or mode is out of its range.
+ *
+ * Thread: owner. Since: 0.1.0
+ */
+esrpc_status esrpc_listener_options_set_unix_mode(struct esrpc_listener_options *options,
+                                                  uint32_t mode);
+
+/**
+ * Makes runtime settings with every option at its default.
+ *
+ * @return New settings, to be released with esrpc_runtime_options_release. NULL only inside a log callback, where nothing
+ * may be called.
+ *
+ * Thread: any. Since: 0.1.0
+ */
+struct esrpc_runtime_options *esrpc_runtime_options_new(void);
+
+/**
+ * Frees runtime settings. Runtimes made with them keep their copy.
+ *
+ * @param options Given up by the caller; NULL does nothing.
+ *
+ * Thread: owner. Since: 0.1.0
+ */
+void esrpc_runtime_options_release(struct esrpc_runtime_options *options);
+
+/**
+ * Sets how many event-loop threads the runtime starts; connections are spread over them in turn. Default: 1.
+ *
+ * @param options Changed.
+ * @param count 1 to 64.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or count is out of its range.
+ *
+ * Thread: owner. Since: 0.1.0
+ */
+esrpc_status esrpc_runtime_options_set_thread_count(struct esrpc_runtime_options *options, size_t count);
+
+/**
+ * Sets where log messages go. Without a log, one costs a comparison. Default: nowhere.
+ *
+ * @param options Changed.
+ * @param level The least grave level that is wanted, ESRPC_LOG_LEVEL_OFF to ESRPC_LOG_LEVEL_TRACE.
+ * @param callback Called for each message until the runtime's threads have ended; NULL: nobody.
+ * @param user_data Handed to the callback.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or level is no ESRPC_LOG_LEVEL_ constant.
+ *
+ * Thread: owner. Since: 0.1.0
+ */
+esrpc_status esrpc_runtime_options_set_log(struct esrpc_runtime_options *options,
+                                           int32_t level,
+                                           esrpc_log_callback callback,
+                                           void *user_data);
+
+/**
+ * Starts the threads of a new runtime.
+ *
+ * @param options Borrowed; NULL: defaults.
+ * @param out_runtime Receives the runtime, to be released with esrpc_runtime_release.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if out_runtime is NULL; ESRPC_ERROR_TOO_MANY_FILES or ESRPC_ERROR_IO if
+ * the system gives no event queue or thread.
+ *
+ * Thread: any; options: owner. Since: 0.1.0
+ */
+esrpc_status esrpc_runtime_new(const struct esrpc_runtime_options *options,
+                               struct esrpc_runtime **out_runtime);
+
+/**
+ * Takes one more reference.
+ *
+ * @param runtime Borrowed; NULL: nothing.
+ * @return The same handle, to be released once more.
+ *
+ * Thread: any. Since: 0.1.0
+ */
+struct esrpc_runtime *esrpc_runtime_acquire(struct esrpc_runtime *runtime);
+
+/**
+ * Gives one reference back. Never waits. What lives on the runtime goes on; its threads end after it.
+ *
+ * @param runtime Given up by the caller; NULL, or a handle of a forked child's parent, does nothing.
+ *
+ * Thread: any. Since: 0.1.0
+ */
+void esrpc_runtime_release(struct esrpc_runtime *runtime);
+
+/**
+ * Aborts every connection and closes every listener of the runtime, with the reason ESRPC_ERROR_RUNTIME_SHUTDOWN, and
+ * takes no new ones. Returns at once; all callbacks that were promised come on the loop threads.
+ *
+ * @param runtime Borrowed; NULL: the default runtime, if there is one.
+ * @return ESRPC_OK, also if it was shut down before; ESRPC_ERROR_FORKED in a forked child.
+ *
+ * Thread: any. Since: 0.1.0
+ */
+esrpc_status esrpc_runtime_shutdown(struct esrpc_runtime *runtime);
+
+/**
+ * Waits until all connections and listeners of the runtime are over and their handles released, so that every on_destroy
+ * has been called, and its threads have ended. Shuts nothing down by itself. Afterwards the runtime takes nothing new; the
+ * next use of NULL makes a new default runtime.
+ *
+ * @param runtime Borrowed; NULL: the default runtime; if there is none, there is nothing to wait for.
+ * @param timeout_ms Milliseconds to wait at most, or ESRPC_WAIT_FOREVER.
+ * @return ESRPC_OK; ESRPC_ERROR_TIMED_OUT if something still lives, and then nothing has changed;
+ * ESRPC_ERROR_WOULD_DEADLOCK on an event-loop thread; ESRPC_ERROR_FORKED in a forked child.
+ *
+ * Thread: not-loop. Since: 0.1.0
+ */
+esrpc_status esrpc_runtime_join(struct esrpc_runtime *runtime,
+                                uint32_t timeout_ms);
+
+/**
+ * Begins to connect a client. Returns at once; how it went comes by on_setup. Without the handshake option the caller then
+ * sends CONNECT, and may open streams once CONNECT_ACK with ESRPC_MESSAGE_FLAG_CONNECTION_ACCEPTED has come.
+ *
+ * @param options Borrowed.
+ * @param callbacks Copied; NULL: none.
+ * @param user_data Handed to the callbacks; on_destroy tells when it is free.
+ * @param out_connection Receives the connection, one reference, to be released with esrpc_connection_release whether setup
+ * succeeds or not. It is written before any callback can come.
+ * @return ESRPC_OK; on an error there is no connection and no callback comes: ESRPC_ERROR_INVALID_ARGUMENT if options or
+ * out_connection is NULL, options name no endpoint, or callbacks has a wrong struct_size; for the handshake option's CONNECT
+ * ESRPC_ERROR_RESERVED_HEADER, ESRPC_ERROR_TOO_MANY_HEADERS, ESRPC_ERROR_HEADERS_TOO_LARGE or
+ * ESRPC_ERROR_MESSAGE_TOO_LARGE; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED; ESRPC_ERROR_TOO_MANY_FILES or
+ * ESRPC_ERROR_IO if the default runtime cannot be started.
+ *
+ * Thread: any; options: owner. Since: 0.1.0
+ */
+esrpc_status esrpc_connection_connect(const struct esrpc_client_options *options,
+                                      const struct esrpc_connection_callbacks *callbacks,
+                                      void *user_data,
+                                      struct esrpc_connection **out_connection);
+
+/**
+ * Takes one more reference.
+ *
+ * @param connection Borrowed; NULL: nothing.
+ * @return The same handle, to be released once more.
+ *
+ * Thread: any. Since: 0.1.0
+ */
+struct esrpc_connection *esrpc_connection_acquire(struct esrpc_connection *connection);
+
+/**
+ * Gives one reference back. Never waits and never closes the connection.
+ *
+ * @param connection Given up by the caller; NULL, or a handle of a forked child's parent, does nothing.
+ *
+ * Thread: any. Since: 0.1.0
+ */
+void esrpc_connection_release(struct esrpc_connection *connection);
+
+/**
+ * Takes a connection that a listener announces. Only inside that on_incoming_connection; a connection that is not accepted
+ * there is closed. From here on the connection is open: its CONNECT comes by on_protocol_message and is to be answered with
+ * CONNECT_ACK, at any time later and from any thread.
+ *
+ * @param connection Borrowed; acquire it to keep it.
+ * @param callbacks Copied; NULL: none.
+ * @param user_data Handed to the callbacks; on_destroy tells when it is free.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL or callbacks has a wrong struct_size;
+ * ESRPC_ERROR_INVALID_STATE if it is not being announced, or was accepted; ESRPC_ERROR_CONNECTION_CLOSED if it was closed;
+ * ESRPC_ERROR_FORKED.
+ *
+ * Thread: loop. Since: 0.1.0
+ */
+esrpc_status esrpc_connection_accept(struct esrpc_connection *connection,
+                                     const struct esrpc_connection_callbacks *callbacks,
+                                     void *user_data);
+
+/**
+ * Closes the connection when everything that was accepted before is written. Returns at once; on_shutdown tells when it is
+ * over. After the call returns no message callback begins, and sends answer ESRPC_ERROR_CONNECTION_CLOSED. If the peer takes
+ * nothing for linger_ms, what is left is given up: ESRPC_ERROR_LINGER_EXPIRED. Before setup it cancels: on_setup comes with
+ * ESRPC_ERROR_CANCELLED. On a connection that is closing or closed it does nothing.
+ *
+ * @param connection Borrowed.
+ * @param reason What on_shutdown is to say: ESRPC_OK, an ESRPC_ERROR_ constant, or a number of the application's own from
+ * 1000 up.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL or reason is none of these; ESRPC_ERROR_FORKED.
+ *
+ * Thread: any. Since: 0.1.0
+ */
+esrpc_status esrpc_connection_close(struct esrpc_connection *connection,
+                                    esrpc_status reason);
+
+/**
+ * Closes the connection without writing what is left, and cuts a close short. Returns at once. Sends that are not written
+ * are answered ESRPC_ERROR_CONNECTION_CLOSED or ESRPC_ERROR_ABORTED; on_shutdown says ESRPC_OK if there were none, else
+ * ESRPC_ERROR_ABORTED. Before setup it cancels, as esrpc_connection_close does.
+ *
+ * @param connection Borrowed.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL; ESRPC_ERROR_FORKED.
+ *
+ * Thread: any. Since: 0.1.0
+ */
+esrpc_status esrpc_connection_abort(struct esrpc_connection *connection);
+
+/**
+ * Sends a message on stream-id 0. It is copied and queued, and leaves in the order of the calls. With
+ * ESRPC_MESSAGE_FLAG_TERMINATE_STREAM, or as a CONNECT_ACK without ESRPC_MESSAGE_FLAG_CONNECTION_ACCEPTED, it ends the
+ * connection once it is written.
+ *
+ * @param connection Borrowed.
+ * @param message_type ESRPC_MESSAGE_TYPE_PING to ESRPC_MESSAGE_TYPE_INTERNAL_ERROR; CONNECT only on a client, CONNECT_ACK
+ * only on a server.
+ * @param message_flags ESRPC_MESSAGE_FLAG_ bits; unknown ones are sent as they are.
+ * @param headers Copied; NULL: none. ":message-type", ":message-flags" and ":stream-id" are added by the library.
+ * @param payload Copied; may be empty.
+ * @param on_flush Called once if and only if the send is accepted; NULL: nobody.
+ * @param flush_user_data Handed to on_flush.
+ * @return ESRPC_OK; else nothing has changed: ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL, headers is a message's
+ * list, or payload is NULL with a length; ESRPC_ERROR_WRONG_MESSAGE_TYPE; ESRPC_ERROR_RESERVED_HEADER;
+ * ESRPC_ERROR_TOO_MANY_HEADERS, ESRPC_ERROR_HEADERS_TOO_LARGE, ESRPC_ERROR_MESSAGE_TOO_LARGE; ESRPC_ERROR_NOT_READY before
+ * setup; ESRPC_ERROR_HANDSHAKE_PENDING or ESRPC_ERROR_HANDSHAKE_ALREADY_DONE if the handshake forbids the message now;
+ * ESRPC_ERROR_CONNECTION_CLOSED; ESRPC_ERROR_WOULD_BLOCK if the outbound limit is reached (on_writable follows);
+ * ESRPC_ERROR_FORKED.
+ *
+ * Thread: any; headers: owner. Since: 0.1.0
+ */
+esrpc_status esrpc_connection_send_protocol_message(struct esrpc_connection *connection,
+                                                    int32_t message_type,
+                                                    int32_t message_flags,
+                                                    const struct esrpc_headers *headers,
+                                                    struct esrpc_bytes payload,
+                                                    esrpc_flush_callback on_flush,
+                                                    void *flush_user_data);
+
+/**
+ * Stops reading from the peer, which stops the peer once its own buffers are full. Messages that were read already wait. The
+ * end of the connection is not noticed while reading is paused.
+ *
+ * @param connection Borrowed.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL; ESRPC_ERROR_NOT_READY before setup;
+ * ESRPC_ERROR_CONNECTION_CLOSED; ESRPC_ERROR_FORKED.
+ *
+ * Thread: any. Since: 0.1.0
+ */
+esrpc_status esrpc_connection_pause_reading(struct esrpc_connection *connection);
+
+/**
+ * Reads from the peer again, beginning with the messages that wait.
+ *
+ * @param connection Borrowed.
+ * @return ESRPC_OK, also if reading was not paused; ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL;
+ * ESRPC_ERROR_NOT_READY before setup; ESRPC_ERROR_CONNECTION_CLOSED; ESRPC_ERROR_FORKED.
+ *
+ * Thread: any. Since: 0.1.0
+ */
+esrpc_status esrpc_connection_resume_reading(struct esrpc_connection *connection);
+
+/**
+ * Runs a function once on the connection's event-loop thread, after what was asked of that thread before. Works at any time
+ * while the caller has a reference, also after the connection has ended.
+ *
+ * @param connection Borrowed.
+ * @param task Called once if and only if the call answers ESRPC_OK.
+ * @param user_data Handed to task.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if connection or task is NULL; ESRPC_ERROR_FORKED.
+ *
+ * Thread: any. Since: 0.1.0
+ */
+esrpc_status esrpc_connection_run_on_loop(struct esrpc_connection *connection,
+                                          esrpc_task_callback task,
+                                          void *user_data);
+
+/**
+ * Tells where the connection is in its life.
+ *
+ * @param connection Borrowed.
+ * @return An ESRPC_CONNECTION_STATE_ constant; 0 if connection is NULL, and in a forked child.
+ *
+ * Thread: any. Since: 0.1.0
+ */
+int32_t esrpc_connection_get_state(const struct esrpc_connection *connection);
+
+/**
+ * Tells whether the connection is set up and nobody has begun to end it.
+ *
+ * @param connection Borrowed.
+ * @return true in the state ESRPC_CONNECTION_STATE_OPEN; false otherwise, if connection is NULL, and in a forked child.
+ *
+ * Thread: any. Since: 0.1.0
+ */
+bool esrpc_connection_is_open(const struct esrpc_connection *connection);
+
+/**
+ * Tells the pointer that was given with the callbacks.
+ *
+ * @param connection Borrowed.
+ * @return The pointer; NULL if connection is NULL or not accepted yet, and in a forked child.
+ *
+ * Thread: any. Since: 0.1.0
+ */
+void *esrpc_connection_get_user_data(const struct esrpc_connection *connection);
+
+/**
+ * Tells the address of this side's socket: "127.0.0.1:80", "[::1]:80", "unix:/path", "unix:@name", or "unix:" for a Unix
+ * socket without a name.
+ *
+ * @param connection Borrowed.
+ * @return Text that lives as long as the handle; "" before the connection is established, if connection is NULL, and in a
+ * forked child.
+ *
+ * Thread: any. Since: 0.1.0
+ */
+const char *esrpc_connection_get_local_address(const struct esrpc_connection *connection);
+
+/**
+ * Tells the address of the peer's socket, in the forms of esrpc_connection_get_local_address.
+ *
+ * @param connection Borrowed.
+ * @return Text that lives as long as the handle; "" before the connection is established, if connection is NULL, and in a
+ * forked child.
+ *
+ * Thread: any. Since: 0.1.0
+ */
+const char *esrpc_connection_get_remote_address(const struct esrpc_connection *connection);
+
+/**
+ * Tells the host that the client options named, as it was given; for a Unix socket "unix:/path" or "unix:@name".
+ *
+ * @param connection Borrowed.
+ * @return Text that lives as long as the handle; "" on a server's connection, if connection is NULL, and in a forked child.
+ *
+ * Thread: any. Since: 0.1.0
+ */
+const char *esrpc_connection_get_host(const struct esrpc_connection *connection);
+
+/**
+ * Tells the port that the client options named.
+ *
+ * @param connection Borrowed.
+ * @return The port; 0 for a Unix socket, on a server's connection, if connection is NULL, and in a forked child.
+ *
+ * Thread: any. Since: 0.1.0
+ */
+uint32_t esrpc_connection_get_port(const struct esrpc_connection *connection);
+
+/**
+ * Tells how many bytes were accepted for sending and are not written yet.
+ *
+ * @param connection Borrowed.
+ * @return Bytes, prelude and headers included; 0 if connection is NULL, and in a forked child.
+ *
+ * Thread: any. Since: 0.1.0
+ */
+size_t esrpc_connection_get_outbound_size(const struct esrpc_connection *connection);
+
+/**
+ * Shows the server's answer to the CONNECT that the library sent for the handshake option, also if it was a refusal.
+ *
+ * @param connection Borrowed.
+ * @return The message, which lives as long as the handle; NULL without the handshake option, before the answer, if
+ * connection is NULL, and in a forked child.
+ *
+ * Thread: any. Since: 0.1.0
+ */
+const struct esrpc_message *esrpc_connection_get_connect_ack(const struct esrpc_connection *connection);
+
+/**
+ * Tells why the connection ended, as on_shutdown or a failed on_setup said.
+ *
+ * @param connection Borrowed.
+ * @return The reason; ESRPC_OK while the connection has not ended, if connection is NULL, and in a forked child.
+ *
+ * Thread: any. Since: 0.1.0
+ */
+esrpc_status esrpc_connection_get_end_status(const struct esrpc_connection *connection);
+
+/**
+ * Explains why the connection ended, with the system's error where there is one.
+ *
+ * @param connection Borrowed.
+ * @return One sentence that lives as long as the handle; "" while the connection has not ended, if it ended with ESRPC_OK,
+ * if connection is NULL, and in a forked child.
+ *
+ * Thread: any. Since: 0.1.0
+ */
+const char *esrpc_connection_get_end_message(const struct esrpc_connection *connection);
+
+/**
+ * Waits until the connection is set up, or could not be.
+ *
+ * @param connection Borrowed.
+ * @param timeout_ms Milliseconds to wait at most, or ESRPC_WAIT_FOREVER.
+ * @param out_status Receives the status that on_setup gets; NULL: not wanted.
+ * @return ESRPC_OK if setup is over, well or not; ESRPC_ERROR_TIMED_OUT; ESRPC_ERROR_WOULD_DEADLOCK on an event-loop thread;
+ * ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL; ESRPC_ERROR_FORKED.
+ *
+ * Thread: not-loop. Since: 0.1.0
+ */
+esrpc_status esrpc_connection_wait_setup(struct esrpc_connection *connection,
+                                         uint32_t timeout_ms,
+                                         esrpc_status *out_status);
+
+/**
+ * Waits until everything that was accepted before the call is written, or cannot be.
+ *
+ * @param connection Borrowed.
+ * @param timeout_ms Milliseconds to wait at most, or ESRPC_WAIT_FOREVER.
+ * @param out_status Receives ESRPC_OK if it is written, else why not; NULL: not wanted.
+ * @return ESRPC_OK if that is certain, either way; ESRPC_ERROR_TIMED_OUT; ESRPC_ERROR_WOULD_DEADLOCK on an event-loop
+ * thread; ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL; ESRPC_ERROR_FORKED.
+ *
+ * Thread: not-loop. Since: 0.1.0
+ */
+esrpc_status esrpc_connection_wait_flush(struct esrpc_connection *connection,
+                                         uint32_t timeout_ms,
+                                         esrpc_status *out_status);
+
+/**
+ * Waits until the connection has ended and its on_shutdown, or failed on_setup, has returned.
+ *
+ * @param connection Borrowed.
+ * @param timeout_ms Milliseconds to wait at most, or ESRPC_WAIT_FOREVER.
+ * @param out_status Receives the reason of the end; NULL: not wanted.
+ * @return ESRPC_OK if it has ended; ESRPC_ERROR_TIMED_OUT; ESRPC_ERROR_WOULD_DEADLOCK on an event-loop thread;
+ * ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL; ESRPC_ERROR_FORKED.
+ *
+ * Thread: not-loop. Since: 0.1.0
+ */
+esrpc_status esrpc_connection_wait_shutdown(struct esrpc_connection *connection,
+                                            uint32_t timeout_ms,
+                                            esrpc_status *out_status);
+
+/**
+ * Makes a stream on a client's connection. Nothing is sent and no id is taken until it is activated.
+ *
+ * @param connection Borrowed; the stream holds a reference of its own.
+ * @param callbacks Copied; NULL: none.
+ * @param user_data Handed to the callbacks; on_destroy tells when it is free.
+ * @param out_stream Receives the stream, one reference, to be released with esrpc_stream_release.
+ * @return ESRPC_OK; else there is no stream and no callback comes: ESRPC_ERROR_INVALID_ARGUMENT if connection or out_stream
+ * is NULL or callbacks has a wrong struct_size; ESRPC_ERROR_INVALID_STATE on a server's connection; ESRPC_ERROR_NOT_READY
+ * before setup; ESRPC_ERROR_CONNECTION_CLOSED; ESRPC_ERROR_FORKED.
+ *
+ * Thread: any. Since: 0.1.0
+ */
+esrpc_status esrpc_connection_new_stream(struct esrpc_connection *connection,
+                                         const struct esrpc_stream_callbacks *callbacks,
+                                         void *user_data,
+                                         struct esrpc_stream **out_stream);
+
+/**
+ * Takes one more reference.
+ *
+ * @param stream Borrowed; NULL: nothing.
+ * @return The same handle, to be released once more.
+ *
+ * Thread: any. Since: 0.1.0
+ */
+struct esrpc_stream *esrpc_stream_acquire(struct esrpc_stream *stream);
+
+/**
+ * Gives one reference back. Never waits and never ends the stream.
+ *
+ * @param stream Given up by the caller; NULL, or a handle of a forked child's parent, does nothing.
+ *
+ * Thread: any. Since: 0.1.0
+ */
+void esrpc_stream_release(struct esrpc_stream *stream);
+
+/**
+ * Opens a client's stream with its first message. The stream takes the connection's next id at this moment.
+ *
+ * @param stream Borrowed.
+ * @param operation The operation's name, UTF-8, 0 to 32767 bytes, copied; sent as the string header "operation".
+ * @param message_type ESRPC_MESSAGE_TYPE_APPLICATION_MESSAGE or ESRPC_MESSAGE_TYPE_APPLICATION_ERROR.
+ * @param message_flags ESRPC_MESSAGE_FLAG_ bits; with ESRPC_MESSAGE_FLAG_TERMINATE_STREAM the stream ends once the message
+ * is written.
+ * @param headers Copied; NULL: none. ":message-type", ":message-flags", ":stream-id" and "operation" are added by the
+ * library.
+ * @param payload Copied; may be empty.
+ * @param on_flush Called once if and only if the activation is accepted; NULL: nobody.
+ * @param flush_user_data Handed to on_flush.
+ * @return ESRPC_OK; else nothing has changed and the activation may be tried again: ESRPC_ERROR_INVALID_ARGUMENT if stream is
+ * NULL, headers is a message's list, or operation or payload is NULL with a length; ESRPC_ERROR_INVALID_UTF8 and
+ * ESRPC_ERROR_HEADER_VALUE_TOO_LONG for operation; ESRPC_ERROR_WRONG_MESSAGE_TYPE; ESRPC_ERROR_RESERVED_HEADER;
+ * ESRPC_ERROR_TOO_MANY_HEADERS, ESRPC_ERROR_HEADERS_TOO_LARGE, ESRPC_ERROR_MESSAGE_TOO_LARGE;
+ * ESRPC_ERROR_STREAM_ALREADY_ACTIVATED; ESRPC_ERROR_INVALID_STATE on a server; ESRPC_ERROR_HANDSHAKE_PENDING before
+ * CONNECT_ACK; ESRPC_ERROR_CONNECTION_CLOSED; ESRPC_ERROR_WOULD_BLOCK (on_writable follows);
+ * ESRPC_ERROR_STREAM_IDS_EXHAUSTED; ESRPC_ERROR_FORKED.
+ *
+ * Thread: any; headers: owner. Since: 0.1.0
+ */
+esrpc_status esrpc_stream_activate(struct esrpc_stream *stream,
+                                   struct esrpc_bytes operation,
+                                   int32_t message_type,
+                                   int32_t message_flags,
+                                   const struct esrpc_headers *headers,
+                                   struct esrpc_bytes payload,
+                                   esrpc_flush_callback on_flush,
+                                   void *flush_user_data);
+
+/**
+ * Sends a message on an open stream. It is copied and queued, and leaves in the order of the calls.
+ *
+ * @param stream Borrowed.
+ * @param message_type ESRPC_MESSAGE_TYPE_APPLICATION_MESSAGE or ESRPC_MESSAGE_TYPE_APPLICATION_ERROR.
+ * @param message_flags ESRPC_MESSAGE_FLAG_ bits; with ESRPC_MESSAGE_FLAG_TERMINATE_STREAM the stream takes no more sends and
+ * ends once the message is written.
+ * @param headers Copied; NULL: none. ":message-type", ":message-flags" and ":stream-id" are added by the library.
+ * @param payload Copied; may be empty.
+ * @param on_flush Called once if and only if the send is accepted; NULL: nobody.
+ * @param flush_user_data Handed to on_flush.
+ * @return ESRPC_OK; else nothing has changed: ESRPC_ERROR_INVALID_ARGUMENT if stream is NULL, headers is a message's list, or
+ * payload is NULL with a length; ESRPC_ERROR_WRONG_MESSAGE_TYPE; ESRPC_ERROR_RESERVED_HEADER; ESRPC_ERROR_TOO_MANY_HEADERS,
+ * ESRPC_ERROR_HEADERS_TOO_LARGE, ESRPC_ERROR_MESSAGE_TOO_LARGE; ESRPC_ERROR_STREAM_NOT_ACTIVATED; ESRPC_ERROR_INVALID_STATE
+ * if a server has not accepted it yet; ESRPC_ERROR_STREAM_CLOSED if either side has ended it;
+ * ESRPC_ERROR_CONNECTION_CLOSED; ESRPC_ERROR_WOULD_BLOCK (on_writable follows); ESRPC_ERROR_FORKED. An empty message with
+ * ESRPC_MESSAGE_FLAG_TERMINATE_STREAM is never refused for the outbound limit.
+ *
+ * Thread: any; headers: owner. Since: 0.1.0
+ */
+esrpc_status esrpc_stream_send_message(struct esrpc_stream *stream,
+                                       int32_t message_type,
+                                       int32_t message_flags,
+                                       const struct esrpc_headers *headers,
+                                       struct esrpc_bytes payload,
+                                       esrpc_flush_callback on_flush,
+                                       void *flush_user_data);
+
+/**
+ * Ends the stream with an empty message with ESRPC_MESSAGE_FLAG_TERMINATE_STREAM. Never refused for the outbound limit.
+ *
+ * @param stream Borrowed.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if stream is NULL; ESRPC_ERROR_STREAM_NOT_ACTIVATED;
+ * ESRPC_ERROR_INVALID_STATE if a server has not accepted it yet; ESRPC_ERROR_STREAM_CLOSED if either side has ended it;
+ * ESRPC_ERROR_CONNECTION_CLOSED; ESRPC_ERROR_FORKED.
+ *
+ * Thread: any. Since: 0.1.0
+ */
+esrpc_status esrpc_stream_close(struct esrpc_stream *stream);
+
+/**
+ * Takes a stream that a client opens. Only inside the on_incoming_stream that announces it.
+ *
+ * @param stream Borrowed; acquire it to keep it.
+ * @param callbacks Copied; NULL: none.
+ * @param user_data Handed to the callbacks; on_destroy tells when it is free.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if stream is NULL or callbacks has a wrong struct_size;
+ * ESRPC_ERROR_INVALID_STATE if it is not being announced, or was accepted or refused; ESRPC_ERROR_FORKED.
+ *
+ * Thread: loop. Since: 0.1.0
+ */
+esrpc_status esrpc_stream_accept(struct esrpc_stream *stream,
+                                 const struct esrpc_stream_callbacks *callbacks,
+                                 void *user_data);
+
+/**
+ * Refuses a stream that a client opens, with an APPLICATION_ERROR that ends it; the connection stays open. Only inside the
+ * on_incoming_stream that announces it.
+ *
+ * @param stream Borrowed.
+ * @param headers The error's headers, copied; NULL: none.
+ * @param payload The error's payload, copied; may be empty.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if stream is NULL, headers is a message's list, or payload is NULL with a
+ * length; ESRPC_ERROR_INVALID_STATE if it is not being announced, or was accepted or refused; ESRPC_ERROR_RESERVED_HEADER;
+ * ESRPC_ERROR_TOO_MANY_HEADERS, ESRPC_ERROR_HEADERS_TOO_LARGE, ESRPC_ERROR_MESSAGE_TOO_LARGE;
+ * ESRPC_ERROR_CONNECTION_CLOSED; ESRPC_ERROR_FORKED.
+ *
+ * Thread: loop. Since: 0.1.0
+ */
+esrpc_status esrpc_stream_refuse(struct esrpc_stream *stream,
+                                 const struct esrpc_headers *headers,
+                                 struct esrpc_bytes payload);
+
+/**
+ * Tells the stream's id on its connection.
+ *
+ * @param stream Borrowed.
+ * @return 1 and above; 0 if it is not activated or stream is NULL, and in a forked child.
+ *
+ * Thread: any. Since: 0.1.0
+ */
+int32_t esrpc_stream_get_id(const struct esrpc_stream *stream);
+
+/**
+ * Tells where the stream is in its life.
+ *
+ * @param stream Borrowed.
+ * @return An ESRPC_STREAM_STATE_ constant; 0 if stream is NULL, and in a forked child.
+ *
+ * Thread: any. Since: 0.1.0
+ */
+int32_t esrpc_stream_get_state(const struct esrpc_stream *stream);
+
+/**
+ * Tells the stream's connection.
+ *
+ * @param stream Borrowed.
+ * @return The connection, borrowed: acquire it to keep it longer than the stream; NULL if stream is NULL, and in a forked
+ * child.
+ *
+ * Thread: any. Since: 0.1.0
+ */
+struct esrpc_connection *esrpc_stream_get_connection(const struct esrpc_stream *stream);
+
+/**
+ * Tells the pointer that was given with the callbacks.
+ *
+ * @param stream Borrowed.
+ * @return The pointer; NULL if stream is NULL or not accepted yet, and in a forked child.
+ *
+ * Thread: any. Since: 0.1.0
+ */
+void *esrpc_stream_get_user_data(const struct esrpc_stream *stream);
+
+/**
+ * Tells the operation that the stream was opened for.
+ *
+ * @param stream Borrowed.
+ * @return Bytes that live as long as the handle, on a server as they came, perhaps no UTF-8; empty if it is not activated or
+ * stream is NULL, and in a forked child.
+ *
+ * Thread: any. Since: 0.1.0
+ */
+struct esrpc_bytes esrpc_stream_get_operation(const struct esrpc_stream *stream);
+
+/**
+ * Tells why the stream ended, as on_closed said.
+ *
+ * @param stream Borrowed.
+ * @return The reason; ESRPC_OK while the stream has not ended, if stream is NULL, and in a forked child.
+ *
+ * Thread: any. Since: 0.1.0
+ */
+esrpc_status esrpc_stream_get_end_status(const struct esrpc_stream *stream);
+
+/**
+ * Explains why the stream ended.
+ *
+ * @param stream Borrowed.
+ * @return One sentence that lives as long as the handle; "" while the stream has not ended, if it ended with ESRPC_OK, if
+ * stream is NULL, and in a forked child.
+ *
+ * Thread: any. Since: 0.1.0
+ */
+const char *esrpc_stream_get_end_message(const struct esrpc_stream *stream);
+
+/**
+ * Waits until the stream is over and its on_closed has returned.
+ *
+ * @param stream Borrowed.
+ * @param timeout_ms Milliseconds to wait at most, or ESRPC_WAIT_FOREVER.
+ * @param out_status Receives the reason of the end; NULL: not wanted.
+ * @return ESRPC_OK if it is over; ESRPC_ERROR_STREAM_NOT_ACTIVATED; ESRPC_ERROR_TIMED_OUT; ESRPC_ERROR_WOULD_DEADLOCK on an
+ * event-loop thread; ESRPC_ERROR_INVALID_ARGUMENT if stream is NULL; ESRPC_ERROR_FORKED.
+ *
+ * Thread: not-loop. Since: 0.1.0
+ */
+esrpc_status esrpc_stream_wait_closed(struct esrpc_stream *stream,
+                                      uint32_t timeout_ms,
+                                      esrpc_status *out_status);
+
+/**
+ * Binds and listens. When it returns, clients can connect.
+ *
+ * @param options Borrowed.
+ * @param callbacks Copied; NULL: none, so every connection is refused.
+ * @param user_data Handed to the callbacks; on_destroy tells when it is free.
+ * @param out_listener Receives the listener, one reference, to be released with esrpc_listener_release. It is written before
+ * any callback can come.
+ * @return ESRPC_OK; on an error there is no listener and no callback comes: ESRPC_ERROR_INVALID_ARGUMENT if options or
+ * out_listener is NULL, options name no endpoint, or callbacks has a wrong struct_size; ESRPC_ERROR_ADDRESS_INVALID,
+ * ESRPC_ERROR_ADDRESS_IN_USE, ESRPC_ERROR_ADDRESS_UNAVAILABLE, ESRPC_ERROR_ACCESS_DENIED, ESRPC_ERROR_PATH_TOO_LONG,
+ * ESRPC_ERROR_NOT_FOUND (no such folder), ESRPC_ERROR_TOO_MANY_FILES or ESRPC_ERROR_IO as the system answered;
+ * ESRPC_ERROR_UNSUPPORTED; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
+ *
+ * Thread: any; options: owner. Since: 0.1.0
+ */
+esrpc_status esrpc_listener_listen(const struct esrpc_listener_options *options,
+                                   const struct esrpc_listener_callbacks *callbacks,
+                                   void *user_data,
+                                   struct esrpc_listener **out_listener);
+
+/**
+ * Takes one more reference.
+ *
+ * @param listener Borrowed; NULL: nothing.
+ * @return The same handle, to be released once more.
+ *
+ * Thread: any. Since: 0.1.0
+ */
+struct esrpc_listener *esrpc_listener_acquire(struct esrpc_listener *listener);
+
+/**
+ * Gives one reference back. Never waits and never closes the listener.
+ *
+ * @param listener Given up by the caller; NULL, or a handle of a forked child's parent, does nothing.
+ *
+ * Thread: any. Since: 0.1.0
+ */
+void esrpc_listener_release(struct esrpc_listener *listener);
+
+/**
+ * Stops listening. Returns at once; on_closed tells when the address is free again. Connections that were accepted live on.
+ *
+ * @param listener Borrowed.
+ * @return ESRPC_OK, also if it was closed before; ESRPC_ERROR_INVALID_ARGUMENT if listener is NULL; ESRPC_ERROR_FORKED.
+ *
+ * Thread: any. Since: 0.1.0
+ */
+esrpc_status esrpc_listener_close(struct esrpc_listener *listener);
+
+/**
+ * Tells the address that is listened at: "127.0.0.1:80", "[::1]:80", "unix:/path" or "unix:@name".
+ *
+ * @param listener Borrowed.
+ * @return Text that lives as long as the handle; "" if listener is NULL, and in a forked child.
+ *
+ * Thread: any. Since: 0.1.0
+ */
+const char *esrpc_listener_get_address(const struct esrpc_listener *listener);
+
+/**
+ * Tells the TCP port that is listened at, also when the system chose it.
+ *
+ * @param listener Borrowed.
+ * @return The port; 0 for Unix sockets, if listener is NULL, and in a forked child.
+ *
+ * Thread: any. Since: 0.1.0
+ */
+uint32_t esrpc_listener_get_port(const struct esrpc_listener *listener);
+
+/**
+ * Tells the pointer that was given with the callbacks.
+ *
+ * @param listener Borrowed.
+ * @return The pointer; NULL if listener is NULL, and in a forked child.
+ *
+ * Thread: any. Since: 0.1.0
+ */
+void *esrpc_listener_get_user_data(const struct esrpc_listener *listener);
+
+/**
+ * Waits until the listener is closed and its on_closed has returned. Does not close it.
+ *
+ * @param listener Borrowed.
+ * @param timeout_ms Milliseconds to wait at most, or ESRPC_WAIT_FOREVER.
+ * @return ESRPC_OK if it is closed; ESRPC_ERROR_TIMED_OUT; ESRPC_ERROR_WOULD_DEADLOCK on an event-loop thread;
+ * ESRPC_ERROR_INVALID_ARGUMENT if listener is NULL; ESRPC_ERROR_FORKED.
+ *
+ * Thread: not-loop. Since: 0.1.0
+ */
+esrpc_status esrpc_listener_wait_closed(struct esrpc_listener *listener,
+                                        uint32_t timeout_ms);
 
 #ifdef __cplusplus
 }  // extern "C"

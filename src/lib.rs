@@ -5,3 +5,6 @@
 
 pub mod codec;
 pub mod ffi;
+pub mod rpc;
+pub mod runtime;
+pub mod transport;

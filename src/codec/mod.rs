@@ -13,6 +13,7 @@ mod limits;
 mod message;
 mod message_decoder;
 mod prelude;
+mod unsealed;
 mod uuid_text;
 
 pub use error::Error;
@@ -24,6 +25,7 @@ pub use limits::Limits;
 pub use message::{Message, encode_into, encoded_len};
 pub use message_decoder::MessageDecoder;
 pub use prelude::Prelude;
+pub use unsealed::Unsealed;
 pub use uuid_text::{uuid_from_text, uuid_to_text};
 
 /// Total length, headers length and prelude CRC.

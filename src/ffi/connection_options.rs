@@ -2,11 +2,13 @@
 
 use std::fmt::Display;
 use std::ops::RangeInclusive;
+use std::time::Duration;
 
 use super::guard;
 use super::handle::BoxHandle;
 use super::status::{Failure, esrpc_status};
 use crate::codec::{self, MIN_MESSAGE_LEN};
+use crate::runtime::Settings;
 
 /// The largest size that the format's lengths are used for.
 const MAX_SIZE: usize = i32::MAX as usize;
@@ -36,6 +38,20 @@ impl Default for esrpc_connection_options {
 }
 
 impl BoxHandle for esrpc_connection_options {}
+
+impl esrpc_connection_options {
+    /// The settings as the layers below know them; defaults for none.
+    pub(crate) fn settings(options: Option<&esrpc_connection_options>) -> Settings {
+        let defaults = esrpc_connection_options::default();
+        let options = options.unwrap_or(&defaults);
+        Settings {
+            limits: options.limits,
+            max_handshake_message_len: options.max_handshake_message_len,
+            outbound_limit: options.outbound_limit,
+            linger: Duration::from_millis(options.linger_ms.into()),
+        }
+    }
+}
 
 /// `value`, or the failure that names the option and its range.
 fn in_range<T: PartialOrd + Display>(value: T, range: RangeInclusive<T>, option: &str) -> Result<T, Failure> {

@@ -107,6 +107,22 @@ impl esrpc_headers {
         }
     }
 
+    /// The builder to send from; nothing for NULL.
+    ///
+    /// # Safety
+    /// NULL, or a live list that nobody changes during `'a`.
+    pub(crate) unsafe fn for_sending<'a>(headers: *const esrpc_headers) -> Result<Option<&'a HeaderList>, Failure> {
+        // SAFETY: what the caller promised.
+        let Some(headers) = (unsafe { headers.as_ref() }) else {
+            return Ok(None);
+        };
+        headers.builder().map(Some).ok_or_else(|| {
+            Failure::invalid_argument(
+                "headers is the list of a message; copy it with esrpc_headers_add_from to send it",
+            )
+        })
+    }
+
     fn len(&self) -> usize {
         match &self.content {
             Content::Built(list) => list.len(),

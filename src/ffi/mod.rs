@@ -8,6 +8,8 @@
 #![allow(clippy::missing_safety_doc)]
 
 // Plumbing.
+mod endpoint;
+pub(crate) mod errors;
 pub(crate) mod guard;
 pub(crate) mod handle;
 mod json;
@@ -16,12 +18,21 @@ pub(crate) mod table;
 
 // What C sees, in the order of the header.
 pub mod bytes;
+pub mod callbacks;
+pub mod client_options;
+pub mod connection;
+pub mod connection_info;
 pub mod connection_options;
 pub mod constants;
 pub mod decoder;
 pub mod headers;
 pub mod headers_add;
 pub mod headers_get;
+pub mod listener;
+pub mod listener_options;
 pub mod message;
+pub mod runtime;
+pub mod runtime_options;
 pub mod status;
+pub mod stream;
 pub mod uuid;

@@ -219,6 +219,11 @@ fn lookup(status: esrpc_status) -> (&'static CStr, &'static CStr) {
     }
 }
 
+/// Whether the number is a status of this library.
+pub(crate) fn is_status(status: esrpc_status) -> bool {
+    TABLE.iter().any(|entry| entry.status as esrpc_status == status)
+}
+
 /// The constant's name, for messages.
 pub(crate) fn name(status: esrpc_status) -> &'static CStr {
     lookup(status).0

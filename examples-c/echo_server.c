@@ -1,0 +1,162 @@
+/* The echo service that the public test suites of event-stream RPC clients expect: this file has the connections, and
+ * echo_operations.c what happens on their streams.
+ *
+ * echo_server [--host ADDRESS] [--port PORT] [--unix PATH] [--abstract NAME]
+ * Port 0 lets the system choose. Prints `listening on ...` when it is ready; SIGINT and SIGTERM end it. */
+#define _POSIX_C_SOURCE 200809L
+#include "common.h"
+#include "echo_operations.h"
+
+#include <signal.h>
+#include <unistd.h>
+
+static void send_protocol_message(esrpc_connection *connection, int32_t type, int32_t flags,
+                                  const esrpc_headers *headers, esrpc_bytes payload)
+{
+    echo_after_send(connection, esrpc_connection_send_protocol_message(connection, type, flags, headers, payload,
+                                                                       echo_on_flush, connection));
+}
+
+static void answer_connect(esrpc_connection *connection, const esrpc_headers *headers)
+{
+    esrpc_bytes version, name;
+    bool accepted = esrpc_headers_get_string(headers, esrpc_text(":version"), &version) == ESRPC_OK &&
+                    esrpc_bytes_equal(version, esrpc_text("0.1.0")) &&
+                    esrpc_headers_get_string(headers, esrpc_text("client-name"), &name) == ESRPC_OK &&
+                    starts_with(name, "accepted.");
+    int32_t flags = accepted ? ESRPC_MESSAGE_FLAG_CONNECTION_ACCEPTED : ESRPC_MESSAGE_FLAG_NONE;
+    send_protocol_message(connection, ESRPC_MESSAGE_TYPE_CONNECT_ACK, flags, NULL, esrpc_text(NULL));
+    if (!accepted) esrpc_connection_close(connection, ESRPC_OK); /* once the refusal is written */
+}
+
+static void answer_ping(esrpc_connection *connection, const esrpc_message *ping)
+{
+    esrpc_header header;
+    esrpc_headers *headers = esrpc_headers_new();
+    esrpc_status status = esrpc_headers_add_from(headers, esrpc_message_get_headers(ping), 0);
+    for (size_t i = esrpc_headers_count(headers); status == ESRPC_OK && i-- > 0;) {
+        status = esrpc_headers_get(headers, i, &header);
+        if (status == ESRPC_OK && starts_with(header.name, ":")) status = esrpc_headers_remove_at(headers, i);
+    }
+    if (status == ESRPC_OK)
+        send_protocol_message(connection, ESRPC_MESSAGE_TYPE_PING_RESPONSE, ESRPC_MESSAGE_FLAG_NONE, headers,
+                              esrpc_message_get_payload(ping));
+    else
+        echo_after_send(connection, status);
+    esrpc_headers_release(headers);
+}
+
+static void on_protocol_message(esrpc_connection *connection, const esrpc_message *message, void *user_data)
+{
+    (void)user_data;
+    switch (esrpc_message_get_type(message)) {
+    case ESRPC_MESSAGE_TYPE_CONNECT:
+        answer_connect(connection, esrpc_message_get_headers(message));
+        break;
+    case ESRPC_MESSAGE_TYPE_PING:
+        answer_ping(connection, message);
+        break;
+    case ESRPC_MESSAGE_TYPE_PING_RESPONSE:
+        break;
+    default: {
+        esrpc_headers *headers = echo_reply_headers("application/json", NULL);
+        send_protocol_message(connection, ESRPC_MESSAGE_TYPE_INTERNAL_ERROR, ESRPC_MESSAGE_FLAG_NONE, headers,
+                              esrpc_text("{\"error\":\"Unrecognized Message Type\"}"));
+        esrpc_headers_release(headers);
+        esrpc_connection_close(connection, ESRPC_OK);
+    }
+    }
+}
+
+static void on_shutdown(esrpc_connection *connection, esrpc_status reason, void *user_data)
+{
+    (void)user_data;
+    if (reason != ESRPC_OK && reason != ESRPC_ERROR_PEER_CLOSED)
+        report(esrpc_connection_get_remote_address(connection), reason, esrpc_connection_get_end_message(connection));
+}
+
+static void on_incoming_connection(esrpc_listener *listener, esrpc_connection *connection, void *user_data)
+{
+    static const esrpc_connection_callbacks callbacks = {.struct_size = sizeof callbacks,
+                                                         .on_protocol_message = on_protocol_message,
+                                                         .on_incoming_stream = echo_on_incoming_stream,
+                                                         .on_shutdown = on_shutdown};
+    esrpc_status status = esrpc_connection_accept(connection, &callbacks, NULL);
+    (void)listener, (void)user_data;
+    if (status != ESRPC_OK) report("cannot accept a connection", status, esrpc_last_error_message());
+}
+
+static void on_failed_connection(esrpc_listener *listener, esrpc_status status, void *user_data)
+{
+    (void)listener, (void)user_data;
+    report("a connection failed", status, esrpc_last_error_message());
+}
+
+/* Without a listener there is nothing to wait for. */
+static void on_listener_closed(esrpc_listener *listener, esrpc_status reason, void *failed)
+{
+    (void)listener;
+    if (reason == ESRPC_OK) return;
+    report("the listener ended", reason, esrpc_last_error_message());
+    *(bool *)failed = true;
+    kill(getpid(), SIGTERM);
+}
+
+static esrpc_status choose_address(esrpc_listener_options *options, const struct endpoint *endpoint)
+{
+    if (endpoint->unix_path != NULL)
+        return esrpc_listener_options_set_unix_path(options, esrpc_text(endpoint->unix_path));
+    if (endpoint->abstract_name != NULL)
+        return esrpc_listener_options_set_unix_abstract(options, esrpc_text(endpoint->abstract_name));
+    return esrpc_listener_options_set_host(options, esrpc_text(endpoint->host), endpoint->port);
+}
+
+int main(int argc, char **argv)
+{
+    static const esrpc_listener_callbacks callbacks = {.struct_size = sizeof callbacks,
+                                                       .on_incoming_connection = on_incoming_connection,
+                                                       .on_failed_connection = on_failed_connection,
+                                                       .on_closed = on_listener_closed};
+    struct endpoint endpoint;
+    sigset_t stop;
+    int caught;
+    bool failed = false;
+    const char *step = "cannot start";
+    esrpc_runtime *runtime = NULL;
+    esrpc_listener *listener = NULL;
+    if (!parse_endpoint(argc, argv, &endpoint)) {
+        fprintf(stderr, "usage: echo_server " ENDPOINT_USAGE "\n");
+        return EXIT_USAGE;
+    }
+    /* Blocked here, the two signals stay pending until sigwait takes them; the library's threads take none. */
+    sigemptyset(&stop);
+    sigaddset(&stop, SIGINT);
+    sigaddset(&stop, SIGTERM);
+    if (sigprocmask(SIG_BLOCK, &stop, NULL) != 0) {
+        perror("sigprocmask");
+        return EXIT_FAILED;
+    }
+    esrpc_listener_options *options = esrpc_listener_options_new();
+    esrpc_status status = esrpc_runtime_new(NULL, &runtime);
+    if (status == ESRPC_OK) status = esrpc_listener_options_set_runtime(options, runtime);
+    if (status == ESRPC_OK) status = choose_address(options, &endpoint);
+    if (status == ESRPC_OK) {
+        step = "cannot listen";
+        status = esrpc_listener_listen(options, &callbacks, &failed, &listener);
+    }
+    if (status == ESRPC_OK) {
+        const char *address = esrpc_listener_get_address(listener);
+        printf("listening on %s\n", strncmp(address, "unix:", 5) == 0 ? address + 5 : address);
+        if (fflush(stdout) != 0 || sigwait(&stop, &caught) != 0) {
+            perror("echo_server");
+            failed = true;
+        }
+        step = "cannot stop";
+        status = esrpc_listener_close(listener);
+    }
+    if (status != ESRPC_OK) report(step, status, esrpc_last_error_message());
+    esrpc_listener_release(listener);
+    esrpc_listener_options_release(options);
+    if (!end_runtime(runtime)) failed = true;
+    return status == ESRPC_OK && !failed ? EXIT_OK : EXIT_FAILED;
+}
