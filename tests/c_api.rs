@@ -26,6 +26,7 @@ fn incremental_decoder() {
 #[test]
 fn null_and_numbers_out_of_range() {
     cc::run_everywhere("test_null_arguments.c");
+    cc::run_everywhere("test_null_arguments_rpc.c");
 }
 
 /// A function that is new in the header needs its line in a test_null_arguments file.
