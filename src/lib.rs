@@ -4,3 +4,7 @@
 //! `transport` (sockets), `runtime` (event loops), `ffi` (the C interface, the only one that knows C).
 
 pub mod codec;
+pub mod ffi;
+pub mod rpc;
+pub mod runtime;
+pub mod transport;

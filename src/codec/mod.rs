@@ -1,1 +1,40 @@
-//! The event-stream message format.
+//! The event-stream message format: bytes to messages and back.
+//!
+//! A message is a prelude (total length, headers length, CRC-32 of those 8 bytes), headers, a payload and the CRC-32
+//! of everything before it; all integers are big-endian. Nothing here does I/O, knows time or knows who uses it.
+#![forbid(unsafe_code)]
+
+mod error;
+mod event_decoder;
+mod header;
+mod header_list;
+mod headers;
+mod limits;
+mod message;
+mod message_decoder;
+mod prelude;
+mod unsealed;
+mod uuid_text;
+
+pub use error::Error;
+pub use event_decoder::{DecodeEvents, EventDecoder};
+pub use header::{Header, HeaderType, HeaderValue, write_header};
+pub use header_list::HeaderList;
+pub use headers::{Headers, HeadersIter};
+pub use limits::Limits;
+pub use message::{Message, encode_into, encoded_len};
+pub use message_decoder::MessageDecoder;
+pub use prelude::Prelude;
+pub use unsealed::Unsealed;
+pub use uuid_text::{uuid_from_text, uuid_to_text};
+
+/// Total length, headers length and prelude CRC.
+pub const PRELUDE_LEN: usize = 12;
+/// The CRC at the end of a message.
+pub const MESSAGE_CRC_LEN: usize = 4;
+/// A message without headers and payload.
+pub const MIN_MESSAGE_LEN: usize = PRELUDE_LEN + MESSAGE_CRC_LEN;
+/// The longest string or byte_buf value that existing peers accept, so the longest that is sent.
+pub const MAX_SENT_VALUE_LEN: usize = 32_767;
+/// The longest header name: its length is one byte on the wire.
+pub const MAX_NAME_LEN: usize = 255;

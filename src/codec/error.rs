@@ -1,0 +1,77 @@
+use std::fmt;
+
+/// Why bytes are no message, or why a header or message was refused. Each carries the figures its sentence names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Error {
+    /// The bytes end inside a message. `need` is its total length, or that of a prelude while the prelude is cut.
+    Incomplete { have: usize, need: usize },
+    /// The prelude's CRC does not match its two lengths.
+    PreludeChecksum { stored: u32, computed: u32 },
+    /// The CRC at the end does not match the message.
+    MessageChecksum { stored: u32, computed: u32 },
+    /// The total length is below that of an empty message.
+    MessageLength { total: u32 },
+    /// The headers section does not fit in the total length.
+    HeadersLength { headers: u32, total: u32 },
+    /// A header runs past the end of the headers section.
+    HeaderOverrun { index: usize },
+    /// A header's type byte is none of the ten known ones.
+    UnknownHeaderType { index: usize, header_type: u8 },
+    /// A name to be added is empty or too long.
+    HeaderNameLength { len: usize },
+    /// A name or string value to be added is not UTF-8 from `offset` on.
+    InvalidUtf8 { offset: usize },
+    /// A text is not a UUID in its hyphenated form.
+    InvalidUuid,
+    /// The message is longer than the limit.
+    MessageTooLarge { len: usize, limit: usize },
+    /// The message has more headers than the limit.
+    TooManyHeaders { limit: usize },
+    /// The headers section is longer than the limit.
+    HeadersTooLarge { len: usize, limit: usize },
+    /// A string or byte_buf value is longer than the limit.
+    HeaderValueTooLong { len: usize, limit: usize },
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Error::Incomplete { have, need } => {
+                write!(f, "the input ends inside a message: {have} bytes are there, {need} are needed")
+            }
+            Error::PreludeChecksum { stored, computed } => {
+                write!(f, "the prelude checksum is {stored:08x} but its bytes give {computed:08x}")
+            }
+            Error::MessageChecksum { stored, computed } => {
+                write!(f, "the message checksum is {stored:08x} but its bytes give {computed:08x}")
+            }
+            Error::MessageLength { total } => {
+                write!(f, "the total length of {total} bytes is below the minimum of 16")
+            }
+            Error::HeadersLength { headers, total } => {
+                write!(f, "a headers section of {headers} bytes does not fit in a message of {total} bytes")
+            }
+            Error::HeaderOverrun { index } => write!(f, "header {index} runs past the end of the headers section"),
+            Error::UnknownHeaderType { index, header_type } => {
+                write!(f, "header {index} has the unknown type {header_type}")
+            }
+            Error::HeaderNameLength { len } => {
+                write!(f, "a header name has {len} bytes; 1 to 255 are allowed")
+            }
+            Error::InvalidUtf8 { offset } => write!(f, "the text is not UTF-8 at byte {offset}"),
+            Error::InvalidUuid => write!(f, "the text is not a UUID such as 01234567-89ab-cdef-0123-456789abcdef"),
+            Error::MessageTooLarge { len, limit } => {
+                write!(f, "the message has {len} bytes, over the limit of {limit}")
+            }
+            Error::TooManyHeaders { limit } => write!(f, "there are more headers than the limit of {limit}"),
+            Error::HeadersTooLarge { len, limit } => {
+                write!(f, "the headers section has {len} bytes, over the limit of {limit}")
+            }
+            Error::HeaderValueTooLong { len, limit } => {
+                write!(f, "a header value has {len} bytes, over the limit of {limit}")
+            }
+        }
+    }
+}
+
+impl std::error::Error for Error {}

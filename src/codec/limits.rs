@@ -1,0 +1,28 @@
+/// What a decoder accepts and an encoder produces at most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Total length of a message in bytes.
+    pub max_message_len: usize,
+    /// Headers of one message.
+    pub max_headers: usize,
+    /// Bytes of one message's headers section.
+    pub max_headers_len: usize,
+    /// Bytes of a received string or byte_buf value.
+    pub max_value_len: usize,
+}
+
+impl Limits {
+    /// 24 MiB messages, 1024 headers in up to 24 MiB, values as long as their 16-bit length can say.
+    pub const DEFAULT: Limits = Limits {
+        max_message_len: 24 * 1024 * 1024,
+        max_headers: 1024,
+        max_headers_len: 24 * 1024 * 1024,
+        max_value_len: 65_535,
+    };
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits::DEFAULT
+    }
+}

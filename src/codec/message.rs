@@ -1,0 +1,159 @@
+use super::{Error, Headers, Limits, MESSAGE_CRC_LEN, MIN_MESSAGE_LEN, PRELUDE_LEN, Prelude};
+use crc32fast::Hasher;
+
+/// Where a prelude's own CRC covers it; the message's CRC goes on from there.
+const PRELUDE_CRC_START: usize = PRELUDE_LEN - 4;
+
+/// A payload is copied and summed in blocks of this size, so that the second reading comes from the cache.
+const COPY_BLOCK_LEN: usize = 64 * 1024;
+
+/// A decoded message: a view of the bytes it was decoded from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Message<'a> {
+    pub prelude: Prelude,
+    pub headers: Headers<'a>,
+    pub payload: &'a [u8],
+    /// The CRC at the message's end.
+    pub crc: u32,
+}
+
+impl<'a> Message<'a> {
+    /// Decodes the first message in `bytes` without copying and says how many bytes it took.
+    ///
+    /// The prelude is checked as soon as it is there; only then is a cut message `Incomplete`.
+    pub fn decode(bytes: &'a [u8], limits: &Limits) -> Result<(Message<'a>, usize), Error> {
+        let Some(prelude) = bytes.first_chunk::<PRELUDE_LEN>() else {
+            return Err(Error::Incomplete { have: bytes.len(), need: PRELUDE_LEN });
+        };
+        let prelude = Prelude::parse(prelude, limits)?;
+        let total_len = prelude.total_len as usize;
+        let incomplete = Error::Incomplete { have: bytes.len(), need: total_len };
+        let Some((covered, stored)) = bytes.get(..total_len).and_then(<[u8]>::split_last_chunk) else {
+            return Err(incomplete);
+        };
+        let Some((headers, payload)) =
+            covered.get(PRELUDE_LEN..).and_then(|body| body.split_at_checked(prelude.headers_len as usize))
+        else {
+            return Err(incomplete);
+        };
+
+        let headers = Headers::parse(headers, limits)?;
+        let stored = u32::from_be_bytes(*stored);
+        let computed = crc_after_prelude(prelude.crc, covered.get(PRELUDE_CRC_START..).unwrap_or_default());
+        if stored != computed {
+            return Err(Error::MessageChecksum { stored, computed });
+        }
+        Ok((Message { prelude, headers, payload, crc: stored }, total_len))
+    }
+
+    /// Whether the last 4 bytes of one whole message are the CRC-32 of those before them.
+    pub fn has_valid_checksum(message: &[u8]) -> bool {
+        match message.split_last_chunk::<MESSAGE_CRC_LEN>() {
+            Some((covered, stored)) => {
+                message.len() >= MIN_MESSAGE_LEN && crc32fast::hash(covered) == u32::from_be_bytes(*stored)
+            }
+            None => false,
+        }
+    }
+}
+
+/// CRC of a message whose first 8 bytes have the CRC `prelude_crc` and go on with `rest`.
+fn crc_after_prelude(prelude_crc: u32, rest: &[u8]) -> u32 {
+    let mut hasher = Hasher::new_with_initial(prelude_crc);
+    hasher.update(rest);
+    hasher.finalize()
+}
+
+/// The length of a message with headers and a payload of these lengths, if the limits allow it.
+pub fn encoded_len(headers_len: usize, payload_len: usize, limits: &Limits) -> Result<usize, Error> {
+    if headers_len > limits.max_headers_len {
+        return Err(Error::HeadersTooLarge { len: headers_len, limit: limits.max_headers_len });
+    }
+    let limit = limits.max_message_len.min(u32::MAX as usize);
+    let len = MIN_MESSAGE_LEN.saturating_add(headers_len).saturating_add(payload_len);
+    if len > limit {
+        return Err(Error::MessageTooLarge { len, limit });
+    }
+    Ok(len)
+}
+
+/// Appends one message; its headers section is the concatenation of `header_parts`.
+///
+/// The lengths were checked with [`encoded_len`].
+pub fn encode_into(header_parts: &[&[u8]], payload: &[u8], out: &mut Vec<u8>) {
+    let headers_len: usize = header_parts.iter().map(|part| part.len()).sum();
+    let total_len = MIN_MESSAGE_LEN + headers_len + payload.len();
+    out.reserve(total_len);
+
+    let mut lengths = [0; PRELUDE_CRC_START];
+    lengths[..4].copy_from_slice(&(total_len as u32).to_be_bytes());
+    lengths[4..].copy_from_slice(&(headers_len as u32).to_be_bytes());
+    let prelude_crc = crc32fast::hash(&lengths);
+    out.extend_from_slice(&lengths);
+
+    // A message of ordinary size is summed in one go, once all of it is in place.
+    let mut hasher = Hasher::new_with_initial(prelude_crc);
+    let mut summed = out.len();
+    out.extend_from_slice(&prelude_crc.to_be_bytes());
+    for part in header_parts {
+        out.extend_from_slice(part);
+    }
+    for block in payload.chunks(COPY_BLOCK_LEN) {
+        if out.len() - summed >= COPY_BLOCK_LEN {
+            hasher.update(&out[summed..]);
+            summed = out.len();
+        }
+        out.extend_from_slice(block);
+    }
+    hasher.update(&out[summed..]);
+    out.extend_from_slice(&hasher.finalize().to_be_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_up_to_the_limits_can_be_encoded() {
+        let limits = Limits { max_message_len: 100, max_headers_len: 50, ..Limits::DEFAULT };
+        assert_eq!(encoded_len(0, 0, &limits), Ok(16));
+        assert_eq!(encoded_len(50, 34, &limits), Ok(100));
+        assert_eq!(encoded_len(51, 0, &limits), Err(Error::HeadersTooLarge { len: 51, limit: 50 }));
+        assert_eq!(encoded_len(50, 35, &limits), Err(Error::MessageTooLarge { len: 101, limit: 100 }));
+        assert!(encoded_len(50, usize::MAX, &limits).is_err());
+    }
+
+    #[test]
+    fn a_length_that_the_wire_cannot_say_is_too_large_whatever_the_limit() {
+        let limits = Limits { max_message_len: usize::MAX, ..Limits::DEFAULT };
+        let largest = u32::MAX as usize;
+        assert_eq!(encoded_len(0, largest - 16, &limits), Ok(largest));
+        assert!(encoded_len(0, largest - 15, &limits).is_err());
+    }
+
+    #[test]
+    fn payloads_around_the_copy_block_decode_again() {
+        for len in [0, 1, COPY_BLOCK_LEN - 1, COPY_BLOCK_LEN, COPY_BLOCK_LEN + 1, 3 * COPY_BLOCK_LEN + 5] {
+            let payload: Vec<u8> = (0..len).map(|at| (at % 251) as u8).collect();
+            let mut bytes = b"before".to_vec();
+            encode_into(&[b"\x01a\x00", b"", b"\x01b\x02\x07"], &payload, &mut bytes);
+            let (message, used) = Message::decode(&bytes[6..], &Limits::DEFAULT).expect("a message");
+            assert_eq!(used, bytes.len() - 6);
+            assert_eq!(message.headers.len(), 2);
+            assert!(message.payload == payload, "payload of {len} bytes");
+            assert!(Message::has_valid_checksum(&bytes[6..]));
+        }
+    }
+
+    #[test]
+    fn a_checksum_needs_a_whole_message() {
+        let mut bytes = Vec::new();
+        encode_into(&[], b"payload", &mut bytes);
+        assert!(Message::has_valid_checksum(&bytes));
+        assert!(!Message::has_valid_checksum(&bytes[..bytes.len() - 1]));
+        assert!(!Message::has_valid_checksum(&[]));
+        assert!(!Message::has_valid_checksum(&[0; 4]));
+        bytes[13] ^= 1;
+        assert!(!Message::has_valid_checksum(&bytes));
+    }
+}

@@ -1,0 +1,44 @@
+use crc32fast::Hasher;
+
+use crate::codec::{MESSAGE_CRC_LEN, PRELUDE_LEN};
+
+/// An encoded message of which a few header bytes may still change: the payload, most of the work, is already copied and
+/// summed. Lets a large message be encoded before its stream id is known.
+pub struct Unsealed {
+    bytes: Vec<u8>,
+    headers_end: usize,
+    payload_hasher: Hasher,
+}
+
+impl Unsealed {
+    /// Encodes all but the checksum. Lengths were checked with `encoded_len`.
+    pub fn encode(header_parts: &[&[u8]], payload: &[u8]) -> Unsealed {
+        let headers_len: usize = header_parts.iter().map(|part| part.len()).sum();
+        let headers_end = PRELUDE_LEN + headers_len;
+        let total_len = headers_end + payload.len() + MESSAGE_CRC_LEN;
+        let mut bytes = Vec::with_capacity(total_len);
+        bytes.extend_from_slice(&(total_len as u32).to_be_bytes());
+        bytes.extend_from_slice(&(headers_len as u32).to_be_bytes());
+        let prelude_crc = crc32fast::hash(&bytes);
+        bytes.extend_from_slice(&prelude_crc.to_be_bytes());
+        for part in header_parts {
+            bytes.extend_from_slice(part);
+        }
+        bytes.extend_from_slice(payload);
+        let mut payload_hasher = Hasher::new();
+        payload_hasher.update(payload);
+        Unsealed { bytes, headers_end, payload_hasher }
+    }
+
+    /// Writes `value` at position `at`, which lies in the headers, and ends the message with its checksum.
+    pub fn seal(mut self, at: usize, value: &[u8]) -> Vec<u8> {
+        if let Some(place) = self.bytes.get_mut(at..at + value.len()) {
+            place.copy_from_slice(value);
+        }
+        let mut hasher = Hasher::new();
+        hasher.update(self.bytes.get(..self.headers_end).unwrap_or_default());
+        hasher.combine(&self.payload_hasher);
+        self.bytes.extend_from_slice(&hasher.finalize().to_be_bytes());
+        self.bytes
+    }
+}

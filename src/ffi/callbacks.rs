@@ -1,0 +1,52 @@
+//! What callbacks of C have in common.
+
+use std::ffi::c_void;
+use std::time::Duration;
+
+use super::constants::ESRPC_WAIT_FOREVER;
+use super::errors::explained;
+use super::status::esrpc_status;
+use crate::runtime::{Flush, Outcome};
+
+/// Called once for every accepted send: when the system has taken the message's last byte, or when it is certain that it
+/// will not. Comes on the connection's event-loop thread.
+///
+/// @param status ESRPC_OK: written; else why not. esrpc_last_error_message explains it inside the callback.
+/// @param user_data As given with the send.
+pub type esrpc_flush_callback = Option<unsafe extern "C" fn(status: esrpc_status, user_data: *mut c_void)>;
+
+/// Called once on the event-loop thread of the connection whose esrpc_connection_run_on_loop was called.
+///
+/// @param status ESRPC_OK, or ESRPC_ERROR_RUNTIME_SHUTDOWN if the thread had ended; then it is called by
+/// esrpc_connection_run_on_loop itself, or by the thread's end.
+/// @param user_data As given with the call.
+pub type esrpc_task_callback = Option<unsafe extern "C" fn(status: esrpc_status, user_data: *mut c_void)>;
+
+/// The caller's pointer, carried to its callbacks and never looked into.
+#[derive(Clone, Copy)]
+pub(crate) struct UserData(pub *mut c_void);
+
+// SAFETY: the library only hands the pointer back; the header tells the caller on which thread.
+unsafe impl Send for UserData {}
+// SAFETY: as above.
+unsafe impl Sync for UserData {}
+
+type StatusFunction = unsafe extern "C" fn(status: esrpc_status, user_data: *mut c_void);
+
+/// The flush callback as the layers below carry it; nothing if there is none.
+pub(crate) fn flush_callback(callback: esrpc_flush_callback, user_data: *mut c_void) -> Option<Flush> {
+    callback.map(|function| Flush { run: run_flush, words: [function as usize, user_data as usize] })
+}
+
+fn run_flush([function, user_data]: [usize; 2], outcome: &Outcome) {
+    let status = explained(outcome.as_ref().copied());
+    // SAFETY: the first word is a callback of that very type, put there by flush_callback.
+    let function = unsafe { std::mem::transmute::<*const (), StatusFunction>(function as *const ()) };
+    // SAFETY: the caller gave the function together with the pointer, to be called once.
+    unsafe { function(status, user_data as *mut c_void) }
+}
+
+/// A timeout in milliseconds; none for ESRPC_WAIT_FOREVER.
+pub(crate) fn timeout(timeout_ms: u32) -> Option<Duration> {
+    (timeout_ms != ESRPC_WAIT_FOREVER).then(|| Duration::from_millis(timeout_ms.into()))
+}

@@ -1,0 +1,444 @@
+//! Connections: connecting, sending, ending.
+
+use std::any::Any;
+use std::ffi::c_void;
+use std::sync::{Arc, OnceLock};
+
+use super::bytes::esrpc_bytes;
+use super::callbacks::{UserData, esrpc_flush_callback, esrpc_task_callback, flush_callback};
+use super::client_options::esrpc_client_options;
+use super::errors::{explained, outcome_status, requested_outcome};
+use super::guard;
+use super::handle::{ArcHandle, BoxHandle};
+use super::headers::esrpc_headers;
+use super::message::{esrpc_message, with_view};
+use super::out::check_out;
+use super::runtime::runtime_or_default;
+use super::status::{Failure, esrpc_status};
+use super::stream::esrpc_stream;
+use super::table::read_table;
+use crate::codec::{Limits, Message};
+use crate::rpc::Outgoing;
+use crate::runtime::{Connection, ConnectionHandler, Error, Outcome, Stream};
+
+/// One connection, of a client or of a server. Counted: esrpc_connection_acquire, esrpc_connection_release. It stays up
+/// until it is closed, whether handles are left or not.
+pub struct esrpc_connection {
+    _private: [u8; 0],
+}
+
+impl ArcHandle for esrpc_connection {
+    type Inner = Connection;
+}
+
+/// What a connection calls. Every slot may be NULL: nothing to do. All callbacks come on the connection's event-loop thread,
+/// one at a time, with no lock held: any function may be called from them, closing and releasing this very connection
+/// included, except those that wait. Handles given to callbacks are borrowed; views last for the callback. Set struct_size
+/// to sizeof(esrpc_connection_callbacks).
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct esrpc_connection_callbacks {
+    /// The size of this struct.
+    pub struct_size: usize,
+    /// Client only, once and first: the connection is usable (ESRPC_OK), or it could not be had: connection is NULL, status
+    /// says why, and only on_destroy follows.
+    pub on_setup:
+        Option<unsafe extern "C" fn(connection: *mut esrpc_connection, status: esrpc_status, user_data: *mut c_void)>,
+    /// A message on stream-id 0 has come.
+    pub on_protocol_message: Option<
+        unsafe extern "C" fn(connection: *mut esrpc_connection, message: *const esrpc_message, user_data: *mut c_void),
+    >,
+    /// Server only: the client opens a stream. Call esrpc_stream_accept or esrpc_stream_refuse inside; else it is refused.
+    /// The first message may be looked at here; it comes again by on_message of the accepted stream.
+    pub on_incoming_stream: Option<
+        unsafe extern "C" fn(
+            connection: *mut esrpc_connection,
+            stream: *mut esrpc_stream,
+            first_message: *const esrpc_message,
+            user_data: *mut c_void,
+        ),
+    >,
+    /// Sends were answered ESRPC_ERROR_WOULD_BLOCK, on the connection or on a stream, and half of the outbound limit is
+    /// free now. Once per such episode.
+    pub on_writable: Option<unsafe extern "C" fn(connection: *mut esrpc_connection, user_data: *mut c_void)>,
+    /// The connection has ended. Once, if it was set up, after every flush callback and every on_closed. ESRPC_OK: this side
+    /// asked for it and nothing was lost.
+    pub on_shutdown:
+        Option<unsafe extern "C" fn(connection: *mut esrpc_connection, reason: esrpc_status, user_data: *mut c_void)>,
+    /// The last callback, once: user_data is not used any more. Comes when the connection has ended, its streams are
+    /// destroyed and the last handle is released.
+    pub on_destroy: Option<unsafe extern "C" fn(user_data: *mut c_void)>,
+}
+
+const NO_CALLBACKS: esrpc_connection_callbacks = esrpc_connection_callbacks {
+    struct_size: size_of::<esrpc_connection_callbacks>(),
+    on_setup: None,
+    on_protocol_message: None,
+    on_incoming_stream: None,
+    on_writable: None,
+    on_shutdown: None,
+    on_destroy: None,
+};
+
+/// The caller's side of a connection.
+pub(crate) struct Callbacks {
+    table: esrpc_connection_callbacks,
+    pub(crate) user_data: UserData,
+    /// Made when it is first asked for.
+    pub(crate) connect_ack: OnceLock<Option<esrpc_message>>,
+}
+
+// In each of the calls below:
+// SAFETY: the caller gave the function together with the pointer, to be called on the connection's loop thread.
+impl ConnectionHandler for Callbacks {
+    fn on_setup(&self, result: Result<&Arc<Connection>, &Error>) {
+        if let Some(function) = self.table.on_setup {
+            let connection = result.map_or(std::ptr::null_mut(), esrpc_connection::lend);
+            let status = explained(result.map(|_| ()));
+            // SAFETY: see above.
+            unsafe { function(connection, status, self.user_data.0) }
+        }
+    }
+
+    fn on_protocol_message(&self, connection: &Arc<Connection>, message: &Message<'_>) {
+        if let Some(function) = self.table.on_protocol_message {
+            with_view(message, |view| {
+                // SAFETY: see above.
+                unsafe { function(esrpc_connection::lend(connection), view, self.user_data.0) }
+            });
+        }
+    }
+
+    fn on_incoming_stream(&self, connection: &Arc<Connection>, stream: &Arc<Stream>, message: &Message<'_>) {
+        if let Some(function) = self.table.on_incoming_stream {
+            let (connection, stream) = (esrpc_connection::lend(connection), esrpc_stream::lend(stream));
+            with_view(message, |view| {
+                // SAFETY: see above.
+                unsafe { function(connection, stream, view, self.user_data.0) }
+            });
+        }
+    }
+
+    fn on_writable(&self, connection: &Arc<Connection>) {
+        if let Some(function) = self.table.on_writable {
+            // SAFETY: see above.
+            unsafe { function(esrpc_connection::lend(connection), self.user_data.0) }
+        }
+    }
+
+    fn on_shutdown(&self, connection: &Arc<Connection>, outcome: &Outcome) {
+        if let Some(function) = self.table.on_shutdown {
+            let reason = explained(outcome.as_ref().copied());
+            // SAFETY: see above.
+            unsafe { function(esrpc_connection::lend(connection), reason, self.user_data.0) }
+        }
+    }
+
+    fn on_destroy(&self) {
+        if let Some(function) = self.table.on_destroy {
+            // SAFETY: see above.
+            unsafe { function(self.user_data.0) }
+        }
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
+
+impl Callbacks {
+    /// # Safety
+    /// The table is NULL or as large as its struct_size says.
+    unsafe fn read(
+        table: *const esrpc_connection_callbacks,
+        user_data: *mut c_void,
+    ) -> Result<Box<Callbacks>, Failure> {
+        // SAFETY: what the caller promised.
+        let table = unsafe { read_table(table, NO_CALLBACKS, "callbacks") }?;
+        Ok(Box::new(Callbacks { table, user_data: UserData(user_data), connect_ack: OnceLock::new() }))
+    }
+
+    /// The callbacks of a connection that has some.
+    pub(crate) fn of(connection: &Connection) -> Option<&Callbacks> {
+        connection.handler()?.as_any().downcast_ref()
+    }
+
+    /// The CONNECT_ACK that the library waited for.
+    pub(crate) fn connect_ack(&self, connection: &Connection) -> Option<&esrpc_message> {
+        let bytes = connection.connect_ack()?;
+        let make = || {
+            let limits = Limits { max_message_len: bytes.len(), max_headers: bytes.len(), ..Limits::default() };
+            let (message, _) = Message::decode(bytes, &limits).ok()?;
+            esrpc_message::owned(&message).ok()
+        };
+        self.connect_ack.get_or_init(make).as_ref()
+    }
+}
+
+/// The connection behind the handle, in the process that made it.
+///
+/// # Safety
+/// NULL, or a live or lent handle.
+pub(crate) unsafe fn connection_of(connection: *const esrpc_connection) -> Result<Arc<Connection>, Failure> {
+    // SAFETY: what the caller promised.
+    let connection = unsafe { esrpc_connection::share(connection, "connection") }?;
+    if connection.is_foreign() { Err(Error::Forked.into()) } else { Ok(connection) }
+}
+
+/// A message as C gives it, for a send.
+///
+/// # Safety
+/// `headers` and `payload` are NULL or live, and unchanged during `'a`.
+pub(crate) unsafe fn outgoing<'a>(
+    message_type: i32,
+    flags: i32,
+    headers: *const esrpc_headers,
+    payload: esrpc_bytes,
+) -> Result<Outgoing<'a>, Failure> {
+    // SAFETY: what the caller promised.
+    let (headers, payload) = unsafe { (esrpc_headers::for_sending(headers)?, payload.as_slice("payload")?) };
+    Ok(Outgoing { message_type, flags, headers, operation: None, payload })
+}
+
+/// Begins to connect a client. Returns at once; how it went comes by on_setup. Without the handshake option the caller then
+/// sends CONNECT, and may open streams once CONNECT_ACK with ESRPC_MESSAGE_FLAG_CONNECTION_ACCEPTED has come.
+///
+/// @param options Borrowed.
+/// @param callbacks Copied; NULL: none.
+/// @param user_data Handed to the callbacks; on_destroy tells when it is free.
+/// @param out_connection Receives the connection, one reference, to be released with esrpc_connection_release whether setup
+/// succeeds or not. It is written before any callback can come.
+/// @return ESRPC_OK; on an error there is no connection and no callback comes: ESRPC_ERROR_INVALID_ARGUMENT if options or
+/// out_connection is NULL, options name no endpoint, or callbacks has a wrong struct_size; for the handshake option's CONNECT
+/// ESRPC_ERROR_RESERVED_HEADER, ESRPC_ERROR_TOO_MANY_HEADERS, ESRPC_ERROR_HEADERS_TOO_LARGE or
+/// ESRPC_ERROR_MESSAGE_TOO_LARGE; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED; ESRPC_ERROR_TOO_MANY_FILES or
+/// ESRPC_ERROR_IO if the default runtime cannot be started.
+///
+/// Thread: any; options: owner. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_connection_connect(
+    options: *const esrpc_client_options,
+    callbacks: *const esrpc_connection_callbacks,
+    user_data: *mut c_void,
+    out_connection: *mut *mut esrpc_connection,
+) -> esrpc_status {
+    guard::call(|| {
+        check_out(out_connection, "out_connection")?;
+        // SAFETY: NULL or live settings of this thread, and a table of the size it says.
+        let (options, callbacks) =
+            unsafe { (esrpc_client_options::borrow(options, "options")?, Callbacks::read(callbacks, user_data)?) };
+        let request = options.request()?;
+        let runtime = match options.runtime() {
+            Some(runtime) if runtime.process().is_current() => runtime,
+            Some(_) => return Err(Error::Forked.into()),
+            // SAFETY: NULL means the default runtime.
+            None => unsafe { runtime_or_default(std::ptr::null()) }?,
+        };
+        Connection::connect(&runtime, request, callbacks, |connection| {
+            // SAFETY: the caller's variable, checked above.
+            unsafe { out_connection.write(esrpc_connection::give(connection.clone())) }
+        })?;
+        Ok(())
+    })
+}
+
+/// Takes one more reference.
+///
+/// @param connection Borrowed; NULL: nothing.
+/// @return The same handle, to be released once more.
+///
+/// Thread: any. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_connection_acquire(connection: *mut esrpc_connection) -> *mut esrpc_connection {
+    guard::value(std::ptr::null_mut(), || {
+        // SAFETY: NULL or a live or lent handle.
+        unsafe { esrpc_connection::acquire(connection) }
+    })
+}
+
+/// Gives one reference back. Never waits and never closes the connection.
+///
+/// @param connection Given up by the caller; NULL, or a handle of a forked child's parent, does nothing.
+///
+/// Thread: any. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_connection_release(connection: *mut esrpc_connection) {
+    guard::value((), || {
+        // SAFETY: NULL or a live handle, whose reference the caller gives up.
+        unsafe {
+            if esrpc_connection::borrow(connection, "connection").is_ok_and(|connection| !connection.is_foreign()) {
+                esrpc_connection::release(connection);
+            }
+        }
+    })
+}
+
+/// Takes a connection that a listener announces. Only inside that on_incoming_connection; a connection that is not accepted
+/// there is closed. From here on the connection is open: its CONNECT comes by on_protocol_message and is to be answered with
+/// CONNECT_ACK, at any time later and from any thread.
+///
+/// @param connection Borrowed; acquire it to keep it.
+/// @param callbacks Copied; NULL: none.
+/// @param user_data Handed to the callbacks; on_destroy tells when it is free.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL or callbacks has a wrong struct_size;
+/// ESRPC_ERROR_INVALID_STATE if it is not being announced, or was accepted; ESRPC_ERROR_CONNECTION_CLOSED if it was closed;
+/// ESRPC_ERROR_FORKED.
+///
+/// Thread: loop. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_connection_accept(
+    connection: *mut esrpc_connection,
+    callbacks: *const esrpc_connection_callbacks,
+    user_data: *mut c_void,
+) -> esrpc_status {
+    guard::call(|| {
+        // SAFETY: NULL or a lent handle, and a table of the size it says.
+        let (connection, callbacks) = unsafe { (connection_of(connection)?, Callbacks::read(callbacks, user_data)?) };
+        connection.accept(callbacks)?;
+        Ok(())
+    })
+}
+
+/// Closes the connection when everything that was accepted before is written. Returns at once; on_shutdown tells when it is
+/// over. After the call returns no message callback begins, and sends answer ESRPC_ERROR_CONNECTION_CLOSED. If the peer takes
+/// nothing for linger_ms, what is left is given up: ESRPC_ERROR_LINGER_EXPIRED. Before setup it cancels: on_setup comes with
+/// ESRPC_ERROR_CANCELLED. On a connection that is closing or closed it does nothing.
+///
+/// @param connection Borrowed.
+/// @param reason What on_shutdown is to say: ESRPC_OK, an ESRPC_ERROR_ constant, or a number of the application's own from
+/// 1000 up.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL or reason is none of these; ESRPC_ERROR_FORKED.
+///
+/// Thread: any. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_connection_close(
+    connection: *mut esrpc_connection,
+    reason: esrpc_status,
+) -> esrpc_status {
+    guard::call(|| {
+        // SAFETY: NULL or a live or lent handle.
+        let connection = unsafe { connection_of(connection) }?;
+        connection.close(requested_outcome(reason)?);
+        Ok(())
+    })
+}
+
+/// Closes the connection without writing what is left, and cuts a close short. Returns at once. Sends that are not written
+/// are answered ESRPC_ERROR_CONNECTION_CLOSED or ESRPC_ERROR_ABORTED; on_shutdown says ESRPC_OK if there were none, else
+/// ESRPC_ERROR_ABORTED. Before setup it cancels, as esrpc_connection_close does.
+///
+/// @param connection Borrowed.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL; ESRPC_ERROR_FORKED.
+///
+/// Thread: any. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_connection_abort(connection: *mut esrpc_connection) -> esrpc_status {
+    guard::call(|| {
+        // SAFETY: NULL or a live or lent handle.
+        unsafe { connection_of(connection) }?.abort();
+        Ok(())
+    })
+}
+
+/// Sends a message on stream-id 0. It is copied and queued, and leaves in the order of the calls. With
+/// ESRPC_MESSAGE_FLAG_TERMINATE_STREAM, or as a CONNECT_ACK without ESRPC_MESSAGE_FLAG_CONNECTION_ACCEPTED, it ends the
+/// connection once it is written.
+///
+/// @param connection Borrowed.
+/// @param message_type ESRPC_MESSAGE_TYPE_PING to ESRPC_MESSAGE_TYPE_INTERNAL_ERROR; CONNECT only on a client, CONNECT_ACK
+/// only on a server.
+/// @param message_flags ESRPC_MESSAGE_FLAG_ bits; unknown ones are sent as they are.
+/// @param headers Copied; NULL: none. ":message-type", ":message-flags" and ":stream-id" are added by the library.
+/// @param payload Copied; may be empty.
+/// @param on_flush Called once if and only if the send is accepted; NULL: nobody.
+/// @param flush_user_data Handed to on_flush.
+/// @return ESRPC_OK; else nothing has changed: ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL, headers is a message's
+/// list, or payload is NULL with a length; ESRPC_ERROR_WRONG_MESSAGE_TYPE; ESRPC_ERROR_RESERVED_HEADER;
+/// ESRPC_ERROR_TOO_MANY_HEADERS, ESRPC_ERROR_HEADERS_TOO_LARGE, ESRPC_ERROR_MESSAGE_TOO_LARGE; ESRPC_ERROR_NOT_READY before
+/// setup; ESRPC_ERROR_HANDSHAKE_PENDING or ESRPC_ERROR_HANDSHAKE_ALREADY_DONE if the handshake forbids the message now;
+/// ESRPC_ERROR_CONNECTION_CLOSED; ESRPC_ERROR_WOULD_BLOCK if the outbound limit is reached (on_writable follows);
+/// ESRPC_ERROR_FORKED.
+///
+/// Thread: any; headers: owner. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_connection_send_protocol_message(
+    connection: *mut esrpc_connection,
+    message_type: i32,
+    message_flags: i32,
+    headers: *const esrpc_headers,
+    payload: esrpc_bytes,
+    on_flush: esrpc_flush_callback,
+    flush_user_data: *mut c_void,
+) -> esrpc_status {
+    guard::call(|| {
+        // SAFETY: NULL or live, all, and unchanged during the call.
+        let (connection, message) =
+            unsafe { (connection_of(connection)?, outgoing(message_type, message_flags, headers, payload)?) };
+        connection.send_protocol(message, flush_callback(on_flush, flush_user_data))?;
+        Ok(())
+    })
+}
+
+/// Stops reading from the peer, which stops the peer once its own buffers are full. Messages that were read already wait. The
+/// end of the connection is not noticed while reading is paused.
+///
+/// @param connection Borrowed.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL; ESRPC_ERROR_NOT_READY before setup;
+/// ESRPC_ERROR_CONNECTION_CLOSED; ESRPC_ERROR_FORKED.
+///
+/// Thread: any. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_connection_pause_reading(connection: *mut esrpc_connection) -> esrpc_status {
+    guard::call(|| {
+        // SAFETY: NULL or a live or lent handle.
+        unsafe { connection_of(connection) }?.set_reading_paused(true)?;
+        Ok(())
+    })
+}
+
+/// Reads from the peer again, beginning with the messages that wait.
+///
+/// @param connection Borrowed.
+/// @return ESRPC_OK, also if reading was not paused; ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL;
+/// ESRPC_ERROR_NOT_READY before setup; ESRPC_ERROR_CONNECTION_CLOSED; ESRPC_ERROR_FORKED.
+///
+/// Thread: any. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_connection_resume_reading(connection: *mut esrpc_connection) -> esrpc_status {
+    guard::call(|| {
+        // SAFETY: NULL or a live or lent handle.
+        unsafe { connection_of(connection) }?.set_reading_paused(false)?;
+        Ok(())
+    })
+}
+
+/// Runs a function once on the connection's event-loop thread, after what was asked of that thread before. Works at any time
+/// while the caller has a reference, also after the connection has ended.
+///
+/// @param connection Borrowed.
+/// @param task Called once if and only if the call answers ESRPC_OK.
+/// @param user_data Handed to task.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if connection or task is NULL; ESRPC_ERROR_FORKED.
+///
+/// Thread: any. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_connection_run_on_loop(
+    connection: *mut esrpc_connection,
+    task: esrpc_task_callback,
+    user_data: *mut c_void,
+) -> esrpc_status {
+    guard::call(|| {
+        // SAFETY: NULL or a live or lent handle.
+        let connection = unsafe { connection_of(connection) }?;
+        let function = task.ok_or_else(|| Failure::null("task"))?;
+        let user_data = UserData(user_data);
+        connection.run_on_loop(Box::new(move |outcome| {
+            // The whole of it, so that its Send counts, not that of the pointer inside.
+            let user_data: UserData = user_data;
+            explained(outcome.as_ref().copied());
+            // SAFETY: the caller gave the function together with the pointer, to be called once.
+            unsafe { function(outcome_status(&outcome), user_data.0) }
+        }));
+        Ok(())
+    })
+}

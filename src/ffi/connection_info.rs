@@ -1,0 +1,291 @@
+//! What can be asked of a connection, and waited for.
+
+use std::ffi::{CStr, c_char, c_void};
+use std::time::Duration;
+
+use super::callbacks::timeout;
+use super::connection::{Callbacks, connection_of, esrpc_connection};
+use super::constants::esrpc_connection_state;
+use super::errors::outcome_status;
+use super::guard;
+use super::handle::ArcHandle;
+use super::message::esrpc_message;
+use super::out::write_optional;
+use super::status::{ESRPC_OK, Failure, esrpc_status};
+use crate::runtime::{Connection, Error, Outcome, Phase};
+use crate::transport::Endpoint;
+
+/// What an accessor answers: `default` for NULL and in a forked child.
+///
+/// # Safety
+/// NULL, or a live or lent handle; the answer may point into it.
+unsafe fn read<'a, T>(connection: *const esrpc_connection, default: T, f: impl FnOnce(&'a Connection) -> T) -> T {
+    // SAFETY: what the caller promised.
+    match unsafe { esrpc_connection::borrow(connection, "connection") } {
+        Ok(connection) if !connection.is_foreign() => f(connection),
+        _ => default,
+    }
+}
+
+/// Tells where the connection is in its life.
+///
+/// @param connection Borrowed.
+/// @return An ESRPC_CONNECTION_STATE_ constant; 0 if connection is NULL, and in a forked child.
+///
+/// Thread: any. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_connection_get_state(connection: *const esrpc_connection) -> i32 {
+    guard::value(0, || {
+        // SAFETY: NULL or a live or lent handle.
+        unsafe { read(connection, 0, |connection| state_number(connection.phase())) }
+    })
+}
+
+fn state_number(phase: Phase) -> i32 {
+    use esrpc_connection_state::*;
+    let state = match phase {
+        Phase::Connecting => ESRPC_CONNECTION_STATE_CONNECTING,
+        Phase::Open => ESRPC_CONNECTION_STATE_OPEN,
+        Phase::Closing => ESRPC_CONNECTION_STATE_CLOSING,
+        Phase::Closed => ESRPC_CONNECTION_STATE_CLOSED,
+    };
+    state as i32
+}
+
+/// Tells whether the connection is set up and nobody has begun to end it.
+///
+/// @param connection Borrowed.
+/// @return true in the state ESRPC_CONNECTION_STATE_OPEN; false otherwise, if connection is NULL, and in a forked child.
+///
+/// Thread: any. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_connection_is_open(connection: *const esrpc_connection) -> bool {
+    guard::value(false, || {
+        // SAFETY: NULL or a live or lent handle.
+        unsafe { read(connection, false, |connection| connection.phase() == Phase::Open) }
+    })
+}
+
+/// Tells the pointer that was given with the callbacks.
+///
+/// @param connection Borrowed.
+/// @return The pointer; NULL if connection is NULL or not accepted yet, and in a forked child.
+///
+/// Thread: any. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_connection_get_user_data(connection: *const esrpc_connection) -> *mut c_void {
+    guard::value(std::ptr::null_mut(), || {
+        let none = std::ptr::null_mut();
+        // SAFETY: NULL or a live or lent handle.
+        unsafe { read(connection, none, |c| Callbacks::of(c).map_or(none, |callbacks| callbacks.user_data.0)) }
+    })
+}
+
+/// Tells the address of this side's socket: "127.0.0.1:80", "[::1]:80", "unix:/path", "unix:@name", or "unix:" for a Unix
+/// socket without a name.
+///
+/// @param connection Borrowed.
+/// @return Text that lives as long as the handle; "" before the connection is established, if connection is NULL, and in a
+/// forked child.
+///
+/// Thread: any. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_connection_get_local_address(connection: *const esrpc_connection) -> *const c_char {
+    guard::value(c"".as_ptr(), || {
+        // SAFETY: NULL or a live or lent handle.
+        unsafe { read(connection, c"".as_ptr(), |c| c.addresses().map_or(c"".as_ptr(), |(local, _)| local.as_ptr())) }
+    })
+}
+
+/// Tells the address of the peer's socket, in the forms of esrpc_connection_get_local_address.
+///
+/// @param connection Borrowed.
+/// @return Text that lives as long as the handle; "" before the connection is established, if connection is NULL, and in a
+/// forked child.
+///
+/// Thread: any. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_connection_get_remote_address(connection: *const esrpc_connection) -> *const c_char {
+    guard::value(c"".as_ptr(), || {
+        // SAFETY: NULL or a live or lent handle.
+        unsafe { read(connection, c"".as_ptr(), |c| c.addresses().map_or(c"".as_ptr(), |(_, peer)| peer.as_ptr())) }
+    })
+}
+
+/// Tells the host that the client options named, as it was given; for a Unix socket "unix:/path" or "unix:@name".
+///
+/// @param connection Borrowed.
+/// @return Text that lives as long as the handle; "" on a server's connection, if connection is NULL, and in a forked child.
+///
+/// Thread: any. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_connection_get_host(connection: *const esrpc_connection) -> *const c_char {
+    guard::value(c"".as_ptr(), || {
+        // SAFETY: NULL or a live or lent handle.
+        unsafe { read(connection, c"".as_ptr(), |connection| connection.host().as_ptr()) }
+    })
+}
+
+/// Tells the port that the client options named.
+///
+/// @param connection Borrowed.
+/// @return The port; 0 for a Unix socket, on a server's connection, if connection is NULL, and in a forked child.
+///
+/// Thread: any. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_connection_get_port(connection: *const esrpc_connection) -> u32 {
+    guard::value(0, || {
+        let port = |connection: &Connection| match connection.endpoint() {
+            Some(Endpoint::Tcp { port, .. }) => u32::from(*port),
+            _ => 0,
+        };
+        // SAFETY: NULL or a live or lent handle.
+        unsafe { read(connection, 0, port) }
+    })
+}
+
+/// Tells how many bytes were accepted for sending and are not written yet.
+///
+/// @param connection Borrowed.
+/// @return Bytes, prelude and headers included; 0 if connection is NULL, and in a forked child.
+///
+/// Thread: any. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_connection_get_outbound_size(connection: *const esrpc_connection) -> usize {
+    guard::value(0, || {
+        // SAFETY: NULL or a live or lent handle.
+        unsafe { read(connection, 0, Connection::outbound_len) }
+    })
+}
+
+/// Shows the server's answer to the CONNECT that the library sent for the handshake option, also if it was a refusal.
+///
+/// @param connection Borrowed.
+/// @return The message, which lives as long as the handle; NULL without the handshake option, before the answer, if
+/// connection is NULL, and in a forked child.
+///
+/// Thread: any. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_connection_get_connect_ack(connection: *const esrpc_connection) -> *const esrpc_message {
+    guard::value(std::ptr::null(), || {
+        let ack = |connection: &Connection| {
+            let message = Callbacks::of(connection).and_then(|callbacks| callbacks.connect_ack(connection));
+            message.map_or(std::ptr::null(), std::ptr::from_ref)
+        };
+        // SAFETY: NULL or a live or lent handle.
+        unsafe { read(connection, std::ptr::null(), ack) }
+    })
+}
+
+/// Tells why the connection ended, as on_shutdown or a failed on_setup said.
+///
+/// @param connection Borrowed.
+/// @return The reason; ESRPC_OK while the connection has not ended, if connection is NULL, and in a forked child.
+///
+/// Thread: any. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_connection_get_end_status(connection: *const esrpc_connection) -> esrpc_status {
+    guard::value(ESRPC_OK.into(), || {
+        let status = |connection: &Connection| connection.end().map_or(ESRPC_OK.into(), |(end, _)| outcome_status(end));
+        // SAFETY: NULL or a live or lent handle.
+        unsafe { read(connection, ESRPC_OK.into(), status) }
+    })
+}
+
+/// Explains why the connection ended, with the system's error where there is one.
+///
+/// @param connection Borrowed.
+/// @return One sentence that lives as long as the handle; "" while the connection has not ended, if it ended with ESRPC_OK,
+/// if connection is NULL, and in a forked child.
+///
+/// Thread: any. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_connection_get_end_message(connection: *const esrpc_connection) -> *const c_char {
+    guard::value(c"".as_ptr(), || {
+        // SAFETY: NULL or a live or lent handle.
+        unsafe {
+            read(connection, c"".as_ptr(), |c| c.end().map_or(c"", |(_, text)| CStr::from_ptr(text.as_ptr())).as_ptr())
+        }
+    })
+}
+
+/// Runs a wait and writes the status that was waited for.
+///
+/// # Safety
+/// `connection` is NULL or live; `out_status` is NULL or may be written.
+unsafe fn wait(
+    connection: *mut esrpc_connection,
+    timeout_ms: u32,
+    out_status: *mut esrpc_status,
+    wait: impl FnOnce(&Connection, Option<Duration>) -> Result<Outcome, Error>,
+) -> Result<(), Failure> {
+    // SAFETY: what the caller promised.
+    let connection = unsafe { connection_of(connection) }?;
+    let outcome = wait(&connection, timeout(timeout_ms))?;
+    // SAFETY: what the caller promised.
+    unsafe { write_optional(out_status, outcome_status(&outcome)) };
+    Ok(())
+}
+
+/// Waits until the connection is set up, or could not be.
+///
+/// @param connection Borrowed.
+/// @param timeout_ms Milliseconds to wait at most, or ESRPC_WAIT_FOREVER.
+/// @param out_status Receives the status that on_setup gets; NULL: not wanted.
+/// @return ESRPC_OK if setup is over, well or not; ESRPC_ERROR_TIMED_OUT; ESRPC_ERROR_WOULD_DEADLOCK on an event-loop thread;
+/// ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL; ESRPC_ERROR_FORKED.
+///
+/// Thread: not-loop. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_connection_wait_setup(
+    connection: *mut esrpc_connection,
+    timeout_ms: u32,
+    out_status: *mut esrpc_status,
+) -> esrpc_status {
+    guard::call(|| {
+        // SAFETY: NULL or a live handle, and the caller's variable.
+        unsafe { wait(connection, timeout_ms, out_status, Connection::wait_setup) }
+    })
+}
+
+/// Waits until everything that was accepted before the call is written, or cannot be.
+///
+/// @param connection Borrowed.
+/// @param timeout_ms Milliseconds to wait at most, or ESRPC_WAIT_FOREVER.
+/// @param out_status Receives ESRPC_OK if it is written, else why not; NULL: not wanted.
+/// @return ESRPC_OK if that is certain, either way; ESRPC_ERROR_TIMED_OUT; ESRPC_ERROR_WOULD_DEADLOCK on an event-loop
+/// thread; ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL; ESRPC_ERROR_FORKED.
+///
+/// Thread: not-loop. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_connection_wait_flush(
+    connection: *mut esrpc_connection,
+    timeout_ms: u32,
+    out_status: *mut esrpc_status,
+) -> esrpc_status {
+    guard::call(|| {
+        // SAFETY: NULL or a live handle, and the caller's variable.
+        unsafe { wait(connection, timeout_ms, out_status, Connection::wait_flush) }
+    })
+}
+
+/// Waits until the connection has ended and its on_shutdown, or failed on_setup, has returned.
+///
+/// @param connection Borrowed.
+/// @param timeout_ms Milliseconds to wait at most, or ESRPC_WAIT_FOREVER.
+/// @param out_status Receives the reason of the end; NULL: not wanted.
+/// @return ESRPC_OK if it has ended; ESRPC_ERROR_TIMED_OUT; ESRPC_ERROR_WOULD_DEADLOCK on an event-loop thread;
+/// ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL; ESRPC_ERROR_FORKED.
+///
+/// Thread: not-loop. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_connection_wait_shutdown(
+    connection: *mut esrpc_connection,
+    timeout_ms: u32,
+    out_status: *mut esrpc_status,
+) -> esrpc_status {
+    guard::call(|| {
+        // SAFETY: NULL or a live handle, and the caller's variable.
+        unsafe { wait(connection, timeout_ms, out_status, Connection::wait_shutdown) }
+    })
+}

@@ -1,0 +1,259 @@
+//! Settings that client and listener share.
+
+use std::fmt::Display;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use super::guard;
+use super::handle::BoxHandle;
+use super::status::{Failure, esrpc_status};
+use crate::codec::{self, MIN_MESSAGE_LEN};
+use crate::runtime::Settings;
+
+/// The largest size that the format's lengths are used for.
+const MAX_SIZE: usize = i32::MAX as usize;
+const MAX_RECEIVED_VALUE_LEN: usize = u16::MAX as usize;
+/// A day: a longer pause is a mistake in the unit.
+const MAX_LINGER_MS: u32 = 24 * 60 * 60 * 1000;
+
+/// Settings of a connection, for a client or for those that a listener accepts. What uses them copies them. Release it
+/// with esrpc_connection_options_release.
+#[derive(Clone, Debug)]
+pub struct esrpc_connection_options {
+    pub(crate) limits: codec::Limits,
+    pub(crate) max_handshake_message_len: usize,
+    pub(crate) outbound_limit: usize,
+    pub(crate) linger_ms: u32,
+}
+
+impl Default for esrpc_connection_options {
+    fn default() -> esrpc_connection_options {
+        esrpc_connection_options {
+            limits: codec::Limits::default(),
+            max_handshake_message_len: 64 * 1024,
+            outbound_limit: 16 * 1024 * 1024,
+            linger_ms: 10_000,
+        }
+    }
+}
+
+impl BoxHandle for esrpc_connection_options {}
+
+impl esrpc_connection_options {
+    /// The settings as the layers below know them; defaults for none.
+    pub(crate) fn settings(options: Option<&esrpc_connection_options>) -> Settings {
+        let defaults = esrpc_connection_options::default();
+        let options = options.unwrap_or(&defaults);
+        Settings {
+            limits: options.limits,
+            max_handshake_message_len: options.max_handshake_message_len,
+            outbound_limit: options.outbound_limit,
+            linger: Duration::from_millis(options.linger_ms.into()),
+        }
+    }
+}
+
+/// `value`, or the failure that names the option and its range.
+fn in_range<T: PartialOrd + Display>(value: T, range: RangeInclusive<T>, option: &str) -> Result<T, Failure> {
+    if range.contains(&value) {
+        return Ok(value);
+    }
+    let (low, high) = range.into_inner();
+    Err(Failure::invalid_argument(format!("{option} is {value}; it must be {low} to {high}")))
+}
+
+/// Changes one option.
+///
+/// # Safety
+/// `options` is NULL or live, and nobody else uses it.
+unsafe fn set(
+    options: *mut esrpc_connection_options,
+    change: impl FnOnce(&mut esrpc_connection_options) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    // SAFETY: what the caller promised.
+    change(unsafe { esrpc_connection_options::borrow_mut(options, "options") }?)
+}
+
+/// Makes connection settings with every option at its default.
+///
+/// @return New settings, to be released with esrpc_connection_options_release. NULL only inside a log callback, where
+/// nothing may be called.
+///
+/// Thread: any. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub extern "C" fn esrpc_connection_options_new() -> *mut esrpc_connection_options {
+    guard::value(std::ptr::null_mut(), || esrpc_connection_options::default().give())
+}
+
+/// Frees connection settings. What was made with them keeps its copy.
+///
+/// @param options Given up by the caller; NULL does nothing.
+///
+/// Thread: owner. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_connection_options_release(options: *mut esrpc_connection_options) {
+    guard::value((), || {
+        // SAFETY: NULL or live settings that the caller gives up.
+        unsafe { esrpc_connection_options::release(options) }
+    })
+}
+
+/// Sets the largest message that may be sent or received; a larger one is ESRPC_ERROR_MESSAGE_TOO_LARGE. Default: 24 MiB.
+///
+/// @param options Changed.
+/// @param bytes The size of a whole message, 16 to 2147483647.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or bytes is out of its range.
+///
+/// Thread: owner. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_connection_options_set_max_message_size(
+    options: *mut esrpc_connection_options,
+    bytes: usize,
+) -> esrpc_status {
+    guard::call(|| {
+        let change = |options: &mut esrpc_connection_options| {
+            options.limits.max_message_len = in_range(bytes, MIN_MESSAGE_LEN..=MAX_SIZE, "the maximum message size")?;
+            Ok(())
+        };
+        // SAFETY: NULL or live settings of this thread.
+        unsafe { set(options, change) }
+    })
+}
+
+/// Sets the largest message that may be received before the handshake is done; a larger one is
+/// ESRPC_ERROR_HANDSHAKE_MESSAGE_TOO_LARGE. Default: 64 KiB.
+///
+/// @param options Changed.
+/// @param bytes The size of a whole message, 16 to 2147483647.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or bytes is out of its range.
+///
+/// Thread: owner. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_connection_options_set_max_handshake_message_size(
+    options: *mut esrpc_connection_options,
+    bytes: usize,
+) -> esrpc_status {
+    guard::call(|| {
+        let change = |options: &mut esrpc_connection_options| {
+            let name = "the maximum size of a handshake message";
+            options.max_handshake_message_len = in_range(bytes, MIN_MESSAGE_LEN..=MAX_SIZE, name)?;
+            Ok(())
+        };
+        // SAFETY: NULL or live settings of this thread.
+        unsafe { set(options, change) }
+    })
+}
+
+/// Sets how many headers a received message may have; more are ESRPC_ERROR_TOO_MANY_HEADERS. Default: 1024.
+///
+/// @param options Changed.
+/// @param count The number of headers, 0 to 2147483647.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or count is out of its range.
+///
+/// Thread: owner. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_connection_options_set_max_headers(
+    options: *mut esrpc_connection_options,
+    count: usize,
+) -> esrpc_status {
+    guard::call(|| {
+        let change = |options: &mut esrpc_connection_options| {
+            options.limits.max_headers = in_range(count, 0..=MAX_SIZE, "the maximum number of headers")?;
+            Ok(())
+        };
+        // SAFETY: NULL or live settings of this thread.
+        unsafe { set(options, change) }
+    })
+}
+
+/// Sets how many bytes all headers of a message may take; more are ESRPC_ERROR_HEADERS_TOO_LARGE. Default: 24 MiB.
+///
+/// @param options Changed.
+/// @param bytes The size of all headers together, 0 to 2147483647.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or bytes is out of its range.
+///
+/// Thread: owner. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_connection_options_set_max_headers_size(
+    options: *mut esrpc_connection_options,
+    bytes: usize,
+) -> esrpc_status {
+    guard::call(|| {
+        let change = |options: &mut esrpc_connection_options| {
+            options.limits.max_headers_len = in_range(bytes, 0..=MAX_SIZE, "the maximum size of the headers")?;
+            Ok(())
+        };
+        // SAFETY: NULL or live settings of this thread.
+        unsafe { set(options, change) }
+    })
+}
+
+/// Sets how long the value of a received header may be; a longer one is ESRPC_ERROR_HEADER_VALUE_TOO_LONG. Default: 65535,
+/// the most that the format can express. Values that are sent are limited to 32767 bytes, which is what peers accept.
+///
+/// @param options Changed.
+/// @param bytes The length of a value, 0 to 65535.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or bytes is out of its range.
+///
+/// Thread: owner. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_connection_options_set_max_header_value_size(
+    options: *mut esrpc_connection_options,
+    bytes: usize,
+) -> esrpc_status {
+    guard::call(|| {
+        let change = |options: &mut esrpc_connection_options| {
+            let name = "the maximum size of a header's value";
+            options.limits.max_value_len = in_range(bytes, 0..=MAX_RECEIVED_VALUE_LEN, name)?;
+            Ok(())
+        };
+        // SAFETY: NULL or live settings of this thread.
+        unsafe { set(options, change) }
+    })
+}
+
+/// Sets how many accepted and not yet written bytes a connection may hold: once it holds that many, a send answers
+/// ESRPC_ERROR_WOULD_BLOCK, and on_writable comes when half of them are gone. Default: 16 MiB.
+///
+/// @param options Changed.
+/// @param bytes The limit, 1 to SIZE_MAX / 2.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or bytes is out of its range.
+///
+/// Thread: owner. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_connection_options_set_outbound_limit(
+    options: *mut esrpc_connection_options,
+    bytes: usize,
+) -> esrpc_status {
+    guard::call(|| {
+        let change = |options: &mut esrpc_connection_options| {
+            options.outbound_limit = in_range(bytes, 1..=usize::MAX / 2, "the outbound limit")?;
+            Ok(())
+        };
+        // SAFETY: NULL or live settings of this thread.
+        unsafe { set(options, change) }
+    })
+}
+
+/// Sets how long a closing connection waits for its peer to take the next bytes before it gives up with
+/// ESRPC_ERROR_LINGER_EXPIRED. Default: 10000.
+///
+/// @param options Changed.
+/// @param linger_ms Milliseconds, 1 to 86400000 (a day).
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or linger_ms is out of its range.
+///
+/// Thread: owner. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_connection_options_set_linger_ms(
+    options: *mut esrpc_connection_options,
+    linger_ms: u32,
+) -> esrpc_status {
+    guard::call(|| {
+        let change = |options: &mut esrpc_connection_options| {
+            options.linger_ms = in_range(linger_ms, 1..=MAX_LINGER_MS, "the linger time in milliseconds")?;
+            Ok(())
+        };
+        // SAFETY: NULL or live settings of this thread.
+        unsafe { set(options, change) }
+    })
+}

@@ -1,0 +1,124 @@
+//! The numbers that C passes and gets. They come in as plain integers and are checked before they mean anything.
+
+/// Types of a header's value, with the numbers of the wire.
+/// cbindgen:prefix-with-name=false
+/// cbindgen:rename-all=None
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum esrpc_header_type {
+    /// The boolean true.
+    ESRPC_HEADER_TYPE_BOOL_TRUE = 0,
+    /// The boolean false.
+    ESRPC_HEADER_TYPE_BOOL_FALSE = 1,
+    /// A signed integer of 8 bits.
+    ESRPC_HEADER_TYPE_BYTE = 2,
+    /// A signed integer of 16 bits.
+    ESRPC_HEADER_TYPE_INT16 = 3,
+    /// A signed integer of 32 bits.
+    ESRPC_HEADER_TYPE_INT32 = 4,
+    /// A signed integer of 64 bits.
+    ESRPC_HEADER_TYPE_INT64 = 5,
+    /// Bytes.
+    ESRPC_HEADER_TYPE_BYTE_BUF = 6,
+    /// Text, UTF-8.
+    ESRPC_HEADER_TYPE_STRING = 7,
+    /// A signed integer of 64 bits that stands for a time. Event-stream services count milliseconds since 1970-01-01
+    /// UTC; the documentation of awscrt for Python speaks of seconds. The library converts nothing.
+    ESRPC_HEADER_TYPE_TIMESTAMP = 8,
+    /// The 16 bytes of a UUID.
+    ESRPC_HEADER_TYPE_UUID = 9,
+}
+
+/// Types of a message, with the numbers of the wire. APPLICATION_MESSAGE and APPLICATION_ERROR go on streams, all others
+/// on the connection.
+/// cbindgen:prefix-with-name=false
+/// cbindgen:rename-all=None
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum esrpc_message_type {
+    /// A message of the application, on a stream.
+    ESRPC_MESSAGE_TYPE_APPLICATION_MESSAGE = 0,
+    /// An error of the application, on a stream.
+    ESRPC_MESSAGE_TYPE_APPLICATION_ERROR = 1,
+    /// Asks the peer for a PING_RESPONSE.
+    ESRPC_MESSAGE_TYPE_PING = 2,
+    /// The answer to a PING.
+    ESRPC_MESSAGE_TYPE_PING_RESPONSE = 3,
+    /// The client's first message.
+    ESRPC_MESSAGE_TYPE_CONNECT = 4,
+    /// The server's answer to CONNECT.
+    ESRPC_MESSAGE_TYPE_CONNECT_ACK = 5,
+    /// Says that the peer broke a rule of the protocol.
+    ESRPC_MESSAGE_TYPE_PROTOCOL_ERROR = 6,
+    /// Says that the sender failed.
+    ESRPC_MESSAGE_TYPE_INTERNAL_ERROR = 7,
+}
+
+/// Flags of a message, to be combined with |. Unknown bits pass unchanged both ways.
+/// cbindgen:prefix-with-name=false
+/// cbindgen:rename-all=None
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum esrpc_message_flag {
+    /// No flag.
+    ESRPC_MESSAGE_FLAG_NONE = 0,
+    /// On a CONNECT_ACK: the connection is accepted.
+    ESRPC_MESSAGE_FLAG_CONNECTION_ACCEPTED = 1,
+    /// The last message of its stream; on a protocol message: of the connection.
+    ESRPC_MESSAGE_FLAG_TERMINATE_STREAM = 2,
+}
+
+/// States of a connection.
+/// cbindgen:prefix-with-name=false
+/// cbindgen:rename-all=None
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum esrpc_connection_state {
+    /// Not set up yet.
+    ESRPC_CONNECTION_STATE_CONNECTING = 1,
+    /// Set up.
+    ESRPC_CONNECTION_STATE_OPEN = 2,
+    /// On its way to its end: nothing can be sent any more.
+    ESRPC_CONNECTION_STATE_CLOSING = 3,
+    /// Over.
+    ESRPC_CONNECTION_STATE_CLOSED = 4,
+}
+
+/// States of a stream.
+/// cbindgen:prefix-with-name=false
+/// cbindgen:rename-all=None
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum esrpc_stream_state {
+    /// Not activated yet.
+    ESRPC_STREAM_STATE_NEW = 1,
+    /// Activated, or accepted on a server.
+    ESRPC_STREAM_STATE_OPEN = 2,
+    /// This side's TERMINATE_STREAM was accepted and is not written yet.
+    ESRPC_STREAM_STATE_CLOSING = 3,
+    /// Over.
+    ESRPC_STREAM_STATE_CLOSED = 4,
+}
+
+/// Levels of log messages.
+/// cbindgen:prefix-with-name=false
+/// cbindgen:rename-all=None
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum esrpc_log_level {
+    /// Nothing is logged.
+    ESRPC_LOG_LEVEL_OFF = 0,
+    /// What should not happen.
+    ESRPC_LOG_LEVEL_ERROR = 1,
+    /// What an operator should look at, such as a peer that breaks the protocol.
+    ESRPC_LOG_LEVEL_WARN = 2,
+    /// Connections that begin and end.
+    ESRPC_LOG_LEVEL_INFO = 3,
+    /// Streams, and steps of a connection.
+    ESRPC_LOG_LEVEL_DEBUG = 4,
+    /// Each message.
+    ESRPC_LOG_LEVEL_TRACE = 5,
+}
+
+/// As the timeout of a waiting function: no timeout.
+pub const ESRPC_WAIT_FOREVER: u32 = u32::MAX;

@@ -1,0 +1,103 @@
+//! From the errors of the layers below to statuses.
+
+use super::status::*;
+use crate::runtime::{Error, Outcome};
+use crate::{rpc, transport};
+
+/// The status that stands for an error.
+pub(crate) fn status_of(error: &Error) -> esrpc_status {
+    let status = match error {
+        Error::Rpc(error) => rpc_status(error),
+        Error::Codec(error) => codec_status(error),
+        Error::HandshakeMessageTooLarge { .. } => ESRPC_ERROR_HANDSHAKE_MESSAGE_TOO_LARGE,
+        Error::Violation(_) => ESRPC_ERROR_PROTOCOL_VIOLATION,
+        Error::HandshakeRefused(_) => ESRPC_ERROR_HANDSHAKE_REFUSED,
+        Error::Transport(error) => transport_status(error.kind),
+        Error::PeerClosed(_) => ESRPC_ERROR_PEER_CLOSED,
+        Error::LingerExpired { .. } => ESRPC_ERROR_LINGER_EXPIRED,
+        Error::Aborted { .. } => ESRPC_ERROR_ABORTED,
+        Error::ConnectionClosed => ESRPC_ERROR_CONNECTION_CLOSED,
+        Error::StreamClosed => ESRPC_ERROR_STREAM_CLOSED,
+        Error::StreamNotActivated => ESRPC_ERROR_STREAM_NOT_ACTIVATED,
+        Error::StreamAlreadyActivated => ESRPC_ERROR_STREAM_ALREADY_ACTIVATED,
+        Error::Cancelled => ESRPC_ERROR_CANCELLED,
+        Error::NotReady => ESRPC_ERROR_NOT_READY,
+        Error::RuntimeShutdown => ESRPC_ERROR_RUNTIME_SHUTDOWN,
+        Error::WouldDeadlock => ESRPC_ERROR_WOULD_DEADLOCK,
+        Error::TimedOut(_) => ESRPC_ERROR_TIMED_OUT,
+        Error::InvalidState(_) => ESRPC_ERROR_INVALID_STATE,
+        Error::Forked => ESRPC_ERROR_FORKED,
+        Error::Application(reason) => return *reason,
+        Error::Internal(_) => ESRPC_ERROR_INTERNAL,
+    };
+    status.into()
+}
+
+fn rpc_status(error: &rpc::Error) -> Status {
+    use rpc::Error;
+    match error {
+        Error::Codec(error) => codec_status(error),
+        Error::HandshakePending(_) => ESRPC_ERROR_HANDSHAKE_PENDING,
+        Error::HandshakeAlreadyDone(_) => ESRPC_ERROR_HANDSHAKE_ALREADY_DONE,
+        Error::WrongMessageType(_) => ESRPC_ERROR_WRONG_MESSAGE_TYPE,
+        Error::ReservedHeader(_) => ESRPC_ERROR_RESERVED_HEADER,
+        Error::StreamClosed(_) => ESRPC_ERROR_STREAM_CLOSED,
+        Error::ConnectionClosed => ESRPC_ERROR_CONNECTION_CLOSED,
+        Error::WouldBlock { .. } => ESRPC_ERROR_WOULD_BLOCK,
+        Error::StreamIdsExhausted => ESRPC_ERROR_STREAM_IDS_EXHAUSTED,
+    }
+}
+
+fn transport_status(kind: transport::ErrorKind) -> Status {
+    use transport::ErrorKind;
+    match kind {
+        ErrorKind::AccessDenied => ESRPC_ERROR_ACCESS_DENIED,
+        ErrorKind::AddressInUse => ESRPC_ERROR_ADDRESS_IN_USE,
+        ErrorKind::AddressInvalid => ESRPC_ERROR_ADDRESS_INVALID,
+        ErrorKind::AddressUnavailable => ESRPC_ERROR_ADDRESS_UNAVAILABLE,
+        ErrorKind::ConnectFailed => ESRPC_ERROR_CONNECT_FAILED,
+        ErrorKind::Io => ESRPC_ERROR_IO,
+        ErrorKind::NotFound => ESRPC_ERROR_NOT_FOUND,
+        ErrorKind::PathTooLong => ESRPC_ERROR_PATH_TOO_LONG,
+        ErrorKind::Refused => ESRPC_ERROR_CONNECTION_REFUSED,
+        ErrorKind::Reset => ESRPC_ERROR_CONNECTION_RESET,
+        ErrorKind::TooManyFiles => ESRPC_ERROR_TOO_MANY_FILES,
+        ErrorKind::Unsupported => ESRPC_ERROR_UNSUPPORTED,
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Failure {
+        Failure::new(status_of(&error), error.to_string())
+    }
+}
+
+/// The status of an outcome.
+pub(crate) fn outcome_status(outcome: &Outcome) -> esrpc_status {
+    outcome.as_ref().err().map_or(ESRPC_OK.into(), status_of)
+}
+
+/// The status of an outcome for a callback, in which esrpc_last_error_message explains it.
+pub(crate) fn explained(outcome: Result<(), &Error>) -> esrpc_status {
+    match outcome {
+        Ok(()) => ESRPC_OK.into(),
+        Err(error) => {
+            let failure = Failure::from(error.clone());
+            set_last_error(&failure);
+            failure.status
+        }
+    }
+}
+
+/// The outcome that an application asks for by closing with a reason.
+pub(crate) fn requested_outcome(reason: esrpc_status) -> Result<Outcome, Failure> {
+    if reason == ESRPC_OK.into() {
+        return Ok(Ok(()));
+    }
+    if reason >= FIRST_APPLICATION_REASON || is_status(reason) {
+        return Ok(Err(Error::Application(reason)));
+    }
+    Err(Failure::invalid_argument(format!(
+        "reason is {reason}; it must be ESRPC_OK, an ESRPC_ERROR_ constant, or {FIRST_APPLICATION_REASON} and above"
+    )))
+}

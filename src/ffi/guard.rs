@@ -1,0 +1,123 @@
+//! What every exported function goes through: a panic stops here, and a log callback may call nothing.
+
+use std::any::Any;
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use super::status::{self, ESRPC_ERROR_INTERNAL, ESRPC_OK, Failure, esrpc_status};
+
+thread_local! {
+    /// Without a destructor, so that it can be read while a thread ends.
+    static IN_LOG_CALLBACK: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs the body of a function that answers a status; a failure becomes this thread's last error.
+pub(crate) fn call(f: impl FnOnce() -> Result<(), Failure>) -> esrpc_status {
+    let outcome = if IN_LOG_CALLBACK.get() {
+        Err(Failure::invalid_state("a log callback may not call the library"))
+    } else {
+        // Unwind safety: nothing that a body leaves half done may stay reachable; state shared with other calls is
+        // behind locks that the layers below recover.
+        catch_unwind(AssertUnwindSafe(f)).unwrap_or_else(|panic| Err(defect(panic)))
+    };
+    match outcome {
+        Ok(()) => ESRPC_OK.into(),
+        Err(failure) => {
+            status::set_last_error(&failure);
+            failure.status
+        }
+    }
+}
+
+/// Runs the body of a function that answers a value; `default` stands in for a value that cannot be had.
+pub(crate) fn value<T>(default: T, f: impl FnOnce() -> T) -> T {
+    if IN_LOG_CALLBACK.get() {
+        return default;
+    }
+    match catch_unwind(AssertUnwindSafe(f)) {
+        Ok(value) => value,
+        Err(panic) => {
+            status::set_last_error(&defect(panic));
+            default
+        }
+    }
+}
+
+/// Runs `f`, a log callback, and keeps it from calling the library meanwhile.
+pub(crate) fn inside_log_callback<R>(f: impl FnOnce() -> R) -> R {
+    struct Restore(bool);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            IN_LOG_CALLBACK.set(self.0);
+        }
+    }
+    let _restore = Restore(IN_LOG_CALLBACK.replace(true));
+    f()
+}
+
+/// Whether a log callback runs on this thread, where nothing may be logged.
+pub(crate) fn is_inside_log_callback() -> bool {
+    IN_LOG_CALLBACK.get()
+}
+
+fn defect(panic: Box<dyn Any + Send>) -> Failure {
+    let text = panic
+        .downcast_ref::<&str>()
+        .map(|text| (*text).to_owned())
+        .or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_default();
+    // Dropping the payload may run code that panics again.
+    let _ = catch_unwind(AssertUnwindSafe(|| drop(panic))).map_err(std::mem::forget);
+    Failure::new(ESRPC_ERROR_INTERNAL, format!("defect of the library: {text}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::status::*;
+    use super::*;
+    use std::ffi::CStr;
+
+    fn last_error() -> String {
+        // SAFETY: the function answers text that ends with NUL and is valid until the next failure on this thread.
+        unsafe { CStr::from_ptr(esrpc_last_error_message()) }.to_string_lossy().into_owned()
+    }
+
+    #[test]
+    fn a_panic_becomes_an_internal_error() {
+        assert_eq!(call(|| panic!("seven {}", 7)), ESRPC_ERROR_INTERNAL as i32);
+        assert_eq!(last_error(), "defect of the library: seven 7");
+        assert_eq!(value(5, || panic!("eight")), 5);
+        assert_eq!(last_error(), "defect of the library: eight");
+    }
+
+    #[test]
+    fn a_panic_whose_payload_panics_stops_here_too() {
+        struct Bomb;
+        impl Drop for Bomb {
+            fn drop(&mut self) {
+                if !std::thread::panicking() {
+                    panic!("again");
+                }
+            }
+        }
+        assert_eq!(call(|| std::panic::panic_any(Bomb)), ESRPC_ERROR_INTERNAL as i32);
+    }
+
+    #[test]
+    fn a_failure_is_remembered_and_a_success_does_not_forget_it() {
+        assert_eq!(call(|| Err(Failure::null("x"))), ESRPC_ERROR_INVALID_ARGUMENT as i32);
+        assert_eq!(call(|| Ok(())), ESRPC_OK as i32);
+        assert_eq!(last_error(), "x is NULL");
+    }
+
+    #[test]
+    fn a_log_callback_calls_nothing() {
+        inside_log_callback(|| {
+            assert_eq!(call(|| panic!("must not run")), ESRPC_ERROR_INVALID_STATE as i32);
+            assert!(!value(false, || true));
+            inside_log_callback(|| ());
+            assert!(is_inside_log_callback());
+        });
+        assert!(value(false, || true));
+    }
+}

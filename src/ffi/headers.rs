@@ -1,0 +1,352 @@
+//! Header lists: one that the caller builds, or the one of a message.
+
+use std::ptr;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::bytes::esrpc_bytes;
+use super::guard;
+use super::handle::BoxHandle;
+use super::out::{check_out, write_out};
+use super::status::{ESRPC_ERROR_HEADER_NOT_FOUND, Failure, esrpc_status};
+use crate::codec::{Header, HeaderList, HeaderType, HeaderValue, Headers};
+
+/// One header, as esrpc_headers_get, esrpc_headers_find and a decoder's on_header give it. Its bytes are borrowed: they
+/// live as long as the list does and is not changed, or as long as the callback.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct esrpc_header {
+    /// The name, in the case in which it was sent.
+    pub name: esrpc_bytes,
+    /// One of the ESRPC_HEADER_TYPE_* constants.
+    pub r#type: i32,
+    /// The value of a boolean (0 or 1), a byte, an integer or a timestamp; otherwise 0.
+    pub number: i64,
+    /// The value of a byte_buf, a string, or a UUID (16 bytes); otherwise empty. A received string may be no UTF-8.
+    pub bytes: esrpc_bytes,
+}
+
+impl esrpc_header {
+    /// The view that C gets. It is as short-lived as `header`'s bytes.
+    pub(crate) fn new(header: &Header<'_>) -> esrpc_header {
+        let (number, bytes) = match header.value {
+            HeaderValue::Bool(value) => (i64::from(value), esrpc_bytes::EMPTY),
+            HeaderValue::Byte(value) => (i64::from(value), esrpc_bytes::EMPTY),
+            HeaderValue::Int16(value) => (i64::from(value), esrpc_bytes::EMPTY),
+            HeaderValue::Int32(value) => (i64::from(value), esrpc_bytes::EMPTY),
+            HeaderValue::Int64(value) | HeaderValue::Timestamp(value) => (value, esrpc_bytes::EMPTY),
+            HeaderValue::ByteBuf(value) | HeaderValue::String(value) => (0, esrpc_bytes::from_slice(value)),
+            HeaderValue::Uuid(value) => (0, esrpc_bytes::from_slice(value)),
+        };
+        let r#type = i32::from(header.value.header_type() as u8);
+        esrpc_header { name: esrpc_bytes::from_slice(header.name), r#type, number, bytes }
+    }
+}
+
+/// The name of a type, as in JSON and in error messages.
+pub(crate) fn type_name(header_type: HeaderType) -> &'static str {
+    match header_type {
+        HeaderType::BoolTrue => "bool_true",
+        HeaderType::BoolFalse => "bool_false",
+        HeaderType::Byte => "byte",
+        HeaderType::Int16 => "int16",
+        HeaderType::Int32 => "int32",
+        HeaderType::Int64 => "int64",
+        HeaderType::ByteBuf => "byte_buf",
+        HeaderType::String => "string",
+        HeaderType::Timestamp => "timestamp",
+        HeaderType::Uuid => "uuid",
+    }
+}
+
+/// A list of headers: a builder, made by esrpc_headers_new and changed by its owner, or, as const esrpc_headers *, also
+/// the list of a message, which cannot be changed and lives as long as the message. Order and repeated names are kept.
+pub struct esrpc_headers {
+    content: Content,
+    /// Where a walk by index through `Lent` stands: the index in the upper half, that header's offset in the lower one.
+    /// In one word, so that threads that read the same message see a pair that fits together.
+    cursor: AtomicU64,
+}
+
+enum Content {
+    Built(HeaderList),
+    /// Really as short-lived as the message that holds this list: see `esrpc_headers::lent`.
+    Lent(Headers<'static>),
+}
+
+impl BoxHandle for esrpc_headers {}
+
+impl esrpc_headers {
+    fn new() -> esrpc_headers {
+        esrpc_headers { content: Content::Built(HeaderList::new()), cursor: AtomicU64::new(0) }
+    }
+
+    /// The list of a message.
+    ///
+    /// # Safety
+    /// What `headers` borrows outlives the result.
+    pub(crate) unsafe fn lent(headers: Headers<'_>) -> esrpc_headers {
+        // SAFETY: only the lifetime changes, and the caller promised that it is long enough. It does not get out: every
+        // accessor shortens it to that of `self`.
+        let headers = unsafe { std::mem::transmute::<Headers<'_>, Headers<'static>>(headers) };
+        esrpc_headers { content: Content::Lent(headers), cursor: AtomicU64::new(0) }
+    }
+
+    /// The headers in wire form, of either kind.
+    pub(crate) fn as_headers(&self) -> Headers<'_> {
+        match &self.content {
+            Content::Built(list) => list.as_headers(),
+            Content::Lent(headers) => *headers,
+        }
+    }
+
+    /// The builder, unless this is the list of a message.
+    pub(crate) fn builder(&self) -> Option<&HeaderList> {
+        match &self.content {
+            Content::Built(list) => Some(list),
+            Content::Lent(_) => None,
+        }
+    }
+
+    /// The builder to send from; nothing for NULL.
+    ///
+    /// # Safety
+    /// NULL, or a live list that nobody changes during `'a`.
+    pub(crate) unsafe fn for_sending<'a>(headers: *const esrpc_headers) -> Result<Option<&'a HeaderList>, Failure> {
+        // SAFETY: what the caller promised.
+        let Some(headers) = (unsafe { headers.as_ref() }) else {
+            return Ok(None);
+        };
+        headers.builder().map(Some).ok_or_else(|| {
+            Failure::invalid_argument(
+                "headers is the list of a message; copy it with esrpc_headers_add_from to send it",
+            )
+        })
+    }
+
+    fn len(&self) -> usize {
+        match &self.content {
+            Content::Built(list) => list.len(),
+            Content::Lent(headers) => headers.len(),
+        }
+    }
+
+    fn get(&self, index: usize) -> Option<Header<'_>> {
+        match &self.content {
+            Content::Built(list) => list.get(index),
+            Content::Lent(headers) => self.walk_to(*headers, index),
+        }
+    }
+
+    /// Goes on from where the last call stopped, so that a loop over all indices reads each header once or twice.
+    fn walk_to<'a>(&self, headers: Headers<'a>, index: usize) -> Option<Header<'a>> {
+        if index >= headers.len() {
+            return None;
+        }
+        let cursor = self.cursor.load(Ordering::Relaxed);
+        let (mut at, mut offset) = ((cursor >> 32) as usize, (cursor & u64::from(u32::MAX)) as usize);
+        if at > index {
+            (at, offset) = (0, 0);
+        }
+        loop {
+            let (header, next) = headers.read_at(offset)?;
+            if at == index {
+                // Both fit: a message's lengths are 32-bit numbers.
+                self.cursor.store(((at as u64) << 32) | offset as u64, Ordering::Relaxed);
+                return Some(header);
+            }
+            (at, offset) = (at + 1, next);
+        }
+    }
+
+    /// The last header of that name.
+    pub(crate) fn find(&self, name: &[u8]) -> Option<Header<'_>> {
+        self.as_headers().find(name)
+    }
+
+    /// What a call was given as headers: NULL is none.
+    ///
+    /// # Safety
+    /// NULL, or a live list that nobody changes during `'a`.
+    pub(crate) unsafe fn optional<'a>(headers: *const esrpc_headers) -> Headers<'a> {
+        // SAFETY: what the caller promised.
+        unsafe { headers.as_ref() }.map_or(Headers::EMPTY, esrpc_headers::as_headers)
+    }
+
+    /// The builder behind `headers`, for changing it.
+    ///
+    /// # Safety
+    /// NULL, or a live list; if it is a builder, nobody else uses it during `'a`.
+    pub(super) unsafe fn builder_mut<'a>(headers: *mut esrpc_headers) -> Result<&'a mut HeaderList, Failure> {
+        // Looked at before it is borrowed for change: the list of a message is shared, whatever C has cast away.
+        // SAFETY: what the caller promised.
+        let is_builder = unsafe { esrpc_headers::borrow(headers, "headers") }?.builder().is_some();
+        if is_builder {
+            // SAFETY: not NULL; a builder has one user.
+            if let Content::Built(list) = unsafe { &mut (*headers).content } {
+                return Ok(list);
+            }
+        }
+        Err(Failure::invalid_state("the headers of a message cannot be changed"))
+    }
+}
+
+/// Whether `part` was taken out of `whole`, and so dies when `whole` changes.
+pub(super) fn lies_in(part: &[u8], whole: &[u8]) -> bool {
+    !part.is_empty() && whole.as_ptr_range().contains(&part.as_ptr())
+}
+
+pub(super) fn not_found(name: &[u8]) -> Failure {
+    let name = String::from_utf8_lossy(name);
+    Failure::new(ESRPC_ERROR_HEADER_NOT_FOUND, format!("there is no header \"{name}\""))
+}
+
+/// Makes an empty header list to be filled with esrpc_headers_add_*.
+///
+/// @return A new list, to be released with esrpc_headers_release. NULL only inside a log callback, where nothing may be
+/// called.
+///
+/// Thread: any. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub extern "C" fn esrpc_headers_new() -> *mut esrpc_headers {
+    guard::value(ptr::null_mut(), || esrpc_headers::new().give())
+}
+
+/// Frees a header list made by esrpc_headers_new. What was sent with it is not affected. The list of a message is left
+/// alone.
+///
+/// @param headers Given up by the caller; NULL does nothing.
+///
+/// Thread: owner. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_headers_release(headers: *mut esrpc_headers) {
+    guard::value((), || {
+        // SAFETY: NULL, or a live list.
+        let list = unsafe { headers.as_ref() };
+        if list.is_some_and(|list| list.builder().is_some()) {
+            // SAFETY: a builder was made by `give`, and the caller gives it up.
+            unsafe { esrpc_headers::release(headers) }
+        }
+    })
+}
+
+/// The number of headers in a list.
+///
+/// @param headers Borrowed; NULL gives 0.
+/// @return The number, repeated names counted each.
+///
+/// Thread: owner; any for the list of a message. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_headers_count(headers: *const esrpc_headers) -> usize {
+    guard::value(0, || {
+        // SAFETY: NULL, or a live list.
+        unsafe { headers.as_ref() }.map_or(0, esrpc_headers::len)
+    })
+}
+
+/// Reads a header by its index. Going through a list in order takes time in proportion to its length.
+///
+/// @param headers Borrowed.
+/// @param index From 0 to one less than esrpc_headers_count.
+/// @param out_header Receives the header; its bytes live as long as the list does and is not changed.
+/// @return ESRPC_OK; ESRPC_ERROR_HEADER_NOT_FOUND if there is none at this index; ESRPC_ERROR_INVALID_ARGUMENT if headers
+/// or out_header is NULL.
+///
+/// Thread: owner; any for the list of a message. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_headers_get(
+    headers: *const esrpc_headers,
+    index: usize,
+    out_header: *mut esrpc_header,
+) -> esrpc_status {
+    guard::call(|| {
+        // SAFETY: NULL, or a live list that does not change during the call.
+        let list = unsafe { esrpc_headers::borrow(headers, "headers") }?;
+        check_out(out_header, "out_header")?;
+        let header = list.get(index).ok_or_else(|| {
+            let count = list.len();
+            Failure::new(ESRPC_ERROR_HEADER_NOT_FOUND, format!("there is no header {index} among {count}"))
+        })?;
+        // SAFETY: the caller's variable.
+        unsafe { write_out(out_header, esrpc_header::new(&header), "out_header") }
+    })
+}
+
+/// Reads the header of a name: the last one, if the name is repeated.
+///
+/// @param headers Borrowed.
+/// @param name Borrowed; compared without regard to the case of ASCII letters.
+/// @param out_header Receives the header; its bytes live as long as the list does and is not changed.
+/// @return ESRPC_OK; ESRPC_ERROR_HEADER_NOT_FOUND if there is none of this name; ESRPC_ERROR_INVALID_ARGUMENT if headers
+/// or out_header is NULL, or name is NULL with a length other than 0.
+///
+/// Thread: owner; any for the list of a message. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_headers_find(
+    headers: *const esrpc_headers,
+    name: esrpc_bytes,
+    out_header: *mut esrpc_header,
+) -> esrpc_status {
+    guard::call(|| {
+        // SAFETY: NULL or live, both, and unchanged during the call.
+        let (list, name) = unsafe { (esrpc_headers::borrow(headers, "headers")?, name.as_slice("name")?) };
+        check_out(out_header, "out_header")?;
+        let header = list.find(name).ok_or_else(|| not_found(name))?;
+        // SAFETY: the caller's variable.
+        unsafe { write_out(out_header, esrpc_header::new(&header), "out_header") }
+    })
+}
+
+/// Removes all headers of a name from a list.
+///
+/// @param headers Changed.
+/// @param name Borrowed; compared without regard to the case of ASCII letters.
+/// @return ESRPC_OK; ESRPC_ERROR_HEADER_NOT_FOUND if there was none; ESRPC_ERROR_INVALID_STATE for the list of a message;
+/// ESRPC_ERROR_INVALID_ARGUMENT if headers is NULL, or name is NULL with a length other than 0.
+///
+/// Thread: owner. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_headers_remove(headers: *mut esrpc_headers, name: esrpc_bytes) -> esrpc_status {
+    guard::call(|| {
+        // SAFETY: NULL or live, both; a builder has one user.
+        let (list, name) = unsafe { (esrpc_headers::builder_mut(headers)?, name.as_slice("name")?) };
+        // The name may be one that this list lent, which the removal moves.
+        let name = name.to_vec();
+        if list.remove(&name) == 0 { Err(not_found(&name)) } else { Ok(()) }
+    })
+}
+
+/// Removes one header from a list; those after it move up.
+///
+/// @param headers Changed.
+/// @param index From 0 to one less than esrpc_headers_count.
+/// @return ESRPC_OK; ESRPC_ERROR_HEADER_NOT_FOUND if there is none at this index; ESRPC_ERROR_INVALID_STATE for the list of
+/// a message; ESRPC_ERROR_INVALID_ARGUMENT if headers is NULL.
+///
+/// Thread: owner. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_headers_remove_at(headers: *mut esrpc_headers, index: usize) -> esrpc_status {
+    guard::call(|| {
+        // SAFETY: NULL or live; a builder has one user.
+        let list = unsafe { esrpc_headers::builder_mut(headers) }?;
+        if list.remove_at(index) {
+            return Ok(());
+        }
+        let count = list.len();
+        Err(Failure::new(ESRPC_ERROR_HEADER_NOT_FOUND, format!("there is no header {index} among {count}")))
+    })
+}
+
+/// Removes all headers from a list, which can be filled again.
+///
+/// @param headers Changed.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_STATE for the list of a message; ESRPC_ERROR_INVALID_ARGUMENT if headers is NULL.
+///
+/// Thread: owner. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_headers_clear(headers: *mut esrpc_headers) -> esrpc_status {
+    guard::call(|| {
+        // SAFETY: NULL or live; a builder has one user.
+        unsafe { esrpc_headers::builder_mut(headers) }?.clear();
+        Ok(())
+    })
+}

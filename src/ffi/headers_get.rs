@@ -1,0 +1,276 @@
+//! Reading values of a header list by name and type.
+
+use super::bytes::esrpc_bytes;
+use super::guard;
+use super::handle::BoxHandle;
+use super::headers::{esrpc_headers, not_found, type_name};
+use super::out::{check_out, write_out};
+use super::status::{ESRPC_ERROR_WRONG_TYPE, Failure, esrpc_status};
+use crate::codec::HeaderValue;
+
+/// Finds the header of a name, takes its value with `pick` if it has the right type, and writes it.
+///
+/// # Safety
+/// `headers` is NULL or a live list that nobody changes during the call; `name` lives during the call; `out` is NULL or
+/// may be written.
+unsafe fn read<T>(
+    headers: *const esrpc_headers,
+    name: esrpc_bytes,
+    (out, argument): (*mut T, &str),
+    wanted: &str,
+    pick: impl FnOnce(HeaderValue<'_>) -> Option<T>,
+) -> Result<(), Failure> {
+    // SAFETY: what the caller promised.
+    let (list, name) = unsafe { (esrpc_headers::borrow(headers, "headers")?, name.as_slice("name")?) };
+    check_out(out, argument)?;
+    let header = list.find(name).ok_or_else(|| not_found(name))?;
+    let value = pick(header.value).ok_or_else(|| {
+        let (name, found) = (String::from_utf8_lossy(name), type_name(header.value.header_type()));
+        Failure::new(ESRPC_ERROR_WRONG_TYPE, format!("the header \"{name}\" has the type {found}, not {wanted}"))
+    })?;
+    // SAFETY: what the caller promised.
+    unsafe { write_out(out, value, argument) }
+}
+
+/// Reads the boolean of a name: that of the last header, if the name is repeated.
+///
+/// @param headers Borrowed.
+/// @param name Borrowed; compared without regard to the case of ASCII letters.
+/// @param out_value Receives the value.
+/// @return ESRPC_OK; ESRPC_ERROR_HEADER_NOT_FOUND if there is no header of this name; ESRPC_ERROR_WRONG_TYPE if its value
+/// has another type; ESRPC_ERROR_INVALID_ARGUMENT if headers or out_value is NULL, or name is NULL with a length other than
+/// 0.
+///
+/// Thread: owner; any for the list of a message. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_headers_get_bool(
+    headers: *const esrpc_headers,
+    name: esrpc_bytes,
+    out_value: *mut bool,
+) -> esrpc_status {
+    guard::call(|| {
+        // SAFETY: NULL or live, all of them, and unchanged during the call.
+        unsafe {
+            read(headers, name, (out_value, "out_value"), "bool", |value| match value {
+                HeaderValue::Bool(value) => Some(value),
+                _ => None,
+            })
+        }
+    })
+}
+
+/// Reads the signed integer of 8 bits of a name: that of the last header, if the name is repeated.
+///
+/// @param headers Borrowed.
+/// @param name Borrowed; compared without regard to the case of ASCII letters.
+/// @param out_value Receives the value.
+/// @return ESRPC_OK; ESRPC_ERROR_HEADER_NOT_FOUND if there is no header of this name; ESRPC_ERROR_WRONG_TYPE if its value
+/// has another type; ESRPC_ERROR_INVALID_ARGUMENT if headers or out_value is NULL, or name is NULL with a length other than
+/// 0.
+///
+/// Thread: owner; any for the list of a message. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_headers_get_byte(
+    headers: *const esrpc_headers,
+    name: esrpc_bytes,
+    out_value: *mut i8,
+) -> esrpc_status {
+    guard::call(|| {
+        // SAFETY: NULL or live, all of them, and unchanged during the call.
+        unsafe {
+            read(headers, name, (out_value, "out_value"), "byte", |value| match value {
+                HeaderValue::Byte(value) => Some(value),
+                _ => None,
+            })
+        }
+    })
+}
+
+/// Reads the signed integer of 16 bits of a name: that of the last header, if the name is repeated.
+///
+/// @param headers Borrowed.
+/// @param name Borrowed; compared without regard to the case of ASCII letters.
+/// @param out_value Receives the value.
+/// @return ESRPC_OK; ESRPC_ERROR_HEADER_NOT_FOUND if there is no header of this name; ESRPC_ERROR_WRONG_TYPE if its value
+/// has another type; ESRPC_ERROR_INVALID_ARGUMENT if headers or out_value is NULL, or name is NULL with a length other than
+/// 0.
+///
+/// Thread: owner; any for the list of a message. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_headers_get_int16(
+    headers: *const esrpc_headers,
+    name: esrpc_bytes,
+    out_value: *mut i16,
+) -> esrpc_status {
+    guard::call(|| {
+        // SAFETY: NULL or live, all of them, and unchanged during the call.
+        unsafe {
+            read(headers, name, (out_value, "out_value"), "int16", |value| match value {
+                HeaderValue::Int16(value) => Some(value),
+                _ => None,
+            })
+        }
+    })
+}
+
+/// Reads the signed integer of 32 bits of a name: that of the last header, if the name is repeated.
+///
+/// @param headers Borrowed.
+/// @param name Borrowed; compared without regard to the case of ASCII letters.
+/// @param out_value Receives the value.
+/// @return ESRPC_OK; ESRPC_ERROR_HEADER_NOT_FOUND if there is no header of this name; ESRPC_ERROR_WRONG_TYPE if its value
+/// has another type; ESRPC_ERROR_INVALID_ARGUMENT if headers or out_value is NULL, or name is NULL with a length other than
+/// 0.
+///
+/// Thread: owner; any for the list of a message. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_headers_get_int32(
+    headers: *const esrpc_headers,
+    name: esrpc_bytes,
+    out_value: *mut i32,
+) -> esrpc_status {
+    guard::call(|| {
+        // SAFETY: NULL or live, all of them, and unchanged during the call.
+        unsafe {
+            read(headers, name, (out_value, "out_value"), "int32", |value| match value {
+                HeaderValue::Int32(value) => Some(value),
+                _ => None,
+            })
+        }
+    })
+}
+
+/// Reads the signed integer of 64 bits of a name: that of the last header, if the name is repeated.
+///
+/// @param headers Borrowed.
+/// @param name Borrowed; compared without regard to the case of ASCII letters.
+/// @param out_value Receives the value.
+/// @return ESRPC_OK; ESRPC_ERROR_HEADER_NOT_FOUND if there is no header of this name; ESRPC_ERROR_WRONG_TYPE if its value
+/// has another type; ESRPC_ERROR_INVALID_ARGUMENT if headers or out_value is NULL, or name is NULL with a length other than
+/// 0.
+///
+/// Thread: owner; any for the list of a message. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_headers_get_int64(
+    headers: *const esrpc_headers,
+    name: esrpc_bytes,
+    out_value: *mut i64,
+) -> esrpc_status {
+    guard::call(|| {
+        // SAFETY: NULL or live, all of them, and unchanged during the call.
+        unsafe {
+            read(headers, name, (out_value, "out_value"), "int64", |value| match value {
+                HeaderValue::Int64(value) => Some(value),
+                _ => None,
+            })
+        }
+    })
+}
+
+/// Reads the timestamp of a name: that of the last header, if the name is repeated.
+///
+/// @param headers Borrowed.
+/// @param name Borrowed; compared without regard to the case of ASCII letters.
+/// @param out_value Receives the value as it was sent: by convention milliseconds since 1970-01-01 UTC.
+/// @return ESRPC_OK; ESRPC_ERROR_HEADER_NOT_FOUND if there is no header of this name; ESRPC_ERROR_WRONG_TYPE if its value
+/// has another type; ESRPC_ERROR_INVALID_ARGUMENT if headers or out_value is NULL, or name is NULL with a length other than
+/// 0.
+///
+/// Thread: owner; any for the list of a message. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_headers_get_timestamp(
+    headers: *const esrpc_headers,
+    name: esrpc_bytes,
+    out_value: *mut i64,
+) -> esrpc_status {
+    guard::call(|| {
+        // SAFETY: NULL or live, all of them, and unchanged during the call.
+        unsafe {
+            read(headers, name, (out_value, "out_value"), "timestamp", |value| match value {
+                HeaderValue::Timestamp(value) => Some(value),
+                _ => None,
+            })
+        }
+    })
+}
+
+/// Reads the bytes of a name: that of the last header, if the name is repeated.
+///
+/// @param headers Borrowed.
+/// @param name Borrowed; compared without regard to the case of ASCII letters.
+/// @param out_value Receives the bytes, which live as long as the list does and is not changed.
+/// @return ESRPC_OK; ESRPC_ERROR_HEADER_NOT_FOUND if there is no header of this name; ESRPC_ERROR_WRONG_TYPE if its value
+/// has another type; ESRPC_ERROR_INVALID_ARGUMENT if headers or out_value is NULL, or name is NULL with a length other than
+/// 0.
+///
+/// Thread: owner; any for the list of a message. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_headers_get_byte_buf(
+    headers: *const esrpc_headers,
+    name: esrpc_bytes,
+    out_value: *mut esrpc_bytes,
+) -> esrpc_status {
+    guard::call(|| {
+        // SAFETY: NULL or live, all of them, and unchanged during the call.
+        unsafe {
+            read(headers, name, (out_value, "out_value"), "byte_buf", |value| match value {
+                HeaderValue::ByteBuf(value) => Some(esrpc_bytes::from_slice(value)),
+                _ => None,
+            })
+        }
+    })
+}
+
+/// Reads the text of a name: that of the last header, if the name is repeated.
+///
+/// @param headers Borrowed.
+/// @param name Borrowed; compared without regard to the case of ASCII letters.
+/// @param out_value Receives the text, which lives as long as the list does and is not changed; a received one may be no UTF-8.
+/// @return ESRPC_OK; ESRPC_ERROR_HEADER_NOT_FOUND if there is no header of this name; ESRPC_ERROR_WRONG_TYPE if its value
+/// has another type; ESRPC_ERROR_INVALID_ARGUMENT if headers or out_value is NULL, or name is NULL with a length other than
+/// 0.
+///
+/// Thread: owner; any for the list of a message. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_headers_get_string(
+    headers: *const esrpc_headers,
+    name: esrpc_bytes,
+    out_value: *mut esrpc_bytes,
+) -> esrpc_status {
+    guard::call(|| {
+        // SAFETY: NULL or live, all of them, and unchanged during the call.
+        unsafe {
+            read(headers, name, (out_value, "out_value"), "string", |value| match value {
+                HeaderValue::String(value) => Some(esrpc_bytes::from_slice(value)),
+                _ => None,
+            })
+        }
+    })
+}
+
+/// Reads the UUID of a name: that of the last header, if the name is repeated.
+///
+/// @param headers Borrowed.
+/// @param name Borrowed; compared without regard to the case of ASCII letters.
+/// @param out_uuid Receives the 16 bytes.
+/// @return ESRPC_OK; ESRPC_ERROR_HEADER_NOT_FOUND if there is no header of this name; ESRPC_ERROR_WRONG_TYPE if its value
+/// has another type; ESRPC_ERROR_INVALID_ARGUMENT if headers or out_uuid is NULL, or name is NULL with a length other than
+/// 0.
+///
+/// Thread: owner; any for the list of a message. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_headers_get_uuid(
+    headers: *const esrpc_headers,
+    name: esrpc_bytes,
+    out_uuid: *mut u8,
+) -> esrpc_status {
+    guard::call(|| {
+        // SAFETY: NULL or live, all of them, and unchanged during the call.
+        unsafe {
+            read(headers, name, (out_uuid.cast::<[u8; 16]>(), "out_uuid"), "uuid", |value| match value {
+                HeaderValue::Uuid(value) => Some(*value),
+                _ => None,
+            })
+        }
+    })
+}

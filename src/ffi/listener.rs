@@ -1,0 +1,279 @@
+//! Listeners.
+
+use std::any::Any;
+use std::ffi::{c_char, c_void};
+use std::sync::Arc;
+
+use super::callbacks::{UserData, timeout};
+use super::connection::esrpc_connection;
+use super::errors::explained;
+use super::guard;
+use super::handle::{ArcHandle, BoxHandle};
+use super::listener_options::esrpc_listener_options;
+use super::out::check_out;
+use super::runtime::runtime_or_default;
+use super::status::{Failure, esrpc_status};
+use super::table::read_table;
+use crate::runtime::{Connection, Error, Listener, ListenerHandler, Outcome};
+
+/// A listening server socket. Counted: esrpc_listener_acquire, esrpc_listener_release. It listens until it is closed, whether
+/// handles are left or not.
+pub struct esrpc_listener {
+    _private: [u8; 0],
+}
+
+impl ArcHandle for esrpc_listener {
+    type Inner = Listener;
+}
+
+/// What a listener calls. Every slot may be NULL: nothing to do. No lock is held: any function may be called, except those
+/// that wait. Set struct_size to sizeof(esrpc_listener_callbacks).
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct esrpc_listener_callbacks {
+    /// The size of this struct.
+    pub struct_size: usize,
+    /// A client has connected. Call esrpc_connection_accept inside; else the connection is closed. Comes on the event-loop
+    /// thread of that connection, so with more than one loop thread also several at once.
+    pub on_incoming_connection: Option<
+        unsafe extern "C" fn(listener: *mut esrpc_listener, connection: *mut esrpc_connection, user_data: *mut c_void),
+    >,
+    /// A connection could not be had; the listener goes on.
+    pub on_failed_connection:
+        Option<unsafe extern "C" fn(listener: *mut esrpc_listener, status: esrpc_status, user_data: *mut c_void)>,
+    /// The socket is closed, and a socket file removed. Once. ESRPC_OK: this side asked for it. Comes on the listener's
+    /// event-loop thread.
+    pub on_closed:
+        Option<unsafe extern "C" fn(listener: *mut esrpc_listener, reason: esrpc_status, user_data: *mut c_void)>,
+    /// The last callback, once: user_data is not used any more. Comes when the listener is closed and the last handle is
+    /// released.
+    pub on_destroy: Option<unsafe extern "C" fn(user_data: *mut c_void)>,
+}
+
+const NO_CALLBACKS: esrpc_listener_callbacks = esrpc_listener_callbacks {
+    struct_size: size_of::<esrpc_listener_callbacks>(),
+    on_incoming_connection: None,
+    on_failed_connection: None,
+    on_closed: None,
+    on_destroy: None,
+};
+
+/// The caller's side of a listener.
+struct Callbacks {
+    table: esrpc_listener_callbacks,
+    user_data: UserData,
+}
+
+// In each of the calls below:
+// SAFETY: the caller gave the function together with the pointer, to be called on the loop thread that the table names.
+impl ListenerHandler for Callbacks {
+    fn on_incoming_connection(&self, listener: &Arc<Listener>, connection: &Arc<Connection>) {
+        if let Some(function) = self.table.on_incoming_connection {
+            let (listener, connection) = (esrpc_listener::lend(listener), esrpc_connection::lend(connection));
+            // SAFETY: see above.
+            unsafe { function(listener, connection, self.user_data.0) }
+        }
+    }
+
+    fn on_failed_connection(&self, listener: &Arc<Listener>, error: &Error) {
+        if let Some(function) = self.table.on_failed_connection {
+            let status = explained(Err(error));
+            // SAFETY: see above.
+            unsafe { function(esrpc_listener::lend(listener), status, self.user_data.0) }
+        }
+    }
+
+    fn on_closed(&self, listener: &Arc<Listener>, outcome: &Outcome) {
+        if let Some(function) = self.table.on_closed {
+            let reason = explained(outcome.as_ref().copied());
+            // SAFETY: see above.
+            unsafe { function(esrpc_listener::lend(listener), reason, self.user_data.0) }
+        }
+    }
+
+    fn on_destroy(&self) {
+        if let Some(function) = self.table.on_destroy {
+            // SAFETY: see above.
+            unsafe { function(self.user_data.0) }
+        }
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
+
+/// The listener behind the handle, in the process that made it.
+///
+/// # Safety
+/// NULL, or a live or lent handle.
+unsafe fn listener_of(listener: *const esrpc_listener) -> Result<Arc<Listener>, Failure> {
+    // SAFETY: what the caller promised.
+    let listener = unsafe { esrpc_listener::share(listener, "listener") }?;
+    if listener.is_foreign() { Err(Error::Forked.into()) } else { Ok(listener) }
+}
+
+/// What an accessor answers: `default` for NULL and in a forked child.
+///
+/// # Safety
+/// NULL, or a live or lent handle; the answer may point into it.
+unsafe fn read<'a, T>(listener: *const esrpc_listener, default: T, f: impl FnOnce(&'a Listener) -> T) -> T {
+    // SAFETY: what the caller promised.
+    match unsafe { esrpc_listener::borrow(listener, "listener") } {
+        Ok(listener) if !listener.is_foreign() => f(listener),
+        _ => default,
+    }
+}
+
+/// Binds and listens. When it returns, clients can connect.
+///
+/// @param options Borrowed.
+/// @param callbacks Copied; NULL: none, so every connection is refused.
+/// @param user_data Handed to the callbacks; on_destroy tells when it is free.
+/// @param out_listener Receives the listener, one reference, to be released with esrpc_listener_release. It is written before
+/// any callback can come.
+/// @return ESRPC_OK; on an error there is no listener and no callback comes: ESRPC_ERROR_INVALID_ARGUMENT if options or
+/// out_listener is NULL, options name no endpoint, or callbacks has a wrong struct_size; ESRPC_ERROR_ADDRESS_INVALID,
+/// ESRPC_ERROR_ADDRESS_IN_USE, ESRPC_ERROR_ADDRESS_UNAVAILABLE, ESRPC_ERROR_ACCESS_DENIED, ESRPC_ERROR_PATH_TOO_LONG,
+/// ESRPC_ERROR_NOT_FOUND (no such folder), ESRPC_ERROR_TOO_MANY_FILES or ESRPC_ERROR_IO as the system answered;
+/// ESRPC_ERROR_UNSUPPORTED; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
+///
+/// Thread: any; options: owner. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_listener_listen(
+    options: *const esrpc_listener_options,
+    callbacks: *const esrpc_listener_callbacks,
+    user_data: *mut c_void,
+    out_listener: *mut *mut esrpc_listener,
+) -> esrpc_status {
+    guard::call(|| {
+        check_out(out_listener, "out_listener")?;
+        // SAFETY: NULL or live settings of this thread, and a table of the size it says.
+        let (options, table) = unsafe {
+            (esrpc_listener_options::borrow(options, "options")?, read_table(callbacks, NO_CALLBACKS, "callbacks")?)
+        };
+        let request = options.request()?;
+        let runtime = match options.runtime() {
+            Some(runtime) if runtime.process().is_current() => runtime,
+            Some(_) => return Err(Error::Forked.into()),
+            // SAFETY: NULL means the default runtime.
+            None => unsafe { runtime_or_default(std::ptr::null()) }?,
+        };
+        let callbacks = Box::new(Callbacks { table, user_data: UserData(user_data) });
+        Listener::listen(&runtime, request, callbacks, |listener| {
+            // SAFETY: the caller's variable, checked above.
+            unsafe { out_listener.write(esrpc_listener::give(listener.clone())) }
+        })?;
+        Ok(())
+    })
+}
+
+/// Takes one more reference.
+///
+/// @param listener Borrowed; NULL: nothing.
+/// @return The same handle, to be released once more.
+///
+/// Thread: any. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_listener_acquire(listener: *mut esrpc_listener) -> *mut esrpc_listener {
+    guard::value(std::ptr::null_mut(), || {
+        // SAFETY: NULL or a live or lent handle.
+        unsafe { esrpc_listener::acquire(listener) }
+    })
+}
+
+/// Gives one reference back. Never waits and never closes the listener.
+///
+/// @param listener Given up by the caller; NULL, or a handle of a forked child's parent, does nothing.
+///
+/// Thread: any. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_listener_release(listener: *mut esrpc_listener) {
+    guard::value((), || {
+        // SAFETY: NULL or a live handle, whose reference the caller gives up.
+        unsafe {
+            if esrpc_listener::borrow(listener, "listener").is_ok_and(|listener| !listener.is_foreign()) {
+                esrpc_listener::release(listener);
+            }
+        }
+    })
+}
+
+/// Stops listening. Returns at once; on_closed tells when the address is free again. Connections that were accepted live on.
+///
+/// @param listener Borrowed.
+/// @return ESRPC_OK, also if it was closed before; ESRPC_ERROR_INVALID_ARGUMENT if listener is NULL; ESRPC_ERROR_FORKED.
+///
+/// Thread: any. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_listener_close(listener: *mut esrpc_listener) -> esrpc_status {
+    guard::call(|| {
+        // SAFETY: NULL or a live or lent handle.
+        unsafe { listener_of(listener) }?.close();
+        Ok(())
+    })
+}
+
+/// Tells the address that is listened at: "127.0.0.1:80", "[::1]:80", "unix:/path" or "unix:@name".
+///
+/// @param listener Borrowed.
+/// @return Text that lives as long as the handle; "" if listener is NULL, and in a forked child.
+///
+/// Thread: any. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_listener_get_address(listener: *const esrpc_listener) -> *const c_char {
+    guard::value(c"".as_ptr(), || {
+        // SAFETY: NULL or a live or lent handle.
+        unsafe { read(listener, c"".as_ptr(), |listener| listener.address().as_ptr()) }
+    })
+}
+
+/// Tells the TCP port that is listened at, also when the system chose it.
+///
+/// @param listener Borrowed.
+/// @return The port; 0 for Unix sockets, if listener is NULL, and in a forked child.
+///
+/// Thread: any. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_listener_get_port(listener: *const esrpc_listener) -> u32 {
+    guard::value(0, || {
+        // SAFETY: NULL or a live or lent handle.
+        unsafe { read(listener, 0, |listener| u32::from(listener.port())) }
+    })
+}
+
+/// Tells the pointer that was given with the callbacks.
+///
+/// @param listener Borrowed.
+/// @return The pointer; NULL if listener is NULL, and in a forked child.
+///
+/// Thread: any. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_listener_get_user_data(listener: *const esrpc_listener) -> *mut c_void {
+    guard::value(std::ptr::null_mut(), || {
+        let none = std::ptr::null_mut();
+        let user_data = |listener: &Listener| {
+            let callbacks = listener.handler().and_then(|handler| handler.as_any().downcast_ref::<Callbacks>());
+            callbacks.map_or(none, |callbacks| callbacks.user_data.0)
+        };
+        // SAFETY: NULL or a live or lent handle.
+        unsafe { read(listener, none, user_data) }
+    })
+}
+
+/// Waits until the listener is closed and its on_closed has returned. Does not close it.
+///
+/// @param listener Borrowed.
+/// @param timeout_ms Milliseconds to wait at most, or ESRPC_WAIT_FOREVER.
+/// @return ESRPC_OK if it is closed; ESRPC_ERROR_TIMED_OUT; ESRPC_ERROR_WOULD_DEADLOCK on an event-loop thread;
+/// ESRPC_ERROR_INVALID_ARGUMENT if listener is NULL; ESRPC_ERROR_FORKED.
+///
+/// Thread: not-loop. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_listener_wait_closed(listener: *mut esrpc_listener, timeout_ms: u32) -> esrpc_status {
+    guard::call(|| {
+        // SAFETY: NULL or a live handle.
+        unsafe { listener_of(listener) }?.wait_closed(timeout(timeout_ms))?;
+        Ok(())
+    })
+}

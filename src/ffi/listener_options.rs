@@ -1,0 +1,236 @@
+//! Options of a listener.
+
+use std::sync::Arc;
+
+use super::bytes::esrpc_bytes;
+use super::connection_options::esrpc_connection_options;
+use super::handle::BoxHandle;
+use super::runtime::{esrpc_runtime, runtime_or_default};
+use super::status::{Failure, esrpc_status};
+use super::{endpoint, guard};
+use crate::runtime::{ListenRequest, Runtime, Settings};
+use crate::transport::Endpoint;
+
+/// Only the owner may connect.
+const DEFAULT_UNIX_MODE: u32 = 0o600;
+const MAX_UNIX_MODE: u32 = 0o777;
+
+/// Where and how to listen; esrpc_listener_listen copies it. Release it with esrpc_listener_options_release.
+pub struct esrpc_listener_options {
+    endpoint: Option<Endpoint>,
+    runtime: Option<Arc<Runtime>>,
+    settings: Settings,
+    unix_mode: u32,
+}
+
+impl Default for esrpc_listener_options {
+    fn default() -> esrpc_listener_options {
+        esrpc_listener_options {
+            endpoint: None,
+            runtime: None,
+            settings: Settings::default(),
+            unix_mode: DEFAULT_UNIX_MODE,
+        }
+    }
+}
+
+impl BoxHandle for esrpc_listener_options {}
+
+impl esrpc_listener_options {
+    pub(crate) fn request(&self) -> Result<ListenRequest, Failure> {
+        let endpoint = self.endpoint.clone().ok_or_else(|| {
+            Failure::invalid_argument("options name no place to listen at: set a host, a Unix path or an abstract name")
+        })?;
+        Ok(ListenRequest { endpoint, settings: self.settings.clone(), unix_mode: self.unix_mode })
+    }
+
+    /// Nothing for the default runtime.
+    pub(crate) fn runtime(&self) -> Option<Arc<Runtime>> {
+        self.runtime.clone()
+    }
+}
+
+/// Changes one option.
+///
+/// # Safety
+/// `options` is NULL or live, and nobody else uses it.
+unsafe fn set(
+    options: *mut esrpc_listener_options,
+    change: impl FnOnce(&mut esrpc_listener_options) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    // SAFETY: what the caller promised.
+    change(unsafe { esrpc_listener_options::borrow_mut(options, "options") }?)
+}
+
+/// Makes listener settings that name no place to listen at yet.
+///
+/// @return New settings, to be released with esrpc_listener_options_release. NULL only inside a log callback, where nothing
+/// may be called.
+///
+/// Thread: any. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub extern "C" fn esrpc_listener_options_new() -> *mut esrpc_listener_options {
+    guard::value(std::ptr::null_mut(), || esrpc_listener_options::default().give())
+}
+
+/// Frees listener settings. Listeners made with them keep their copy.
+///
+/// @param options Given up by the caller; NULL does nothing.
+///
+/// Thread: owner. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_listener_options_release(options: *mut esrpc_listener_options) {
+    guard::value((), || {
+        // SAFETY: NULL or live settings that the caller gives up.
+        unsafe { esrpc_listener_options::release(options) }
+    })
+}
+
+/// Sets the TCP address and port to listen at, in place of what was set before.
+///
+/// @param options Changed.
+/// @param host An address of this machine, IPv4 or IPv6, as UTF-8 text, 1 to 255 bytes, copied ("127.0.0.1", "0.0.0.0",
+/// "::1", "::"). An IPv6 address may stand in brackets.
+/// @param port 0 to 65535; 0: the system chooses, esrpc_listener_get_port tells.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL, or host or port is out of its range.
+///
+/// Thread: owner. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_listener_options_set_host(
+    options: *mut esrpc_listener_options,
+    host: esrpc_bytes,
+    port: u32,
+) -> esrpc_status {
+    guard::call(|| {
+        // SAFETY: NULL or live settings of this thread, and bytes that stay during the call.
+        unsafe {
+            set(options, |options| {
+                options.endpoint = Some(endpoint::tcp(host, port)?);
+                Ok(())
+            })
+        }
+    })
+}
+
+/// Sets the path of a Unix socket to listen at, in place of what was set before. A socket file that nobody listens at any more
+/// is replaced, a live one is not; the file is removed when the listener closes.
+///
+/// @param options Changed.
+/// @param path At least one byte, no NUL; copied. What the system takes is at most 107 bytes; a longer one is
+/// ESRPC_ERROR_PATH_TOO_LONG when listening.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or path is empty or has a NUL;
+/// ESRPC_ERROR_UNSUPPORTED where there are no Unix sockets.
+///
+/// Thread: owner. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_listener_options_set_unix_path(
+    options: *mut esrpc_listener_options,
+    path: esrpc_bytes,
+) -> esrpc_status {
+    guard::call(|| {
+        // SAFETY: NULL or live settings of this thread, and bytes that stay during the call.
+        unsafe {
+            set(options, |options| {
+                options.endpoint = Some(endpoint::unix_path(path)?);
+                Ok(())
+            })
+        }
+    })
+}
+
+/// Sets the abstract name of a Unix socket to listen at (Linux), in place of what was set before.
+///
+/// @param options Changed.
+/// @param name At least one byte, without the leading NUL of the system's form; copied.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or name is empty; ESRPC_ERROR_UNSUPPORTED elsewhere
+/// than on Linux.
+///
+/// Thread: owner. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_listener_options_set_unix_abstract(
+    options: *mut esrpc_listener_options,
+    name: esrpc_bytes,
+) -> esrpc_status {
+    guard::call(|| {
+        // SAFETY: NULL or live settings of this thread, and bytes that stay during the call.
+        unsafe {
+            set(options, |options| {
+                options.endpoint = Some(endpoint::unix_abstract(name)?);
+                Ok(())
+            })
+        }
+    })
+}
+
+/// Sets the runtime whose threads the listener and its connections live on. Default: the process-wide default runtime.
+///
+/// @param options Changed; it keeps a reference to the runtime.
+/// @param runtime Borrowed; NULL: the default one.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL; ESRPC_ERROR_FORKED if the runtime belongs to a forked
+/// child's parent.
+///
+/// Thread: owner. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_listener_options_set_runtime(
+    options: *mut esrpc_listener_options,
+    runtime: *mut esrpc_runtime,
+) -> esrpc_status {
+    guard::call(|| {
+        // SAFETY: NULL or live, both; the settings of this thread.
+        unsafe {
+            set(options, |options| {
+                options.runtime = if runtime.is_null() { None } else { Some(runtime_or_default(runtime)?) };
+                Ok(())
+            })
+        }
+    })
+}
+
+/// Sets limits and times of the connections, in place of what was set before.
+///
+/// @param options Changed.
+/// @param connection_options Copied; NULL: defaults.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL.
+///
+/// Thread: owner. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_listener_options_set_connection_options(
+    options: *mut esrpc_listener_options,
+    connection_options: *const esrpc_connection_options,
+) -> esrpc_status {
+    guard::call(|| {
+        // SAFETY: NULL or live, both; the settings of this thread.
+        unsafe {
+            set(options, |options| {
+                options.settings = esrpc_connection_options::settings(connection_options.as_ref());
+                Ok(())
+            })
+        }
+    })
+}
+
+/// Sets the permissions of the socket file of a Unix path. The file never has more than these; the umask of the process is
+/// neither used nor touched. Default: 0600, the owner alone. Abstract names have no permissions: anyone may connect.
+///
+/// @param options Changed.
+/// @param mode Permission bits, 0 to 0777.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or mode is out of its range.
+///
+/// Thread: owner. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_listener_options_set_unix_mode(
+    options: *mut esrpc_listener_options,
+    mode: u32,
+) -> esrpc_status {
+    guard::call(|| {
+        let change = |options: &mut esrpc_listener_options| {
+            if mode > MAX_UNIX_MODE {
+                return Err(Failure::invalid_argument(format!("mode is {mode:#o}; it must be 0 to 0777")));
+            }
+            options.unix_mode = mode;
+            Ok(())
+        };
+        // SAFETY: NULL or live settings of this thread.
+        unsafe { set(options, change) }
+    })
+}

@@ -1,0 +1,420 @@
+//! Messages: views that are lent, views of the caller's bytes, and owned copies; and encoding.
+
+use std::ptr;
+
+use super::bytes::{esrpc_buffer, esrpc_bytes};
+use super::guard;
+use super::handle::BoxHandle;
+use super::headers::esrpc_headers;
+use super::json;
+use super::out::{check_out, write_optional, write_out};
+use super::status::{ESRPC_ERROR_BUFFER_TOO_SMALL, Failure, esrpc_status};
+use crate::codec::{self, HeaderValue, Headers, Limits, Message, Prelude};
+
+const MESSAGE_TYPE: &[u8] = b":message-type";
+const MESSAGE_FLAGS: &[u8] = b":message-flags";
+const STREAM_ID: &[u8] = b":stream-id";
+
+/// Whether the library sets headers of this name itself on every message that it sends.
+pub(super) fn is_protocol_header(name: &[u8]) -> bool {
+    [MESSAGE_TYPE, MESSAGE_FLAGS, STREAM_ID].iter().any(|reserved| name.eq_ignore_ascii_case(reserved))
+}
+
+/// A decoded message: a view lent to a callback or by a decoder, a view of the caller's bytes (esrpc_message_decode), or an
+/// owned copy (esrpc_message_copy). Several threads may read the same message.
+pub struct esrpc_message {
+    prelude: Prelude,
+    headers: esrpc_headers,
+    /// As short-lived as the bytes of `headers`.
+    payload: &'static [u8],
+    crc: u32,
+    storage: Storage,
+}
+
+enum Storage {
+    /// The object lives elsewhere, on a stack or in a decoder: releasing it does nothing.
+    Lent,
+    /// The object belongs to C, its bytes too.
+    View,
+    /// The object belongs to C; `headers` and `payload` point into these bytes, which nobody touches any more. Not a
+    /// boxed slice: moving that would claim that nothing else points to its bytes.
+    Owned(#[allow(dead_code, reason = "held for those who point into it")] Vec<u8>),
+}
+
+impl BoxHandle for esrpc_message {}
+
+impl esrpc_message {
+    /// # Safety
+    /// What `message` borrows outlives the result.
+    unsafe fn new(message: &Message<'_>, storage: Storage) -> esrpc_message {
+        esrpc_message {
+            prelude: message.prelude,
+            // SAFETY: what the caller promised.
+            headers: unsafe { esrpc_headers::lent(message.headers) },
+            // SAFETY: only the lifetime changes, and the caller promised that it is long enough.
+            payload: unsafe { std::mem::transmute::<&[u8], &'static [u8]>(message.payload) },
+            crc: message.crc,
+            storage,
+        }
+    }
+
+    /// A view that releasing does not free.
+    ///
+    /// # Safety
+    /// What `message` borrows outlives the result.
+    pub(crate) unsafe fn lent(message: &Message<'_>) -> esrpc_message {
+        // SAFETY: what the caller promised.
+        unsafe { esrpc_message::new(message, Storage::Lent) }
+    }
+
+    /// A copy with bytes of its own. It can be kept, and given to C with `give`.
+    pub(crate) fn owned(message: &Message<'_>) -> Result<esrpc_message, Failure> {
+        let section = message.headers.as_bytes();
+        let mut bytes = Vec::with_capacity(section.len() + message.payload.len());
+        bytes.extend_from_slice(section);
+        bytes.extend_from_slice(message.payload);
+        let (section, payload) = bytes.split_at(section.len());
+        // Accepted once, under whatever limits there were.
+        let unlimited = Limits {
+            max_message_len: usize::MAX,
+            max_headers: usize::MAX,
+            max_headers_len: usize::MAX,
+            max_value_len: usize::MAX,
+        };
+        let copy = Message { headers: Headers::parse(section, &unlimited)?, payload, ..*message };
+        // SAFETY: the bytes are on the heap, where they stay when the vector moves, and the result keeps the vector.
+        let mut owned = unsafe { esrpc_message::new(&copy, Storage::Lent) };
+        owned.storage = Storage::Owned(bytes);
+        Ok(owned)
+    }
+
+    /// The message as the layers below know it.
+    pub(crate) fn as_message(&self) -> Message<'_> {
+        Message { prelude: self.prelude, headers: self.headers.as_headers(), payload: self.payload, crc: self.crc }
+    }
+
+    /// The number in one of the three headers of the protocol. One of another type counts as absent.
+    fn protocol_number(&self, name: &[u8]) -> Option<i32> {
+        match self.headers.find(name)?.value {
+            HeaderValue::Int32(number) => Some(number),
+            _ => None,
+        }
+    }
+}
+
+/// Runs `f` with a view of `message` for C, made on the stack. The pointer dies with the call.
+pub(crate) fn with_view<R>(message: &Message<'_>, f: impl FnOnce(*const esrpc_message) -> R) -> R {
+    // SAFETY: `message` outlives this call, and the view does not.
+    let view = unsafe { esrpc_message::lent(message) };
+    f(&raw const view)
+}
+
+/// What an accessor answers: `default` for NULL.
+///
+/// # Safety
+/// NULL, or a live message.
+unsafe fn read<T>(message: *const esrpc_message, default: T, f: impl FnOnce(&esrpc_message) -> T) -> T {
+    // SAFETY: what the caller promised.
+    unsafe { message.as_ref() }.map_or(default, f)
+}
+
+/// Encodes a message into the caller's buffer. The headers are sent as they are, repeated names included.
+///
+/// @param headers Borrowed; NULL: none. The list of a message may be given.
+/// @param payload Borrowed; may be empty.
+/// @param buffer Receives the message; may be NULL if capacity is 0, to ask for the size.
+/// @param capacity How many bytes buffer has room for.
+/// @param out_len Receives the size of the message, also if the buffer is too small for it.
+/// @return ESRPC_OK; ESRPC_ERROR_BUFFER_TOO_SMALL if capacity is below the size of the message;
+/// ESRPC_ERROR_MESSAGE_TOO_LARGE or ESRPC_ERROR_HEADERS_TOO_LARGE beyond 24 MiB; ESRPC_ERROR_INVALID_ARGUMENT if out_len is
+/// NULL, or payload or buffer is NULL with a length other than 0.
+///
+/// Thread: any; headers: owner. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_message_encode(
+    headers: *const esrpc_headers,
+    payload: esrpc_bytes,
+    buffer: *mut u8,
+    capacity: usize,
+    out_len: *mut usize,
+) -> esrpc_status {
+    guard::call(|| {
+        // SAFETY: NULL or live, both, and unchanged during the call.
+        let (headers, payload) = unsafe { (esrpc_headers::optional(headers), payload.as_slice("payload")?) };
+        check_out(out_len, "out_len")?;
+        if capacity != 0 {
+            check_out(buffer, "buffer")?;
+        }
+        let needed = codec::encoded_len(headers.as_bytes().len(), payload.len(), &Limits::default())?;
+        if capacity < needed {
+            // SAFETY: the caller's variable.
+            unsafe { write_out(out_len, needed, "out_len") }?;
+            let detail = format!("the message takes {needed} bytes, the capacity is {capacity}");
+            return Err(Failure::new(ESRPC_ERROR_BUFFER_TOO_SMALL, detail));
+        }
+        // Not straight into the buffer: the payload may lie in it.
+        let message = encode(headers, payload, needed);
+        // SAFETY: the caller's buffer has room for `capacity` bytes, and the message is no longer.
+        unsafe { ptr::copy_nonoverlapping(message.as_ptr(), buffer, message.len()) };
+        // SAFETY: the caller's variable.
+        unsafe { write_out(out_len, message.len(), "out_len") }
+    })
+}
+
+/// Encodes a message into a buffer that the library allocates. The headers are sent as they are, repeated names included.
+///
+/// @param headers Borrowed; NULL: none. The list of a message may be given.
+/// @param payload Borrowed; may be empty.
+/// @param out_buffer Receives the buffer, to be released with esrpc_buffer_release.
+/// @return ESRPC_OK; ESRPC_ERROR_MESSAGE_TOO_LARGE or ESRPC_ERROR_HEADERS_TOO_LARGE beyond 24 MiB;
+/// ESRPC_ERROR_INVALID_ARGUMENT if out_buffer is NULL, or payload is NULL with a length other than 0.
+///
+/// Thread: any; headers: owner. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_message_encode_to_buffer(
+    headers: *const esrpc_headers,
+    payload: esrpc_bytes,
+    out_buffer: *mut *mut esrpc_buffer,
+) -> esrpc_status {
+    guard::call(|| {
+        // SAFETY: NULL or live, both, and unchanged during the call.
+        let (headers, payload) = unsafe { (esrpc_headers::optional(headers), payload.as_slice("payload")?) };
+        check_out(out_buffer, "out_buffer")?;
+        let needed = codec::encoded_len(headers.as_bytes().len(), payload.len(), &Limits::default())?;
+        let buffer = esrpc_buffer::new(encode(headers, payload, needed + 1));
+        // SAFETY: the caller's variable.
+        unsafe { write_out(out_buffer, buffer.give(), "out_buffer") }
+    })
+}
+
+fn encode(headers: Headers<'_>, payload: &[u8], capacity: usize) -> Vec<u8> {
+    let mut message = Vec::with_capacity(capacity);
+    codec::encode_into(&[headers.as_bytes()], payload, &mut message);
+    message
+}
+
+/// Decodes the message at the beginning of a buffer, without copying it, under the default limits.
+///
+/// @param data Bytes that begin with a message; more may follow. The message is a view of them: they must stay in place,
+/// unchanged, until it is released.
+/// @param out_message Receives the message, to be released with esrpc_message_release.
+/// @param out_used Receives how many bytes the message takes, so that the next one can be decoded behind it; may be NULL.
+/// @return ESRPC_OK; ESRPC_ERROR_INCOMPLETE if data ends before the message does; ESRPC_ERROR_PRELUDE_CHECKSUM,
+/// ESRPC_ERROR_MESSAGE_LENGTH, ESRPC_ERROR_HEADERS_LENGTH, ESRPC_ERROR_MESSAGE_TOO_LARGE, ESRPC_ERROR_HEADERS_TOO_LARGE,
+/// ESRPC_ERROR_TOO_MANY_HEADERS, ESRPC_ERROR_HEADER_OVERRUN, ESRPC_ERROR_UNKNOWN_HEADER_TYPE or
+/// ESRPC_ERROR_MESSAGE_CHECKSUM for the first defect, in this order of checks; ESRPC_ERROR_INVALID_ARGUMENT if out_message is
+/// NULL, or data is NULL with a length other than 0.
+///
+/// Thread: any. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_message_decode(
+    data: esrpc_bytes,
+    out_message: *mut *mut esrpc_message,
+    out_used: *mut usize,
+) -> esrpc_status {
+    guard::call(|| {
+        check_out(out_message, "out_message")?;
+        // SAFETY: the caller's bytes stay in place until the message is released.
+        let data = unsafe { data.as_slice("data") }?;
+        let (message, used) = Message::decode(data, &Limits::default())?;
+        // SAFETY: as above; the variables are the caller's.
+        unsafe {
+            write_optional(out_used, used);
+            write_out(out_message, esrpc_message::new(&message, Storage::View).give(), "out_message")
+        }
+    })
+}
+
+/// Copies a message, for example one lent to a callback, so that it can be kept.
+///
+/// @param message Borrowed.
+/// @param out_message Receives the copy, to be released with esrpc_message_release.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if message or out_message is NULL.
+///
+/// Thread: any. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_message_copy(
+    message: *const esrpc_message,
+    out_message: *mut *mut esrpc_message,
+) -> esrpc_status {
+    guard::call(|| {
+        // SAFETY: NULL, or a live message.
+        let message = unsafe { esrpc_message::borrow(message, "message") }?;
+        check_out(out_message, "out_message")?;
+        let copy = esrpc_message::owned(&message.as_message())?;
+        // SAFETY: the caller's variable.
+        unsafe { write_out(out_message, copy.give(), "out_message") }
+    })
+}
+
+/// Frees a message that esrpc_message_decode or esrpc_message_copy gave.
+///
+/// @param message Given up by the caller; NULL, or a message that was only lent, does nothing.
+///
+/// Thread: owner. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_message_release(message: *mut esrpc_message) {
+    guard::value((), || {
+        // SAFETY: NULL, or a live message.
+        let is_lent = unsafe { message.as_ref() }.is_none_or(|message| matches!(message.storage, Storage::Lent));
+        if !is_lent {
+            // SAFETY: all others were made by `give`, and the caller gives this one up.
+            unsafe { esrpc_message::release(message) }
+        }
+    })
+}
+
+/// The headers of a message, those of the protocol included.
+///
+/// @param message Borrowed; NULL gives NULL.
+/// @return A list that lives as long as the message, cannot be changed and needs no release.
+///
+/// Thread: any. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_message_get_headers(message: *const esrpc_message) -> *const esrpc_headers {
+    guard::value(ptr::null(), || {
+        // SAFETY: NULL, or a live message.
+        unsafe { read(message, ptr::null(), |message| &raw const message.headers) }
+    })
+}
+
+/// The payload of a message.
+///
+/// @param message Borrowed; NULL gives empty bytes.
+/// @return The payload, which lives as long as the message.
+///
+/// Thread: any. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_message_get_payload(message: *const esrpc_message) -> esrpc_bytes {
+    guard::value(esrpc_bytes::EMPTY, || {
+        // SAFETY: NULL, or a live message.
+        unsafe { read(message, esrpc_bytes::EMPTY, |message| esrpc_bytes::from_slice(message.payload)) }
+    })
+}
+
+/// The size of a whole message on the wire.
+///
+/// @param message Borrowed; NULL gives 0.
+/// @return The size in bytes.
+///
+/// Thread: any. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_message_get_total_length(message: *const esrpc_message) -> u32 {
+    guard::value(0, || {
+        // SAFETY: NULL, or a live message.
+        unsafe { read(message, 0, |message| message.prelude.total_len) }
+    })
+}
+
+/// The size of a message's headers on the wire.
+///
+/// @param message Borrowed; NULL gives 0.
+/// @return The size in bytes.
+///
+/// Thread: any. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_message_get_headers_length(message: *const esrpc_message) -> u32 {
+    guard::value(0, || {
+        // SAFETY: NULL, or a live message.
+        unsafe { read(message, 0, |message| message.prelude.headers_len) }
+    })
+}
+
+/// The checksum over the first eight bytes of a message, as it came.
+///
+/// @param message Borrowed; NULL gives 0.
+/// @return The checksum.
+///
+/// Thread: any. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_message_get_prelude_crc(message: *const esrpc_message) -> u32 {
+    guard::value(0, || {
+        // SAFETY: NULL, or a live message.
+        unsafe { read(message, 0, |message| message.prelude.crc) }
+    })
+}
+
+/// The checksum over a whole message, as it came.
+///
+/// @param message Borrowed; NULL gives 0.
+/// @return The checksum.
+///
+/// Thread: any. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_message_get_message_crc(message: *const esrpc_message) -> u32 {
+    guard::value(0, || {
+        // SAFETY: NULL, or a live message.
+        unsafe { read(message, 0, |message| message.crc) }
+    })
+}
+
+/// The type of a message of the RPC protocol: its header :message-type.
+///
+/// @param message Borrowed; NULL gives -1.
+/// @return One of the ESRPC_MESSAGE_TYPE_* constants, or another number that the peer sent; -1 if the message has no such
+/// header of type int32.
+///
+/// Thread: any. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_message_get_type(message: *const esrpc_message) -> i32 {
+    guard::value(-1, || {
+        // SAFETY: NULL, or a live message.
+        unsafe { read(message, -1, |message| message.protocol_number(MESSAGE_TYPE).unwrap_or(-1)) }
+    })
+}
+
+/// The flags of a message of the RPC protocol: its header :message-flags.
+///
+/// @param message Borrowed; NULL gives 0.
+/// @return A combination of the ESRPC_MESSAGE_FLAG_* constants, with any other bits that the peer sent; 0 if the message has
+/// no such header of type int32.
+///
+/// Thread: any. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_message_get_flags(message: *const esrpc_message) -> i32 {
+    guard::value(0, || {
+        // SAFETY: NULL, or a live message.
+        unsafe { read(message, 0, |message| message.protocol_number(MESSAGE_FLAGS).unwrap_or(0)) }
+    })
+}
+
+/// The stream of a message of the RPC protocol: its header :stream-id.
+///
+/// @param message Borrowed; NULL gives -1.
+/// @return The stream's id; 0 for a protocol message; -1 if the message has no such header of type int32.
+///
+/// Thread: any. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_message_get_stream_id(message: *const esrpc_message) -> i32 {
+    guard::value(-1, || {
+        // SAFETY: NULL, or a live message.
+        unsafe { read(message, -1, |message| message.protocol_number(STREAM_ID).unwrap_or(-1)) }
+    })
+}
+
+/// Writes a message as one line of JSON, for looking at it.
+///
+/// The line has no newline at its end and looks like this:
+/// {"total_length":28,"headers":[{"name":"h","type":"int64","value":-1}],"payload":"cA=="}. Types: bool_true, bool_false,
+/// byte, int16, int32, int64, byte_buf, string, timestamp, uuid. The payload and byte_buf values are in base64, UUIDs in
+/// their text form; what is no UTF-8 in names and strings becomes U+FFFD.
+///
+/// @param message Borrowed.
+/// @param out_json Receives a buffer with the text (UTF-8, a NUL behind it), to be released with esrpc_buffer_release.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if message or out_json is NULL.
+///
+/// Thread: any. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_message_to_json(
+    message: *const esrpc_message,
+    out_json: *mut *mut esrpc_buffer,
+) -> esrpc_status {
+    guard::call(|| {
+        // SAFETY: NULL, or a live message.
+        let message = unsafe { esrpc_message::borrow(message, "message") }?;
+        check_out(out_json, "out_json")?;
+        let line = esrpc_buffer::new(json::line(&message.as_message()).into_bytes());
+        // SAFETY: the caller's variable.
+        unsafe { write_out(out_json, line.give(), "out_json") }
+    })
+}

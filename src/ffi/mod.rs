@@ -1,0 +1,38 @@
+//! The C interface: `extern "C"` functions, one file per C noun, on top of private plumbing.
+//!
+//! Every exported function is one call of `guard::call` or `guard::value` (a test sees to it), so that a panic stops at
+//! the boundary. Doc comments of exported items become the C header and speak C.
+
+// C's names are C's, and its safety rules stand once in the header, not on each function.
+#![allow(non_camel_case_types)]
+#![allow(clippy::missing_safety_doc)]
+
+// Plumbing.
+mod endpoint;
+pub(crate) mod errors;
+pub(crate) mod guard;
+pub(crate) mod handle;
+mod json;
+pub(crate) mod out;
+pub(crate) mod table;
+
+// What C sees, in the order of the header.
+pub mod bytes;
+pub mod callbacks;
+pub mod client_options;
+pub mod connection;
+pub mod connection_info;
+pub mod connection_options;
+pub mod constants;
+pub mod decoder;
+pub mod headers;
+pub mod headers_add;
+pub mod headers_get;
+pub mod listener;
+pub mod listener_options;
+pub mod message;
+pub mod runtime;
+pub mod runtime_options;
+pub mod status;
+pub mod stream;
+pub mod uuid;

@@ -1,0 +1,138 @@
+//! Runtimes.
+
+use std::sync::Arc;
+
+use super::callbacks::timeout;
+use super::guard;
+use super::handle::ArcHandle;
+use super::out::{check_out, write_out};
+use super::runtime_options::esrpc_runtime_options;
+use super::status::{Failure, esrpc_status};
+use crate::runtime::{Error, Runtime, default_runtime, take_default_if_ended};
+
+/// One or more event-loop threads with what lives on them. Counted; the threads end when the last handle is released and
+/// nothing lives on the runtime any more, or by esrpc_runtime_join.
+pub struct esrpc_runtime {
+    _private: [u8; 0],
+}
+
+impl ArcHandle for esrpc_runtime {
+    type Inner = Runtime;
+}
+
+/// The runtime behind the handle, or the default one for NULL.
+///
+/// # Safety
+/// NULL or a live handle.
+pub(crate) unsafe fn runtime_or_default(runtime: *const esrpc_runtime) -> Result<Arc<Runtime>, Failure> {
+    if runtime.is_null() {
+        return default_runtime(true)?.ok_or_else(|| Error::Internal("no default runtime".to_owned()).into());
+    }
+    // SAFETY: what the caller promised.
+    let runtime = unsafe { esrpc_runtime::share(runtime, "runtime") }?;
+    if runtime.process().is_current() { Ok(runtime) } else { Err(Error::Forked.into()) }
+}
+
+/// Starts the threads of a new runtime.
+///
+/// @param options Borrowed; NULL: defaults.
+/// @param out_runtime Receives the runtime, to be released with esrpc_runtime_release.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if out_runtime is NULL; ESRPC_ERROR_TOO_MANY_FILES or ESRPC_ERROR_IO if
+/// the system gives no event queue or thread.
+///
+/// Thread: any; options: owner. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_runtime_new(
+    options: *const esrpc_runtime_options,
+    out_runtime: *mut *mut esrpc_runtime,
+) -> esrpc_status {
+    guard::call(|| {
+        check_out(out_runtime, "out_runtime")?;
+        let defaults = esrpc_runtime_options::default();
+        // SAFETY: NULL or live settings of this thread.
+        let options = unsafe { options.as_ref() }.unwrap_or(&defaults);
+        let runtime = Runtime::new(options.thread_count, options.log())?;
+        // SAFETY: the caller's variable.
+        unsafe { write_out(out_runtime, esrpc_runtime::give(runtime), "out_runtime") }
+    })
+}
+
+/// Takes one more reference.
+///
+/// @param runtime Borrowed; NULL: nothing.
+/// @return The same handle, to be released once more.
+///
+/// Thread: any. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_runtime_acquire(runtime: *mut esrpc_runtime) -> *mut esrpc_runtime {
+    guard::value(std::ptr::null_mut(), || {
+        // SAFETY: NULL or a live handle.
+        unsafe { esrpc_runtime::acquire(runtime) }
+    })
+}
+
+/// Gives one reference back. Never waits. What lives on the runtime goes on; its threads end after it.
+///
+/// @param runtime Given up by the caller; NULL, or a handle of a forked child's parent, does nothing.
+///
+/// Thread: any. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_runtime_release(runtime: *mut esrpc_runtime) {
+    guard::value((), || {
+        // SAFETY: NULL or a live handle, whose reference the caller gives up.
+        unsafe {
+            if esrpc_runtime::borrow(runtime, "runtime").is_ok_and(|runtime| runtime.process().is_current()) {
+                esrpc_runtime::release(runtime);
+            }
+        }
+    })
+}
+
+/// Aborts every connection and closes every listener of the runtime, with the reason ESRPC_ERROR_RUNTIME_SHUTDOWN, and
+/// takes no new ones. Returns at once; all callbacks that were promised come on the loop threads.
+///
+/// @param runtime Borrowed; NULL: the default runtime, if there is one.
+/// @return ESRPC_OK, also if it was shut down before; ESRPC_ERROR_FORKED in a forked child.
+///
+/// Thread: any. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_runtime_shutdown(runtime: *mut esrpc_runtime) -> esrpc_status {
+    guard::call(|| {
+        if runtime.is_null() {
+            if let Some(runtime) = default_runtime(false)? {
+                runtime.shut_down();
+            }
+            return Ok(());
+        }
+        // SAFETY: a live handle.
+        unsafe { runtime_or_default(runtime) }?.shut_down();
+        Ok(())
+    })
+}
+
+/// Waits until all connections and listeners of the runtime are over and their handles released, so that every on_destroy
+/// has been called, and its threads have ended. Shuts nothing down by itself. Afterwards the runtime takes nothing new; the
+/// next use of NULL makes a new default runtime.
+///
+/// @param runtime Borrowed; NULL: the default runtime; if there is none, there is nothing to wait for.
+/// @param timeout_ms Milliseconds to wait at most, or ESRPC_WAIT_FOREVER.
+/// @return ESRPC_OK; ESRPC_ERROR_TIMED_OUT if something still lives, and then nothing has changed;
+/// ESRPC_ERROR_WOULD_DEADLOCK on an event-loop thread; ESRPC_ERROR_FORKED in a forked child.
+///
+/// Thread: not-loop. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_runtime_join(runtime: *mut esrpc_runtime, timeout_ms: u32) -> esrpc_status {
+    guard::call(|| {
+        if runtime.is_null() {
+            if let Some(runtime) = default_runtime(false)? {
+                runtime.join(timeout(timeout_ms))?;
+                take_default_if_ended(&runtime);
+            }
+            return Ok(());
+        }
+        // SAFETY: a live handle.
+        let runtime = unsafe { runtime_or_default(runtime) }?;
+        runtime.join(timeout(timeout_ms))?;
+        Ok(())
+    })
+}

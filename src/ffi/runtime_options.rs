@@ -1,0 +1,136 @@
+//! Options of a runtime.
+
+use std::ffi::{CString, c_char, c_void};
+
+use super::callbacks::UserData;
+use super::guard;
+use super::handle::BoxHandle;
+use super::status::{Failure, esrpc_status};
+use crate::runtime::{Level, Log};
+
+const MAX_THREADS: usize = 64;
+
+/// Receives log messages. Comes on any thread of the library or of the caller, also on several at once. It may call no
+/// function of the library.
+///
+/// @param level An ESRPC_LOG_LEVEL_ constant, ESRPC_LOG_LEVEL_ERROR to ESRPC_LOG_LEVEL_TRACE.
+/// @param target Which part of the library speaks. Lives as long as the callback runs.
+/// @param message One line without a line end. Lives as long as the callback runs.
+/// @param user_data As given with the callback.
+pub type esrpc_log_callback =
+    Option<unsafe extern "C" fn(level: i32, target: *const c_char, message: *const c_char, user_data: *mut c_void)>;
+
+/// Settings of a runtime; esrpc_runtime_new copies them. Release it with esrpc_runtime_options_release.
+pub struct esrpc_runtime_options {
+    pub(crate) thread_count: usize,
+    level: Level,
+    callback: esrpc_log_callback,
+    user_data: UserData,
+}
+
+impl Default for esrpc_runtime_options {
+    fn default() -> esrpc_runtime_options {
+        let user_data = UserData(std::ptr::null_mut());
+        esrpc_runtime_options { thread_count: 1, level: Level::Off, callback: None, user_data }
+    }
+}
+
+impl BoxHandle for esrpc_runtime_options {}
+
+impl esrpc_runtime_options {
+    pub(crate) fn log(&self) -> Log {
+        let (Some(callback), user_data) = (self.callback, self.user_data) else {
+            return Log::off();
+        };
+        Log::new(self.level, move |level, target, message| {
+            // The whole of it, so that its Send and Sync count, not those of the pointer inside.
+            let user_data: UserData = user_data;
+            if guard::is_inside_log_callback() {
+                return;
+            }
+            let target = CString::new(target).unwrap_or_default();
+            let message = CString::new(message.replace('\0', "\u{fffd}")).unwrap_or_default();
+            guard::inside_log_callback(|| {
+                // SAFETY: the caller gave the callback together with the pointer, for any thread.
+                unsafe { callback(level as i32, target.as_ptr(), message.as_ptr(), user_data.0) }
+            });
+        })
+    }
+}
+
+/// Makes runtime settings with every option at its default.
+///
+/// @return New settings, to be released with esrpc_runtime_options_release. NULL only inside a log callback, where nothing
+/// may be called.
+///
+/// Thread: any. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub extern "C" fn esrpc_runtime_options_new() -> *mut esrpc_runtime_options {
+    guard::value(std::ptr::null_mut(), || esrpc_runtime_options::default().give())
+}
+
+/// Frees runtime settings. Runtimes made with them keep their copy.
+///
+/// @param options Given up by the caller; NULL does nothing.
+///
+/// Thread: owner. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_runtime_options_release(options: *mut esrpc_runtime_options) {
+    guard::value((), || {
+        // SAFETY: NULL or live settings that the caller gives up.
+        unsafe { esrpc_runtime_options::release(options) }
+    })
+}
+
+/// Sets how many event-loop threads the runtime starts; connections are spread over them in turn. Default: 1.
+///
+/// @param options Changed.
+/// @param count 1 to 64.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or count is out of its range.
+///
+/// Thread: owner. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_runtime_options_set_thread_count(
+    options: *mut esrpc_runtime_options,
+    count: usize,
+) -> esrpc_status {
+    guard::call(|| {
+        // SAFETY: NULL or live settings of this thread.
+        let options = unsafe { esrpc_runtime_options::borrow_mut(options, "options") }?;
+        if !(1..=MAX_THREADS).contains(&count) {
+            let detail = format!("the thread count is {count}; it must be 1 to {MAX_THREADS}");
+            return Err(Failure::invalid_argument(detail));
+        }
+        options.thread_count = count;
+        Ok(())
+    })
+}
+
+/// Sets where log messages go. Without a log, one costs a comparison. Default: nowhere.
+///
+/// @param options Changed.
+/// @param level The least grave level that is wanted, ESRPC_LOG_LEVEL_OFF to ESRPC_LOG_LEVEL_TRACE.
+/// @param callback Called for each message until the runtime's threads have ended; NULL: nobody.
+/// @param user_data Handed to the callback.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or level is no ESRPC_LOG_LEVEL_ constant.
+///
+/// Thread: owner. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_runtime_options_set_log(
+    options: *mut esrpc_runtime_options,
+    level: i32,
+    callback: esrpc_log_callback,
+    user_data: *mut c_void,
+) -> esrpc_status {
+    guard::call(|| {
+        // SAFETY: NULL or live settings of this thread.
+        let options = unsafe { esrpc_runtime_options::borrow_mut(options, "options") }?;
+        let levels = [Level::Off, Level::Error, Level::Warn, Level::Info, Level::Debug, Level::Trace];
+        let known = levels.into_iter().find(|known| *known as i32 == level);
+        options.level =
+            known.ok_or_else(|| Failure::invalid_argument(format!("level is {level}; it must be 0 to 5")))?;
+        options.callback = callback;
+        options.user_data = UserData(user_data);
+        Ok(())
+    })
+}

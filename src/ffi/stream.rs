@@ -1,0 +1,495 @@
+//! Streams.
+
+use std::any::Any;
+use std::ffi::{c_char, c_void};
+use std::sync::Arc;
+
+use super::bytes::esrpc_bytes;
+use super::callbacks::{UserData, esrpc_flush_callback, flush_callback, timeout};
+use super::connection::{connection_of, esrpc_connection, outgoing};
+use super::constants::esrpc_stream_state;
+use super::errors::{explained, outcome_status};
+use super::guard;
+use super::handle::ArcHandle;
+use super::headers::esrpc_headers;
+use super::message::{esrpc_message, with_view};
+use super::out::{check_out, write_optional};
+use super::status::{ESRPC_ERROR_INVALID_UTF8, ESRPC_OK, Failure, esrpc_status};
+use super::table::read_table;
+use crate::codec::Message;
+use crate::runtime::{Error, Outcome, Stream, StreamHandler, StreamPhase};
+
+/// One stream of a connection: a call, in either direction. Counted: esrpc_stream_acquire, esrpc_stream_release. It holds its
+/// connection's handle.
+pub struct esrpc_stream {
+    _private: [u8; 0],
+}
+
+impl ArcHandle for esrpc_stream {
+    type Inner = Stream;
+}
+
+/// What a stream calls. Every slot may be NULL: nothing to do. The rules of esrpc_connection_callbacks hold. Set struct_size
+/// to sizeof(esrpc_stream_callbacks).
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct esrpc_stream_callbacks {
+    /// The size of this struct.
+    pub struct_size: usize,
+    /// A message has come. If it has ESRPC_MESSAGE_FLAG_TERMINATE_STREAM, it is the last one and on_closed follows.
+    pub on_message:
+        Option<unsafe extern "C" fn(stream: *mut esrpc_stream, message: *const esrpc_message, user_data: *mut c_void)>,
+    /// A send or the activation was answered ESRPC_ERROR_WOULD_BLOCK, and half of the connection's outbound limit is free
+    /// now. Once per such episode.
+    pub on_writable: Option<unsafe extern "C" fn(stream: *mut esrpc_stream, user_data: *mut c_void)>,
+    /// The stream is over. Once, if it was activated or accepted, after its flush callbacks. ESRPC_OK: ended by
+    /// ESRPC_MESSAGE_FLAG_TERMINATE_STREAM from either side; else why its connection ended, or
+    /// ESRPC_ERROR_CONNECTION_CLOSED if this side closed that.
+    pub on_closed:
+        Option<unsafe extern "C" fn(stream: *mut esrpc_stream, reason: esrpc_status, user_data: *mut c_void)>,
+    /// The last callback, once: user_data is not used any more. Comes when the stream has ended, or was never activated, and
+    /// the last handle is released.
+    pub on_destroy: Option<unsafe extern "C" fn(user_data: *mut c_void)>,
+}
+
+const NO_CALLBACKS: esrpc_stream_callbacks = esrpc_stream_callbacks {
+    struct_size: size_of::<esrpc_stream_callbacks>(),
+    on_message: None,
+    on_writable: None,
+    on_closed: None,
+    on_destroy: None,
+};
+
+/// The caller's side of a stream.
+struct Callbacks {
+    table: esrpc_stream_callbacks,
+    user_data: UserData,
+}
+
+impl Callbacks {
+    /// # Safety
+    /// The table is NULL or as large as its struct_size says.
+    unsafe fn read(table: *const esrpc_stream_callbacks, user_data: *mut c_void) -> Result<Box<Callbacks>, Failure> {
+        // SAFETY: what the caller promised.
+        let table = unsafe { read_table(table, NO_CALLBACKS, "callbacks") }?;
+        Ok(Box::new(Callbacks { table, user_data: UserData(user_data) }))
+    }
+}
+
+// In each of the calls below:
+// SAFETY: the caller gave the function together with the pointer, to be called on the connection's loop thread.
+impl StreamHandler for Callbacks {
+    fn on_message(&self, stream: &Arc<Stream>, message: &Message<'_>) {
+        if let Some(function) = self.table.on_message {
+            with_view(message, |view| {
+                // SAFETY: see above.
+                unsafe { function(esrpc_stream::lend(stream), view, self.user_data.0) }
+            });
+        }
+    }
+
+    fn on_writable(&self, stream: &Arc<Stream>) {
+        if let Some(function) = self.table.on_writable {
+            // SAFETY: see above.
+            unsafe { function(esrpc_stream::lend(stream), self.user_data.0) }
+        }
+    }
+
+    fn on_closed(&self, stream: &Arc<Stream>, outcome: &Outcome) {
+        if let Some(function) = self.table.on_closed {
+            let reason = explained(outcome.as_ref().copied());
+            // SAFETY: see above.
+            unsafe { function(esrpc_stream::lend(stream), reason, self.user_data.0) }
+        }
+    }
+
+    fn on_destroy(&self) {
+        if let Some(function) = self.table.on_destroy {
+            // SAFETY: see above.
+            unsafe { function(self.user_data.0) }
+        }
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
+
+/// The stream behind the handle, in the process that made it.
+///
+/// # Safety
+/// NULL, or a live or lent handle.
+unsafe fn stream_of(stream: *const esrpc_stream) -> Result<Arc<Stream>, Failure> {
+    // SAFETY: what the caller promised.
+    let stream = unsafe { esrpc_stream::share(stream, "stream") }?;
+    if stream.connection().is_foreign() { Err(Error::Forked.into()) } else { Ok(stream) }
+}
+
+/// What an accessor answers: `default` for NULL and in a forked child.
+///
+/// # Safety
+/// NULL, or a live or lent handle; the answer may point into it.
+unsafe fn read<'a, T>(stream: *const esrpc_stream, default: T, f: impl FnOnce(&'a Stream) -> T) -> T {
+    // SAFETY: what the caller promised.
+    match unsafe { esrpc_stream::borrow(stream, "stream") } {
+        Ok(stream) if !stream.connection().is_foreign() => f(stream),
+        _ => default,
+    }
+}
+
+/// Makes a stream on a client's connection. Nothing is sent and no id is taken until it is activated.
+///
+/// @param connection Borrowed; the stream holds a reference of its own.
+/// @param callbacks Copied; NULL: none.
+/// @param user_data Handed to the callbacks; on_destroy tells when it is free.
+/// @param out_stream Receives the stream, one reference, to be released with esrpc_stream_release.
+/// @return ESRPC_OK; else there is no stream and no callback comes: ESRPC_ERROR_INVALID_ARGUMENT if connection or out_stream
+/// is NULL or callbacks has a wrong struct_size; ESRPC_ERROR_INVALID_STATE on a server's connection; ESRPC_ERROR_NOT_READY
+/// before setup; ESRPC_ERROR_CONNECTION_CLOSED; ESRPC_ERROR_FORKED.
+///
+/// Thread: any. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_connection_new_stream(
+    connection: *mut esrpc_connection,
+    callbacks: *const esrpc_stream_callbacks,
+    user_data: *mut c_void,
+    out_stream: *mut *mut esrpc_stream,
+) -> esrpc_status {
+    guard::call(|| {
+        check_out(out_stream, "out_stream")?;
+        // SAFETY: NULL or a live or lent handle, and a table of the size it says.
+        let (connection, callbacks) = unsafe { (connection_of(connection)?, Callbacks::read(callbacks, user_data)?) };
+        let stream = Stream::new(&connection, callbacks)?;
+        // SAFETY: the caller's variable, checked above.
+        unsafe { out_stream.write(esrpc_stream::give(stream)) };
+        Ok(())
+    })
+}
+
+/// Takes one more reference.
+///
+/// @param stream Borrowed; NULL: nothing.
+/// @return The same handle, to be released once more.
+///
+/// Thread: any. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_stream_acquire(stream: *mut esrpc_stream) -> *mut esrpc_stream {
+    guard::value(std::ptr::null_mut(), || {
+        // SAFETY: NULL or a live or lent handle.
+        unsafe { esrpc_stream::acquire(stream) }
+    })
+}
+
+/// Gives one reference back. Never waits and never ends the stream.
+///
+/// @param stream Given up by the caller; NULL, or a handle of a forked child's parent, does nothing.
+///
+/// Thread: any. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_stream_release(stream: *mut esrpc_stream) {
+    guard::value((), || {
+        // SAFETY: NULL or a live handle, whose reference the caller gives up.
+        unsafe {
+            if esrpc_stream::borrow(stream, "stream").is_ok_and(|stream| !stream.connection().is_foreign()) {
+                esrpc_stream::release(stream);
+            }
+        }
+    })
+}
+
+/// Opens a client's stream with its first message. The stream takes the connection's next id at this moment.
+///
+/// @param stream Borrowed.
+/// @param operation The operation's name, UTF-8, 0 to 32767 bytes, copied; sent as the string header "operation".
+/// @param message_type ESRPC_MESSAGE_TYPE_APPLICATION_MESSAGE or ESRPC_MESSAGE_TYPE_APPLICATION_ERROR.
+/// @param message_flags ESRPC_MESSAGE_FLAG_ bits; with ESRPC_MESSAGE_FLAG_TERMINATE_STREAM the stream ends once the message
+/// is written.
+/// @param headers Copied; NULL: none. ":message-type", ":message-flags", ":stream-id" and "operation" are added by the
+/// library.
+/// @param payload Copied; may be empty.
+/// @param on_flush Called once if and only if the activation is accepted; NULL: nobody.
+/// @param flush_user_data Handed to on_flush.
+/// @return ESRPC_OK; else nothing has changed and the activation may be tried again: ESRPC_ERROR_INVALID_ARGUMENT if stream is
+/// NULL, headers is a message's list, or operation or payload is NULL with a length; ESRPC_ERROR_INVALID_UTF8 and
+/// ESRPC_ERROR_HEADER_VALUE_TOO_LONG for operation; ESRPC_ERROR_WRONG_MESSAGE_TYPE; ESRPC_ERROR_RESERVED_HEADER;
+/// ESRPC_ERROR_TOO_MANY_HEADERS, ESRPC_ERROR_HEADERS_TOO_LARGE, ESRPC_ERROR_MESSAGE_TOO_LARGE;
+/// ESRPC_ERROR_STREAM_ALREADY_ACTIVATED; ESRPC_ERROR_INVALID_STATE on a server; ESRPC_ERROR_HANDSHAKE_PENDING before
+/// CONNECT_ACK; ESRPC_ERROR_CONNECTION_CLOSED; ESRPC_ERROR_WOULD_BLOCK (on_writable follows);
+/// ESRPC_ERROR_STREAM_IDS_EXHAUSTED; ESRPC_ERROR_FORKED.
+///
+/// Thread: any; headers: owner. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_stream_activate(
+    stream: *mut esrpc_stream,
+    operation: esrpc_bytes,
+    message_type: i32,
+    message_flags: i32,
+    headers: *const esrpc_headers,
+    payload: esrpc_bytes,
+    on_flush: esrpc_flush_callback,
+    flush_user_data: *mut c_void,
+) -> esrpc_status {
+    guard::call(|| {
+        // SAFETY: NULL or live, all, and unchanged during the call.
+        let (stream, operation, mut message) = unsafe {
+            (
+                stream_of(stream)?,
+                operation.as_slice("operation")?,
+                outgoing(message_type, message_flags, headers, payload)?,
+            )
+        };
+        if std::str::from_utf8(operation).is_err() {
+            return Err(Failure::new(ESRPC_ERROR_INVALID_UTF8, "operation is not UTF-8 text"));
+        }
+        message.operation = Some(operation);
+        stream.activate(message, flush_callback(on_flush, flush_user_data))?;
+        Ok(())
+    })
+}
+
+/// Sends a message on an open stream. It is copied and queued, and leaves in the order of the calls.
+///
+/// @param stream Borrowed.
+/// @param message_type ESRPC_MESSAGE_TYPE_APPLICATION_MESSAGE or ESRPC_MESSAGE_TYPE_APPLICATION_ERROR.
+/// @param message_flags ESRPC_MESSAGE_FLAG_ bits; with ESRPC_MESSAGE_FLAG_TERMINATE_STREAM the stream takes no more sends and
+/// ends once the message is written.
+/// @param headers Copied; NULL: none. ":message-type", ":message-flags" and ":stream-id" are added by the library.
+/// @param payload Copied; may be empty.
+/// @param on_flush Called once if and only if the send is accepted; NULL: nobody.
+/// @param flush_user_data Handed to on_flush.
+/// @return ESRPC_OK; else nothing has changed: ESRPC_ERROR_INVALID_ARGUMENT if stream is NULL, headers is a message's list, or
+/// payload is NULL with a length; ESRPC_ERROR_WRONG_MESSAGE_TYPE; ESRPC_ERROR_RESERVED_HEADER; ESRPC_ERROR_TOO_MANY_HEADERS,
+/// ESRPC_ERROR_HEADERS_TOO_LARGE, ESRPC_ERROR_MESSAGE_TOO_LARGE; ESRPC_ERROR_STREAM_NOT_ACTIVATED; ESRPC_ERROR_INVALID_STATE
+/// if a server has not accepted it yet; ESRPC_ERROR_STREAM_CLOSED if either side has ended it;
+/// ESRPC_ERROR_CONNECTION_CLOSED; ESRPC_ERROR_WOULD_BLOCK (on_writable follows); ESRPC_ERROR_FORKED. An empty message with
+/// ESRPC_MESSAGE_FLAG_TERMINATE_STREAM is never refused for the outbound limit.
+///
+/// Thread: any; headers: owner. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_stream_send_message(
+    stream: *mut esrpc_stream,
+    message_type: i32,
+    message_flags: i32,
+    headers: *const esrpc_headers,
+    payload: esrpc_bytes,
+    on_flush: esrpc_flush_callback,
+    flush_user_data: *mut c_void,
+) -> esrpc_status {
+    guard::call(|| {
+        // SAFETY: NULL or live, all, and unchanged during the call.
+        let (stream, message) =
+            unsafe { (stream_of(stream)?, outgoing(message_type, message_flags, headers, payload)?) };
+        stream.send(message, flush_callback(on_flush, flush_user_data))?;
+        Ok(())
+    })
+}
+
+/// Ends the stream with an empty message with ESRPC_MESSAGE_FLAG_TERMINATE_STREAM. Never refused for the outbound limit.
+///
+/// @param stream Borrowed.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if stream is NULL; ESRPC_ERROR_STREAM_NOT_ACTIVATED;
+/// ESRPC_ERROR_INVALID_STATE if a server has not accepted it yet; ESRPC_ERROR_STREAM_CLOSED if either side has ended it;
+/// ESRPC_ERROR_CONNECTION_CLOSED; ESRPC_ERROR_FORKED.
+///
+/// Thread: any. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_stream_close(stream: *mut esrpc_stream) -> esrpc_status {
+    guard::call(|| {
+        // SAFETY: NULL or a live or lent handle.
+        unsafe { stream_of(stream) }?.close()?;
+        Ok(())
+    })
+}
+
+/// Takes a stream that a client opens. Only inside the on_incoming_stream that announces it.
+///
+/// @param stream Borrowed; acquire it to keep it.
+/// @param callbacks Copied; NULL: none.
+/// @param user_data Handed to the callbacks; on_destroy tells when it is free.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if stream is NULL or callbacks has a wrong struct_size;
+/// ESRPC_ERROR_INVALID_STATE if it is not being announced, or was accepted or refused; ESRPC_ERROR_FORKED.
+///
+/// Thread: loop. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_stream_accept(
+    stream: *mut esrpc_stream,
+    callbacks: *const esrpc_stream_callbacks,
+    user_data: *mut c_void,
+) -> esrpc_status {
+    guard::call(|| {
+        // SAFETY: NULL or a lent handle, and a table of the size it says.
+        let (stream, callbacks) = unsafe { (stream_of(stream)?, Callbacks::read(callbacks, user_data)?) };
+        stream.accept(callbacks)?;
+        Ok(())
+    })
+}
+
+/// Refuses a stream that a client opens, with an APPLICATION_ERROR that ends it; the connection stays open. Only inside the
+/// on_incoming_stream that announces it.
+///
+/// @param stream Borrowed.
+/// @param headers The error's headers, copied; NULL: none.
+/// @param payload The error's payload, copied; may be empty.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if stream is NULL, headers is a message's list, or payload is NULL with a
+/// length; ESRPC_ERROR_INVALID_STATE if it is not being announced, or was accepted or refused; ESRPC_ERROR_RESERVED_HEADER;
+/// ESRPC_ERROR_TOO_MANY_HEADERS, ESRPC_ERROR_HEADERS_TOO_LARGE, ESRPC_ERROR_MESSAGE_TOO_LARGE;
+/// ESRPC_ERROR_CONNECTION_CLOSED; ESRPC_ERROR_FORKED.
+///
+/// Thread: loop. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_stream_refuse(
+    stream: *mut esrpc_stream,
+    headers: *const esrpc_headers,
+    payload: esrpc_bytes,
+) -> esrpc_status {
+    guard::call(|| {
+        // SAFETY: NULL or live, all, and unchanged during the call.
+        let (stream, message) = unsafe { (stream_of(stream)?, outgoing(0, 0, headers, payload)?) };
+        stream.refuse(message)?;
+        Ok(())
+    })
+}
+
+/// Tells the stream's id on its connection.
+///
+/// @param stream Borrowed.
+/// @return 1 and above; 0 if it is not activated or stream is NULL, and in a forked child.
+///
+/// Thread: any. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_stream_get_id(stream: *const esrpc_stream) -> i32 {
+    guard::value(0, || {
+        // SAFETY: NULL or a live or lent handle.
+        unsafe { read(stream, 0, Stream::id) }
+    })
+}
+
+/// Tells where the stream is in its life.
+///
+/// @param stream Borrowed.
+/// @return An ESRPC_STREAM_STATE_ constant; 0 if stream is NULL, and in a forked child.
+///
+/// Thread: any. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_stream_get_state(stream: *const esrpc_stream) -> i32 {
+    guard::value(0, || {
+        // SAFETY: NULL or a live or lent handle.
+        unsafe { read(stream, 0, |stream| state_number(stream.phase())) }
+    })
+}
+
+fn state_number(phase: StreamPhase) -> i32 {
+    use esrpc_stream_state::*;
+    let state = match phase {
+        StreamPhase::New | StreamPhase::Announced => ESRPC_STREAM_STATE_NEW,
+        StreamPhase::Open => ESRPC_STREAM_STATE_OPEN,
+        StreamPhase::Closing => ESRPC_STREAM_STATE_CLOSING,
+        StreamPhase::Closed => ESRPC_STREAM_STATE_CLOSED,
+    };
+    state as i32
+}
+
+/// Tells the stream's connection.
+///
+/// @param stream Borrowed.
+/// @return The connection, borrowed: acquire it to keep it longer than the stream; NULL if stream is NULL, and in a forked
+/// child.
+///
+/// Thread: any. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_stream_get_connection(stream: *const esrpc_stream) -> *mut esrpc_connection {
+    guard::value(std::ptr::null_mut(), || {
+        // SAFETY: NULL or a live or lent handle.
+        unsafe { read(stream, std::ptr::null_mut(), |stream| esrpc_connection::lend(stream.connection())) }
+    })
+}
+
+/// Tells the pointer that was given with the callbacks.
+///
+/// @param stream Borrowed.
+/// @return The pointer; NULL if stream is NULL or not accepted yet, and in a forked child.
+///
+/// Thread: any. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_stream_get_user_data(stream: *const esrpc_stream) -> *mut c_void {
+    guard::value(std::ptr::null_mut(), || {
+        let none = std::ptr::null_mut();
+        let user_data = |stream: &Stream| {
+            let callbacks = stream.handler().and_then(|handler| handler.as_any().downcast_ref::<Callbacks>());
+            callbacks.map_or(none, |callbacks| callbacks.user_data.0)
+        };
+        // SAFETY: NULL or a live or lent handle.
+        unsafe { read(stream, none, user_data) }
+    })
+}
+
+/// Tells the operation that the stream was opened for.
+///
+/// @param stream Borrowed.
+/// @return Bytes that live as long as the handle, on a server as they came, perhaps no UTF-8; empty if it is not activated or
+/// stream is NULL, and in a forked child.
+///
+/// Thread: any. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_stream_get_operation(stream: *const esrpc_stream) -> esrpc_bytes {
+    guard::value(esrpc_bytes::EMPTY, || {
+        // SAFETY: NULL or a live or lent handle.
+        unsafe { read(stream, esrpc_bytes::EMPTY, |stream| esrpc_bytes::from_slice(stream.operation())) }
+    })
+}
+
+/// Tells why the stream ended, as on_closed said.
+///
+/// @param stream Borrowed.
+/// @return The reason; ESRPC_OK while the stream has not ended, if stream is NULL, and in a forked child.
+///
+/// Thread: any. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_stream_get_end_status(stream: *const esrpc_stream) -> esrpc_status {
+    guard::value(ESRPC_OK.into(), || {
+        let status = |stream: &Stream| stream.end().map_or(ESRPC_OK.into(), |(end, _)| outcome_status(end));
+        // SAFETY: NULL or a live or lent handle.
+        unsafe { read(stream, ESRPC_OK.into(), status) }
+    })
+}
+
+/// Explains why the stream ended.
+///
+/// @param stream Borrowed.
+/// @return One sentence that lives as long as the handle; "" while the stream has not ended, if it ended with ESRPC_OK, if
+/// stream is NULL, and in a forked child.
+///
+/// Thread: any. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_stream_get_end_message(stream: *const esrpc_stream) -> *const c_char {
+    guard::value(c"".as_ptr(), || {
+        let message = |stream: &Stream| stream.end().map_or(c"".as_ptr(), |(_, text)| text.as_ptr());
+        // SAFETY: NULL or a live or lent handle.
+        unsafe { read(stream, c"".as_ptr(), message) }
+    })
+}
+
+/// Waits until the stream is over and its on_closed has returned.
+///
+/// @param stream Borrowed.
+/// @param timeout_ms Milliseconds to wait at most, or ESRPC_WAIT_FOREVER.
+/// @param out_status Receives the reason of the end; NULL: not wanted.
+/// @return ESRPC_OK if it is over; ESRPC_ERROR_STREAM_NOT_ACTIVATED; ESRPC_ERROR_TIMED_OUT; ESRPC_ERROR_WOULD_DEADLOCK on an
+/// event-loop thread; ESRPC_ERROR_INVALID_ARGUMENT if stream is NULL; ESRPC_ERROR_FORKED.
+///
+/// Thread: not-loop. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_stream_wait_closed(
+    stream: *mut esrpc_stream,
+    timeout_ms: u32,
+    out_status: *mut esrpc_status,
+) -> esrpc_status {
+    guard::call(|| {
+        // SAFETY: NULL or a live handle.
+        let stream = unsafe { stream_of(stream) }?;
+        let outcome = stream.wait_closed(timeout(timeout_ms))?;
+        // SAFETY: the caller's variable.
+        unsafe { write_optional(out_status, outcome_status(&outcome)) };
+        Ok(())
+    })
+}

@@ -1,0 +1,18 @@
+//! The event-stream RPC protocol as a state machine: bytes and calls in, events and bytes out. No socket, thread, lock or
+//! clock, so two of them can be connected in memory.
+
+mod connection;
+mod error;
+mod outbound;
+mod outgoing;
+mod protocol;
+mod streams;
+
+pub use connection::{Connection, Ended, Ending, Received, Role, Violation, violation_message};
+pub use error::Error;
+pub use outbound::Written;
+pub use outgoing::{Outgoing, Prepared};
+pub use protocol::{
+    CONNECTION_ACCEPTED, Envelope, MESSAGE_FLAGS_HEADER, MESSAGE_TYPE_HEADER, MessageType, OPERATION_HEADER,
+    STREAM_ID_HEADER, TERMINATE_STREAM, is_protocol_header,
+};

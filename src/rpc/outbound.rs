@@ -1,0 +1,109 @@
+use std::collections::VecDeque;
+
+use crate::rpc::Prepared;
+
+/// A segment takes small messages until it holds this much.
+const SEGMENT_LEN: usize = 64 * 1024;
+
+/// Encoded messages on their way out, and who is to be told when they are written.
+///
+/// The bytes are taken out segment by segment to be written; `written` says how far that came.
+pub struct Outbound<T> {
+    segments: VecDeque<Vec<u8>>,
+    /// Bytes ever queued; the position of the queue's end.
+    queued_total: u64,
+    /// Bytes ever written; never above `queued_total`.
+    written_total: u64,
+    /// In the order of their ends.
+    marks: VecDeque<Mark<T>>,
+}
+
+/// A place in the queue at which something is due.
+struct Mark<T> {
+    end: u64,
+    stream_id: i32,
+    terminates: bool,
+    token: Option<T>,
+}
+
+/// What was due at a place that has been written.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Written<T> {
+    /// Of the stream whose message is written; 0 for protocol messages.
+    pub stream_id: i32,
+    /// The message ended its stream.
+    pub terminates: bool,
+    pub token: Option<T>,
+}
+
+impl<T> Outbound<T> {
+    pub fn new() -> Outbound<T> {
+        Outbound { segments: VecDeque::new(), queued_total: 0, written_total: 0, marks: VecDeque::new() }
+    }
+
+    /// Bytes accepted and not yet written.
+    pub fn len(&self) -> usize {
+        (self.queued_total - self.written_total) as usize
+    }
+
+    pub fn queued_total(&self) -> u64 {
+        self.queued_total
+    }
+
+    pub fn written_total(&self) -> u64 {
+        self.written_total
+    }
+
+    /// Encodes a message at the end of the queue.
+    pub fn push(&mut self, message: Prepared<'_>, stream_id: i32, terminates: bool, token: Option<T>) {
+        let segments = &mut self.segments;
+        let mut before = 0;
+        let segment = message.finish(stream_id, || {
+            let segment = match segments.back() {
+                Some(last) if last.len() < SEGMENT_LEN => segments.pop_back().unwrap_or_default(),
+                _ => Vec::new(),
+            };
+            before = segment.len();
+            segment
+        });
+        self.queued_total += (segment.len() - before) as u64;
+        self.segments.push_back(segment);
+        if terminates || token.is_some() {
+            self.marks.push_back(Mark { end: self.queued_total, stream_id, terminates, token });
+        }
+    }
+
+    /// Moves all segments that wait to be written.
+    pub fn take_segments(&mut self, into: &mut VecDeque<Vec<u8>>) {
+        into.append(&mut self.segments);
+    }
+
+    /// `count` more bytes are written: adds what is due now to `due`, in the order of the sends.
+    pub fn written(&mut self, count: usize, due: &mut Vec<Written<T>>) {
+        self.written_total = (self.written_total + count as u64).min(self.queued_total);
+        while self.marks.front().is_some_and(|mark| mark.end <= self.written_total) {
+            if let Some(mark) = self.marks.pop_front() {
+                due.push(Written { stream_id: mark.stream_id, terminates: mark.terminates, token: mark.token });
+            }
+        }
+    }
+
+    /// Takes the tokens of one stream's messages that are not yet written; the bytes stay.
+    pub fn cancel_stream(&mut self, stream_id: i32) -> Vec<T> {
+        let mut cancelled = Vec::new();
+        self.marks.retain_mut(|mark| {
+            if mark.stream_id != stream_id {
+                return true;
+            }
+            cancelled.extend(mark.token.take());
+            false
+        });
+        cancelled
+    }
+
+    /// Takes every token that is left, in the order of the sends, and forgets the bytes.
+    pub fn drain(&mut self) -> Vec<T> {
+        self.segments.clear();
+        self.marks.drain(..).filter_map(|mark| mark.token).collect()
+    }
+}

@@ -1,0 +1,138 @@
+use crate::codec::{self, HeaderList, Limits};
+use crate::rpc::protocol::{MESSAGE_FLAGS_HEADER, MESSAGE_TYPE_HEADER, OPERATION_HEADER, STREAM_ID_HEADER};
+use crate::rpc::{Error, MessageType, is_protocol_header};
+
+/// Payloads above this are encoded before the connection's lock is taken, into memory of their own.
+const LARGE_PAYLOAD: usize = 8 * 1024;
+const INT32_TYPE: u8 = 4;
+const STRING_TYPE: u8 = 7;
+const PROTOCOL_HEADERS_LEN: usize = 55;
+const OPERATION_PREFIX_LEN: usize = 13;
+
+/// A message as the caller gives it.
+#[derive(Clone, Copy)]
+pub struct Outgoing<'a> {
+    pub message_type: i32,
+    pub flags: i32,
+    pub headers: Option<&'a HeaderList>,
+    /// Only in the first message of a stream.
+    pub operation: Option<&'a [u8]>,
+    pub payload: &'a [u8],
+}
+
+/// A message that has passed all checks that need no connection; large ones are encoded already.
+pub struct Prepared<'a> {
+    pub message_type: MessageType,
+    outgoing: Outgoing<'a>,
+    encoded: Option<codec::Unsealed>,
+}
+
+impl<'a> Outgoing<'a> {
+    /// A message without headers and payload.
+    pub fn empty(message_type: MessageType, flags: i32) -> Outgoing<'static> {
+        Outgoing { message_type: message_type as i32, flags, headers: None, operation: None, payload: &[] }
+    }
+
+    /// Checks type, reserved headers and size limits. `on_stream` says where the message is to go.
+    pub fn prepare(self, on_stream: bool, limits: &Limits) -> Result<Prepared<'a>, Error> {
+        let number = self.message_type;
+        let message_type = MessageType::from_number(number)
+            .ok_or_else(|| Error::WrongMessageType(format!("{number} is not a message type (0 to 7)")))?;
+        if message_type.belongs_on_stream() != on_stream {
+            let place = if on_stream { "on a stream" } else { "as a protocol message (stream-id 0)" };
+            return Err(Error::WrongMessageType(format!("{message_type:?} cannot be sent {place}")));
+        }
+        self.check_headers(limits)?;
+        let encoded = (self.payload.len() > LARGE_PAYLOAD)
+            .then(|| self.with_header_parts(0, |parts| codec::Unsealed::encode(parts, self.payload)));
+        Ok(Prepared { message_type, outgoing: self, encoded })
+    }
+
+    fn check_headers(&self, limits: &Limits) -> Result<(), Error> {
+        let mut headers_len = PROTOCOL_HEADERS_LEN;
+        let mut count = 3;
+        if let Some(operation) = self.operation {
+            if operation.len() > codec::MAX_SENT_VALUE_LEN {
+                let (len, limit) = (operation.len(), codec::MAX_SENT_VALUE_LEN);
+                return Err(codec::Error::HeaderValueTooLong { len, limit }.into());
+            }
+            headers_len += OPERATION_PREFIX_LEN + operation.len();
+            count += 1;
+        }
+        if let Some(headers) = self.headers {
+            let reserved = headers.as_headers().iter().find(|header| {
+                is_protocol_header(header.name)
+                    || (self.operation.is_some() && header.name.eq_ignore_ascii_case(OPERATION_HEADER))
+            });
+            if let Some(header) = reserved {
+                return Err(Error::ReservedHeader(String::from_utf8_lossy(header.name).into_owned()));
+            }
+            headers_len += headers.as_bytes().len();
+            count += headers.len();
+        }
+        if count > limits.max_headers {
+            return Err(codec::Error::TooManyHeaders { limit: limits.max_headers }.into());
+        }
+        codec::encoded_len(headers_len, self.payload.len(), limits)?;
+        Ok(())
+    }
+
+    /// Header order on the wire: the caller's, the three of the protocol, `operation` (as the existing peers send them).
+    fn with_header_parts<R>(&self, stream_id: i32, encode: impl FnOnce(&[&[u8]]) -> R) -> R {
+        let own = self.headers.map_or(&[][..], HeaderList::as_bytes);
+        let protocol = protocol_headers(self.message_type, self.flags, stream_id);
+        match self.operation {
+            Some(operation) => encode(&[own, &protocol, &operation_prefix(operation.len()), operation]),
+            None => encode(&[own, &protocol]),
+        }
+    }
+}
+
+impl Prepared<'_> {
+    pub fn flags(&self) -> i32 {
+        self.outgoing.flags
+    }
+
+    /// Appends the message to the segment that `open_segment` gives, or answers it in one of its own if it is large.
+    pub(super) fn finish(self, stream_id: i32, open_segment: impl FnOnce() -> Vec<u8>) -> Vec<u8> {
+        match self.encoded {
+            Some(unsealed) => {
+                let own_len = self.outgoing.headers.map_or(0, |headers| headers.as_bytes().len());
+                // The id's value ends the three protocol headers.
+                let id_at = codec::PRELUDE_LEN + own_len + PROTOCOL_HEADERS_LEN - 4;
+                unsealed.seal(id_at, &stream_id.to_be_bytes())
+            }
+            None => {
+                let mut out = open_segment();
+                self.outgoing.with_header_parts(stream_id, |parts| {
+                    codec::encode_into(parts, self.outgoing.payload, &mut out);
+                });
+                out
+            }
+        }
+    }
+}
+
+fn protocol_headers(message_type: i32, flags: i32, stream_id: i32) -> [u8; PROTOCOL_HEADERS_LEN] {
+    let mut out = [0; PROTOCOL_HEADERS_LEN];
+    let mut at = 0;
+    let values = [(MESSAGE_TYPE_HEADER, message_type), (MESSAGE_FLAGS_HEADER, flags), (STREAM_ID_HEADER, stream_id)];
+    for (name, value) in values {
+        out[at] = name.len() as u8;
+        out[at + 1..at + 1 + name.len()].copy_from_slice(name);
+        at += 1 + name.len();
+        out[at] = INT32_TYPE;
+        out[at + 1..at + 5].copy_from_slice(&value.to_be_bytes());
+        at += 5;
+    }
+    out
+}
+
+fn operation_prefix(len: usize) -> [u8; OPERATION_PREFIX_LEN] {
+    let mut out = [0; OPERATION_PREFIX_LEN];
+    out[0] = OPERATION_HEADER.len() as u8;
+    out[1..10].copy_from_slice(OPERATION_HEADER);
+    out[10] = STRING_TYPE;
+    out[11..].copy_from_slice(&(len as u16).to_be_bytes());
+    out
+}

@@ -1,0 +1,34 @@
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+
+/// A stream that is open on the connection.
+pub struct Entry<S> {
+    pub stream: S,
+    /// TERMINATE_STREAM was accepted for sending.
+    pub ended_here: bool,
+    /// TERMINATE_STREAM was received.
+    pub ended_by_peer: bool,
+}
+
+/// The open streams by id.
+pub type StreamTable<S> = HashMap<i32, Entry<S>, BuildHasherDefault<IdHasher>>;
+
+/// Ids are small numbers in sequence that nobody chooses freely, so spreading them is enough.
+#[derive(Default)]
+pub struct IdHasher(u64);
+
+impl Hasher for IdHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+    }
+
+    fn write_i32(&mut self, id: i32) {
+        self.0 = u64::from(id as u32).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+}

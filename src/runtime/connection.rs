@@ -1,0 +1,442 @@
+use std::ffi::CString;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock};
+use std::time::{Duration, Instant};
+
+use mio::Token;
+
+use crate::codec::HeaderList;
+use crate::rpc::{self, MessageType, Outgoing, Role};
+use crate::runtime::event_loop::{Command, LoopHandle, Task};
+use crate::runtime::lifecycle::{Live, wait_until};
+use crate::runtime::{ConnectionHandler, Error, Log, Outcome, Runtime, Settings, Stream, is_loop_thread, lock};
+use crate::transport::Endpoint;
+
+/// Who is told that a send was written: a function and two words of its owner's. No memory of its own, so that a send
+/// makes none.
+#[derive(Clone, Copy)]
+pub struct Flush {
+    pub run: fn([usize; 2], &Outcome),
+    pub words: [usize; 2],
+}
+
+impl Flush {
+    pub fn tell(self, outcome: &Outcome) {
+        (self.run)(self.words, outcome);
+    }
+}
+
+/// Where a connection is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    Connecting,
+    Open,
+    Closing,
+    Closed,
+}
+
+/// What is needed to connect.
+pub struct ConnectRequest {
+    pub endpoint: Endpoint,
+    pub settings: Settings,
+    /// CONNECT's headers and payload, if the library is to do the handshake.
+    pub handshake: Option<(HeaderList, Vec<u8>)>,
+}
+
+/// One connection, as all threads see it. The socket belongs to its driver on the loop thread.
+pub struct Connection {
+    // Constant after creation.
+    role: Role,
+    settings: Settings,
+    endpoint: Option<Endpoint>,
+    handshake: Option<(HeaderList, Vec<u8>)>,
+    event_loop: Arc<LoopHandle>,
+    host: CString,
+    /// Always there until the drop.
+    live: Option<Live>,
+
+    // Written once, on the loop thread or in accept.
+    handler: OnceLock<Box<dyn ConnectionHandler>>,
+    addresses: OnceLock<(CString, CString)>,
+    connect_ack: OnceLock<Vec<u8>>,
+    end: OnceLock<(Outcome, CString)>,
+    /// Place on the loop plus one; 0 before it has one.
+    place: AtomicUsize,
+
+    shared: Mutex<Shared>,
+    changed: Condvar,
+}
+
+pub(super) struct Shared {
+    pub phase: Phase,
+    pub rpc: rpc::Connection<Arc<Stream>, Flush>,
+    /// Why the connection ends; the first reason stays.
+    pub closing: Option<Closing>,
+    /// Do not write what is left.
+    pub aborted: bool,
+    pub reading_paused: bool,
+    /// The incoming-connection callback is running.
+    pub may_accept: bool,
+    /// The driver will look at this connection without being asked again.
+    pub scheduled: bool,
+    /// Something changed since the driver last looked.
+    pub dirty: bool,
+    /// A send on the connection itself met the outbound limit.
+    pub blocked: bool,
+    pub blocked_streams: Vec<Arc<Stream>>,
+    pub setup: Option<Outcome>,
+    pub shutdown_told: bool,
+    /// Threads that wait for something other than setup and shutdown.
+    pub waiters: usize,
+}
+
+/// Why a connection ends.
+#[derive(Clone, Debug)]
+pub(super) struct Closing {
+    pub outcome: Outcome,
+    /// This side asked for it.
+    pub by_this_side: bool,
+}
+
+impl Connection {
+    /// Begins to connect; everything after that is told to the handler.
+    pub fn connect(
+        runtime: &Arc<Runtime>,
+        request: ConnectRequest,
+        handler: Box<dyn ConnectionHandler>,
+        store: impl FnOnce(&Arc<Connection>),
+    ) -> Result<(), Error> {
+        let ConnectRequest { endpoint, settings, handshake } = request;
+        if let Some((headers, payload)) = &handshake {
+            connect_message(headers, payload).prepare(false, &settings.limits)?;
+        }
+        let live = runtime.enter()?;
+        let host = match &endpoint {
+            Endpoint::Tcp { host, .. } => text(host.clone()),
+            Endpoint::Unix(_) => text(endpoint.to_string()),
+        };
+        let connection =
+            Connection::new(Role::Client, settings, live, runtime.pick_loop(), host, Some(endpoint), handshake);
+        let _ = connection.handler.set(handler);
+        // The caller has its handle before the loop, and so any callback, knows of the connection.
+        store(&connection);
+        connection.event_loop.post(Command::Dial(connection.clone()));
+        Ok(())
+    }
+
+    /// A connection that a listener has accepted, for its loop.
+    pub(super) fn incoming(settings: Settings, live: Live, event_loop: Arc<LoopHandle>) -> Arc<Connection> {
+        Connection::new(Role::Server, settings, live, event_loop, CString::default(), None, None)
+    }
+
+    fn new(
+        role: Role,
+        settings: Settings,
+        live: Live,
+        event_loop: Arc<LoopHandle>,
+        host: CString,
+        endpoint: Option<Endpoint>,
+        handshake: Option<(HeaderList, Vec<u8>)>,
+    ) -> Arc<Connection> {
+        let (limits, first) = (settings.limits, settings.max_handshake_message_len);
+        let shared = Shared {
+            phase: Phase::Connecting,
+            rpc: rpc::Connection::new(role, limits, first, settings.outbound_limit),
+            closing: None,
+            aborted: false,
+            reading_paused: false,
+            may_accept: false,
+            scheduled: false,
+            dirty: false,
+            blocked: false,
+            blocked_streams: Vec::new(),
+            setup: None,
+            shutdown_told: false,
+            waiters: 0,
+        };
+        Arc::new(Connection {
+            role,
+            settings,
+            endpoint,
+            handshake,
+            event_loop,
+            host,
+            live: Some(live),
+            handler: OnceLock::new(),
+            addresses: OnceLock::new(),
+            connect_ack: OnceLock::new(),
+            end: OnceLock::new(),
+            place: AtomicUsize::new(0),
+            shared: Mutex::new(shared),
+            changed: Condvar::new(),
+        })
+    }
+
+    pub fn role(&self) -> Role {
+        self.role
+    }
+
+    pub(super) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    pub fn endpoint(&self) -> Option<&Endpoint> {
+        self.endpoint.as_ref()
+    }
+
+    /// The host, or the Unix socket, that was asked for.
+    pub fn host(&self) -> &CString {
+        &self.host
+    }
+
+    pub(super) fn handshake(&self) -> Option<&(HeaderList, Vec<u8>)> {
+        self.handshake.as_ref()
+    }
+
+    pub(super) fn log(&self) -> Option<&Log> {
+        self.live.as_ref().map(|live| live.runtime().log())
+    }
+
+    /// The connection's process is another one: this is a forked child.
+    pub fn is_foreign(&self) -> bool {
+        self.live.as_ref().is_some_and(|live| !live.runtime().process().is_current())
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, Shared> {
+        lock(&self.shared)
+    }
+
+    pub(super) fn notify(&self) {
+        self.changed.notify_all();
+    }
+
+    pub fn handler(&self) -> Option<&dyn ConnectionHandler> {
+        self.handler.get().map(Box::as_ref)
+    }
+
+    pub fn phase(&self) -> Phase {
+        self.lock().phase
+    }
+
+    pub(super) fn token(&self) -> Option<Token> {
+        self.place.load(Ordering::Acquire).checked_sub(1).map(Token)
+    }
+
+    pub(super) fn set_token(&self, token: Token) {
+        self.place.store(token.0 + 1, Ordering::Release);
+    }
+
+    /// Local and remote address, once it is connected.
+    pub fn addresses(&self) -> Option<&(CString, CString)> {
+        self.addresses.get()
+    }
+
+    pub(super) fn set_addresses(&self, local: String, remote: String) {
+        let _ = self.addresses.set((text(local), text(remote)));
+    }
+
+    /// The bytes of the CONNECT_ACK that the library itself waited for.
+    pub fn connect_ack(&self) -> Option<&[u8]> {
+        self.connect_ack.get().map(Vec::as_slice)
+    }
+
+    pub(super) fn set_connect_ack(&self, message: Vec<u8>) {
+        let _ = self.connect_ack.set(message);
+    }
+
+    /// How the connection ended, with the sentence; nothing while it has not.
+    pub fn end(&self) -> Option<&(Outcome, CString)> {
+        self.end.get()
+    }
+
+    pub(super) fn set_end(&self, outcome: Outcome) {
+        let sentence = outcome.as_ref().err().map(|error| text(error.to_string())).unwrap_or_default();
+        let _ = self.end.set((outcome, sentence));
+    }
+
+    pub fn outbound_len(&self) -> usize {
+        self.lock().rpc.outbound_len()
+    }
+
+    /// Takes an incoming connection; only while the listener's callback announces it.
+    pub fn accept(&self, handler: Box<dyn ConnectionHandler>) -> Result<(), Error> {
+        let mut shared = self.lock();
+        if !shared.may_accept {
+            return Err(Error::InvalidState(
+                "a connection can be accepted once, and only inside the on_incoming_connection that announces it",
+            ));
+        }
+        if shared.phase != Phase::Connecting {
+            return Err(rpc::Error::ConnectionClosed.into());
+        }
+        shared.may_accept = false;
+        let _ = self.handler.set(handler);
+        shared.phase = Phase::Open;
+        Ok(())
+    }
+
+    /// Makes the driver look at the connection.
+    pub(super) fn schedule(self: &Arc<Self>, shared: &mut Shared) {
+        shared.dirty = true;
+        if !shared.scheduled {
+            shared.scheduled = true;
+            self.event_loop.post(Command::Service(self.clone()));
+        }
+    }
+
+    /// Writes what was accepted, then closes.
+    pub fn close(self: &Arc<Self>, outcome: Outcome) {
+        self.end_here(outcome, false);
+    }
+
+    /// Closes without writing what is left.
+    pub fn abort(self: &Arc<Self>) {
+        self.end_here(Ok(()), true);
+    }
+
+    fn end_here(self: &Arc<Self>, outcome: Outcome, abort: bool) {
+        let mut shared = self.lock();
+        match shared.phase {
+            Phase::Closed => return,
+            Phase::Closing if !abort => return,
+            Phase::Closing => {}
+            Phase::Connecting => shared.begin_close(Err(Error::Cancelled), true),
+            Phase::Open => shared.begin_close(outcome, true),
+        }
+        shared.aborted |= abort;
+        self.schedule(&mut shared);
+    }
+
+    /// Queues a protocol message.
+    pub fn send_protocol(self: &Arc<Self>, message: Outgoing<'_>, flush: Option<Flush>) -> Result<(), Error> {
+        let prepared = message.prepare(false, &self.settings.limits)?;
+        let mut shared = self.lock();
+        shared.check_ready()?;
+        match shared.rpc.send_protocol(prepared, flush) {
+            Ok(ending) => {
+                if ending.is_some() {
+                    // A refusal and TERMINATE_STREAM end the connection well, once they are written.
+                    shared.begin_close(Ok(()), true);
+                }
+                self.schedule(&mut shared);
+                Ok(())
+            }
+            Err(error) => {
+                shared.blocked |= matches!(error, rpc::Error::WouldBlock { .. });
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Stops or resumes reading from the peer.
+    pub fn set_reading_paused(self: &Arc<Self>, paused: bool) -> Result<(), Error> {
+        let mut shared = self.lock();
+        shared.check_ready()?;
+        shared.reading_paused = paused;
+        if !paused {
+            self.schedule(&mut shared);
+        }
+        Ok(())
+    }
+
+    /// Runs the task once on the connection's loop thread.
+    pub fn run_on_loop(&self, task: Task) {
+        self.event_loop.post(Command::Task(task));
+    }
+
+    pub(super) fn post(&self, command: Command) {
+        self.event_loop.post(command);
+    }
+
+    pub fn wait_setup(&self, timeout: Option<Duration>) -> Result<Outcome, Error> {
+        let what = "the connection was not set up within the given time";
+        self.wait(timeout, what, |shared| shared.setup.clone())
+    }
+
+    /// Waits until on_shutdown has returned.
+    pub fn wait_shutdown(&self, timeout: Option<Duration>) -> Result<Outcome, Error> {
+        let what = "the connection did not end within the given time";
+        self.wait(timeout, what, |shared| {
+            shared.shutdown_told.then(|| self.end().map_or(Ok(()), |(outcome, _)| outcome.clone()))
+        })
+    }
+
+    /// Waits until all that was accepted before the call is written, or cannot be.
+    pub fn wait_flush(&self, timeout: Option<Duration>) -> Result<Outcome, Error> {
+        let mut goal = None;
+        self.wait(timeout, "not everything was written within the given time", |shared| {
+            let (queued, written) = shared.rpc.outbound_positions();
+            if written >= *goal.get_or_insert(queued) {
+                return Some(Ok(()));
+            }
+            shared.shutdown_told.then(|| match self.end() {
+                Some((Err(error), _)) => Err(error.clone()),
+                _ => Err(Error::ConnectionClosed),
+            })
+        })
+    }
+
+    /// Waits for something that a thread signals by `notify`.
+    pub(super) fn wait<R>(
+        &self,
+        timeout: Option<Duration>,
+        what: &str,
+        mut ready: impl FnMut(&Shared) -> Option<R>,
+    ) -> Result<R, Error> {
+        if is_loop_thread() {
+            return Err(Error::WouldDeadlock);
+        }
+        let deadline = timeout.map(|timeout| Instant::now() + timeout);
+        let mut shared = self.lock();
+        shared.waiters += 1;
+        let result = loop {
+            if let Some(result) = ready(&shared) {
+                break Ok(result);
+            }
+            let (next, in_time) = wait_until(&self.changed, shared, deadline);
+            shared = next;
+            if !in_time {
+                break Err(Error::TimedOut(what.to_owned()));
+            }
+        };
+        shared.waiters -= 1;
+        result
+    }
+}
+
+impl Shared {
+    /// Ends the connection: nothing is accepted or dispatched from now on. The first reason stays.
+    pub fn begin_close(&mut self, outcome: Outcome, by_this_side: bool) {
+        self.phase = Phase::Closing;
+        self.rpc.close_sending();
+        self.closing.get_or_insert(Closing { outcome, by_this_side });
+    }
+
+    pub fn check_ready(&self) -> Result<(), Error> {
+        match self.phase {
+            Phase::Connecting => Err(Error::NotReady),
+            Phase::Open => Ok(()),
+            Phase::Closing | Phase::Closed => Err(rpc::Error::ConnectionClosed.into()),
+        }
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        if let (Some(handler), Some(live)) = (self.handler.take(), self.live.take()) {
+            self.event_loop.post(Command::DestroyConnection(handler, live));
+        }
+    }
+}
+
+/// The CONNECT that the library sends itself.
+pub(super) fn connect_message<'a>(headers: &'a HeaderList, payload: &'a [u8]) -> Outgoing<'a> {
+    let message_type = MessageType::Connect as i32;
+    Outgoing { message_type, flags: 0, headers: Some(headers), operation: None, payload }
+}
+
+/// Text as the C interface lends it; what follows a NUL is lost.
+pub(super) fn text(text: String) -> CString {
+    let bytes: Vec<u8> = text.into_bytes().into_iter().take_while(|byte| *byte != 0).collect();
+    CString::new(bytes).unwrap_or_default()
+}

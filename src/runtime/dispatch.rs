@@ -1,0 +1,346 @@
+//! From received bytes, and bytes written, to the calls of the handlers. No lock is held in any of these calls.
+
+use std::sync::Arc;
+
+use crate::codec::{self, HeaderList, HeaderValue, Limits, Message};
+use crate::rpc::{Ending, MessageType, Outgoing, Received, TERMINATE_STREAM, Violation, Written};
+use crate::runtime::connection::{Connection, Flush};
+use crate::runtime::driver::Driver;
+use crate::runtime::stream::{Stream, StreamPhase};
+use crate::runtime::{Error, Level, Listener, Outcome, Phase};
+
+impl Driver {
+    /// Decodes and delivers the messages at the start of `bytes`; answers how many bytes are used up.
+    pub(super) fn dispatch(&mut self, bytes: &[u8], mut limits: Limits) -> usize {
+        let mut used = 0;
+        while let Some(rest) = bytes.get(used..).filter(|rest| !rest.is_empty()) {
+            match Message::decode(rest, &limits) {
+                Ok((message, len)) => match self.connection.deliver(&message, &rest[..len]) {
+                    Some(next) => {
+                        limits = next;
+                        used += len;
+                    }
+                    None => break,
+                },
+                Err(codec::Error::Incomplete { .. }) => break,
+                Err(error) => {
+                    self.connection.reject(error, rest);
+                    return bytes.len();
+                }
+            }
+        }
+        used
+    }
+}
+
+impl Connection {
+    /// Hands one message to whom it is for. Nothing, and the message is not taken, when none may be dispatched now.
+    fn deliver(self: &Arc<Self>, message: &Message<'_>, bytes: &[u8]) -> Option<Limits> {
+        let (received, limits) = {
+            let mut shared = self.lock();
+            if shared.reading_paused || !matches!(shared.phase, Phase::Connecting | Phase::Open) {
+                return None;
+            }
+            let received = shared.rpc.receive(message);
+            if let Ok(Received::Stream { stream, ended: Some(_) }) = &received {
+                stream.set_phase(StreamPhase::Closed);
+            }
+            if let Ok(Received::Protocol { message_type, ending: Some(Ending::Refused) }) = &received {
+                // Before the message is delivered, so that a close inside the callback does not hide the reason.
+                shared.begin_close(Err(refused(*message_type, message)), false);
+            }
+            (received, shared.rpc.receive_limits())
+        };
+        match received {
+            Err(violation) => self.violated(violation),
+            Ok(Received::Late) => {}
+            Ok(Received::Protocol { ending, .. }) => self.deliver_protocol(message, ending, bytes),
+            Ok(Received::Stream { stream, ended }) => {
+                if let Some(handler) = stream.handler() {
+                    handler.on_message(&stream, message);
+                }
+                if let Some(waiting) = ended {
+                    for flush in waiting {
+                        flush.tell(&Err(Error::StreamClosed));
+                    }
+                    self.lock().rpc.remove_stream(stream.id());
+                    self.end_stream(&stream, &Ok(()));
+                }
+            }
+            Ok(Received::NewStream { id, ends }) => self.announce_stream(id, ends, message),
+        }
+        Some(limits)
+    }
+
+    fn deliver_protocol(self: &Arc<Self>, message: &Message<'_>, ending: Option<Ending>, bytes: &[u8]) {
+        if self.handshake().is_some() && self.lock().setup.is_none() {
+            // The library does the handshake: the answer is kept, not delivered.
+            self.set_connect_ack(bytes.to_vec());
+            if ending.is_none() {
+                self.complete_setup();
+            }
+        } else if let Some(handler) = self.handler() {
+            handler.on_protocol_message(self, message);
+        }
+        if ending == Some(Ending::Terminated) {
+            let what = "the peer ended the connection: TERMINATE_STREAM on stream-id 0";
+            self.lock().begin_close(Err(Error::PeerClosed(what.to_owned())), false);
+        }
+    }
+
+    fn announce_stream(self: &Arc<Self>, id: i32, ends: bool, message: &Message<'_>) {
+        let operation = match message.headers.find(b"operation").map(|header| header.value) {
+            Some(HeaderValue::String(text)) => text,
+            // The last one of that name has another type; the string before it counts.
+            _ => crate::rpc::Envelope::read(&message.headers).operation.unwrap_or_default(),
+        };
+        let stream = Stream::announced(self.clone(), id, operation, ends);
+        if let Some(handler) = self.handler() {
+            handler.on_incoming_stream(self, &stream, message);
+        }
+        if stream.phase() == StreamPhase::Announced {
+            self.refuse_unaccepted(&stream, operation);
+        }
+        let accepted = self.lock().phase == Phase::Open && stream.phase() != StreamPhase::Closed;
+        if !accepted {
+            return;
+        }
+        if let Some(handler) = stream.handler() {
+            handler.on_message(&stream, message);
+        }
+        if ends {
+            self.lock().rpc.remove_stream(id);
+            self.end_stream(&stream, &Ok(()));
+        }
+    }
+
+    fn refuse_unaccepted(self: &Arc<Self>, stream: &Arc<Stream>, operation: &[u8]) {
+        let text = format!("the operation {} is not accepted here", String::from_utf8_lossy(operation));
+        let (headers, payload) = json_message(&text);
+        let refusal = Outgoing {
+            message_type: MessageType::ApplicationError as i32,
+            flags: TERMINATE_STREAM,
+            headers: Some(&headers),
+            operation: None,
+            payload: &payload,
+        };
+        // It fails only if the connection is closing, and then the peer learns that.
+        let _ = stream.refuse(refusal);
+        stream.set_phase(StreamPhase::Closed);
+    }
+
+    /// The peer sent something that is no sound message.
+    fn reject(self: &Arc<Self>, error: codec::Error, bytes: &[u8]) {
+        let is_bad_header = matches!(
+            error,
+            codec::Error::HeaderOverrun { .. }
+                | codec::Error::UnknownHeaderType { .. }
+                | codec::Error::TooManyHeaders { .. }
+                | codec::Error::HeaderValueTooLong { .. }
+        );
+        if is_bad_header && message_is_whole(bytes) {
+            return self.end_by_violation(&error.to_string(), Error::Codec(error));
+        }
+        let mut shared = self.lock();
+        let reason = match error {
+            codec::Error::MessageTooLarge { len, limit } if limit < shared.rpc.limits().max_message_len => {
+                Error::HandshakeMessageTooLarge { len, limit }
+            }
+            error => Error::Codec(error),
+        };
+        shared.begin_close(Err(reason), false);
+    }
+
+    fn violated(self: &Arc<Self>, Violation(text): Violation) {
+        self.end_by_violation(&text.clone(), Error::Violation(text));
+    }
+
+    /// Tells the peer what was wrong and ends the connection.
+    fn end_by_violation(self: &Arc<Self>, text: &str, reason: Error) {
+        if let Some(log) = self.log() {
+            log.write(Level::Warn, "connection", || format!("{reason}"));
+        }
+        let (headers, payload) = json_message(text);
+        let message = crate::rpc::violation_message(&headers, &payload);
+        let mut shared = self.lock();
+        if let Ok(prepared) = message.prepare(false, shared.rpc.limits()) {
+            shared.rpc.send_violation(prepared);
+        }
+        shared.begin_close(Err(reason), false);
+    }
+
+    /// The connection is usable: tells its owner.
+    pub(super) fn complete_setup(self: &Arc<Self>) {
+        {
+            let mut shared = self.lock();
+            if shared.phase != Phase::Connecting {
+                return;
+            }
+            shared.phase = Phase::Open;
+            shared.setup = Some(Ok(()));
+            self.notify();
+        }
+        if let Some(log) = self.log() {
+            log.write(Level::Debug, "connection", || format!("connected to {}", self.host().to_string_lossy()));
+        }
+        if let Some(handler) = self.handler() {
+            handler.on_setup(Ok(self));
+        }
+    }
+
+    /// Tells the listener's owner of this connection; whether it was accepted.
+    pub(super) fn announce(self: &Arc<Self>, listener: &Arc<Listener>) -> bool {
+        self.lock().may_accept = true;
+        if let Some(handler) = listener.handler() {
+            handler.on_incoming_connection(listener, self);
+        }
+        let mut shared = self.lock();
+        shared.may_accept = false;
+        let accepted = self.handler().is_some();
+        if accepted {
+            shared.setup = Some(Ok(()));
+        } else {
+            shared.phase = Phase::Closed;
+        }
+        accepted
+    }
+
+    /// `count` bytes more are written: tells whom that concerns, and who waits for room.
+    pub(super) fn note_written(self: &Arc<Self>, count: usize, due: &mut Vec<Written<Flush>>) {
+        let mut waiting_for_room = None;
+        {
+            let mut shared = self.lock();
+            shared.rpc.written(count, due);
+            let has_room = shared.rpc.outbound_len() <= shared.rpc.outbound_limit() / 2;
+            if has_room && (shared.blocked || !shared.blocked_streams.is_empty()) {
+                shared.blocked = false;
+                waiting_for_room = Some(std::mem::take(&mut shared.blocked_streams));
+            }
+            if shared.waiters > 0 {
+                self.notify();
+            }
+        }
+        for written in due.drain(..) {
+            if let Some(flush) = written.token {
+                flush.tell(&Ok(()));
+            }
+            if written.terminates {
+                let ended = self.lock().rpc.remove_stream(written.stream_id);
+                if let Some(stream) = ended {
+                    self.end_stream(&stream, &Ok(()));
+                }
+            }
+        }
+        if let Some(streams) = waiting_for_room {
+            self.tell_writable(streams);
+        }
+    }
+
+    fn tell_writable(self: &Arc<Self>, streams: Vec<Arc<Stream>>) {
+        for stream in &streams {
+            stream.blocked.store(false, std::sync::atomic::Ordering::Release);
+        }
+        if let Some(handler) = self.handler() {
+            handler.on_writable(self);
+        }
+        for stream in &streams {
+            if let Some(handler) = stream.handler()
+                && matches!(stream.phase(), StreamPhase::New | StreamPhase::Open)
+            {
+                handler.on_writable(stream);
+            }
+        }
+    }
+
+    fn end_stream(self: &Arc<Self>, stream: &Arc<Stream>, outcome: &Outcome) {
+        stream.set_end(outcome);
+        if let Some(handler) = stream.handler() {
+            handler.on_closed(stream, outcome);
+        }
+        let shared = self.lock();
+        stream.closed_told.store(true, std::sync::atomic::Ordering::Release);
+        if shared.waiters > 0 {
+            self.notify();
+        }
+    }
+
+    /// The connection is over: answers everything that was promised an answer.
+    pub(super) fn finish(self: &Arc<Self>, outcome: Outcome) {
+        let (ended, by_this_side, was_set_up, blocked_streams) = {
+            let mut shared = self.lock();
+            if shared.phase == Phase::Closed {
+                return;
+            }
+            shared.phase = Phase::Closed;
+            let by_this_side = shared.closing.as_ref().is_some_and(|closing| closing.by_this_side);
+            let was_set_up = shared.setup == Some(Ok(()));
+            (shared.rpc.end(), by_this_side, was_set_up, std::mem::take(&mut shared.blocked_streams))
+        };
+        drop(blocked_streams);
+        let reason = outcome.clone().err().unwrap_or(Error::ConnectionClosed);
+        let unwritten = Err(reason.clone());
+        for flush in ended.tokens {
+            flush.tell(&unwritten);
+        }
+        let stream_outcome = Err(if by_this_side { Error::ConnectionClosed } else { reason.clone() });
+        for stream in &ended.streams {
+            self.end_stream(stream, &stream_outcome);
+        }
+        if let Some(log) = self.log() {
+            log.write(Level::Debug, "connection", || match &outcome {
+                Ok(()) => "a connection ended".to_owned(),
+                Err(error) => format!("a connection ended: {error}"),
+            });
+        }
+        self.set_end(outcome.clone());
+        if !was_set_up {
+            self.lock().setup = Some(Err(reason.clone()));
+        }
+        if let Some(handler) = self.handler() {
+            if was_set_up {
+                handler.on_shutdown(self, &outcome);
+            } else {
+                handler.on_setup(Err(&reason));
+            }
+        }
+        self.lock().shutdown_told = true;
+        self.notify();
+    }
+}
+
+/// Whether the bytes hold a whole message whose checksum is right, so that only its headers are wrong.
+fn message_is_whole(bytes: &[u8]) -> bool {
+    let total_len = bytes.first_chunk::<4>().map_or(0, |len| u32::from_be_bytes(*len) as usize);
+    bytes.get(..total_len).is_some_and(Message::has_valid_checksum)
+}
+
+fn refused(message_type: MessageType, message: &Message<'_>) -> Error {
+    let said = String::from_utf8_lossy(&message.payload[..message.payload.len().min(256)]).into_owned();
+    let mut text = match message_type {
+        MessageType::ConnectAck => {
+            "the server refused the connection: CONNECT_ACK without CONNECTION_ACCEPTED".to_owned()
+        }
+        other => format!("the server answered CONNECT with {other:?}"),
+    };
+    if !said.is_empty() {
+        text = format!("{text}; it says: {said}");
+    }
+    Error::HandshakeRefused(text)
+}
+
+/// Headers and payload of a message that says something to people.
+fn json_message(text: &str) -> (HeaderList, Vec<u8>) {
+    let mut headers = HeaderList::new();
+    // Cannot fail: the name and the value are short text.
+    let _ = headers.add(b":content-type", HeaderValue::String(b"application/json"));
+    let mut payload = String::from("{\"message\":\"");
+    for character in text.chars() {
+        match character {
+            '"' | '\\' => payload.extend(['\\', character]),
+            control if control.is_control() => payload.push(' '),
+            other => payload.push(other),
+        }
+    }
+    payload.push_str("\"}");
+    (headers, payload.into_bytes())
+}

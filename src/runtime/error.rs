@@ -1,0 +1,103 @@
+use std::fmt;
+
+use crate::{codec, rpc, transport};
+
+/// Why a call was not carried out, or why a connection or stream ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Error {
+    /// A send was not accepted.
+    Rpc(rpc::Error),
+    /// What came from the peer is no sound message.
+    Codec(codec::Error),
+    /// A message before the end of the handshake is above its limit.
+    HandshakeMessageTooLarge {
+        len: usize,
+        limit: usize,
+    },
+    /// The peer broke a rule of the protocol.
+    Violation(String),
+    HandshakeRefused(String),
+    Transport(transport::Error),
+    PeerClosed(String),
+    /// The peer did not take what had to be written before the close.
+    LingerExpired {
+        unwritten: usize,
+        linger_ms: u128,
+    },
+    Aborted {
+        unwritten: usize,
+    },
+    /// This side closed the connection.
+    ConnectionClosed,
+    StreamClosed,
+    StreamNotActivated,
+    StreamAlreadyActivated,
+    Cancelled,
+    NotReady,
+    RuntimeShutdown,
+    WouldDeadlock,
+    TimedOut(String),
+    InvalidState(&'static str),
+    Forked,
+    /// The reason that the application gave when it closed.
+    Application(i32),
+    Internal(String),
+}
+
+/// How something ended: well, or why not.
+pub type Outcome = Result<(), Error>;
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Rpc(error) => error.fmt(f),
+            Error::Codec(error) => write!(f, "the peer sent bytes that are no sound message: {error}"),
+            Error::HandshakeMessageTooLarge { len, limit } => write!(
+                f,
+                "the peer sent a message of {len} bytes before the handshake was done; the limit there is {limit} bytes"
+            ),
+            Error::Violation(text) => write!(f, "the peer broke the protocol: {text}"),
+            Error::HandshakeRefused(text) => f.write_str(text),
+            Error::Transport(error) => error.fmt(f),
+            Error::PeerClosed(text) => f.write_str(text),
+            Error::LingerExpired { unwritten, linger_ms } => write!(
+                f,
+                "the peer took nothing for {linger_ms} ms (linger_ms) while the connection was closing; {unwritten} bytes were not written"
+            ),
+            Error::Aborted { unwritten } => {
+                write!(f, "the connection was aborted while {unwritten} bytes were not written")
+            }
+            Error::ConnectionClosed => f.write_str("this side closed the connection"),
+            Error::StreamClosed => f.write_str("the peer ended the stream before this was written"),
+            Error::StreamNotActivated => f.write_str("the stream is not activated yet"),
+            Error::StreamAlreadyActivated => f.write_str("the stream was activated before"),
+            Error::Cancelled => f.write_str("the connection was closed by this side before it was set up"),
+            Error::NotReady => f.write_str("the connection is not set up yet; wait for on_setup"),
+            Error::RuntimeShutdown => f.write_str("the runtime is shut down"),
+            Error::WouldDeadlock => {
+                f.write_str("an event-loop thread of the library cannot wait: it would wait for itself")
+            }
+            Error::TimedOut(text) => f.write_str(text),
+            Error::InvalidState(text) => f.write_str(text),
+            Error::Forked => {
+                f.write_str("this object belongs to the parent process; a forked child has to make its own runtime")
+            }
+            Error::Application(reason) => write!(f, "this side closed the connection with its own reason {reason}"),
+            Error::Internal(text) => write!(f, "internal error, please report it: {text}"),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl From<rpc::Error> for Error {
+    fn from(error: rpc::Error) -> Self {
+        Error::Rpc(error)
+    }
+}
+
+impl From<transport::Error> for Error {
+    fn from(error: transport::Error) -> Self {
+        Error::Transport(error)
+    }
+}

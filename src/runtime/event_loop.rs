@@ -1,0 +1,371 @@
+use std::cell::Cell;
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use mio::{Events, Poll, Registry, Token, Waker};
+
+use crate::rpc::Written;
+use crate::runtime::connection::{Connection, Flush};
+use crate::runtime::driver::{Driver, Flow};
+use crate::runtime::handlers::{ConnectionHandler, ListenerHandler, StreamHandler};
+use crate::runtime::lifecycle::Live;
+use crate::runtime::listener::{Accepted, Listener, ListenerDriver};
+use crate::runtime::timers::{TimerKey, Timers};
+use crate::runtime::{Error, Level, Log, Outcome, lock};
+use crate::transport;
+
+const WAKE: Token = Token(usize::MAX);
+/// What one read takes at most, and the memory each loop keeps for it.
+const READ_BUFFER_LEN: usize = 256 * 1024;
+/// Rounds of commands before the sockets get their turn again.
+const COMMAND_ROUNDS: usize = 16;
+const EVENTS_PER_PASS: usize = 512;
+
+/// A function to be run once on a loop thread, with an error if that cannot be.
+pub type Task = Box<dyn FnOnce(Outcome) + Send>;
+
+/// What other threads, and callbacks, ask of a loop.
+pub enum Command {
+    /// A new client connection, to be dialled.
+    Dial(Arc<Connection>),
+    /// A new server connection.
+    Accepted(Box<Accepted>),
+    Listen(Arc<Listener>, Box<transport::Listener>),
+    CloseListener(Arc<Listener>),
+    /// Something changed on the connection: bytes to write, close, abort, pause, resume.
+    Service(Arc<Connection>),
+    Task(Task),
+    DestroyConnection(Box<dyn ConnectionHandler>, Live),
+    /// The stream's connection is kept until the stream is destroyed.
+    DestroyStream(Box<dyn StreamHandler>, Arc<Connection>),
+    DestroyListener(Box<dyn ListenerHandler>, Live),
+    /// Abort all that is open.
+    Shutdown,
+    /// End the thread.
+    Stop,
+}
+
+/// The side of a loop that other threads see.
+pub struct LoopHandle {
+    queue: Mutex<Queue>,
+    waker: Waker,
+}
+
+struct Queue {
+    commands: Vec<Command>,
+    /// The loop will look into the queue without being woken.
+    awake: bool,
+    stopped: bool,
+}
+
+thread_local! {
+    /// Address of the `LoopHandle` whose thread this is; 0 on other threads.
+    static CURRENT_LOOP: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Whether this is an event-loop thread of the library, of whichever runtime.
+pub fn is_loop_thread() -> bool {
+    CURRENT_LOOP.get() != 0
+}
+
+impl LoopHandle {
+    /// Queues a command. After the loop has stopped, tasks are told so and the rest is dropped.
+    pub fn post(&self, command: Command) {
+        let mut queue = lock(&self.queue);
+        if queue.stopped {
+            drop(queue);
+            if let Command::Task(task) = command {
+                task(Err(Error::RuntimeShutdown));
+            }
+            return;
+        }
+        queue.commands.push(command);
+        let wake = !queue.awake;
+        queue.awake = true;
+        drop(queue);
+        if wake {
+            // It fails only if the event queue of the system is gone, and the loop with it.
+            let _ = self.waker.wake();
+        }
+    }
+}
+
+/// What the objects on a loop use of it.
+pub struct Context {
+    pub registry: Registry,
+    pub timers: Timers,
+    pub read_buffer: Vec<u8>,
+    /// Places that have work left and no event coming for it.
+    pub ready: VecDeque<Token>,
+    pub due: Vec<Written<Flush>>,
+    pub log: Arc<Log>,
+    pub shutting_down: bool,
+}
+
+enum Slot {
+    Free,
+    Connection(Box<Driver>),
+    Listener(Box<ListenerDriver>),
+}
+
+struct EventLoop {
+    handle: Arc<LoopHandle>,
+    context: Context,
+    slots: Vec<Slot>,
+    free: Vec<usize>,
+    /// Freed in this pass; used again from the next one on, when no event of theirs can be left.
+    freed: Vec<usize>,
+    stopping: bool,
+}
+
+pub fn spawn_loop(number: usize, log: Arc<Log>) -> Result<(Arc<LoopHandle>, JoinHandle<()>), Error> {
+    let failed = |error: std::io::Error| {
+        let kind = transport::ErrorKind::Io;
+        Error::Transport(transport::Error::from_io("starting an event-loop thread", &error, kind))
+    };
+    let poll = Poll::new().map_err(failed)?;
+    let waker = Waker::new(poll.registry(), WAKE).map_err(failed)?;
+    let queue = Queue { commands: Vec::new(), awake: false, stopped: false };
+    let handle = Arc::new(LoopHandle { queue: Mutex::new(queue), waker });
+    let context = Context {
+        registry: poll.registry().try_clone().map_err(failed)?,
+        timers: Timers::default(),
+        read_buffer: vec![0; READ_BUFFER_LEN],
+        ready: VecDeque::new(),
+        due: Vec::new(),
+        log,
+        shutting_down: false,
+    };
+    let event_loop = EventLoop {
+        handle: handle.clone(),
+        context,
+        slots: Vec::new(),
+        free: Vec::new(),
+        freed: Vec::new(),
+        stopping: false,
+    };
+    let thread = std::thread::Builder::new()
+        .name(format!("esrpc-loop-{number}"))
+        .spawn(move || event_loop.run(poll))
+        .map_err(failed)?;
+    Ok((handle, thread))
+}
+
+impl EventLoop {
+    fn run(mut self, mut poll: Poll) {
+        CURRENT_LOOP.set(Arc::as_ptr(&self.handle) as usize);
+        let mut events = Events::with_capacity(EVENTS_PER_PASS);
+        while !self.stopping {
+            let timeout = self.begin_poll();
+            if let Err(error) = poll.poll(&mut events, timeout)
+                && error.kind() != std::io::ErrorKind::Interrupted
+            {
+                self.context.log.write(Level::Error, "runtime", || format!("waiting for events failed: {error}"));
+                self.abort_all();
+            }
+            for event in &events {
+                let readable = event.is_readable() || event.is_read_closed() || event.is_error();
+                let writable = event.is_writable() || event.is_write_closed() || event.is_error();
+                self.at(event.token(), |slot, context| match slot {
+                    Slot::Connection(driver) => {
+                        driver.note_readiness(readable, writable, event.is_read_closed() || event.is_error());
+                        driver.run(context)
+                    }
+                    Slot::Listener(listener) => listener.run(context),
+                    Slot::Free => Flow::Continue,
+                });
+            }
+            self.run_commands();
+            self.run_ready();
+            self.run_timers();
+            self.free.append(&mut self.freed);
+        }
+        self.stop();
+    }
+
+    /// How long the poll may take. From here on the loop has to be woken for a command.
+    fn begin_poll(&mut self) -> Option<Duration> {
+        let mut queue = lock(&self.handle.queue);
+        if !self.context.ready.is_empty() || !queue.commands.is_empty() {
+            return Some(Duration::ZERO);
+        }
+        queue.awake = false;
+        drop(queue);
+        let deadline = self.context.timers.next_deadline()?;
+        let left = deadline.saturating_duration_since(Instant::now());
+        // The system counts whole milliseconds: a rounded-down wait would spin until the deadline.
+        Some(if left.is_zero() { left } else { left + Duration::from_millis(1) })
+    }
+
+    fn run_commands(&mut self) {
+        let mut commands = Vec::new();
+        for _ in 0..COMMAND_ROUNDS {
+            {
+                let mut queue = lock(&self.handle.queue);
+                queue.awake = true;
+                std::mem::swap(&mut commands, &mut queue.commands);
+            }
+            if commands.is_empty() {
+                break;
+            }
+            for command in commands.drain(..) {
+                // A panic of ours ends the work on this command, not the thread.
+                if catch_unwind(AssertUnwindSafe(|| self.run_command(command))).is_err() {
+                    self.context.log.write(Level::Error, "runtime", || "a command panicked".to_owned());
+                }
+            }
+        }
+    }
+
+    fn run_command(&mut self, command: Command) {
+        match command {
+            Command::Dial(connection) => {
+                let token = self.reserve();
+                match Driver::dial(connection, token, &mut self.context) {
+                    Some(driver) => self.occupy(token, Slot::Connection(Box::new(driver))),
+                    None => self.freed.push(token.0),
+                }
+            }
+            Command::Accepted(accepted) => {
+                let token = self.reserve();
+                match Driver::accept(*accepted, token, &mut self.context) {
+                    Some(driver) => self.occupy(token, Slot::Connection(Box::new(driver))),
+                    None => self.freed.push(token.0),
+                }
+            }
+            Command::Listen(listener, socket) => {
+                let token = self.reserve();
+                match ListenerDriver::start(listener, *socket, token, &mut self.context) {
+                    Some(driver) => self.occupy(token, Slot::Listener(Box::new(driver))),
+                    None => self.freed.push(token.0),
+                }
+            }
+            Command::CloseListener(listener) => {
+                if let Some(token) = listener.token() {
+                    self.at(token, |slot, context| match slot {
+                        Slot::Listener(driver) => driver.close(Ok(()), context),
+                        _ => Flow::Continue,
+                    });
+                }
+            }
+            Command::Service(connection) => {
+                if let Some(token) = connection.token() {
+                    self.at(token, |slot, context| match slot {
+                        Slot::Connection(driver) => driver.run(context),
+                        _ => Flow::Continue,
+                    });
+                }
+            }
+            Command::Task(task) => task(Ok(())),
+            Command::DestroyConnection(handler, live) => {
+                handler.on_destroy();
+                drop(live);
+            }
+            Command::DestroyStream(handler, connection) => {
+                handler.on_destroy();
+                drop(connection);
+            }
+            Command::DestroyListener(handler, live) => {
+                handler.on_destroy();
+                drop(live);
+            }
+            Command::Shutdown => self.abort_all(),
+            Command::Stop => self.stopping = true,
+        }
+    }
+
+    fn abort_all(&mut self) {
+        self.context.shutting_down = true;
+        for index in 0..self.slots.len() {
+            self.at(Token(index), |slot, context| match slot {
+                Slot::Connection(driver) => driver.abort(Error::RuntimeShutdown, context),
+                Slot::Listener(listener) => listener.close(Err(Error::RuntimeShutdown), context),
+                Slot::Free => Flow::Continue,
+            });
+        }
+    }
+
+    fn run_ready(&mut self) {
+        for _ in 0..self.context.ready.len() {
+            let Some(token) = self.context.ready.pop_front() else { break };
+            self.at(token, |slot, context| match slot {
+                Slot::Connection(driver) => driver.run(context),
+                Slot::Listener(listener) => listener.run(context),
+                Slot::Free => Flow::Continue,
+            });
+        }
+    }
+
+    fn run_timers(&mut self) {
+        if self.context.timers.next_deadline().is_none() {
+            return;
+        }
+        let now = Instant::now();
+        while let Some((key, token)) = self.context.timers.take_expired(now) {
+            self.at(token, |slot, context| Self::expire(slot, key, context));
+        }
+    }
+
+    fn expire(slot: &mut Slot, key: TimerKey, context: &mut Context) -> Flow {
+        match slot {
+            Slot::Connection(driver) => driver.expire(key, context),
+            Slot::Listener(listener) => listener.expire(key, context),
+            Slot::Free => Flow::Continue,
+        }
+    }
+
+    /// Runs `work` on what lives at the token, and frees the place if that says it is over. A panic ends that one
+    /// connection, not the loop.
+    fn at(&mut self, token: Token, work: impl FnOnce(&mut Slot, &mut Context) -> Flow) {
+        let context = &mut self.context;
+        let Some(slot) = self.slots.get_mut(token.0) else { return };
+        let flow = match catch_unwind(AssertUnwindSafe(|| work(slot, context))) {
+            Ok(flow) => flow,
+            Err(_) => {
+                context.log.write(Level::Error, "runtime", || "the event loop panicked on a connection".to_owned());
+                let error = || Error::Internal("the event loop panicked on this connection".to_owned());
+                // Even telling the connection's owner may panic; then the place is just freed.
+                let _ = catch_unwind(AssertUnwindSafe(|| match slot {
+                    Slot::Connection(driver) => driver.abort(error(), context),
+                    Slot::Listener(listener) => listener.close(Err(error()), context),
+                    Slot::Free => Flow::Continue,
+                }));
+                Flow::Finished
+            }
+        };
+        if flow == Flow::Finished && !matches!(self.slots[token.0], Slot::Free) {
+            self.slots[token.0] = Slot::Free;
+            self.freed.push(token.0);
+        }
+    }
+
+    fn reserve(&mut self) -> Token {
+        Token(self.free.pop().unwrap_or_else(|| {
+            self.slots.push(Slot::Free);
+            self.slots.len() - 1
+        }))
+    }
+
+    fn occupy(&mut self, token: Token, slot: Slot) {
+        self.slots[token.0] = slot;
+        // Whatever happened before the place was taken is seen now.
+        self.context.ready.push_back(token);
+    }
+
+    /// Tells the tasks that are left that they cannot run any more.
+    fn stop(self) {
+        let commands = {
+            let mut queue = lock(&self.handle.queue);
+            queue.stopped = true;
+            std::mem::take(&mut queue.commands)
+        };
+        for command in commands {
+            if let Command::Task(task) = command {
+                task(Err(Error::RuntimeShutdown));
+            }
+        }
+    }
+}

@@ -1,0 +1,247 @@
+use std::ffi::CString;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, OnceLock};
+use std::time::{Duration, Instant};
+
+use mio::Token;
+
+use crate::runtime::connection::text;
+use crate::runtime::driver::Flow;
+use crate::runtime::event_loop::{Command, Context, LoopHandle};
+use crate::runtime::lifecycle::{Live, wait_until};
+use crate::runtime::timers::TimerKey;
+use crate::runtime::{Connection, Error, Level, ListenerHandler, Outcome, Runtime, Settings, is_loop_thread, lock};
+use crate::transport::{self, Endpoint};
+
+/// Connections accepted in one go, before others get their turn.
+const ACCEPTS_PER_RUN: usize = 64;
+/// When no descriptor is left, accepting is tried again after this.
+const RETRY: Duration = Duration::from_millis(100);
+
+/// What is needed to listen.
+pub struct ListenRequest {
+    pub endpoint: Endpoint,
+    pub settings: Settings,
+    /// Permissions of the socket file.
+    pub unix_mode: u32,
+}
+
+/// A listening socket, as all threads see it.
+pub struct Listener {
+    settings: Settings,
+    event_loop: Arc<LoopHandle>,
+    /// Always there until the drop.
+    live: Option<Live>,
+    handler: OnceLock<Box<dyn ListenerHandler>>,
+    address: CString,
+    port: u16,
+    /// Place on the loop plus one; 0 before it has one.
+    place: AtomicUsize,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    /// No connection is announced any more.
+    closed: bool,
+    /// on_closed has returned.
+    closed_told: bool,
+}
+
+/// A connection on its way from the listener's loop to its own.
+pub struct Accepted {
+    pub listener: Arc<Listener>,
+    pub connection: Arc<Connection>,
+    pub stream: transport::Stream,
+}
+
+impl Listener {
+    /// Binds and listens at once; connections are announced from then on.
+    pub fn listen(
+        runtime: &Arc<Runtime>,
+        request: ListenRequest,
+        handler: Box<dyn ListenerHandler>,
+        store: impl FnOnce(&Arc<Listener>),
+    ) -> Result<(), Error> {
+        let live = runtime.enter()?;
+        let socket = transport::Listener::bind(&request.endpoint, request.unix_mode)?;
+        let listener = Arc::new(Listener {
+            settings: request.settings,
+            event_loop: runtime.pick_loop(),
+            live: Some(live),
+            handler: OnceLock::new(),
+            address: text(socket.address()),
+            port: socket.port(),
+            place: AtomicUsize::new(0),
+            state: Mutex::new(State::default()),
+            changed: Condvar::new(),
+        });
+        let _ = listener.handler.set(handler);
+        store(&listener);
+        listener.event_loop.post(Command::Listen(listener.clone(), Box::new(socket)));
+        Ok(())
+    }
+
+    pub fn handler(&self) -> Option<&dyn ListenerHandler> {
+        self.handler.get().map(Box::as_ref)
+    }
+
+    pub fn address(&self) -> &CString {
+        &self.address
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    pub fn is_foreign(&self) -> bool {
+        self.live.as_ref().is_some_and(|live| !live.runtime().process().is_current())
+    }
+
+    pub fn is_closed(&self) -> bool {
+        lock(&self.state).closed
+    }
+
+    pub(super) fn token(&self) -> Option<Token> {
+        self.place.load(Ordering::Acquire).checked_sub(1).map(Token)
+    }
+
+    /// Stops listening. Connections that were accepted live on.
+    pub fn close(self: &Arc<Self>) {
+        if !std::mem::replace(&mut lock(&self.state).closed, true) {
+            self.event_loop.post(Command::CloseListener(self.clone()));
+        }
+    }
+
+    /// Waits until on_closed has returned.
+    pub fn wait_closed(&self, timeout: Option<Duration>) -> Result<(), Error> {
+        if is_loop_thread() {
+            return Err(Error::WouldDeadlock);
+        }
+        let deadline = timeout.map(|timeout| Instant::now() + timeout);
+        let mut state = lock(&self.state);
+        while !state.closed_told {
+            let (next, in_time) = wait_until(&self.changed, state, deadline);
+            state = next;
+            if !in_time {
+                return Err(Error::TimedOut("the listener was not closed within the given time".to_owned()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells of a connection that could not be had.
+    pub(super) fn failed(self: &Arc<Self>, error: &Error) {
+        if let Some(live) = &self.live {
+            live.runtime().log().write(Level::Warn, "listener", || error.to_string());
+        }
+        if let Some(handler) = self.handler() {
+            handler.on_failed_connection(self, error);
+        }
+    }
+
+    fn ended(self: &Arc<Self>, outcome: &Outcome) {
+        lock(&self.state).closed = true;
+        if let Some(handler) = self.handler() {
+            handler.on_closed(self, outcome);
+        }
+        lock(&self.state).closed_told = true;
+        self.changed.notify_all();
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        if let (Some(handler), Some(live)) = (self.handler.take(), self.live.take()) {
+            self.event_loop.post(Command::DestroyListener(handler, live));
+        }
+    }
+}
+
+/// The loop thread's side of a listener.
+pub struct ListenerDriver {
+    listener: Arc<Listener>,
+    /// Gone once it is closed.
+    socket: Option<transport::Listener>,
+    token: Token,
+    retry: Option<TimerKey>,
+}
+
+impl ListenerDriver {
+    pub fn start(
+        listener: Arc<Listener>,
+        mut socket: transport::Listener,
+        token: Token,
+        context: &mut Context,
+    ) -> Option<ListenerDriver> {
+        if context.shutting_down || listener.is_closed() {
+            drop(socket);
+            listener.ended(&if context.shutting_down { Err(Error::RuntimeShutdown) } else { Ok(()) });
+            return None;
+        }
+        if let Err(error) = socket.register(&context.registry, token) {
+            let kind = transport::ErrorKind::Io;
+            let error = transport::Error::from_io("watching a listening socket", &error, kind);
+            drop(socket);
+            listener.ended(&Err(error.into()));
+            return None;
+        }
+        listener.place.store(token.0 + 1, Ordering::Release);
+        Some(ListenerDriver { listener, socket: Some(socket), token, retry: None })
+    }
+
+    /// Accepts what waits.
+    pub fn run(&mut self, context: &mut Context) -> Flow {
+        for _ in 0..ACCEPTS_PER_RUN {
+            let Some(socket) = &mut self.socket else { return Flow::Finished };
+            match socket.accept() {
+                Ok(Some(stream)) => self.hand_over(stream),
+                Ok(None) => return Flow::Continue,
+                Err(error) => {
+                    // The event does not come again for a connection that is still in the queue.
+                    if self.retry.is_none() {
+                        self.retry = Some(context.timers.set(Instant::now() + RETRY, self.token));
+                    }
+                    self.listener.failed(&error.into());
+                    return Flow::Continue;
+                }
+            }
+        }
+        context.ready.push_back(self.token);
+        Flow::Continue
+    }
+
+    fn hand_over(&self, stream: transport::Stream) {
+        let Some(runtime) = self.listener.live.as_ref().map(Live::runtime) else { return };
+        let event_loop = runtime.pick_loop();
+        match runtime.enter() {
+            Ok(live) => {
+                let connection = Connection::incoming(self.listener.settings.clone(), live, event_loop.clone());
+                let accepted = Accepted { listener: self.listener.clone(), connection, stream };
+                event_loop.post(Command::Accepted(Box::new(accepted)));
+            }
+            Err(error) => self.listener.failed(&error),
+        }
+    }
+
+    pub fn expire(&mut self, key: TimerKey, context: &mut Context) -> Flow {
+        if self.retry != Some(key) {
+            return Flow::Continue;
+        }
+        self.retry = None;
+        self.run(context)
+    }
+
+    pub fn close(&mut self, outcome: Outcome, context: &mut Context) -> Flow {
+        if let Some(mut socket) = self.socket.take() {
+            socket.deregister(&context.registry);
+            if let Some(key) = self.retry.take() {
+                context.timers.cancel(key);
+            }
+            drop(socket);
+            self.listener.ended(&outcome);
+        }
+        Flow::Finished
+    }
+}

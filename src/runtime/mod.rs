@@ -1,0 +1,35 @@
+//! Event-loop threads, and the connections, streams and listeners that live on them.
+
+mod connection;
+mod default;
+mod dispatch;
+mod driver;
+mod error;
+mod event_loop;
+mod handlers;
+mod lifecycle;
+mod listener;
+mod log;
+mod process;
+mod settings;
+mod stream;
+mod timers;
+
+pub use connection::{ConnectRequest, Connection, Flush, Phase};
+pub use default::{default_runtime, take_default_if_ended};
+pub use error::{Error, Outcome};
+pub use event_loop::{Task, is_loop_thread};
+pub use handlers::{ConnectionHandler, ListenerHandler, StreamHandler};
+pub use lifecycle::Runtime;
+pub use listener::{ListenRequest, Listener};
+pub use log::{Level, Log};
+pub use process::ProcessMark;
+pub use settings::Settings;
+pub use stream::{Stream, StreamPhase};
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Locks; a panic elsewhere while the lock was held does not spread, since every critical section leaves its data whole.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,236 @@
+use std::ffi::CString;
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use crate::codec::HeaderList;
+use crate::rpc::{self, MessageType, Outgoing, Role, TERMINATE_STREAM};
+use crate::runtime::connection::{Flush, Shared, text};
+use crate::runtime::event_loop::Command;
+use crate::runtime::{Connection, Error, Outcome, Phase, StreamHandler};
+
+/// Where a stream is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum StreamPhase {
+    /// A client's stream that is not activated.
+    New,
+    /// A client's stream that the server's application has not accepted yet.
+    Announced,
+    Open,
+    /// This side's TERMINATE_STREAM is accepted and not yet written.
+    Closing,
+    Closed,
+}
+
+/// One stream of a connection, as all threads see it. What its messages may do is decided by the connection's state
+/// machine, under the connection's lock; `phase` and `id` change under that lock only.
+pub struct Stream {
+    /// Always there until the drop.
+    connection: Option<Arc<Connection>>,
+    handler: OnceLock<Box<dyn StreamHandler>>,
+    operation: OnceLock<Vec<u8>>,
+    end: OnceLock<(Outcome, CString)>,
+    id: AtomicI32,
+    phase: AtomicU8,
+    /// The first message of an announced stream ended it.
+    ends_at_once: bool,
+    /// It stands in the connection's list of those to be told when there is room.
+    pub(super) blocked: AtomicBool,
+    pub(super) closed_told: AtomicBool,
+}
+
+impl Stream {
+    /// A client's stream, not activated.
+    pub fn new(connection: &Arc<Connection>, handler: Box<dyn StreamHandler>) -> Result<Arc<Stream>, Error> {
+        if connection.role() != Role::Client {
+            return Err(Error::InvalidState("only a client's connection opens streams"));
+        }
+        connection.lock().check_ready()?;
+        let stream = Stream::with(connection.clone(), 0, StreamPhase::New, false);
+        let _ = stream.handler.set(handler);
+        Ok(Arc::new(stream))
+    }
+
+    /// A stream that the peer opens.
+    pub(super) fn announced(connection: Arc<Connection>, id: i32, operation: &[u8], ends: bool) -> Arc<Stream> {
+        let stream = Stream::with(connection, id, StreamPhase::Announced, ends);
+        let _ = stream.operation.set(operation.to_vec());
+        Arc::new(stream)
+    }
+
+    fn with(connection: Arc<Connection>, id: i32, phase: StreamPhase, ends_at_once: bool) -> Stream {
+        Stream {
+            connection: Some(connection),
+            handler: OnceLock::new(),
+            operation: OnceLock::new(),
+            end: OnceLock::new(),
+            id: AtomicI32::new(id),
+            phase: AtomicU8::new(phase as u8),
+            ends_at_once,
+            blocked: AtomicBool::new(false),
+            closed_told: AtomicBool::new(false),
+        }
+    }
+
+    pub fn connection(&self) -> &Arc<Connection> {
+        match &self.connection {
+            Some(connection) => connection,
+            None => unreachable!("taken only in drop"),
+        }
+    }
+
+    pub fn handler(&self) -> Option<&dyn StreamHandler> {
+        self.handler.get().map(Box::as_ref)
+    }
+
+    /// 0 until the stream is activated.
+    pub fn id(&self) -> i32 {
+        self.id.load(Ordering::Acquire)
+    }
+
+    pub fn phase(&self) -> StreamPhase {
+        match self.phase.load(Ordering::Acquire) {
+            0 => StreamPhase::New,
+            1 => StreamPhase::Announced,
+            2 => StreamPhase::Open,
+            3 => StreamPhase::Closing,
+            _ => StreamPhase::Closed,
+        }
+    }
+
+    pub(super) fn set_phase(&self, phase: StreamPhase) {
+        self.phase.store(phase as u8, Ordering::Release);
+    }
+
+    pub fn operation(&self) -> &[u8] {
+        self.operation.get().map_or(&[], Vec::as_slice)
+    }
+
+    pub fn end(&self) -> Option<&(Outcome, CString)> {
+        self.end.get()
+    }
+
+    pub(super) fn set_end(&self, outcome: &Outcome) {
+        self.set_phase(StreamPhase::Closed);
+        let sentence = outcome.as_ref().err().map(|error| text(error.to_string())).unwrap_or_default();
+        let _ = self.end.set((outcome.clone(), sentence));
+    }
+
+    /// Takes a stream that the peer opened; only while the callback announces it.
+    pub fn accept(self: &Arc<Self>, handler: Box<dyn StreamHandler>) -> Result<(), Error> {
+        let mut shared = self.connection().lock();
+        self.check_announced()?;
+        let _ = self.handler.set(handler);
+        self.set_phase(StreamPhase::Open);
+        shared.rpc.accept_stream(self.id(), self.clone(), self.ends_at_once);
+        Ok(())
+    }
+
+    /// Refuses it with a message of the caller's. Not bounded by the outbound limit: the peer waits for it.
+    pub fn refuse(self: &Arc<Self>, mut message: Outgoing<'_>) -> Result<(), Error> {
+        message.message_type = MessageType::ApplicationError as i32;
+        message.flags = TERMINATE_STREAM;
+        let prepared = message.prepare(true, &self.connection().settings().limits)?;
+        let mut shared = self.connection().lock();
+        self.check_announced()?;
+        shared.rpc.refuse_stream(self.id(), prepared)?;
+        self.set_phase(StreamPhase::Closed);
+        self.connection().schedule(&mut shared);
+        Ok(())
+    }
+
+    fn check_announced(&self) -> Result<(), Error> {
+        if self.phase() == StreamPhase::Announced {
+            return Ok(());
+        }
+        Err(Error::InvalidState(
+            "a stream can be accepted or refused once, and only inside the on_incoming_stream that announces it",
+        ))
+    }
+
+    /// Sends the first message, which opens the stream.
+    pub fn activate(self: &Arc<Self>, message: Outgoing<'_>, flush: Option<Flush>) -> Result<(), Error> {
+        if self.connection().role() != Role::Client {
+            return Err(Error::InvalidState("only a client activates streams; a server's are open when accepted"));
+        }
+        let prepared = message.prepare(true, &self.connection().settings().limits)?;
+        let terminates = prepared.flags() & TERMINATE_STREAM != 0;
+        let mut shared = self.connection().lock();
+        if self.phase() != StreamPhase::New {
+            return Err(Error::StreamAlreadyActivated);
+        }
+        shared.check_ready()?;
+        match shared.rpc.activate(self.clone(), prepared, flush) {
+            Ok(id) => {
+                self.id.store(id, Ordering::Release);
+                let _ = self.operation.set(message.operation.unwrap_or_default().to_vec());
+                self.set_phase(if terminates { StreamPhase::Closing } else { StreamPhase::Open });
+                self.connection().schedule(&mut shared);
+                Ok(())
+            }
+            Err(error) => Err(self.not_accepted(error, &mut shared)),
+        }
+    }
+
+    /// Queues a message. An empty one that ends the stream may exceed the outbound limit: ending must always work.
+    pub fn send(self: &Arc<Self>, message: Outgoing<'_>, flush: Option<Flush>) -> Result<(), Error> {
+        let is_empty = message.payload.is_empty() && message.headers.is_none_or(HeaderList::is_empty);
+        let prepared = message.prepare(true, &self.connection().settings().limits)?;
+        let terminates = prepared.flags() & TERMINATE_STREAM != 0;
+        let mut shared = self.connection().lock();
+        match self.phase() {
+            StreamPhase::New => return Err(Error::StreamNotActivated),
+            StreamPhase::Announced => {
+                return Err(Error::InvalidState("the stream has to be accepted first"));
+            }
+            _ => {}
+        }
+        match shared.rpc.send_on_stream(self.id(), prepared, flush, terminates && is_empty) {
+            Ok(()) => {
+                if terminates {
+                    self.set_phase(StreamPhase::Closing);
+                }
+                self.connection().schedule(&mut shared);
+                Ok(())
+            }
+            Err(error) => Err(self.not_accepted(error, &mut shared)),
+        }
+    }
+
+    /// Ends the stream with an empty message.
+    pub fn close(self: &Arc<Self>) -> Result<(), Error> {
+        self.send(Outgoing::empty(MessageType::ApplicationMessage, TERMINATE_STREAM), None)
+    }
+
+    fn not_accepted(self: &Arc<Self>, error: rpc::Error, shared: &mut Shared) -> Error {
+        if matches!(error, rpc::Error::WouldBlock { .. }) && !self.blocked.swap(true, Ordering::AcqRel) {
+            shared.blocked_streams.push(self.clone());
+        }
+        // A stream that is over says so, whatever became of its connection since.
+        match (&error, self.end()) {
+            (rpc::Error::ConnectionClosed, Some((Ok(()), _))) => rpc::Error::StreamClosed("the stream is over").into(),
+            _ => error.into(),
+        }
+    }
+
+    /// Waits until on_closed has returned.
+    pub fn wait_closed(&self, timeout: Option<Duration>) -> Result<Outcome, Error> {
+        if self.phase() == StreamPhase::New && self.connection().phase() != Phase::Connecting {
+            return Err(Error::StreamNotActivated);
+        }
+        self.connection().wait(timeout, "the stream did not end within the given time", |_| {
+            let told = self.closed_told.load(Ordering::Acquire);
+            told.then(|| self.end().map_or(Ok(()), |(outcome, _)| outcome.clone()))
+        })
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        if let (Some(handler), Some(connection)) = (self.handler.take(), self.connection.take()) {
+            let event_loop = connection.clone();
+            event_loop.post(Command::DestroyStream(handler, connection));
+        }
+    }
+}

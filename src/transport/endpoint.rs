@@ -1,0 +1,116 @@
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+
+use socket2::SockAddr;
+
+use crate::transport::{Error, ErrorKind};
+
+/// Where to connect to or listen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Endpoint {
+    Tcp { host: String, port: u16 },
+    Unix(UnixName),
+}
+
+/// The name of a Unix socket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum UnixName {
+    Path(PathBuf),
+    /// A name outside the file system (Linux).
+    Abstract(Vec<u8>),
+}
+
+impl Endpoint {
+    /// The system's form of the address.
+    pub fn resolve(&self) -> Result<SockAddr, Error> {
+        match self {
+            Endpoint::Tcp { host, port } => {
+                let literal = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
+                match literal.parse::<IpAddr>() {
+                    Ok(ip) => Ok(SocketAddr::new(ip, *port).into()),
+                    // A scope id ("fe80::1%2") is part of the socket address only.
+                    Err(_) => format!("[{literal}]:{port}").parse::<SocketAddr>().map(SockAddr::from).map_err(|_| {
+                        Error::new(
+                            ErrorKind::AddressInvalid,
+                            format!("{host:?} is not an IPv4 or IPv6 address; this version does not resolve names"),
+                        )
+                    }),
+                }
+            }
+            Endpoint::Unix(name) => name.resolve(),
+        }
+    }
+}
+
+impl UnixName {
+    #[cfg(unix)]
+    fn resolve(&self) -> Result<SockAddr, Error> {
+        use std::os::unix::ffi::OsStrExt;
+        match self {
+            UnixName::Path(path) => SockAddr::unix(path).map_err(|_| {
+                let len = path.as_os_str().len();
+                Error::new(
+                    ErrorKind::PathTooLong,
+                    format!("a Unix socket path of {len} bytes is too long for the system (most take 107 bytes)"),
+                )
+            }),
+            UnixName::Abstract(name) => {
+                if !cfg!(any(target_os = "linux", target_os = "android")) {
+                    let what = "abstract Unix socket names exist on Linux only";
+                    return Err(Error::new(ErrorKind::Unsupported, what));
+                }
+                let path = [b"\0", name.as_slice()].concat();
+                SockAddr::unix(std::ffi::OsStr::from_bytes(&path)).map_err(|_| {
+                    let len = name.len();
+                    Error::new(
+                        ErrorKind::PathTooLong,
+                        format!("an abstract Unix socket name of {len} bytes is too long for the system (at most 107)"),
+                    )
+                })
+            }
+        }
+    }
+
+    #[cfg(not(unix))]
+    fn resolve(&self) -> Result<SockAddr, Error> {
+        Err(Error::new(ErrorKind::Unsupported, "Unix sockets are not available on this platform"))
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Endpoint::Tcp { host, port } if host.contains(':') && !host.starts_with('[') => {
+                write!(f, "[{host}]:{port}")
+            }
+            Endpoint::Tcp { host, port } => write!(f, "{host}:{port}"),
+            Endpoint::Unix(UnixName::Path(path)) => write!(f, "unix:{}", path.display()),
+            Endpoint::Unix(UnixName::Abstract(name)) => write!(f, "unix:@{}", String::from_utf8_lossy(name)),
+        }
+    }
+}
+
+/// An address as text: "127.0.0.1:80", "[::1]:80", "unix:/path", "unix:@name", "unix:" (a socket without a name).
+pub fn address_text(address: &SockAddr) -> String {
+    if let Some(address) = address.as_socket() {
+        return address.to_string();
+    }
+    unix_address_text(address)
+}
+
+#[cfg(unix)]
+fn unix_address_text(address: &SockAddr) -> String {
+    if let Some(path) = address.as_pathname() {
+        format!("unix:{}", path.display())
+    } else if let Some(name) = address.as_abstract_namespace() {
+        format!("unix:@{}", String::from_utf8_lossy(name))
+    } else {
+        "unix:".to_owned()
+    }
+}
+
+#[cfg(not(unix))]
+fn unix_address_text(_: &SockAddr) -> String {
+    String::new()
+}

@@ -1,0 +1,62 @@
+use std::fmt;
+use std::io;
+
+/// What kind of failure a socket call met.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorKind {
+    AccessDenied,
+    AddressInUse,
+    AddressInvalid,
+    AddressUnavailable,
+    ConnectFailed,
+    Io,
+    NotFound,
+    PathTooLong,
+    Refused,
+    Reset,
+    TooManyFiles,
+    Unsupported,
+}
+
+/// A failed socket call: what was tried, on what, and what the system said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Error {
+    pub kind: ErrorKind,
+    sentence: String,
+}
+
+impl Error {
+    pub fn new(kind: ErrorKind, sentence: impl Into<String>) -> Error {
+        Error { kind, sentence: sentence.into() }
+    }
+
+    /// `action` says what failed: "connecting to 127.0.0.1:80". `otherwise` is the kind of errors that have none of their own.
+    pub fn from_io(action: &str, error: &io::Error, otherwise: ErrorKind) -> Error {
+        let kind = match error.kind() {
+            io::ErrorKind::PermissionDenied => ErrorKind::AccessDenied,
+            io::ErrorKind::AddrInUse => ErrorKind::AddressInUse,
+            io::ErrorKind::AddrNotAvailable => ErrorKind::AddressUnavailable,
+            io::ErrorKind::ConnectionRefused => ErrorKind::Refused,
+            io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionAborted => {
+                ErrorKind::Reset
+            }
+            io::ErrorKind::NotFound => ErrorKind::NotFound,
+            _ if is_descriptor_shortage(error) => ErrorKind::TooManyFiles,
+            _ => otherwise,
+        };
+        Error { kind, sentence: format!("{action}: {error}") }
+    }
+}
+
+/// No descriptors left in the process or the system: passes when others are closed.
+fn is_descriptor_shortage(error: &io::Error) -> bool {
+    cfg!(unix) && matches!(error.raw_os_error(), Some(code) if code == libc::EMFILE || code == libc::ENFILE)
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.sentence)
+    }
+}
+
+impl std::error::Error for Error {}

@@ -1,0 +1,150 @@
+use std::io;
+
+#[cfg(unix)]
+use mio::unix::SourceFd;
+use mio::{Interest, Registry, Token};
+use socket2::{Domain, SockAddr, Socket, Type};
+
+use crate::transport::endpoint::address_text;
+use crate::transport::stream::accepted;
+use crate::transport::{Endpoint, Error, ErrorKind, Stream, UnixName};
+
+/// Connections that the system keeps for us until they are accepted.
+const BACKLOG: i32 = 1024;
+
+/// A listening socket. Dropping it closes it and removes the socket file it made.
+pub struct Listener {
+    socket: Socket,
+    address: SockAddr,
+    /// Removes the socket file when the listener goes.
+    #[cfg(unix)]
+    _file: Option<SocketFile>,
+}
+
+impl Listener {
+    /// Binds and listens. `unix_mode` is the permission of a socket file.
+    pub fn bind(endpoint: &Endpoint, unix_mode: u32) -> Result<Listener, Error> {
+        let address = endpoint.resolve()?;
+        let failed = |error: io::Error| Error::from_io(&format!("listening on {endpoint}"), &error, ErrorKind::Io);
+        let socket = Socket::new(address.domain(), Type::STREAM, None).map_err(failed)?;
+        socket.set_nonblocking(true).map_err(failed)?;
+        #[cfg(unix)]
+        let file = match endpoint {
+            Endpoint::Unix(UnixName::Path(path)) => {
+                Some(SocketFile::bind(&socket, &address, path, unix_mode).map_err(failed)?)
+            }
+            _ => None,
+        };
+        #[cfg(not(unix))]
+        let _ = unix_mode;
+        if address.domain() != Domain::UNIX {
+            // Else a server could not start again while connections of the one before wait out their time.
+            #[cfg(unix)]
+            socket.set_reuse_address(true).map_err(failed)?;
+        }
+        if !matches!(endpoint, Endpoint::Unix(UnixName::Path(_))) {
+            socket.bind(&address).map_err(failed)?;
+        }
+        socket.listen(BACKLOG).map_err(failed)?;
+        let address = socket.local_addr().map_err(failed)?;
+        Ok(Listener {
+            socket,
+            address,
+            #[cfg(unix)]
+            _file: file,
+        })
+    }
+
+    pub fn address(&self) -> String {
+        address_text(&self.address)
+    }
+
+    /// 0 for Unix sockets.
+    pub fn port(&self) -> u16 {
+        self.address.as_socket().map_or(0, |address| address.port())
+    }
+
+    #[cfg(unix)]
+    pub fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+        use std::os::fd::AsRawFd;
+        registry.register(&mut SourceFd(&self.socket.as_raw_fd()), token, Interest::READABLE)
+    }
+
+    #[cfg(unix)]
+    pub fn deregister(&mut self, registry: &Registry) {
+        use std::os::fd::AsRawFd;
+        // Closing the socket takes it out of the poll as well.
+        let _ = registry.deregister(&mut SourceFd(&self.socket.as_raw_fd()));
+    }
+
+    /// The next connection, or nothing if none waits.
+    pub fn accept(&mut self) -> Result<Option<Stream>, Error> {
+        loop {
+            let failed =
+                |error: io::Error| Error::from_io(&format!("accepting on {}", self.address()), &error, ErrorKind::Io);
+            match self.socket.accept() {
+                Ok((socket, _)) => return accepted(socket, &self.address).map(Some).map_err(failed),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(failed(error)),
+            }
+        }
+    }
+}
+
+/// The file of a listening Unix socket, to be removed with it.
+#[cfg(unix)]
+struct SocketFile {
+    path: std::path::PathBuf,
+    /// Device and inode: only our own file is removed, not one that another server has put in its place.
+    identity: Option<(u64, u64)>,
+}
+
+#[cfg(unix)]
+impl SocketFile {
+    /// Binds so that the file never has more permissions than `mode`: it is set on the socket before the file exists, where
+    /// the system lessens it by the umask, and made exact afterwards. A stale file is replaced, a live server's is not.
+    fn bind(socket: &Socket, address: &SockAddr, path: &std::path::Path, mode: u32) -> io::Result<SocketFile> {
+        use std::os::fd::AsRawFd;
+        use std::os::unix::fs::{MetadataExt, PermissionsExt};
+        // SAFETY: fchmod takes plain numbers; the descriptor is open as `socket` is borrowed.
+        if unsafe { libc::fchmod(socket.as_raw_fd(), mode as libc::mode_t) } != 0 && cfg!(target_os = "linux") {
+            return Err(io::Error::last_os_error());
+        }
+        match socket.bind(address) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && is_stale(address, path) => {
+                std::fs::remove_file(path)?;
+                socket.bind(address)?;
+            }
+            result => result?,
+        }
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
+        let identity = std::fs::symlink_metadata(path).ok().map(|file| (file.dev(), file.ino()));
+        Ok(SocketFile { path: path.to_owned(), identity })
+    }
+}
+
+#[cfg(unix)]
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        use std::os::unix::fs::MetadataExt;
+        let now = std::fs::symlink_metadata(&self.path).ok().map(|file| (file.dev(), file.ino()));
+        if now.is_some() && now == self.identity {
+            // Nobody could be told of a failure here, and the next bind replaces the file.
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// A socket file that nobody listens on any more.
+#[cfg(unix)]
+fn is_stale(address: &SockAddr, path: &std::path::Path) -> bool {
+    use std::os::unix::fs::FileTypeExt;
+    let is_socket = std::fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket());
+    let refused = || {
+        let probe = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+        probe.set_nonblocking(true)?;
+        probe.connect(address)
+    };
+    is_socket && refused().is_err_and(|error: io::Error| error.kind() == io::ErrorKind::ConnectionRefused)
+}

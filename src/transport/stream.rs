@@ -1,0 +1,192 @@
+use std::io::{self, IoSlice, Read};
+use std::net::Shutdown;
+
+use mio::event::Source;
+use mio::net::TcpStream;
+#[cfg(unix)]
+use mio::net::UnixStream;
+use mio::{Interest, Registry, Token};
+use socket2::{Domain, SockAddr, SockRef, Socket, Type};
+
+use crate::transport::endpoint::address_text;
+use crate::transport::{Endpoint, Error, ErrorKind};
+
+/// A non-blocking byte stream between two processes.
+pub struct Stream {
+    kind: Kind,
+}
+
+enum Kind {
+    Tcp(TcpStream),
+    #[cfg(unix)]
+    Unix(UnixStream),
+}
+
+/// Whether a dial is finished.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Readiness {
+    Ready,
+    Pending,
+}
+
+impl Stream {
+    /// Begins to connect; the socket becomes writable when that is over. `what` names the endpoint in errors.
+    pub fn dial(endpoint: &Endpoint) -> Result<Stream, Error> {
+        let address = endpoint.resolve()?;
+        let failed = |error: io::Error| connect_error(endpoint, &error);
+        let socket = Socket::new(address.domain(), Type::STREAM, None).map_err(failed)?;
+        socket.set_nonblocking(true).map_err(failed)?;
+        match socket.connect(&address) {
+            Ok(()) => {}
+            Err(error) if is_in_progress(&error) => {}
+            Err(error) => return Err(failed(error)),
+        }
+        Stream::new(socket, address.domain()).map_err(failed)
+    }
+
+    /// Whether the dial is over, and how.
+    pub fn finish_dial(&self, endpoint: &Endpoint) -> Result<Readiness, Error> {
+        let socket = self.socket();
+        let failed = |error: io::Error| connect_error(endpoint, &error);
+        if let Some(error) = socket.take_error().map_err(failed)? {
+            return Err(failed(error));
+        }
+        match socket.peer_addr() {
+            Ok(_) => Ok(Readiness::Ready),
+            Err(error) if error.kind() == io::ErrorKind::NotConnected || is_in_progress(&error) => {
+                Ok(Readiness::Pending)
+            }
+            Err(error) => Err(failed(error)),
+        }
+    }
+
+    /// Takes a connected, non-blocking socket.
+    pub(super) fn new(socket: Socket, domain: Domain) -> io::Result<Stream> {
+        let kind = if domain == Domain::UNIX {
+            #[cfg(unix)]
+            {
+                Kind::Unix(UnixStream::from_std(std::os::fd::OwnedFd::from(socket).into()))
+            }
+            #[cfg(not(unix))]
+            return Err(io::ErrorKind::Unsupported.into());
+        } else {
+            // Small messages must not wait for the acknowledgement of earlier ones (Nagle's algorithm).
+            socket.set_tcp_nodelay(true)?;
+            Kind::Tcp(TcpStream::from_std(socket.into()))
+        };
+        Ok(Stream { kind })
+    }
+
+    fn socket(&self) -> SockRef<'_> {
+        match &self.kind {
+            Kind::Tcp(stream) => SockRef::from(stream),
+            #[cfg(unix)]
+            Kind::Unix(stream) => SockRef::from(stream),
+        }
+    }
+
+    fn source(&mut self) -> &mut dyn Source {
+        match &mut self.kind {
+            Kind::Tcp(stream) => stream,
+            #[cfg(unix)]
+            Kind::Unix(stream) => stream,
+        }
+    }
+
+    pub fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+        registry.register(self.source(), token, Interest::READABLE | Interest::WRITABLE)
+    }
+
+    pub fn deregister(&mut self, registry: &Registry) {
+        // Closing the socket takes it out of the poll as well, so an error changes nothing.
+        let _ = registry.deregister(self.source());
+    }
+
+    pub fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let result = match &mut self.kind {
+                Kind::Tcp(stream) => stream.read(buffer),
+                #[cfg(unix)]
+                Kind::Unix(stream) => stream.read(buffer),
+            };
+            match result {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                result => return result,
+            }
+        }
+    }
+
+    /// Writes without ever raising SIGPIPE.
+    pub fn write(&mut self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
+        #[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
+        const FLAGS: i32 = libc::MSG_NOSIGNAL;
+        #[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd")))]
+        const FLAGS: i32 = 0;
+        loop {
+            match self.socket().send_vectored_with_flags(buffers, FLAGS) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                result => return result,
+            }
+        }
+    }
+
+    /// Tells the peer that nothing more comes.
+    pub fn shutdown_write(&self) {
+        // An error means that the connection is gone already, which the next read tells.
+        let _ = self.socket().shutdown(Shutdown::Write);
+    }
+
+    /// Whether closing now could lose bytes: some that arrived are unread (the peer's system would throw away ours), or,
+    /// on TCP, some that were written are unacknowledged.
+    pub fn has_unfinished_bytes(&self) -> bool {
+        #[cfg(unix)]
+        {
+            use std::os::fd::AsRawFd;
+            let descriptor = self.socket().as_raw_fd();
+            let unread = queue_length(descriptor, libc::FIONREAD as _);
+            let unacknowledged = match self.kind {
+                #[cfg(any(target_os = "linux", target_os = "android"))]
+                Kind::Tcp(_) => queue_length(descriptor, libc::TIOCOUTQ as _),
+                _ => 0,
+            };
+            unread > 0 || unacknowledged > 0
+        }
+        #[cfg(not(unix))]
+        {
+            true
+        }
+    }
+
+    pub fn local_address(&self) -> String {
+        self.socket().local_addr().map(|address| address_text(&address)).unwrap_or_default()
+    }
+
+    pub fn remote_address(&self) -> String {
+        self.socket().peer_addr().map(|address| address_text(&address)).unwrap_or_default()
+    }
+}
+
+fn connect_error(endpoint: &Endpoint, error: &io::Error) -> Error {
+    Error::from_io(&format!("connecting to {endpoint}"), error, ErrorKind::ConnectFailed)
+}
+
+fn is_in_progress(error: &io::Error) -> bool {
+    if error.kind() == io::ErrorKind::WouldBlock && cfg!(not(unix)) {
+        return true;
+    }
+    cfg!(unix) && error.raw_os_error() == Some(libc::EINPROGRESS)
+}
+
+#[cfg(unix)]
+fn queue_length(descriptor: std::os::fd::RawFd, request: libc::Ioctl) -> libc::c_int {
+    let mut length: libc::c_int = 0;
+    // SAFETY: both requests write one int, for which `length` is the place; the descriptor is open as its owner is borrowed.
+    let result = unsafe { libc::ioctl(descriptor, request, &mut length) };
+    if result == 0 { length } else { 0 }
+}
+
+/// Accepts are made by the listener, which knows the address family.
+pub(super) fn accepted(socket: Socket, address: &SockAddr) -> io::Result<Stream> {
+    socket.set_nonblocking(true)?;
+    Stream::new(socket, address.domain())
+}

@@ -1,0 +1,75 @@
+//! Every function of the header says what a C programmer has to know.
+
+#[path = "common/header_text.rs"]
+mod header_text;
+
+use header_text::Function;
+
+/// What is missing, for people.
+fn complaints(function: &Function) -> Vec<String> {
+    let text = &function.documentation;
+    let mut complaints = Vec::new();
+    let mut demand = |is_there: bool, what: String| {
+        if !is_there {
+            complaints.push(format!("{}: {what}", function.name));
+        }
+    };
+
+    let first_paragraph = text.split("\n\n").next().unwrap_or_default();
+    let is_sentence = first_paragraph.starts_with(|c: char| c.is_uppercase()) && first_paragraph.contains('.');
+    demand(is_sentence, "no sentence that says what it does".to_owned());
+
+    let documented: Vec<_> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("@param "))
+        .map(|line| line.split_once(' ').unwrap_or((line, "")))
+        .collect();
+    let names: Vec<_> = documented.iter().map(|(name, _)| *name).collect();
+    let parameters: Vec<_> = function.parameters.iter().map(|parameter| parameter.name.as_str()).collect();
+    demand(names == parameters, format!("documents the parameters {names:?}, has {parameters:?}"));
+    demand(documented.iter().all(|(_, what)| what.len() > 3), "an empty @param".to_owned());
+
+    let answers = text.lines().filter(|line| line.starts_with("@return ")).count();
+    demand(answers == usize::from(function.return_type != "void"), format!("{answers} @return"));
+    if function.return_type == "esrpc_status" {
+        let returned = text.split("@return ").nth(1).unwrap_or_default();
+        demand(returned.contains("ESRPC_OK"), "@return names no ESRPC_OK".to_owned());
+    }
+
+    let thread = text.split("Thread: ").nth(1).unwrap_or_default();
+    let kinds = ["any", "loop", "not-loop", "owner"];
+    demand(kinds.iter().any(|kind| thread.starts_with(kind)), "no Thread: any, loop, not-loop or owner".to_owned());
+    let since = text.split("Since: ").nth(1).unwrap_or_default();
+    demand(since.starts_with(|c: char| c.is_ascii_digit()), "no Since: with a version".to_owned());
+    complaints
+}
+
+#[test]
+fn every_function_is_documented_for_c() {
+    let complaints: Vec<_> = header_text::functions().iter().flat_map(complaints).collect();
+    assert!(complaints.is_empty(), "\n{}", complaints.join("\n"));
+}
+
+#[test]
+fn a_function_without_documentation_would_be_noticed() {
+    let bare = Function {
+        name: "esrpc_x".to_owned(),
+        return_type: "esrpc_status".to_owned(),
+        parameters: vec![header_text::Parameter { name: "a".to_owned(), declaration: "int a".to_owned() }],
+        documentation: "Does something.".to_owned(),
+    };
+    assert_eq!(complaints(&bare).len(), 5);
+}
+
+/// Every status that a comment names exists.
+#[test]
+fn comments_name_only_constants_that_exist() {
+    let header = header_text::committed();
+    let words = header.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|word| word.starts_with("ESRPC_"));
+    let is_defined =
+        |word: &str| header.contains(&format!("    {word} = ")) || header.contains(&format!("#define {word} "));
+    // A family is named with a star: ESRPC_ERROR_*. ESRPC_ERROR_UNKNOWN is what esrpc_status_name says of no status.
+    let is_known = |word: &str| word.ends_with('_') || word == "ESRPC_ERROR_UNKNOWN" || is_defined(word);
+    let unknown: Vec<_> = words.filter(|word| !is_known(word)).collect();
+    assert!(unknown.is_empty(), "{unknown:?}");
+}

@@ -1,0 +1,62 @@
+//! The committed header is the one that the sources make, and C and C++ of several ages take it.
+
+#[path = "common/cc.rs"]
+mod cc;
+#[path = "common/header_text.rs"]
+mod header_text;
+
+use std::fs;
+
+fn generated() -> String {
+    fs::read_to_string(concat!(env!("OUT_DIR"), "/eventstream_rpc.h")).expect("build.rs makes the header")
+}
+
+#[test]
+fn the_committed_header_is_fresh() {
+    let (committed, generated) = (header_text::committed(), generated());
+    let difference = committed.lines().zip(generated.lines()).position(|(old, new)| old != new);
+    assert!(
+        committed == generated,
+        "include/eventstream_rpc.h is not what src/ffi makes (first difference: line {}). Refresh it with\n    \
+         cargo test --test header -- --ignored refresh",
+        difference.unwrap_or_else(|| committed.lines().count().min(generated.lines().count())) + 1
+    );
+}
+
+#[test]
+#[ignore = "writes include/eventstream_rpc.h"]
+fn refresh() {
+    fs::write(cc::root().join("include/eventstream_rpc.h"), generated()).expect("the header can be written");
+}
+
+#[test]
+fn the_header_compiles_alone_and_twice_in_every_standard() {
+    let include = "#include \"eventstream_rpc.h\"\n";
+    for (name, times) in [("alone", 1), ("twice", 2)] {
+        let source = cc::scratch().join(format!("{name}.c"));
+        let text = format!("{}int includes_{name}(void);\n", include.repeat(times));
+        fs::write(&source, text).expect("the target folder can be written");
+        for standard in cc::standards() {
+            if let Err(error) = cc::check_syntax(standard, &source) {
+                panic!("the header, included {name}, as {standard:?}: {error}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_version_is_that_of_the_crate() {
+    let version = concat!("#define ESRPC_VERSION \"", env!("CARGO_PKG_VERSION"), "\"\n");
+    assert!(header_text::committed().contains(version));
+}
+
+#[test]
+fn the_header_speaks_c() {
+    let header = header_text::committed();
+    for word in ["Box<", "Arc<", "Option<", "Result<", "`", "&self", "cbindgen:", "#[", "panic", "Rust"] {
+        assert!(!header.contains(word), "the header says {word}");
+    }
+    for line in header.lines() {
+        assert!(line.is_ascii(), "not ASCII: {line}");
+    }
+}
