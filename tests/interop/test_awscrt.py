@@ -1,4 +1,4 @@
-"""awscrt's event-stream RPC client against examples-c/echo_server: neither may notice that the other is not its own kin."""
+"""awscrt's event-stream RPC client against examples-c/echo_server: it may not notice that the server is not its own kin."""
 
 import json
 import os
@@ -179,8 +179,11 @@ class UnaryCalls(EchoServerTest):
         call = client.call("awstest#NoSuchOperation")
         answer = call.next_message()
         self.assert_answer(answer, MessageType.APPLICATION_ERROR, None)
-        expected = b'{ "error": "Unsupported Operation", "message": "awstest#NoSuchOperation is an unsupported operation." }'
-        self.assertEqual(answer.payload, expected)
+        self.assertEqual(
+            answer.payload,
+            b'{ "error": "Unsupported Operation", '
+            b'"message": "awstest#NoSuchOperation is an unsupported operation." }',
+        )
         call.wait_closed()
         self.assert_still_usable(client)
 
