@@ -55,6 +55,26 @@ static inline void in_child(void (*work)(void *data), void *data) {
     CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
 }
 
+/* Takes all descriptors that the process may open. */
+static inline rlim_t forbid_descriptors(void) {
+    struct rlimit limit;
+    int next = dup(0);
+    rlim_t before;
+    CHECK(next >= 0 && close(next) == 0);
+    CHECK(getrlimit(RLIMIT_NOFILE, &limit) == 0);
+    before = limit.rlim_cur;
+    limit.rlim_cur = (rlim_t)next;
+    CHECK(setrlimit(RLIMIT_NOFILE, &limit) == 0);
+    return before;
+}
+
+static inline void allow_descriptors(rlim_t count) {
+    struct rlimit limit;
+    CHECK(getrlimit(RLIMIT_NOFILE, &limit) == 0);
+    limit.rlim_cur = count;
+    CHECK(setrlimit(RLIMIT_NOFILE, &limit) == 0);
+}
+
 /* A new folder for socket files that everybody may enter. */
 static inline void make_folder(char folder[60]) {
     const char *parent = getenv("TMPDIR");

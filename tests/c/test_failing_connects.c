@@ -145,26 +145,6 @@ static void abstract_names_that_nobody_has(void) {
     check_setup_fails(options, ESRPC_ERROR_PATH_TOO_LONG, "120 bytes", "too long");
 }
 
-/* Takes all descriptors that the process may open. */
-static rlim_t forbid_descriptors(void) {
-    struct rlimit limit;
-    int next = dup(0);
-    rlim_t before;
-    CHECK(next >= 0 && close(next) == 0);
-    CHECK(getrlimit(RLIMIT_NOFILE, &limit) == 0);
-    before = limit.rlim_cur;
-    limit.rlim_cur = (rlim_t)next;
-    CHECK(setrlimit(RLIMIT_NOFILE, &limit) == 0);
-    return before;
-}
-
-static void allow_descriptors(rlim_t count) {
-    struct rlimit limit;
-    CHECK(getrlimit(RLIMIT_NOFILE, &limit) == 0);
-    limit.rlim_cur = count;
-    CHECK(setrlimit(RLIMIT_NOFILE, &limit) == 0);
-}
-
 static void a_client_without_descriptors(void) {
     struct client client;
     rlim_t limit;
