@@ -9,10 +9,16 @@ mod common {
 }
 
 use common::echo_service::TERMINATE_STREAM;
-use common::echo_service::{APPLICATION_ERROR, EchoService, PING, PING_RESPONSE, REFUSAL, REFUSAL_HEADERS};
+use common::echo_service::{
+    APPLICATION_ERROR, CONNECT_ACK, EchoService, PING, PING_RESPONSE, REFUSAL, REFUSAL_HEADERS,
+};
 use common::recorder::Runtime;
 use common::transcripts::*;
 use std::net::TcpStream;
+use std::time::Duration;
+
+/// How long a server waits for the client's end after last words, a little rounded down.
+const LINGER: Duration = Duration::from_millis(950);
 
 const NOTHING_AFTER_A_VIOLATION: &str =
     "6: After a violation the offender's further messages are not dispatched, also not those of the same read.";
@@ -166,7 +172,7 @@ fn replay(case: &Case, expected: &Outcome, pace: Pace, runtime: &Runtime) -> Res
         match step {
             Step::Send(Side::Server, _) => answers_so_far += 1,
             // The server ends it by itself, while the client's end is still up.
-            Step::Close(Side::Server) => client.read_up_to(usize::MAX, &mut sent)?,
+            Step::Close(Side::Server) => read_end(&mut client, &mut sent)?,
             Step::Close(Side::Client) => {
                 client.read_up_to(answers_so_far.min(expected.sent.len()), &mut sent)?;
                 client.half_close();
@@ -190,7 +196,7 @@ fn replay(case: &Case, expected: &Outcome, pace: Pace, runtime: &Runtime) -> Res
     if stays_open || pace != Pace::StepByStep {
         client.half_close();
     }
-    client.read_up_to(usize::MAX, &mut sent)?;
+    read_end(&mut client, &mut sent)?;
     client.half_close();
 
     service.recorder.wait_until("end", |events| events.iter().any(|event| event == "destroyed"))?;
@@ -199,6 +205,25 @@ fn replay(case: &Case, expected: &Outcome, pace: Pace, runtime: &Runtime) -> Res
         return Err(format!("callbacks after the last one: {events:#?}"));
     }
     Ok(Outcome { sent, events, stays_open })
+}
+
+/// Reads what is left, which has to end without a reset. After last words the server waits for the client's end, dropping
+/// what comes, or the client might lose them (4.8): at most a second, and a client that does not end gets all of it.
+fn read_end(client: &mut RawPeer, sent: &mut Vec<String>) -> Result<(), String> {
+    let refusal = describe(&encode(b"", CONNECT_ACK, 0, 0, b""));
+    let has_last_words = sent.last().is_some_and(|last| {
+        *last == refusal || last.starts_with("PROTOCOL_ERROR") || last.starts_with("INTERNAL_ERROR")
+    });
+    let lingers = has_last_words && !client.is_half_closed();
+    let begun = client.last_write();
+    if lingers {
+        client.write(&encode(b"", PING, 0, 0, b"to be dropped"))?;
+    }
+    client.read_up_to(usize::MAX, sent)?;
+    if lingers && begun.elapsed() < LINGER {
+        return Err(format!("the connection ended {:?} after the last words", begun.elapsed()));
+    }
+    Ok(())
 }
 
 /// The PING that the recorded client sent at the end to see whether the connection was still up.

@@ -9,6 +9,7 @@ use std::collections::HashSet;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::path::PathBuf;
+use std::time::Instant;
 use std::{fs, panic, thread};
 
 /// Longer messages are not written byte by byte.
@@ -343,6 +344,8 @@ pub struct RawPeer {
     stream: TcpStream,
     pace: Pace,
     left_to_write: usize,
+    last_write: Instant,
+    is_half_closed: bool,
 }
 
 impl RawPeer {
@@ -352,16 +355,26 @@ impl RawPeer {
         stream.set_read_timeout(Some(super::recorder::PATIENCE)).expect("a live socket");
         stream.set_write_timeout(Some(super::recorder::PATIENCE)).expect("a live socket");
         let left_to_write = if pace == Pace::ByteByByte { damaged_from } else { usize::MAX };
-        RawPeer { stream, pace, left_to_write }
+        RawPeer { stream, pace, left_to_write, last_write: Instant::now(), is_half_closed: false }
     }
 
     pub fn pace(&self) -> Pace {
         self.pace
     }
 
+    /// When the last write began.
+    pub fn last_write(&self) -> Instant {
+        self.last_write
+    }
+
+    pub fn is_half_closed(&self) -> bool {
+        self.is_half_closed
+    }
+
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), String> {
         let bytes = &bytes[..bytes.len().min(self.left_to_write)];
         self.left_to_write -= bytes.len();
+        self.last_write = Instant::now();
         let step = if self.pace == Pace::ByteByByte && bytes.len() <= BYTEWISE_LEN { 1 } else { bytes.len().max(1) };
         bytes.chunks(step).try_for_each(|chunk| self.stream.write_all(chunk)).map_err(|error| format!("write: {error}"))
     }
@@ -400,7 +413,8 @@ impl RawPeer {
     }
 
     /// Sends the end of the stream; reading goes on.
-    pub fn half_close(&self) {
+    pub fn half_close(&mut self) {
+        self.is_half_closed = true;
         // An error means that the other side is gone already, which the next read tells.
         let _ = self.stream.shutdown(Shutdown::Write);
     }
