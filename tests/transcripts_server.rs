@@ -61,7 +61,7 @@ const DIFFERENCES: &[Difference] = &[
     },
     Difference {
         case: "connect_flags_255",
-        rule: "6: TERMINATE_STREAM on a protocol message ends the connection after it is written / delivered. 4.2: \
+        rule: "6: TERMINATE_STREAM [...] on a protocol message [...] ends the connection after it is written / delivered. 4.2: \
                TERMINATE_STREAM on stream-id 0: OK for the sender, PEER_CLOSED for the receiver. (255 has its bit.)",
         ours: |outcome| {
             outcome.remove_events("protocol_message PING");
@@ -131,7 +131,7 @@ const DIFFERENCES: &[Difference] = &[
 
 const PEER_TO_PEER_DIFFERENCES: &[Difference] = &[Difference {
     case: "p2p_client_terminate_with_payload",
-    rule: "4.3: If the peer ends the stream first, sends still waiting are answered STREAM_CLOSED (and so are new ones)",
+    rule: "4.3: If the peer ends the stream first, sends still waiting are answered STREAM_CLOSED. (New ones too.)",
     ours: |outcome| {
         one_answer_less(outcome);
         let closed = outcome.events.iter().position(|event| event.starts_with("stream_closed")).expect("an end");

@@ -288,7 +288,8 @@ impl Program<'_> {
 impl Drop for Program<'_> {
     fn drop(&mut self) {
         if !self.connection.is_null() {
-            // A failed test leaves nothing open. SAFETY: a live handle.
+            // A failed test leaves nothing open.
+            // SAFETY: a live handle.
             unsafe { esrpc_connection_abort(self.connection) };
             self.release();
         }
