@@ -1,0 +1,78 @@
+//! Corners of the runtime in which a call might never be answered, or a message be lost.
+
+#[path = "common/recorder.rs"]
+mod recorder;
+
+use eventstream_rpc::rpc::{MessageType, Outgoing, TERMINATE_STREAM};
+use eventstream_rpc::runtime::{Error, Phase, Settings, Stream};
+use eventstream_rpc::transport::{Endpoint, UnixName};
+use recorder::*;
+use std::io::{Read, Write};
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex};
+
+const CONNECT: i32 = MessageType::Connect as i32;
+const PING: i32 = MessageType::Ping as i32;
+
+#[test]
+fn a_panic_on_one_connection_leaves_the_others_alone() {
+    let runtime = runtime();
+    let (recorder, events) = Recorder::new(|recorder, on| match on {
+        On::Protocol(_, PING) => panic!("a handler's own"),
+        on => serve(recorder, on),
+    });
+    let listener = serve_with(&runtime, Settings::default(), &recorder);
+    let (mut good, mut bad) = (raw_peer(&listener), raw_peer(&listener));
+    for peer in [&mut good, &mut bad] {
+        peer.write_all(&message(MessageType::Connect, 0, 0, b"")).expect("the server reads");
+        read_message(peer);
+    }
+    bad.write_all(&message(MessageType::Ping, 0, 0, b"")).expect("the server reads");
+    let end = wait_for(&events, |event| matches!(event, Event::Shutdown(_)));
+    assert!(matches!(end, Event::Shutdown(Err(Error::Internal(_)))), "{end:?}");
+
+    good.write_all(&message(MessageType::PingResponse, 0, 0, b"still there")).expect("the server reads");
+    let next = wait_for(&events, |event| matches!(event, Event::Protocol(..) | Event::Shutdown(_)));
+    assert_eq!(next, Event::Protocol(MessageType::PingResponse as i32, b"still there".to_vec()));
+}
+
+#[test]
+fn everything_that_is_made_is_destroyed_once_and_the_runtime_ends() {
+    let runtime = runtime();
+    let (server, server_events) = Recorder::new(|recorder, on| match on {
+        On::Message(stream) => stream
+            .send(Outgoing::empty(MessageType::ApplicationMessage, TERMINATE_STREAM), None)
+            .expect("the stream is open"),
+        on => serve(recorder, on),
+    });
+    let listener = serve_with(&runtime, Settings::default(), &server);
+    let (client, client_events) = Recorder::new(|_, _| {});
+    let connection = connect(&runtime, endpoint_of(&listener), Some(Default::default()), &client);
+    assert_eq!(connection.wait_setup(Some(LONG)), Ok(Ok(())));
+    let stream = Stream::new(&connection, Box::new(client.clone())).expect("it is open");
+    let first = Outgoing { operation: Some(b"o"), ..Outgoing::empty(MessageType::ApplicationMessage, 0) };
+    stream.activate(first, client.flush()).expect("it is open");
+    assert_eq!(stream.wait_closed(Some(LONG)), Ok(Ok(())));
+    connection.close(Ok(()));
+    listener.close();
+    drop((stream, connection, listener));
+    assert_eq!(runtime.join(Some(LONG)), Ok(()));
+    drop((server, client));
+
+    let count = |events: Receiver<Event>, wanted: Event| events.try_iter().filter(|event| *event == wanted).count();
+    let of_client: Vec<Event> = client_events.try_iter().collect();
+    let expected = [
+        Event::Setup(Ok(())),
+        Event::Flushed(Ok(())),
+        Event::Message(1, Vec::new()),
+        Event::Closed(1, Ok(())),
+        Event::StreamDestroyed,
+        Event::Shutdown(Ok(())),
+        Event::Destroyed,
+    ];
+    assert_eq!(of_client.len(), expected.len(), "{of_client:?}");
+    assert!(expected.iter().all(|event| of_client.contains(event)), "{of_client:?}");
+    assert_eq!(of_client.last(), Some(&Event::Destroyed));
+    assert_eq!(count(server_events, Event::Destroyed), 1);
+    assert_eq!(Arc::strong_count(&runtime), 1);
+}
