@@ -37,6 +37,23 @@ fn a_panic_on_one_connection_leaves_the_others_alone() {
 }
 
 #[test]
+fn waiting_for_a_connection_that_nobody_accepted_comes_to_an_end() {
+    let runtime = runtime();
+    let (kept, connections) = channel();
+    let kept = Mutex::new(kept);
+    let listener = listen(&runtime, Settings::default(), move |connection| {
+        kept.lock().expect("no panic").send(connection.clone()).expect("the test listens");
+    });
+    let mut peer = raw_peer(&listener);
+    let connection = connections.recv_timeout(LONG).expect("a connection");
+    assert_eq!(peer.read(&mut [0; 1]).unwrap_or(0), 0, "it is closed");
+    let setup = connection.wait_setup(Some(LONG)).expect("it is over");
+    assert_eq!(setup, Err(Error::Cancelled));
+    assert_eq!(connection.wait_shutdown(Some(LONG)).expect("it is over"), Err(Error::Cancelled));
+    assert_eq!(connection.phase(), Phase::Closed);
+}
+
+#[test]
 fn everything_that_is_made_is_destroyed_once_and_the_runtime_ends() {
     let runtime = runtime();
     let (server, server_events) = Recorder::new(|recorder, on| match on {

@@ -200,8 +200,14 @@ impl Connection {
         if accepted {
             shared.setup = Some(Ok(()));
         } else {
+            // Nobody is called, but somebody who kept the handle may wait for the end.
+            let outcome = Err(Error::Cancelled);
+            self.set_end(outcome.clone());
             shared.phase = Phase::Closed;
+            shared.setup = Some(outcome);
+            shared.shutdown_told = true;
         }
+        self.notify();
         accepted
     }
 
