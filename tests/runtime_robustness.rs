@@ -54,6 +54,45 @@ fn waiting_for_a_connection_that_nobody_accepted_comes_to_an_end() {
 }
 
 #[test]
+fn waiting_for_a_stream_that_was_refused_comes_to_an_end() {
+    let runtime = runtime();
+    let (kept, streams) = channel();
+    let kept = Mutex::new(kept);
+    let (recorder, _events) = Recorder::new(move |recorder, on| match on {
+        On::IncomingStream(_, stream, _) => kept.lock().expect("no panic").send(stream.clone()).expect("it listens"),
+        on => serve(recorder, on),
+    });
+    let listener = serve_with(&runtime, Settings::default(), &recorder);
+    let mut peer = raw_peer(&listener);
+    peer.write_all(&message(MessageType::Connect, 0, 0, b"")).expect("the server reads");
+    read_message(&mut peer);
+    let open = with_operation(MessageType::ApplicationMessage, 0, 1, Some(b"unknown"), b"");
+    peer.write_all(&open).expect("the server reads");
+    let stream = streams.recv_timeout(LONG).expect("a stream");
+    assert_eq!(read_message(&mut peer).0, MessageType::ApplicationError as i32);
+    assert_eq!(stream.wait_closed(Some(LONG)), Ok(Ok(())));
+}
+
+#[test]
+fn a_stream_that_nobody_accepts_is_refused_however_long_its_operation() {
+    let runtime = runtime();
+    let (recorder, _events) = Recorder::new(|recorder, on| match on {
+        On::IncomingStream(..) => {}
+        on => serve(recorder, on),
+    });
+    let mut settings = Settings::default();
+    settings.limits.max_message_len = 2000;
+    let listener = serve_with(&runtime, settings, &recorder);
+    let mut peer = raw_peer(&listener);
+    peer.write_all(&message(MessageType::Connect, 0, 0, b"")).expect("the server reads");
+    read_message(&mut peer);
+    let operation = vec![b'"'; 1800];
+    let open = with_operation(MessageType::ApplicationMessage, 0, 1, Some(&operation), b"");
+    peer.write_all(&open).expect("the server reads");
+    assert_eq!(read_message(&mut peer).0, MessageType::ApplicationError as i32);
+}
+
+#[test]
 fn everything_that_is_made_is_destroyed_once_and_the_runtime_ends() {
     let runtime = runtime();
     let (server, server_events) = Recorder::new(|recorder, on| match on {
