@@ -93,6 +93,29 @@ fn a_stream_that_nobody_accepts_is_refused_however_long_its_operation() {
 }
 
 #[test]
+fn a_connection_closed_before_it_could_fail_is_cancelled() {
+    let runtime = runtime();
+    let (release, released) = channel::<()>();
+    let released = Mutex::new(released);
+    let (blocker, blocked) = Recorder::new(move |_, on| {
+        if matches!(on, On::Setup(_)) {
+            let _ = released.lock().expect("no panic").recv_timeout(LONG);
+        }
+    });
+    let nowhere = || Endpoint::Unix(UnixName::Path("/no-such-folder/socket".into()));
+    let _first = connect(&runtime, nowhere(), None, &blocker);
+    wait_for(&blocked, |event| matches!(event, Event::Setup(_)));
+
+    // The loop is busy in the callback: it cannot have looked at the second connection yet.
+    let (recorder, events) = Recorder::new(|_, _| {});
+    let second = connect(&runtime, nowhere(), None, &recorder);
+    second.close(Ok(()));
+    release.send(()).expect("the callback waits");
+    let setup = wait_for(&events, |event| matches!(event, Event::Setup(_)));
+    assert_eq!(setup, Event::Setup(Err(Error::Cancelled)));
+}
+
+#[test]
 fn everything_that_is_made_is_destroyed_once_and_the_runtime_ends() {
     let runtime = runtime();
     let (server, server_events) = Recorder::new(|recorder, on| match on {

@@ -75,7 +75,13 @@ impl Driver {
                 Some(driver)
             }
             Err(error) => {
-                connection.finish(Err(error));
+                let outcome = {
+                    let mut shared = connection.lock();
+                    // If the application has closed it meanwhile, that stays the reason.
+                    shared.begin_close(Err(error), false);
+                    shared.closing.as_ref().map_or(Ok(()), |closing| closing.outcome.clone())
+                };
+                connection.finish(outcome);
                 None
             }
         }
