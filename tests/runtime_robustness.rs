@@ -116,6 +116,19 @@ fn a_connection_closed_before_it_could_fail_is_cancelled() {
 }
 
 #[test]
+fn the_handshake_limit_ends_with_the_ack_not_with_the_next_read() {
+    let runtime = runtime();
+    let (recorder, events) = Recorder::new(serve);
+    let listener = serve_with(&runtime, Settings::default(), &recorder);
+    let mut peer = raw_peer(&listener);
+    let large = vec![b'p'; 100_000];
+    let both = [message(MessageType::Connect, 0, 0, b""), message(MessageType::Ping, 0, 0, &large)].concat();
+    peer.write_all(&both).expect("the server reads");
+    assert_eq!(wait_for(&events, |_| true), Event::Protocol(CONNECT, Vec::new()));
+    assert!(wait_for(&events, |_| true) == Event::Protocol(PING, large), "the ping arrives whole");
+}
+
+#[test]
 fn everything_that_is_made_is_destroyed_once_and_the_runtime_ends() {
     let runtime = runtime();
     let (server, server_events) = Recorder::new(|recorder, on| match on {

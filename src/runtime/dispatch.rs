@@ -57,7 +57,11 @@ impl Connection {
         match received {
             Err(violation) => self.violated(violation),
             Ok(Received::Late) => {}
-            Ok(Received::Protocol { ending, .. }) => self.deliver_protocol(message, ending, bytes),
+            Ok(Received::Protocol { ending, .. }) => {
+                self.deliver_protocol(message, ending, bytes);
+                // The callback may have done the handshake.
+                return Some(self.lock().rpc.receive_limits());
+            }
             Ok(Received::Stream { stream, ended }) => {
                 if let Some(handler) = stream.handler() {
                     handler.on_message(&stream, message);
