@@ -10,6 +10,7 @@ use recorder::*;
 use std::io::{Read, Write};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 const CONNECT: i32 = MessageType::Connect as i32;
 const PING: i32 = MessageType::Ping as i32;
@@ -126,6 +127,55 @@ fn the_handshake_limit_ends_with_the_ack_not_with_the_next_read() {
     peer.write_all(&both).expect("the server reads");
     assert_eq!(wait_for(&events, |_| true), Event::Protocol(CONNECT, Vec::new()));
     assert!(wait_for(&events, |_| true) == Event::Protocol(PING, large), "the ping arrives whole");
+}
+
+#[test]
+fn an_abort_answers_sends_as_lost_and_keeps_the_reason_of_the_close() {
+    let runtime = runtime();
+    let (recorder, events) = Recorder::new(|recorder, on| match on {
+        On::Protocol(connection, PING) => {
+            let payload = vec![0; 15 * 1024 * 1024];
+            let much = Outgoing { payload: &payload, ..Outgoing::empty(MessageType::PingResponse, 0) };
+            connection.send_protocol(much, recorder.flush()).expect("there is room");
+            connection.close(Err(Error::Application(1234)));
+            connection.abort();
+        }
+        on => serve(recorder, on),
+    });
+    let listener = serve_with(&runtime, Settings::default(), &recorder);
+    let mut peer = raw_peer(&listener);
+    peer.write_all(&message(MessageType::Connect, 0, 0, b"")).expect("the server reads");
+    read_message(&mut peer);
+    peer.write_all(&message(MessageType::Ping, 0, 0, b"")).expect("the server reads");
+    let flushed = wait_for(&events, |event| matches!(event, Event::Flushed(_)));
+    assert!(matches!(flushed, Event::Flushed(Err(Error::Aborted { .. }))), "{flushed:?}");
+    let end = wait_for(&events, |event| matches!(event, Event::Shutdown(_)));
+    assert_eq!(end, Event::Shutdown(Err(Error::Application(1234))));
+}
+
+#[test]
+fn a_peer_that_broke_a_rule_and_reads_nothing_does_not_hide_that() {
+    let runtime = runtime();
+    let (recorder, events) = Recorder::new(|recorder, on| match on {
+        On::Protocol(connection, PING) => {
+            let payload = vec![0; 15 * 1024 * 1024];
+            let much = Outgoing { payload: &payload, ..Outgoing::empty(MessageType::PingResponse, 0) };
+            connection.send_protocol(much, recorder.flush()).expect("there is room");
+        }
+        on => serve(recorder, on),
+    });
+    let settings = Settings { linger: Duration::from_millis(50), ..Settings::default() };
+    let listener = serve_with(&runtime, settings, &recorder);
+    let mut peer = raw_peer(&listener);
+    peer.write_all(&message(MessageType::Connect, 0, 0, b"")).expect("the server reads");
+    read_message(&mut peer);
+    let ping = message(MessageType::Ping, 0, 0, b"");
+    let violation = message(MessageType::Connect, 0, 0, b"");
+    peer.write_all(&[ping, violation].concat()).expect("the server reads");
+    let flushed = wait_for(&events, |event| matches!(event, Event::Flushed(_)));
+    assert!(matches!(flushed, Event::Flushed(Err(Error::LingerExpired { .. }))), "{flushed:?}");
+    let end = wait_for(&events, |event| matches!(event, Event::Shutdown(_)));
+    assert!(matches!(end, Event::Shutdown(Err(Error::Violation(_)))), "{end:?}");
 }
 
 #[test]

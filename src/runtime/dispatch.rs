@@ -257,8 +257,9 @@ impl Connection {
         }
     }
 
-    /// The connection is over: answers everything that was promised an answer.
-    pub(super) fn finish(self: &Arc<Self>, outcome: Outcome) {
+    /// The connection is over: answers everything that was promised an answer. `lost` says why sends were not written, if
+    /// that is not the outcome.
+    pub(super) fn finish(self: &Arc<Self>, outcome: Outcome, lost: Option<Error>) {
         let (ended, by_this_side, was_set_up, blocked_streams) = {
             let mut shared = self.lock();
             if shared.phase == Phase::Closed {
@@ -271,7 +272,7 @@ impl Connection {
         };
         drop(blocked_streams);
         let reason = outcome.clone().err().unwrap_or(Error::ConnectionClosed);
-        let unwritten = Err(reason.clone());
+        let unwritten = Err(lost.unwrap_or_else(|| reason.clone()));
         for flush in ended.tokens {
             flush.tell(&unwritten);
         }

@@ -45,7 +45,7 @@ pub struct Driver {
     /// Taken from the connection's queue, the first one up to `written_of_first`.
     writing: VecDeque<Vec<u8>>,
     written_of_first: usize,
-    /// The socket is broken: nothing can be written any more.
+    /// Nothing can be written any more: the socket is broken, or the time to linger is over.
     io_error: Option<Error>,
     peer_ended: bool,
     /// All is written; the rest of the input is dropped until the peer's end.
@@ -81,7 +81,7 @@ impl Driver {
                     shared.begin_close(Err(error), false);
                     shared.closing.as_ref().map_or(Ok(()), |closing| closing.outcome.clone())
                 };
-                connection.finish(outcome);
+                connection.finish(outcome, None);
                 None
             }
         }
@@ -498,12 +498,9 @@ impl Driver {
         }
         self.timer = None;
         if !self.lingering {
-            let mut shared = self.connection.lock();
-            let unwritten = shared.rpc.outbound_len();
+            let unwritten = self.connection.outbound_len();
             let linger_ms = self.connection.settings().linger.as_millis();
-            let by_this_side = shared.closing.as_ref().is_some_and(|closing| closing.by_this_side);
-            let outcome = Err(Error::LingerExpired { unwritten, linger_ms });
-            shared.closing = Some(Closing { outcome, by_this_side });
+            self.io_error = Some(Error::LingerExpired { unwritten, linger_ms });
         }
         self.finish(context)
     }
@@ -526,18 +523,28 @@ impl Driver {
         self.stream.deregister(&context.registry);
         self.writing = VecDeque::new();
         self.gathered = Vec::new();
-        let outcome: Outcome = {
-            let shared = self.connection.lock();
-            let unwritten = shared.rpc.outbound_len();
-            match (shared.closing.as_ref().map(|closing| closing.outcome.clone()), &self.io_error) {
-                (Some(Ok(())), Some(error)) if unwritten > 0 => Err(error.clone()),
-                (Some(Ok(())), None) if unwritten > 0 => Err(Error::Aborted { unwritten }),
-                (Some(outcome), _) => outcome,
-                (None, _) => Err(Error::Internal("a connection ended without a reason".to_owned())),
-            }
-        };
-        self.connection.finish(outcome);
+        let (outcome, lost) = self.outcome();
+        self.connection.finish(outcome, lost);
         Flow::Finished
+    }
+
+    /// How the connection ends, and why what is not written is lost if that is another reason.
+    fn outcome(&self) -> (Outcome, Option<Error>) {
+        let (closing, unwritten) = {
+            let shared = self.connection.lock();
+            (shared.closing.clone(), shared.rpc.outbound_len())
+        };
+        let Some(Closing { outcome, by_this_side }) = closing else {
+            return (Err(Error::Internal("a connection ended without a reason".to_owned())), None);
+        };
+        let lingered = matches!(self.io_error, Some(Error::LingerExpired { .. }));
+        if unwritten == 0 || !(by_this_side || lingered) {
+            return (outcome, None);
+        }
+        let lost = self.io_error.clone().unwrap_or(Error::Aborted { unwritten });
+        // A close that could not keep its promise says so; an end for a graver reason keeps that.
+        let tells_loss = by_this_side && (lingered || outcome.is_ok());
+        (if tells_loss { Err(lost.clone()) } else { outcome }, Some(lost))
     }
 
     fn cancel_timer(&mut self, context: &mut Context) {
