@@ -1,12 +1,12 @@
 //! Corners of the runtime in which a call might never be answered, or a message be lost.
 
-#[path = "common/recorder.rs"]
-mod recorder;
+#[path = "common/runtime_recorder.rs"]
+mod runtime_recorder;
 
 use eventstream_rpc::rpc::{MessageType, Outgoing, TERMINATE_STREAM};
 use eventstream_rpc::runtime::{Error, Phase, Settings, Stream};
 use eventstream_rpc::transport::{Endpoint, UnixName};
-use recorder::*;
+use runtime_recorder::*;
 use std::io::{Read, Write};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
