@@ -3,13 +3,13 @@
 
 #[allow(dead_code, reason = "the test of the server uses the rest of it")]
 mod common {
-    pub mod callback_log;
     pub mod client_program;
+    pub mod recorder;
     pub mod transcripts;
 }
 
-use common::callback_log::Runtime;
 use common::client_program::Program;
+use common::recorder::Runtime;
 use common::transcripts::*;
 use std::net::TcpListener;
 use std::thread;

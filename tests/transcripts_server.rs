@@ -3,16 +3,16 @@
 
 #[allow(dead_code, reason = "the test of the client uses the rest of it")]
 mod common {
-    pub mod callback_log;
     pub mod echo_service;
+    pub mod recorder;
     pub mod transcripts;
 }
 
-use common::callback_log::Runtime;
 use common::echo_service::TERMINATE_STREAM;
 use common::echo_service::{
     APPLICATION_ERROR, CONNECT_ACK, EchoService, PING, PING_RESPONSE, REFUSAL, REFUSAL_HEADERS,
 };
+use common::recorder::Runtime;
 use common::transcripts::*;
 use std::net::TcpStream;
 use std::time::Duration;

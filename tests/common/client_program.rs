@@ -1,6 +1,6 @@
 //! The program of the recorded clients, on our library: what it did follows from its messages and its callbacks.
 
-use super::callback_log::*;
+use super::recorder::*;
 use super::transcripts::{Case, RawPeer, Side, Step, encode, strings};
 use eventstream_rpc::ffi::callbacks::esrpc_flush_callback;
 use eventstream_rpc::ffi::client_options::*;

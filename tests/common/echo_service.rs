@@ -1,7 +1,7 @@
 //! The server behind the recorded transcripts, on our library: what tests/data/vectors/README.md says it does, on the
 //! operations of the public echo test service, and what a Greengrass nucleus answers to the two recorded clients.
 
-use super::callback_log::*;
+use super::recorder::*;
 use eventstream_rpc::ffi::connection::*;
 use eventstream_rpc::ffi::constants::esrpc_message_flag::*;
 use eventstream_rpc::ffi::constants::esrpc_message_type::*;

@@ -1,7 +1,7 @@
 //! The recorded conversations of tests/data/vectors/rpc, the raw end that plays one side of them, and the table of the
 //! cases in which this library differs from the recorded one on purpose.
 
-use super::callback_log::TYPE_NAMES;
+use super::recorder::TYPE_NAMES;
 use eventstream_rpc::codec::{self, HeaderValue, Limits, Message};
 use eventstream_rpc::rpc::{Envelope, OPERATION_HEADER, is_protocol_header};
 use serde_json::Value;
@@ -352,8 +352,8 @@ impl RawPeer {
     /// `damaged_from`: nothing is written beyond that, counted over all writes, when it goes byte by byte.
     pub fn new(stream: TcpStream, pace: Pace, damaged_from: usize) -> RawPeer {
         stream.set_nodelay(true).expect("a live socket");
-        stream.set_read_timeout(Some(super::callback_log::PATIENCE)).expect("a live socket");
-        stream.set_write_timeout(Some(super::callback_log::PATIENCE)).expect("a live socket");
+        stream.set_read_timeout(Some(super::recorder::PATIENCE)).expect("a live socket");
+        stream.set_write_timeout(Some(super::recorder::PATIENCE)).expect("a live socket");
         let left_to_write = if pace == Pace::ByteByByte { damaged_from } else { usize::MAX };
         RawPeer { stream, pace, left_to_write, last_write: Instant::now(), is_half_closed: false }
     }
