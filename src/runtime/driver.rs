@@ -35,6 +35,8 @@ pub struct Driver {
     stream: transport::Stream,
     token: Token,
     dialing: bool,
+    /// It stands in the loop's line and runs when its turn comes, whatever asks for it meanwhile.
+    in_line: bool,
     /// What the poll said and no read or write has contradicted since.
     readable: bool,
     writable: bool,
@@ -124,6 +126,7 @@ impl Driver {
             stream,
             token,
             dialing: false,
+            in_line: false,
             // The first tries tell; the poll's events may lie before the registration.
             readable: true,
             writable: true,
@@ -148,12 +151,21 @@ impl Driver {
         self.read_until_end |= end_follows;
     }
 
+    /// The turn has come for which it stood in the line.
+    pub fn take_turn(&mut self, context: &mut Context) -> Flow {
+        self.in_line = false;
+        self.run(context)
+    }
+
     /// Does all that can be done now, in fair parts.
     pub fn run(&mut self, context: &mut Context) -> Flow {
         self.run_within(Budget { read: BUDGET, write: BUDGET }, context)
     }
 
     fn run_within(&mut self, mut budget: Budget, context: &mut Context) -> Flow {
+        if self.in_line {
+            return Flow::Continue;
+        }
         {
             let mut shared = self.connection.lock();
             // Until this is over, whoever changes the connection need not ask for another look.
@@ -180,6 +192,7 @@ impl Driver {
             let more_to_write = self.writable && self.io_error.is_none() && shared.rpc.outbound_len() > 0;
             if (more_to_read && budget.read == 0) || (more_to_write && budget.write == 0) {
                 // Still scheduled: the place in the line is the promise to come back.
+                self.in_line = true;
                 context.ready.push_back(self.token);
                 return Flow::Continue;
             }

@@ -99,6 +99,12 @@ impl Rig {
     /// The peer writes; the driver runs once all of it has arrived.
     fn receive(&mut self, bytes: &[u8], budget: Budget) -> Flow {
         self.arrive(bytes);
+        self.turn(budget)
+    }
+
+    fn turn(&mut self, budget: Budget) -> Flow {
+        self.context.ready.clear();
+        self.driver.in_line = false;
         self.driver.run_within(budget, &mut self.context)
     }
 
@@ -143,10 +149,10 @@ fn input_is_delivered_though_writing_failed_and_the_turn_is_over() {
     let connection = rig.driver.connection.clone();
     while rig.driver.io_error.is_none() {
         connection.send_protocol(Outgoing::empty(MessageType::Ping, 0), None).expect("it is open");
-        assert_eq!(rig.driver.run_within(Budget { read: 0, write: BUDGET }, &mut rig.context), Flow::Continue);
+        assert_eq!(rig.turn(Budget { read: 0, write: BUDGET }), Flow::Continue);
     }
     assert_eq!(rig.delivered(), [b""; 0]);
-    assert_eq!(rig.driver.run_within(ALL, &mut rig.context), Flow::Finished);
+    assert_eq!(rig.turn(ALL), Flow::Finished);
     assert_eq!(rig.delivered(), [&b"one"[..], b"two", b"three", b"shutdown"]);
 }
 
@@ -157,8 +163,21 @@ fn messages_that_waited_for_a_resume_are_delivered_though_the_turn_is_over() {
     assert_eq!(rig.delivered(), [b"one"]);
 
     rig.driver.connection.set_reading_paused(false).expect("it is open");
-    rig.driver.run_within(Budget { read: 0, write: BUDGET }, &mut rig.context);
+    rig.turn(Budget { read: 0, write: BUDGET });
     assert_eq!(rig.context.ready, [PLACE], "it comes back for the messages that it has");
+}
+
+#[test]
+fn a_connection_stands_in_the_line_once() {
+    let mut rig = Rig::new(|_| {});
+    for payload in [b"one", b"two"] {
+        rig.arrive(&pings(&[payload]));
+        rig.driver.run_within(Budget { read: 0, write: BUDGET }, &mut rig.context);
+    }
+    assert_eq!(rig.context.ready, [PLACE]);
+    rig.context.ready.clear();
+    assert_eq!(rig.driver.take_turn(&mut rig.context), Flow::Continue);
+    assert_eq!(rig.delivered(), [b"one", b"two"]);
 }
 
 #[test]
