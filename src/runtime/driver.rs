@@ -20,6 +20,7 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 const SLICES_PER_WRITE: usize = 64;
 /// A cut message up to this size is completed in the loop's buffer, a larger one in its own.
 const SMALL_REST: usize = 4 * 1024;
+/// What is made ready for one read of such a message; clearing more than comes would cost more than the reading.
 const GATHER_STEP: usize = 64 * 1024;
 
 /// Whether the place on the loop is still needed.
@@ -304,7 +305,7 @@ impl Driver {
         if self.gathered.len() >= PRELUDE_LEN && (missing > SMALL_REST || self.gathered.len() > SMALL_REST) {
             // The rest of a large message goes straight to where it belongs. The memory grows with what arrives.
             let start = self.gathered.len();
-            let step = missing.min(GATHER_STEP.max(start));
+            let step = missing.min(GATHER_STEP);
             self.gathered.resize(start + step, 0);
             let count = self.read_into(budget, |driver| {
                 let result = driver.stream.read(&mut driver.gathered[start..]);
