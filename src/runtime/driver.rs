@@ -18,10 +18,8 @@ const BUDGET: usize = 1024 * 1024;
 /// How long a server that refused, or a side with unread input, waits for the peer's end before it closes.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 const SLICES_PER_WRITE: usize = 64;
-/// A cut message up to this size is completed in the loop's buffer, a larger one in its own.
+/// A cut message up to this size is completed where the loop reads, a larger one in a buffer of its own.
 const SMALL_REST: usize = 4 * 1024;
-/// What is made ready for one read of such a message; clearing more than comes would cost more than the reading.
-const GATHER_STEP: usize = 64 * 1024;
 
 /// Whether the place on the loop is still needed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -303,15 +301,12 @@ impl Driver {
     fn read_and_dispatch(&mut self, limits: codec::Limits, budget: &mut Budget, context: &mut Context) -> bool {
         let missing = self.missing_of_gathered();
         if self.gathered.len() >= PRELUDE_LEN && (missing > SMALL_REST || self.gathered.len() > SMALL_REST) {
-            // The rest of a large message goes straight to where it belongs. The memory grows with what arrives.
-            let start = self.gathered.len();
-            let step = missing.min(GATHER_STEP);
-            self.gathered.resize(start + step, 0);
-            let count = self.read_into(budget, |driver| {
-                let result = driver.stream.read(&mut driver.gathered[start..]);
-                (result, step)
-            });
-            self.gathered.truncate(start + count.unwrap_or(0));
+            // The rest of a large message: the memory grows with what arrives, and nothing is cleared before it is read.
+            let mut buffer = std::mem::take(&mut context.read_buffer);
+            let room = missing.min(buffer.len());
+            let count = self.read_into(budget, |driver| (driver.stream.read(&mut buffer[..room]), room));
+            self.gathered.extend_from_slice(&buffer[..count.unwrap_or(0)]);
+            context.read_buffer = buffer;
             if count.is_some() && self.missing_of_gathered() == 0 {
                 let bytes = std::mem::take(&mut self.gathered);
                 let used = self.dispatch(&bytes, limits);
@@ -555,9 +550,9 @@ impl Driver {
 
     /// How the connection ends, and why what is not written is lost if that is another reason.
     fn outcome(&self) -> (Outcome, Option<Error>) {
-        let (closing, unwritten) = {
+        let (closing, unwritten, was_set_up) = {
             let shared = self.connection.lock();
-            (shared.closing.clone(), shared.rpc.outbound_len())
+            (shared.closing.clone(), shared.rpc.outbound_len(), shared.setup == Some(Ok(())))
         };
         let Some(Closing { outcome, by_this_side }) = closing else {
             return (Err(Error::Internal("a connection ended without a reason".to_owned())), None);
@@ -567,8 +562,8 @@ impl Driver {
             return (outcome, None);
         }
         let lost = self.io_error.clone().unwrap_or(Error::Aborted { unwritten });
-        // A close that could not keep its promise says so; an end for a graver reason keeps that.
-        let tells_loss = by_this_side && (lingered || outcome.is_ok());
+        // Lost bytes count for more than the reason that this side gave; an end for a graver reason keeps that.
+        let tells_loss = by_this_side && was_set_up;
         (if tells_loss { Err(lost.clone()) } else { outcome }, Some(lost))
     }
 
