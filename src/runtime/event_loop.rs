@@ -292,8 +292,8 @@ impl EventLoop {
         for _ in 0..self.context.ready.len() {
             let Some(token) = self.context.ready.pop_front() else { break };
             self.at(token, |slot, context| match slot {
-                Slot::Connection(driver) => driver.run(context),
-                Slot::Listener(listener) => listener.run(context),
+                Slot::Connection(driver) => driver.take_turn(context),
+                Slot::Listener(listener) => listener.take_turn(context),
                 Slot::Free => Flow::Continue,
             });
         }
