@@ -18,9 +18,8 @@ const BUDGET: usize = 1024 * 1024;
 /// How long a server that refused, or a side with unread input, waits for the peer's end before it closes.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 const SLICES_PER_WRITE: usize = 64;
-/// A cut message up to this size is completed in the loop's buffer, a larger one in its own.
+/// A cut message up to this size is completed where the loop reads, a larger one in a buffer of its own.
 const SMALL_REST: usize = 4 * 1024;
-const GATHER_STEP: usize = 64 * 1024;
 
 /// Whether the place on the loop is still needed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +34,8 @@ pub struct Driver {
     stream: transport::Stream,
     token: Token,
     dialing: bool,
+    /// It stands in the loop's line and runs when its turn comes, whatever asks for it meanwhile.
+    in_line: bool,
     /// What the poll said and no read or write has contradicted since.
     readable: bool,
     writable: bool,
@@ -45,7 +46,7 @@ pub struct Driver {
     /// Taken from the connection's queue, the first one up to `written_of_first`.
     writing: VecDeque<Vec<u8>>,
     written_of_first: usize,
-    /// The socket is broken: nothing can be written any more.
+    /// Nothing can be written any more: the socket is broken, or the time to linger is over.
     io_error: Option<Error>,
     peer_ended: bool,
     /// All is written; the rest of the input is dropped until the peer's end.
@@ -75,7 +76,13 @@ impl Driver {
                 Some(driver)
             }
             Err(error) => {
-                connection.finish(Err(error));
+                let outcome = {
+                    let mut shared = connection.lock();
+                    // If the application has closed it meanwhile, that stays the reason.
+                    shared.begin_close(Err(error), false);
+                    shared.closing.as_ref().map_or(Ok(()), |closing| closing.outcome.clone())
+                };
+                connection.finish(outcome, None);
                 None
             }
         }
@@ -118,6 +125,7 @@ impl Driver {
             stream,
             token,
             dialing: false,
+            in_line: false,
             // The first tries tell; the poll's events may lie before the registration.
             readable: true,
             writable: true,
@@ -142,15 +150,27 @@ impl Driver {
         self.read_until_end |= end_follows;
     }
 
-    /// Does all that can be done now.
+    /// The turn has come for which it stood in the line.
+    pub fn take_turn(&mut self, context: &mut Context) -> Flow {
+        self.in_line = false;
+        self.run(context)
+    }
+
+    /// Does all that can be done now, in fair parts.
     pub fn run(&mut self, context: &mut Context) -> Flow {
+        self.run_within(Budget { read: BUDGET, write: BUDGET }, context)
+    }
+
+    fn run_within(&mut self, mut budget: Budget, context: &mut Context) -> Flow {
+        if self.in_line {
+            return Flow::Continue;
+        }
         {
             let mut shared = self.connection.lock();
             // Until this is over, whoever changes the connection need not ask for another look.
             shared.scheduled = true;
             shared.dirty = false;
         }
-        let mut budget = Budget { read: BUDGET, write: BUDGET };
         loop {
             if self.dialing && !self.finish_dial() {
                 let mut shared = self.connection.lock();
@@ -167,11 +187,11 @@ impl Driver {
                 return Flow::Finished;
             }
             let mut shared = self.connection.lock();
-            let more_to_read =
-                self.readable && (self.lingering || !shared.reading_paused || shared.phase != Phase::Open);
+            let more_to_read = self.has_input() && (!shared.reading_paused || shared.phase != Phase::Open);
             let more_to_write = self.writable && self.io_error.is_none() && shared.rpc.outbound_len() > 0;
             if (more_to_read && budget.read == 0) || (more_to_write && budget.write == 0) {
                 // Still scheduled: the place in the line is the promise to come back.
+                self.in_line = true;
                 context.ready.push_back(self.token);
                 return Flow::Continue;
             }
@@ -235,8 +255,7 @@ impl Driver {
                     }
                 }
                 Input::Dispatch(limits) => {
-                    // After a pause whole messages may lie here.
-                    if self.gathered.len() >= MIN_MESSAGE_LEN && self.missing_of_gathered() == 0 {
+                    if self.holds_message() {
                         let bytes = std::mem::take(&mut self.gathered);
                         let used = self.dispatch(&bytes, limits);
                         budget.read = budget.read.saturating_sub(used);
@@ -258,6 +277,16 @@ impl Driver {
         }
     }
 
+    /// Whether there is something to read or to dispatch, as far as is known.
+    fn has_input(&self) -> bool {
+        self.readable || self.holds_message()
+    }
+
+    /// After a pause whole messages may lie in `gathered`.
+    fn holds_message(&self) -> bool {
+        self.gathered.len() >= MIN_MESSAGE_LEN && self.missing_of_gathered() == 0
+    }
+
     /// How many bytes the first gathered message still needs; nothing if it is complete or wrong.
     fn missing_of_gathered(&self) -> usize {
         match self.gathered.first_chunk::<4>() {
@@ -272,15 +301,12 @@ impl Driver {
     fn read_and_dispatch(&mut self, limits: codec::Limits, budget: &mut Budget, context: &mut Context) -> bool {
         let missing = self.missing_of_gathered();
         if self.gathered.len() >= PRELUDE_LEN && (missing > SMALL_REST || self.gathered.len() > SMALL_REST) {
-            // The rest of a large message goes straight to where it belongs. The memory grows with what arrives.
-            let start = self.gathered.len();
-            let step = missing.min(GATHER_STEP.max(start));
-            self.gathered.resize(start + step, 0);
-            let count = self.read_into(budget, |driver| {
-                let result = driver.stream.read(&mut driver.gathered[start..]);
-                (result, step)
-            });
-            self.gathered.truncate(start + count.unwrap_or(0));
+            // The rest of a large message: the memory grows with what arrives, and nothing is cleared before it is read.
+            let mut buffer = std::mem::take(&mut context.read_buffer);
+            let room = missing.min(buffer.len());
+            let count = self.read_into(budget, |driver| (driver.stream.read(&mut buffer[..room]), room));
+            self.gathered.extend_from_slice(&buffer[..count.unwrap_or(0)]);
+            context.read_buffer = buffer;
             if count.is_some() && self.missing_of_gathered() == 0 {
                 let bytes = std::mem::take(&mut self.gathered);
                 let used = self.dispatch(&bytes, limits);
@@ -445,9 +471,9 @@ impl Driver {
             let mut shared = self.connection.lock();
             if let Some(error) = &self.io_error
                 && matches!(shared.phase, Phase::Connecting | Phase::Open)
-                && (!shared.reading_paused || self.peer_ended)
+                && (self.peer_ended || !(shared.reading_paused || self.has_input()))
             {
-                // Nothing more can be read either, or it would have been: the write's error is the reason.
+                // Nothing more can be read either: the write's error is the reason.
                 shared.begin_close(Err(error.clone()), false);
             }
             if shared.phase != Phase::Closing {
@@ -494,12 +520,14 @@ impl Driver {
         }
         self.timer = None;
         if !self.lingering {
-            let mut shared = self.connection.lock();
-            let unwritten = shared.rpc.outbound_len();
+            let unwritten = self.connection.outbound_len();
             let linger_ms = self.connection.settings().linger.as_millis();
-            let by_this_side = shared.closing.as_ref().is_some_and(|closing| closing.by_this_side);
-            let outcome = Err(Error::LingerExpired { unwritten, linger_ms });
-            shared.closing = Some(Closing { outcome, by_this_side });
+            self.io_error = Some(Error::LingerExpired { unwritten, linger_ms });
+        } else {
+            // What came since the poll would turn the close into a reset.
+            self.readable = true;
+            let mut budget = Budget { read: BUDGET, write: 0 };
+            while !self.peer_ended && budget.read > 0 && self.read_and_drop(&mut budget, context) {}
         }
         self.finish(context)
     }
@@ -522,18 +550,28 @@ impl Driver {
         self.stream.deregister(&context.registry);
         self.writing = VecDeque::new();
         self.gathered = Vec::new();
-        let outcome: Outcome = {
-            let shared = self.connection.lock();
-            let unwritten = shared.rpc.outbound_len();
-            match (shared.closing.as_ref().map(|closing| closing.outcome.clone()), &self.io_error) {
-                (Some(Ok(())), Some(error)) if unwritten > 0 => Err(error.clone()),
-                (Some(Ok(())), None) if unwritten > 0 => Err(Error::Aborted { unwritten }),
-                (Some(outcome), _) => outcome,
-                (None, _) => Err(Error::Internal("a connection ended without a reason".to_owned())),
-            }
-        };
-        self.connection.finish(outcome);
+        let (outcome, lost) = self.outcome();
+        self.connection.finish(outcome, lost);
         Flow::Finished
+    }
+
+    /// How the connection ends, and why what is not written is lost if that is another reason.
+    fn outcome(&self) -> (Outcome, Option<Error>) {
+        let (closing, unwritten, was_set_up) = {
+            let shared = self.connection.lock();
+            (shared.closing.clone(), shared.rpc.outbound_len(), shared.setup == Some(Ok(())))
+        };
+        let Some(Closing { outcome, by_this_side }) = closing else {
+            return (Err(Error::Internal("a connection ended without a reason".to_owned())), None);
+        };
+        let lingered = matches!(self.io_error, Some(Error::LingerExpired { .. }));
+        if unwritten == 0 || !(by_this_side || lingered) {
+            return (outcome, None);
+        }
+        let lost = self.io_error.clone().unwrap_or(Error::Aborted { unwritten });
+        // Lost bytes count for more than the reason that this side gave; an end for a graver reason keeps that.
+        let tells_loss = by_this_side && was_set_up;
+        (if tells_loss { Err(lost.clone()) } else { outcome }, Some(lost))
     }
 
     fn cancel_timer(&mut self, context: &mut Context) {
@@ -548,3 +586,7 @@ struct Budget {
     read: usize,
     write: usize,
 }
+
+#[cfg(test)]
+#[path = "driver_tests.rs"]
+mod tests;
