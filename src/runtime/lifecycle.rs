@@ -1,5 +1,5 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -150,6 +150,10 @@ impl Drop for Runtime {
     fn drop(&mut self) {
         if self.process.is_current() {
             self.loops.iter().for_each(|handle| handle.post(Command::Stop));
+        } else {
+            // In a forked child these threads do not exist, and the system must not be asked to let go of them.
+            let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+            std::mem::forget(std::mem::take(&mut state.threads));
         }
     }
 }
@@ -174,7 +178,6 @@ pub fn wait_until<'a, T>(
     guard: std::sync::MutexGuard<'a, T>,
     deadline: Option<Instant>,
 ) -> (std::sync::MutexGuard<'a, T>, bool) {
-    use std::sync::PoisonError;
     match deadline {
         None => (changed.wait(guard).unwrap_or_else(PoisonError::into_inner), true),
         Some(deadline) => {
