@@ -521,6 +521,11 @@ impl Driver {
             let unwritten = self.connection.outbound_len();
             let linger_ms = self.connection.settings().linger.as_millis();
             self.io_error = Some(Error::LingerExpired { unwritten, linger_ms });
+        } else {
+            // What came since the poll would turn the close into a reset.
+            self.readable = true;
+            let mut budget = Budget { read: BUDGET, write: 0 };
+            while !self.peer_ended && budget.read > 0 && self.read_and_drop(&mut budget, context) {}
         }
         self.finish(context)
     }
