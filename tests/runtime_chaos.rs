@@ -104,6 +104,9 @@ impl Tally {
     }
 }
 
+/// A server's side, for the test to look at while it lives.
+type Server = (Arc<Tally>, Weak<Connection>);
+
 /// The handler of both sides' connections.
 struct OnConnection {
     tally: Arc<Tally>,
@@ -302,7 +305,7 @@ fn converse(runtime: &Arc<Runtime>, listener: &Listener, seed: u64) -> Arc<Tally
 #[test]
 fn whatever_is_done_to_connections_every_promise_is_kept_once() {
     let runtime = Runtime::new(2, Log::off()).expect("two threads");
-    let servers: Arc<Mutex<Vec<(Arc<Tally>, Weak<Connection>)>>> = Arc::default();
+    let servers: Arc<Mutex<Vec<Server>>> = Arc::default();
     let accepted = servers.clone();
     let listener = listen(&runtime, settings(), move |connection| {
         let mut servers = accepted.lock().expect("no panic");

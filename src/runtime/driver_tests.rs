@@ -20,10 +20,12 @@ use crate::transport::{self, Endpoint, Readiness};
 const PLACE: Token = Token(0);
 const ALL: Budget = Budget { read: BUDGET, write: BUDGET };
 
+type OnPing = dyn Fn(&Arc<Connection>) + Send + Sync;
+
 /// Notes what is delivered; acknowledges CONNECT; calls `on_ping` for each PING.
 struct Notes {
     delivered: Mutex<Vec<Vec<u8>>>,
-    on_ping: Box<dyn Fn(&Arc<Connection>) + Send + Sync>,
+    on_ping: Box<OnPing>,
 }
 
 impl ConnectionHandler for Arc<Notes> {
@@ -90,7 +92,7 @@ impl Rig {
             shutting_down: false,
         };
         let driver = Driver::place(connection, stream, PLACE, &mut context).expect("it can be watched");
-        let mut rig = Rig { driver, context, peer: Some(peer), notes, poll: poll };
+        let mut rig = Rig { driver, context, peer: Some(peer), notes, poll };
         rig.receive(&message(MessageType::Connect, b"connect"), ALL);
         assert!(rig.driver.connection.lock().rpc.is_handshake_done());
         rig
