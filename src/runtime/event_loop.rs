@@ -62,7 +62,8 @@ struct Queue {
 }
 
 thread_local! {
-    /// Set on event-loop threads. A child that was forked in a callback goes on as an ordinary thread of its process.
+    /// The process in which this is an event-loop thread; none on other threads. A child that was forked in a callback has
+    /// that thread's copy, but runs no loop on it.
     static LOOP_OF: Cell<Option<ProcessMark>> = const { Cell::new(None) };
 }
 
