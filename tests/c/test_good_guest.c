@@ -27,8 +27,10 @@ static void writes_to_a_dead_peer(void) {
     client_dial_raw(&client, &peer, true);
     raw_send_connect_ack(peer.fd);
     await("client setup OK");
-    /* So that only a write can notice. */
+    /* So that only a write can notice. After the task no read is under way. */
     CHECK_OK(esrpc_connection_pause_reading(client.connection));
+    CHECK_OK(esrpc_connection_run_on_loop(client.connection, note_task, NULL));
+    await("loop passed");
     raw_send_message(peer.fd, ESRPC_MESSAGE_TYPE_PING, 0, 0, "last words");
     CHECK(close(peer.fd) == 0);
     close(peer.listening);
@@ -38,7 +40,7 @@ static void writes_to_a_dead_peer(void) {
         CHECK(status == ESRPC_OK || status == ESRPC_ERROR_CONNECTION_CLOSED);
         /* So that each is a write of its own. */
         CHECK_OK(esrpc_connection_run_on_loop(client.connection, note_task, NULL));
-        await_count("loop passed", i + 1);
+        await_count("loop passed", i + 2);
     }
     /* A failed write ends the pause: nobody waits for an answer in vain. */
     CHECK_OK(esrpc_connection_wait_shutdown(client.connection, PATIENCE_MS, NULL));

@@ -76,10 +76,9 @@ static void connections_are_spread_over_the_threads(void) {
     esrpc_connection *connections[SPREAD_CONNECTIONS];
     pthread_t threads[SPREAD_CONNECTIONS];
     struct pair pair;
-    size_t own_threads = count_threads();
     pair_begin_with_threads(&pair, SPREAD_THREADS);
     pair.server.hook = see_server_connection;
-    await_threads(own_threads + 2 * SPREAD_THREADS);
+    await_threads(2 * SPREAD_THREADS);
     pair_listen(&pair);
     for (size_t i = 0; i < SPREAD_CONNECTIONS; i++) {
         esrpc_stream *stream;
@@ -102,7 +101,7 @@ static void connections_are_spread_over_the_threads(void) {
     }
     await_count("server shutdown", SPREAD_CONNECTIONS);
     pair_end(&pair);
-    await_threads(own_threads);
+    await_threads(0);
 
     for (size_t i = 0; i < SPREAD_CONNECTIONS; i++) {
         threads[i] = thread_of(names[i]);
@@ -126,14 +125,14 @@ static esrpc_listener *listen_on(esrpc_runtime *runtime) {
 }
 
 static void the_default_runtime_begins_at_its_first_use(void) {
-    size_t own_threads = count_threads(), descriptors = count_descriptors();
+    size_t descriptors = count_descriptors();
     /* Nothing to do, and nothing is made for it. */
     CHECK_OK(esrpc_runtime_shutdown(NULL));
     CHECK_OK(esrpc_runtime_join(NULL, ESRPC_WAIT_FOREVER));
-    CHECK(count_threads() == own_threads && count_descriptors() == descriptors);
+    CHECK(count_threads() == 0 && count_descriptors() == descriptors);
     for (int i = 0; i < 3; i++) {
         esrpc_listener *first = listen_on(NULL), *second = listen_on(NULL);
-        CHECK(count_threads() == own_threads + 1);
+        await_threads(1);
         CHECK_OK(esrpc_runtime_shutdown(NULL));
         CHECK_STATUS(ESRPC_ERROR_TIMED_OUT, esrpc_runtime_join(NULL, 0));
         {
@@ -147,7 +146,7 @@ static void the_default_runtime_begins_at_its_first_use(void) {
         esrpc_listener_release(first);
         esrpc_listener_release(second);
         CHECK_OK(esrpc_runtime_join(NULL, ESRPC_WAIT_FOREVER));
-        await_threads(own_threads);
+        await_threads(0);
         CHECK(count_descriptors() == descriptors);
     }
 }
@@ -287,7 +286,6 @@ static void *join_runtime(void *runtime) {
 
 static void many_threads_join_at_once(void) {
     enum { JOINERS = 8 };
-    size_t own_threads = count_threads();
     for (int round = 0; round < 20; round++) {
         pthread_t joiners[JOINERS];
         esrpc_runtime *runtime = runtime_of_threads(2);
@@ -298,12 +296,12 @@ static void many_threads_join_at_once(void) {
         for (int i = 0; i < JOINERS; i++) CHECK(pthread_join(joiners[i], NULL) == 0);
         CHECK_OK(esrpc_runtime_join(runtime, 0));
         esrpc_runtime_release(runtime);
-        await_threads(own_threads);
+        await_threads(0);
     }
 }
 
 static void runtimes_without_work_come_and_go(void) {
-    size_t own_threads = count_threads(), descriptors = count_descriptors();
+    size_t descriptors = count_descriptors();
     for (size_t i = 0; i < 40; i++) {
         esrpc_runtime *runtime = runtime_of_threads(1 + i % 3);
         if (i % 4 == 1) CHECK_OK(esrpc_runtime_shutdown(runtime));
@@ -312,12 +310,12 @@ static void runtimes_without_work_come_and_go(void) {
         esrpc_runtime_release(runtime);
         esrpc_runtime_release(runtime);
     }
-    await_threads(own_threads);
+    await_threads(0);
     CHECK(count_descriptors() == descriptors);
 }
 
 static void what_lives_on_a_released_runtime_goes_on(void) {
-    size_t own_threads = count_threads(), descriptors = count_descriptors();
+    size_t descriptors = count_descriptors();
     struct party client = a_party("client", NULL, NULL), call = a_party("call", NULL, NULL);
     esrpc_connection *connection;
     esrpc_stream *stream;
@@ -350,7 +348,7 @@ static void what_lives_on_a_released_runtime_goes_on(void) {
     esrpc_connection_options_release(pair.client_options);
     esrpc_connection_options_release(pair.server_options);
     /* The threads end by themselves. */
-    await_threads(own_threads);
+    await_threads(0);
     CHECK(count_descriptors() == descriptors);
     CHECK_EVENTS("call", "closed OK", "destroy");
 }

@@ -134,7 +134,7 @@ pub fn compile_with(standard: Standard, source: &str, flags: &[&str]) -> PathBuf
     let mut command = standard.compiler();
     command.args(["-g", "-pthread"]).args(extra_flags()).args(flags);
     command.arg("-I").arg(root().join("include")).arg("-I").arg(root().join("tests/c"));
-    command.arg(root().join("tests/c").join(source)).args(["-x", "none", "-o"]).arg(&program);
+    command.arg(root().join("tests/c").join(source)).arg("-o").arg(&program);
     command.arg("-L").arg(library_folder()).arg("-leventstream_rpc");
     command.arg(format!("-Wl,-rpath,{}", library_folder().display()));
     finish(command).unwrap_or_else(|error| panic!("{source} as {standard:?}: {error}"));
