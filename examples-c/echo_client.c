@@ -27,7 +27,8 @@ static void print_received(const char *what, const esrpc_message *message)
 {
     esrpc_bytes payload = esrpc_message_get_payload(message);
     bool last = (esrpc_message_get_flags(message) & ESRPC_MESSAGE_FLAG_TERMINATE_STREAM) != 0;
-    printf("<- %s %.*s%s\n", what, (int)payload.len, (const char *)payload.data, last ? " (last)" : "");
+    printf("<- %s%s%.*s%s\n", what, payload.len > 0 ? " " : "", (int)payload.len, (const char *)payload.data,
+           last ? " (last)" : "");
 }
 
 static void check_reply(struct client *client, const esrpc_message *message)

@@ -68,10 +68,11 @@ static void on_protocol_message(esrpc_connection *connection, const esrpc_messag
     }
 }
 
+/* Tells of each connection that did not end because one of the two sides wanted it to. */
 static void on_shutdown(esrpc_connection *connection, esrpc_status reason, void *user_data)
 {
     (void)user_data;
-    if (reason != ESRPC_OK && reason != ESRPC_ERROR_PEER_CLOSED)
+    if (reason != ESRPC_OK && reason != ESRPC_ERROR_PEER_CLOSED && reason != ESRPC_ERROR_RUNTIME_SHUTDOWN)
         report(esrpc_connection_get_remote_address(connection), reason, esrpc_connection_get_end_message(connection));
 }
 

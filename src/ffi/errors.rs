@@ -91,7 +91,7 @@ pub(crate) fn explained(outcome: Result<(), &Error>) -> esrpc_status {
 
 /// The outcome that an application asks for by closing with a reason.
 pub(crate) fn requested_outcome(reason: esrpc_status) -> Result<Outcome, Failure> {
-    if reason == ESRPC_OK.into() {
+    if reason == esrpc_status::from(ESRPC_OK) {
         return Ok(Ok(()));
     }
     if reason >= FIRST_APPLICATION_REASON || is_status(reason) {

@@ -302,15 +302,7 @@ thread_local! {
 
 /// Makes `failure` the one that esrpc_last_error_message explains on this thread.
 pub(crate) fn set_last_error(failure: &Failure) {
-    replace_last_error(failure.message());
-}
-
-/// As if no call had failed on this thread.
-pub(crate) fn clear_last_error() {
-    replace_last_error(CString::default());
-}
-
-fn replace_last_error(message: CString) {
+    let message = failure.message();
     // While the thread ends there is nobody left to ask for the message.
     let _ = LAST_ERROR.try_with(|last| *last.borrow_mut() = message);
 }

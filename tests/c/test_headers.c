@@ -1,0 +1,274 @@
+/* Header lists: adding, reading, finding, removing; limits; the list of a message. */
+#include "check.h"
+
+static const uint8_t UUID[16] = {0x12, 0x3e, 0x45, 0x67, 0xe8, 0x9b, 0x12, 0xd3,
+                                 0xa4, 0x56, 0x42, 0x66, 0x14, 0x17, 0x40, 0x00};
+static const char UUID_TEXT[] = "123e4567-e89b-12d3-a456-426614174000";
+
+static esrpc_headers *list_with_every_type(void) {
+    esrpc_headers *headers = esrpc_headers_new();
+    CHECK_OK(esrpc_headers_add_bool(headers, esrpc_text("true"), 7));
+    CHECK_OK(esrpc_headers_add_bool(headers, esrpc_text("false"), 0));
+    CHECK_OK(esrpc_headers_add_byte(headers, esrpc_text("byte"), INT8_MIN));
+    CHECK_OK(esrpc_headers_add_int16(headers, esrpc_text("int16"), INT16_MIN));
+    CHECK_OK(esrpc_headers_add_int32(headers, esrpc_text("int32"), INT32_MIN));
+    CHECK_OK(esrpc_headers_add_int64(headers, esrpc_text("int64"), INT64_MIN));
+    CHECK_OK(esrpc_headers_add_byte_buf(headers, esrpc_text("byte_buf"), bytes("\0\xff", 2)));
+    CHECK_OK(esrpc_headers_add_string(headers, esrpc_text("string"), esrpc_text("text")));
+    CHECK_OK(esrpc_headers_add_timestamp(headers, esrpc_text("timestamp"), 1700000000000));
+    CHECK_OK(esrpc_headers_add_uuid(headers, esrpc_text("uuid"), UUID));
+    return headers;
+}
+
+static void check_header(const esrpc_headers *headers, size_t index, const char *name, int32_t type, int64_t number,
+                         esrpc_bytes value) {
+    esrpc_header header;
+    CHECK_OK(esrpc_headers_get(headers, index, &header));
+    CHECK(is_text(header.name, name));
+    CHECK(header.type == type);
+    CHECK(header.number == number);
+    CHECK(esrpc_bytes_equal(header.bytes, value));
+}
+
+static void check_every_type(const esrpc_headers *headers) {
+    const esrpc_bytes none = bytes(NULL, 0);
+    CHECK(esrpc_headers_count(headers) == 10);
+    check_header(headers, 0, "true", ESRPC_HEADER_TYPE_BOOL_TRUE, 1, none);
+    check_header(headers, 1, "false", ESRPC_HEADER_TYPE_BOOL_FALSE, 0, none);
+    check_header(headers, 2, "byte", ESRPC_HEADER_TYPE_BYTE, INT8_MIN, none);
+    check_header(headers, 3, "int16", ESRPC_HEADER_TYPE_INT16, INT16_MIN, none);
+    check_header(headers, 4, "int32", ESRPC_HEADER_TYPE_INT32, INT32_MIN, none);
+    check_header(headers, 5, "int64", ESRPC_HEADER_TYPE_INT64, INT64_MIN, none);
+    check_header(headers, 6, "byte_buf", ESRPC_HEADER_TYPE_BYTE_BUF, 0, bytes("\0\xff", 2));
+    check_header(headers, 7, "string", ESRPC_HEADER_TYPE_STRING, 0, esrpc_text("text"));
+    check_header(headers, 8, "timestamp", ESRPC_HEADER_TYPE_TIMESTAMP, 1700000000000, none);
+    check_header(headers, 9, "uuid", ESRPC_HEADER_TYPE_UUID, 0, bytes(UUID, 16));
+}
+
+static esrpc_message *encode_and_decode(const esrpc_headers *headers, esrpc_buffer **wire) {
+    esrpc_message *message = NULL;
+    CHECK_OK(esrpc_message_encode_to_buffer(headers, esrpc_text("p"), wire));
+    CHECK_OK(esrpc_message_decode(esrpc_buffer_get_bytes(*wire), &message, NULL));
+    return message;
+}
+
+static void every_type_is_added_and_read(void) {
+    esrpc_headers *headers = list_with_every_type();
+    check_every_type(headers);
+    esrpc_header header;
+    CHECK_STATUS(ESRPC_ERROR_HEADER_NOT_FOUND, esrpc_headers_get(headers, 10, &header));
+    CHECK_STATUS(ESRPC_ERROR_HEADER_NOT_FOUND, esrpc_headers_get(headers, SIZE_MAX, &header));
+    esrpc_headers_release(headers);
+}
+
+static void the_list_of_a_message_reads_the_same_in_any_order(void) {
+    esrpc_headers *headers = list_with_every_type();
+    esrpc_buffer *wire = NULL;
+    esrpc_message *message = encode_and_decode(headers, &wire);
+    esrpc_headers_release(headers);
+    const esrpc_headers *received = esrpc_message_get_headers(message);
+    check_every_type(received);
+    check_every_type(received);
+    esrpc_header header;
+    for (size_t index = 10; index-- > 0;) {
+        CHECK_OK(esrpc_headers_get(received, index, &header));
+        CHECK(header.type == (int32_t)index);
+    }
+    CHECK_STATUS(ESRPC_ERROR_HEADER_NOT_FOUND, esrpc_headers_get(received, 10, &header));
+    esrpc_message_release(message);
+    esrpc_buffer_release(wire);
+}
+
+static void the_list_of_a_message_cannot_be_changed(void) {
+    esrpc_headers *headers = list_with_every_type();
+    esrpc_buffer *wire = NULL;
+    esrpc_message *message = encode_and_decode(headers, &wire);
+    esrpc_headers *received = (esrpc_headers *)esrpc_message_get_headers(message);
+    CHECK_STATUS(ESRPC_ERROR_INVALID_STATE, esrpc_headers_add_bool(received, esrpc_text("b"), 1));
+    CHECK_STATUS(ESRPC_ERROR_INVALID_STATE, esrpc_headers_add_from(received, headers, 0));
+    CHECK_STATUS(ESRPC_ERROR_INVALID_STATE, esrpc_headers_add_from(received, received, 0));
+    CHECK_STATUS(ESRPC_ERROR_INVALID_STATE, esrpc_headers_remove(received, esrpc_text("byte")));
+    CHECK_STATUS(ESRPC_ERROR_INVALID_STATE, esrpc_headers_remove_at(received, 0));
+    CHECK_STATUS(ESRPC_ERROR_INVALID_STATE, esrpc_headers_clear(received));
+    esrpc_headers_release(received);
+    check_every_type(received);
+    esrpc_message_release(message);
+    esrpc_buffer_release(wire);
+    esrpc_headers_release(headers);
+}
+
+static void typed_getters_read_their_type_and_refuse_others(void) {
+    esrpc_headers *headers = list_with_every_type();
+    bool boolean = false;
+    int8_t byte = 0;
+    int16_t int16 = 0;
+    int32_t int32 = 0;
+    int64_t int64 = 0;
+    int64_t timestamp = 0;
+    esrpc_bytes value;
+    uint8_t uuid[16];
+    CHECK_OK(esrpc_headers_get_bool(headers, esrpc_text("true"), &boolean));
+    CHECK(boolean);
+    CHECK_OK(esrpc_headers_get_bool(headers, esrpc_text("FALSE"), &boolean));
+    CHECK(!boolean);
+    CHECK_OK(esrpc_headers_get_byte(headers, esrpc_text("byte"), &byte));
+    CHECK(byte == INT8_MIN);
+    CHECK_OK(esrpc_headers_get_int16(headers, esrpc_text("int16"), &int16));
+    CHECK(int16 == INT16_MIN);
+    CHECK_OK(esrpc_headers_get_int32(headers, esrpc_text("int32"), &int32));
+    CHECK(int32 == INT32_MIN);
+    CHECK_OK(esrpc_headers_get_int64(headers, esrpc_text("int64"), &int64));
+    CHECK(int64 == INT64_MIN);
+    CHECK_OK(esrpc_headers_get_timestamp(headers, esrpc_text("timestamp"), &timestamp));
+    CHECK(timestamp == 1700000000000);
+    CHECK_OK(esrpc_headers_get_byte_buf(headers, esrpc_text("byte_buf"), &value));
+    CHECK(esrpc_bytes_equal(value, bytes("\0\xff", 2)));
+    CHECK_OK(esrpc_headers_get_string(headers, esrpc_text("String"), &value));
+    CHECK(is_text(value, "text"));
+    CHECK_OK(esrpc_headers_get_uuid(headers, esrpc_text("uuid"), uuid));
+    CHECK(memcmp(uuid, UUID, 16) == 0);
+
+    byte = 42;
+    CHECK_STATUS(ESRPC_ERROR_WRONG_TYPE, esrpc_headers_get_byte(headers, esrpc_text("int16"), &byte));
+    CHECK(last_error_says("\"int16\" has the type int16, not byte"));
+    CHECK(byte == 42);
+    CHECK_STATUS(ESRPC_ERROR_WRONG_TYPE, esrpc_headers_get_bool(headers, esrpc_text("byte"), &boolean));
+    CHECK_STATUS(ESRPC_ERROR_WRONG_TYPE, esrpc_headers_get_int16(headers, esrpc_text("int32"), &int16));
+    CHECK_STATUS(ESRPC_ERROR_WRONG_TYPE, esrpc_headers_get_int32(headers, esrpc_text("int64"), &int32));
+    CHECK_STATUS(ESRPC_ERROR_WRONG_TYPE, esrpc_headers_get_int64(headers, esrpc_text("timestamp"), &int64));
+    CHECK_STATUS(ESRPC_ERROR_WRONG_TYPE, esrpc_headers_get_timestamp(headers, esrpc_text("int64"), &timestamp));
+    CHECK_STATUS(ESRPC_ERROR_WRONG_TYPE, esrpc_headers_get_byte_buf(headers, esrpc_text("string"), &value));
+    CHECK_STATUS(ESRPC_ERROR_WRONG_TYPE, esrpc_headers_get_string(headers, esrpc_text("byte_buf"), &value));
+    CHECK_STATUS(ESRPC_ERROR_WRONG_TYPE, esrpc_headers_get_uuid(headers, esrpc_text("true"), uuid));
+    CHECK_STATUS(ESRPC_ERROR_HEADER_NOT_FOUND, esrpc_headers_get_int32(headers, esrpc_text("int33"), &int32));
+    CHECK(last_error_says("int33"));
+    esrpc_headers_release(headers);
+}
+
+static void names_match_without_case_and_the_last_counts(void) {
+    esrpc_headers *headers = esrpc_headers_new();
+    CHECK_OK(esrpc_headers_add_int32(headers, esrpc_text("Name"), 1));
+    CHECK_OK(esrpc_headers_add_int32(headers, esrpc_text("other"), 2));
+    CHECK_OK(esrpc_headers_add_int32(headers, esrpc_text("nAME"), 3));
+    esrpc_header header;
+    CHECK_OK(esrpc_headers_find(headers, esrpc_text("name"), &header));
+    CHECK(header.number == 3);
+    CHECK(is_text(header.name, "nAME"));
+    CHECK_STATUS(ESRPC_ERROR_HEADER_NOT_FOUND, esrpc_headers_find(headers, esrpc_text("nam"), &header));
+    CHECK_STATUS(ESRPC_ERROR_HEADER_NOT_FOUND, esrpc_headers_find(headers, bytes(NULL, 0), &header));
+
+    CHECK_OK(esrpc_headers_remove(headers, esrpc_text("NAME")));
+    CHECK(esrpc_headers_count(headers) == 1);
+    CHECK_STATUS(ESRPC_ERROR_HEADER_NOT_FOUND, esrpc_headers_remove(headers, esrpc_text("name")));
+    CHECK_STATUS(ESRPC_ERROR_HEADER_NOT_FOUND, esrpc_headers_remove_at(headers, 1));
+    CHECK_OK(esrpc_headers_remove_at(headers, 0));
+    CHECK(esrpc_headers_count(headers) == 0);
+    CHECK_OK(esrpc_headers_clear(headers));
+    esrpc_headers_release(headers);
+}
+
+static void limits_are_kept_and_change_nothing(void) {
+    esrpc_headers *headers = esrpc_headers_new();
+    static char data[70000];
+    memset(data, 'x', sizeof data);
+    CHECK_OK(esrpc_headers_add_bool(headers, bytes(data, 1), 1));
+    CHECK_OK(esrpc_headers_add_bool(headers, bytes(data, 255), 1));
+    CHECK_OK(esrpc_headers_add_string(headers, bytes("s", 1), bytes(data, 32767)));
+    CHECK_OK(esrpc_headers_add_byte_buf(headers, bytes("b", 1), bytes(data, 32767)));
+    CHECK_OK(esrpc_headers_add_string(headers, bytes("e", 1), bytes(NULL, 0)));
+    CHECK_STATUS(ESRPC_ERROR_HEADER_NAME_LENGTH, esrpc_headers_add_bool(headers, bytes(data, 256), 1));
+    CHECK_STATUS(ESRPC_ERROR_HEADER_NAME_LENGTH, esrpc_headers_add_bool(headers, bytes(NULL, 0), 1));
+    CHECK_STATUS(ESRPC_ERROR_HEADER_VALUE_TOO_LONG,
+                 esrpc_headers_add_string(headers, bytes("s", 1), bytes(data, 32768)));
+    CHECK_STATUS(ESRPC_ERROR_HEADER_VALUE_TOO_LONG,
+                 esrpc_headers_add_byte_buf(headers, bytes("b", 1), bytes(data, 65536)));
+    CHECK_STATUS(ESRPC_ERROR_INVALID_UTF8, esrpc_headers_add_bool(headers, bytes("\xff", 1), 1));
+    CHECK_STATUS(ESRPC_ERROR_INVALID_UTF8, esrpc_headers_add_string(headers, bytes("s", 1), bytes("\xc3", 1)));
+    CHECK_STATUS(ESRPC_ERROR_INVALID_UUID, esrpc_headers_add_uuid_text(headers, bytes("u", 1), bytes("u", 1)));
+    CHECK(esrpc_headers_count(headers) == 5);
+
+    CHECK_OK(esrpc_headers_clear(headers));
+    for (int i = 0; i < 1024; i++) {
+        CHECK_OK(esrpc_headers_add_int32(headers, bytes("n", 1), i));
+    }
+    CHECK_STATUS(ESRPC_ERROR_TOO_MANY_HEADERS, esrpc_headers_add_int32(headers, bytes("n", 1), 0));
+    CHECK(esrpc_headers_count(headers) == 1024);
+    esrpc_headers_release(headers);
+}
+
+static void copying_leaves_the_protocols_headers_out_unless_asked(void) {
+    esrpc_headers *source = esrpc_headers_new();
+    CHECK_OK(esrpc_headers_add_int32(source, esrpc_text(":Message-Type"), 0));
+    CHECK_OK(esrpc_headers_add_string(source, esrpc_text("a"), esrpc_text("1")));
+    CHECK_OK(esrpc_headers_add_int32(source, esrpc_text(":message-flags"), 2));
+    CHECK_OK(esrpc_headers_add_int32(source, esrpc_text(":stream-id"), 1));
+    CHECK_OK(esrpc_headers_add_string(source, esrpc_text("operation"), esrpc_text("o")));
+    esrpc_buffer *wire = NULL;
+    esrpc_message *message = encode_and_decode(source, &wire);
+
+    esrpc_headers *copy = esrpc_headers_new();
+    CHECK_OK(esrpc_headers_add_from(copy, esrpc_message_get_headers(message), 0));
+    CHECK(esrpc_headers_count(copy) == 2);
+    check_header(copy, 0, "a", ESRPC_HEADER_TYPE_STRING, 0, esrpc_text("1"));
+    check_header(copy, 1, "operation", ESRPC_HEADER_TYPE_STRING, 0, esrpc_text("o"));
+    CHECK_OK(esrpc_headers_add_from(copy, source, 1));
+    CHECK(esrpc_headers_count(copy) == 7);
+    check_header(copy, 2, ":Message-Type", ESRPC_HEADER_TYPE_INT32, 0, bytes(NULL, 0));
+    CHECK_OK(esrpc_headers_add_from(copy, copy, 0));
+    CHECK(esrpc_headers_count(copy) == 11);
+    esrpc_headers_release(copy);
+    esrpc_message_release(message);
+    esrpc_buffer_release(wire);
+    esrpc_headers_release(source);
+}
+
+/* A list gives views of its own bytes, and adding moves them. */
+static void what_a_list_gave_can_be_added_to_it(void) {
+    esrpc_headers *headers = esrpc_headers_new();
+    CHECK_OK(esrpc_headers_add_string(headers, esrpc_text("name"), esrpc_text("value")));
+    esrpc_header header;
+    for (int i = 0; i < 500; i++) {
+        CHECK_OK(esrpc_headers_get(headers, 0, &header));
+        CHECK_OK(esrpc_headers_add_string(headers, header.name, header.bytes));
+    }
+    for (size_t index = 0; index < 501; index++) {
+        check_header(headers, index, "name", ESRPC_HEADER_TYPE_STRING, 0, esrpc_text("value"));
+    }
+    CHECK_OK(esrpc_headers_get(headers, 3, &header));
+    CHECK_OK(esrpc_headers_remove(headers, header.name));
+    CHECK(esrpc_headers_count(headers) == 0);
+    esrpc_headers_release(headers);
+}
+
+static void uuids_have_a_text_form(void) {
+    char text[37];
+    uint8_t uuid[16];
+    CHECK_OK(esrpc_uuid_to_text(UUID, text, sizeof text));
+    CHECK(strcmp(text, UUID_TEXT) == 0);
+    CHECK_STATUS(ESRPC_ERROR_BUFFER_TOO_SMALL, esrpc_uuid_to_text(UUID, text, 36));
+    CHECK_OK(esrpc_uuid_from_text(esrpc_text("123E4567-E89B-12d3-A456-426614174000"), uuid));
+    CHECK(memcmp(uuid, UUID, 16) == 0);
+    const char *const wrong[] = {"", "123e4567", "123e4567e89b12d3a456426614174000",
+                                 "{123e4567-e89b-12d3-a456-426614174000}", "123e4567-e89b-12d3-a456-42661417400g",
+                                 "urn:uuid:123e4567-e89b-12d3-a456-426614174000"};
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        CHECK_STATUS(ESRPC_ERROR_INVALID_UUID, esrpc_uuid_from_text(esrpc_text(wrong[i]), uuid));
+    }
+    esrpc_headers *headers = esrpc_headers_new();
+    CHECK_OK(esrpc_headers_add_uuid_text(headers, esrpc_text("u"), esrpc_text(UUID_TEXT)));
+    check_header(headers, 0, "u", ESRPC_HEADER_TYPE_UUID, 0, bytes(UUID, 16));
+    esrpc_headers_release(headers);
+}
+
+int main(void) {
+    every_type_is_added_and_read();
+    the_list_of_a_message_reads_the_same_in_any_order();
+    the_list_of_a_message_cannot_be_changed();
+    typed_getters_read_their_type_and_refuse_others();
+    names_match_without_case_and_the_last_counts();
+    limits_are_kept_and_change_nothing();
+    copying_leaves_the_protocols_headers_out_unless_asked();
+    what_a_list_gave_can_be_added_to_it();
+    uuids_have_a_text_form();
+    return 0;
+}
