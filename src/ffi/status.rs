@@ -109,6 +109,8 @@ pub enum esrpc_status_code {
     ESRPC_ERROR_TOO_MANY_FILES = 311,
     /// There is no such socket file.
     ESRPC_ERROR_NOT_FOUND = 312,
+    /// The host name could not be looked up.
+    ESRPC_ERROR_RESOLVE_FAILED = 313,
     /// A message exceeds the limit of a message's size.
     ESRPC_ERROR_MESSAGE_TOO_LARGE = 500,
     /// A message exceeds the limit of headers.
@@ -125,6 +127,24 @@ pub enum esrpc_status_code {
     ESRPC_ERROR_HANDSHAKE_MESSAGE_TOO_LARGE = 506,
     /// The connection has used all its stream ids.
     ESRPC_ERROR_STREAM_IDS_EXHAUSTED = 507,
+    /// Looking up the host name took longer than resolve_timeout_ms.
+    ESRPC_ERROR_RESOLVE_TIMED_OUT = 510,
+    /// Connecting took longer than connect_timeout_ms.
+    ESRPC_ERROR_CONNECT_TIMED_OUT = 511,
+    /// The TLS handshake took longer than tls_timeout_ms.
+    ESRPC_ERROR_TLS_TIMED_OUT = 512,
+    /// CONNECT was not sent and answered within handshake_timeout_ms.
+    ESRPC_ERROR_HANDSHAKE_TIMED_OUT = 513,
+    /// The stream did not end within its deadline.
+    ESRPC_ERROR_STREAM_TIMED_OUT = 514,
+    /// The peer took nothing of what was to be written for write_timeout_ms.
+    ESRPC_ERROR_WRITE_TIMED_OUT = 515,
+    /// A message that had begun did not end within message_timeout_ms and a second per 64 KiB.
+    ESRPC_ERROR_MESSAGE_TIMED_OUT = 516,
+    /// Nothing came or went for idle_timeout_ms.
+    ESRPC_ERROR_IDLE_TIMED_OUT = 517,
+    /// The peer did not answer the library's PING.
+    ESRPC_ERROR_KEEP_ALIVE_TIMED_OUT = 518,
     /// A defect of the library.
     ESRPC_ERROR_INTERNAL = 900,
 }
@@ -200,6 +220,7 @@ static TABLE: &[Entry] = &[
     entry(ESRPC_ERROR_ABORTED, c"ESRPC_ERROR_ABORTED", c"the connection was aborted"),
     entry(ESRPC_ERROR_TOO_MANY_FILES, c"ESRPC_ERROR_TOO_MANY_FILES", c"no file descriptor is left"),
     entry(ESRPC_ERROR_NOT_FOUND, c"ESRPC_ERROR_NOT_FOUND", c"there is no such socket file"),
+    entry(ESRPC_ERROR_RESOLVE_FAILED, c"ESRPC_ERROR_RESOLVE_FAILED", c"the host name could not be looked up"),
     entry(ESRPC_ERROR_MESSAGE_TOO_LARGE, c"ESRPC_ERROR_MESSAGE_TOO_LARGE", c"the message is larger than the limit"),
     entry(ESRPC_ERROR_TOO_MANY_HEADERS, c"ESRPC_ERROR_TOO_MANY_HEADERS", c"the message has more headers than the limit"),
     entry(ESRPC_ERROR_HEADERS_TOO_LARGE, c"ESRPC_ERROR_HEADERS_TOO_LARGE", c"the headers are larger than the limit"),
@@ -208,6 +229,15 @@ static TABLE: &[Entry] = &[
     entry(ESRPC_ERROR_LINGER_EXPIRED, c"ESRPC_ERROR_LINGER_EXPIRED", c"the peer stopped taking bytes while the connection was closing"),
     entry(ESRPC_ERROR_HANDSHAKE_MESSAGE_TOO_LARGE, c"ESRPC_ERROR_HANDSHAKE_MESSAGE_TOO_LARGE", c"a message of the handshake is larger than the limit"),
     entry(ESRPC_ERROR_STREAM_IDS_EXHAUSTED, c"ESRPC_ERROR_STREAM_IDS_EXHAUSTED", c"the connection has used all its stream ids"),
+    entry(ESRPC_ERROR_RESOLVE_TIMED_OUT, c"ESRPC_ERROR_RESOLVE_TIMED_OUT", c"looking up the host name took too long"),
+    entry(ESRPC_ERROR_CONNECT_TIMED_OUT, c"ESRPC_ERROR_CONNECT_TIMED_OUT", c"connecting took too long"),
+    entry(ESRPC_ERROR_TLS_TIMED_OUT, c"ESRPC_ERROR_TLS_TIMED_OUT", c"the TLS handshake took too long"),
+    entry(ESRPC_ERROR_HANDSHAKE_TIMED_OUT, c"ESRPC_ERROR_HANDSHAKE_TIMED_OUT", c"CONNECT was not sent and answered in time"),
+    entry(ESRPC_ERROR_STREAM_TIMED_OUT, c"ESRPC_ERROR_STREAM_TIMED_OUT", c"the stream did not end within its deadline"),
+    entry(ESRPC_ERROR_WRITE_TIMED_OUT, c"ESRPC_ERROR_WRITE_TIMED_OUT", c"the peer stopped taking bytes"),
+    entry(ESRPC_ERROR_MESSAGE_TIMED_OUT, c"ESRPC_ERROR_MESSAGE_TIMED_OUT", c"a message that had begun did not end in time"),
+    entry(ESRPC_ERROR_IDLE_TIMED_OUT, c"ESRPC_ERROR_IDLE_TIMED_OUT", c"nothing came or went for too long"),
+    entry(ESRPC_ERROR_KEEP_ALIVE_TIMED_OUT, c"ESRPC_ERROR_KEEP_ALIVE_TIMED_OUT", c"the peer did not answer a keep-alive PING"),
     entry(ESRPC_ERROR_INTERNAL, c"ESRPC_ERROR_INTERNAL", c"a defect of the library"),
 ];
 

@@ -1,3 +1,4 @@
+use std::collections::VecDeque;
 use std::ffi::CString;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock};
@@ -10,7 +11,8 @@ use crate::rpc::{self, MessageType, Outgoing, Role};
 use crate::runtime::event_loop::{Command, LoopHandle, Task};
 use crate::runtime::lifecycle::{Live, wait_until};
 use crate::runtime::{ConnectionHandler, Error, Log, Outcome, Runtime, Settings, Stream, is_loop_thread, lock};
-use crate::transport::Endpoint;
+use crate::runtime::timers::TimerKey;
+use crate::transport::{Endpoint, Resolver, TlsConfig, TlsInfo};
 
 /// Who is told that a send was written: a function and two words of its owner's. No memory of its own, so that a send
 /// makes none.
@@ -41,6 +43,8 @@ pub struct ConnectRequest {
     pub settings: Settings,
     /// CONNECT's headers and payload, if the library is to do the handshake.
     pub handshake: Option<(HeaderList, Vec<u8>)>,
+    /// TLS settings and the name that the server's certificate must have.
+    pub tls: Option<(TlsConfig, String)>,
 }
 
 /// One connection, as all threads see it. The socket belongs to its driver on the loop thread.
@@ -50,6 +54,7 @@ pub struct Connection {
     settings: Settings,
     endpoint: Option<Endpoint>,
     handshake: Option<(HeaderList, Vec<u8>)>,
+    tls: Option<(TlsConfig, String)>,
     event_loop: Arc<LoopHandle>,
     host: CString,
     /// Always there until the drop.
@@ -59,6 +64,7 @@ pub struct Connection {
     handler: OnceLock<Box<dyn ConnectionHandler>>,
     addresses: OnceLock<(CString, CString)>,
     connect_ack: OnceLock<Vec<u8>>,
+    tls_info: OnceLock<TlsInfo>,
     end: OnceLock<(Outcome, CString)>,
     /// Place on the loop plus one; 0 before it has one.
     place: AtomicUsize,
@@ -88,6 +94,18 @@ pub(super) struct Shared {
     pub shutdown_told: bool,
     /// Threads that wait for something other than setup and shutdown.
     pub waiters: usize,
+    /// Activated with a deadline that the loop does not know yet.
+    pub new_stream_deadlines: Vec<(Arc<Stream>, Duration)>,
+    /// Of streams that are over.
+    pub ended_stream_timers: Vec<TimerKey>,
+    /// Who sent the PINGs that are not answered, in order.
+    pub pings: VecDeque<PingOrigin>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum PingOrigin {
+    Application,
+    KeepAlive,
 }
 
 /// Why a connection ends.
@@ -106,7 +124,7 @@ impl Connection {
         handler: Box<dyn ConnectionHandler>,
         store: impl FnOnce(&Arc<Connection>),
     ) -> Result<(), Error> {
-        let ConnectRequest { endpoint, settings, handshake } = request;
+        let ConnectRequest { endpoint, settings, handshake, tls } = request;
         if let Some((headers, payload)) = &handshake {
             connect_message(headers, payload).prepare(false, &settings.limits)?;
         }
@@ -116,7 +134,7 @@ impl Connection {
             Endpoint::Unix(_) => text(endpoint.to_string()),
         };
         let connection =
-            Connection::new(Role::Client, settings, live, runtime.pick_loop(), host, Some(endpoint), handshake);
+            Connection::new(Role::Client, settings, live, runtime.pick_loop(), host, Some(endpoint), handshake, tls);
         let _ = connection.handler.set(handler);
         // The caller has its handle before the loop, and so any callback, knows of the connection.
         store(&connection);
@@ -126,7 +144,7 @@ impl Connection {
 
     /// A connection that a listener has accepted, for its loop.
     pub(super) fn incoming(settings: Settings, live: Live, event_loop: Arc<LoopHandle>) -> Arc<Connection> {
-        Connection::new(Role::Server, settings, live, event_loop, CString::default(), None, None)
+        Connection::new(Role::Server, settings, live, event_loop, CString::default(), None, None, None)
     }
 
     fn new(
@@ -137,6 +155,7 @@ impl Connection {
         host: CString,
         endpoint: Option<Endpoint>,
         handshake: Option<(HeaderList, Vec<u8>)>,
+        tls: Option<(TlsConfig, String)>,
     ) -> Arc<Connection> {
         let (limits, first) = (settings.limits, settings.max_handshake_message_len);
         let shared = Shared {
@@ -153,18 +172,23 @@ impl Connection {
             setup: None,
             shutdown_told: false,
             waiters: 0,
+            new_stream_deadlines: Vec::new(),
+            ended_stream_timers: Vec::new(),
+            pings: VecDeque::new(),
         };
         Arc::new(Connection {
             role,
             settings,
             endpoint,
             handshake,
+            tls,
             event_loop,
             host,
             live: Some(live),
             handler: OnceLock::new(),
             addresses: OnceLock::new(),
             connect_ack: OnceLock::new(),
+            tls_info: OnceLock::new(),
             end: OnceLock::new(),
             place: AtomicUsize::new(0),
             shared: Mutex::new(shared),
@@ -191,6 +215,25 @@ impl Connection {
 
     pub(super) fn handshake(&self) -> Option<&(HeaderList, Vec<u8>)> {
         self.handshake.as_ref()
+    }
+
+    pub(super) fn tls(&self) -> Option<&(TlsConfig, String)> {
+        self.tls.as_ref()
+    }
+
+    /// What TLS agreed on, once the connection is set up; nothing on a plain one.
+    pub fn tls_info(&self) -> Option<&TlsInfo> {
+        self.tls_info.get()
+    }
+
+    pub(super) fn set_tls_info(&self, info: Option<TlsInfo>) {
+        if let Some(info) = info {
+            let _ = self.tls_info.set(info);
+        }
+    }
+
+    pub(super) fn resolver(&self) -> Option<&Resolver> {
+        self.live.as_ref().map(|live| live.runtime().resolver())
     }
 
     pub(super) fn log(&self) -> Option<&Log> {
@@ -314,6 +357,9 @@ impl Connection {
         shared.check_ready()?;
         match shared.rpc.send_protocol(prepared, flush) {
             Ok(ending) => {
+                if message.message_type == MessageType::Ping as i32 && self.settings.times.ping.is_some() {
+                    shared.pings.push_back(PingOrigin::Application);
+                }
                 if ending.is_some() {
                     // A refusal and TERMINATE_STREAM end the connection well, once they are written.
                     shared.begin_close(Ok(()), true);
@@ -325,6 +371,18 @@ impl Connection {
                 shared.blocked |= matches!(error, rpc::Error::WouldBlock { .. });
                 Err(error.into())
             }
+        }
+    }
+
+    /// Asks a silent peer for a sign of life.
+    pub(super) fn send_keep_alive(self: &Arc<Self>) {
+        let mut shared = self.lock();
+        if shared.phase == Phase::Open
+            && let Ok(ping) = Outgoing::empty(MessageType::Ping, 0).prepare(false, &self.settings.limits)
+            && shared.rpc.send_own(ping).is_ok()
+        {
+            shared.pings.push_back(PingOrigin::KeepAlive);
+            self.schedule(&mut shared);
         }
     }
 

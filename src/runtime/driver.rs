@@ -1,17 +1,18 @@
 use std::collections::VecDeque;
 use std::io::IoSlice;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use mio::Token;
 
 use crate::codec::{self, MIN_MESSAGE_LEN, PRELUDE_LEN};
+use crate::rpc::Role;
 use crate::runtime::connection::{Closing, Connection, connect_message};
+use crate::runtime::deadlines::{Deadline, Deadlines};
 use crate::runtime::event_loop::Context;
-use crate::runtime::listener::Accepted;
 use crate::runtime::timers::TimerKey;
-use crate::runtime::{Error, Level, Outcome, Phase};
-use crate::transport::{self, Readiness};
+use crate::runtime::{Error, Outcome, Phase};
+use crate::transport;
 
 /// What one connection may read, and write, before the others get their turn.
 const BUDGET: usize = 1024 * 1024;
@@ -21,6 +22,8 @@ const SLICES_PER_WRITE: usize = 64;
 /// A cut message up to this size is completed in the loop's buffer, a larger one in its own.
 const SMALL_REST: usize = 4 * 1024;
 const GATHER_STEP: usize = 64 * 1024;
+/// A message that has begun gets a second more for each of so many bytes.
+const MESSAGE_BYTES_PER_SECOND: usize = 64 * 1024;
 
 /// Whether the place on the loop is still needed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +37,6 @@ pub struct Driver {
     pub(super) connection: Arc<Connection>,
     stream: transport::Stream,
     token: Token,
-    dialing: bool,
     /// What the poll said and no read or write has contradicted since.
     readable: bool,
     writable: bool,
@@ -48,9 +50,11 @@ pub struct Driver {
     /// The socket is broken: nothing can be written any more.
     io_error: Option<Error>,
     peer_ended: bool,
+    /// Bytes came since the deadlines were last looked at.
+    received: bool,
     /// All is written; the rest of the input is dropped until the peer's end.
     lingering: bool,
-    timer: Option<TimerKey>,
+    deadlines: Deadlines,
 }
 
 /// What to do with input.
@@ -61,64 +65,13 @@ enum Input {
 }
 
 impl Driver {
-    /// Begins to connect.
-    pub fn dial(connection: Arc<Connection>, token: Token, context: &mut Context) -> Option<Driver> {
-        let result = match connection.endpoint() {
-            _ if context.shutting_down => Err(Error::RuntimeShutdown),
-            Some(endpoint) => transport::Stream::dial(endpoint).map_err(Error::from),
-            None => Err(Error::Internal("a client connection without an endpoint".to_owned())),
-        };
-        let result = result.and_then(|stream| Driver::place(connection.clone(), stream, token, context));
-        match result {
-            Ok(mut driver) => {
-                driver.dialing = true;
-                Some(driver)
-            }
-            Err(error) => {
-                connection.finish(Err(error));
-                None
-            }
-        }
-    }
-
-    /// Takes over a connection that a listener accepted, if the application takes it.
-    pub fn accept(accepted: Accepted, token: Token, context: &mut Context) -> Option<Driver> {
-        let Accepted { listener, connection, stream } = accepted;
-        if context.shutting_down || listener.is_closed() {
-            return None;
-        }
-        let driver = match Driver::place(connection.clone(), stream, token, context) {
-            Ok(driver) => driver,
-            Err(error) => {
-                listener.failed(&error);
-                return None;
-            }
-        };
-        driver.note_addresses();
-        if connection.announce(&listener) {
-            return Some(driver);
-        }
-        context.log.write(Level::Debug, "listener", || "a connection was refused by the application".to_owned());
-        None
-    }
-
-    fn place(
-        connection: Arc<Connection>,
-        mut stream: transport::Stream,
-        token: Token,
-        context: &mut Context,
-    ) -> Result<Driver, Error> {
-        stream.register(&context.registry, token).map_err(|error| {
-            let kind = transport::ErrorKind::Io;
-            Error::Transport(transport::Error::from_io("watching a socket", &error, kind))
-        })?;
-        connection.set_token(token);
-        Ok(Driver {
+    /// Takes over a socket that is connected, with its TLS handshake done, and registered at the token.
+    pub fn new(connection: Arc<Connection>, stream: transport::Stream, token: Token) -> Driver {
+        Driver {
             connection,
             stream,
             token,
-            dialing: false,
-            // The first tries tell; the poll's events may lie before the registration.
+            // The first tries tell; the poll's events may lie before this.
             readable: true,
             writable: true,
             read_until_end: false,
@@ -127,13 +80,44 @@ impl Driver {
             written_of_first: 0,
             io_error: None,
             peer_ended: false,
+            received: false,
             lingering: false,
-            timer: None,
-        })
+            deadlines: Deadlines::default(),
+        }
     }
 
-    fn note_addresses(&self) {
-        self.connection.set_addresses(self.stream.local_address(), self.stream.remote_address());
+    /// The connection is established: begins the handshake, or leaves it to the application.
+    pub fn begin(&mut self, context: &mut Context) {
+        self.start_clock(Deadline::Handshake, context);
+        self.note_traffic(context);
+        if self.connection.role() == Role::Server {
+            return;
+        }
+        match self.connection.handshake() {
+            None => self.connection.complete_setup(),
+            Some((headers, payload)) => {
+                let mut shared = self.connection.lock();
+                let message = connect_message(headers, payload).prepare(false, shared.rpc.limits());
+                let sent = message.and_then(|message| shared.rpc.send_protocol(message, None));
+                if let Err(error) = sent {
+                    shared.begin_close(Err(error.into()), false);
+                }
+            }
+        }
+    }
+
+    fn start_clock(&mut self, deadline: Deadline, context: &Context) {
+        if let Some(time) = self.connection.settings().times.of(deadline) {
+            self.deadlines.set(deadline, context.now + time);
+        }
+    }
+
+    /// Something came or went: idle time and keep-alive begin anew.
+    fn note_traffic(&mut self, context: &Context) {
+        self.start_clock(Deadline::Idle, context);
+        if self.connection.settings().times.ping.is_some() {
+            self.start_clock(Deadline::Ping, context);
+        }
     }
 
     pub fn note_readiness(&mut self, readable: bool, writable: bool, end_follows: bool) {
@@ -152,15 +136,6 @@ impl Driver {
         }
         let mut budget = Budget { read: BUDGET, write: BUDGET };
         loop {
-            if self.dialing && !self.finish_dial() {
-                let mut shared = self.connection.lock();
-                if shared.phase == Phase::Connecting {
-                    shared.scheduled = false;
-                    return Flow::Continue;
-                }
-                drop(shared);
-                return self.finish(context);
-            }
             self.receive(&mut budget, context);
             self.transmit(&mut budget, context);
             if self.conclude(context) == Flow::Finished {
@@ -173,54 +148,22 @@ impl Driver {
             if (more_to_read && budget.read == 0) || (more_to_write && budget.write == 0) {
                 // Still scheduled: the place in the line is the promise to come back.
                 context.ready.push_back(self.token);
-                return Flow::Continue;
+                break;
             }
             if !std::mem::take(&mut shared.dirty) {
                 shared.scheduled = false;
-                return Flow::Continue;
+                break;
             }
         }
-    }
-
-    /// False while the dial goes on, and when it failed or was given up: then the connection is closing.
-    fn finish_dial(&mut self) -> bool {
-        if self.connection.lock().phase != Phase::Connecting {
-            return false;
-        }
-        let result = match self.connection.endpoint() {
-            Some(endpoint) => self.stream.finish_dial(endpoint),
-            None => Ok(Readiness::Pending),
-        };
-        match result {
-            Ok(Readiness::Pending) => false,
-            Ok(Readiness::Ready) => {
-                self.dialing = false;
-                self.note_addresses();
-                match self.connection.handshake() {
-                    None => self.connection.complete_setup(),
-                    Some((headers, payload)) => {
-                        let mut shared = self.connection.lock();
-                        let message = connect_message(headers, payload).prepare(false, shared.rpc.limits());
-                        let sent = message.and_then(|message| shared.rpc.send_protocol(message, None));
-                        if let Err(error) = sent {
-                            shared.begin_close(Err(error.into()), false);
-                        }
-                    }
-                }
-                true
-            }
-            Err(error) => {
-                self.connection.lock().begin_close(Err(error.into()), false);
-                false
-            }
-        }
+        self.update_deadlines(context);
+        Flow::Continue
     }
 
     /// Reads and dispatches until nothing is there, or may be taken, or the budget is used.
     fn receive(&mut self, budget: &mut Budget, context: &mut Context) {
         self.read_all(budget, context);
         if self.peer_ended {
-            self.end_of_input();
+            self.end_of_input(context);
         }
     }
 
@@ -327,9 +270,10 @@ impl Driver {
                 None
             }
             (Ok(count), room) => {
+                self.received = true;
                 budget.read = budget.read.saturating_sub(count);
                 // Less than asked for: the socket is empty, and what comes later comes with an event.
-                self.readable = count == room || self.read_until_end || cfg!(not(unix));
+                self.readable = count == room || self.read_until_end || !self.stream.ends_by_short_read();
                 Some(count)
             }
             (Err(error), _) if error.kind() == std::io::ErrorKind::WouldBlock => {
@@ -359,7 +303,7 @@ impl Driver {
     }
 
     /// The peer's bytes are all dispatched and it sends no more: what the callbacks accepted is written, then it is over.
-    fn end_of_input(&mut self) {
+    fn end_of_input(&mut self, context: &Context) {
         let error = match (&self.io_error, self.gathered.is_empty()) {
             (Some(error), _) => error.clone(),
             (None, true) => Error::PeerClosed("the peer closed the connection".to_owned()),
@@ -368,16 +312,25 @@ impl Driver {
                 Error::Codec(codec::Error::Incomplete { have, need: have + self.missing_of_gathered().max(1) })
             }
         };
+        let clean = matches!(error, Error::PeerClosed(_));
         self.gathered = Vec::new();
         let mut shared = self.connection.lock();
-        if matches!(shared.phase, Phase::Connecting | Phase::Open) {
-            shared.begin_close(Err(error), false);
+        if !matches!(shared.phase, Phase::Connecting | Phase::Open) {
+            return;
         }
+        if clean && shared.rpc.open_streams() > 0 && self.connection.settings().times.half_open.is_some() {
+            drop(shared);
+            if !self.deadlines.is_set(Deadline::HalfOpen) {
+                self.start_clock(Deadline::HalfOpen, context);
+            }
+            return;
+        }
+        shared.begin_close(Err(error), false);
     }
 
     /// Writes what is queued, and tells who waits for it.
     fn transmit(&mut self, budget: &mut Budget, context: &mut Context) {
-        while self.writable && !self.dialing && self.io_error.is_none() && budget.write > 0 {
+        while self.writable && self.io_error.is_none() && budget.write > 0 {
             {
                 let mut shared = self.connection.lock();
                 if shared.aborted {
@@ -433,7 +386,11 @@ impl Driver {
             self.writing = VecDeque::new();
         }
         // Progress: the time for the next begins anew.
-        self.cancel_timer(context);
+        self.deadlines.clear(Deadline::Write);
+        if !self.lingering {
+            self.deadlines.clear(Deadline::Linger);
+        }
+        self.note_traffic(context);
         self.connection.note_written(count, &mut context.due);
     }
 
@@ -461,9 +418,8 @@ impl Driver {
             if self.io_error.is_some() {
                 return self.finish(context);
             }
-            if self.timer.is_none() {
-                let linger = self.connection.settings().linger;
-                self.timer = Some(context.timers.set(Instant::now() + linger, self.token));
+            if !self.deadlines.is_set(Deadline::Linger) {
+                self.start_clock(Deadline::Linger, context);
             }
             return Flow::Continue;
         }
@@ -473,31 +429,118 @@ impl Driver {
         if self.lingering {
             return Flow::Continue;
         }
-        self.cancel_timer(context);
         if !owes_linger {
+            if !self.stream.close_notify() {
+                // It waits for room as everything else does.
+                if !self.deadlines.is_set(Deadline::Linger) {
+                    self.start_clock(Deadline::Linger, context);
+                }
+                return Flow::Continue;
+            }
             if !self.stream.has_unfinished_bytes() {
                 return self.finish(context);
             }
             self.stream.shutdown_write();
         }
         self.lingering = true;
-        self.timer = Some(context.timers.set(Instant::now() + LAST_WORDS, self.token));
+        self.deadlines.set(Deadline::Linger, context.now + LAST_WORDS);
         Flow::Continue
     }
 
-    /// A deadline of this connection is over.
+    /// What is waited for now.
+    fn update_deadlines(&mut self, context: &mut Context) {
+        let (phase, paused, unwritten, handshake_done, new_timers, ended_timers) = {
+            let mut shared = self.connection.lock();
+            let new_timers = std::mem::take(&mut shared.new_stream_deadlines);
+            let ended_timers = std::mem::take(&mut shared.ended_stream_timers);
+            let done = shared.rpc.is_handshake_done();
+            (shared.phase, shared.reading_paused, shared.rpc.outbound_len(), done, new_timers, ended_timers)
+        };
+        for (stream, time) in new_timers {
+            stream.set_timer(context.timers.set_stream(context.now + time, &stream));
+        }
+        ended_timers.into_iter().for_each(|key| context.timers.cancel(key));
+        if std::mem::take(&mut self.received) {
+            self.deadlines.clear(Deadline::PingResponse);
+            self.note_traffic(context);
+        }
+        if handshake_done || phase == Phase::Closing {
+            self.deadlines.clear(Deadline::Handshake);
+        }
+        if phase != Phase::Open || paused {
+            // A peer that we do not listen to cannot be late.
+            [Deadline::Message, Deadline::Idle, Deadline::Ping, Deadline::PingResponse]
+                .into_iter()
+                .for_each(|deadline| self.deadlines.clear(deadline));
+        } else {
+            if self.gathered.is_empty() {
+                self.deadlines.clear(Deadline::Message);
+            } else if !self.deadlines.is_set(Deadline::Message)
+                && let Some(time) = self.connection.settings().times.message
+            {
+                let len = self.gathered.len() + self.missing_of_gathered();
+                let time = time + Duration::from_secs((len / MESSAGE_BYTES_PER_SECOND) as u64);
+                self.deadlines.set(Deadline::Message, context.now + time);
+            }
+            if !self.deadlines.is_set(Deadline::Idle) && !self.deadlines.is_set(Deadline::Ping) {
+                self.note_traffic(context);
+            }
+        }
+        if unwritten == 0 || phase != Phase::Open {
+            self.deadlines.clear(Deadline::Write);
+        } else if !self.deadlines.is_set(Deadline::Write) {
+            self.start_clock(Deadline::Write, context);
+        }
+        self.deadlines.arm(&mut context.timers, self.token);
+    }
+
+    /// A timer of this connection fired.
     pub fn expire(&mut self, key: TimerKey, context: &mut Context) -> Flow {
-        if self.timer != Some(key) {
+        if !self.deadlines.fired(key) {
             return Flow::Continue;
         }
-        self.timer = None;
+        while let Some(deadline) = self.deadlines.take_expired(context.now) {
+            let times = &self.connection.settings().times;
+            let time = times.of(deadline).unwrap_or_default();
+            match deadline {
+                Deadline::Ping => {
+                    self.connection.send_keep_alive();
+                    self.start_clock(Deadline::PingResponse, context);
+                }
+                Deadline::Linger => return self.linger_expired(context),
+                Deadline::HalfOpen => {
+                    let error = Error::PeerClosed("the peer closed the connection while streams were open".to_owned());
+                    self.connection.lock().begin_close(Err(error), false);
+                }
+                Deadline::Write => return self.abort(Error::deadline(deadline, time, ""), context),
+                _ => {
+                    let detail = match deadline {
+                        Deadline::Message => {
+                            let have = self.gathered.len();
+                            format!("{have} of {} bytes have come", have + self.missing_of_gathered())
+                        }
+                        _ => String::new(),
+                    };
+                    let mut shared = self.connection.lock();
+                    if matches!(shared.phase, Phase::Connecting | Phase::Open) {
+                        shared.begin_close(Err(Error::deadline(deadline, time, &detail)), false);
+                    }
+                }
+            }
+        }
+        self.run(context)
+    }
+
+    fn linger_expired(&mut self, context: &mut Context) -> Flow {
         if !self.lingering {
             let mut shared = self.connection.lock();
             let unwritten = shared.rpc.outbound_len();
-            let linger_ms = self.connection.settings().linger.as_millis();
-            let by_this_side = shared.closing.as_ref().is_some_and(|closing| closing.by_this_side);
-            let outcome = Err(Error::LingerExpired { unwritten, linger_ms });
-            shared.closing = Some(Closing { outcome, by_this_side });
+            if unwritten > 0 {
+                let linger_ms = self.connection.settings().times.linger.as_millis();
+                let by_this_side = shared.closing.as_ref().is_some_and(|closing| closing.by_this_side);
+                let outcome = Err(Error::LingerExpired { unwritten, linger_ms });
+                shared.closing = Some(Closing { outcome, by_this_side });
+            }
         }
         self.finish(context)
     }
@@ -516,7 +559,9 @@ impl Driver {
 
     /// The connection is over: closes the socket, then tells everybody.
     fn finish(&mut self, context: &mut Context) -> Flow {
-        self.cancel_timer(context);
+        self.deadlines.cancel(&mut context.timers);
+        // Best effort: what the system takes at once.
+        self.stream.close_notify();
         self.stream.deregister(&context.registry);
         self.writing = VecDeque::new();
         self.gathered = Vec::new();
@@ -531,13 +576,9 @@ impl Driver {
             }
         };
         self.connection.finish(outcome);
+        let ended = std::mem::take(&mut self.connection.lock().ended_stream_timers);
+        ended.into_iter().for_each(|key| context.timers.cancel(key));
         Flow::Finished
-    }
-
-    fn cancel_timer(&mut self, context: &mut Context) {
-        if let Some(key) = self.timer.take() {
-            context.timers.cancel(key);
-        }
     }
 }
 

@@ -8,12 +8,15 @@ pub enum ErrorKind {
     AddressInUse,
     AddressInvalid,
     AddressUnavailable,
+    /// A Unix socket's backlog is full; nobody tells when it has room.
+    BacklogFull,
     ConnectFailed,
     Io,
     NotFound,
     PathTooLong,
     Refused,
     Reset,
+    ResolveFailed,
     TooManyFiles,
     Unsupported,
 }
