@@ -15,6 +15,8 @@ const SOURCES: &[&str] = &[
     "message.rs",
     "decoder.rs",
     "connection_options.rs",
+    "connection_times.rs",
+    "socket_options.rs",
     "client_options.rs",
     "listener_options.rs",
     "callbacks.rs",

@@ -244,6 +244,10 @@ typedef enum esrpc_status_code {
      */
     ESRPC_ERROR_NOT_FOUND = 312,
     /**
+     * The host name could not be looked up.
+     */
+    ESRPC_ERROR_RESOLVE_FAILED = 313,
+    /**
      * A message exceeds the limit of a message's size.
      */
     ESRPC_ERROR_MESSAGE_TOO_LARGE = 500,
@@ -275,6 +279,42 @@ typedef enum esrpc_status_code {
      * The connection has used all its stream ids.
      */
     ESRPC_ERROR_STREAM_IDS_EXHAUSTED = 507,
+    /**
+     * Looking up the host name took longer than resolve_timeout_ms.
+     */
+    ESRPC_ERROR_RESOLVE_TIMED_OUT = 510,
+    /**
+     * Connecting took longer than connect_timeout_ms.
+     */
+    ESRPC_ERROR_CONNECT_TIMED_OUT = 511,
+    /**
+     * The TLS handshake took longer than tls_timeout_ms.
+     */
+    ESRPC_ERROR_TLS_TIMED_OUT = 512,
+    /**
+     * CONNECT was not sent and answered within handshake_timeout_ms.
+     */
+    ESRPC_ERROR_HANDSHAKE_TIMED_OUT = 513,
+    /**
+     * The stream did not end within its deadline.
+     */
+    ESRPC_ERROR_STREAM_TIMED_OUT = 514,
+    /**
+     * The peer took nothing of what was to be written for write_timeout_ms.
+     */
+    ESRPC_ERROR_WRITE_TIMED_OUT = 515,
+    /**
+     * A message that had begun did not end within message_timeout_ms and a second per 64 KiB.
+     */
+    ESRPC_ERROR_MESSAGE_TIMED_OUT = 516,
+    /**
+     * Nothing came or went for idle_timeout_ms.
+     */
+    ESRPC_ERROR_IDLE_TIMED_OUT = 517,
+    /**
+     * The peer did not answer the library's PING.
+     */
+    ESRPC_ERROR_KEEP_ALIVE_TIMED_OUT = 518,
     /**
      * A defect of the library.
      */
@@ -1668,6 +1708,179 @@ esrpc_status esrpc_connection_options_set_outbound_limit(struct esrpc_connection
  */
 esrpc_status esrpc_connection_options_set_linger_ms(struct esrpc_connection_options *options,
                                                     uint32_t linger_ms);
+
+/**
+ * Sets how long looking up the host name may take; then setup fails with ESRPC_ERROR_RESOLVE_TIMED_OUT. Default: 10000.
+ *
+ * @param options Changed.
+ * @param timeout_ms Milliseconds, 1 to 86400000 (a day); 0: no end.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or timeout_ms is out of its range.
+ *
+ * Thread: owner. Since: 0.1.0
+ */
+esrpc_status esrpc_connection_options_set_resolve_timeout_ms(struct esrpc_connection_options *options,
+                                                             uint32_t timeout_ms);
+
+/**
+ * Sets how long connecting may take, over all addresses of the host; then setup fails with ESRPC_ERROR_CONNECT_TIMED_OUT. Default: 10000.
+ *
+ * @param options Changed.
+ * @param timeout_ms Milliseconds, 1 to 86400000 (a day); 0: no end.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or timeout_ms is out of its range.
+ *
+ * Thread: owner. Since: 0.1.0
+ */
+esrpc_status esrpc_connection_options_set_connect_timeout_ms(struct esrpc_connection_options *options,
+                                                             uint32_t timeout_ms);
+
+/**
+ * Sets how long the TLS handshake may take; then setup fails with ESRPC_ERROR_TLS_TIMED_OUT, and a server's listener is told. Default: 10000.
+ *
+ * @param options Changed.
+ * @param timeout_ms Milliseconds, 1 to 86400000 (a day); 0: no end.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or timeout_ms is out of its range.
+ *
+ * Thread: owner. Since: 0.1.0
+ */
+esrpc_status esrpc_connection_options_set_tls_timeout_ms(struct esrpc_connection_options *options,
+                                                         uint32_t timeout_ms);
+
+/**
+ * Sets how long CONNECT and its answer may take, counted from setup, or on a server from on_incoming_connection; then the
+ * connection ends with ESRPC_ERROR_HANDSHAKE_TIMED_OUT. Default: 10000.
+ *
+ * @param options Changed.
+ * @param timeout_ms Milliseconds, 1 to 86400000 (a day); 0: no end.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or timeout_ms is out of its range.
+ *
+ * Thread: owner. Since: 0.1.0
+ */
+esrpc_status esrpc_connection_options_set_handshake_timeout_ms(struct esrpc_connection_options *options,
+                                                               uint32_t timeout_ms);
+
+/**
+ * Sets how long the peer may take nothing of what is to be written; then the connection ends with
+ * ESRPC_ERROR_WRITE_TIMED_OUT. Default: 30000.
+ *
+ * @param options Changed.
+ * @param timeout_ms Milliseconds, 1 to 86400000 (a day); 0: no end.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or timeout_ms is out of its range.
+ *
+ * Thread: owner. Since: 0.1.0
+ */
+esrpc_status esrpc_connection_options_set_write_timeout_ms(struct esrpc_connection_options *options,
+                                                           uint32_t timeout_ms);
+
+/**
+ * Sets how long a message that has begun may take to end, plus a second for each 64 KiB of its length; then the connection
+ * ends with ESRPC_ERROR_MESSAGE_TIMED_OUT. Default: 30000.
+ *
+ * @param options Changed.
+ * @param timeout_ms Milliseconds, 1 to 86400000 (a day); 0: no end.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or timeout_ms is out of its range.
+ *
+ * Thread: owner. Since: 0.1.0
+ */
+esrpc_status esrpc_connection_options_set_message_timeout_ms(struct esrpc_connection_options *options,
+                                                             uint32_t timeout_ms);
+
+/**
+ * Sets how long nothing may come or go; then the connection ends with ESRPC_ERROR_IDLE_TIMED_OUT. Default: no end.
+ *
+ * @param options Changed.
+ * @param timeout_ms Milliseconds, 1 to 86400000 (a day); 0: no end.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or timeout_ms is out of its range.
+ *
+ * Thread: owner. Since: 0.1.0
+ */
+esrpc_status esrpc_connection_options_set_idle_timeout_ms(struct esrpc_connection_options *options,
+                                                          uint32_t timeout_ms);
+
+/**
+ * Sets how long streams that are open may go on after the peer has ended its side of the connection. What the peer had sent
+ * is delivered in any case, and what its callbacks accept is written. Default: 0, not at all.
+ *
+ * @param options Changed.
+ * @param half_open_ms Milliseconds, 0 to 86400000 (a day).
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or half_open_ms is out of its range.
+ *
+ * Thread: owner. Since: 0.1.0
+ */
+esrpc_status esrpc_connection_options_set_half_open_ms(struct esrpc_connection_options *options,
+                                                       uint32_t half_open_ms);
+
+/**
+ * Makes the library send a PING when nothing came from the peer for a time. If nothing comes after that either, the
+ * connection ends with ESRPC_ERROR_KEEP_ALIVE_TIMED_OUT. The answers to these PINGs are not delivered. Default: off.
+ *
+ * @param options Changed.
+ * @param interval_ms Milliseconds of silence before a PING, 1 to 86400000 (a day); 0: off.
+ * @param timeout_ms Milliseconds to wait after the PING, 1 to 86400000; 0: no end.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or a time is out of its range.
+ *
+ * Thread: owner. Since: 0.1.0
+ */
+esrpc_status esrpc_connection_options_set_keep_alive_ping(struct esrpc_connection_options *options,
+                                                          uint32_t interval_ms,
+                                                          uint32_t timeout_ms);
+
+/**
+ * Makes the library answer the peer's PINGs itself, with the PING's payload and its headers whose names do not begin with
+ * ":"; on_protocol_message does not get them. Default: off, the application answers.
+ *
+ * @param options Changed.
+ * @param on 0: off; else on.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL.
+ *
+ * Thread: owner. Since: 0.1.0
+ */
+esrpc_status esrpc_connection_options_set_answer_pings(struct esrpc_connection_options *options,
+                                                       int32_t on);
+
+/**
+ * Switches TCP_NODELAY: small messages leave at once instead of waiting for the acknowledgement of earlier ones. Default: on.
+ *
+ * @param options Changed.
+ * @param on 0: off; else on.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL.
+ *
+ * Thread: owner. Since: 0.1.0
+ */
+esrpc_status esrpc_connection_options_set_tcp_nodelay(struct esrpc_connection_options *options,
+                                                      int32_t on);
+
+/**
+ * Switches TCP's own keep-alive, by which the system asks a silent peer for a sign of life. Default: off. A peer that is gone
+ * ends the connection with ESRPC_ERROR_IO or ESRPC_ERROR_CONNECTION_RESET.
+ *
+ * @param options Changed.
+ * @param on 0: off, the numbers do not matter; else on.
+ * @param idle_s Seconds of silence before the first question, 1 to 32767; 0: the system's default.
+ * @param interval_s Seconds between questions, 1 to 32767; 0: the system's default.
+ * @param probes Questions without answer before the peer counts as gone, 1 to 127; 0: the system's default.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or a number is out of its range.
+ *
+ * Thread: owner. Since: 0.1.0
+ */
+esrpc_status esrpc_connection_options_set_tcp_keep_alive(struct esrpc_connection_options *options,
+                                                         int32_t on,
+                                                         uint32_t idle_s,
+                                                         uint32_t interval_s,
+                                                         uint32_t probes);
+
+/**
+ * Sets the sizes of the system's buffers for the socket. Default: 0, the system's.
+ *
+ * @param options Changed.
+ * @param send_bytes Bytes for what is written and not acknowledged, 0 to 1073741824; 0: the system's default.
+ * @param receive_bytes Bytes for what has come and is not read, 0 to 1073741824; 0: the system's default.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or a size is out of its range.
+ *
+ * Thread: owner. Since: 0.1.0
+ */
+esrpc_status esrpc_connection_options_set_socket_buffers(struct esrpc_connection_options *options,
+                                                         size_t send_bytes,
+                                                         size_t receive_bytes);
 
 /**
  * Makes client settings that name no place to connect to yet.

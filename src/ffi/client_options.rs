@@ -31,7 +31,7 @@ impl esrpc_client_options {
                 "options name no place to connect to: set a host, a Unix path or an abstract name",
             )
         })?;
-        Ok(ConnectRequest { endpoint, settings: self.settings.clone(), handshake: self.handshake.clone() })
+        Ok(ConnectRequest { endpoint, settings: self.settings.clone(), handshake: self.handshake.clone(), tls: None })
     }
 
     /// Nothing for the default runtime.

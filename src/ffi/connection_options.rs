@@ -33,7 +33,11 @@ impl esrpc_connection_options {
 }
 
 /// `value`, or the failure that names the option and its range.
-pub(crate) fn in_range<T: PartialOrd + Display>(value: T, range: RangeInclusive<T>, option: &str) -> Result<T, Failure> {
+pub(crate) fn in_range<T: PartialOrd + Display>(
+    value: T,
+    range: RangeInclusive<T>,
+    option: &str,
+) -> Result<T, Failure> {
     if range.contains(&value) {
         return Ok(value);
     }
@@ -91,7 +95,8 @@ pub unsafe extern "C" fn esrpc_connection_options_set_max_message_size(
 ) -> esrpc_status {
     guard::call(|| {
         let change = |options: &mut esrpc_connection_options| {
-            options.settings.limits.max_message_len = in_range(bytes, MIN_MESSAGE_LEN..=MAX_SIZE, "the maximum message size")?;
+            options.settings.limits.max_message_len =
+                in_range(bytes, MIN_MESSAGE_LEN..=MAX_SIZE, "the maximum message size")?;
             Ok(())
         };
         // SAFETY: NULL or live settings of this thread.

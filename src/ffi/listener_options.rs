@@ -41,7 +41,7 @@ impl esrpc_listener_options {
         let endpoint = self.endpoint.clone().ok_or_else(|| {
             Failure::invalid_argument("options name no place to listen at: set a host, a Unix path or an abstract name")
         })?;
-        Ok(ListenRequest { endpoint, settings: self.settings.clone(), unix_mode: self.unix_mode })
+        Ok(ListenRequest { endpoint, settings: self.settings.clone(), unix_mode: self.unix_mode, tls: None })
     }
 
     /// Nothing for the default runtime.

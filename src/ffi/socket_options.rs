@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::connection_options::{esrpc_connection_options, in_range, set};
 use super::guard;
-use super::status::esrpc_status;
+use super::status::{Failure, esrpc_status};
 use crate::transport::KeepAlive;
 
 const MAX_BUFFER_SIZE: usize = 1 << 30;
@@ -54,7 +54,7 @@ pub unsafe extern "C" fn esrpc_connection_options_set_tcp_keep_alive(
 ) -> esrpc_status {
     guard::call(|| {
         let change = |options: &mut esrpc_connection_options| {
-            let seconds = |value: u32, name: &str| {
+            let seconds = |value: u32, name: &str| -> Result<Option<Duration>, Failure> {
                 let value = in_range(value, 0..=MAX_KEEP_ALIVE_SECONDS, name)?;
                 Ok((value > 0).then(|| Duration::from_secs(value.into())))
             };

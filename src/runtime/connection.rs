@@ -10,8 +10,8 @@ use crate::codec::HeaderList;
 use crate::rpc::{self, MessageType, Outgoing, Role};
 use crate::runtime::event_loop::{Command, LoopHandle, Task};
 use crate::runtime::lifecycle::{Live, wait_until};
-use crate::runtime::{ConnectionHandler, Error, Log, Outcome, Runtime, Settings, Stream, is_loop_thread, lock};
 use crate::runtime::timers::TimerKey;
+use crate::runtime::{ConnectionHandler, Error, Log, Outcome, Runtime, Settings, Stream, is_loop_thread, lock};
 use crate::transport::{Endpoint, Resolver, TlsConfig, TlsInfo};
 
 /// Who is told that a send was written: a function and two words of its owner's. No memory of its own, so that a send
@@ -47,16 +47,22 @@ pub struct ConnectRequest {
     pub tls: Option<(TlsConfig, String)>,
 }
 
+/// What a client asked for; empty on a server.
+#[derive(Default)]
+struct Target {
+    host: CString,
+    endpoint: Option<Endpoint>,
+    handshake: Option<(HeaderList, Vec<u8>)>,
+    tls: Option<(TlsConfig, String)>,
+}
+
 /// One connection, as all threads see it. The socket belongs to its driver on the loop thread.
 pub struct Connection {
     // Constant after creation.
     role: Role,
     settings: Settings,
-    endpoint: Option<Endpoint>,
-    handshake: Option<(HeaderList, Vec<u8>)>,
-    tls: Option<(TlsConfig, String)>,
+    target: Target,
     event_loop: Arc<LoopHandle>,
-    host: CString,
     /// Always there until the drop.
     live: Option<Live>,
 
@@ -133,8 +139,8 @@ impl Connection {
             Endpoint::Tcp { host, .. } => text(host.clone()),
             Endpoint::Unix(_) => text(endpoint.to_string()),
         };
-        let connection =
-            Connection::new(Role::Client, settings, live, runtime.pick_loop(), host, Some(endpoint), handshake, tls);
+        let target = Target { host, endpoint: Some(endpoint), handshake, tls };
+        let connection = Connection::new(Role::Client, settings, live, runtime.pick_loop(), target);
         let _ = connection.handler.set(handler);
         // The caller has its handle before the loop, and so any callback, knows of the connection.
         store(&connection);
@@ -144,19 +150,10 @@ impl Connection {
 
     /// A connection that a listener has accepted, for its loop.
     pub(super) fn incoming(settings: Settings, live: Live, event_loop: Arc<LoopHandle>) -> Arc<Connection> {
-        Connection::new(Role::Server, settings, live, event_loop, CString::default(), None, None, None)
+        Connection::new(Role::Server, settings, live, event_loop, Target::default())
     }
 
-    fn new(
-        role: Role,
-        settings: Settings,
-        live: Live,
-        event_loop: Arc<LoopHandle>,
-        host: CString,
-        endpoint: Option<Endpoint>,
-        handshake: Option<(HeaderList, Vec<u8>)>,
-        tls: Option<(TlsConfig, String)>,
-    ) -> Arc<Connection> {
+    fn new(role: Role, settings: Settings, live: Live, event_loop: Arc<LoopHandle>, target: Target) -> Arc<Connection> {
         let (limits, first) = (settings.limits, settings.max_handshake_message_len);
         let shared = Shared {
             phase: Phase::Connecting,
@@ -179,11 +176,8 @@ impl Connection {
         Arc::new(Connection {
             role,
             settings,
-            endpoint,
-            handshake,
-            tls,
+            target,
             event_loop,
-            host,
             live: Some(live),
             handler: OnceLock::new(),
             addresses: OnceLock::new(),
@@ -205,20 +199,20 @@ impl Connection {
     }
 
     pub fn endpoint(&self) -> Option<&Endpoint> {
-        self.endpoint.as_ref()
+        self.target.endpoint.as_ref()
     }
 
     /// The host, or the Unix socket, that was asked for.
     pub fn host(&self) -> &CString {
-        &self.host
+        &self.target.host
     }
 
     pub(super) fn handshake(&self) -> Option<&(HeaderList, Vec<u8>)> {
-        self.handshake.as_ref()
+        self.target.handshake.as_ref()
     }
 
     pub(super) fn tls(&self) -> Option<&(TlsConfig, String)> {
-        self.tls.as_ref()
+        self.target.tls.as_ref()
     }
 
     /// What TLS agreed on, once the connection is set up; nothing on a plain one.

@@ -80,9 +80,8 @@ impl Deadlines {
     /// Takes one deadline that is over.
     pub fn take_expired(&mut self, now: Instant) -> Option<Deadline> {
         use Deadline::*;
-        const ALL: [Deadline; COUNT] = [
-            NextAttempt, Resolve, Connect, Tls, Handshake, Write, Message, Idle, Ping, PingResponse, Linger, HalfOpen,
-        ];
+        const ALL: [Deadline; COUNT] =
+            [NextAttempt, Resolve, Connect, Tls, Handshake, Write, Message, Idle, Ping, PingResponse, Linger, HalfOpen];
         let over = |deadline: &Deadline| self.times[*deadline as usize].is_some_and(|at| at <= now);
         let expired = ALL.into_iter().find(over)?;
         self.clear(expired);

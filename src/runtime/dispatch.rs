@@ -294,8 +294,8 @@ impl Connection {
 
     /// The stream's deadline is over: both sides are told.
     pub(super) fn expire_stream(self: &Arc<Self>, stream: &Arc<Stream>) {
-        let Ok(ending) = Outgoing::empty(MessageType::ApplicationMessage, TERMINATE_STREAM)
-            .prepare(true, &self.settings().limits)
+        let Ok(ending) =
+            Outgoing::empty(MessageType::ApplicationMessage, TERMINATE_STREAM).prepare(true, &self.settings().limits)
         else {
             return;
         };

@@ -11,7 +11,7 @@ use crate::runtime::connection::{Closing, Connection, connect_message};
 use crate::runtime::deadlines::{Deadline, Deadlines};
 use crate::runtime::event_loop::Context;
 use crate::runtime::timers::TimerKey;
-use crate::runtime::{Error, Outcome, Phase};
+use crate::runtime::{Error, Outcome, Phase, StreamPhase};
 use crate::transport;
 
 /// What one connection may read, and write, before the others get their turn.
@@ -456,7 +456,7 @@ impl Driver {
             let done = shared.rpc.is_handshake_done();
             (shared.phase, shared.reading_paused, shared.rpc.outbound_len(), done, new_timers, ended_timers)
         };
-        for (stream, time) in new_timers {
+        for (stream, time) in new_timers.into_iter().filter(|(stream, _)| stream.phase() != StreamPhase::Closed) {
             stream.set_timer(context.timers.set_stream(context.now + time, &stream));
         }
         ended_timers.into_iter().for_each(|key| context.timers.cancel(key));

@@ -29,6 +29,16 @@ pub enum Error {
     Aborted {
         unwritten: usize,
     },
+    /// A phase took longer than its option allows.
+    Deadline {
+        deadline: Deadline,
+        time: Duration,
+        detail: String,
+    },
+    /// The deadline that the caller set for the stream is over.
+    StreamDeadline {
+        time: Duration,
+    },
     /// This side closed the connection.
     ConnectionClosed,
     StreamClosed,

@@ -27,8 +27,11 @@ pub struct Setup {
 }
 
 enum Stage {
-    Resolving { _lookup: Lookup, found: Arc<Mutex<Option<Resolved>>> },
-    Dialing(Dialer),
+    Resolving {
+        _lookup: Lookup,
+        found: Arc<Mutex<Option<Resolved>>>,
+    },
+    Dialing(Box<Dialer>),
     Handshaking(transport::Stream),
     /// The stream has been handed on, or the setup has failed.
     Over,
@@ -94,7 +97,7 @@ impl Setup {
     fn dial(&mut self, addresses: Vec<SockAddr>, context: &Context) {
         let Some(endpoint) = self.connection.endpoint().cloned() else { return };
         let options = self.connection.settings().socket.clone();
-        self.stage = Stage::Dialing(Dialer::new(endpoint, addresses, options));
+        self.stage = Stage::Dialing(Box::new(Dialer::new(endpoint, addresses, options)));
         self.start_clock(Deadline::Connect, context);
     }
 
@@ -118,8 +121,7 @@ impl Setup {
             return None;
         }
         let stage = Stage::Handshaking(stream);
-        let mut setup =
-            Setup { connection, listener: Some(listener), token, stage, deadlines: Deadlines::default() };
+        let mut setup = Setup { connection, listener: Some(listener), token, stage, deadlines: Deadlines::default() };
         if tls.is_some() {
             setup.start_clock(Deadline::Tls, context);
         }

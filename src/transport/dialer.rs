@@ -184,9 +184,8 @@ mod tests {
     fn families_alternate_in_the_order_of_the_system() {
         let parse = |text: &str| text.parse::<SocketAddr>().expect("an address");
         let addresses = ["[::1]:1", "[::2]:1", "1.1.1.1:1", "[::3]:1", "2.2.2.2:1", "1.1.1.1:1"].map(parse).to_vec();
-        let order = |wanted| {
-            interleave(addresses.clone(), wanted).iter().map(address_text).collect::<Vec<_>>().join(" ")
-        };
+        let order =
+            |wanted| interleave(addresses.clone(), wanted).iter().map(address_text).collect::<Vec<_>>().join(" ");
         assert_eq!(order(AddressFamily::Any), "[::1]:1 1.1.1.1:1 [::2]:1 2.2.2.2:1 [::3]:1");
         assert_eq!(order(AddressFamily::V4), "1.1.1.1:1 2.2.2.2:1");
         assert_eq!(order(AddressFamily::V6), "[::1]:1 [::2]:1 [::3]:1");

@@ -1,11 +1,19 @@
 //! Sockets: endpoints, dialling, listening, byte streams. Knows nothing of messages.
 
+mod dialer;
 mod endpoint;
 mod error;
 mod listener;
+mod resolver;
+mod socket_options;
 mod stream;
+mod tls_stub;
 
+pub use dialer::{AddressFamily, Dialer, Dialing, interleave};
 pub use endpoint::{Endpoint, UnixName};
 pub use error::{Error, ErrorKind};
 pub use listener::Listener;
+pub use resolver::{Lookup, Resolved, Resolver, literal};
+pub use socket_options::{KeepAlive, SocketOptions};
 pub use stream::{Readiness, Stream};
+pub use tls_stub::{HandshakeProgress, TlsConfig, TlsInfo, TlsSession};

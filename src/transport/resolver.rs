@@ -118,9 +118,8 @@ fn work(state: &Mutex<State>) {
 }
 
 fn look_up(host: &str, port: u16) -> Resolved {
-    let failed = |error: std::io::Error| {
-        Error::new(ErrorKind::ResolveFailed, format!("looking up {host:?} failed: {error}"))
-    };
+    let failed =
+        |error: std::io::Error| Error::new(ErrorKind::ResolveFailed, format!("looking up {host:?} failed: {error}"));
     let addresses: Vec<SocketAddr> = (host, port).to_socket_addrs().map_err(failed)?.collect();
     if addresses.is_empty() {
         return Err(Error::new(ErrorKind::ResolveFailed, format!("looking up {host:?} gave no address")));

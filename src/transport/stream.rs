@@ -9,7 +9,7 @@ use mio::{Interest, Registry, Token};
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 
 use crate::transport::endpoint::address_text;
-use crate::transport::{Endpoint, Error, ErrorKind};
+use crate::transport::{Error, ErrorKind, SocketOptions};
 
 /// A non-blocking byte stream between two processes.
 pub struct Stream {
@@ -30,33 +30,40 @@ pub enum Readiness {
 }
 
 impl Stream {
-    /// Begins to connect; the socket becomes writable when that is over. `what` names the endpoint in errors.
-    pub fn dial(endpoint: &Endpoint) -> Result<Stream, Error> {
-        let address = endpoint.resolve()?;
-        let failed = |error: io::Error| connect_error(endpoint, &error);
+    /// Begins to connect; the socket becomes writable when that is over.
+    pub fn dial(address: &SockAddr, options: &SocketOptions) -> Result<Stream, Error> {
+        let failed = |error: io::Error| connect_error(&error);
         let socket = Socket::new(address.domain(), Type::STREAM, None).map_err(failed)?;
         socket.set_nonblocking(true).map_err(failed)?;
-        match socket.connect(&address) {
+        // Before the connection is there, since the receive buffer decides on what the peer is told.
+        options.apply(&socket, address.domain()).map_err(failed)?;
+        if let (Some(local), true) = (options.local_address, address.domain() != Domain::UNIX) {
+            let action = format!("binding to the local address {local}");
+            socket.bind(&local.into()).map_err(|error| Error::from_io(&action, &error, ErrorKind::Io))?;
+        }
+        match socket.connect(address) {
             Ok(()) => {}
             Err(error) if is_in_progress(&error) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                return Err(Error::new(ErrorKind::BacklogFull, "the server's backlog is full"));
+            }
             Err(error) => return Err(failed(error)),
         }
         Stream::new(socket, address.domain()).map_err(failed)
     }
 
     /// Whether the dial is over, and how.
-    pub fn finish_dial(&self, endpoint: &Endpoint) -> Result<Readiness, Error> {
+    pub fn finish_dial(&self) -> Result<Readiness, Error> {
         let socket = self.socket();
-        let failed = |error: io::Error| connect_error(endpoint, &error);
-        if let Some(error) = socket.take_error().map_err(failed)? {
-            return Err(failed(error));
+        if let Some(error) = socket.take_error().map_err(|error| connect_error(&error))? {
+            return Err(connect_error(&error));
         }
         match socket.peer_addr() {
             Ok(_) => Ok(Readiness::Ready),
             Err(error) if error.kind() == io::ErrorKind::NotConnected || is_in_progress(&error) => {
                 Ok(Readiness::Pending)
             }
-            Err(error) => Err(failed(error)),
+            Err(error) => Err(connect_error(&error)),
         }
     }
 
@@ -70,8 +77,6 @@ impl Stream {
             #[cfg(not(unix))]
             return Err(io::ErrorKind::Unsupported.into());
         } else {
-            // Small messages must not wait for the acknowledgement of earlier ones (Nagle's algorithm).
-            socket.set_tcp_nodelay(true)?;
             Kind::Tcp(TcpStream::from_std(socket.into()))
         };
         Ok(Stream { kind })
@@ -166,8 +171,9 @@ impl Stream {
     }
 }
 
-fn connect_error(endpoint: &Endpoint, error: &io::Error) -> Error {
-    Error::from_io(&format!("connecting to {endpoint}"), error, ErrorKind::ConnectFailed)
+fn connect_error(error: &io::Error) -> Error {
+    let kind = Error::from_io("", error, ErrorKind::ConnectFailed).kind;
+    Error::new(kind, error.to_string())
 }
 
 fn is_in_progress(error: &io::Error) -> bool {
@@ -186,7 +192,8 @@ fn queue_length(descriptor: std::os::fd::RawFd, request: libc::Ioctl) -> libc::c
 }
 
 /// Accepts are made by the listener, which knows the address family.
-pub(super) fn accepted(socket: Socket, address: &SockAddr) -> io::Result<Stream> {
+pub(super) fn accepted(socket: Socket, address: &SockAddr, options: &SocketOptions) -> io::Result<Stream> {
     socket.set_nonblocking(true)?;
+    options.apply(&socket, address.domain())?;
     Stream::new(socket, address.domain())
 }
