@@ -500,6 +500,25 @@ typedef enum esrpc_log_level {
 } esrpc_log_level;
 
 /**
+ * Which addresses of a host name are tried.
+ *
+ */
+typedef enum esrpc_address_family {
+    /**
+     * All.
+     */
+    ESRPC_ADDRESS_FAMILY_ANY = 0,
+    /**
+     * IPv4 only.
+     */
+    ESRPC_ADDRESS_FAMILY_IPV4 = 4,
+    /**
+     * IPv6 only.
+     */
+    ESRPC_ADDRESS_FAMILY_IPV6 = 6,
+} esrpc_address_family;
+
+/**
  * Bytes that the library allocated. Release it with esrpc_buffer_release.
  */
 typedef struct esrpc_buffer esrpc_buffer;
@@ -1905,8 +1924,8 @@ void esrpc_client_options_release(struct esrpc_client_options *options);
  * Sets a TCP host and port to connect to, in place of what was set before.
  *
  * @param options Changed.
- * @param host An IPv4 or IPv6 address as UTF-8 text, 1 to 255 bytes, copied; names are not resolved in this version. An
- * IPv6 address may stand in brackets and may have a scope id ("fe80::1%2").
+ * @param host A name, or an IPv4 or IPv6 address, as UTF-8 text, 1 to 255 bytes, copied. A name is looked up on a thread of the
+ * library's. An IPv6 address may stand in brackets and may have a scope id ("fe80::1%2").
  * @param port 0 to 65535.
  * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL, or host or port is out of its range.
  *
@@ -1942,6 +1961,34 @@ esrpc_status esrpc_client_options_set_unix_path(struct esrpc_client_options *opt
  */
 esrpc_status esrpc_client_options_set_unix_abstract(struct esrpc_client_options *options,
                                                     struct esrpc_bytes name);
+
+/**
+ * Restricts which addresses of a host name are tried. Default: all, IPv6 and IPv4 by turns, each one 250 ms after the one
+ * before it unless that fails sooner (RFC 8305); the first that answers is taken.
+ *
+ * @param options Changed.
+ * @param family An ESRPC_ADDRESS_FAMILY_ constant.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or family is no such constant.
+ *
+ * Thread: owner. Since: 0.1.0
+ */
+esrpc_status esrpc_client_options_set_address_family(struct esrpc_client_options *options,
+                                                     int32_t family);
+
+/**
+ * Sets this side's own address for TCP. Default: the system chooses.
+ *
+ * @param options Changed.
+ * @param address An IPv4 or IPv6 address of this machine as UTF-8 text, copied; empty: the system chooses.
+ * @param port 0 to 65535; 0: the system chooses.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL, address is no address, or port is out of its range. An
+ * address that the system refuses is told at setup.
+ *
+ * Thread: owner. Since: 0.1.0
+ */
+esrpc_status esrpc_client_options_set_local_address(struct esrpc_client_options *options,
+                                                    struct esrpc_bytes address,
+                                                    uint32_t port);
 
 /**
  * Sets the runtime whose threads the connection lives on. Default: the process-wide default runtime.
@@ -2540,6 +2587,20 @@ struct esrpc_stream *esrpc_stream_acquire(struct esrpc_stream *stream);
  * Thread: any. Since: 0.1.0
  */
 void esrpc_stream_release(struct esrpc_stream *stream);
+
+/**
+ * Gives a client's stream a deadline, counted from its activation. When it is over, the stream ends on this side with
+ * ESRPC_ERROR_STREAM_TIMED_OUT, which sends that are not written and on_closed get, and the peer is sent an empty message
+ * with ESRPC_MESSAGE_FLAG_TERMINATE_STREAM.
+ *
+ * @param stream Borrowed; not activated yet.
+ * @param deadline_ms Milliseconds, 1 to 4294967295; 0: none, as by default.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if stream is NULL; ESRPC_ERROR_STREAM_ALREADY_ACTIVATED; ESRPC_ERROR_FORKED.
+ *
+ * Thread: any. Since: 0.1.0
+ */
+esrpc_status esrpc_stream_set_deadline_ms(struct esrpc_stream *stream,
+                                          uint32_t deadline_ms);
 
 /**
  * Opens a client's stream with its first message. The stream takes the connection's next id at this moment.

@@ -120,5 +120,20 @@ pub enum esrpc_log_level {
     ESRPC_LOG_LEVEL_TRACE = 5,
 }
 
+/// Which addresses of a host name are tried.
+///
+/// cbindgen:prefix-with-name=false
+/// cbindgen:rename-all=None
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum esrpc_address_family {
+    /// All.
+    ESRPC_ADDRESS_FAMILY_ANY = 0,
+    /// IPv4 only.
+    ESRPC_ADDRESS_FAMILY_IPV4 = 4,
+    /// IPv6 only.
+    ESRPC_ADDRESS_FAMILY_IPV6 = 6,
+}
+
 /// As the timeout of a waiting function: no timeout.
 pub const ESRPC_WAIT_FOREVER: u32 = u32::MAX;

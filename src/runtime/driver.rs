@@ -352,7 +352,7 @@ impl Driver {
             }
             match self.stream.write(&slices[..used]) {
                 Ok(count) => {
-                    self.writable = count == wanted;
+                    self.writable = count == wanted || !self.stream.ends_by_short_read();
                     budget.write = budget.write.saturating_sub(count);
                     self.note_written(count, context);
                 }
