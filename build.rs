@@ -26,6 +26,7 @@ const SOURCES: &[&str] = &[
     "connection_info.rs",
     "stream.rs",
     "listener.rs",
+    "tls_info.rs",
 ];
 
 fn main() -> Result<(), Box<dyn error::Error>> {
