@@ -55,7 +55,7 @@ impl Setup {
         match begun {
             Ok(()) => Some(setup),
             Err(error) => {
-                setup.connection.finish(Err(error));
+                setup.fail(error, context);
                 None
             }
         }
@@ -257,7 +257,15 @@ impl Setup {
                 self.connection.lock().phase = Phase::Closed;
                 listener.failed(&error);
             }
-            None => self.connection.finish(Err(error)),
+            None => {
+                let outcome = {
+                    let mut shared = self.connection.lock();
+                    // If the application has closed it meanwhile, that stays the reason.
+                    shared.begin_close(Err(error), false);
+                    shared.closing.as_ref().map_or(Ok(()), |closing| closing.outcome.clone())
+                };
+                self.connection.finish(outcome, None);
+            }
         }
         Step::Over
     }
