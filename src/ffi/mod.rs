@@ -35,4 +35,5 @@ pub mod runtime;
 pub mod runtime_options;
 pub mod status;
 pub mod stream;
+pub mod tls_config;
 pub mod uuid;
