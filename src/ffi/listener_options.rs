@@ -43,7 +43,12 @@ impl esrpc_listener_options {
         let endpoint = self.endpoint.clone().ok_or_else(|| {
             Failure::invalid_argument("options name no place to listen at: set a host, a Unix path or an abstract name")
         })?;
-        Ok(ListenRequest { endpoint, settings: self.settings.clone(), unix_mode: self.unix_mode, tls: self.tls.clone() })
+        Ok(ListenRequest {
+            endpoint,
+            settings: self.settings.clone(),
+            unix_mode: self.unix_mode,
+            tls: self.tls.clone(),
+        })
     }
 
     /// Nothing for the default runtime.

@@ -31,7 +31,9 @@ unsafe fn settings_for(
             TlsRole::Client => ("a server", "a client"),
             TlsRole::Server => ("a client", "a server"),
         };
-        return Err(Failure::invalid_state(format!("these are TLS settings of {have}; here those of {want} are needed")));
+        return Err(Failure::invalid_state(format!(
+            "these are TLS settings of {have}; here those of {want} are needed"
+        )));
     }
     Ok(Some(config.clone()))
 }
