@@ -36,6 +36,8 @@ pub struct Driver {
     pub(super) connection: Arc<Connection>,
     stream: transport::Stream,
     token: Token,
+    /// It stands in the loop's line and runs when its turn comes, whatever asks for it meanwhile.
+    in_line: bool,
     /// What the poll said and no read or write has contradicted since.
     readable: bool,
     writable: bool,
@@ -70,6 +72,7 @@ impl Driver {
             connection,
             stream,
             token,
+            in_line: false,
             // The first tries tell; the poll's events may lie before this.
             readable: true,
             writable: true,
@@ -125,15 +128,27 @@ impl Driver {
         self.read_until_end |= end_follows;
     }
 
-    /// Does all that can be done now.
+    /// The turn has come for which it stood in the line.
+    pub fn take_turn(&mut self, context: &mut Context) -> Flow {
+        self.in_line = false;
+        self.run(context)
+    }
+
+    /// Does all that can be done now, in fair parts.
     pub fn run(&mut self, context: &mut Context) -> Flow {
+        self.run_within(Budget { read: BUDGET, write: BUDGET }, context)
+    }
+
+    fn run_within(&mut self, mut budget: Budget, context: &mut Context) -> Flow {
+        if self.in_line {
+            return Flow::Continue;
+        }
         {
             let mut shared = self.connection.lock();
             // Until this is over, whoever changes the connection need not ask for another look.
             shared.scheduled = true;
             shared.dirty = false;
         }
-        let mut budget = Budget { read: BUDGET, write: BUDGET };
         loop {
             self.receive(&mut budget, context);
             self.transmit(&mut budget, context);
@@ -141,11 +156,11 @@ impl Driver {
                 return Flow::Finished;
             }
             let mut shared = self.connection.lock();
-            let more_to_read =
-                self.readable && (self.lingering || !shared.reading_paused || shared.phase != Phase::Open);
+            let more_to_read = self.has_input() && (!shared.reading_paused || shared.phase != Phase::Open);
             let more_to_write = self.writable && self.io_error.is_none() && shared.rpc.outbound_len() > 0;
             if (more_to_read && budget.read == 0) || (more_to_write && budget.write == 0) {
                 // Still scheduled: the place in the line is the promise to come back.
+                self.in_line = true;
                 context.ready.push_back(self.token);
                 break;
             }
@@ -177,8 +192,7 @@ impl Driver {
                     }
                 }
                 Input::Dispatch(limits) => {
-                    // After a pause whole messages may lie here.
-                    if self.gathered.len() >= MIN_MESSAGE_LEN && self.missing_of_gathered() == 0 {
+                    if self.holds_message() {
                         let bytes = std::mem::take(&mut self.gathered);
                         let used = self.dispatch(&bytes, limits);
                         budget.read = budget.read.saturating_sub(used);
@@ -198,6 +212,16 @@ impl Driver {
             Phase::Connecting | Phase::Open => Input::Dispatch(shared.rpc.receive_limits()),
             Phase::Closing | Phase::Closed => Input::Drop,
         }
+    }
+
+    /// Whether there is something to read or to dispatch, as far as is known.
+    fn has_input(&self) -> bool {
+        self.readable || self.holds_message()
+    }
+
+    /// After a pause whole messages may lie in `gathered`.
+    fn holds_message(&self) -> bool {
+        self.gathered.len() >= MIN_MESSAGE_LEN && self.missing_of_gathered() == 0
     }
 
     /// How many bytes the first gathered message still needs; nothing if it is complete or wrong.
@@ -396,9 +420,9 @@ impl Driver {
             let mut shared = self.connection.lock();
             if let Some(error) = &self.io_error
                 && matches!(shared.phase, Phase::Connecting | Phase::Open)
-                && (!shared.reading_paused || self.peer_ended)
+                && (self.peer_ended || !(shared.reading_paused || self.has_input()))
             {
-                // Nothing more can be read either, or it would have been: the write's error is the reason.
+                // Nothing more can be read either: the write's error is the reason.
                 shared.begin_close(Err(error.clone()), false);
             }
             if shared.phase != Phase::Closing {
@@ -532,6 +556,11 @@ impl Driver {
             let unwritten = self.connection.outbound_len();
             let linger_ms = self.connection.settings().times.linger.as_millis();
             self.io_error = Some(Error::LingerExpired { unwritten, linger_ms });
+        } else {
+            // What came since the poll would turn the close into a reset.
+            self.readable = true;
+            let mut budget = Budget { read: BUDGET, write: 0 };
+            while !self.peer_ended && budget.read > 0 && self.read_and_drop(&mut budget, context) {}
         }
         self.finish(context)
     }
@@ -588,3 +617,7 @@ struct Budget {
     read: usize,
     write: usize,
 }
+
+#[cfg(test)]
+#[path = "driver_tests.rs"]
+mod tests;

@@ -128,6 +128,15 @@ impl Slot {
         }
     }
 
+    /// Runs what stood in the loop's line.
+    fn take_turn(&mut self, context: &mut Context) -> Flow {
+        match self {
+            Slot::Connection(driver) => driver.take_turn(context),
+            Slot::Listener(listener) => listener.take_turn(context),
+            other => other.run(context),
+        }
+    }
+
     fn expire(&mut self, key: TimerKey, context: &mut Context) -> Flow {
         match self {
             Slot::Setup(setup) => {
@@ -341,7 +350,7 @@ impl EventLoop {
     fn run_ready(&mut self) {
         for _ in 0..self.context.ready.len() {
             let Some(token) = self.context.ready.pop_front() else { break };
-            self.at(token, Slot::run);
+            self.at(token, Slot::take_turn);
         }
     }
 
