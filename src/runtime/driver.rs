@@ -18,9 +18,8 @@ const BUDGET: usize = 1024 * 1024;
 /// How long a server that refused, or a side with unread input, waits for the peer's end before it closes.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 const SLICES_PER_WRITE: usize = 64;
-/// A cut message up to this size is completed in the loop's buffer, a larger one in its own.
+/// A cut message up to this size is completed where the loop reads, a larger one in a buffer of its own.
 const SMALL_REST: usize = 4 * 1024;
-const GATHER_STEP: usize = 64 * 1024;
 
 /// Whether the place on the loop is still needed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +44,7 @@ pub struct Driver {
     /// Taken from the connection's queue, the first one up to `written_of_first`.
     writing: VecDeque<Vec<u8>>,
     written_of_first: usize,
-    /// The socket is broken: nothing can be written any more.
+    /// Nothing can be written any more: the socket is broken, or the time to linger is over.
     io_error: Option<Error>,
     peer_ended: bool,
     /// All is written; the rest of the input is dropped until the peer's end.
@@ -75,7 +74,13 @@ impl Driver {
                 Some(driver)
             }
             Err(error) => {
-                connection.finish(Err(error));
+                let outcome = {
+                    let mut shared = connection.lock();
+                    // If the application has closed it meanwhile, that stays the reason.
+                    shared.begin_close(Err(error), false);
+                    shared.closing.as_ref().map_or(Ok(()), |closing| closing.outcome.clone())
+                };
+                connection.finish(outcome, None);
                 None
             }
         }
@@ -272,15 +277,12 @@ impl Driver {
     fn read_and_dispatch(&mut self, limits: codec::Limits, budget: &mut Budget, context: &mut Context) -> bool {
         let missing = self.missing_of_gathered();
         if self.gathered.len() >= PRELUDE_LEN && (missing > SMALL_REST || self.gathered.len() > SMALL_REST) {
-            // The rest of a large message goes straight to where it belongs. The memory grows with what arrives.
-            let start = self.gathered.len();
-            let step = missing.min(GATHER_STEP.max(start));
-            self.gathered.resize(start + step, 0);
-            let count = self.read_into(budget, |driver| {
-                let result = driver.stream.read(&mut driver.gathered[start..]);
-                (result, step)
-            });
-            self.gathered.truncate(start + count.unwrap_or(0));
+            // The rest of a large message: the memory grows with what arrives, and nothing is cleared before it is read.
+            let mut buffer = std::mem::take(&mut context.read_buffer);
+            let room = missing.min(buffer.len());
+            let count = self.read_into(budget, |driver| (driver.stream.read(&mut buffer[..room]), room));
+            self.gathered.extend_from_slice(&buffer[..count.unwrap_or(0)]);
+            context.read_buffer = buffer;
             if count.is_some() && self.missing_of_gathered() == 0 {
                 let bytes = std::mem::take(&mut self.gathered);
                 let used = self.dispatch(&bytes, limits);
@@ -492,12 +494,9 @@ impl Driver {
         }
         self.timer = None;
         if !self.lingering {
-            let mut shared = self.connection.lock();
-            let unwritten = shared.rpc.outbound_len();
+            let unwritten = self.connection.outbound_len();
             let linger_ms = self.connection.settings().linger.as_millis();
-            let by_this_side = shared.closing.as_ref().is_some_and(|closing| closing.by_this_side);
-            let outcome = Err(Error::LingerExpired { unwritten, linger_ms });
-            shared.closing = Some(Closing { outcome, by_this_side });
+            self.io_error = Some(Error::LingerExpired { unwritten, linger_ms });
         }
         self.finish(context)
     }
@@ -520,18 +519,28 @@ impl Driver {
         self.stream.deregister(&context.registry);
         self.writing = VecDeque::new();
         self.gathered = Vec::new();
-        let outcome: Outcome = {
-            let shared = self.connection.lock();
-            let unwritten = shared.rpc.outbound_len();
-            match (shared.closing.as_ref().map(|closing| closing.outcome.clone()), &self.io_error) {
-                (Some(Ok(())), Some(error)) if unwritten > 0 => Err(error.clone()),
-                (Some(Ok(())), None) if unwritten > 0 => Err(Error::Aborted { unwritten }),
-                (Some(outcome), _) => outcome,
-                (None, _) => Err(Error::Internal("a connection ended without a reason".to_owned())),
-            }
-        };
-        self.connection.finish(outcome);
+        let (outcome, lost) = self.outcome();
+        self.connection.finish(outcome, lost);
         Flow::Finished
+    }
+
+    /// How the connection ends, and why what is not written is lost if that is another reason.
+    fn outcome(&self) -> (Outcome, Option<Error>) {
+        let (closing, unwritten, was_set_up) = {
+            let shared = self.connection.lock();
+            (shared.closing.clone(), shared.rpc.outbound_len(), shared.setup == Some(Ok(())))
+        };
+        let Some(Closing { outcome, by_this_side }) = closing else {
+            return (Err(Error::Internal("a connection ended without a reason".to_owned())), None);
+        };
+        let lingered = matches!(self.io_error, Some(Error::LingerExpired { .. }));
+        if unwritten == 0 || !(by_this_side || lingered) {
+            return (outcome, None);
+        }
+        let lost = self.io_error.clone().unwrap_or(Error::Aborted { unwritten });
+        // Lost bytes count for more than the reason that this side gave; an end for a graver reason keeps that.
+        let tells_loss = by_this_side && was_set_up;
+        (if tells_loss { Err(lost.clone()) } else { outcome }, Some(lost))
     }
 
     fn cancel_timer(&mut self, context: &mut Context) {

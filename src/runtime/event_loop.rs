@@ -326,6 +326,8 @@ impl EventLoop {
             Ok(flow) => flow,
             Err(_) => {
                 context.log.write(Level::Error, "runtime", || "the event loop panicked on a connection".to_owned());
+                // The panic may have come while the buffer was lent out; reads into an empty one look like the peer's end.
+                context.read_buffer.resize(READ_BUFFER_LEN, 0);
                 let error = || Error::Internal("the event loop panicked on this connection".to_owned());
                 // Even telling the connection's owner may panic; then the place is just freed.
                 let _ = catch_unwind(AssertUnwindSafe(|| match slot {

@@ -1,0 +1,68 @@
+//! What the README promises exists: its code is a file that is compiled and run, its names, commands and links are real.
+
+use std::fs;
+use std::path::Path;
+
+fn read(path: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn between<'a>(text: &'a str, start: &str, end: &str) -> &'a str {
+    let (_, rest) = text.split_once(start).unwrap_or_else(|| panic!("README has no {start:?}"));
+    rest.split_once(end).unwrap_or_else(|| panic!("README has no {end:?} after {start:?}")).0
+}
+
+/// The words of a text that begin like this and are whole names, not beginnings such as ESRPC_MESSAGE_TYPE_...
+fn names<'a>(text: &'a str, prefix: &str) -> Vec<&'a str> {
+    let is_part = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
+    text.split(|letter| !is_part(letter)).filter(|word| word.starts_with(prefix) && !word.ends_with('_')).collect()
+}
+
+#[test]
+fn its_call_in_c_is_the_example_that_is_compiled_and_run() {
+    let readme = read("README.md");
+    let quoted = between(&readme, "<!-- quick_call.c -->\n```c\n", "```\n<!-- end of quick_call.c -->");
+    assert_eq!(quoted, read("examples-c/quick_call.c"), "copy examples-c/quick_call.c into README.md");
+}
+
+#[test]
+fn its_two_commands_are_the_ones_that_ci_runs() {
+    let (readme, ci) = (read("README.md"), read(".ci/run"));
+    for command in ["make -C examples-c demo", "cargo test"] {
+        assert!(readme.contains(&format!("\n{command} ")), "README does not show {command:?}");
+        assert!(ci.lines().any(|line| line.ends_with(command)), ".ci/run does not run {command:?}");
+    }
+    assert!(read("examples-c/Makefile").contains("\ndemo: "));
+}
+
+#[test]
+fn every_name_in_it_is_in_the_header() {
+    let (readme, header) = (read("README.md"), read("include/eventstream_rpc.h"));
+    let known: Vec<_> = names(&header, "esrpc_").into_iter().chain(names(&header, "ESRPC_")).collect();
+    let used: Vec<_> = names(&readme, "esrpc_").into_iter().chain(names(&readme, "ESRPC_")).collect();
+    assert!(used.len() > 50, "only {} names were found", used.len());
+    for name in used {
+        assert!(known.contains(&name), "{name} is not in the header");
+    }
+}
+
+#[test]
+fn every_limit_that_can_be_set_is_in_its_table() {
+    let (readme, header) = (read("README.md"), read("include/eventstream_rpc.h"));
+    let table = between(&readme, "## Limits and defaults", "\n## ");
+    for setter in names(&header, "esrpc_connection_options_set_") {
+        assert!(table.contains(setter), "{setter} is not in the table");
+    }
+}
+
+#[test]
+fn every_link_in_it_leads_somewhere() {
+    let readme = read("README.md");
+    let links: Vec<_> =
+        readme.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(link, _)| link).collect();
+    assert!(links.len() > 4, "only {} links were found", links.len());
+    for link in links {
+        assert!(Path::new(env!("CARGO_MANIFEST_DIR")).join(link).exists(), "{link} does not exist");
+    }
+}
