@@ -368,6 +368,11 @@ impl Driver {
                 used += 1;
             }
             if used == 0 {
+                if self.stream.wants_flush() {
+                    // A broken socket is told by the next read or write.
+                    let result = self.stream.flush();
+                    self.writable = !result.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock);
+                }
                 return;
             }
             match self.stream.write(&slices[..used]) {

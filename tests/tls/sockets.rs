@@ -4,7 +4,8 @@
 use std::io::{self, IoSlice};
 
 use eventstream_rpc::transport::{
-    Endpoint, Error, ErrorKind, HandshakeProgress, Listener, Readiness, Stream, TlsConfig, TlsErrorKind, TlsSession,
+    Endpoint, Error, ErrorKind, HandshakeProgress, Listener, Readiness, SocketOptions, Stream, TlsConfig, TlsErrorKind,
+    TlsSession, literal,
 };
 
 use crate::certificates::Authority;
@@ -24,11 +25,12 @@ fn until<T>(mut step: impl FnMut() -> Option<T>) -> T {
 
 /// Two streams that are connected, without TLS.
 fn plain() -> (Stream, Stream) {
-    let mut listener =
-        Listener::bind(&Endpoint::Tcp { host: "127.0.0.1".to_owned(), port: 0 }, 0o600).expect("a listener");
-    let endpoint = Endpoint::Tcp { host: "127.0.0.1".to_owned(), port: listener.port() };
-    let client = Stream::dial(&endpoint).expect("a dial");
-    until(|| (client.finish_dial(&endpoint) == Ok(Readiness::Ready)).then_some(()));
+    let options = SocketOptions::default();
+    let endpoint = Endpoint::Tcp { host: "127.0.0.1".to_owned(), port: 0 };
+    let mut listener = Listener::bind(&endpoint, 0o600, &options).expect("a listener");
+    let address = literal("127.0.0.1", listener.port()).expect("an address").into();
+    let client = Stream::dial(&address, &options).expect("a dial");
+    until(|| (client.finish_dial() == Ok(Readiness::Ready)).then_some(()));
     let server = until(|| listener.accept().expect("a connection"));
     (client, server)
 }
