@@ -3,7 +3,6 @@
 use std::sync::{Arc, Mutex};
 
 use mio::Token;
-use socket2::SockAddr;
 
 use crate::runtime::connection::Connection;
 use crate::runtime::deadlines::{Deadline, Deadlines};
@@ -13,7 +12,7 @@ use crate::runtime::listener::{Accepted, Listener};
 use crate::runtime::timers::TimerKey;
 use crate::runtime::{Error, Level, Phase, lock};
 use crate::transport::{
-    self, Dialer, Dialing, Endpoint, HandshakeProgress, Lookup, Resolved, TlsSession, interleave, literal,
+    self, Address, Dialer, Dialing, Endpoint, HandshakeProgress, Lookup, Resolved, TlsSession, interleave, literal,
 };
 
 /// The loop thread's side of a connection that is being set up.
@@ -68,7 +67,7 @@ impl Setup {
         let addresses = match &endpoint {
             Endpoint::Unix(name) => vec![name.resolve()?],
             Endpoint::Tcp { host, port } => match literal(host, *port) {
-                Some(address) => vec![SockAddr::from(address)],
+                Some(address) => vec![Address::from(address)],
                 None => return self.look_up(host, *port, context),
             },
         };
@@ -94,7 +93,7 @@ impl Setup {
         Ok(())
     }
 
-    fn dial(&mut self, addresses: Vec<SockAddr>, context: &Context) {
+    fn dial(&mut self, addresses: Vec<Address>, context: &Context) {
         let Some(endpoint) = self.connection.endpoint().cloned() else { return };
         let options = self.connection.settings().socket.clone();
         self.stage = Stage::Dialing(Box::new(Dialer::new(endpoint, addresses, options)));

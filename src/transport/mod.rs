@@ -9,6 +9,9 @@ mod socket_options;
 mod stream;
 mod tls;
 
+/// An address in the system's form.
+pub use socket2::SockAddr as Address;
+
 pub use dialer::{AddressFamily, Dialer, Dialing, interleave};
 pub use endpoint::{Endpoint, UnixName};
 pub use error::{Error, ErrorKind};
