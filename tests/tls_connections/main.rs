@@ -9,6 +9,7 @@ mod deadlines;
 mod endings;
 mod failures;
 mod large;
+mod openssl;
 mod raw;
 #[path = "../common/recorder.rs"]
 #[allow(dead_code, reason = "the transcripts use the rest")]

@@ -25,6 +25,9 @@ pub const CONNECT_ACK: i32 = ESRPC_MESSAGE_TYPE_CONNECT_ACK as i32;
 pub const ACCEPTED: i32 = ESRPC_MESSAGE_FLAG_CONNECTION_ACCEPTED as i32;
 pub const TERMINATE: i32 = ESRPC_MESSAGE_FLAG_TERMINATE_STREAM as i32;
 
+/// The operation of a stream each of whose messages pauses reading at the client.
+const PAUSE: &[u8] = b"pause after each";
+
 /// What the callbacks of a connection, a stream or a flush know.
 #[derive(Default)]
 pub struct Side {
@@ -257,11 +260,6 @@ impl Client {
         assert_eq!(unsafe { esrpc_connection_close(self.handle, OK) }, OK);
     }
 
-    pub fn pause(&self) {
-        // SAFETY: a live handle.
-        assert_eq!(unsafe { esrpc_connection_pause_reading(self.handle) }, OK);
-    }
-
     pub fn resume(&self) {
         // SAFETY: a live handle.
         assert_eq!(unsafe { esrpc_connection_resume_reading(self.handle) }, OK);
@@ -353,9 +351,18 @@ pub unsafe extern "C" fn on_flush(status: esrpc_status, user_data: *mut c_void) 
     }
 }
 
-unsafe extern "C" fn on_stream_message(_: *mut esrpc_stream, message: *const esrpc_message, user_data: *mut c_void) {
+unsafe extern "C" fn on_stream_message(
+    stream: *mut esrpc_stream,
+    message: *const esrpc_message,
+    user_data: *mut c_void,
+) {
     // SAFETY: a side, and a message that lives during the callback.
-    let (side, seen) = unsafe { (Side::of(user_data), Seen::of(message)) };
+    let (side, seen, operation) =
+        unsafe { (Side::of(user_data), Seen::of(message), borrow(esrpc_stream_get_operation(stream))) };
+    if operation == PAUSE {
+        // SAFETY: the connection of a live stream.
+        assert_eq!(unsafe { esrpc_connection_pause_reading(esrpc_stream_get_connection(stream)) }, OK);
+    }
     side.received.fetch_add(seen.payload.len(), Ordering::Relaxed);
     let end = if seen.flags & TERMINATE != 0 { ", last" } else { "" };
     side.callbacks.note(format!("message {}{end}", shown(seen.payload)));

@@ -2,7 +2,7 @@
 
 use crate::recorder::*;
 use crate::rig::*;
-use crate::settings::Tls;
+use crate::settings::{self, Tls};
 use eventstream_rpc::ffi::connection::*;
 use eventstream_rpc::ffi::connection_options::*;
 use eventstream_rpc::ffi::listener::*;
@@ -12,6 +12,7 @@ use eventstream_rpc::ffi::status::esrpc_status;
 use eventstream_rpc::ffi::stream::*;
 use eventstream_rpc::ffi::tls_info::*;
 use std::ffi::c_void;
+use std::ops::Deref;
 use std::path::Path;
 use std::ptr;
 use std::sync::Arc;
@@ -21,6 +22,27 @@ use std::sync::atomic::Ordering;
 pub struct Server {
     listener: *mut esrpc_listener,
     pub side: Arc<Side>,
+}
+
+/// A server with settings for its clients.
+pub struct FittingServer {
+    pub client_tls: Tls,
+    server: Server,
+}
+
+impl FittingServer {
+    pub fn start(runtime: &Runtime, change: impl FnOnce(*mut esrpc_connection_options)) -> FittingServer {
+        let (client_tls, server) = settings::fitting();
+        FittingServer { client_tls, server: Server::start_with(runtime, &server, None, change) }
+    }
+}
+
+impl Deref for FittingServer {
+    type Target = Server;
+
+    fn deref(&self) -> &Server {
+        &self.server
+    }
 }
 
 impl Server {
