@@ -272,6 +272,14 @@ impl Connection {
         let _ = self.addresses.set((text(local), text(remote)));
     }
 
+    /// The peer with its address, if it has one, for sentences.
+    pub(super) fn peer_name(&self) -> String {
+        match self.addresses.get().map(|(_, remote)| remote.to_string_lossy()) {
+            Some(remote) if !remote.is_empty() && remote != "unix:" => format!("the peer {remote}"),
+            _ => "the peer".to_owned(),
+        }
+    }
+
     /// The bytes of the CONNECT_ACK that the library itself waited for.
     pub fn connect_ack(&self) -> Option<&[u8]> {
         self.connect_ack.get().map(Vec::as_slice)

@@ -305,7 +305,8 @@ impl Driver {
                 self.peer_ended = true;
                 self.readable = false;
                 let kind = transport::ErrorKind::Io;
-                let error = transport::Error::from_io("reading from the peer", &error, kind);
+                let error =
+                    transport::Error::from_io(&format!("reading from {}", self.connection.peer_name()), &error, kind);
                 self.io_error.get_or_insert(error.into());
                 None
             }
@@ -326,7 +327,7 @@ impl Driver {
     fn end_of_input(&mut self, context: &Context) {
         let error = match (&self.io_error, self.gathered.is_empty()) {
             (Some(error), _) => error.clone(),
-            (None, true) => Error::PeerClosed("the peer closed the connection".to_owned()),
+            (None, true) => Error::PeerClosed(format!("{} closed the connection", self.connection.peer_name())),
             (None, false) => {
                 let have = self.gathered.len();
                 Error::Codec(codec::Error::Incomplete { have, need: have + self.missing_of_gathered().max(1) })
@@ -384,7 +385,8 @@ impl Driver {
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => self.writable = false,
                 Err(error) => {
                     let kind = transport::ErrorKind::Io;
-                    let error = transport::Error::from_io("writing to the peer", &error, kind);
+                    let error =
+                        transport::Error::from_io(&format!("writing to {}", self.connection.peer_name()), &error, kind);
                     self.io_error = Some(error.into());
                     // What the peer sent before it went away is still there to be read.
                     self.readable = true;

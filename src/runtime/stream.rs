@@ -8,7 +8,7 @@ use crate::rpc::{self, MessageType, Outgoing, Role, TERMINATE_STREAM};
 use crate::runtime::connection::{Flush, Shared, text};
 use crate::runtime::event_loop::Command;
 use crate::runtime::timers::TimerKey;
-use crate::runtime::{Connection, Error, Outcome, Phase, StreamHandler};
+use crate::runtime::{Connection, Error, Outcome, Phase, StreamHandler, is_loop_thread};
 
 /// Where a stream is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -251,6 +251,9 @@ impl Stream {
 
     /// Waits until on_closed has returned; a stream that was refused has none.
     pub fn wait_closed(&self, timeout: Option<Duration>) -> Result<Outcome, Error> {
+        if is_loop_thread() {
+            return Err(Error::WouldDeadlock);
+        }
         if self.phase() == StreamPhase::New && self.connection().phase() != Phase::Connecting {
             return Err(Error::StreamNotActivated);
         }
