@@ -87,6 +87,8 @@ pub(super) struct Shared {
     /// Do not write what is left.
     pub aborted: bool,
     pub reading_paused: bool,
+    /// Writing failed: reading cannot be paused any more.
+    pub writing_failed: bool,
     /// The incoming-connection callback is running.
     pub may_accept: bool,
     /// The driver will look at this connection without being asked again.
@@ -161,6 +163,7 @@ impl Connection {
             closing: None,
             aborted: false,
             reading_paused: false,
+            writing_failed: false,
             may_accept: false,
             scheduled: false,
             dirty: false,
@@ -392,7 +395,7 @@ impl Connection {
     pub fn set_reading_paused(self: &Arc<Self>, paused: bool) -> Result<(), Error> {
         let mut shared = self.lock();
         shared.check_ready()?;
-        shared.reading_paused = paused;
+        shared.reading_paused = paused && !shared.writing_failed;
         if !paused {
             self.schedule(&mut shared);
         }
@@ -470,6 +473,12 @@ impl Shared {
         self.phase = Phase::Closing;
         self.rpc.close_sending();
         self.closing.get_or_insert(Closing { outcome, by_this_side });
+    }
+
+    /// Writing has failed, so the connection ends once what has come is delivered.
+    pub fn end_pauses(&mut self) {
+        self.writing_failed = true;
+        self.reading_paused = false;
     }
 
     pub fn check_ready(&self) -> Result<(), Error> {

@@ -388,6 +388,8 @@ impl Driver {
                     let error =
                         transport::Error::from_io(&format!("writing to {}", self.connection.peer_name()), &error, kind);
                     self.io_error = Some(error.into());
+                    // Whoever waits for room before it reads on would wait for ever.
+                    self.connection.lock().end_pauses();
                     // What the peer sent before it went away is still there to be read.
                     self.readable = true;
                     self.read_until_end = true;

@@ -24,30 +24,33 @@ static void accept_nobody(void) {
     refusing.listener = a_party("listener", NULL, &refusing);
 }
 
+/* Of a listener that was not made nothing is ever heard. */
+static struct party unmade;
+
 /* Listens with the options, which are released. */
-static esrpc_status try_to_listen(esrpc_listener_options *options, esrpc_listener **out_listener) {
+static esrpc_status try_to_listen(esrpc_listener_options *options, struct party *party, esrpc_listener **out_listener) {
     esrpc_listener_callbacks callbacks = listener_callbacks();
-    esrpc_status status = esrpc_listener_listen(options, &callbacks, &refusing.listener, out_listener);
+    esrpc_status status = esrpc_listener_listen(options, &callbacks, party, out_listener);
     esrpc_listener_options_release(options);
     return status;
 }
 
 static esrpc_listener *listen_with(esrpc_listener_options *options) {
     esrpc_listener *listener = NULL;
-    CHECK_OK(try_to_listen(options, &listener));
+    CHECK_OK(try_to_listen(options, &refusing.listener, &listener));
     return listener;
 }
 
 static void check_listen_fails(esrpc_listener_options *options, esrpc_status expected, const char *says,
                                const char *says_too) {
     esrpc_listener *listener = NULL;
-    CHECK_STATUS(expected, try_to_listen(options, &listener));
+    CHECK_STATUS(expected, try_to_listen(options, &unmade, &listener));
     CHECK(listener == NULL);
     if (!last_error_says(says) || !last_error_says(says_too)) {
         fprintf(stderr, "\"%s\" does not say \"%s\" and \"%s\"\n", esrpc_last_error_message(), says, says_too);
         abort();
     }
-    CHECK_NEVER("listener destroy");
+    CHECK_NEVER("unmade");
 }
 
 static void stop_listening(esrpc_listener *listener) {
@@ -95,7 +98,7 @@ static void a_port_of_the_systems_choice(void) {
 static void an_ipv6_port(void) {
     char expected[32];
     esrpc_listener *listener = NULL;
-    esrpc_status status = try_to_listen(on_host("::1", 0), &listener);
+    esrpc_status status = try_to_listen(on_host("::1", 0), &refusing.listener, &listener);
     if (status != ESRPC_OK) {
         fprintf(stderr, "  skipped: this machine has no IPv6: %s\n", esrpc_last_error_message());
         CHECK(status == ESRPC_ERROR_ADDRESS_UNAVAILABLE || status == ESRPC_ERROR_IO);
@@ -338,7 +341,7 @@ static void a_listener_without_descriptors(void) {
     /* The default runtime has its own already. */
     stop_listening(listen_with(on_host("127.0.0.1", 0)));
     limit = forbid_descriptors();
-    status = try_to_listen(on_host("127.0.0.1", 0), &listener);
+    status = try_to_listen(on_host("127.0.0.1", 0), &unmade, &listener);
     allow_descriptors(limit);
     CHECK(status == ESRPC_ERROR_TOO_MANY_FILES && listener == NULL);
     CHECK(last_error_says("listening on 127.0.0.1:0: "));
@@ -363,6 +366,7 @@ int main(int argc, char **argv) {
         TEST(an_abstract_name),
         TEST(a_listener_without_descriptors),
     };
+    unmade = a_party("unmade", NULL, NULL);
     accept_nobody();
     return RUN_TESTS(tests, argc, argv);
 }
