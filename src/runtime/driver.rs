@@ -568,11 +568,16 @@ impl Driver {
         let outcome: Outcome = {
             let shared = self.connection.lock();
             let unwritten = shared.rpc.outbound_len();
-            match (shared.closing.as_ref().map(|closing| closing.outcome.clone()), &self.io_error) {
-                (Some(Ok(())), Some(error)) if unwritten > 0 => Err(error.clone()),
-                (Some(Ok(())), None) if unwritten > 0 => Err(Error::Aborted { unwritten }),
-                (Some(outcome), _) => outcome,
-                (None, _) => Err(Error::Internal("a connection ended without a reason".to_owned())),
+            let was_set_up = shared.setup == Some(Ok(()));
+            match &shared.closing {
+                // Lost bytes count for more than the reason that this side gave.
+                Some(closing) if closing.by_this_side && was_set_up && unwritten > 0 => match &self.io_error {
+                    Some(error) => Err(error.clone()),
+                    None if shared.aborted => Err(Error::Aborted { unwritten }),
+                    None => closing.outcome.clone(),
+                },
+                Some(closing) => closing.outcome.clone(),
+                None => Err(Error::Internal("a connection ended without a reason".to_owned())),
             }
         };
         self.connection.finish(outcome);
