@@ -19,9 +19,8 @@ const BUDGET: usize = 1024 * 1024;
 /// How long a server that refused, or a side with unread input, waits for the peer's end before it closes.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 const SLICES_PER_WRITE: usize = 64;
-/// A cut message up to this size is completed in the loop's buffer, a larger one in its own.
+/// A cut message up to this size is completed where the loop reads, a larger one in a buffer of its own.
 const SMALL_REST: usize = 4 * 1024;
-const GATHER_STEP: usize = 64 * 1024;
 /// A message that has begun gets a second more for each of so many bytes.
 const MESSAGE_BYTES_PER_SECOND: usize = 64 * 1024;
 
@@ -215,15 +214,12 @@ impl Driver {
     fn read_and_dispatch(&mut self, limits: codec::Limits, budget: &mut Budget, context: &mut Context) -> bool {
         let missing = self.missing_of_gathered();
         if self.gathered.len() >= PRELUDE_LEN && (missing > SMALL_REST || self.gathered.len() > SMALL_REST) {
-            // The rest of a large message goes straight to where it belongs. The memory grows with what arrives.
-            let start = self.gathered.len();
-            let step = missing.min(GATHER_STEP.max(start));
-            self.gathered.resize(start + step, 0);
-            let count = self.read_into(budget, |driver| {
-                let result = driver.stream.read(&mut driver.gathered[start..]);
-                (result, step)
-            });
-            self.gathered.truncate(start + count.unwrap_or(0));
+            // The rest of a large message: the memory grows with what arrives, and nothing is cleared before it is read.
+            let mut buffer = std::mem::take(&mut context.read_buffer);
+            let room = missing.min(buffer.len());
+            let count = self.read_into(budget, |driver| (driver.stream.read(&mut buffer[..room]), room));
+            self.gathered.extend_from_slice(&buffer[..count.unwrap_or(0)]);
+            context.read_buffer = buffer;
             if count.is_some() && self.missing_of_gathered() == 0 {
                 let bytes = std::mem::take(&mut self.gathered);
                 let used = self.dispatch(&bytes, limits);

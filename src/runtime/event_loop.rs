@@ -371,6 +371,10 @@ impl EventLoop {
             Ok(flow) => flow,
             Err(_) => {
                 context.log.write(Level::Error, "runtime", || "the event loop panicked on a connection".to_owned());
+                if context.read_buffer.is_empty() {
+                    // It was in use. Reading into no room would look like the peer's end.
+                    context.read_buffer = vec![0; READ_BUFFER_LEN];
+                }
                 let error = || Error::Internal("the event loop panicked on this connection".to_owned());
                 // Even telling the connection's owner may panic; then the place is just freed.
                 let _ = catch_unwind(AssertUnwindSafe(|| slot.abort(error(), context)));

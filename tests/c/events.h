@@ -191,19 +191,35 @@ static inline void check_events(const char *name, const char *const *expected, s
 /* A door at which a callback can wait, so that a test decides what happens meanwhile. */
 struct gate {
     bool open;
+    unsigned waiting;
 };
 
 static inline void gate_pass(struct gate *gate) {
     struct timespec deadline = deadline_in(PATIENCE_SECONDS);
     pthread_mutex_lock(&recorder.lock);
+    gate->waiting++;
+    pthread_cond_broadcast(&recorder.changed);
     while (!gate->open) CHECK(wait_locked(&deadline));
+    gate->waiting--;
+    pthread_cond_broadcast(&recorder.changed);
     pthread_mutex_unlock(&recorder.lock);
 }
 
+/* Waits until somebody waits at the gate. */
+static inline void gate_await(struct gate *gate) {
+    struct timespec deadline = deadline_in(PATIENCE_SECONDS);
+    pthread_mutex_lock(&recorder.lock);
+    while (gate->waiting == 0) CHECK(wait_locked(&deadline));
+    pthread_mutex_unlock(&recorder.lock);
+}
+
+/* Returns when nobody waits at the gate any more, so that it may go out of scope. */
 static inline void gate_open(struct gate *gate) {
+    struct timespec deadline = deadline_in(PATIENCE_SECONDS);
     pthread_mutex_lock(&recorder.lock);
     gate->open = true;
     pthread_cond_broadcast(&recorder.changed);
+    while (gate->waiting > 0) CHECK(wait_locked(&deadline));
     pthread_mutex_unlock(&recorder.lock);
 }
 

@@ -389,17 +389,16 @@ enum {
 static void hold_task(esrpc_status status, void *user_data) {
     enter_callback();
     CHECK(status == ESRPC_OK);
-    note("loop held");
     gate_pass((struct gate *)user_data);
     leave_callback();
 }
 
 /* Keeps the connection's loop thread from doing anything until the gate is opened: what is sent stays unwritten. */
 static inline void hold_loop(esrpc_connection *connection, struct gate *gate) {
-    size_t held = count_of("loop held");
     gate->open = false;
+    gate->waiting = 0;
     CHECK_OK(esrpc_connection_run_on_loop(connection, hold_task, gate));
-    await_count("loop held", held + 1);
+    gate_await(gate);
 }
 
 #endif
