@@ -29,6 +29,9 @@ impl Driver {
                 }
             }
         }
+        if used > 0 {
+            self.note_message_end();
+        }
         used
     }
 }
@@ -330,17 +333,19 @@ impl Connection {
 
     /// The connection is over: answers everything that was promised an answer.
     pub(super) fn finish(self: &Arc<Self>, outcome: Outcome) {
-        let (ended, by_this_side, was_set_up, blocked_streams) = {
+        let (ended, by_this_side, was_set_up, kept_streams) = {
             let mut shared = self.lock();
             if shared.phase == Phase::Closed {
                 return;
             }
             shared.phase = Phase::Closed;
+            // They hold this connection: kept, they would keep it for ever.
+            let kept = (std::mem::take(&mut shared.blocked_streams), std::mem::take(&mut shared.new_stream_deadlines));
             let by_this_side = shared.closing.as_ref().is_some_and(|closing| closing.by_this_side);
             let was_set_up = shared.setup == Some(Ok(()));
-            (shared.rpc.end(), by_this_side, was_set_up, std::mem::take(&mut shared.blocked_streams))
+            (shared.rpc.end(), by_this_side, was_set_up, kept)
         };
-        drop(blocked_streams);
+        drop(kept_streams);
         let reason = outcome.clone().err().unwrap_or(Error::ConnectionClosed);
         let unwritten = Err(reason.clone());
         for flush in ended.tokens {
