@@ -79,6 +79,14 @@ static inline void await_socket(int descriptor, short what) {
     CHECK(poll(&wanted, 1, PATIENCE_MS) == 1);
 }
 
+/* The pace of a slow peer, where a test needs one that is slower than a deadline. Nothing is waited for in this way. */
+static inline void pass_time(int milliseconds) {
+    struct pollfd nothing;
+    nothing.fd = -1;
+    nothing.events = 0;
+    poll(&nothing, 1, milliseconds);
+}
+
 static inline int raw_socket(int family) {
     int descriptor = socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     CHECK(descriptor >= 0);

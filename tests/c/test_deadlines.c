@@ -184,13 +184,10 @@ static void a_write_that_goes_on_slowly_is_not_stalled(void) {
     size_t left = raw_message_len(TOO_MUCH);
     int64_t started = now_ns();
     while (now_ns() - started < (int64_t)SHORT_MS * 8 * 1000000) {
-        struct pollfd no_descriptor;
-        no_descriptor.fd = -1;
         CHECK(raw_read(&server, 256 * 1024) > 0);
         left -= server.len;
         server.len = 0;
-        /* Sets the peer's pace; what is tested is what happens within it. */
-        poll(&no_descriptor, 1, SHORT_MS / 5);
+        pass_time(SHORT_MS / 5);
     }
     CHECK(esrpc_connection_is_open(pair.client_connection));
     CHECK(esrpc_connection_get_outbound_size(pair.client_connection) > 0);
@@ -263,6 +260,36 @@ static void a_message_that_trickles_in_is_too_late_all_the_same(void) {
     CHECK_ONCE("server shutdown MESSAGE_TIMED_OUT");
 }
 
+/* Reads that always end inside a message, for longer than the deadline of one. */
+static void each_message_has_its_own_time(void) {
+    struct pair pair;
+    struct raw_listener listener;
+    struct raw server;
+    patient_pair_begin(&pair);
+    CHECK_OK(esrpc_connection_options_set_message_timeout_ms(pair.client_options, SHORT_MS * 4));
+    serve_client(&pair, &listener, &server);
+    esrpc_buffer *message = raw_message(ESRPC_MESSAGE_TYPE_PING, 0, 0, NULL, esrpc_text("whole"));
+    esrpc_bytes data = esrpc_buffer_get_bytes(message);
+    size_t half = data.len / 2;
+    size_t count = 0;
+    int64_t started = now_ns();
+    CHECK(raw_send(&server, data.data, half));
+    while (now_ns() - started < (int64_t)SHORT_MS * 8 * 1000000) {
+        uint8_t end_and_beginning[200];
+        memcpy(end_and_beginning, data.data + half, data.len - half);
+        memcpy(end_and_beginning + data.len - half, data.data, half);
+        CHECK(raw_send(&server, end_and_beginning, data.len));
+        await_count("client protocol PING whole", ++count);
+        pass_time(SHORT_MS / 5);
+    }
+    CHECK(esrpc_connection_is_open(pair.client_connection));
+    esrpc_buffer_release(message);
+    raw_close(&server);
+    raw_listener_close(&listener);
+    pair_end(&pair);
+    CHECK_NEVER("client shutdown MESSAGE_TIMED_OUT");
+}
+
 static void a_large_message_gets_a_second_more_for_each_64_kib(void) {
     struct pair pair;
     struct raw_listener listener;
@@ -313,6 +340,7 @@ int main(int argc, char **argv) {
         TEST(a_write_that_goes_on_slowly_is_not_stalled),
         TEST(a_client_does_not_wait_longer_than_message_timeout_ms_for_the_rest_of_a_message),
         TEST(a_message_that_trickles_in_is_too_late_all_the_same),
+        TEST(each_message_has_its_own_time),
         TEST(a_large_message_gets_a_second_more_for_each_64_kib),
         TEST(a_connection_on_which_nothing_happens_ends_after_idle_timeout_ms),
     };
