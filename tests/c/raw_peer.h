@@ -45,7 +45,7 @@ static inline void patient_pair_begin(struct pair *pair) {
 /* When the last setup that failed, shutdown or end of a stream was told. Valid after await("ended NAME"). */
 static int64_t ended_at;
 
-static void note_end(struct party *self, const struct moment *now) {
+static inline void note_end(struct party *self, const struct moment *now) {
     bool failed_setup = is(now, "setup") && now->status != ESRPC_OK;
     if (!failed_setup && !is(now, "shutdown") && !is(now, "closed")) return;
     ended_at = now_ns();
