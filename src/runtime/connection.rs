@@ -103,7 +103,7 @@ pub(super) struct Shared {
     /// Threads that wait for something other than setup and shutdown.
     pub waiters: usize,
     /// Activated with a deadline that the loop does not know yet.
-    pub new_stream_deadlines: Vec<(Arc<Stream>, Duration)>,
+    pub new_stream_deadlines: Vec<(Arc<Stream>, Instant)>,
     /// Of streams that are over.
     pub ended_stream_timers: Vec<TimerKey>,
     /// Who sent the PINGs that are not answered, in order.
@@ -379,8 +379,8 @@ impl Connection {
         }
     }
 
-    /// Asks a silent peer for a sign of life.
-    pub(super) fn send_keep_alive(self: &Arc<Self>) {
+    /// Asks a silent peer for a sign of life; false if that is not allowed now, as before the handshake is done.
+    pub(super) fn send_keep_alive(self: &Arc<Self>) -> bool {
         let mut shared = self.lock();
         if shared.phase == Phase::Open
             && let Ok(ping) = Outgoing::empty(MessageType::Ping, 0).prepare(false, &self.settings.limits)
@@ -388,7 +388,9 @@ impl Connection {
         {
             shared.pings.push_back(PingOrigin::KeepAlive);
             self.schedule(&mut shared);
+            return true;
         }
+        false
     }
 
     /// Stops or resumes reading from the peer.

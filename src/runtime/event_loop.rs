@@ -104,7 +104,7 @@ pub struct Context {
     pub ready: VecDeque<Token>,
     pub due: Vec<Written<Flush>>,
     pub log: Arc<Log>,
-    /// The time of this pass.
+    /// The time at which the work at hand began, or later.
     pub now: Instant,
     pub shutting_down: bool,
 }
@@ -377,6 +377,8 @@ impl EventLoop {
     fn at(&mut self, token: Token, work: impl FnOnce(&mut Slot, &mut Context) -> Flow) {
         let context = &mut self.context;
         let Some(slot) = self.slots.get_mut(token.0) else { return };
+        // The callbacks before this may have taken their time.
+        context.now = Instant::now();
         let flow = match catch_unwind(AssertUnwindSafe(|| work(slot, context))) {
             Ok(flow) => flow,
             Err(_) => {

@@ -1,7 +1,7 @@
 use std::ffi::CString;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::codec::HeaderList;
 use crate::rpc::{self, MessageType, Outgoing, Role, TERMINATE_STREAM};
@@ -199,7 +199,7 @@ impl Stream {
                 let _ = self.operation.set(message.operation.unwrap_or_default().to_vec());
                 self.set_phase(if terminates { StreamPhase::Closing } else { StreamPhase::Open });
                 if let Some(time) = self.deadline() {
-                    shared.new_stream_deadlines.push((self.clone(), time));
+                    shared.new_stream_deadlines.push((self.clone(), Instant::now() + time));
                 }
                 self.connection().schedule(&mut shared);
                 Ok(())
