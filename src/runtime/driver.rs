@@ -145,6 +145,10 @@ impl Driver {
         loop {
             self.receive(&mut budget, context);
             self.transmit(&mut budget, context);
+            if self.peer_ended {
+                // The last of the streams that a half-open connection waits for may have ended with that.
+                self.end_of_input(context);
+            }
             // The callbacks may have taken their time, and clocks that start now must not start in the past.
             context.now = Instant::now();
             if self.conclude(context) == Flow::Finished {
