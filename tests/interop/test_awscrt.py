@@ -36,13 +36,15 @@ def every_header_type():
 class EchoServerTest(unittest.TestCase):
     """One server for all tests of the class, a connection for each."""
 
+    tls = None
+
     @classmethod
     def setUpClass(cls):
         cls.server = EchoServer("--port", "0")
         cls.addClassCleanup(cls.server.stop)
 
     def connect(self):
-        client = Client(self.server.address)
+        client = Client(self.server.address, self.tls)
         self.addCleanup(client.connection.close)
         return client
 
@@ -337,9 +339,13 @@ class UnixSocket(EchoServerTest):
         self.assertIsNotNone(client.end_reason())
 
 
-if __name__ == "__main__":
+def run():
     result = unittest.main(exit=False, verbosity=2).result
     failed = len(result.failures) + len(result.errors)
     sys.stderr.flush()
     print(f"{result.testsRun - failed} passed, {failed} failed", flush=True)
     sys.exit(1 if failed or result.testsRun == 0 else 0)
+
+
+if __name__ == "__main__":
+    run()
