@@ -9,11 +9,11 @@ use super::constants::esrpc_address_family::*;
 use super::handle::BoxHandle;
 use super::headers::esrpc_headers;
 use super::runtime::{esrpc_runtime, runtime_or_default};
-use super::status::{Failure, esrpc_status};
+use super::status::{ESRPC_ERROR_TLS_SERVER_NAME_REQUIRED, Failure, esrpc_status};
 use super::{endpoint, guard};
 use crate::codec::HeaderList;
 use crate::runtime::{ConnectRequest, Runtime, Settings};
-use crate::transport::{AddressFamily, Endpoint};
+use crate::transport::{AddressFamily, Endpoint, TlsConfig};
 
 /// Where and how to connect; esrpc_connection_connect copies it. Release it with esrpc_client_options_release.
 #[derive(Default)]
@@ -24,6 +24,8 @@ pub struct esrpc_client_options {
     handshake: Option<(HeaderList, Vec<u8>)>,
     family: AddressFamily,
     local_address: Option<SocketAddr>,
+    /// The name is empty if it is to be the host's.
+    pub(crate) tls: Option<(TlsConfig, String)>,
 }
 
 impl BoxHandle for esrpc_client_options {}
@@ -38,7 +40,20 @@ impl esrpc_client_options {
         let mut settings = self.settings.clone();
         settings.socket.family = self.family;
         settings.socket.local_address = self.local_address;
-        Ok(ConnectRequest { endpoint, settings, handshake: self.handshake.clone(), tls: None })
+        Ok(ConnectRequest { endpoint, settings, handshake: self.handshake.clone(), tls: self.tls()? })
+    }
+
+    fn tls(&self) -> Result<Option<(TlsConfig, String)>, Failure> {
+        match (&self.tls, &self.endpoint) {
+            (Some((config, name)), Some(Endpoint::Tcp { host, .. })) if name.is_empty() => {
+                Ok(Some((config.clone(), host.clone())))
+            }
+            (Some((_, name)), _) if name.is_empty() => {
+                let detail = "a Unix socket has no host name: give esrpc_client_options_set_tls a server_name";
+                Err(Failure::new(ESRPC_ERROR_TLS_SERVER_NAME_REQUIRED, detail))
+            }
+            (tls, _) => Ok(tls.clone()),
+        }
     }
 
     /// Nothing for the default runtime.

@@ -79,8 +79,40 @@ fn transport_status(kind: transport::ErrorKind) -> Status {
         ErrorKind::Refused => ESRPC_ERROR_CONNECTION_REFUSED,
         ErrorKind::ResolveFailed => ESRPC_ERROR_RESOLVE_FAILED,
         ErrorKind::Reset => ESRPC_ERROR_CONNECTION_RESET,
+        ErrorKind::Tls(kind) => tls_status(kind),
         ErrorKind::TooManyFiles => ESRPC_ERROR_TOO_MANY_FILES,
         ErrorKind::Unsupported => ESRPC_ERROR_UNSUPPORTED,
+    }
+}
+
+fn tls_status(kind: transport::TlsErrorKind) -> Status {
+    use transport::TlsErrorKind;
+    match kind {
+        TlsErrorKind::Config => ESRPC_ERROR_TLS_CONFIG,
+        TlsErrorKind::NoCertificate => ESRPC_ERROR_TLS_NO_CERTIFICATE,
+        TlsErrorKind::BadKey => ESRPC_ERROR_TLS_BAD_KEY,
+        TlsErrorKind::KeyEncrypted => ESRPC_ERROR_TLS_KEY_ENCRYPTED,
+        TlsErrorKind::KeyMismatch => ESRPC_ERROR_TLS_KEY_MISMATCH,
+        TlsErrorKind::ServerNameRequired => ESRPC_ERROR_TLS_SERVER_NAME_REQUIRED,
+        TlsErrorKind::HandshakeFailed => ESRPC_ERROR_TLS_HANDSHAKE_FAILED,
+        TlsErrorKind::UnknownCa => ESRPC_ERROR_TLS_UNKNOWN_CA,
+        TlsErrorKind::CertificateExpired => ESRPC_ERROR_TLS_CERTIFICATE_EXPIRED,
+        TlsErrorKind::CertificateNotYetValid => ESRPC_ERROR_TLS_CERTIFICATE_NOT_YET_VALID,
+        TlsErrorKind::WrongName => ESRPC_ERROR_TLS_WRONG_NAME,
+        TlsErrorKind::BadCertificate => ESRPC_ERROR_TLS_BAD_CERTIFICATE,
+        TlsErrorKind::NoCommonVersion => ESRPC_ERROR_TLS_NO_COMMON_VERSION,
+        TlsErrorKind::NoCommonAlpn => ESRPC_ERROR_TLS_NO_COMMON_ALPN,
+        TlsErrorKind::AlertReceived => ESRPC_ERROR_TLS_ALERT_RECEIVED,
+        TlsErrorKind::PeerClosed => ESRPC_ERROR_TLS_PEER_CLOSED,
+        TlsErrorKind::Truncated => ESRPC_ERROR_TLS_TRUNCATED,
+        TlsErrorKind::CertificateRequired => ESRPC_ERROR_TLS_CERTIFICATE_REQUIRED,
+        TlsErrorKind::NoCommonCipher => ESRPC_ERROR_TLS_NO_COMMON_CIPHER,
+    }
+}
+
+impl From<transport::Error> for Failure {
+    fn from(error: transport::Error) -> Failure {
+        Failure::new(transport_status(error.kind), error.to_string())
     }
 }
 

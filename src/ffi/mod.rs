@@ -37,4 +37,6 @@ pub mod runtime_options;
 pub mod socket_options;
 pub mod status;
 pub mod stream;
+pub mod tls_config;
+pub mod tls_info;
 pub mod uuid;

@@ -233,8 +233,9 @@ impl<S: Clone, T> Connection<S, T> {
         self.check_room()?;
         self.last_stream_id = id;
         let ended_here = message.flags() & TERMINATE_STREAM != 0;
-        self.streams.insert(id, Entry { stream, ended_here, ended_by_peer: false });
         self.outbound.push(message, id, ended_here, token);
+        let queued_until = self.outbound.queued_total();
+        self.streams.insert(id, Entry { stream, ended_here, ended_by_peer: false, queued_until });
         Ok(id)
     }
 
@@ -263,12 +264,13 @@ impl<S: Clone, T> Connection<S, T> {
         let terminates = message.flags() & TERMINATE_STREAM != 0;
         entry.ended_here = terminates;
         self.outbound.push(message, id, terminates, token);
+        entry.queued_until = self.outbound.queued_total();
         Ok(())
     }
 
     /// The application takes the stream that `Received::NewStream` announced.
     pub fn accept_stream(&mut self, id: i32, stream: S, ends: bool) {
-        self.streams.insert(id, Entry { stream, ended_here: false, ended_by_peer: ends });
+        self.streams.insert(id, Entry { stream, ended_here: false, ended_by_peer: ends, queued_until: 0 });
     }
 
     /// The application does not take it: the answer is APPLICATION_ERROR with TERMINATE_STREAM.
@@ -354,7 +356,10 @@ impl<S: Clone, T> Connection<S, T> {
                 return Ok(Received::Stream { stream, ended: None });
             }
             entry.ended_by_peer = true;
-            return Ok(Received::Stream { stream, ended: Some(self.outbound.cancel_stream(id)) });
+            // Most often all is written, and the queue, which may be long, need not be searched.
+            let waiting = entry.queued_until > self.outbound.written_total();
+            let cancelled = if waiting { self.outbound.cancel_stream(id) } else { Vec::new() };
+            return Ok(Received::Stream { stream, ended: Some(cancelled) });
         }
         if id <= self.last_stream_id {
             self.late_messages += u64::from(!ends);
@@ -411,5 +416,40 @@ pub fn violation_message<'a>(headers: &'a crate::codec::HeaderList, payload: &'a
         headers: Some(headers),
         operation: None,
         payload,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn after_the_last_but_one_id(role: Role) -> Connection<(), ()> {
+        let mut connection = Connection::new(role, Limits::DEFAULT, usize::MAX, usize::MAX);
+        connection.handshake = Handshake::Done;
+        connection.last_stream_id = i32::MAX - 1;
+        connection
+    }
+
+    #[test]
+    fn a_client_says_when_all_stream_ids_are_used() {
+        let mut client = after_the_last_but_one_id(Role::Client);
+        let mut activate = || {
+            let message = Outgoing::empty(MessageType::ApplicationMessage, 0).prepare(true, &Limits::DEFAULT);
+            client.activate((), message.expect("a good message"), None)
+        };
+        assert_eq!(activate(), Ok(i32::MAX));
+        assert_eq!(activate(), Err(Error::StreamIdsExhausted));
+    }
+
+    #[test]
+    fn a_server_takes_the_last_stream_id_and_none_after_it() {
+        let mut server = after_the_last_but_one_id(Role::Server);
+        let mut open = |id| {
+            let operation = Some(&b"operation"[..]);
+            server.receive_envelope(&Envelope { message_type: Some(0), flags: Some(0), stream_id: Some(id), operation })
+        };
+        assert_eq!(open(i32::MAX), Ok(Received::NewStream { id: i32::MAX, ends: false }));
+        assert_eq!(open(i32::MAX), Ok(Received::Late));
+        assert!(open(i32::MIN).is_err());
     }
 }

@@ -8,6 +8,8 @@ pub struct Entry<S> {
     pub ended_here: bool,
     /// TERMINATE_STREAM was received.
     pub ended_by_peer: bool,
+    /// Where in the outgoing bytes the stream's last message ends.
+    pub queued_until: u64,
 }
 
 /// The open streams by id.

@@ -87,6 +87,8 @@ pub(super) struct Shared {
     /// Do not write what is left.
     pub aborted: bool,
     pub reading_paused: bool,
+    /// Writing failed: reading cannot be paused any more.
+    pub writing_failed: bool,
     /// The incoming-connection callback is running.
     pub may_accept: bool,
     /// The driver will look at this connection without being asked again.
@@ -161,6 +163,7 @@ impl Connection {
             closing: None,
             aborted: false,
             reading_paused: false,
+            writing_failed: false,
             may_accept: false,
             scheduled: false,
             dirty: false,
@@ -270,6 +273,14 @@ impl Connection {
 
     pub(super) fn set_addresses(&self, local: String, remote: String) {
         let _ = self.addresses.set((text(local), text(remote)));
+    }
+
+    /// The peer with its address, if it has one, for sentences.
+    pub(super) fn peer_name(&self) -> String {
+        match self.addresses.get().map(|(_, remote)| remote.to_string_lossy()) {
+            Some(remote) if !remote.is_empty() && remote != "unix:" => format!("the peer {remote}"),
+            _ => "the peer".to_owned(),
+        }
     }
 
     /// The bytes of the CONNECT_ACK that the library itself waited for.
@@ -386,7 +397,7 @@ impl Connection {
     pub fn set_reading_paused(self: &Arc<Self>, paused: bool) -> Result<(), Error> {
         let mut shared = self.lock();
         shared.check_ready()?;
-        shared.reading_paused = paused;
+        shared.reading_paused = paused && !shared.writing_failed;
         if !paused {
             self.schedule(&mut shared);
         }
@@ -464,6 +475,12 @@ impl Shared {
         self.phase = Phase::Closing;
         self.rpc.close_sending();
         self.closing.get_or_insert(Closing { outcome, by_this_side });
+    }
+
+    /// Writing has failed, so the connection ends once what has come is delivered.
+    pub fn end_pauses(&mut self) {
+        self.writing_failed = true;
+        self.reading_paused = false;
     }
 
     pub fn check_ready(&self) -> Result<(), Error> {

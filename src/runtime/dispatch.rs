@@ -3,11 +3,14 @@
 use std::sync::Arc;
 
 use crate::codec::{self, HeaderList, HeaderValue, Limits, Message};
-use crate::rpc::{Ending, MessageType, Outgoing, Received, TERMINATE_STREAM, Violation, Written};
+use crate::rpc::{Ending, Envelope, MessageType, Outgoing, Received, TERMINATE_STREAM, Violation, Written};
 use crate::runtime::connection::{Connection, Flush, PingOrigin};
 use crate::runtime::driver::Driver;
 use crate::runtime::stream::{Stream, StreamPhase};
 use crate::runtime::{Error, Level, Listener, Outcome, Phase};
+
+/// Bytes of the peer's text that are repeated in an answer or in an error's sentence.
+const MAX_QUOTED_LEN: usize = 256;
 
 impl Driver {
     /// Decodes and delivers the messages at the start of `bytes`; answers how many bytes are used up.
@@ -59,6 +62,8 @@ impl Connection {
             Ok(Received::Late) => {}
             Ok(Received::Protocol { message_type, ending }) => {
                 self.deliver_protocol(message_type, message, ending, bytes);
+                // The callback may have done the handshake.
+                return Some(self.lock().rpc.receive_limits());
             }
             Ok(Received::Stream { stream, ended }) => {
                 if let Some(handler) = stream.handler() {
@@ -132,44 +137,24 @@ impl Connection {
     }
 
     fn announce_stream(self: &Arc<Self>, id: i32, ends: bool, message: &Message<'_>) {
-        let operation = match message.headers.find(b"operation").map(|header| header.value) {
-            Some(HeaderValue::String(text)) => text,
-            // The last one of that name has another type; the string before it counts.
-            _ => crate::rpc::Envelope::read(&message.headers).operation.unwrap_or_default(),
-        };
+        let operation = Envelope::read(&message.headers).operation.unwrap_or_default();
         let stream = Stream::announced(self.clone(), id, operation, ends);
         if let Some(handler) = self.handler() {
             handler.on_incoming_stream(self, &stream, message);
         }
         if stream.phase() == StreamPhase::Announced {
-            self.refuse_unaccepted(&stream, operation);
+            refuse_unaccepted(&stream, operation);
         }
-        let accepted = self.lock().phase == Phase::Open && stream.phase() != StreamPhase::Closed;
-        if !accepted {
+        let Some(handler) = stream.handler() else { return };
+        if self.lock().phase != Phase::Open {
+            // The stream is told of the connection's end.
             return;
         }
-        if let Some(handler) = stream.handler() {
-            handler.on_message(&stream, message);
-        }
+        handler.on_message(&stream, message);
         if ends {
             self.lock().rpc.remove_stream(id);
             self.end_stream(&stream, &Ok(()));
         }
-    }
-
-    fn refuse_unaccepted(self: &Arc<Self>, stream: &Arc<Stream>, operation: &[u8]) {
-        let text = format!("the operation {} is not accepted here", String::from_utf8_lossy(operation));
-        let (headers, payload) = json_message(&text);
-        let refusal = Outgoing {
-            message_type: MessageType::ApplicationError as i32,
-            flags: TERMINATE_STREAM,
-            headers: Some(&headers),
-            operation: None,
-            payload: &payload,
-        };
-        // It fails only if the connection is closing, and then the peer learns that.
-        let _ = stream.refuse(refusal);
-        stream.set_phase(StreamPhase::Closed);
     }
 
     /// The peer sent something that is no sound message.
@@ -243,8 +228,14 @@ impl Connection {
         if accepted {
             shared.setup = Some(Ok(()));
         } else {
+            // Nobody is called, but somebody who kept the handle may wait for the end.
+            let outcome = Err(Error::Cancelled);
+            self.set_end(outcome.clone());
             shared.phase = Phase::Closed;
+            shared.setup = Some(outcome);
+            shared.shutdown_told = true;
         }
+        self.notify();
         accepted
     }
 
@@ -331,8 +322,9 @@ impl Connection {
         }
     }
 
-    /// The connection is over: answers everything that was promised an answer.
-    pub(super) fn finish(self: &Arc<Self>, outcome: Outcome) {
+    /// The connection is over: answers everything that was promised an answer. `lost` says why sends were not written, if
+    /// that is not the outcome.
+    pub(super) fn finish(self: &Arc<Self>, outcome: Outcome, lost: Option<Error>) {
         let (ended, by_this_side, was_set_up, kept_streams) = {
             let mut shared = self.lock();
             if shared.phase == Phase::Closed {
@@ -347,7 +339,7 @@ impl Connection {
         };
         drop(kept_streams);
         let reason = outcome.clone().err().unwrap_or(Error::ConnectionClosed);
-        let unwritten = Err(reason.clone());
+        let unwritten = Err(lost.unwrap_or_else(|| reason.clone()));
         for flush in ended.tokens {
             flush.tell(&unwritten);
         }
@@ -377,6 +369,20 @@ impl Connection {
     }
 }
 
+/// The answer for a stream that the application neither accepted nor refused.
+fn refuse_unaccepted(stream: &Arc<Stream>, operation: &[u8]) {
+    // The peer knows which operation it meant; a long one would only make the answer too large.
+    let name = &operation[..operation.len().min(MAX_QUOTED_LEN)];
+    let text = format!("the operation {} is not accepted here", String::from_utf8_lossy(name));
+    let (headers, payload) = json_message(&text);
+    let bare = Outgoing::empty(MessageType::ApplicationError, TERMINATE_STREAM);
+    let refusal = Outgoing { headers: Some(&headers), payload: &payload, ..bare };
+    if stream.refuse(refusal).is_err() {
+        // Limits under which the text does not fit; or the connection is closing, which the peer learns anyway.
+        let _ = stream.refuse(bare);
+    }
+}
+
 /// Whether the bytes hold a whole message whose checksum is right, so that only its headers are wrong.
 fn message_is_whole(bytes: &[u8]) -> bool {
     let total_len = bytes.first_chunk::<4>().map_or(0, |len| u32::from_be_bytes(*len) as usize);
@@ -384,7 +390,7 @@ fn message_is_whole(bytes: &[u8]) -> bool {
 }
 
 fn refused(message_type: MessageType, message: &Message<'_>) -> Error {
-    let said = String::from_utf8_lossy(&message.payload[..message.payload.len().min(256)]).into_owned();
+    let said = String::from_utf8_lossy(&message.payload[..message.payload.len().min(MAX_QUOTED_LEN)]).into_owned();
     let mut text = match message_type {
         MessageType::ConnectAck => {
             "the server refused the connection: CONNECT_ACK without CONNECTION_ACCEPTED".to_owned()

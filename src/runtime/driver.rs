@@ -36,6 +36,8 @@ pub struct Driver {
     pub(super) connection: Arc<Connection>,
     stream: transport::Stream,
     token: Token,
+    /// It stands in the loop's line and runs when its turn comes, whatever asks for it meanwhile.
+    in_line: bool,
     /// What the poll said and no read or write has contradicted since.
     readable: bool,
     writable: bool,
@@ -46,7 +48,7 @@ pub struct Driver {
     /// Taken from the connection's queue, the first one up to `written_of_first`.
     writing: VecDeque<Vec<u8>>,
     written_of_first: usize,
-    /// The socket is broken: nothing can be written any more.
+    /// Nothing can be written any more: the socket is broken, or the time to linger is over.
     io_error: Option<Error>,
     peer_ended: bool,
     /// Bytes came, or went, since the deadlines were last looked at.
@@ -71,6 +73,7 @@ impl Driver {
             connection,
             stream,
             token,
+            in_line: false,
             // The first tries tell; the poll's events may lie before this.
             readable: true,
             writable: true,
@@ -118,15 +121,27 @@ impl Driver {
         self.read_until_end |= end_follows;
     }
 
-    /// Does all that can be done now.
+    /// The turn has come for which it stood in the line.
+    pub fn take_turn(&mut self, context: &mut Context) -> Flow {
+        self.in_line = false;
+        self.run(context)
+    }
+
+    /// Does all that can be done now, in fair parts.
     pub fn run(&mut self, context: &mut Context) -> Flow {
+        self.run_within(Budget { read: BUDGET, write: BUDGET }, context)
+    }
+
+    fn run_within(&mut self, mut budget: Budget, context: &mut Context) -> Flow {
+        if self.in_line {
+            return Flow::Continue;
+        }
         {
             let mut shared = self.connection.lock();
             // Until this is over, whoever changes the connection need not ask for another look.
             shared.scheduled = true;
             shared.dirty = false;
         }
-        let mut budget = Budget { read: BUDGET, write: BUDGET };
         loop {
             self.receive(&mut budget, context);
             self.transmit(&mut budget, context);
@@ -140,11 +155,11 @@ impl Driver {
                 return Flow::Finished;
             }
             let mut shared = self.connection.lock();
-            let more_to_read =
-                self.readable && (self.lingering || !shared.reading_paused || shared.phase != Phase::Open);
+            let more_to_read = self.has_input() && (!shared.reading_paused || shared.phase != Phase::Open);
             let more_to_write = self.writable && self.io_error.is_none() && shared.rpc.outbound_len() > 0;
             if (more_to_read && budget.read == 0) || (more_to_write && budget.write == 0) {
                 // Still scheduled: the place in the line is the promise to come back.
+                self.in_line = true;
                 context.ready.push_back(self.token);
                 break;
             }
@@ -176,8 +191,7 @@ impl Driver {
                     }
                 }
                 Input::Dispatch(limits) => {
-                    // After a pause whole messages may lie here.
-                    if self.gathered.len() >= MIN_MESSAGE_LEN && self.missing_of_gathered() == 0 {
+                    if self.holds_message() {
                         let bytes = std::mem::take(&mut self.gathered);
                         let used = self.dispatch(&bytes, limits);
                         budget.read = budget.read.saturating_sub(used);
@@ -197,6 +211,16 @@ impl Driver {
             Phase::Connecting | Phase::Open => Input::Dispatch(shared.rpc.receive_limits()),
             Phase::Closing | Phase::Closed => Input::Drop,
         }
+    }
+
+    /// Whether there is something to read or to dispatch, as far as is known.
+    fn has_input(&self) -> bool {
+        self.readable || self.holds_message()
+    }
+
+    /// After a pause whole messages may lie in `gathered`.
+    fn holds_message(&self) -> bool {
+        self.gathered.len() >= MIN_MESSAGE_LEN && self.missing_of_gathered() == 0
     }
 
     /// How many bytes the first gathered message still needs; nothing if it is complete or wrong.
@@ -285,7 +309,8 @@ impl Driver {
                 self.peer_ended = true;
                 self.readable = false;
                 let kind = transport::ErrorKind::Io;
-                let error = transport::Error::from_io("reading from the peer", &error, kind);
+                let error =
+                    transport::Error::from_io(&format!("reading from {}", self.connection.peer_name()), &error, kind);
                 self.io_error.get_or_insert(error.into());
                 None
             }
@@ -306,7 +331,7 @@ impl Driver {
     fn end_of_input(&mut self, context: &Context) {
         let error = match (&self.io_error, self.gathered.is_empty()) {
             (Some(error), _) => error.clone(),
-            (None, true) => Error::PeerClosed("the peer closed the connection".to_owned()),
+            (None, true) => Error::PeerClosed(format!("{} closed the connection", self.connection.peer_name())),
             (None, false) => {
                 let have = self.gathered.len();
                 Error::Codec(codec::Error::Incomplete { have, need: have + self.missing_of_gathered().max(1) })
@@ -348,6 +373,11 @@ impl Driver {
                 used += 1;
             }
             if used == 0 {
+                if self.stream.wants_flush() {
+                    // A broken socket is told by the next read or write.
+                    let result = self.stream.flush();
+                    self.writable = !result.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock);
+                }
                 return;
             }
             match self.stream.write(&slices[..used]) {
@@ -359,8 +389,11 @@ impl Driver {
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => self.writable = false,
                 Err(error) => {
                     let kind = transport::ErrorKind::Io;
-                    let error = transport::Error::from_io("writing to the peer", &error, kind);
+                    let error =
+                        transport::Error::from_io(&format!("writing to {}", self.connection.peer_name()), &error, kind);
                     self.io_error = Some(error.into());
+                    // Whoever waits for room before it reads on would wait for ever.
+                    self.connection.lock().end_pauses();
                     // What the peer sent before it went away is still there to be read.
                     self.readable = true;
                     self.read_until_end = true;
@@ -400,9 +433,9 @@ impl Driver {
             let mut shared = self.connection.lock();
             if let Some(error) = &self.io_error
                 && matches!(shared.phase, Phase::Connecting | Phase::Open)
-                && (!shared.reading_paused || self.peer_ended)
+                && (self.peer_ended || !(shared.reading_paused || self.has_input()))
             {
-                // Nothing more can be read either, or it would have been: the write's error is the reason.
+                // Nothing more can be read either: the write's error is the reason.
                 shared.begin_close(Err(error.clone()), false);
             }
             if shared.phase != Phase::Closing {
@@ -553,14 +586,14 @@ impl Driver {
 
     fn linger_expired(&mut self, context: &mut Context) -> Flow {
         if !self.lingering {
-            let mut shared = self.connection.lock();
-            let unwritten = shared.rpc.outbound_len();
-            if unwritten > 0 {
-                let linger_ms = self.connection.settings().times.linger.as_millis();
-                let by_this_side = shared.closing.as_ref().is_some_and(|closing| closing.by_this_side);
-                let outcome = Err(Error::LingerExpired { unwritten, linger_ms });
-                shared.closing = Some(Closing { outcome, by_this_side });
-            }
+            let unwritten = self.connection.outbound_len();
+            let linger_ms = self.connection.settings().times.linger.as_millis();
+            self.io_error = Some(Error::LingerExpired { unwritten, linger_ms });
+        } else {
+            // What came since the poll would turn the close into a reset.
+            self.readable = true;
+            let mut budget = Budget { read: BUDGET, write: 0 };
+            while !self.peer_ended && budget.read > 0 && self.read_and_drop(&mut budget, context) {}
         }
         self.finish(context)
     }
@@ -585,25 +618,30 @@ impl Driver {
         self.stream.deregister(&context.registry);
         self.writing = VecDeque::new();
         self.gathered = Vec::new();
-        let outcome: Outcome = {
-            let shared = self.connection.lock();
-            let unwritten = shared.rpc.outbound_len();
-            let was_set_up = shared.setup == Some(Ok(()));
-            match &shared.closing {
-                // Lost bytes count for more than the reason that this side gave.
-                Some(closing) if closing.by_this_side && was_set_up && unwritten > 0 => match &self.io_error {
-                    Some(error) => Err(error.clone()),
-                    None if shared.aborted => Err(Error::Aborted { unwritten }),
-                    None => closing.outcome.clone(),
-                },
-                Some(closing) => closing.outcome.clone(),
-                None => Err(Error::Internal("a connection ended without a reason".to_owned())),
-            }
-        };
-        self.connection.finish(outcome);
+        let (outcome, lost) = self.outcome();
+        self.connection.finish(outcome, lost);
         let ended = std::mem::take(&mut self.connection.lock().ended_stream_timers);
         ended.into_iter().for_each(|key| context.timers.cancel(key));
         Flow::Finished
+    }
+
+    /// How the connection ends, and why what is not written is lost if that is another reason.
+    fn outcome(&self) -> (Outcome, Option<Error>) {
+        let (closing, unwritten, was_set_up) = {
+            let shared = self.connection.lock();
+            (shared.closing.clone(), shared.rpc.outbound_len(), shared.setup == Some(Ok(())))
+        };
+        let Some(Closing { outcome, by_this_side }) = closing else {
+            return (Err(Error::Internal("a connection ended without a reason".to_owned())), None);
+        };
+        let lingered = matches!(self.io_error, Some(Error::LingerExpired { .. }));
+        if unwritten == 0 || !(by_this_side || lingered) {
+            return (outcome, None);
+        }
+        let lost = self.io_error.clone().unwrap_or(Error::Aborted { unwritten });
+        // Lost bytes count for more than the reason that this side gave; an end for a graver reason keeps that.
+        let tells_loss = by_this_side && was_set_up;
+        (if tells_loss { Err(lost.clone()) } else { outcome }, Some(lost))
     }
 }
 
@@ -612,3 +650,7 @@ struct Budget {
     read: usize,
     write: usize,
 }
+
+#[cfg(test)]
+#[path = "driver_tests.rs"]
+mod tests;

@@ -15,7 +15,7 @@ use crate::runtime::lifecycle::Live;
 use crate::runtime::listener::{Accepted, Listener, ListenerDriver};
 use crate::runtime::setup::{Setup, Step};
 use crate::runtime::timers::{Due, TimerKey, Timers};
-use crate::runtime::{Error, Level, Log, Outcome, lock};
+use crate::runtime::{Error, Level, Log, Outcome, ProcessMark, lock};
 use crate::transport;
 
 const WAKE: Token = Token(usize::MAX);
@@ -63,13 +63,14 @@ struct Queue {
 }
 
 thread_local! {
-    /// Address of the `LoopHandle` whose thread this is; 0 on other threads.
-    static CURRENT_LOOP: Cell<usize> = const { Cell::new(0) };
+    /// The process in which this is an event-loop thread; none on other threads. A child that was forked in a callback has
+    /// that thread's copy, but runs no loop on it.
+    static LOOP_OF: Cell<Option<ProcessMark>> = const { Cell::new(None) };
 }
 
 /// Whether this is an event-loop thread of the library, of whichever runtime.
 pub fn is_loop_thread() -> bool {
-    CURRENT_LOOP.get() != 0
+    LOOP_OF.get().is_some_and(ProcessMark::is_current)
 }
 
 impl LoopHandle {
@@ -125,6 +126,15 @@ impl Slot {
             Slot::Connection(driver) => driver.run(context),
             Slot::Listener(listener) => listener.run(context),
             Slot::Free => Flow::Continue,
+        }
+    }
+
+    /// Runs what stood in the loop's line.
+    fn take_turn(&mut self, context: &mut Context) -> Flow {
+        match self {
+            Slot::Connection(driver) => driver.take_turn(context),
+            Slot::Listener(listener) => listener.take_turn(context),
+            other => other.run(context),
         }
     }
 
@@ -208,7 +218,7 @@ pub fn spawn_loop(number: usize, log: Arc<Log>) -> Result<(Arc<LoopHandle>, Join
 
 impl EventLoop {
     fn run(mut self, mut poll: Poll) {
-        CURRENT_LOOP.set(Arc::as_ptr(&self.handle) as usize);
+        LOOP_OF.set(Some(ProcessMark::current()));
         let mut events = Events::with_capacity(EVENTS_PER_PASS);
         while !self.stopping {
             let timeout = self.begin_poll();
@@ -341,7 +351,7 @@ impl EventLoop {
     fn run_ready(&mut self) {
         for _ in 0..self.context.ready.len() {
             let Some(token) = self.context.ready.pop_front() else { break };
-            self.at(token, Slot::run);
+            self.at(token, Slot::take_turn);
         }
     }
 
@@ -373,10 +383,8 @@ impl EventLoop {
             Ok(flow) => flow,
             Err(_) => {
                 context.log.write(Level::Error, "runtime", || "the event loop panicked on a connection".to_owned());
-                if context.read_buffer.is_empty() {
-                    // It was in use. Reading into no room would look like the peer's end.
-                    context.read_buffer = vec![0; READ_BUFFER_LEN];
-                }
+                // The panic may have come while the buffer was lent out; reads into an empty one look like the peer's end.
+                context.read_buffer.resize(READ_BUFFER_LEN, 0);
                 let error = || Error::Internal("the event loop panicked on this connection".to_owned());
                 // Even telling the connection's owner may panic; then the place is just freed.
                 let _ = catch_unwind(AssertUnwindSafe(|| slot.abort(error(), context)));

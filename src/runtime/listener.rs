@@ -180,6 +180,8 @@ pub struct ListenerDriver {
     /// Gone once it is closed.
     socket: Option<transport::Listener>,
     token: Token,
+    /// It stands in the loop's line and runs when its turn comes.
+    in_line: bool,
     retry: Option<TimerKey>,
 }
 
@@ -203,11 +205,20 @@ impl ListenerDriver {
             return None;
         }
         listener.place.store(token.0 + 1, Ordering::Release);
-        Some(ListenerDriver { listener, socket: Some(socket), token, retry: None })
+        Some(ListenerDriver { listener, socket: Some(socket), token, in_line: false, retry: None })
     }
 
-    /// Accepts what waits.
+    /// The turn has come for which it stood in the line.
+    pub fn take_turn(&mut self, context: &mut Context) -> Flow {
+        self.in_line = false;
+        self.run(context)
+    }
+
+    /// Accepts what waits, in fair parts.
     pub fn run(&mut self, context: &mut Context) -> Flow {
+        if self.in_line {
+            return Flow::Continue;
+        }
         for _ in 0..ACCEPTS_PER_RUN {
             let Some(socket) = &mut self.socket else { return Flow::Finished };
             match socket.accept() {
@@ -223,6 +234,7 @@ impl ListenerDriver {
                 }
             }
         }
+        self.in_line = true;
         context.ready.push_back(self.token);
         Flow::Continue
     }

@@ -4,7 +4,6 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use mio::Token;
-use socket2::SockAddr;
 
 use crate::runtime::connection::Connection;
 use crate::runtime::deadlines::{Deadline, Deadlines};
@@ -14,7 +13,7 @@ use crate::runtime::listener::{Accepted, Listener};
 use crate::runtime::timers::TimerKey;
 use crate::runtime::{Error, Level, Phase, lock};
 use crate::transport::{
-    self, Dialer, Dialing, Endpoint, HandshakeProgress, Lookup, Resolved, TlsSession, interleave, literal,
+    self, Address, Dialer, Dialing, Endpoint, HandshakeProgress, Lookup, Resolved, TlsSession, interleave, literal,
 };
 
 /// The loop thread's side of a connection that is being set up.
@@ -56,7 +55,7 @@ impl Setup {
         match begun {
             Ok(()) => Some(setup),
             Err(error) => {
-                setup.connection.finish(Err(error));
+                setup.fail(error, context);
                 None
             }
         }
@@ -69,7 +68,7 @@ impl Setup {
         let addresses = match &endpoint {
             Endpoint::Unix(name) => vec![name.resolve()?],
             Endpoint::Tcp { host, port } => match literal(host, *port) {
-                Some(address) => vec![SockAddr::from(address)],
+                Some(address) => vec![Address::from(address)],
                 None => return self.look_up(host, *port, context),
             },
         };
@@ -95,7 +94,7 @@ impl Setup {
         Ok(())
     }
 
-    fn dial(&mut self, addresses: Vec<SockAddr>, context: &Context) {
+    fn dial(&mut self, addresses: Vec<Address>, context: &Context) {
         let Some(endpoint) = self.connection.endpoint().cloned() else { return };
         let options = self.connection.settings().socket.clone();
         self.stage = Stage::Dialing(Box::new(Dialer::new(endpoint, addresses, options)));
@@ -260,7 +259,15 @@ impl Setup {
                 self.connection.lock().phase = Phase::Closed;
                 listener.failed(&error);
             }
-            None => self.connection.finish(Err(error)),
+            None => {
+                let outcome = {
+                    let mut shared = self.connection.lock();
+                    // If the application has closed it meanwhile, that stays the reason.
+                    shared.begin_close(Err(error), false);
+                    shared.closing.as_ref().map_or(Ok(()), |closing| closing.outcome.clone())
+                };
+                self.connection.finish(outcome, None);
+            }
         }
         Step::Over
     }

@@ -8,7 +8,7 @@ use crate::rpc::{self, MessageType, Outgoing, Role, TERMINATE_STREAM};
 use crate::runtime::connection::{Flush, Shared, text};
 use crate::runtime::event_loop::Command;
 use crate::runtime::timers::TimerKey;
-use crate::runtime::{Connection, Error, Outcome, Phase, StreamHandler};
+use crate::runtime::{Connection, Error, Outcome, Phase, StreamHandler, is_loop_thread};
 
 /// Where a stream is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -165,8 +165,9 @@ impl Stream {
         let prepared = message.prepare(true, &self.connection().settings().limits)?;
         let mut shared = self.connection().lock();
         self.check_announced()?;
-        shared.rpc.refuse_stream(self.id(), prepared)?;
         self.set_phase(StreamPhase::Closed);
+        self.connection().notify();
+        shared.rpc.refuse_stream(self.id(), prepared)?;
         self.connection().schedule(&mut shared);
         Ok(())
     }
@@ -248,14 +249,18 @@ impl Stream {
         }
     }
 
-    /// Waits until on_closed has returned.
+    /// Waits until on_closed has returned; a stream that was refused has none.
     pub fn wait_closed(&self, timeout: Option<Duration>) -> Result<Outcome, Error> {
+        if is_loop_thread() {
+            return Err(Error::WouldDeadlock);
+        }
         if self.phase() == StreamPhase::New && self.connection().phase() != Phase::Connecting {
             return Err(Error::StreamNotActivated);
         }
         self.connection().wait(timeout, "the stream did not end within the given time", |_| {
-            let told = self.closed_told.load(Ordering::Acquire);
-            told.then(|| self.end().map_or(Ok(()), |(outcome, _)| outcome.clone()))
+            let refused = self.phase() == StreamPhase::Closed && self.handler().is_none();
+            let over = refused || self.closed_told.load(Ordering::Acquire);
+            over.then(|| self.end().map_or(Ok(()), |(outcome, _)| outcome.clone()))
         })
     }
 }

@@ -1,4 +1,4 @@
-use std::io::{self, IoSlice, Read};
+use std::io::{self, IoSlice, Read, Write};
 use std::net::Shutdown;
 
 use mio::event::Source;
@@ -9,11 +9,12 @@ use mio::{Interest, Registry, Token};
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 
 use crate::transport::endpoint::address_text;
-use crate::transport::{Error, ErrorKind, SocketOptions};
+use crate::transport::{Error, ErrorKind, HandshakeProgress, SocketOptions, TlsInfo, TlsSession};
 
-/// A non-blocking byte stream between two processes.
+/// A non-blocking byte stream between two processes, plain until TLS is started on it.
 pub struct Stream {
     kind: Kind,
+    tls: Option<Box<TlsSession>>,
 }
 
 enum Kind {
@@ -79,15 +80,11 @@ impl Stream {
         } else {
             Kind::Tcp(TcpStream::from_std(socket.into()))
         };
-        Ok(Stream { kind })
+        Ok(Stream { kind, tls: None })
     }
 
     fn socket(&self) -> SockRef<'_> {
-        match &self.kind {
-            Kind::Tcp(stream) => SockRef::from(stream),
-            #[cfg(unix)]
-            Kind::Unix(stream) => SockRef::from(stream),
-        }
+        self.kind.socket()
     }
 
     fn source(&mut self) -> &mut dyn Source {
@@ -107,31 +104,65 @@ impl Stream {
         let _ = registry.deregister(self.source());
     }
 
-    pub fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        loop {
-            let result = match &mut self.kind {
-                Kind::Tcp(stream) => stream.read(buffer),
-                #[cfg(unix)]
-                Kind::Unix(stream) => stream.read(buffer),
-            };
-            match result {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                result => return result,
-            }
+    /// Puts TLS on top of the connected socket; `handshake` is next.
+    pub fn start_tls(&mut self, session: TlsSession) {
+        self.tls = Some(Box::new(session));
+    }
+
+    /// Goes on with the TLS handshake as far as possible now; done at once without TLS. When it is done there may be input
+    /// that no event announces: read at once.
+    pub fn handshake(&mut self) -> Result<HandshakeProgress, Error> {
+        match &mut self.tls {
+            Some(tls) => tls.handshake(&mut self.kind),
+            None => Ok(HandshakeProgress::Done),
         }
     }
 
-    /// Writes without ever raising SIGPIPE.
+    /// What the TLS handshake agreed on; nothing before it is done or without TLS.
+    pub fn tls_info(&self) -> Option<TlsInfo> {
+        self.tls.as_ref()?.info()
+    }
+
+    /// Whether a read that fills only a part of its buffer, or a write that takes only a part of its bytes, means that the
+    /// socket has, or takes, no more now. With TLS it means nothing: only WouldBlock tells.
+    pub fn ends_by_short_read(&self) -> bool {
+        self.tls.is_none() && cfg!(unix)
+    }
+
+    /// 0 at the peer's end; with TLS only if the peer ended its session in order.
+    pub fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match &mut self.tls {
+            Some(tls) => tls.read(&mut self.kind, buffer),
+            None => self.kind.read(buffer),
+        }
+    }
+
+    /// Writes without ever raising SIGPIPE. With TLS a write that answers WouldBlock is to be repeated with the same bytes.
     pub fn write(&mut self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
-        #[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
-        const FLAGS: i32 = libc::MSG_NOSIGNAL;
-        #[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd")))]
-        const FLAGS: i32 = 0;
-        loop {
-            match self.socket().send_vectored_with_flags(buffers, FLAGS) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                result => return result,
-            }
+        match &mut self.tls {
+            Some(tls) => tls.write(&mut self.kind, buffers),
+            None => self.kind.write_vectored(buffers),
+        }
+    }
+
+    /// Whether TLS has something of its own to write, for which `flush` is to be called when the socket is writable.
+    pub fn wants_flush(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.wants_flush())
+    }
+
+    /// Writes what TLS has of its own; WouldBlock if some of it is left.
+    pub fn flush(&mut self) -> io::Result<()> {
+        match &mut self.tls {
+            Some(tls) => tls.flush(&mut self.kind),
+            None => Ok(()),
+        }
+    }
+
+    /// Ends the TLS session in order, before `shutdown_write`. True once that is written, or cannot be, or without TLS.
+    pub fn close_notify(&mut self) -> bool {
+        match &mut self.tls {
+            Some(tls) => tls.close_notify(&mut self.kind),
+            None => true,
         }
     }
 
@@ -168,6 +199,55 @@ impl Stream {
 
     pub fn remote_address(&self) -> String {
         self.socket().peer_addr().map(|address| address_text(&address)).unwrap_or_default()
+    }
+}
+
+impl Kind {
+    fn socket(&self) -> SockRef<'_> {
+        match self {
+            Kind::Tcp(stream) => SockRef::from(stream),
+            #[cfg(unix)]
+            Kind::Unix(stream) => SockRef::from(stream),
+        }
+    }
+}
+
+impl Read for Kind {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let result = match self {
+                Kind::Tcp(stream) => stream.read(buffer),
+                #[cfg(unix)]
+                Kind::Unix(stream) => stream.read(buffer),
+            };
+            match result {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                result => return result,
+            }
+        }
+    }
+}
+
+impl Write for Kind {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        self.write_vectored(&[IoSlice::new(buffer)])
+    }
+
+    fn write_vectored(&mut self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
+        #[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
+        const FLAGS: i32 = libc::MSG_NOSIGNAL;
+        #[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd")))]
+        const FLAGS: i32 = 0;
+        loop {
+            match self.socket().send_vectored_with_flags(buffers, FLAGS) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                result => return result,
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

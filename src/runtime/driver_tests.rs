@@ -1,0 +1,235 @@
+//! A driver whose loop is the test: each run, and its budget, is chosen by hand.
+
+use std::any::Any;
+use std::collections::VecDeque;
+use std::io::Write;
+use std::net::{TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use mio::{Events, Poll, Token};
+
+use super::{BUDGET, Budget, Driver, Flow};
+use crate::codec::{HeaderList, HeaderValue, Message, encode_into};
+use crate::rpc::{CONNECTION_ACCEPTED, MessageType, Outgoing};
+use crate::runtime::event_loop::Context;
+use crate::runtime::timers::Timers;
+use crate::runtime::{Connection, ConnectionHandler, Error, Log, Outcome, Runtime, Settings, Stream};
+use crate::transport::{self, Readiness};
+
+const PLACE: Token = Token(0);
+const ALL: Budget = Budget { read: BUDGET, write: BUDGET };
+
+type OnPing = dyn Fn(&Arc<Connection>) + Send + Sync;
+
+/// Notes what is delivered; acknowledges CONNECT; calls `on_ping` for each PING.
+struct Notes {
+    delivered: Mutex<Vec<Vec<u8>>>,
+    on_ping: Box<OnPing>,
+}
+
+impl ConnectionHandler for Arc<Notes> {
+    fn on_setup(&self, _: Result<&Arc<Connection>, &Error>) {}
+
+    fn on_protocol_message(&self, connection: &Arc<Connection>, message: &Message<'_>) {
+        if message.payload == b"connect" {
+            let ack = Outgoing::empty(MessageType::ConnectAck, CONNECTION_ACCEPTED);
+            return connection.send_protocol(ack, None).expect("CONNECT came");
+        }
+        self.delivered.lock().expect("no panic").push(message.payload.to_vec());
+        (self.on_ping)(connection);
+    }
+
+    fn on_incoming_stream(&self, _: &Arc<Connection>, _: &Arc<Stream>, _: &Message<'_>) {}
+
+    fn on_writable(&self, _: &Arc<Connection>) {}
+
+    fn on_shutdown(&self, _: &Arc<Connection>, _: &Outcome) {
+        self.delivered.lock().expect("no panic").push(b"shutdown".to_vec());
+    }
+
+    fn on_destroy(&self) {}
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
+
+struct Rig {
+    driver: Driver,
+    context: Context,
+    peer: Option<TcpStream>,
+    notes: Arc<Notes>,
+    poll: Poll,
+}
+
+impl Rig {
+    /// A server's connection after the handshake.
+    fn new(on_ping: impl Fn(&Arc<Connection>) + Send + Sync + 'static) -> Rig {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let port = listener.local_addr().expect("an address").port();
+        let address = transport::literal("127.0.0.1", port).expect("an address").into();
+        let mut stream =
+            transport::Stream::dial(&address, &transport::SocketOptions::default()).expect("somebody listens");
+        let (peer, _) = listener.accept().expect("the dial");
+        assert_eq!(stream.finish_dial(), Ok(Readiness::Ready));
+
+        let runtime = Runtime::new(1, Log::off()).expect("a thread");
+        let live = runtime.enter().expect("it is up");
+        let connection = Connection::incoming(Settings::default(), live, runtime.pick_loop());
+        let notes = Arc::new(Notes { delivered: Mutex::default(), on_ping: Box::new(on_ping) });
+        connection.lock().may_accept = true;
+        connection.accept(Box::new(notes.clone())).expect("it is announced");
+        connection.lock().setup = Some(Ok(()));
+
+        let poll = Poll::new().expect("an event queue");
+        let context = Context {
+            registry: poll.registry().try_clone().expect("a descriptor"),
+            timers: Timers::default(),
+            read_buffer: vec![0; 256 * 1024],
+            ready: VecDeque::new(),
+            due: Vec::new(),
+            log: Arc::new(Log::off()),
+            now: std::time::Instant::now(),
+            shutting_down: false,
+        };
+        stream.register(&context.registry, PLACE).expect("it can be watched");
+        let driver = Driver::new(connection, stream, PLACE);
+        let mut rig = Rig { driver, context, peer: Some(peer), notes, poll };
+        rig.receive(&message(MessageType::Connect, b"connect"), ALL);
+        assert!(rig.driver.connection.lock().rpc.is_handshake_done());
+        rig
+    }
+
+    /// The peer writes; the driver runs once all of it has arrived.
+    fn receive(&mut self, bytes: &[u8], budget: Budget) -> Flow {
+        self.arrive(bytes);
+        self.turn(budget)
+    }
+
+    fn turn(&mut self, budget: Budget) -> Flow {
+        self.context.ready.clear();
+        self.driver.in_line = false;
+        self.driver.run_within(budget, &mut self.context)
+    }
+
+    fn arrive(&mut self, bytes: &[u8]) {
+        let peer = self.peer.as_mut().expect("the peer is there");
+        peer.write_all(bytes).expect("room in the socket");
+        let mut events = Events::with_capacity(8);
+        while !events.iter().any(|event| event.is_readable()) {
+            self.poll.poll(&mut events, Some(Duration::from_secs(20))).expect("an event queue");
+            assert!(!events.is_empty(), "nothing came");
+        }
+        self.driver.note_readiness(true, true, false);
+    }
+
+    fn delivered(&self) -> Vec<Vec<u8>> {
+        self.notes.delivered.lock().expect("no panic").clone()
+    }
+}
+
+fn message(message_type: MessageType, payload: &[u8]) -> Vec<u8> {
+    let mut headers = HeaderList::new();
+    let fields: [(&[u8], i32); 3] =
+        [(b":message-type", message_type as i32), (b":message-flags", 0), (b":stream-id", 0)];
+    for (name, number) in fields {
+        headers.add(name, HeaderValue::Int32(number)).expect("a good header");
+    }
+    let mut bytes = Vec::new();
+    encode_into(&[headers.as_bytes()], payload, &mut bytes);
+    bytes
+}
+
+fn pings(payloads: &[&[u8]]) -> Vec<u8> {
+    payloads.iter().flat_map(|payload| message(MessageType::Ping, payload)).collect()
+}
+
+#[test]
+fn input_is_delivered_though_writing_failed_and_the_turn_is_over() {
+    let mut rig = Rig::new(|_| {});
+    rig.arrive(&pings(&[b"one", b"two", b"three"]));
+    // The peer goes away without reading the ack: its system resets the connection.
+    rig.peer = None;
+    let connection = rig.driver.connection.clone();
+    while rig.driver.io_error.is_none() {
+        connection.send_protocol(Outgoing::empty(MessageType::Ping, 0), None).expect("it is open");
+        assert_eq!(rig.turn(Budget { read: 0, write: BUDGET }), Flow::Continue);
+    }
+    assert_eq!(rig.delivered(), [b""; 0]);
+    assert_eq!(rig.turn(ALL), Flow::Finished);
+    assert_eq!(rig.delivered(), [&b"one"[..], b"two", b"three", b"shutdown"]);
+}
+
+#[test]
+fn messages_that_waited_for_a_resume_are_delivered_though_the_turn_is_over() {
+    let mut rig = Rig::new(|connection| connection.set_reading_paused(true).expect("it is open"));
+    rig.receive(&pings(&[b"one", b"two", b"three"]), ALL);
+    assert_eq!(rig.delivered(), [b"one"]);
+
+    rig.driver.connection.set_reading_paused(false).expect("it is open");
+    rig.turn(Budget { read: 0, write: BUDGET });
+    assert_eq!(rig.context.ready, [PLACE], "it comes back for the messages that it has");
+}
+
+#[test]
+fn a_connection_stands_in_the_line_once() {
+    let mut rig = Rig::new(|_| {});
+    for payload in [b"one", b"two"] {
+        rig.arrive(&pings(&[payload]));
+        rig.driver.run_within(Budget { read: 0, write: BUDGET }, &mut rig.context);
+    }
+    assert_eq!(rig.context.ready, [PLACE]);
+    rig.context.ready.clear();
+    assert_eq!(rig.driver.take_turn(&mut rig.context), Flow::Continue);
+    assert_eq!(rig.delivered(), [b"one", b"two"]);
+}
+
+#[test]
+fn the_memory_of_a_large_message_grows_with_what_arrives() {
+    let mut rig = Rig::new(|_| {});
+    let large = message(MessageType::Ping, &vec![b'p'; 20_000_000]);
+    rig.receive(&large[..30_000], ALL);
+    assert!(rig.driver.gathered.capacity() < 300_000, "{} bytes", rig.driver.gathered.capacity());
+}
+
+#[test]
+fn a_connection_that_can_do_nothing_asks_for_no_turn() {
+    let mut rig = Rig::new(|_| {});
+    let connection = rig.driver.connection.clone();
+    connection.set_reading_paused(true).expect("it is open");
+    rig.receive(&pings(&[b"one"]), ALL);
+    let much = vec![0; 15 * 1024 * 1024];
+    let message = Outgoing { payload: &much, ..Outgoing::empty(MessageType::Ping, 0) };
+    connection.send_protocol(message, None).expect("there is room");
+    while rig.driver.writable {
+        rig.turn(ALL);
+    }
+    assert_eq!(rig.turn(ALL), Flow::Continue);
+    assert!(rig.context.ready.is_empty(), "reading is paused and the peer takes nothing");
+    assert_eq!(rig.delivered(), [b""; 0]);
+
+    connection.close(Ok(()));
+    assert_eq!(rig.turn(ALL), Flow::Continue);
+    assert!(rig.context.ready.is_empty(), "it waits for the peer to take some, or for its linger time");
+    assert!(rig.context.timers.next_deadline().is_some());
+}
+
+#[test]
+fn a_peers_end_while_reading_is_paused_is_seen_at_the_resume() {
+    let mut rig = Rig::new(|connection| drop(connection.set_reading_paused(true)));
+    rig.receive(&pings(&[b"one", b"two"]), ALL);
+    let peer = rig.peer.take().expect("the peer is there");
+    peer.shutdown(std::net::Shutdown::Write).expect("it is connected");
+    rig.driver.note_readiness(true, true, true);
+    assert_eq!(rig.turn(ALL), Flow::Continue);
+    assert!(rig.context.ready.is_empty());
+    assert_eq!(rig.delivered(), [b"one"]);
+
+    // Once for the second ping, which pauses again, once for the end.
+    while rig.turn(ALL) == Flow::Continue {
+        rig.driver.connection.set_reading_paused(false).expect("it is open");
+        rig.driver.note_readiness(true, true, true);
+    }
+    assert_eq!(rig.delivered(), [&b"one"[..], b"two", b"shutdown"]);
+}

@@ -1,0 +1,199 @@
+//! Two state machines of the RPC protocol, a client's and a server's, connected in memory. Bytes are moved by hand, so
+//! every cut and every order of events can be had.
+
+mod encoding;
+mod ending;
+mod handshake;
+mod in_transit;
+mod pressure;
+mod streams;
+mod violations;
+
+use eventstream_rpc::codec::{self, HeaderList, HeaderValue, Limits, Message};
+use eventstream_rpc::rpc::{
+    self, CONNECTION_ACCEPTED, Connection, Ended, Ending, Error, MessageType, Outgoing, Received, Role,
+    TERMINATE_STREAM, Violation, Written,
+};
+use std::collections::VecDeque;
+use std::mem;
+
+const HANDSHAKE_LIMIT: usize = 64 * 1024;
+const OUTBOUND_LIMIT: usize = 1024 * 1024;
+
+/// Streams and those who wait for a send are known by name.
+type Name = &'static str;
+
+/// One side, and the bytes that it has not decoded yet.
+struct Side {
+    rpc: Connection<Name, Name>,
+    input: Vec<u8>,
+}
+
+impl Side {
+    fn new(role: Role) -> Side {
+        Side::with_outbound_limit(role, OUTBOUND_LIMIT)
+    }
+
+    fn with_outbound_limit(role: Role, outbound_limit: usize) -> Side {
+        let rpc = Connection::new(role, Limits::DEFAULT, HANDSHAKE_LIMIT, outbound_limit);
+        Side { rpc, input: Vec::new() }
+    }
+
+    fn send(&mut self, message_type: MessageType, flags: i32) -> Result<Option<Ending>, Error> {
+        self.send_for("", message_type, flags)
+    }
+
+    /// Sends a protocol message that `token` waits for; "" is nobody.
+    fn send_for(&mut self, token: Name, message_type: MessageType, flags: i32) -> Result<Option<Ending>, Error> {
+        let message = Outgoing::empty(message_type, flags).prepare(false, self.rpc.limits())?;
+        self.rpc.send_protocol(message, (!token.is_empty()).then_some(token))
+    }
+
+    fn activate(&mut self, stream: Name, flags: i32) -> Result<i32, Error> {
+        let operation = Some(stream.as_bytes());
+        let message = Outgoing { operation, ..Outgoing::empty(MessageType::ApplicationMessage, flags) };
+        let message = message.prepare(true, self.rpc.limits())?;
+        self.rpc.activate(stream, message, Some(stream))
+    }
+
+    fn send_on(&mut self, id: i32, token: Name, flags: i32) -> Result<(), Error> {
+        self.send_payload_on(id, token, flags, token.as_bytes())
+    }
+
+    fn send_payload_on(&mut self, id: i32, token: Name, flags: i32, payload: &[u8]) -> Result<(), Error> {
+        let message = Outgoing { payload, ..Outgoing::empty(MessageType::ApplicationMessage, flags) };
+        let message = message.prepare(true, self.rpc.limits())?;
+        self.rpc.send_on_stream(id, message, Some(token), false)
+    }
+
+    /// Ends a stream as the library does for the application: empty, and exempt from the outbound limit.
+    fn end_stream(&mut self, id: i32) -> Result<(), Error> {
+        let message = Outgoing::empty(MessageType::ApplicationMessage, TERMINATE_STREAM);
+        self.rpc.send_on_stream(id, message.prepare(true, self.rpc.limits())?, None, true)
+    }
+
+    fn accept_stream(&mut self, id: i32, stream: Name) {
+        self.rpc.accept_stream(id, stream, false);
+    }
+
+    /// Takes what waits to be written; the writing itself is told by `wrote`.
+    fn take(&mut self) -> Vec<u8> {
+        let mut segments = VecDeque::new();
+        self.rpc.take_segments(&mut segments);
+        segments.into_iter().flatten().collect()
+    }
+
+    fn wrote(&mut self, count: usize) -> Vec<Written<Name>> {
+        let mut due = Vec::new();
+        self.rpc.written(count, &mut due);
+        due
+    }
+
+    /// Takes and writes everything.
+    fn flush(&mut self) -> (Vec<u8>, Vec<Written<Name>>) {
+        let bytes = self.take();
+        let due = self.wrote(bytes.len());
+        (bytes, due)
+    }
+
+    /// Decodes the next whole message and takes it in; nothing if there is none.
+    fn receive_next(&mut self) -> Option<Result<Received<Name, Name>, String>> {
+        let input = mem::take(&mut self.input);
+        match Message::decode(&input, &self.rpc.receive_limits()) {
+            Ok((message, len)) => {
+                let received = self.rpc.receive(&message).map_err(|Violation(text)| text);
+                self.input = input[len..].to_vec();
+                Some(received)
+            }
+            Err(codec::Error::Incomplete { .. }) => {
+                self.input = input;
+                None
+            }
+            Err(error) => Some(Err(error.to_string())),
+        }
+    }
+
+    fn receive(&mut self, bytes: &[u8]) -> Result<Vec<Received<Name, Name>>, String> {
+        self.input.extend_from_slice(bytes);
+        let mut all = Vec::new();
+        while let Some(received) = self.receive_next() {
+            all.push(received?);
+        }
+        Ok(all)
+    }
+
+    fn receive_one(&mut self, bytes: &[u8]) -> Result<Received<Name, Name>, String> {
+        let mut all = self.receive(bytes)?;
+        assert_eq!(all.len(), 1, "{all:?}");
+        Ok(all.remove(0))
+    }
+}
+
+/// Moves everything that `from` has queued.
+fn transfer(from: &mut Side, to: &mut Side) -> Vec<Received<Name, Name>> {
+    let (bytes, _) = from.flush();
+    to.receive(&bytes).expect("no violation")
+}
+
+/// Client and server after an accepted handshake.
+fn open_pair() -> (Side, Side) {
+    let (mut client, mut server) = (Side::new(Role::Client), Side::new(Role::Server));
+    client.send(MessageType::Connect, 0).expect("CONNECT is first");
+    transfer(&mut client, &mut server);
+    server.send(MessageType::ConnectAck, CONNECTION_ACCEPTED).expect("CONNECT came");
+    transfer(&mut server, &mut client);
+    assert!(client.rpc.is_handshake_done() && server.rpc.is_handshake_done());
+    (client, server)
+}
+
+/// As `open_pair`, with streams 1 "a" and 2 "b" open on both sides and nothing under way.
+fn pair_with_two_streams() -> (Side, Side) {
+    let (mut client, mut server) = open_pair();
+    for (id, stream) in [(1, "a"), (2, "b")] {
+        assert_eq!(client.activate(stream, 0), Ok(id));
+        assert_eq!(transfer(&mut client, &mut server), [Received::NewStream { id, ends: false }]);
+        server.accept_stream(id, stream);
+    }
+    (client, server)
+}
+
+fn protocol(message_type: MessageType) -> Received<Name, Name> {
+    Received::Protocol { message_type, ending: None }
+}
+
+fn on(stream: Name) -> Received<Name, Name> {
+    Received::Stream { stream, ended: None }
+}
+
+fn ended(stream: Name, cancelled: &[Name]) -> Received<Name, Name> {
+    Received::Stream { stream, ended: Some(cancelled.to_vec()) }
+}
+
+fn written(stream_id: i32, token: Name) -> Written<Name> {
+    Written { stream_id, terminates: false, token: Some(token) }
+}
+
+/// The bytes of any message, also of those that no side would send.
+fn raw(message_type: i32, flags: i32, stream_id: i32, operation: Option<&[u8]>) -> Vec<u8> {
+    let mut headers = HeaderList::new();
+    let fields: [(&[u8], i32); 3] =
+        [(b":message-type", message_type), (b":message-flags", flags), (b":stream-id", stream_id)];
+    for (name, number) in fields {
+        headers.add(name, HeaderValue::Int32(number)).expect("a good header");
+    }
+    if let Some(operation) = operation {
+        headers.add(b"operation", HeaderValue::String(operation)).expect("a good header");
+    }
+    let mut bytes = Vec::new();
+    codec::encode_into(&[headers.as_bytes()], b"", &mut bytes);
+    bytes
+}
+
+const PROTOCOL_TYPES: [MessageType; 6] = [
+    MessageType::Ping,
+    MessageType::PingResponse,
+    MessageType::Connect,
+    MessageType::ConnectAck,
+    MessageType::ProtocolError,
+    MessageType::InternalError,
+];
