@@ -50,14 +50,17 @@ static void sends_that_are_not_written_are_answered_before_the_end(void) {
     struct raw_listener listener;
     struct raw server;
     struct party call = a_party("call", note_end, NULL);
+    struct gate gate;
     const int32_t message = ESRPC_MESSAGE_TYPE_APPLICATION_MESSAGE;
     patient_pair_begin(&pair);
     serve_client(&pair, &listener, &server);
+    hold_loop(pair.client_connection, &gate); /* until all is said, however long that takes */
     int64_t started = now_ns();
     esrpc_stream *stream = open_timed(pair.client_connection, &call, SHORT_MS);
     CHECK_OK(send_zeros(stream, TOO_MUCH, "zeros"));
     CHECK_OK(send_text(stream, 0, "second", "second"));
     CHECK_OK(ping(pair.client_connection, "ping", "ping"));
+    gate_open(&gate);
     check_ends_in_time("call", started, SHORT_MS);
     CHECK_ONCE("flush zeros STREAM_TIMED_OUT");
     CHECK_BEFORE("flush zeros", "flush second STREAM_TIMED_OUT");
@@ -83,12 +86,15 @@ static void a_stream_that_is_closing_has_its_deadline_still(void) {
     struct raw_listener listener;
     struct raw server;
     struct party call = a_party("call", note_end, NULL);
+    struct gate gate;
     patient_pair_begin(&pair);
     serve_client(&pair, &listener, &server);
+    hold_loop(pair.client_connection, &gate);
     int64_t started = now_ns();
     esrpc_stream *stream = open_timed(pair.client_connection, &call, SHORT_MS);
     CHECK_OK(send_zeros(stream, TOO_MUCH, "zeros"));
     CHECK_OK(send_text(stream, LAST, "last", "last"));
+    gate_open(&gate);
     check_ends_in_time("call", started, SHORT_MS);
     CHECK_BEFORE("flush zeros STREAM_TIMED_OUT", "flush last STREAM_TIMED_OUT");
     esrpc_stream_release(stream);
