@@ -208,7 +208,7 @@ static void the_peer_gets_the_last_words_of_a_side_that_did_not_read(void) {
     stream = open_stream(pair.client_connection, &party);
     await("handler message first");
     CHECK_OK(esrpc_connection_pause_reading(pair.server_connection));
-    CHECK_OK(send_zeros(stream, TOO_MUCH, "much"));
+    CHECK_OK(send_zeros(stream, MIB, "much"));
     CHECK_OK(ping(pair.server_connection, "goodbye", NULL));
     CHECK_OK(esrpc_connection_close(pair.server_connection, ESRPC_OK));
     await("client protocol PING goodbye");
