@@ -7,13 +7,19 @@ use eventstream_rpc::rpc::{MessageType, Outgoing, TERMINATE_STREAM};
 use eventstream_rpc::runtime::{Error, Phase, Settings, Stream, Times};
 use eventstream_rpc::transport::{Endpoint, UnixName};
 use runtime_recorder::*;
+use std::cell::RefCell;
 use std::io::{Read, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 const CONNECT: i32 = MessageType::Connect as i32;
 const PING: i32 = MessageType::Ping as i32;
+
+fn nowhere() -> Endpoint {
+    Endpoint::Unix(UnixName::Path("/no-such-folder/socket".into()))
+}
 
 #[test]
 fn a_panic_on_one_connection_leaves_the_others_alone() {
@@ -103,7 +109,6 @@ fn a_connection_closed_before_it_could_fail_is_cancelled() {
             let _ = released.lock().expect("no panic").recv_timeout(LONG);
         }
     });
-    let nowhere = || Endpoint::Unix(UnixName::Path("/no-such-folder/socket".into()));
     let _first = connect(&runtime, nowhere(), None, &blocker);
     wait_for(&blocked, |event| matches!(event, Event::Setup(_)));
 
@@ -177,6 +182,43 @@ fn a_peer_that_broke_a_rule_and_reads_nothing_does_not_hide_that() {
     assert!(matches!(flushed, Event::Flushed(Err(Error::LingerExpired { .. }))), "{flushed:?}");
     let end = wait_for(&events, |event| matches!(event, Event::Shutdown(_)));
     assert!(matches!(end, Event::Shutdown(Err(Error::Violation(_)))), "{end:?}");
+}
+
+#[test]
+fn every_join_returns_after_the_threads_have_ended() {
+    /// Ends with its thread, not before a join has returned or a while has passed.
+    struct Last(Receiver<()>, Arc<AtomicBool>);
+    impl Drop for Last {
+        fn drop(&mut self) {
+            let _ = self.0.recv_timeout(Duration::from_millis(200));
+            self.1.store(true, Ordering::SeqCst);
+        }
+    }
+    thread_local! {
+        static LAST: RefCell<Option<Last>> = const { RefCell::new(None) };
+    }
+
+    let runtime = runtime();
+    let (returned, joins) = channel();
+    let ended = Arc::new(AtomicBool::new(false));
+    let (recorder, events) = Recorder::new(|_, _| {});
+    let connection = connect(&runtime, nowhere(), None, &recorder);
+    let last = Last(joins, ended.clone());
+    connection.run_on_loop(Box::new(|_| LAST.set(Some(last))));
+    drop(connection);
+    wait_for(&events, |event| *event == Event::Destroyed);
+
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            let (runtime, ended, returned) = (&runtime, &ended, returned.clone());
+            scope.spawn(move || {
+                assert_eq!(runtime.join(Some(LONG)), Ok(()));
+                let in_order = ended.load(Ordering::SeqCst);
+                let _ = returned.send(());
+                assert!(in_order, "join returned before the thread had ended");
+            });
+        }
+    });
 }
 
 #[test]

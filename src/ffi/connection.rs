@@ -380,7 +380,8 @@ pub unsafe extern "C" fn esrpc_connection_send_protocol_message(
 }
 
 /// Stops reading from the peer, which stops the peer once its own buffers are full. Messages that were read already wait. The
-/// end of the connection is not noticed while reading is paused.
+/// end of the connection is not noticed while reading is paused, until a write fails: that ends the pause, so that what
+/// waits for a send is answered.
 ///
 /// @param connection Borrowed.
 /// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL; ESRPC_ERROR_NOT_READY before setup;

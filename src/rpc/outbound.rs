@@ -5,6 +5,9 @@ use crate::rpc::Prepared;
 /// A segment takes small messages until it holds this much.
 const SEGMENT_LEN: usize = 64 * 1024;
 
+/// Room for marks that an empty queue keeps, so that a busy connection does not ask for it again and again.
+const KEPT_MARKS: usize = 64;
+
 /// Encoded messages on their way out, and who is to be told when they are written.
 ///
 /// The bytes are taken out segment by segment to be written; `written` says how far that came.
@@ -86,6 +89,9 @@ impl<T> Outbound<T> {
                 due.push(Written { stream_id: mark.stream_id, terminates: mark.terminates, token: mark.token });
             }
         }
+        if self.marks.is_empty() {
+            self.marks.shrink_to(KEPT_MARKS);
+        }
     }
 
     /// Takes the tokens of one stream's messages that are not yet written; the bytes stay.
@@ -105,5 +111,28 @@ impl<T> Outbound<T> {
     pub fn drain(&mut self) -> Vec<T> {
         self.segments.clear();
         self.marks.drain(..).filter_map(|mark| mark.token).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::Limits;
+    use crate::rpc::{MessageType, Outgoing};
+
+    #[test]
+    fn an_empty_queue_keeps_little_memory() {
+        let mut outbound = Outbound::new();
+        for number in 0..10_000 {
+            let message = Outgoing::empty(MessageType::Ping, 0).prepare(false, &Limits::DEFAULT);
+            outbound.push(message.expect("a good message"), 0, false, Some(number));
+        }
+        let mut segments = VecDeque::new();
+        outbound.take_segments(&mut segments);
+        let mut due = Vec::new();
+        outbound.written(segments.iter().map(Vec::len).sum(), &mut due);
+        assert!(due.iter().map(|written| written.token).eq((0..10_000).map(Some)));
+        assert_eq!(outbound.len(), 0);
+        assert!(outbound.marks.capacity() <= 2 * KEPT_MARKS, "room for {} marks", outbound.marks.capacity());
     }
 }

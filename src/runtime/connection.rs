@@ -87,6 +87,8 @@ pub(super) struct Shared {
     /// Do not write what is left.
     pub aborted: bool,
     pub reading_paused: bool,
+    /// Writing failed: reading cannot be paused any more.
+    pub writing_failed: bool,
     /// The incoming-connection callback is running.
     pub may_accept: bool,
     /// The driver will look at this connection without being asked again.
@@ -101,7 +103,7 @@ pub(super) struct Shared {
     /// Threads that wait for something other than setup and shutdown.
     pub waiters: usize,
     /// Activated with a deadline that the loop does not know yet.
-    pub new_stream_deadlines: Vec<(Arc<Stream>, Duration)>,
+    pub new_stream_deadlines: Vec<(Arc<Stream>, Instant)>,
     /// Of streams that are over.
     pub ended_stream_timers: Vec<TimerKey>,
     /// Who sent the PINGs that are not answered, in order.
@@ -161,6 +163,7 @@ impl Connection {
             closing: None,
             aborted: false,
             reading_paused: false,
+            writing_failed: false,
             may_accept: false,
             scheduled: false,
             dirty: false,
@@ -272,6 +275,14 @@ impl Connection {
         let _ = self.addresses.set((text(local), text(remote)));
     }
 
+    /// The peer with its address, if it has one, for sentences.
+    pub(super) fn peer_name(&self) -> String {
+        match self.addresses.get().map(|(_, remote)| remote.to_string_lossy()) {
+            Some(remote) if !remote.is_empty() && remote != "unix:" => format!("the peer {remote}"),
+            _ => "the peer".to_owned(),
+        }
+    }
+
     /// The bytes of the CONNECT_ACK that the library itself waited for.
     pub fn connect_ack(&self) -> Option<&[u8]> {
         self.connect_ack.get().map(Vec::as_slice)
@@ -368,8 +379,8 @@ impl Connection {
         }
     }
 
-    /// Asks a silent peer for a sign of life.
-    pub(super) fn send_keep_alive(self: &Arc<Self>) {
+    /// Asks a silent peer for a sign of life; false if that is not allowed now, as before the handshake is done.
+    pub(super) fn send_keep_alive(self: &Arc<Self>) -> bool {
         let mut shared = self.lock();
         if shared.phase == Phase::Open
             && let Ok(ping) = Outgoing::empty(MessageType::Ping, 0).prepare(false, &self.settings.limits)
@@ -377,14 +388,16 @@ impl Connection {
         {
             shared.pings.push_back(PingOrigin::KeepAlive);
             self.schedule(&mut shared);
+            return true;
         }
+        false
     }
 
     /// Stops or resumes reading from the peer.
     pub fn set_reading_paused(self: &Arc<Self>, paused: bool) -> Result<(), Error> {
         let mut shared = self.lock();
         shared.check_ready()?;
-        shared.reading_paused = paused;
+        shared.reading_paused = paused && !shared.writing_failed;
         if !paused {
             self.schedule(&mut shared);
         }
@@ -462,6 +475,12 @@ impl Shared {
         self.phase = Phase::Closing;
         self.rpc.close_sending();
         self.closing.get_or_insert(Closing { outcome, by_this_side });
+    }
+
+    /// Writing has failed, so the connection ends once what has come is delivered.
+    pub fn end_pauses(&mut self) {
+        self.writing_failed = true;
+        self.reading_paused = false;
     }
 
     pub fn check_ready(&self) -> Result<(), Error> {

@@ -77,6 +77,11 @@ impl Deadlines {
         ours
     }
 
+    /// Whether one of them is over.
+    pub fn is_any_over(&self, now: Instant) -> bool {
+        self.times.iter().flatten().any(|at| *at <= now)
+    }
+
     /// Takes one deadline that is over.
     pub fn take_expired(&mut self, now: Instant) -> Option<Deadline> {
         use Deadline::*;

@@ -32,6 +32,9 @@ impl Driver {
                 }
             }
         }
+        if used > 0 {
+            self.note_message_end();
+        }
         used
     }
 }
@@ -322,17 +325,19 @@ impl Connection {
     /// The connection is over: answers everything that was promised an answer. `lost` says why sends were not written, if
     /// that is not the outcome.
     pub(super) fn finish(self: &Arc<Self>, outcome: Outcome, lost: Option<Error>) {
-        let (ended, by_this_side, was_set_up, blocked_streams) = {
+        let (ended, by_this_side, was_set_up, kept_streams) = {
             let mut shared = self.lock();
             if shared.phase == Phase::Closed {
                 return;
             }
             shared.phase = Phase::Closed;
+            // They hold this connection: kept, they would keep it for ever.
+            let kept = (std::mem::take(&mut shared.blocked_streams), std::mem::take(&mut shared.new_stream_deadlines));
             let by_this_side = shared.closing.as_ref().is_some_and(|closing| closing.by_this_side);
             let was_set_up = shared.setup == Some(Ok(()));
-            (shared.rpc.end(), by_this_side, was_set_up, std::mem::take(&mut shared.blocked_streams))
+            (shared.rpc.end(), by_this_side, was_set_up, kept)
         };
-        drop(blocked_streams);
+        drop(kept_streams);
         let reason = outcome.clone().err().unwrap_or(Error::ConnectionClosed);
         let unwritten = Err(lost.unwrap_or_else(|| reason.clone()));
         for flush in ended.tokens {

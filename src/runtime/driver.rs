@@ -1,7 +1,7 @@
 use std::collections::VecDeque;
 use std::io::IoSlice;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mio::Token;
 
@@ -51,8 +51,9 @@ pub struct Driver {
     /// Nothing can be written any more: the socket is broken, or the time to linger is over.
     io_error: Option<Error>,
     peer_ended: bool,
-    /// Bytes came since the deadlines were last looked at.
+    /// Bytes came, or went, since the deadlines were last looked at.
     received: bool,
+    sent: bool,
     /// All is written; the rest of the input is dropped until the peer's end.
     lingering: bool,
     deadlines: Deadlines,
@@ -83,6 +84,7 @@ impl Driver {
             io_error: None,
             peer_ended: false,
             received: false,
+            sent: false,
             lingering: false,
             deadlines: Deadlines::default(),
         }
@@ -91,7 +93,6 @@ impl Driver {
     /// The connection is established: begins the handshake, or leaves it to the application.
     pub fn begin(&mut self, context: &mut Context) {
         self.start_clock(Deadline::Handshake, context);
-        self.note_traffic(context);
         if self.connection.role() == Role::Server {
             return;
         }
@@ -111,14 +112,6 @@ impl Driver {
     fn start_clock(&mut self, deadline: Deadline, context: &Context) {
         if let Some(time) = self.connection.settings().times.of(deadline) {
             self.deadlines.set(deadline, context.now + time);
-        }
-    }
-
-    /// Something came or went: idle time and keep-alive begin anew.
-    fn note_traffic(&mut self, context: &Context) {
-        self.start_clock(Deadline::Idle, context);
-        if self.connection.settings().times.ping.is_some() {
-            self.start_clock(Deadline::Ping, context);
         }
     }
 
@@ -152,6 +145,12 @@ impl Driver {
         loop {
             self.receive(&mut budget, context);
             self.transmit(&mut budget, context);
+            if self.peer_ended {
+                // The last of the streams that a half-open connection waits for may have ended with that.
+                self.end_of_input(context);
+            }
+            // The callbacks may have taken their time, and clocks that start now must not start in the past.
+            context.now = Instant::now();
             if self.conclude(context) == Flow::Finished {
                 return Flow::Finished;
             }
@@ -270,6 +269,11 @@ impl Driver {
         count.is_some()
     }
 
+    /// What lies in the buffer now is the beginning of another message, with a time of its own.
+    pub(super) fn note_message_end(&mut self) {
+        self.deadlines.clear(Deadline::Message);
+    }
+
     fn keep_rest(&mut self, mut bytes: Vec<u8>, used: usize) {
         if used < bytes.len() {
             bytes.drain(..used);
@@ -305,7 +309,8 @@ impl Driver {
                 self.peer_ended = true;
                 self.readable = false;
                 let kind = transport::ErrorKind::Io;
-                let error = transport::Error::from_io("reading from the peer", &error, kind);
+                let error =
+                    transport::Error::from_io(&format!("reading from {}", self.connection.peer_name()), &error, kind);
                 self.io_error.get_or_insert(error.into());
                 None
             }
@@ -326,7 +331,7 @@ impl Driver {
     fn end_of_input(&mut self, context: &Context) {
         let error = match (&self.io_error, self.gathered.is_empty()) {
             (Some(error), _) => error.clone(),
-            (None, true) => Error::PeerClosed("the peer closed the connection".to_owned()),
+            (None, true) => Error::PeerClosed(format!("{} closed the connection", self.connection.peer_name())),
             (None, false) => {
                 let have = self.gathered.len();
                 Error::Codec(codec::Error::Incomplete { have, need: have + self.missing_of_gathered().max(1) })
@@ -384,8 +389,11 @@ impl Driver {
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => self.writable = false,
                 Err(error) => {
                     let kind = transport::ErrorKind::Io;
-                    let error = transport::Error::from_io("writing to the peer", &error, kind);
+                    let error =
+                        transport::Error::from_io(&format!("writing to {}", self.connection.peer_name()), &error, kind);
                     self.io_error = Some(error.into());
+                    // Whoever waits for room before it reads on would wait for ever.
+                    self.connection.lock().end_pauses();
                     // What the peer sent before it went away is still there to be read.
                     self.readable = true;
                     self.read_until_end = true;
@@ -415,7 +423,7 @@ impl Driver {
         if !self.lingering {
             self.deadlines.clear(Deadline::Linger);
         }
-        self.note_traffic(context);
+        self.sent = true;
         self.connection.note_written(count, &mut context.due);
     }
 
@@ -481,13 +489,17 @@ impl Driver {
             let done = shared.rpc.is_handshake_done();
             (shared.phase, shared.reading_paused, shared.rpc.outbound_len(), done, new_timers, ended_timers)
         };
-        for (stream, time) in new_timers.into_iter().filter(|(stream, _)| stream.phase() != StreamPhase::Closed) {
-            stream.set_timer(context.timers.set_stream(context.now + time, &stream));
+        for (stream, at) in new_timers.into_iter().filter(|(stream, _)| stream.phase() != StreamPhase::Closed) {
+            stream.set_timer(context.timers.set_stream(at, &stream));
         }
         ended_timers.into_iter().for_each(|key| context.timers.cancel(key));
-        if std::mem::take(&mut self.received) {
+        let (received, sent) = (std::mem::take(&mut self.received), std::mem::take(&mut self.sent));
+        if received || sent {
+            self.deadlines.clear(Deadline::Idle);
+        }
+        if received {
+            self.deadlines.clear(Deadline::Ping);
             self.deadlines.clear(Deadline::PingResponse);
-            self.note_traffic(context);
         }
         if handshake_done || phase == Phase::Closing {
             self.deadlines.clear(Deadline::Handshake);
@@ -507,8 +519,15 @@ impl Driver {
                 let time = time + Duration::from_secs((len / MESSAGE_BYTES_PER_SECOND) as u64);
                 self.deadlines.set(Deadline::Message, context.now + time);
             }
-            if !self.deadlines.is_set(Deadline::Idle) && !self.deadlines.is_set(Deadline::Ping) {
-                self.note_traffic(context);
+            if !self.deadlines.is_set(Deadline::Idle) {
+                self.start_clock(Deadline::Idle, context);
+            }
+            if self.peer_ended {
+                // It cannot answer any more.
+                self.deadlines.clear(Deadline::Ping);
+                self.deadlines.clear(Deadline::PingResponse);
+            } else if !self.deadlines.is_set(Deadline::Ping) && !self.deadlines.is_set(Deadline::PingResponse) {
+                self.start_clock(Deadline::Ping, context);
             }
         }
         if unwritten == 0 || phase != Phase::Open {
@@ -524,13 +543,22 @@ impl Driver {
         if !self.deadlines.fired(key) {
             return Flow::Continue;
         }
+        if self.deadlines.is_any_over(context.now) {
+            // What came, or found room, while the loop was busy with others is not late.
+            self.readable = true;
+            self.writable = true;
+            if self.run(context) == Flow::Finished {
+                return Flow::Finished;
+            }
+        }
         while let Some(deadline) = self.deadlines.take_expired(context.now) {
             let times = &self.connection.settings().times;
             let time = times.of(deadline).unwrap_or_default();
             match deadline {
                 Deadline::Ping => {
-                    self.connection.send_keep_alive();
-                    self.start_clock(Deadline::PingResponse, context);
+                    if self.connection.send_keep_alive() {
+                        self.start_clock(Deadline::PingResponse, context);
+                    }
                 }
                 Deadline::Linger => return self.linger_expired(context),
                 Deadline::HalfOpen => {

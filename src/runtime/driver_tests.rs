@@ -192,3 +192,44 @@ fn the_memory_of_a_large_message_grows_with_what_arrives() {
     rig.receive(&large[..30_000], ALL);
     assert!(rig.driver.gathered.capacity() < 300_000, "{} bytes", rig.driver.gathered.capacity());
 }
+
+#[test]
+fn a_connection_that_can_do_nothing_asks_for_no_turn() {
+    let mut rig = Rig::new(|_| {});
+    let connection = rig.driver.connection.clone();
+    connection.set_reading_paused(true).expect("it is open");
+    rig.receive(&pings(&[b"one"]), ALL);
+    let much = vec![0; 15 * 1024 * 1024];
+    let message = Outgoing { payload: &much, ..Outgoing::empty(MessageType::Ping, 0) };
+    connection.send_protocol(message, None).expect("there is room");
+    while rig.driver.writable {
+        rig.turn(ALL);
+    }
+    assert_eq!(rig.turn(ALL), Flow::Continue);
+    assert!(rig.context.ready.is_empty(), "reading is paused and the peer takes nothing");
+    assert_eq!(rig.delivered(), [b""; 0]);
+
+    connection.close(Ok(()));
+    assert_eq!(rig.turn(ALL), Flow::Continue);
+    assert!(rig.context.ready.is_empty(), "it waits for the peer to take some, or for its linger time");
+    assert!(rig.context.timers.next_deadline().is_some());
+}
+
+#[test]
+fn a_peers_end_while_reading_is_paused_is_seen_at_the_resume() {
+    let mut rig = Rig::new(|connection| drop(connection.set_reading_paused(true)));
+    rig.receive(&pings(&[b"one", b"two"]), ALL);
+    let peer = rig.peer.take().expect("the peer is there");
+    peer.shutdown(std::net::Shutdown::Write).expect("it is connected");
+    rig.driver.note_readiness(true, true, true);
+    assert_eq!(rig.turn(ALL), Flow::Continue);
+    assert!(rig.context.ready.is_empty());
+    assert_eq!(rig.delivered(), [b"one"]);
+
+    // Once for the second ping, which pauses again, once for the end.
+    while rig.turn(ALL) == Flow::Continue {
+        rig.driver.connection.set_reading_paused(false).expect("it is open");
+        rig.driver.note_readiness(true, true, true);
+    }
+    assert_eq!(rig.delivered(), [&b"one"[..], b"two", b"shutdown"]);
+}

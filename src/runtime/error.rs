@@ -72,7 +72,9 @@ fn deadline_text(deadline: Deadline) -> &'static str {
         Deadline::Write => "the peer took nothing of what was to be written for write_timeout_ms",
         Deadline::Message => "a message that had begun did not end within message_timeout_ms and a second per 64 KiB",
         Deadline::Idle => "nothing came or went for idle_timeout_ms",
-        Deadline::PingResponse => "the peer did not answer the keep-alive PING within keep_alive_timeout_ms",
+        Deadline::PingResponse => {
+            "the peer did not answer the keep-alive PING within the timeout_ms of keep_alive_ping"
+        }
         Deadline::Ping | Deadline::NextAttempt | Deadline::Linger | Deadline::HalfOpen => "a time is over",
     }
 }
@@ -105,7 +107,7 @@ impl fmt::Display for Error {
                 if detail.is_empty() { Ok(()) } else { write!(f, ": {detail}") }
             }
             Error::StreamDeadline { time } => {
-                write!(f, "the stream did not end within its deadline ({} ms)", time.as_millis())
+                write!(f, "the stream did not end within its deadline_ms ({} ms)", time.as_millis())
             }
             Error::ConnectionClosed => f.write_str("this side closed the connection"),
             Error::StreamClosed => f.write_str("the peer ended the stream before this was written"),

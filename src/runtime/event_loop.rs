@@ -15,7 +15,7 @@ use crate::runtime::lifecycle::Live;
 use crate::runtime::listener::{Accepted, Listener, ListenerDriver};
 use crate::runtime::setup::{Setup, Step};
 use crate::runtime::timers::{Due, TimerKey, Timers};
-use crate::runtime::{Error, Level, Log, Outcome, lock};
+use crate::runtime::{Error, Level, Log, Outcome, ProcessMark, lock};
 use crate::transport;
 
 const WAKE: Token = Token(usize::MAX);
@@ -63,13 +63,14 @@ struct Queue {
 }
 
 thread_local! {
-    /// Address of the `LoopHandle` whose thread this is; 0 on other threads.
-    static CURRENT_LOOP: Cell<usize> = const { Cell::new(0) };
+    /// The process in which this is an event-loop thread; none on other threads. A child that was forked in a callback has
+    /// that thread's copy, but runs no loop on it.
+    static LOOP_OF: Cell<Option<ProcessMark>> = const { Cell::new(None) };
 }
 
 /// Whether this is an event-loop thread of the library, of whichever runtime.
 pub fn is_loop_thread() -> bool {
-    CURRENT_LOOP.get() != 0
+    LOOP_OF.get().is_some_and(ProcessMark::is_current)
 }
 
 impl LoopHandle {
@@ -103,7 +104,7 @@ pub struct Context {
     pub ready: VecDeque<Token>,
     pub due: Vec<Written<Flush>>,
     pub log: Arc<Log>,
-    /// The time of this pass.
+    /// The time at which the work at hand began, or later.
     pub now: Instant,
     pub shutting_down: bool,
 }
@@ -217,7 +218,7 @@ pub fn spawn_loop(number: usize, log: Arc<Log>) -> Result<(Arc<LoopHandle>, Join
 
 impl EventLoop {
     fn run(mut self, mut poll: Poll) {
-        CURRENT_LOOP.set(Arc::as_ptr(&self.handle) as usize);
+        LOOP_OF.set(Some(ProcessMark::current()));
         let mut events = Events::with_capacity(EVENTS_PER_PASS);
         while !self.stopping {
             let timeout = self.begin_poll();
@@ -376,6 +377,8 @@ impl EventLoop {
     fn at(&mut self, token: Token, work: impl FnOnce(&mut Slot, &mut Context) -> Flow) {
         let context = &mut self.context;
         let Some(slot) = self.slots.get_mut(token.0) else { return };
+        // The callbacks before this may have taken their time.
+        context.now = Instant::now();
         let flow = match catch_unwind(AssertUnwindSafe(|| work(slot, context))) {
             Ok(flow) => flow,
             Err(_) => {

@@ -1,5 +1,5 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -30,7 +30,10 @@ struct State {
     joiners: usize,
     /// The threads were told to end.
     ended: bool,
+    /// Until a joiner takes them to wait for them.
     threads: Vec<JoinHandle<()>>,
+    /// Threads that no joiner has seen the end of.
+    running: usize,
 }
 
 /// Keeps the runtime's threads for one connection or listener.
@@ -56,7 +59,7 @@ impl Runtime {
             }
         }
         log.write(Level::Debug, "runtime", || format!("{thread_count} event-loop threads started"));
-        let state = State { live: 0, shut_down: false, joiners: 0, ended: false, threads };
+        let state = State { live: 0, shut_down: false, joiners: 0, ended: false, threads, running: thread_count };
         Ok(Arc::new(Runtime {
             loops,
             log,
@@ -115,25 +118,29 @@ impl Runtime {
         let mut state = lock(&self.state);
         state.joiners += 1;
         self.check_end(&mut state);
-        while !state.ended {
+        while state.running > 0 {
+            if state.ended && !state.threads.is_empty() {
+                let threads = std::mem::take(&mut state.threads);
+                drop(state);
+                for thread in threads {
+                    // A loop thread catches its panics, so there is nothing to learn from the result.
+                    let _ = thread.join();
+                }
+                state = lock(&self.state);
+                state.running = 0;
+                self.changed.notify_all();
+                break;
+            }
             let (next, in_time) = wait_until(&self.changed, state, deadline);
             state = next;
-            if !in_time && !state.ended {
+            if !in_time && state.running > 0 {
                 state.joiners -= 1;
                 let live = state.live;
                 let text = format!("{live} connections and listeners are not over or their handles not released");
                 return Err(Error::TimedOut(text));
             }
         }
-        let threads = std::mem::take(&mut state.threads);
-        drop(state);
-        for thread in threads {
-            // A loop thread catches its panics, so there is nothing to learn from the result.
-            let _ = thread.join();
-        }
-        let mut state = lock(&self.state);
         state.joiners -= 1;
-        self.changed.notify_all();
         Ok(())
     }
 
@@ -150,6 +157,10 @@ impl Drop for Runtime {
     fn drop(&mut self) {
         if self.process.is_current() {
             self.loops.iter().for_each(|handle| handle.post(Command::Stop));
+        } else {
+            // In a forked child these threads do not exist, and the system must not be asked to let go of them.
+            let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+            std::mem::forget(std::mem::take(&mut state.threads));
         }
     }
 }
@@ -179,7 +190,6 @@ pub fn wait_until<'a, T>(
     guard: std::sync::MutexGuard<'a, T>,
     deadline: Option<Instant>,
 ) -> (std::sync::MutexGuard<'a, T>, bool) {
-    use std::sync::PoisonError;
     match deadline {
         None => (changed.wait(guard).unwrap_or_else(PoisonError::into_inner), true),
         Some(deadline) => {

@@ -1,6 +1,7 @@
 //! A connection before it is usable: looking the name up, dialling, the TLS handshake.
 
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use mio::Token;
 
@@ -213,6 +214,8 @@ impl Setup {
             context.log.write(Level::Debug, "listener", || "the application refused a connection".to_owned());
             return Step::Over;
         }
+        // The callback may have taken its time.
+        context.now = Instant::now();
         let mut driver = Box::new(Driver::new(self.connection.clone(), stream, self.token));
         driver.begin(context);
         Step::Established(driver)
@@ -229,8 +232,8 @@ impl Setup {
             }
             let time = self.connection.settings().times.of(deadline).unwrap_or_default();
             let detail = match &self.stage {
-                Stage::Dialing(dialer) => dialer.tried(),
-                _ => String::new(),
+                Stage::Dialing(dialer) => dialer.progress(),
+                _ => self.connection.endpoint().map(ToString::to_string).unwrap_or_default(),
             };
             return self.fail(Error::deadline(deadline, time, &detail), context);
         }

@@ -1,14 +1,14 @@
 use std::ffi::CString;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::codec::HeaderList;
 use crate::rpc::{self, MessageType, Outgoing, Role, TERMINATE_STREAM};
 use crate::runtime::connection::{Flush, Shared, text};
 use crate::runtime::event_loop::Command;
 use crate::runtime::timers::TimerKey;
-use crate::runtime::{Connection, Error, Outcome, Phase, StreamHandler};
+use crate::runtime::{Connection, Error, Outcome, Phase, StreamHandler, is_loop_thread};
 
 /// Where a stream is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -199,7 +199,7 @@ impl Stream {
                 let _ = self.operation.set(message.operation.unwrap_or_default().to_vec());
                 self.set_phase(if terminates { StreamPhase::Closing } else { StreamPhase::Open });
                 if let Some(time) = self.deadline() {
-                    shared.new_stream_deadlines.push((self.clone(), time));
+                    shared.new_stream_deadlines.push((self.clone(), Instant::now() + time));
                 }
                 self.connection().schedule(&mut shared);
                 Ok(())
@@ -251,6 +251,9 @@ impl Stream {
 
     /// Waits until on_closed has returned; a stream that was refused has none.
     pub fn wait_closed(&self, timeout: Option<Duration>) -> Result<Outcome, Error> {
+        if is_loop_thread() {
+            return Err(Error::WouldDeadlock);
+        }
         if self.phase() == StreamPhase::New && self.connection().phase() != Phase::Connecting {
             return Err(Error::StreamNotActivated);
         }

@@ -23,6 +23,8 @@ pub struct Dialer {
     attempts: Vec<Attempt>,
     failures: Vec<(String, Error)>,
     next_at: Option<Instant>,
+    /// The next address is tried again and again until its backlog has room.
+    backlog_full: bool,
 }
 
 struct Attempt {
@@ -41,7 +43,8 @@ pub enum Dialing {
 impl Dialer {
     pub fn new(endpoint: Endpoint, addresses: Vec<SockAddr>, options: SocketOptions) -> Dialer {
         let waiting = addresses.into();
-        Dialer { endpoint, options, waiting, attempts: Vec::new(), failures: Vec::new(), next_at: None }
+        let (attempts, failures) = (Vec::new(), Vec::new());
+        Dialer { endpoint, options, waiting, attempts, failures, next_at: None, backlog_full: false }
     }
 
     /// Starts and checks attempts. All of them report to the same token.
@@ -81,6 +84,7 @@ impl Dialer {
             },
             Err(error) if error.kind == ErrorKind::BacklogFull => {
                 self.waiting.push_front(address);
+                self.backlog_full = true;
                 self.next_at = Some(now + BACKLOG_RETRY);
             }
             Err(error) => self.failures.push((name, error)),
@@ -117,20 +121,32 @@ impl Dialer {
         self.waiting.clear();
     }
 
-    /// What was tried so far, for the error of a deadline.
-    pub fn tried(&self) -> String {
+    /// What was asked for and what was tried so far, for the error of a deadline.
+    pub fn progress(&self) -> String {
+        if self.has_name() { format!("{} ({})", self.endpoint, self.tried()) } else { self.tried() }
+    }
+
+    /// The host is a name, so that its addresses say something new.
+    fn has_name(&self) -> bool {
+        matches!(&self.endpoint, Endpoint::Tcp { host, .. } if super::literal(host, 0).is_none())
+    }
+
+    fn tried(&self) -> String {
         let failed = self.failures.iter().map(|(address, error)| format!("{address}: {error}"));
         let open = self.attempts.iter().map(|attempt| format!("{}: no answer", address_text(&attempt.address)));
-        failed.chain(open).collect::<Vec<_>>().join("; ")
+        let full = self.waiting.front().filter(|_| self.backlog_full);
+        let full = full.map(|address| format!("{}: the server's backlog is full", address_text(address)));
+        failed.chain(open).chain(full).collect::<Vec<_>>().join("; ")
     }
 
     fn failure(&mut self) -> Error {
         let endpoint = &self.endpoint;
         match self.failures.as_slice() {
-            [] => Error::new(ErrorKind::ConnectFailed, format!("connecting to {endpoint}: there is no address to try")),
-            [(_, only)] if !matches!(endpoint, Endpoint::Tcp { host, .. } if super::literal(host, 0).is_none()) => {
-                Error::new(only.kind, format!("connecting to {endpoint}: {only}"))
-            }
+            [] => Error::new(
+                ErrorKind::ConnectFailed,
+                format!("connecting to {endpoint}: it has no address of the family asked for"),
+            ),
+            [(_, only)] if !self.has_name() => Error::new(only.kind, format!("connecting to {endpoint}: {only}")),
             [(_, first), rest @ ..] => {
                 // One reason for all is the reason; several are just a failure to connect.
                 let same = rest.iter().all(|(_, error)| error.kind == first.kind);

@@ -380,11 +380,10 @@ static inline esrpc_status send_zeros(esrpc_stream *stream, size_t len, const ch
     return status;
 }
 
-enum {
-    LAST = ESRPC_MESSAGE_FLAG_TERMINATE_STREAM,
-    /* More than the system keeps for a peer that does not read. */
-    TOO_MUCH = 12 * 1024 * 1024
-};
+enum { LAST = ESRPC_MESSAGE_FLAG_TERMINATE_STREAM };
+
+/* More than the system keeps for a peer that does not read. */
+#define TOO_MUCH ((size_t)(over_unix_socket ? 1 : 12) * 1024 * 1024)
 
 static void hold_task(esrpc_status status, void *user_data) {
     enter_callback();

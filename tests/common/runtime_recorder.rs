@@ -200,7 +200,17 @@ pub fn connect(
     handshake: Option<(HeaderList, Vec<u8>)>,
     recorder: &Recorder,
 ) -> Arc<Connection> {
-    let request = ConnectRequest { endpoint, settings: Settings::default(), handshake, tls: None };
+    connect_with(runtime, Settings::default(), endpoint, handshake, recorder)
+}
+
+pub fn connect_with(
+    runtime: &Arc<Runtime>,
+    settings: Settings,
+    endpoint: Endpoint,
+    handshake: Option<(HeaderList, Vec<u8>)>,
+    recorder: &Recorder,
+) -> Arc<Connection> {
+    let request = ConnectRequest { endpoint, settings, handshake, tls: None };
     let made = Mutex::new(None);
     let store = |connection: &Arc<Connection>| *made.lock().expect("no panic") = Some(connection.clone());
     Connection::connect(runtime, request, Box::new(recorder.clone()), store).expect("the runtime is up");

@@ -1,0 +1,95 @@
+/* What a test can see of its own process from outside the library (Linux). */
+#ifndef PROCESS_H
+#define PROCESS_H
+
+#include "events.h"
+
+#include <dirent.h>
+#include <sched.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static inline size_t count_entries(const char *folder) {
+    size_t count = 0;
+    const struct dirent *entry;
+    DIR *directory = opendir(folder);
+    CHECK(directory != NULL);
+    while ((entry = readdir(directory)) != NULL) count += entry->d_name[0] != '.';
+    closedir(directory);
+    return count;
+}
+
+/* Open descriptors, that of the counting itself included. */
+static inline size_t count_descriptors(void) {
+    return count_entries("/proc/self/fd");
+}
+
+static inline size_t count_threads(void) {
+    return count_entries("/proc/self/task");
+}
+
+/* A thread that was joined stays visible for a moment. */
+static inline void await_threads(size_t count) {
+    struct timespec now, deadline = deadline_in(PATIENCE_SECONDS);
+    while (count_threads() > count) {
+        clock_gettime(CLOCK_MONOTONIC, &now);
+        CHECK(now.tv_sec < deadline.tv_sec);
+        sched_yield();
+    }
+    CHECK(count_threads() == count);
+}
+
+/* Runs `work` in a forked child, which must succeed. */
+static inline void in_child(void (*work)(void *data), void *data) {
+    int status;
+    pid_t pid = fork();
+    CHECK(pid >= 0);
+    if (pid == 0) {
+        alarm(PATIENCE_SECONDS * 2); /* a child that hangs must not outlive the test */
+        /* A thread that waits for events in the parent would be waited for here, where it is not. */
+        memset(&recorder, 0, sizeof recorder);
+        recorder_begin();
+        work(data);
+        _exit(0);
+    }
+    CHECK(waitpid(pid, &status, 0) == pid);
+    CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
+/* Takes all descriptors that the process may open. */
+static inline rlim_t forbid_descriptors(void) {
+    struct rlimit limit;
+    int next = dup(0);
+    rlim_t before;
+    CHECK(next >= 0 && close(next) == 0);
+    CHECK(getrlimit(RLIMIT_NOFILE, &limit) == 0);
+    before = limit.rlim_cur;
+    limit.rlim_cur = (rlim_t)next;
+    CHECK(setrlimit(RLIMIT_NOFILE, &limit) == 0);
+    return before;
+}
+
+static inline void allow_descriptors(rlim_t count) {
+    struct rlimit limit;
+    CHECK(getrlimit(RLIMIT_NOFILE, &limit) == 0);
+    limit.rlim_cur = count;
+    CHECK(setrlimit(RLIMIT_NOFILE, &limit) == 0);
+}
+
+/* A new folder for socket files that everybody may enter. */
+static inline void make_folder(char folder[60]) {
+    const char *parent = getenv("TMPDIR");
+    if (parent == NULL || strlen(parent) > 30) parent = "/tmp";
+    snprintf(folder, 60, "%s/esrpc-test-XXXXXX", parent);
+    CHECK(mkdtemp(folder) != NULL);
+    CHECK(chmod(folder, 0755) == 0);
+}
+
+static inline const char *in_folder(const char *folder, const char *name, char path[108]) {
+    snprintf(path, 108, "%s/%s", folder, name);
+    return path;
+}
+
+#endif

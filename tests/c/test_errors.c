@@ -1,0 +1,128 @@
+/* Promise 11: errors explain themselves, to the thread that made the call and to whoever holds the handle. */
+#include "harness.h"
+
+static void every_status_has_a_name_and_a_sentence(void) {
+    CHECK(strcmp(esrpc_status_name(ESRPC_OK), "ESRPC_OK") == 0);
+    CHECK(strcmp(esrpc_status_name(ESRPC_ERROR_WOULD_BLOCK), "ESRPC_ERROR_WOULD_BLOCK") == 0);
+    CHECK(strcmp(esrpc_status_name(1000), "APPLICATION_REASON") == 0);
+    CHECK(strcmp(esrpc_status_name(INT32_MAX), "APPLICATION_REASON") == 0);
+    for (esrpc_status status = -10; status < 1100; status++) {
+        CHECK(*esrpc_status_name(status) != '\0');
+        CHECK(*esrpc_status_message(status) != '\0');
+    }
+    CHECK(strcmp(esrpc_status_name(INT32_MIN), "ESRPC_ERROR_UNKNOWN") == 0);
+    CHECK(strcmp(esrpc_status_name(999), "ESRPC_ERROR_UNKNOWN") == 0);
+}
+
+static void *fail_on_another_thread(void *argument) {
+    (void)argument;
+    CHECK(strcmp(esrpc_last_error_message(), "") == 0);
+    CHECK_INVALID(esrpc_stream_close(NULL));
+    CHECK(last_error_says("stream is NULL"));
+    return NULL;
+}
+
+static void the_last_error_is_that_of_this_thread_and_stays_until_the_next(void) {
+    pthread_t thread;
+    esrpc_headers *headers;
+    CHECK_INVALID(esrpc_connection_abort(NULL));
+    CHECK(last_error_says("connection is NULL"));
+    CHECK(pthread_create(&thread, NULL, fail_on_another_thread, NULL) == 0);
+    CHECK(pthread_join(thread, NULL) == 0);
+    headers = esrpc_headers_new();
+    CHECK_OK(esrpc_headers_add_bool(headers, esrpc_text("h"), 1));
+    esrpc_headers_release(headers);
+    CHECK(last_error_says("connection is NULL"));
+}
+
+static void look_at_the_explanation(struct party *self, const struct moment *now) {
+    (void)self;
+    if (is(now, "setup") && now->status != ESRPC_OK) note("setup says: %s", esrpc_last_error_message());
+    if (is(now, "shutdown")) note("shutdown says: %s", esrpc_last_error_message());
+    if (is(now, "closed")) note("closed says: %s", esrpc_last_error_message());
+}
+
+static void a_failed_setup_is_explained_with_the_systems_error_inside_and_after_the_callback(void) {
+    struct pair pair;
+    esrpc_client_options *options;
+    esrpc_connection_callbacks callbacks = connection_callbacks();
+    const char *text;
+    char expected[120];
+    pair_begin(&pair);
+    pair.client.hook = look_at_the_explanation;
+    pair_listen(&pair);
+    options = pair_client_options(&pair);
+    CHECK_OK(esrpc_listener_close(pair.listening));
+    await("listener closed OK");
+    CHECK_OK(esrpc_connection_connect(options, &callbacks, &pair.client, &pair.client_connection));
+    esrpc_client_options_release(options);
+    CHECK_OK(esrpc_connection_wait_shutdown(pair.client_connection, PATIENCE_MS, NULL));
+    text = esrpc_connection_get_end_message(pair.client_connection);
+    CHECK(strstr(text, "refused") != NULL);
+    CHECK(strstr(text, over_unix_socket ? pair.unix_name : "127.0.0.1:") != NULL); /* where */
+    snprintf(expected, sizeof expected, "setup says: %s", text);
+    CHECK_COUNT(1, expected);
+    pair_end(&pair);
+}
+
+static void a_peer_that_ends_the_connection_is_named_to_connection_and_stream(void) {
+    struct pair pair;
+    struct party party = a_party("call", look_at_the_explanation, NULL);
+    esrpc_stream *stream;
+    char expected[120];
+    pair_begin(&pair);
+    pair.client.hook = look_at_the_explanation;
+    pair_connect(&pair);
+    stream = open_stream(pair.client_connection, &party);
+    await("handler message first");
+    CHECK_OK(send_protocol(pair.server_connection, ESRPC_MESSAGE_TYPE_INTERNAL_ERROR, LAST, "", NULL));
+    CHECK_OK(esrpc_connection_wait_shutdown(pair.client_connection, PATIENCE_MS, NULL));
+    CHECK(strstr(esrpc_connection_get_end_message(pair.client_connection), "TERMINATE_STREAM") != NULL);
+    snprintf(expected, sizeof expected, "shutdown says: %s", esrpc_connection_get_end_message(pair.client_connection));
+    CHECK_COUNT(1, expected);
+    snprintf(expected, sizeof expected, "closed says: %s", esrpc_stream_get_end_message(stream));
+    CHECK_COUNT(1, expected);
+    esrpc_stream_release(stream);
+    pair_end(&pair);
+}
+
+static void a_refusal_says_what_the_server_said(void) {
+    struct pair pair;
+    pair_begin(&pair);
+    pair.refuse_connect = true;
+    pair_listen(&pair);
+    pair_dial(&pair);
+    await("client setup HANDSHAKE_REFUSED");
+    CHECK(strstr(esrpc_connection_get_end_message(pair.client_connection), "CONNECT_ACK") != NULL);
+    CHECK(strstr(esrpc_connection_get_end_message(pair.client_connection), "it says: ack") != NULL);
+    pair_end(&pair);
+}
+
+static void sentences_name_the_argument_and_its_range(void) {
+    struct pair pair;
+    esrpc_connection_options *options = esrpc_connection_options_new();
+    CHECK_INVALID(esrpc_connection_options_set_linger_ms(options, 0));
+    CHECK(last_error_says("linger"));
+    CHECK(last_error_says("86400000"));
+    esrpc_connection_options_release(options);
+    pair_open(&pair);
+    CHECK_INVALID(esrpc_connection_close(pair.client_connection, 999));
+    CHECK(last_error_says("999"));
+    CHECK_STATUS(ESRPC_ERROR_WRONG_MESSAGE_TYPE, send_protocol(pair.client_connection, 8, 0, "", NULL));
+    CHECK(last_error_says("8"));
+    CHECK_STATUS(ESRPC_ERROR_TIMED_OUT, esrpc_runtime_join(pair.client_runtime, 1));
+    CHECK(last_error_says("1 connection"));
+    pair_end(&pair);
+}
+
+int main(int argc, char **argv) {
+    static const struct test tests[] = {
+        TEST(every_status_has_a_name_and_a_sentence),
+        TEST(the_last_error_is_that_of_this_thread_and_stays_until_the_next),
+        TEST(a_failed_setup_is_explained_with_the_systems_error_inside_and_after_the_callback),
+        TEST(a_peer_that_ends_the_connection_is_named_to_connection_and_stream),
+        TEST(a_refusal_says_what_the_server_said),
+        TEST(sentences_name_the_argument_and_its_range),
+    };
+    return RUN_TESTS(tests, argc, argv);
+}
