@@ -3347,7 +3347,7 @@ bool esrpc_connection_is_tls_resumed(const struct esrpc_connection *connection);
  * @param index 0: the peer's own; then those that vouch for it, as the peer sent them.
  * @param out_certificate Receives the certificate, DER, which lives as long as the handle.
  * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if connection or out_certificate is NULL, or there is no such certificate:
- * the chain has ended, the peer showed none, or there is no TLS.
+ * the chain has ended, the peer showed none, or there is no TLS; ESRPC_ERROR_FORKED.
  *
  * Thread: any. Since: 0.1.0
  */

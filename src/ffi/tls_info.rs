@@ -2,7 +2,7 @@
 
 use super::bytes::esrpc_bytes;
 use super::client_options::esrpc_client_options;
-use super::connection::esrpc_connection;
+use super::connection::{connection_of, esrpc_connection};
 use super::guard;
 use super::handle::{ArcHandle, BoxHandle};
 use super::listener::{esrpc_listener, listener_of};
@@ -214,7 +214,7 @@ pub unsafe extern "C" fn esrpc_connection_is_tls_resumed(connection: *const esrp
 /// @param index 0: the peer's own; then those that vouch for it, as the peer sent them.
 /// @param out_certificate Receives the certificate, DER, which lives as long as the handle.
 /// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if connection or out_certificate is NULL, or there is no such certificate:
-/// the chain has ended, the peer showed none, or there is no TLS.
+/// the chain has ended, the peer showed none, or there is no TLS; ESRPC_ERROR_FORKED.
 ///
 /// Thread: any. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -225,7 +225,7 @@ pub unsafe extern "C" fn esrpc_connection_get_tls_peer_certificate(
 ) -> esrpc_status {
     guard::call(|| {
         // SAFETY: NULL or a live or lent handle.
-        let connection = unsafe { esrpc_connection::borrow(connection, "connection") }?;
+        let connection = unsafe { connection_of(connection) }?;
         check_out(out_certificate, "out_certificate")?;
         let certificates = connection.tls_info().map_or(&[][..], |info| &info.peer_certificates);
         let certificate = certificates.get(index).ok_or_else(|| {

@@ -209,7 +209,7 @@ impl Connection {
             self.notify();
         }
         if let Some(log) = self.log() {
-            log.write(Level::Debug, "connection", || format!("connected to {}", self.host().to_string_lossy()));
+            log.write(Level::Info, "connection", || format!("connected to {}", self.host().to_string_lossy()));
         }
         if let Some(handler) = self.handler() {
             handler.on_setup(Ok(self));
@@ -348,7 +348,7 @@ impl Connection {
             self.end_stream(stream, &stream_outcome);
         }
         if let Some(log) = self.log() {
-            log.write(Level::Debug, "connection", || match &outcome {
+            log.write(Level::Info, "connection", || match &outcome {
                 Ok(()) => "a connection ended".to_owned(),
                 Err(error) => format!("a connection ended: {error}"),
             });

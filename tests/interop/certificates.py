@@ -7,10 +7,10 @@ import subprocess
 class Certificates:
     """A certificate authority whose files are in a folder. Every method gives paths."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, name="test CA"):
         self.folder = folder
         self.ca = self.path("ca.pem")
-        self.openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=test CA",
+        self.openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", f"/CN={name}",
                      "-keyout", self.path("ca.key"), "-out", self.ca)  # fmt: skip
 
     def path(self, name):
@@ -22,7 +22,7 @@ class Certificates:
         if done.returncode != 0:
             raise RuntimeError(f"openssl {arguments[0]} failed: {done.stderr}")
 
-    def issue(self, name, usage, days=2):
+    def issue(self, name, usage):
         """A certificate for this name, and its key; `usage` is serverAuth or clientAuth."""
         certificate, key = self.path(name + ".pem"), self.path(name + ".key")
         request, extensions = self.path(name + ".csr"), self.path(name + ".ext")
@@ -30,5 +30,5 @@ class Certificates:
             file.write(f"subjectAltName=DNS:{name}\nextendedKeyUsage={usage}\n")
         self.openssl("req", "-newkey", "rsa:2048", "-nodes", "-subj", f"/CN={name}", "-keyout", key, "-out", request)
         self.openssl("x509", "-req", "-in", request, "-CA", self.ca, "-CAkey", self.path("ca.key"), "-CAcreateserial",
-                     "-days", str(days), "-extfile", extensions, "-out", certificate)  # fmt: skip
+                     "-days", "2", "-extfile", extensions, "-out", certificate)  # fmt: skip
         return certificate, key

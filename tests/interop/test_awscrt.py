@@ -53,6 +53,9 @@ class EchoServerTest(unittest.TestCase):
         self.assertTrue(client.handshake().accepts)
         return client
 
+    def assert_ended_by_server(self, client):
+        self.assertIsNotNone(client.end_reason())
+
     def assert_still_usable(self, client):
         call = client.call("awstest#EchoMessage")
         self.assertEqual(call.next_message().payload, b"{}")
@@ -73,7 +76,7 @@ class Handshake(EchoServerTest):
         ack = client.handshake(**arguments)
         self.assertEqual(ack.type, MessageType.CONNECT_ACK)
         self.assertFalse(ack.accepts)
-        self.assertIsNotNone(client.end_reason())
+        self.assert_ended_by_server(client)
         self.assertFalse(client.connection.is_open())
 
     def test_wrong_client_name_is_refused_then_the_server_closes(self):
@@ -125,7 +128,7 @@ class ProtocolMessages(EchoServerTest):
         client = self.connect_and_shake_hands()
         client.send(MessageType.INTERNAL_ERROR)
         self.assertEqual(client.next_message().type, MessageType.INTERNAL_ERROR)
-        self.assertIsNotNone(client.end_reason())
+        self.assert_ended_by_server(client)
 
     def test_violation_is_answered_with_protocol_error_then_the_server_closes(self):
         client = self.connect_and_shake_hands()
@@ -134,7 +137,7 @@ class ProtocolMessages(EchoServerTest):
         self.assertEqual(error.type, MessageType.PROTOCOL_ERROR)
         self.assertEqual(error.header(":content-type"), JSON)
         self.assertTrue(json.loads(error.payload)["message"])
-        self.assertIsNotNone(client.end_reason())
+        self.assert_ended_by_server(client)
 
 
 class UnaryCalls(EchoServerTest):
