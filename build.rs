@@ -14,7 +14,10 @@ const SOURCES: &[&str] = &[
     "headers_get.rs",
     "message.rs",
     "decoder.rs",
+    "tls_config.rs",
     "connection_options.rs",
+    "connection_times.rs",
+    "socket_options.rs",
     "client_options.rs",
     "listener_options.rs",
     "callbacks.rs",
@@ -24,6 +27,7 @@ const SOURCES: &[&str] = &[
     "connection_info.rs",
     "stream.rs",
     "listener.rs",
+    "tls_info.rs",
 ];
 
 fn main() -> Result<(), Box<dyn error::Error>> {

@@ -10,14 +10,21 @@
 
 enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, TIMEOUT_MS = 10000 };
 
-#define ENDPOINT_USAGE "[--host ADDRESS] [--port PORT] [--unix PATH] [--abstract NAME]"
+#define ENDPOINT_USAGE "[--host HOST] [--port PORT] [--unix PATH] [--abstract NAME] [--tls-cert FILE --tls-key FILE] "
+#define SERVER_USAGE ENDPOINT_USAGE "[--client-ca FILE]"
+#define CLIENT_USAGE ENDPOINT_USAGE "[--ca FILE] [--server-name NAME]"
 
-/* Where to listen or to connect: a Unix socket if one of its two names is given, else host and port. */
+/* Where to listen or to connect: a Unix socket if one of its two names is given, else host and port; with TLS if there is a
+ * certificate to show (a server) or a CA to trust (a client). */
 struct endpoint {
+    bool is_server;
     const char *host;
     uint32_t port;
     const char *unix_path;
     const char *abstract_name;
+    const char *certificate, *key; /* of this side */
+    const char *ca;                /* which the peer's certificate must come from */
+    const char *server_name;       /* which the server's certificate must have; NULL: the host */
 };
 
 /* A decimal number from min to max, and nothing else; strtoul would also take a sign, spaces and a tail. */
@@ -35,10 +42,10 @@ static inline bool parse_number(const char *text, uint32_t min, uint32_t max, ui
     return true;
 }
 
-/* Reads the options of ENDPOINT_USAGE; false if there is anything else on the command line. */
-static inline bool parse_endpoint(int argc, char **argv, struct endpoint *out_endpoint)
+/* Reads the options of SERVER_USAGE or CLIENT_USAGE; false if there is anything else on the command line. */
+static inline bool parse_endpoint(int argc, char **argv, bool is_server, struct endpoint *out_endpoint)
 {
-    struct endpoint endpoint = {"127.0.0.1", 8033, NULL, NULL};
+    struct endpoint endpoint = {is_server, "127.0.0.1", 8033, NULL, NULL, NULL, NULL, NULL, NULL};
     for (int i = 1; i < argc; i += 2) {
         const char *value = argv[i + 1]; /* argv ends with a NULL */
         if (value == NULL) return false;
@@ -50,11 +57,23 @@ static inline bool parse_endpoint(int argc, char **argv, struct endpoint *out_en
             endpoint.unix_path = value;
         } else if (strcmp(argv[i], "--abstract") == 0) {
             endpoint.abstract_name = value;
+        } else if (strcmp(argv[i], "--tls-cert") == 0) {
+            endpoint.certificate = value;
+        } else if (strcmp(argv[i], "--tls-key") == 0) {
+            endpoint.key = value;
+        } else if (strcmp(argv[i], is_server ? "--client-ca" : "--ca") == 0) {
+            endpoint.ca = value;
+        } else if (!is_server && strcmp(argv[i], "--server-name") == 0) {
+            endpoint.server_name = value;
         } else {
             return false;
         }
     }
     if (endpoint.unix_path != NULL && endpoint.abstract_name != NULL) return false;
+    if ((endpoint.certificate == NULL) != (endpoint.key == NULL)) return false;
+    if (is_server ? endpoint.ca != NULL && endpoint.certificate == NULL
+                  : endpoint.ca == NULL && (endpoint.certificate != NULL || endpoint.server_name != NULL))
+        return false;
     *out_endpoint = endpoint;
     return true;
 }
@@ -64,6 +83,26 @@ static inline void report(const char *what, esrpc_status status, const char *sen
 {
     if (sentence[0] == '\0') sentence = esrpc_status_message(status);
     fprintf(stderr, "%s: %s: %s\n", what, esrpc_status_name(status), sentence);
+}
+
+/* The TLS settings that the command line asks for; NULL if it asks for none. */
+static inline esrpc_status make_tls(const struct endpoint *endpoint, esrpc_tls_config **out_config)
+{
+    esrpc_status status = ESRPC_OK;
+    *out_config = NULL;
+    if (endpoint->certificate == NULL && endpoint->ca == NULL) return ESRPC_OK;
+    esrpc_tls_config_builder *builder =
+        endpoint->is_server ? esrpc_tls_config_builder_new_server() : esrpc_tls_config_builder_new_client();
+    if (endpoint->certificate != NULL)
+        status = esrpc_tls_config_builder_set_certificate_files(builder, esrpc_text(endpoint->certificate),
+                                                                esrpc_text(endpoint->key));
+    if (status == ESRPC_OK && endpoint->ca != NULL)
+        status = esrpc_tls_config_builder_add_ca_file(builder, esrpc_text(endpoint->ca));
+    if (status == ESRPC_OK && endpoint->is_server && endpoint->ca != NULL)
+        status = esrpc_tls_config_builder_set_client_auth(builder, ESRPC_TLS_CLIENT_AUTH_REQUIRED);
+    if (status == ESRPC_OK) status = esrpc_tls_config_builder_build(builder, out_config);
+    esrpc_tls_config_builder_release(builder);
+    return status;
 }
 
 /* Ends a runtime of ours, and the connections that are still open on it. After it no callback comes any more, so what

@@ -1,7 +1,8 @@
 /* Talks to the echo service: a unary call, a streaming call, a PING. Prints the conversation, and exits 0 if it went as
  * it should.
  *
- * echo_client [--host ADDRESS] [--port PORT] [--unix PATH] [--abstract NAME] */
+ * echo_client [--host HOST] [--port PORT] [--unix PATH] [--abstract NAME] [--ca FILE [--server-name NAME]
+ *             [--tls-cert FILE --tls-key FILE]] */
 #include "common.h"
 
 /* What the callbacks know. Only the loop thread uses it until the connection has shut down. */
@@ -80,6 +81,10 @@ static esrpc_status make_options(esrpc_client_options *options, esrpc_headers *c
         status = esrpc_headers_add_string(connect, esrpc_text("client-name"), esrpc_text("accepted.echo_client"));
     if (status == ESRPC_OK) status = esrpc_client_options_set_handshake(options, connect, esrpc_text(NULL));
     if (status == ESRPC_OK) status = esrpc_client_options_set_runtime(options, runtime);
+    esrpc_tls_config *tls = NULL;
+    if (status == ESRPC_OK) status = make_tls(endpoint, &tls);
+    if (status == ESRPC_OK) status = esrpc_client_options_set_tls(options, tls, esrpc_text(endpoint->server_name));
+    esrpc_tls_config_release(tls); /* the options keep it */
     if (status != ESRPC_OK) return status;
     if (endpoint->unix_path != NULL)
         return esrpc_client_options_set_unix_path(options, esrpc_text(endpoint->unix_path));
@@ -144,7 +149,9 @@ static esrpc_status converse(esrpc_connection *connection, struct client *client
             report("cannot connect", outcome, esrpc_connection_get_end_message(connection));
         return status != ESRPC_OK ? status : outcome;
     }
-    printf("connected to %s\n", esrpc_connection_get_remote_address(connection));
+    esrpc_bytes tls = esrpc_connection_get_tls_version(connection);
+    printf("connected to %s%s%.*s\n", esrpc_connection_get_remote_address(connection), tls.len > 0 ? " by " : "",
+           (int)tls.len, (const char *)tls.data);
     status = call(connection, client, "awstest#EchoMessage", unary_message, on_unary_message);
     if (status == ESRPC_OK) status = call(connection, client, "awstest#EchoStreamMessages", "{}", on_stream_message);
     if (status == ESRPC_OK) status = ping_and_close(connection, client);
@@ -159,8 +166,8 @@ int main(int argc, char **argv)
     struct client client = {NULL, 0, 0, 0};
     esrpc_runtime *runtime = NULL;
     esrpc_connection *connection = NULL;
-    if (!parse_endpoint(argc, argv, &endpoint)) {
-        fprintf(stderr, "usage: echo_client " ENDPOINT_USAGE "\n");
+    if (!parse_endpoint(argc, argv, false, &endpoint)) {
+        fprintf(stderr, "usage: echo_client " CLIENT_USAGE "\n");
         return EXIT_USAGE;
     }
     esrpc_client_options *options = esrpc_client_options_new();

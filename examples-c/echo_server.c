@@ -1,7 +1,8 @@
 /* The echo service that the public test suites of event-stream RPC clients expect: this file has the connections, and
  * echo_operations.c what happens on their streams.
  *
- * echo_server [--host ADDRESS] [--port PORT] [--unix PATH] [--abstract NAME]
+ * echo_server [--host ADDRESS] [--port PORT] [--unix PATH] [--abstract NAME] [--tls-cert FILE --tls-key FILE
+ *             [--client-ca FILE]]
  * Port 0 lets the system choose. Prints `listening on ...` when it is ready; SIGINT and SIGTERM end it. */
 #define _POSIX_C_SOURCE 200809L
 #include "common.h"
@@ -125,8 +126,9 @@ int main(int argc, char **argv)
     const char *step = "cannot start";
     esrpc_runtime *runtime = NULL;
     esrpc_listener *listener = NULL;
-    if (!parse_endpoint(argc, argv, &endpoint)) {
-        fprintf(stderr, "usage: echo_server " ENDPOINT_USAGE "\n");
+    esrpc_tls_config *tls = NULL;
+    if (!parse_endpoint(argc, argv, true, &endpoint)) {
+        fprintf(stderr, "usage: echo_server " SERVER_USAGE "\n");
         return EXIT_USAGE;
     }
     /* Blocked here, the two signals stay pending until sigwait takes them; the library's threads take none. */
@@ -141,6 +143,8 @@ int main(int argc, char **argv)
     esrpc_status status = esrpc_runtime_new(NULL, &runtime);
     if (status == ESRPC_OK) status = esrpc_listener_options_set_runtime(options, runtime);
     if (status == ESRPC_OK) status = choose_address(options, &endpoint);
+    if (status == ESRPC_OK) status = make_tls(&endpoint, &tls);
+    if (status == ESRPC_OK) status = esrpc_listener_options_set_tls(options, tls);
     if (status == ESRPC_OK) {
         step = "cannot listen";
         status = esrpc_listener_listen(options, &callbacks, &failed, &listener);
@@ -158,6 +162,7 @@ int main(int argc, char **argv)
     if (status != ESRPC_OK) report(step, status, esrpc_last_error_message());
     esrpc_listener_release(listener);
     esrpc_listener_options_release(options);
+    esrpc_tls_config_release(tls);
     if (!end_runtime(runtime)) failed = true;
     return status == ESRPC_OK && !failed ? EXIT_OK : EXIT_FAILED;
 }

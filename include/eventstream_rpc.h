@@ -56,7 +56,7 @@
 
 /**
  * The library's statuses. Numbers are never reused. Bands: 1 use, 100 message format, 200 protocol, 300 transport and
- * operating system, 500 limits and deadlines, 900 internal.
+ * operating system, 400 TLS, 500 limits and deadlines, 900 internal.
  */
 typedef enum esrpc_status_code {
     /**
@@ -240,9 +240,89 @@ typedef enum esrpc_status_code {
      */
     ESRPC_ERROR_TOO_MANY_FILES = 311,
     /**
-     * There is no such socket file.
+     * There is no such file.
      */
     ESRPC_ERROR_NOT_FOUND = 312,
+    /**
+     * The host name could not be looked up.
+     */
+    ESRPC_ERROR_RESOLVE_FAILED = 313,
+    /**
+     * TLS settings that cannot go together, or that the cryptography in use refuses.
+     */
+    ESRPC_ERROR_TLS_CONFIG = 400,
+    /**
+     * A file, a folder or bytes hold no certificate.
+     */
+    ESRPC_ERROR_TLS_NO_CERTIFICATE = 401,
+    /**
+     * A file or bytes hold no private key that can be used.
+     */
+    ESRPC_ERROR_TLS_BAD_KEY = 402,
+    /**
+     * The private key is encrypted.
+     */
+    ESRPC_ERROR_TLS_KEY_ENCRYPTED = 403,
+    /**
+     * The private key is not that of the certificate.
+     */
+    ESRPC_ERROR_TLS_KEY_MISMATCH = 404,
+    /**
+     * A TLS client was not told the name of its server.
+     */
+    ESRPC_ERROR_TLS_SERVER_NAME_REQUIRED = 405,
+    /**
+     * TLS failed for a reason that has no status of its own.
+     */
+    ESRPC_ERROR_TLS_HANDSHAKE_FAILED = 410,
+    /**
+     * The peer's certificate comes from a CA that is not trusted.
+     */
+    ESRPC_ERROR_TLS_UNKNOWN_CA = 411,
+    /**
+     * The peer's certificate has expired.
+     */
+    ESRPC_ERROR_TLS_CERTIFICATE_EXPIRED = 412,
+    /**
+     * The peer's certificate is not valid yet.
+     */
+    ESRPC_ERROR_TLS_CERTIFICATE_NOT_YET_VALID = 413,
+    /**
+     * The server's certificate is for another name.
+     */
+    ESRPC_ERROR_TLS_WRONG_NAME = 414,
+    /**
+     * A certificate is not well-formed, revoked, wrongly signed, or not for this use.
+     */
+    ESRPC_ERROR_TLS_BAD_CERTIFICATE = 415,
+    /**
+     * The two sides have no TLS version in common.
+     */
+    ESRPC_ERROR_TLS_NO_COMMON_VERSION = 416,
+    /**
+     * The two sides have no application protocol (ALPN) in common.
+     */
+    ESRPC_ERROR_TLS_NO_COMMON_ALPN = 417,
+    /**
+     * The peer ended TLS with an alert; the message names it.
+     */
+    ESRPC_ERROR_TLS_ALERT_RECEIVED = 418,
+    /**
+     * The peer closed the connection during the TLS handshake.
+     */
+    ESRPC_ERROR_TLS_PEER_CLOSED = 419,
+    /**
+     * The connection ended without the end of the TLS session (close_notify): data may be missing.
+     */
+    ESRPC_ERROR_TLS_TRUNCATED = 420,
+    /**
+     * The client sent no certificate, which the server requires.
+     */
+    ESRPC_ERROR_TLS_CERTIFICATE_REQUIRED = 421,
+    /**
+     * The two sides have no cipher suite, key exchange group or signature scheme in common.
+     */
+    ESRPC_ERROR_TLS_NO_COMMON_CIPHER = 422,
     /**
      * A message exceeds the limit of a message's size.
      */
@@ -275,6 +355,42 @@ typedef enum esrpc_status_code {
      * The connection has used all its stream ids.
      */
     ESRPC_ERROR_STREAM_IDS_EXHAUSTED = 507,
+    /**
+     * Looking up the host name took longer than resolve_timeout_ms.
+     */
+    ESRPC_ERROR_RESOLVE_TIMED_OUT = 510,
+    /**
+     * Connecting took longer than connect_timeout_ms.
+     */
+    ESRPC_ERROR_CONNECT_TIMED_OUT = 511,
+    /**
+     * The TLS handshake took longer than tls_timeout_ms.
+     */
+    ESRPC_ERROR_TLS_TIMED_OUT = 512,
+    /**
+     * CONNECT was not sent and answered within handshake_timeout_ms.
+     */
+    ESRPC_ERROR_HANDSHAKE_TIMED_OUT = 513,
+    /**
+     * The stream did not end within its deadline.
+     */
+    ESRPC_ERROR_STREAM_TIMED_OUT = 514,
+    /**
+     * The peer took nothing of what was to be written for write_timeout_ms.
+     */
+    ESRPC_ERROR_WRITE_TIMED_OUT = 515,
+    /**
+     * A message that had begun did not end within message_timeout_ms and a second per 64 KiB.
+     */
+    ESRPC_ERROR_MESSAGE_TIMED_OUT = 516,
+    /**
+     * Nothing came or went for idle_timeout_ms.
+     */
+    ESRPC_ERROR_IDLE_TIMED_OUT = 517,
+    /**
+     * The peer did not answer the library's PING.
+     */
+    ESRPC_ERROR_KEEP_ALIVE_TIMED_OUT = 518,
     /**
      * A defect of the library.
      */
@@ -430,6 +546,38 @@ typedef enum esrpc_stream_state {
 } esrpc_stream_state;
 
 /**
+ * Versions of TLS, with the numbers of the wire.
+ */
+typedef enum esrpc_tls_version {
+    /**
+     * TLS 1.2.
+     */
+    ESRPC_TLS_VERSION_1_2 = 771,
+    /**
+     * TLS 1.3.
+     */
+    ESRPC_TLS_VERSION_1_3 = 772,
+} esrpc_tls_version;
+
+/**
+ * Whether a TLS server asks its clients for a certificate.
+ */
+typedef enum esrpc_tls_client_auth {
+    /**
+     * It does not.
+     */
+    ESRPC_TLS_CLIENT_AUTH_NONE = 0,
+    /**
+     * It does; a client may have none, but one that it sends must be good.
+     */
+    ESRPC_TLS_CLIENT_AUTH_OPTIONAL = 1,
+    /**
+     * It does, and refuses clients without one.
+     */
+    ESRPC_TLS_CLIENT_AUTH_REQUIRED = 2,
+} esrpc_tls_client_auth;
+
+/**
  * Levels of log messages.
  */
 typedef enum esrpc_log_level {
@@ -458,6 +606,25 @@ typedef enum esrpc_log_level {
      */
     ESRPC_LOG_LEVEL_TRACE = 5,
 } esrpc_log_level;
+
+/**
+ * Which addresses of a host name are tried.
+ *
+ */
+typedef enum esrpc_address_family {
+    /**
+     * All.
+     */
+    ESRPC_ADDRESS_FAMILY_ANY = 0,
+    /**
+     * IPv4 only.
+     */
+    ESRPC_ADDRESS_FAMILY_IPV4 = 4,
+    /**
+     * IPv6 only.
+     */
+    ESRPC_ADDRESS_FAMILY_IPV6 = 6,
+} esrpc_address_family;
 
 /**
  * Bytes that the library allocated. Release it with esrpc_buffer_release.
@@ -527,6 +694,18 @@ typedef struct esrpc_runtime_options esrpc_runtime_options;
  * connection's handle.
  */
 typedef struct esrpc_stream esrpc_stream;
+
+/**
+ * TLS settings of clients or of servers, which never change. Counted; any number of connections and listeners may use
+ * the same ones, and share the sessions that are remembered for resumption. A forked child may use those of its parent;
+ * it resumes no sessions with them.
+ */
+typedef struct esrpc_tls_config esrpc_tls_config;
+
+/**
+ * Collects TLS settings. Release it with esrpc_tls_config_builder_release.
+ */
+typedef struct esrpc_tls_config_builder esrpc_tls_config_builder;
 
 /**
  * The answer of a function, or the reason of an end: ESRPC_OK, one of the ESRPC_ERROR_* constants, or, as a reason that
@@ -1564,6 +1743,239 @@ esrpc_status esrpc_decoder_finish(struct esrpc_decoder *decoder);
 void esrpc_decoder_release(struct esrpc_decoder *decoder);
 
 /**
+ * Makes a builder of TLS settings for clients: TLS 1.2 and 1.3, servers verified against the system's trust store,
+ * resumption on.
+ *
+ * @return A new builder, to be released with esrpc_tls_config_builder_release. NULL only inside a log callback, where
+ * nothing may be called.
+ *
+ * Thread: any. Since: 0.1.0
+ */
+struct esrpc_tls_config_builder *esrpc_tls_config_builder_new_client(void);
+
+/**
+ * Makes a builder of TLS settings for servers: TLS 1.2 and 1.3, clients asked for no certificate, resumption on. A
+ * certificate has to be set.
+ *
+ * @return A new builder, to be released with esrpc_tls_config_builder_release. NULL only inside a log callback, where
+ * nothing may be called.
+ *
+ * Thread: any. Since: 0.1.0
+ */
+struct esrpc_tls_config_builder *esrpc_tls_config_builder_new_server(void);
+
+/**
+ * Frees a builder. What it built stays.
+ *
+ * @param builder Given up by the caller; NULL does nothing.
+ *
+ * Thread: owner. Since: 0.1.0
+ */
+void esrpc_tls_config_builder_release(struct esrpc_tls_config_builder *builder);
+
+/**
+ * Trusts the certificates in a file, beside those given before. A client to which any CA is given does not use the
+ * system's trust store. On a server it is what the certificates of clients must come from.
+ *
+ * @param builder Changed.
+ * @param path The path of a file with certificates in PEM, or one in DER; at least one byte, no NUL. Read in this call.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL or path is empty or has a NUL;
+ * ESRPC_ERROR_NOT_FOUND, ESRPC_ERROR_ACCESS_DENIED or ESRPC_ERROR_IO if the file cannot be read;
+ * ESRPC_ERROR_TLS_NO_CERTIFICATE if it holds none; ESRPC_ERROR_TLS_BAD_CERTIFICATE if it holds none that is well-formed,
+ * or PEM that is damaged.
+ *
+ * Thread: owner. Since: 0.1.0
+ */
+esrpc_status esrpc_tls_config_builder_add_ca_file(struct esrpc_tls_config_builder *builder,
+                                                  struct esrpc_bytes path);
+
+/**
+ * Trusts the certificates in the files of a folder, beside those given before; see esrpc_tls_config_builder_add_ca_file.
+ * Files of any name are read, those that hold no certificate are passed over, and so are folders inside.
+ *
+ * @param builder Changed.
+ * @param path The path of a folder; at least one byte, no NUL. Read in this call.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL or path is empty or has a NUL;
+ * ESRPC_ERROR_NOT_FOUND, ESRPC_ERROR_ACCESS_DENIED or ESRPC_ERROR_IO if the folder or a file in it cannot be read;
+ * ESRPC_ERROR_TLS_NO_CERTIFICATE if none of its files holds a certificate; ESRPC_ERROR_TLS_BAD_CERTIFICATE if they hold
+ * none that is well-formed.
+ *
+ * Thread: owner. Since: 0.1.0
+ */
+esrpc_status esrpc_tls_config_builder_add_ca_dir(struct esrpc_tls_config_builder *builder,
+                                                 struct esrpc_bytes path);
+
+/**
+ * Trusts certificates in memory, beside those given before; see esrpc_tls_config_builder_add_ca_file.
+ *
+ * @param builder Changed.
+ * @param certificates Certificates in PEM, or one in DER; at least one byte; copied.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL or certificates is empty;
+ * ESRPC_ERROR_TLS_NO_CERTIFICATE if the bytes hold none; ESRPC_ERROR_TLS_BAD_CERTIFICATE if they hold none that is
+ * well-formed, or PEM that is damaged.
+ *
+ * Thread: owner. Since: 0.1.0
+ */
+esrpc_status esrpc_tls_config_builder_add_ca(struct esrpc_tls_config_builder *builder,
+                                             struct esrpc_bytes certificates);
+
+/**
+ * Sets the certificate that this side shows, and its key, from files, in place of what was set before. A client shows it
+ * if the server asks for one.
+ *
+ * @param builder Changed; unchanged if the call fails.
+ * @param chain_path The path of a file with the certificate and then those that lead to its CA, in PEM, or with the
+ * certificate alone, in DER; at least one byte, no NUL. Read in this call.
+ * @param key_path The path of a file with the private key, PEM or DER: PKCS#8, PKCS#1 or SEC1, not encrypted; at least
+ * one byte, no NUL. It may be the same file. Read in this call.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL or a path is empty or has a NUL;
+ * ESRPC_ERROR_NOT_FOUND, ESRPC_ERROR_ACCESS_DENIED or ESRPC_ERROR_IO if a file cannot be read;
+ * ESRPC_ERROR_TLS_NO_CERTIFICATE if there is no certificate; ESRPC_ERROR_TLS_BAD_CERTIFICATE if one is not well-formed;
+ * ESRPC_ERROR_TLS_BAD_KEY if there is no key that can be used; ESRPC_ERROR_TLS_KEY_ENCRYPTED;
+ * ESRPC_ERROR_TLS_KEY_MISMATCH if the key is not that of the first certificate.
+ *
+ * Thread: owner. Since: 0.1.0
+ */
+esrpc_status esrpc_tls_config_builder_set_certificate_files(struct esrpc_tls_config_builder *builder,
+                                                            struct esrpc_bytes chain_path,
+                                                            struct esrpc_bytes key_path);
+
+/**
+ * Sets the certificate that this side shows, and its key, from memory, in place of what was set before; see
+ * esrpc_tls_config_builder_set_certificate_files.
+ *
+ * @param builder Changed; unchanged if the call fails.
+ * @param chain The certificate and then those that lead to its CA, in PEM, or the certificate alone, in DER; at least one
+ * byte; copied.
+ * @param key The private key, PEM or DER: PKCS#8, PKCS#1 or SEC1, not encrypted; at least one byte; copied.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL or chain or key is empty;
+ * ESRPC_ERROR_TLS_NO_CERTIFICATE if there is no certificate; ESRPC_ERROR_TLS_BAD_CERTIFICATE if one is not well-formed;
+ * ESRPC_ERROR_TLS_BAD_KEY if there is no key that can be used; ESRPC_ERROR_TLS_KEY_ENCRYPTED;
+ * ESRPC_ERROR_TLS_KEY_MISMATCH if the key is not that of the first certificate.
+ *
+ * Thread: owner. Since: 0.1.0
+ */
+esrpc_status esrpc_tls_config_builder_set_certificate(struct esrpc_tls_config_builder *builder,
+                                                      struct esrpc_bytes chain,
+                                                      struct esrpc_bytes key);
+
+/**
+ * Adds an application protocol (ALPN), after those added before: the first is the most wanted. A server with protocols
+ * refuses clients that offer only others; a client that offers none is taken, and then none is agreed on.
+ *
+ * @param builder Changed.
+ * @param protocol The protocol's name, 1 to 255 bytes, copied.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL or protocol is out of its range.
+ *
+ * Thread: owner. Since: 0.1.0
+ */
+esrpc_status esrpc_tls_config_builder_add_alpn(struct esrpc_tls_config_builder *builder,
+                                               struct esrpc_bytes protocol);
+
+/**
+ * Sets the versions of TLS to use. Default: TLS 1.2 to TLS 1.3.
+ *
+ * @param builder Changed.
+ * @param min_version The lowest, one of the ESRPC_TLS_VERSION_* constants.
+ * @param max_version The highest, one of the ESRPC_TLS_VERSION_* constants, not below min_version.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL or a version is out of its range.
+ *
+ * Thread: owner. Since: 0.1.0
+ */
+esrpc_status esrpc_tls_config_builder_set_versions(struct esrpc_tls_config_builder *builder,
+                                                   int32_t min_version,
+                                                   int32_t max_version);
+
+/**
+ * Makes clients take any certificate, of any name, from any CA, expired or not. DANGEROUS: whoever is on the way between
+ * client and server can then pose as the server, and read and change everything. For tests on one machine only; to use a
+ * certificate of one's own, give it as a CA instead.
+ *
+ * @param builder Changed; one for clients.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL; ESRPC_ERROR_INVALID_STATE if it is for servers.
+ *
+ * Thread: owner. Since: 0.1.0
+ */
+esrpc_status esrpc_tls_config_builder_dangerous_disable_verification(struct esrpc_tls_config_builder *builder);
+
+/**
+ * Sets whether a server asks its clients for a certificate. One that it gets must come from a CA that was given with
+ * esrpc_tls_config_builder_add_ca and its kind. Default: ESRPC_TLS_CLIENT_AUTH_NONE.
+ *
+ * @param builder Changed; one for servers.
+ * @param client_auth One of the ESRPC_TLS_CLIENT_AUTH_* constants.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL or client_auth is out of its range;
+ * ESRPC_ERROR_INVALID_STATE if the builder is for clients.
+ *
+ * Thread: owner. Since: 0.1.0
+ */
+esrpc_status esrpc_tls_config_builder_set_client_auth(struct esrpc_tls_config_builder *builder,
+                                                      int32_t client_auth);
+
+/**
+ * Sets whether sessions are remembered, so that later connections need a shorter handshake, in which certificates are
+ * not sent again. Default: on.
+ *
+ * @param builder Changed.
+ * @param on 1: on; 0: off.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL or on is neither 0 nor 1.
+ *
+ * Thread: owner. Since: 0.1.0
+ */
+esrpc_status esrpc_tls_config_builder_set_session_resumption(struct esrpc_tls_config_builder *builder,
+                                                             int32_t on);
+
+/**
+ * Appends the secrets of every session to a file, in the format that Wireshark and others read, so that captured traffic
+ * can be decrypted. Whoever has the file can do that: for debugging only. No environment variable turns this on.
+ *
+ * @param builder Changed.
+ * @param path The path of the file; at least one byte, no NUL. Opened in this call; made for its owner alone (0600) if
+ * there is none. What cannot be written later is missing in it without an error.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL or path is empty or has a NUL;
+ * ESRPC_ERROR_NOT_FOUND, ESRPC_ERROR_ACCESS_DENIED, ESRPC_ERROR_TOO_MANY_FILES or ESRPC_ERROR_IO if the file cannot be
+ * opened.
+ *
+ * Thread: owner. Since: 0.1.0
+ */
+esrpc_status esrpc_tls_config_builder_set_key_log_file(struct esrpc_tls_config_builder *builder,
+                                                       struct esrpc_bytes path);
+
+/**
+ * Makes settings of what the builder has. The builder stays as it is and may be changed for others. A client without a CA
+ * reads the system's trust store here.
+ *
+ * @param builder Borrowed.
+ * @param out_config Receives the settings, to be released with esrpc_tls_config_release.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder or out_config is NULL; ESRPC_ERROR_TLS_CONFIG if settings do
+ * not go together (a server without a certificate; client authentication without a CA, or a CA without it; a CA without
+ * verification) or cannot be used; ESRPC_ERROR_TLS_NO_CERTIFICATE if the system's trust store is needed and empty.
+ *
+ * Thread: owner. Since: 0.1.0
+ */
+esrpc_status esrpc_tls_config_builder_build(const struct esrpc_tls_config_builder *builder,
+                                            struct esrpc_tls_config **out_config);
+
+/**
+ * Takes one more reference.
+ *
+ * @param config Borrowed; NULL: nothing.
+ * @return The same handle, to be released once more.
+ *
+ * Thread: any. Since: 0.1.0
+ */
+struct esrpc_tls_config *esrpc_tls_config_acquire(struct esrpc_tls_config *config);
+
+/**
+ * Gives one reference back. What uses the settings keeps them.
+ *
+ * @param config Given up by the caller; NULL does nothing.
+ *
+ * Thread: any. Since: 0.1.0
+ */
+void esrpc_tls_config_release(struct esrpc_tls_config *config);
+
+/**
  * Makes connection settings with every option at its default.
  *
  * @return New settings, to be released with esrpc_connection_options_release. NULL only inside a log callback, where
@@ -1670,6 +2082,179 @@ esrpc_status esrpc_connection_options_set_linger_ms(struct esrpc_connection_opti
                                                     uint32_t linger_ms);
 
 /**
+ * Sets how long looking up the host name may take; then setup fails with ESRPC_ERROR_RESOLVE_TIMED_OUT. Default: 10000.
+ *
+ * @param options Changed.
+ * @param timeout_ms Milliseconds, 1 to 86400000 (a day); 0: no end.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or timeout_ms is out of its range.
+ *
+ * Thread: owner. Since: 0.1.0
+ */
+esrpc_status esrpc_connection_options_set_resolve_timeout_ms(struct esrpc_connection_options *options,
+                                                             uint32_t timeout_ms);
+
+/**
+ * Sets how long connecting may take, over all addresses of the host; then setup fails with ESRPC_ERROR_CONNECT_TIMED_OUT. Default: 10000.
+ *
+ * @param options Changed.
+ * @param timeout_ms Milliseconds, 1 to 86400000 (a day); 0: no end.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or timeout_ms is out of its range.
+ *
+ * Thread: owner. Since: 0.1.0
+ */
+esrpc_status esrpc_connection_options_set_connect_timeout_ms(struct esrpc_connection_options *options,
+                                                             uint32_t timeout_ms);
+
+/**
+ * Sets how long the TLS handshake may take; then setup fails with ESRPC_ERROR_TLS_TIMED_OUT, and a server's listener is told. Default: 10000.
+ *
+ * @param options Changed.
+ * @param timeout_ms Milliseconds, 1 to 86400000 (a day); 0: no end.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or timeout_ms is out of its range.
+ *
+ * Thread: owner. Since: 0.1.0
+ */
+esrpc_status esrpc_connection_options_set_tls_timeout_ms(struct esrpc_connection_options *options,
+                                                         uint32_t timeout_ms);
+
+/**
+ * Sets how long CONNECT and its answer may take, counted from setup, or on a server from on_incoming_connection; then the
+ * connection ends with ESRPC_ERROR_HANDSHAKE_TIMED_OUT. Default: 10000.
+ *
+ * @param options Changed.
+ * @param timeout_ms Milliseconds, 1 to 86400000 (a day); 0: no end.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or timeout_ms is out of its range.
+ *
+ * Thread: owner. Since: 0.1.0
+ */
+esrpc_status esrpc_connection_options_set_handshake_timeout_ms(struct esrpc_connection_options *options,
+                                                               uint32_t timeout_ms);
+
+/**
+ * Sets how long the peer may take nothing of what is to be written; then the connection ends with
+ * ESRPC_ERROR_WRITE_TIMED_OUT. Default: 30000.
+ *
+ * @param options Changed.
+ * @param timeout_ms Milliseconds, 1 to 86400000 (a day); 0: no end.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or timeout_ms is out of its range.
+ *
+ * Thread: owner. Since: 0.1.0
+ */
+esrpc_status esrpc_connection_options_set_write_timeout_ms(struct esrpc_connection_options *options,
+                                                           uint32_t timeout_ms);
+
+/**
+ * Sets how long a message that has begun may take to end, plus a second for each 64 KiB of its length; then the connection
+ * ends with ESRPC_ERROR_MESSAGE_TIMED_OUT. Default: 30000.
+ *
+ * @param options Changed.
+ * @param timeout_ms Milliseconds, 1 to 86400000 (a day); 0: no end.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or timeout_ms is out of its range.
+ *
+ * Thread: owner. Since: 0.1.0
+ */
+esrpc_status esrpc_connection_options_set_message_timeout_ms(struct esrpc_connection_options *options,
+                                                             uint32_t timeout_ms);
+
+/**
+ * Sets how long nothing may come or go; then the connection ends with ESRPC_ERROR_IDLE_TIMED_OUT. Default: no end.
+ *
+ * @param options Changed.
+ * @param timeout_ms Milliseconds, 1 to 86400000 (a day); 0: no end.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or timeout_ms is out of its range.
+ *
+ * Thread: owner. Since: 0.1.0
+ */
+esrpc_status esrpc_connection_options_set_idle_timeout_ms(struct esrpc_connection_options *options,
+                                                          uint32_t timeout_ms);
+
+/**
+ * Sets how long streams that are open may go on after the peer has ended its side of the connection. What the peer had sent
+ * is delivered in any case, and what its callbacks accept is written. Default: 0, not at all.
+ *
+ * @param options Changed.
+ * @param half_open_ms Milliseconds, 0 to 86400000 (a day).
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or half_open_ms is out of its range.
+ *
+ * Thread: owner. Since: 0.1.0
+ */
+esrpc_status esrpc_connection_options_set_half_open_ms(struct esrpc_connection_options *options,
+                                                       uint32_t half_open_ms);
+
+/**
+ * Makes the library send a PING when nothing came from the peer for a time. If nothing comes after that either, the
+ * connection ends with ESRPC_ERROR_KEEP_ALIVE_TIMED_OUT. The answers to these PINGs are not delivered. Default: off.
+ *
+ * @param options Changed.
+ * @param interval_ms Milliseconds of silence before a PING, 1 to 86400000 (a day); 0: off.
+ * @param timeout_ms Milliseconds to wait after the PING, 1 to 86400000; 0: no end.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or a time is out of its range.
+ *
+ * Thread: owner. Since: 0.1.0
+ */
+esrpc_status esrpc_connection_options_set_keep_alive_ping(struct esrpc_connection_options *options,
+                                                          uint32_t interval_ms,
+                                                          uint32_t timeout_ms);
+
+/**
+ * Makes the library answer the peer's PINGs itself, with the PING's payload and its headers whose names do not begin with
+ * ":"; on_protocol_message does not get them. Default: off, the application answers.
+ *
+ * @param options Changed.
+ * @param on 0: off; else on.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL.
+ *
+ * Thread: owner. Since: 0.1.0
+ */
+esrpc_status esrpc_connection_options_set_answer_pings(struct esrpc_connection_options *options,
+                                                       int32_t on);
+
+/**
+ * Switches TCP_NODELAY: small messages leave at once instead of waiting for the acknowledgement of earlier ones. Default: on.
+ *
+ * @param options Changed.
+ * @param on 0: off; else on.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL.
+ *
+ * Thread: owner. Since: 0.1.0
+ */
+esrpc_status esrpc_connection_options_set_tcp_nodelay(struct esrpc_connection_options *options,
+                                                      int32_t on);
+
+/**
+ * Switches TCP's own keep-alive, by which the system asks a silent peer for a sign of life. Default: off. A peer that is gone
+ * ends the connection with ESRPC_ERROR_IO or ESRPC_ERROR_CONNECTION_RESET.
+ *
+ * @param options Changed.
+ * @param on 0: off, the numbers do not matter; else on.
+ * @param idle_s Seconds of silence before the first question, 1 to 32767; 0: the system's default.
+ * @param interval_s Seconds between questions, 1 to 32767; 0: the system's default.
+ * @param probes Questions without answer before the peer counts as gone, 1 to 127; 0: the system's default.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or a number is out of its range.
+ *
+ * Thread: owner. Since: 0.1.0
+ */
+esrpc_status esrpc_connection_options_set_tcp_keep_alive(struct esrpc_connection_options *options,
+                                                         int32_t on,
+                                                         uint32_t idle_s,
+                                                         uint32_t interval_s,
+                                                         uint32_t probes);
+
+/**
+ * Sets the sizes of the system's buffers for the socket. Default: 0, the system's.
+ *
+ * @param options Changed.
+ * @param send_bytes Bytes for what is written and not acknowledged, 0 to 1073741824; 0: the system's default.
+ * @param receive_bytes Bytes for what has come and is not read, 0 to 1073741824; 0: the system's default.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or a size is out of its range.
+ *
+ * Thread: owner. Since: 0.1.0
+ */
+esrpc_status esrpc_connection_options_set_socket_buffers(struct esrpc_connection_options *options,
+                                                         size_t send_bytes,
+                                                         size_t receive_bytes);
+
+/**
  * Makes client settings that name no place to connect to yet.
  *
  * @return New settings, to be released with esrpc_client_options_release. NULL only inside a log callback, where nothing
@@ -1692,8 +2277,8 @@ void esrpc_client_options_release(struct esrpc_client_options *options);
  * Sets a TCP host and port to connect to, in place of what was set before.
  *
  * @param options Changed.
- * @param host An IPv4 or IPv6 address as UTF-8 text, 1 to 255 bytes, copied; names are not resolved in this version. An
- * IPv6 address may stand in brackets and may have a scope id ("fe80::1%2").
+ * @param host A name, or an IPv4 or IPv6 address, as UTF-8 text, 1 to 255 bytes, copied. A name is looked up on a thread of the
+ * library's. An IPv6 address may stand in brackets and may have a scope id ("fe80::1%2").
  * @param port 0 to 65535.
  * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL, or host or port is out of its range.
  *
@@ -1729,6 +2314,34 @@ esrpc_status esrpc_client_options_set_unix_path(struct esrpc_client_options *opt
  */
 esrpc_status esrpc_client_options_set_unix_abstract(struct esrpc_client_options *options,
                                                     struct esrpc_bytes name);
+
+/**
+ * Restricts which addresses of a host name are tried. Default: all, IPv6 and IPv4 by turns, each one 250 ms after the one
+ * before it unless that fails sooner (RFC 8305); the first that answers is taken.
+ *
+ * @param options Changed.
+ * @param family An ESRPC_ADDRESS_FAMILY_ constant.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or family is no such constant.
+ *
+ * Thread: owner. Since: 0.1.0
+ */
+esrpc_status esrpc_client_options_set_address_family(struct esrpc_client_options *options,
+                                                     int32_t family);
+
+/**
+ * Sets this side's own address for TCP. Default: the system chooses.
+ *
+ * @param options Changed.
+ * @param address An IPv4 or IPv6 address of this machine as UTF-8 text, copied; empty: the system chooses.
+ * @param port 0 to 65535; 0: the system chooses.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL, address is no address, or port is out of its range. An
+ * address that the system refuses is told at setup.
+ *
+ * Thread: owner. Since: 0.1.0
+ */
+esrpc_status esrpc_client_options_set_local_address(struct esrpc_client_options *options,
+                                                    struct esrpc_bytes address,
+                                                    uint32_t port);
 
 /**
  * Sets the runtime whose threads the connection lives on. Default: the process-wide default runtime.
@@ -2330,6 +2943,20 @@ struct esrpc_stream *esrpc_stream_acquire(struct esrpc_stream *stream);
 void esrpc_stream_release(struct esrpc_stream *stream);
 
 /**
+ * Gives a client's stream a deadline, counted from its activation. When it is over, the stream ends on this side with
+ * ESRPC_ERROR_STREAM_TIMED_OUT, which sends that are not written and on_closed get, and the peer is sent an empty message
+ * with ESRPC_MESSAGE_FLAG_TERMINATE_STREAM.
+ *
+ * @param stream Borrowed; not activated yet.
+ * @param deadline_ms Milliseconds, 1 to 4294967295; 0: none, as by default.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if stream is NULL; ESRPC_ERROR_STREAM_ALREADY_ACTIVATED; ESRPC_ERROR_FORKED.
+ *
+ * Thread: any. Since: 0.1.0
+ */
+esrpc_status esrpc_stream_set_deadline_ms(struct esrpc_stream *stream,
+                                          uint32_t deadline_ms);
+
+/**
  * Opens a client's stream with its first message. The stream takes the connection's next id at this moment.
  *
  * @param stream Borrowed.
@@ -2614,6 +3241,119 @@ void *esrpc_listener_get_user_data(const struct esrpc_listener *listener);
  */
 esrpc_status esrpc_listener_wait_closed(struct esrpc_listener *listener,
                                         uint32_t timeout_ms);
+
+/**
+ * Makes the connection use TLS, and sets the name that the server's certificate must have.
+ *
+ * @param options Changed; it keeps a reference to the settings.
+ * @param config Settings of a client, borrowed; NULL: no TLS, as by default.
+ * @param server_name UTF-8 text, copied, also sent to the server (SNI); empty: the host of the TCP endpoint. On a Unix socket
+ * a name is required; esrpc_connection_connect answers ESRPC_ERROR_TLS_SERVER_NAME_REQUIRED without one.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL, or server_name is NULL with a length;
+ * ESRPC_ERROR_INVALID_UTF8; ESRPC_ERROR_INVALID_STATE if config holds settings of a server.
+ *
+ * Thread: owner. Since: 0.1.0
+ */
+esrpc_status esrpc_client_options_set_tls(struct esrpc_client_options *options,
+                                          const struct esrpc_tls_config *config,
+                                          struct esrpc_bytes server_name);
+
+/**
+ * Makes the listener's connections use TLS. on_incoming_connection then comes after the TLS handshake; a failed one is told
+ * by on_failed_connection.
+ *
+ * @param options Changed; it keeps a reference to the settings.
+ * @param config Settings of a server, borrowed; NULL: no TLS, as by default.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL; ESRPC_ERROR_INVALID_STATE if config holds settings of a
+ * client.
+ *
+ * Thread: owner. Since: 0.1.0
+ */
+esrpc_status esrpc_listener_options_set_tls(struct esrpc_listener_options *options,
+                                            const struct esrpc_tls_config *config);
+
+/**
+ * Puts new TLS settings in place while listening, such as a renewed certificate. Handshakes that begin from now on use them;
+ * connections that exist go on.
+ *
+ * @param listener Borrowed; one that was made with TLS settings.
+ * @param config Settings of a server, borrowed.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if listener or config is NULL; ESRPC_ERROR_INVALID_STATE if the listener has
+ * no TLS or config holds settings of a client; ESRPC_ERROR_FORKED.
+ *
+ * Thread: any. Since: 0.1.0
+ */
+esrpc_status esrpc_listener_set_tls(struct esrpc_listener *listener,
+                                    const struct esrpc_tls_config *config);
+
+/**
+ * Tells the version of TLS that the handshake agreed on: "TLSv1.2" or "TLSv1.3".
+ *
+ * @param connection Borrowed.
+ * @return Text that lives as long as the handle; empty without TLS, before setup, if connection is NULL, and in a forked
+ * child.
+ *
+ * Thread: any. Since: 0.1.0
+ */
+struct esrpc_bytes esrpc_connection_get_tls_version(const struct esrpc_connection *connection);
+
+/**
+ * Tells the cipher suite that the handshake agreed on, by its name in IANA's list, such as "TLS_AES_256_GCM_SHA384".
+ *
+ * @param connection Borrowed.
+ * @return Text that lives as long as the handle; empty without TLS, before setup, if connection is NULL, and in a forked
+ * child.
+ *
+ * Thread: any. Since: 0.1.0
+ */
+struct esrpc_bytes esrpc_connection_get_tls_cipher_suite(const struct esrpc_connection *connection);
+
+/**
+ * Tells the group of the key exchange, such as "X25519MLKEM768".
+ *
+ * @param connection Borrowed.
+ * @return Text that lives as long as the handle; empty without TLS, in a resumed session of TLS 1.2, before setup, if
+ * connection is NULL, and in a forked child.
+ *
+ * Thread: any. Since: 0.1.0
+ */
+struct esrpc_bytes esrpc_connection_get_tls_key_exchange(const struct esrpc_connection *connection);
+
+/**
+ * Tells the application protocol that the handshake agreed on (ALPN).
+ *
+ * @param connection Borrowed.
+ * @return Bytes that live as long as the handle; empty if none was agreed on, without TLS, before setup, if connection is
+ * NULL, and in a forked child.
+ *
+ * Thread: any. Since: 0.1.0
+ */
+struct esrpc_bytes esrpc_connection_get_tls_alpn(const struct esrpc_connection *connection);
+
+/**
+ * Tells whether the handshake took up an earlier session again.
+ *
+ * @param connection Borrowed.
+ * @return true if so; false for a full handshake, without TLS, before setup, if connection is NULL, and in a forked child.
+ *
+ * Thread: any. Since: 0.1.0
+ */
+bool esrpc_connection_is_tls_resumed(const struct esrpc_connection *connection);
+
+/**
+ * Gives one certificate of the chain that the peer showed.
+ *
+ * @param connection Borrowed.
+ * @param index 0: the peer's own; then those that vouch for it, as the peer sent them.
+ * @param out_certificate Receives the certificate, DER, which lives as long as the handle.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if connection or out_certificate is NULL, or there is no such certificate:
+ * the chain has ended, the peer showed none, or there is no TLS; ESRPC_ERROR_FORKED.
+ *
+ * Thread: any. Since: 0.1.0
+ */
+esrpc_status esrpc_connection_get_tls_peer_certificate(const struct esrpc_connection *connection,
+                                                       size_t index,
+                                                       struct esrpc_bytes *out_certificate);
 
 #ifdef __cplusplus
 }  // extern "C"

@@ -27,6 +27,7 @@ fn incremental_decoder() {
 fn null_and_numbers_out_of_range() {
     cc::run_everywhere("test_null_arguments.c");
     cc::run_everywhere("test_null_arguments_rpc.c");
+    cc::run_everywhere("test_null_arguments_options.c");
 }
 
 /// A function that is new in the header needs its line in a test_null_arguments file.

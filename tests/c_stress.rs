@@ -7,7 +7,6 @@ mod cc;
 mod header_text;
 
 use cc::Standard;
-use std::time::{Duration, Instant};
 
 fn run(source: &str, arguments: &[&str]) -> String {
     cc::run(&cc::compile(Standard::C99, source), arguments)
@@ -21,11 +20,8 @@ fn run_over_both(source: &str) {
 
 #[test]
 fn many_threads_and_callbacks_open_streams_on_one_connection() {
-    let begin = Instant::now();
-    let (streams, time_limit) =
-        if cc::is_slow() { ("3000", Duration::from_secs(300)) } else { ("100000", Duration::from_secs(30)) };
+    let streams = if cc::is_slow() { "3000" } else { "100000" };
     print!("{}", run("stress_streams.c", &[streams, "8"]));
-    assert!(begin.elapsed() < time_limit, "{streams} streams took {:?}", begin.elapsed());
 }
 
 #[test]

@@ -13,7 +13,12 @@ struct Layer {
 const LAYERS: &[Layer] = &[
     Layer { name: "codec", layers: &[], crates: &["crc32fast", "uuid"], may_be_unsafe: false },
     Layer { name: "rpc", layers: &["codec"], crates: &[], may_be_unsafe: false },
-    Layer { name: "transport", layers: &[], crates: &["mio", "socket2", "rustls", "libc"], may_be_unsafe: true },
+    Layer {
+        name: "transport",
+        layers: &[],
+        crates: &["mio", "socket2", "rustls", "rustls_native_certs", "libc"],
+        may_be_unsafe: true,
+    },
     Layer { name: "runtime", layers: &["codec", "rpc", "transport"], crates: &["mio", "libc"], may_be_unsafe: true },
     Layer {
         name: "ffi",

@@ -8,7 +8,7 @@ use eventstream_rpc::codec::Message;
 use eventstream_rpc::rpc::{CONNECTION_ACCEPTED, Envelope, MessageType, Outgoing, TERMINATE_STREAM};
 use eventstream_rpc::runtime::{
     ConnectRequest, Connection, ConnectionHandler, Error, Flush, Listener, Log, Outcome, Runtime, Settings, Stream,
-    StreamHandler,
+    StreamHandler, Times,
 };
 use runtime_recorder::{LONG, endpoint_of, listen};
 use std::any::Any;
@@ -236,7 +236,8 @@ impl StreamHandler for OnStream {
 }
 
 fn settings() -> Settings {
-    Settings { linger: Duration::from_millis(100), outbound_limit: 300_000, ..Settings::default() }
+    let times = Times { linger: Duration::from_millis(100), ..Times::default() };
+    Settings { times, outbound_limit: 300_000, ..Settings::default() }
 }
 
 /// What an application thread does with a client's connection.
@@ -276,7 +277,7 @@ fn converse(runtime: &Arc<Runtime>, listener: &Listener, seed: u64) -> Arc<Tally
     let tally = Tally::of(seed);
     let handler = Box::new(OnConnection { tally: tally.clone(), is_server: false });
     let endpoint = endpoint_of(listener);
-    let request = ConnectRequest { endpoint, settings: settings(), handshake: Some(Default::default()) };
+    let request = ConnectRequest { endpoint, settings: settings(), handshake: Some(Default::default()), tls: None };
     let made = Mutex::new(None);
     let store = |connection: &Arc<Connection>| *made.lock().expect("no panic") = Some(connection.clone());
     Connection::connect(runtime, request, handler, store).expect("the runtime is up");

@@ -4,7 +4,7 @@
 mod runtime_recorder;
 
 use eventstream_rpc::rpc::{MessageType, Outgoing, TERMINATE_STREAM};
-use eventstream_rpc::runtime::{Error, Phase, Settings, Stream};
+use eventstream_rpc::runtime::{Error, Phase, Settings, Stream, Times};
 use eventstream_rpc::transport::{Endpoint, UnixName};
 use runtime_recorder::*;
 use std::cell::RefCell;
@@ -169,7 +169,8 @@ fn a_peer_that_broke_a_rule_and_reads_nothing_does_not_hide_that() {
         }
         on => serve(recorder, on),
     });
-    let settings = Settings { linger: Duration::from_millis(50), ..Settings::default() };
+    let times = Times { linger: Duration::from_millis(50), ..Times::default() };
+    let settings = Settings { times, ..Settings::default() };
     let listener = serve_with(&runtime, settings, &recorder);
     let mut peer = raw_peer(&listener);
     peer.write_all(&message(MessageType::Connect, 0, 0, b"")).expect("the server reads");

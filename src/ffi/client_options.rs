@@ -1,17 +1,19 @@
 //! Options of a client's connection.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::bytes::esrpc_bytes;
 use super::connection_options::esrpc_connection_options;
+use super::constants::esrpc_address_family::*;
 use super::handle::BoxHandle;
 use super::headers::esrpc_headers;
 use super::runtime::{esrpc_runtime, runtime_or_default};
-use super::status::{Failure, esrpc_status};
+use super::status::{ESRPC_ERROR_TLS_SERVER_NAME_REQUIRED, Failure, esrpc_status};
 use super::{endpoint, guard};
 use crate::codec::HeaderList;
 use crate::runtime::{ConnectRequest, Runtime, Settings};
-use crate::transport::Endpoint;
+use crate::transport::{AddressFamily, Endpoint, TlsConfig};
 
 /// Where and how to connect; esrpc_connection_connect copies it. Release it with esrpc_client_options_release.
 #[derive(Default)]
@@ -20,6 +22,10 @@ pub struct esrpc_client_options {
     runtime: Option<Arc<Runtime>>,
     settings: Settings,
     handshake: Option<(HeaderList, Vec<u8>)>,
+    family: AddressFamily,
+    local_address: Option<SocketAddr>,
+    /// The name is empty if it is to be the host's.
+    pub(crate) tls: Option<(TlsConfig, String)>,
 }
 
 impl BoxHandle for esrpc_client_options {}
@@ -31,7 +37,23 @@ impl esrpc_client_options {
                 "options name no place to connect to: set a host, a Unix path or an abstract name",
             )
         })?;
-        Ok(ConnectRequest { endpoint, settings: self.settings.clone(), handshake: self.handshake.clone() })
+        let mut settings = self.settings.clone();
+        settings.socket.family = self.family;
+        settings.socket.local_address = self.local_address;
+        Ok(ConnectRequest { endpoint, settings, handshake: self.handshake.clone(), tls: self.tls()? })
+    }
+
+    fn tls(&self) -> Result<Option<(TlsConfig, String)>, Failure> {
+        match (&self.tls, &self.endpoint) {
+            (Some((config, name)), Some(Endpoint::Tcp { host, .. })) if name.is_empty() => {
+                Ok(Some((config.clone(), host.clone())))
+            }
+            (Some((_, name)), _) if name.is_empty() => {
+                let detail = "a Unix socket has no host name: give esrpc_client_options_set_tls a server_name";
+                Err(Failure::new(ESRPC_ERROR_TLS_SERVER_NAME_REQUIRED, detail))
+            }
+            (tls, _) => Ok(tls.clone()),
+        }
     }
 
     /// Nothing for the default runtime.
@@ -79,8 +101,8 @@ pub unsafe extern "C" fn esrpc_client_options_release(options: *mut esrpc_client
 /// Sets a TCP host and port to connect to, in place of what was set before.
 ///
 /// @param options Changed.
-/// @param host An IPv4 or IPv6 address as UTF-8 text, 1 to 255 bytes, copied; names are not resolved in this version. An
-/// IPv6 address may stand in brackets and may have a scope id ("fe80::1%2").
+/// @param host A name, or an IPv4 or IPv6 address, as UTF-8 text, 1 to 255 bytes, copied. A name is looked up on a thread of the
+/// library's. An IPv6 address may stand in brackets and may have a scope id ("fe80::1%2").
 /// @param port 0 to 65535.
 /// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL, or host or port is out of its range.
 ///
@@ -145,6 +167,63 @@ pub unsafe extern "C" fn esrpc_client_options_set_unix_abstract(
         unsafe {
             set(options, |options| {
                 options.endpoint = Some(endpoint::unix_abstract(name)?);
+                Ok(())
+            })
+        }
+    })
+}
+
+/// Restricts which addresses of a host name are tried. Default: all, IPv6 and IPv4 by turns, each one 250 ms after the one
+/// before it unless that fails sooner (RFC 8305); the first that answers is taken.
+///
+/// @param options Changed.
+/// @param family An ESRPC_ADDRESS_FAMILY_ constant.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or family is no such constant.
+///
+/// Thread: owner. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_client_options_set_address_family(
+    options: *mut esrpc_client_options,
+    family: i32,
+) -> esrpc_status {
+    guard::call(|| {
+        let change = |options: &mut esrpc_client_options| {
+            options.family = match family {
+                family if family == ESRPC_ADDRESS_FAMILY_ANY as i32 => AddressFamily::Any,
+                family if family == ESRPC_ADDRESS_FAMILY_IPV4 as i32 => AddressFamily::V4,
+                family if family == ESRPC_ADDRESS_FAMILY_IPV6 as i32 => AddressFamily::V6,
+                _ => return Err(Failure::invalid_argument(format!("family is {family}; it must be 0, 4 or 6"))),
+            };
+            Ok(())
+        };
+        // SAFETY: NULL or live settings of this thread.
+        unsafe { set(options, change) }
+    })
+}
+
+/// Sets this side's own address for TCP. Default: the system chooses.
+///
+/// @param options Changed.
+/// @param address An IPv4 or IPv6 address of this machine as UTF-8 text, copied; empty: the system chooses.
+/// @param port 0 to 65535; 0: the system chooses.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL, address is no address, or port is out of its range. An
+/// address that the system refuses is told at setup.
+///
+/// Thread: owner. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_client_options_set_local_address(
+    options: *mut esrpc_client_options,
+    address: esrpc_bytes,
+    port: u32,
+) -> esrpc_status {
+    guard::call(|| {
+        // SAFETY: NULL or live settings of this thread, and bytes that stay during the call.
+        unsafe {
+            set(options, |options| {
+                options.local_address = match address.as_slice("address")? {
+                    [] => None,
+                    _ => Some(endpoint::local_address(address, port)?),
+                };
                 Ok(())
             })
         }

@@ -7,54 +7,37 @@ use std::time::Duration;
 use super::guard;
 use super::handle::BoxHandle;
 use super::status::{Failure, esrpc_status};
-use crate::codec::{self, MIN_MESSAGE_LEN};
+use crate::codec::MIN_MESSAGE_LEN;
 use crate::runtime::Settings;
 
 /// The largest size that the format's lengths are used for.
 const MAX_SIZE: usize = i32::MAX as usize;
 const MAX_RECEIVED_VALUE_LEN: usize = u16::MAX as usize;
-/// A day: a longer pause is a mistake in the unit.
-const MAX_LINGER_MS: u32 = 24 * 60 * 60 * 1000;
+/// A day: more is a mistake in the unit.
+pub(crate) const MAX_TIME_MS: u32 = 24 * 60 * 60 * 1000;
 
 /// Settings of a connection, for a client or for those that a listener accepts. What uses them copies them. Release it
 /// with esrpc_connection_options_release.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct esrpc_connection_options {
-    pub(crate) limits: codec::Limits,
-    pub(crate) max_handshake_message_len: usize,
-    pub(crate) outbound_limit: usize,
-    pub(crate) linger_ms: u32,
-}
-
-impl Default for esrpc_connection_options {
-    fn default() -> esrpc_connection_options {
-        esrpc_connection_options {
-            limits: codec::Limits::default(),
-            max_handshake_message_len: 64 * 1024,
-            outbound_limit: 16 * 1024 * 1024,
-            linger_ms: 10_000,
-        }
-    }
+    pub(crate) settings: Settings,
 }
 
 impl BoxHandle for esrpc_connection_options {}
 
 impl esrpc_connection_options {
-    /// The settings as the layers below know them; defaults for none.
+    /// The settings of the options, or the defaults for none.
     pub(crate) fn settings(options: Option<&esrpc_connection_options>) -> Settings {
-        let defaults = esrpc_connection_options::default();
-        let options = options.unwrap_or(&defaults);
-        Settings {
-            limits: options.limits,
-            max_handshake_message_len: options.max_handshake_message_len,
-            outbound_limit: options.outbound_limit,
-            linger: Duration::from_millis(options.linger_ms.into()),
-        }
+        options.map(|options| options.settings.clone()).unwrap_or_default()
     }
 }
 
 /// `value`, or the failure that names the option and its range.
-fn in_range<T: PartialOrd + Display>(value: T, range: RangeInclusive<T>, option: &str) -> Result<T, Failure> {
+pub(crate) fn in_range<T: PartialOrd + Display>(
+    value: T,
+    range: RangeInclusive<T>,
+    option: &str,
+) -> Result<T, Failure> {
     if range.contains(&value) {
         return Ok(value);
     }
@@ -66,7 +49,7 @@ fn in_range<T: PartialOrd + Display>(value: T, range: RangeInclusive<T>, option:
 ///
 /// # Safety
 /// `options` is NULL or live, and nobody else uses it.
-unsafe fn set(
+pub(crate) unsafe fn set(
     options: *mut esrpc_connection_options,
     change: impl FnOnce(&mut esrpc_connection_options) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
@@ -112,7 +95,8 @@ pub unsafe extern "C" fn esrpc_connection_options_set_max_message_size(
 ) -> esrpc_status {
     guard::call(|| {
         let change = |options: &mut esrpc_connection_options| {
-            options.limits.max_message_len = in_range(bytes, MIN_MESSAGE_LEN..=MAX_SIZE, "the maximum message size")?;
+            options.settings.limits.max_message_len =
+                in_range(bytes, MIN_MESSAGE_LEN..=MAX_SIZE, "the maximum message size")?;
             Ok(())
         };
         // SAFETY: NULL or live settings of this thread.
@@ -136,7 +120,7 @@ pub unsafe extern "C" fn esrpc_connection_options_set_max_handshake_message_size
     guard::call(|| {
         let change = |options: &mut esrpc_connection_options| {
             let name = "the maximum size of a handshake message";
-            options.max_handshake_message_len = in_range(bytes, MIN_MESSAGE_LEN..=MAX_SIZE, name)?;
+            options.settings.max_handshake_message_len = in_range(bytes, MIN_MESSAGE_LEN..=MAX_SIZE, name)?;
             Ok(())
         };
         // SAFETY: NULL or live settings of this thread.
@@ -158,7 +142,7 @@ pub unsafe extern "C" fn esrpc_connection_options_set_max_headers(
 ) -> esrpc_status {
     guard::call(|| {
         let change = |options: &mut esrpc_connection_options| {
-            options.limits.max_headers = in_range(count, 0..=MAX_SIZE, "the maximum number of headers")?;
+            options.settings.limits.max_headers = in_range(count, 0..=MAX_SIZE, "the maximum number of headers")?;
             Ok(())
         };
         // SAFETY: NULL or live settings of this thread.
@@ -180,7 +164,7 @@ pub unsafe extern "C" fn esrpc_connection_options_set_max_headers_size(
 ) -> esrpc_status {
     guard::call(|| {
         let change = |options: &mut esrpc_connection_options| {
-            options.limits.max_headers_len = in_range(bytes, 0..=MAX_SIZE, "the maximum size of the headers")?;
+            options.settings.limits.max_headers_len = in_range(bytes, 0..=MAX_SIZE, "the maximum size of the headers")?;
             Ok(())
         };
         // SAFETY: NULL or live settings of this thread.
@@ -204,7 +188,7 @@ pub unsafe extern "C" fn esrpc_connection_options_set_max_header_value_size(
     guard::call(|| {
         let change = |options: &mut esrpc_connection_options| {
             let name = "the maximum size of a header's value";
-            options.limits.max_value_len = in_range(bytes, 0..=MAX_RECEIVED_VALUE_LEN, name)?;
+            options.settings.limits.max_value_len = in_range(bytes, 0..=MAX_RECEIVED_VALUE_LEN, name)?;
             Ok(())
         };
         // SAFETY: NULL or live settings of this thread.
@@ -227,7 +211,7 @@ pub unsafe extern "C" fn esrpc_connection_options_set_outbound_limit(
 ) -> esrpc_status {
     guard::call(|| {
         let change = |options: &mut esrpc_connection_options| {
-            options.outbound_limit = in_range(bytes, 1..=usize::MAX / 2, "the outbound limit")?;
+            options.settings.outbound_limit = in_range(bytes, 1..=usize::MAX / 2, "the outbound limit")?;
             Ok(())
         };
         // SAFETY: NULL or live settings of this thread.
@@ -250,7 +234,8 @@ pub unsafe extern "C" fn esrpc_connection_options_set_linger_ms(
 ) -> esrpc_status {
     guard::call(|| {
         let change = |options: &mut esrpc_connection_options| {
-            options.linger_ms = in_range(linger_ms, 1..=MAX_LINGER_MS, "the linger time in milliseconds")?;
+            let linger_ms = in_range(linger_ms, 1..=MAX_TIME_MS, "the linger time in milliseconds")?;
+            options.settings.times.linger = Duration::from_millis(linger_ms.into());
             Ok(())
         };
         // SAFETY: NULL or live settings of this thread.

@@ -100,6 +100,32 @@ pub enum esrpc_stream_state {
     ESRPC_STREAM_STATE_CLOSED = 4,
 }
 
+/// Versions of TLS, with the numbers of the wire.
+/// cbindgen:prefix-with-name=false
+/// cbindgen:rename-all=None
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum esrpc_tls_version {
+    /// TLS 1.2.
+    ESRPC_TLS_VERSION_1_2 = 0x0303,
+    /// TLS 1.3.
+    ESRPC_TLS_VERSION_1_3 = 0x0304,
+}
+
+/// Whether a TLS server asks its clients for a certificate.
+/// cbindgen:prefix-with-name=false
+/// cbindgen:rename-all=None
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum esrpc_tls_client_auth {
+    /// It does not.
+    ESRPC_TLS_CLIENT_AUTH_NONE = 0,
+    /// It does; a client may have none, but one that it sends must be good.
+    ESRPC_TLS_CLIENT_AUTH_OPTIONAL = 1,
+    /// It does, and refuses clients without one.
+    ESRPC_TLS_CLIENT_AUTH_REQUIRED = 2,
+}
+
 /// Levels of log messages.
 /// cbindgen:prefix-with-name=false
 /// cbindgen:rename-all=None
@@ -118,6 +144,21 @@ pub enum esrpc_log_level {
     ESRPC_LOG_LEVEL_DEBUG = 4,
     /// Each message.
     ESRPC_LOG_LEVEL_TRACE = 5,
+}
+
+/// Which addresses of a host name are tried.
+///
+/// cbindgen:prefix-with-name=false
+/// cbindgen:rename-all=None
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum esrpc_address_family {
+    /// All.
+    ESRPC_ADDRESS_FAMILY_ANY = 0,
+    /// IPv4 only.
+    ESRPC_ADDRESS_FAMILY_IPV4 = 4,
+    /// IPv6 only.
+    ESRPC_ADDRESS_FAMILY_IPV6 = 6,
 }
 
 /// As the timeout of a waiting function: no timeout.

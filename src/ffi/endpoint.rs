@@ -1,8 +1,10 @@
 //! Endpoints as C gives them.
 
+use std::net::SocketAddr;
+
 use super::bytes::esrpc_bytes;
 use super::status::{ESRPC_ERROR_UNSUPPORTED, Failure};
-use crate::transport::{Endpoint, UnixName};
+use crate::transport::{Endpoint, UnixName, literal};
 
 const MAX_HOST_LEN: usize = 255;
 
@@ -21,6 +23,19 @@ pub(crate) unsafe fn tcp(host: esrpc_bytes, port: u32) -> Result<Endpoint, Failu
     }
     let host = std::str::from_utf8(host).map_err(|_| Failure::invalid_argument("host is not UTF-8 text"))?;
     Ok(Endpoint::Tcp { host: host.to_owned(), port })
+}
+
+/// An address of this machine.
+///
+/// # Safety
+/// `address` points to its bytes.
+pub(crate) unsafe fn local_address(address: esrpc_bytes, port: u32) -> Result<SocketAddr, Failure> {
+    // SAFETY: what the caller promised.
+    match unsafe { tcp(address, port) }? {
+        Endpoint::Tcp { host, port } => literal(&host, port)
+            .ok_or_else(|| Failure::invalid_argument(format!("{host:?} is not an IPv4 or IPv6 address"))),
+        Endpoint::Unix(_) => Err(Failure::invalid_argument("address is not one of TCP")),
+    }
 }
 
 /// The path of a socket file.

@@ -1,7 +1,7 @@
 //! From the errors of the layers below to statuses.
 
 use super::status::*;
-use crate::runtime::{Error, Outcome};
+use crate::runtime::{Deadline, Error, Outcome};
 use crate::{rpc, transport};
 
 /// The status that stands for an error.
@@ -16,6 +16,8 @@ pub(crate) fn status_of(error: &Error) -> esrpc_status {
         Error::PeerClosed(_) => ESRPC_ERROR_PEER_CLOSED,
         Error::LingerExpired { .. } => ESRPC_ERROR_LINGER_EXPIRED,
         Error::Aborted { .. } => ESRPC_ERROR_ABORTED,
+        Error::Deadline { deadline, .. } => deadline_status(*deadline),
+        Error::StreamDeadline { .. } => ESRPC_ERROR_STREAM_TIMED_OUT,
         Error::ConnectionClosed => ESRPC_ERROR_CONNECTION_CLOSED,
         Error::StreamClosed => ESRPC_ERROR_STREAM_CLOSED,
         Error::StreamNotActivated => ESRPC_ERROR_STREAM_NOT_ACTIVATED,
@@ -31,6 +33,21 @@ pub(crate) fn status_of(error: &Error) -> esrpc_status {
         Error::Internal(_) => ESRPC_ERROR_INTERNAL,
     };
     status.into()
+}
+
+fn deadline_status(deadline: Deadline) -> Status {
+    match deadline {
+        Deadline::Resolve => ESRPC_ERROR_RESOLVE_TIMED_OUT,
+        Deadline::Connect => ESRPC_ERROR_CONNECT_TIMED_OUT,
+        Deadline::Tls => ESRPC_ERROR_TLS_TIMED_OUT,
+        Deadline::Handshake => ESRPC_ERROR_HANDSHAKE_TIMED_OUT,
+        Deadline::Write => ESRPC_ERROR_WRITE_TIMED_OUT,
+        Deadline::Message => ESRPC_ERROR_MESSAGE_TIMED_OUT,
+        Deadline::Idle => ESRPC_ERROR_IDLE_TIMED_OUT,
+        Deadline::PingResponse => ESRPC_ERROR_KEEP_ALIVE_TIMED_OUT,
+        // These end nothing by themselves, or have errors of their own.
+        Deadline::NextAttempt | Deadline::Ping | Deadline::Linger | Deadline::HalfOpen => ESRPC_ERROR_INTERNAL,
+    }
 }
 
 fn rpc_status(error: &rpc::Error) -> Status {
@@ -55,14 +72,47 @@ fn transport_status(kind: transport::ErrorKind) -> Status {
         ErrorKind::AddressInUse => ESRPC_ERROR_ADDRESS_IN_USE,
         ErrorKind::AddressInvalid => ESRPC_ERROR_ADDRESS_INVALID,
         ErrorKind::AddressUnavailable => ESRPC_ERROR_ADDRESS_UNAVAILABLE,
-        ErrorKind::ConnectFailed => ESRPC_ERROR_CONNECT_FAILED,
+        ErrorKind::BacklogFull | ErrorKind::ConnectFailed => ESRPC_ERROR_CONNECT_FAILED,
         ErrorKind::Io => ESRPC_ERROR_IO,
         ErrorKind::NotFound => ESRPC_ERROR_NOT_FOUND,
         ErrorKind::PathTooLong => ESRPC_ERROR_PATH_TOO_LONG,
         ErrorKind::Refused => ESRPC_ERROR_CONNECTION_REFUSED,
+        ErrorKind::ResolveFailed => ESRPC_ERROR_RESOLVE_FAILED,
         ErrorKind::Reset => ESRPC_ERROR_CONNECTION_RESET,
+        ErrorKind::Tls(kind) => tls_status(kind),
         ErrorKind::TooManyFiles => ESRPC_ERROR_TOO_MANY_FILES,
         ErrorKind::Unsupported => ESRPC_ERROR_UNSUPPORTED,
+    }
+}
+
+fn tls_status(kind: transport::TlsErrorKind) -> Status {
+    use transport::TlsErrorKind;
+    match kind {
+        TlsErrorKind::Config => ESRPC_ERROR_TLS_CONFIG,
+        TlsErrorKind::NoCertificate => ESRPC_ERROR_TLS_NO_CERTIFICATE,
+        TlsErrorKind::BadKey => ESRPC_ERROR_TLS_BAD_KEY,
+        TlsErrorKind::KeyEncrypted => ESRPC_ERROR_TLS_KEY_ENCRYPTED,
+        TlsErrorKind::KeyMismatch => ESRPC_ERROR_TLS_KEY_MISMATCH,
+        TlsErrorKind::ServerNameRequired => ESRPC_ERROR_TLS_SERVER_NAME_REQUIRED,
+        TlsErrorKind::HandshakeFailed => ESRPC_ERROR_TLS_HANDSHAKE_FAILED,
+        TlsErrorKind::UnknownCa => ESRPC_ERROR_TLS_UNKNOWN_CA,
+        TlsErrorKind::CertificateExpired => ESRPC_ERROR_TLS_CERTIFICATE_EXPIRED,
+        TlsErrorKind::CertificateNotYetValid => ESRPC_ERROR_TLS_CERTIFICATE_NOT_YET_VALID,
+        TlsErrorKind::WrongName => ESRPC_ERROR_TLS_WRONG_NAME,
+        TlsErrorKind::BadCertificate => ESRPC_ERROR_TLS_BAD_CERTIFICATE,
+        TlsErrorKind::NoCommonVersion => ESRPC_ERROR_TLS_NO_COMMON_VERSION,
+        TlsErrorKind::NoCommonAlpn => ESRPC_ERROR_TLS_NO_COMMON_ALPN,
+        TlsErrorKind::AlertReceived => ESRPC_ERROR_TLS_ALERT_RECEIVED,
+        TlsErrorKind::PeerClosed => ESRPC_ERROR_TLS_PEER_CLOSED,
+        TlsErrorKind::Truncated => ESRPC_ERROR_TLS_TRUNCATED,
+        TlsErrorKind::CertificateRequired => ESRPC_ERROR_TLS_CERTIFICATE_REQUIRED,
+        TlsErrorKind::NoCommonCipher => ESRPC_ERROR_TLS_NO_COMMON_CIPHER,
+    }
+}
+
+impl From<transport::Error> for Failure {
+    fn from(error: transport::Error) -> Failure {
+        Failure::new(transport_status(error.kind), error.to_string())
     }
 }
 

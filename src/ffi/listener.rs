@@ -107,7 +107,7 @@ impl ListenerHandler for Callbacks {
 ///
 /// # Safety
 /// NULL, or a live or lent handle.
-unsafe fn listener_of(listener: *const esrpc_listener) -> Result<Arc<Listener>, Failure> {
+pub(crate) unsafe fn listener_of(listener: *const esrpc_listener) -> Result<Arc<Listener>, Failure> {
     // SAFETY: what the caller promised.
     let listener = unsafe { esrpc_listener::share(listener, "listener") }?;
     if listener.is_foreign() { Err(Error::Forked.into()) } else { Ok(listener) }

@@ -9,7 +9,7 @@ use super::runtime::{esrpc_runtime, runtime_or_default};
 use super::status::{Failure, esrpc_status};
 use super::{endpoint, guard};
 use crate::runtime::{ListenRequest, Runtime, Settings};
-use crate::transport::Endpoint;
+use crate::transport::{Endpoint, TlsConfig};
 
 /// Only the owner may connect.
 const DEFAULT_UNIX_MODE: u32 = 0o600;
@@ -21,6 +21,7 @@ pub struct esrpc_listener_options {
     runtime: Option<Arc<Runtime>>,
     settings: Settings,
     unix_mode: u32,
+    pub(crate) tls: Option<TlsConfig>,
 }
 
 impl Default for esrpc_listener_options {
@@ -30,6 +31,7 @@ impl Default for esrpc_listener_options {
             runtime: None,
             settings: Settings::default(),
             unix_mode: DEFAULT_UNIX_MODE,
+            tls: None,
         }
     }
 }
@@ -41,7 +43,12 @@ impl esrpc_listener_options {
         let endpoint = self.endpoint.clone().ok_or_else(|| {
             Failure::invalid_argument("options name no place to listen at: set a host, a Unix path or an abstract name")
         })?;
-        Ok(ListenRequest { endpoint, settings: self.settings.clone(), unix_mode: self.unix_mode })
+        Ok(ListenRequest {
+            endpoint,
+            settings: self.settings.clone(),
+            unix_mode: self.unix_mode,
+            tls: self.tls.clone(),
+        })
     }
 
     /// Nothing for the default runtime.

@@ -11,7 +11,7 @@ use crate::codec;
 pub type esrpc_status = i32;
 
 /// The library's statuses. Numbers are never reused. Bands: 1 use, 100 message format, 200 protocol, 300 transport and
-/// operating system, 500 limits and deadlines, 900 internal.
+/// operating system, 400 TLS, 500 limits and deadlines, 900 internal.
 /// cbindgen:prefix-with-name=false
 /// cbindgen:rename-all=None
 #[repr(C)]
@@ -107,8 +107,48 @@ pub enum esrpc_status_code {
     ESRPC_ERROR_ABORTED = 310,
     /// The process or the system has no file descriptor left.
     ESRPC_ERROR_TOO_MANY_FILES = 311,
-    /// There is no such socket file.
+    /// There is no such file.
     ESRPC_ERROR_NOT_FOUND = 312,
+    /// The host name could not be looked up.
+    ESRPC_ERROR_RESOLVE_FAILED = 313,
+    /// TLS settings that cannot go together, or that the cryptography in use refuses.
+    ESRPC_ERROR_TLS_CONFIG = 400,
+    /// A file, a folder or bytes hold no certificate.
+    ESRPC_ERROR_TLS_NO_CERTIFICATE = 401,
+    /// A file or bytes hold no private key that can be used.
+    ESRPC_ERROR_TLS_BAD_KEY = 402,
+    /// The private key is encrypted.
+    ESRPC_ERROR_TLS_KEY_ENCRYPTED = 403,
+    /// The private key is not that of the certificate.
+    ESRPC_ERROR_TLS_KEY_MISMATCH = 404,
+    /// A TLS client was not told the name of its server.
+    ESRPC_ERROR_TLS_SERVER_NAME_REQUIRED = 405,
+    /// TLS failed for a reason that has no status of its own.
+    ESRPC_ERROR_TLS_HANDSHAKE_FAILED = 410,
+    /// The peer's certificate comes from a CA that is not trusted.
+    ESRPC_ERROR_TLS_UNKNOWN_CA = 411,
+    /// The peer's certificate has expired.
+    ESRPC_ERROR_TLS_CERTIFICATE_EXPIRED = 412,
+    /// The peer's certificate is not valid yet.
+    ESRPC_ERROR_TLS_CERTIFICATE_NOT_YET_VALID = 413,
+    /// The server's certificate is for another name.
+    ESRPC_ERROR_TLS_WRONG_NAME = 414,
+    /// A certificate is not well-formed, revoked, wrongly signed, or not for this use.
+    ESRPC_ERROR_TLS_BAD_CERTIFICATE = 415,
+    /// The two sides have no TLS version in common.
+    ESRPC_ERROR_TLS_NO_COMMON_VERSION = 416,
+    /// The two sides have no application protocol (ALPN) in common.
+    ESRPC_ERROR_TLS_NO_COMMON_ALPN = 417,
+    /// The peer ended TLS with an alert; the message names it.
+    ESRPC_ERROR_TLS_ALERT_RECEIVED = 418,
+    /// The peer closed the connection during the TLS handshake.
+    ESRPC_ERROR_TLS_PEER_CLOSED = 419,
+    /// The connection ended without the end of the TLS session (close_notify): data may be missing.
+    ESRPC_ERROR_TLS_TRUNCATED = 420,
+    /// The client sent no certificate, which the server requires.
+    ESRPC_ERROR_TLS_CERTIFICATE_REQUIRED = 421,
+    /// The two sides have no cipher suite, key exchange group or signature scheme in common.
+    ESRPC_ERROR_TLS_NO_COMMON_CIPHER = 422,
     /// A message exceeds the limit of a message's size.
     ESRPC_ERROR_MESSAGE_TOO_LARGE = 500,
     /// A message exceeds the limit of headers.
@@ -125,6 +165,24 @@ pub enum esrpc_status_code {
     ESRPC_ERROR_HANDSHAKE_MESSAGE_TOO_LARGE = 506,
     /// The connection has used all its stream ids.
     ESRPC_ERROR_STREAM_IDS_EXHAUSTED = 507,
+    /// Looking up the host name took longer than resolve_timeout_ms.
+    ESRPC_ERROR_RESOLVE_TIMED_OUT = 510,
+    /// Connecting took longer than connect_timeout_ms.
+    ESRPC_ERROR_CONNECT_TIMED_OUT = 511,
+    /// The TLS handshake took longer than tls_timeout_ms.
+    ESRPC_ERROR_TLS_TIMED_OUT = 512,
+    /// CONNECT was not sent and answered within handshake_timeout_ms.
+    ESRPC_ERROR_HANDSHAKE_TIMED_OUT = 513,
+    /// The stream did not end within its deadline.
+    ESRPC_ERROR_STREAM_TIMED_OUT = 514,
+    /// The peer took nothing of what was to be written for write_timeout_ms.
+    ESRPC_ERROR_WRITE_TIMED_OUT = 515,
+    /// A message that had begun did not end within message_timeout_ms and a second per 64 KiB.
+    ESRPC_ERROR_MESSAGE_TIMED_OUT = 516,
+    /// Nothing came or went for idle_timeout_ms.
+    ESRPC_ERROR_IDLE_TIMED_OUT = 517,
+    /// The peer did not answer the library's PING.
+    ESRPC_ERROR_KEEP_ALIVE_TIMED_OUT = 518,
     /// A defect of the library.
     ESRPC_ERROR_INTERNAL = 900,
 }
@@ -199,7 +257,27 @@ static TABLE: &[Entry] = &[
     entry(ESRPC_ERROR_IO, c"ESRPC_ERROR_IO", c"the operating system reported an error"),
     entry(ESRPC_ERROR_ABORTED, c"ESRPC_ERROR_ABORTED", c"the connection was aborted"),
     entry(ESRPC_ERROR_TOO_MANY_FILES, c"ESRPC_ERROR_TOO_MANY_FILES", c"no file descriptor is left"),
-    entry(ESRPC_ERROR_NOT_FOUND, c"ESRPC_ERROR_NOT_FOUND", c"there is no such socket file"),
+    entry(ESRPC_ERROR_NOT_FOUND, c"ESRPC_ERROR_NOT_FOUND", c"there is no such file"),
+    entry(ESRPC_ERROR_RESOLVE_FAILED, c"ESRPC_ERROR_RESOLVE_FAILED", c"the host name could not be looked up"),
+    entry(ESRPC_ERROR_TLS_CONFIG, c"ESRPC_ERROR_TLS_CONFIG", c"the TLS settings cannot be used"),
+    entry(ESRPC_ERROR_TLS_NO_CERTIFICATE, c"ESRPC_ERROR_TLS_NO_CERTIFICATE", c"there is no certificate"),
+    entry(ESRPC_ERROR_TLS_BAD_KEY, c"ESRPC_ERROR_TLS_BAD_KEY", c"the private key cannot be used"),
+    entry(ESRPC_ERROR_TLS_KEY_ENCRYPTED, c"ESRPC_ERROR_TLS_KEY_ENCRYPTED", c"the private key is encrypted"),
+    entry(ESRPC_ERROR_TLS_KEY_MISMATCH, c"ESRPC_ERROR_TLS_KEY_MISMATCH", c"the private key is not that of the certificate"),
+    entry(ESRPC_ERROR_TLS_SERVER_NAME_REQUIRED, c"ESRPC_ERROR_TLS_SERVER_NAME_REQUIRED", c"the name of the TLS server is missing"),
+    entry(ESRPC_ERROR_TLS_HANDSHAKE_FAILED, c"ESRPC_ERROR_TLS_HANDSHAKE_FAILED", c"TLS failed"),
+    entry(ESRPC_ERROR_TLS_UNKNOWN_CA, c"ESRPC_ERROR_TLS_UNKNOWN_CA", c"the peer's certificate comes from a CA that is not trusted"),
+    entry(ESRPC_ERROR_TLS_CERTIFICATE_EXPIRED, c"ESRPC_ERROR_TLS_CERTIFICATE_EXPIRED", c"the peer's certificate has expired"),
+    entry(ESRPC_ERROR_TLS_CERTIFICATE_NOT_YET_VALID, c"ESRPC_ERROR_TLS_CERTIFICATE_NOT_YET_VALID", c"the peer's certificate is not valid yet"),
+    entry(ESRPC_ERROR_TLS_WRONG_NAME, c"ESRPC_ERROR_TLS_WRONG_NAME", c"the server's certificate is for another name"),
+    entry(ESRPC_ERROR_TLS_BAD_CERTIFICATE, c"ESRPC_ERROR_TLS_BAD_CERTIFICATE", c"a certificate is not good"),
+    entry(ESRPC_ERROR_TLS_NO_COMMON_VERSION, c"ESRPC_ERROR_TLS_NO_COMMON_VERSION", c"the two sides have no TLS version in common"),
+    entry(ESRPC_ERROR_TLS_NO_COMMON_ALPN, c"ESRPC_ERROR_TLS_NO_COMMON_ALPN", c"the two sides have no application protocol in common"),
+    entry(ESRPC_ERROR_TLS_ALERT_RECEIVED, c"ESRPC_ERROR_TLS_ALERT_RECEIVED", c"the peer ended TLS with an alert"),
+    entry(ESRPC_ERROR_TLS_PEER_CLOSED, c"ESRPC_ERROR_TLS_PEER_CLOSED", c"the peer closed the connection during the TLS handshake"),
+    entry(ESRPC_ERROR_TLS_TRUNCATED, c"ESRPC_ERROR_TLS_TRUNCATED", c"the connection ended without the end of the TLS session"),
+    entry(ESRPC_ERROR_TLS_CERTIFICATE_REQUIRED, c"ESRPC_ERROR_TLS_CERTIFICATE_REQUIRED", c"the client sent no certificate"),
+    entry(ESRPC_ERROR_TLS_NO_COMMON_CIPHER, c"ESRPC_ERROR_TLS_NO_COMMON_CIPHER", c"the two sides have no cryptography in common"),
     entry(ESRPC_ERROR_MESSAGE_TOO_LARGE, c"ESRPC_ERROR_MESSAGE_TOO_LARGE", c"the message is larger than the limit"),
     entry(ESRPC_ERROR_TOO_MANY_HEADERS, c"ESRPC_ERROR_TOO_MANY_HEADERS", c"the message has more headers than the limit"),
     entry(ESRPC_ERROR_HEADERS_TOO_LARGE, c"ESRPC_ERROR_HEADERS_TOO_LARGE", c"the headers are larger than the limit"),
@@ -208,6 +286,15 @@ static TABLE: &[Entry] = &[
     entry(ESRPC_ERROR_LINGER_EXPIRED, c"ESRPC_ERROR_LINGER_EXPIRED", c"the peer stopped taking bytes while the connection was closing"),
     entry(ESRPC_ERROR_HANDSHAKE_MESSAGE_TOO_LARGE, c"ESRPC_ERROR_HANDSHAKE_MESSAGE_TOO_LARGE", c"a message of the handshake is larger than the limit"),
     entry(ESRPC_ERROR_STREAM_IDS_EXHAUSTED, c"ESRPC_ERROR_STREAM_IDS_EXHAUSTED", c"the connection has used all its stream ids"),
+    entry(ESRPC_ERROR_RESOLVE_TIMED_OUT, c"ESRPC_ERROR_RESOLVE_TIMED_OUT", c"looking up the host name took too long"),
+    entry(ESRPC_ERROR_CONNECT_TIMED_OUT, c"ESRPC_ERROR_CONNECT_TIMED_OUT", c"connecting took too long"),
+    entry(ESRPC_ERROR_TLS_TIMED_OUT, c"ESRPC_ERROR_TLS_TIMED_OUT", c"the TLS handshake took too long"),
+    entry(ESRPC_ERROR_HANDSHAKE_TIMED_OUT, c"ESRPC_ERROR_HANDSHAKE_TIMED_OUT", c"CONNECT was not sent and answered in time"),
+    entry(ESRPC_ERROR_STREAM_TIMED_OUT, c"ESRPC_ERROR_STREAM_TIMED_OUT", c"the stream did not end within its deadline"),
+    entry(ESRPC_ERROR_WRITE_TIMED_OUT, c"ESRPC_ERROR_WRITE_TIMED_OUT", c"the peer stopped taking bytes"),
+    entry(ESRPC_ERROR_MESSAGE_TIMED_OUT, c"ESRPC_ERROR_MESSAGE_TIMED_OUT", c"a message that had begun did not end in time"),
+    entry(ESRPC_ERROR_IDLE_TIMED_OUT, c"ESRPC_ERROR_IDLE_TIMED_OUT", c"nothing came or went for too long"),
+    entry(ESRPC_ERROR_KEEP_ALIVE_TIMED_OUT, c"ESRPC_ERROR_KEEP_ALIVE_TIMED_OUT", c"the peer did not answer a keep-alive PING"),
     entry(ESRPC_ERROR_INTERNAL, c"ESRPC_ERROR_INTERNAL", c"a defect of the library"),
 ];
 

@@ -197,6 +197,24 @@ pub unsafe extern "C" fn esrpc_stream_release(stream: *mut esrpc_stream) {
     })
 }
 
+/// Gives a client's stream a deadline, counted from its activation. When it is over, the stream ends on this side with
+/// ESRPC_ERROR_STREAM_TIMED_OUT, which sends that are not written and on_closed get, and the peer is sent an empty message
+/// with ESRPC_MESSAGE_FLAG_TERMINATE_STREAM.
+///
+/// @param stream Borrowed; not activated yet.
+/// @param deadline_ms Milliseconds, 1 to 4294967295; 0: none, as by default.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if stream is NULL; ESRPC_ERROR_STREAM_ALREADY_ACTIVATED; ESRPC_ERROR_FORKED.
+///
+/// Thread: any. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_stream_set_deadline_ms(stream: *mut esrpc_stream, deadline_ms: u32) -> esrpc_status {
+    guard::call(|| {
+        // SAFETY: NULL or a live or lent handle.
+        unsafe { stream_of(stream) }?.set_deadline(deadline_ms)?;
+        Ok(())
+    })
+}
+
 /// Opens a client's stream with its first message. The stream takes the connection's next id at this moment.
 ///
 /// @param stream Borrowed.

@@ -165,6 +165,26 @@ impl<S: Clone, T> Connection<S, T> {
         Ok(ending)
     }
 
+    /// Queues a protocol message of the library's own, whatever the outbound limit.
+    pub fn send_own(&mut self, message: Prepared<'_>) -> Result<(), Error> {
+        if self.sending_closed {
+            return Err(Error::ConnectionClosed);
+        }
+        self.handshake_after_sending(message.message_type, message.flags())?;
+        self.outbound.push(message, 0, false, None);
+        Ok(())
+    }
+
+    /// Ends a stream from this side at once: the peer is told, and what waits to be written is given back.
+    pub fn cut_stream(&mut self, id: i32, message: Prepared<'_>) -> Option<(S, Vec<T>)> {
+        let entry = self.streams.remove(&id)?;
+        let waiting = self.outbound.cancel_stream(id);
+        if !entry.ended_here && !entry.ended_by_peer && !self.sending_closed {
+            self.outbound.push(message, id, false, None);
+        }
+        Some((entry.stream, waiting))
+    }
+
     fn handshake_after_sending(&self, message_type: MessageType, flags: i32) -> Result<Handshake, Error> {
         use Handshake::*;
         use MessageType::{Connect, ConnectAck, InternalError, ProtocolError};

@@ -1,3 +1,4 @@
+use std::collections::VecDeque;
 use std::ffi::CString;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock};
@@ -9,8 +10,9 @@ use crate::codec::HeaderList;
 use crate::rpc::{self, MessageType, Outgoing, Role};
 use crate::runtime::event_loop::{Command, LoopHandle, Task};
 use crate::runtime::lifecycle::{Live, wait_until};
+use crate::runtime::timers::TimerKey;
 use crate::runtime::{ConnectionHandler, Error, Log, Outcome, Runtime, Settings, Stream, is_loop_thread, lock};
-use crate::transport::Endpoint;
+use crate::transport::{Endpoint, Resolver, TlsConfig, TlsInfo};
 
 /// Who is told that a send was written: a function and two words of its owner's. No memory of its own, so that a send
 /// makes none.
@@ -41,6 +43,17 @@ pub struct ConnectRequest {
     pub settings: Settings,
     /// CONNECT's headers and payload, if the library is to do the handshake.
     pub handshake: Option<(HeaderList, Vec<u8>)>,
+    /// TLS settings and the name that the server's certificate must have.
+    pub tls: Option<(TlsConfig, String)>,
+}
+
+/// What a client asked for; empty on a server.
+#[derive(Default)]
+struct Target {
+    host: CString,
+    endpoint: Option<Endpoint>,
+    handshake: Option<(HeaderList, Vec<u8>)>,
+    tls: Option<(TlsConfig, String)>,
 }
 
 /// One connection, as all threads see it. The socket belongs to its driver on the loop thread.
@@ -48,10 +61,8 @@ pub struct Connection {
     // Constant after creation.
     role: Role,
     settings: Settings,
-    endpoint: Option<Endpoint>,
-    handshake: Option<(HeaderList, Vec<u8>)>,
+    target: Target,
     event_loop: Arc<LoopHandle>,
-    host: CString,
     /// Always there until the drop.
     live: Option<Live>,
 
@@ -59,6 +70,7 @@ pub struct Connection {
     handler: OnceLock<Box<dyn ConnectionHandler>>,
     addresses: OnceLock<(CString, CString)>,
     connect_ack: OnceLock<Vec<u8>>,
+    tls_info: OnceLock<TlsInfo>,
     end: OnceLock<(Outcome, CString)>,
     /// Place on the loop plus one; 0 before it has one.
     place: AtomicUsize,
@@ -90,6 +102,18 @@ pub(super) struct Shared {
     pub shutdown_told: bool,
     /// Threads that wait for something other than setup and shutdown.
     pub waiters: usize,
+    /// Activated with a deadline that the loop does not know yet.
+    pub new_stream_deadlines: Vec<(Arc<Stream>, Instant)>,
+    /// Of streams that are over.
+    pub ended_stream_timers: Vec<TimerKey>,
+    /// Who sent the PINGs that are not answered, in order.
+    pub pings: VecDeque<PingOrigin>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum PingOrigin {
+    Application,
+    KeepAlive,
 }
 
 /// Why a connection ends.
@@ -108,7 +132,7 @@ impl Connection {
         handler: Box<dyn ConnectionHandler>,
         store: impl FnOnce(&Arc<Connection>),
     ) -> Result<(), Error> {
-        let ConnectRequest { endpoint, settings, handshake } = request;
+        let ConnectRequest { endpoint, settings, handshake, tls } = request;
         if let Some((headers, payload)) = &handshake {
             connect_message(headers, payload).prepare(false, &settings.limits)?;
         }
@@ -117,8 +141,8 @@ impl Connection {
             Endpoint::Tcp { host, .. } => text(host.clone()),
             Endpoint::Unix(_) => text(endpoint.to_string()),
         };
-        let connection =
-            Connection::new(Role::Client, settings, live, runtime.pick_loop(), host, Some(endpoint), handshake);
+        let target = Target { host, endpoint: Some(endpoint), handshake, tls };
+        let connection = Connection::new(Role::Client, settings, live, runtime.pick_loop(), target);
         let _ = connection.handler.set(handler);
         // The caller has its handle before the loop, and so any callback, knows of the connection.
         store(&connection);
@@ -128,18 +152,10 @@ impl Connection {
 
     /// A connection that a listener has accepted, for its loop.
     pub(super) fn incoming(settings: Settings, live: Live, event_loop: Arc<LoopHandle>) -> Arc<Connection> {
-        Connection::new(Role::Server, settings, live, event_loop, CString::default(), None, None)
+        Connection::new(Role::Server, settings, live, event_loop, Target::default())
     }
 
-    fn new(
-        role: Role,
-        settings: Settings,
-        live: Live,
-        event_loop: Arc<LoopHandle>,
-        host: CString,
-        endpoint: Option<Endpoint>,
-        handshake: Option<(HeaderList, Vec<u8>)>,
-    ) -> Arc<Connection> {
+    fn new(role: Role, settings: Settings, live: Live, event_loop: Arc<LoopHandle>, target: Target) -> Arc<Connection> {
         let (limits, first) = (settings.limits, settings.max_handshake_message_len);
         let shared = Shared {
             phase: Phase::Connecting,
@@ -156,18 +172,20 @@ impl Connection {
             setup: None,
             shutdown_told: false,
             waiters: 0,
+            new_stream_deadlines: Vec::new(),
+            ended_stream_timers: Vec::new(),
+            pings: VecDeque::new(),
         };
         Arc::new(Connection {
             role,
             settings,
-            endpoint,
-            handshake,
+            target,
             event_loop,
-            host,
             live: Some(live),
             handler: OnceLock::new(),
             addresses: OnceLock::new(),
             connect_ack: OnceLock::new(),
+            tls_info: OnceLock::new(),
             end: OnceLock::new(),
             place: AtomicUsize::new(0),
             shared: Mutex::new(shared),
@@ -184,16 +202,35 @@ impl Connection {
     }
 
     pub fn endpoint(&self) -> Option<&Endpoint> {
-        self.endpoint.as_ref()
+        self.target.endpoint.as_ref()
     }
 
     /// The host, or the Unix socket, that was asked for.
     pub fn host(&self) -> &CString {
-        &self.host
+        &self.target.host
     }
 
     pub(super) fn handshake(&self) -> Option<&(HeaderList, Vec<u8>)> {
-        self.handshake.as_ref()
+        self.target.handshake.as_ref()
+    }
+
+    pub(super) fn tls(&self) -> Option<&(TlsConfig, String)> {
+        self.target.tls.as_ref()
+    }
+
+    /// What TLS agreed on, once the connection is set up; nothing on a plain one.
+    pub fn tls_info(&self) -> Option<&TlsInfo> {
+        self.tls_info.get()
+    }
+
+    pub(super) fn set_tls_info(&self, info: Option<TlsInfo>) {
+        if let Some(info) = info {
+            let _ = self.tls_info.set(info);
+        }
+    }
+
+    pub(super) fn resolver(&self) -> Option<&Resolver> {
+        self.live.as_ref().map(|live| live.runtime().resolver())
     }
 
     pub(super) fn log(&self) -> Option<&Log> {
@@ -325,6 +362,9 @@ impl Connection {
         shared.check_ready()?;
         match shared.rpc.send_protocol(prepared, flush) {
             Ok(ending) => {
+                if message.message_type == MessageType::Ping as i32 && self.settings.times.ping.is_some() {
+                    shared.pings.push_back(PingOrigin::Application);
+                }
                 if ending.is_some() {
                     // A refusal and TERMINATE_STREAM end the connection well, once they are written.
                     shared.begin_close(Ok(()), true);
@@ -337,6 +377,20 @@ impl Connection {
                 Err(error.into())
             }
         }
+    }
+
+    /// Asks a silent peer for a sign of life; false if that is not allowed now, as before the handshake is done.
+    pub(super) fn send_keep_alive(self: &Arc<Self>) -> bool {
+        let mut shared = self.lock();
+        if shared.phase == Phase::Open
+            && let Ok(ping) = Outgoing::empty(MessageType::Ping, 0).prepare(false, &self.settings.limits)
+            && shared.rpc.send_own(ping).is_ok()
+        {
+            shared.pings.push_back(PingOrigin::KeepAlive);
+            self.schedule(&mut shared);
+            return true;
+        }
+        false
     }
 
     /// Stops or resumes reading from the peer.

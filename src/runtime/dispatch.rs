@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::codec::{self, HeaderList, HeaderValue, Limits, Message};
 use crate::rpc::{Ending, Envelope, MessageType, Outgoing, Received, TERMINATE_STREAM, Violation, Written};
-use crate::runtime::connection::{Connection, Flush};
+use crate::runtime::connection::{Connection, Flush, PingOrigin};
 use crate::runtime::driver::Driver;
 use crate::runtime::stream::{Stream, StreamPhase};
 use crate::runtime::{Error, Level, Listener, Outcome, Phase};
@@ -32,6 +32,9 @@ impl Driver {
                 }
             }
         }
+        if used > 0 {
+            self.note_message_end();
+        }
         used
     }
 }
@@ -57,8 +60,8 @@ impl Connection {
         match received {
             Err(violation) => self.violated(violation),
             Ok(Received::Late) => {}
-            Ok(Received::Protocol { ending, .. }) => {
-                self.deliver_protocol(message, ending, bytes);
+            Ok(Received::Protocol { message_type, ending }) => {
+                self.deliver_protocol(message_type, message, ending, bytes);
                 // The callback may have done the handshake.
                 return Some(self.lock().rpc.receive_limits());
             }
@@ -79,19 +82,57 @@ impl Connection {
         Some(limits)
     }
 
-    fn deliver_protocol(self: &Arc<Self>, message: &Message<'_>, ending: Option<Ending>, bytes: &[u8]) {
+    fn deliver_protocol(
+        self: &Arc<Self>,
+        message_type: MessageType,
+        message: &Message<'_>,
+        ending: Option<Ending>,
+        bytes: &[u8],
+    ) {
         if self.handshake().is_some() && self.lock().setup.is_none() {
             // The library does the handshake: the answer is kept, not delivered.
             self.set_connect_ack(bytes.to_vec());
             if ending.is_none() {
                 self.complete_setup();
             }
-        } else if let Some(handler) = self.handler() {
+        } else if !self.answers_itself(message_type, message)
+            && let Some(handler) = self.handler()
+        {
             handler.on_protocol_message(self, message);
         }
         if ending == Some(Ending::Terminated) {
             let what = "the peer ended the connection: TERMINATE_STREAM on stream-id 0";
             self.lock().begin_close(Err(Error::PeerClosed(what.to_owned())), false);
+        }
+    }
+
+    /// Deals with PINGs that the library was asked to answer, and with answers to its own.
+    fn answers_itself(self: &Arc<Self>, message_type: MessageType, message: &Message<'_>) -> bool {
+        match message_type {
+            MessageType::PingResponse => self.lock().pings.pop_front() == Some(PingOrigin::KeepAlive),
+            MessageType::Ping if self.settings().answer_pings => {
+                let mut headers = HeaderList::new();
+                for header in message.headers.iter().filter(|header| header.name.first() != Some(&b':')) {
+                    // What came fits on the way back.
+                    let _ = headers.add_unchecked_copy(&header);
+                }
+                let message_type = MessageType::PingResponse as i32;
+                let answer = Outgoing {
+                    message_type,
+                    flags: 0,
+                    headers: Some(&headers),
+                    operation: None,
+                    payload: message.payload,
+                };
+                let mut shared = self.lock();
+                if let Ok(answer) = answer.prepare(false, shared.rpc.limits())
+                    && shared.rpc.send_own(answer).is_ok()
+                {
+                    self.schedule(&mut shared);
+                }
+                true
+            }
+            _ => false,
         }
     }
 
@@ -245,12 +286,36 @@ impl Connection {
         }
     }
 
+    /// The stream's deadline is over: both sides are told.
+    pub(super) fn expire_stream(self: &Arc<Self>, stream: &Arc<Stream>) {
+        let Ok(ending) =
+            Outgoing::empty(MessageType::ApplicationMessage, TERMINATE_STREAM).prepare(true, &self.settings().limits)
+        else {
+            return;
+        };
+        let cut = {
+            let mut shared = self.lock();
+            let cut = shared.rpc.cut_stream(stream.id(), ending);
+            if cut.is_some() {
+                self.schedule(&mut shared);
+            }
+            cut
+        };
+        let Some((stream, waiting)) = cut else { return };
+        let outcome = Err(Error::StreamDeadline { time: stream.deadline().unwrap_or_default() });
+        for flush in waiting {
+            flush.tell(&outcome);
+        }
+        self.end_stream(&stream, &outcome);
+    }
+
     fn end_stream(self: &Arc<Self>, stream: &Arc<Stream>, outcome: &Outcome) {
         stream.set_end(outcome);
         if let Some(handler) = stream.handler() {
             handler.on_closed(stream, outcome);
         }
-        let shared = self.lock();
+        let mut shared = self.lock();
+        shared.ended_stream_timers.extend(stream.timer());
         stream.closed_told.store(true, std::sync::atomic::Ordering::Release);
         if shared.waiters > 0 {
             self.notify();
@@ -260,17 +325,19 @@ impl Connection {
     /// The connection is over: answers everything that was promised an answer. `lost` says why sends were not written, if
     /// that is not the outcome.
     pub(super) fn finish(self: &Arc<Self>, outcome: Outcome, lost: Option<Error>) {
-        let (ended, by_this_side, was_set_up, blocked_streams) = {
+        let (ended, by_this_side, was_set_up, kept_streams) = {
             let mut shared = self.lock();
             if shared.phase == Phase::Closed {
                 return;
             }
             shared.phase = Phase::Closed;
+            // They hold this connection: kept, they would keep it for ever.
+            let kept = (std::mem::take(&mut shared.blocked_streams), std::mem::take(&mut shared.new_stream_deadlines));
             let by_this_side = shared.closing.as_ref().is_some_and(|closing| closing.by_this_side);
             let was_set_up = shared.setup == Some(Ok(()));
-            (shared.rpc.end(), by_this_side, was_set_up, std::mem::take(&mut shared.blocked_streams))
+            (shared.rpc.end(), by_this_side, was_set_up, kept)
         };
-        drop(blocked_streams);
+        drop(kept_streams);
         let reason = outcome.clone().err().unwrap_or(Error::ConnectionClosed);
         let unwritten = Err(lost.unwrap_or_else(|| reason.clone()));
         for flush in ended.tokens {

@@ -6,12 +6,13 @@ use std::time::{Duration, Instant};
 use mio::Token;
 
 use crate::codec::{self, MIN_MESSAGE_LEN, PRELUDE_LEN};
+use crate::rpc::Role;
 use crate::runtime::connection::{Closing, Connection, connect_message};
+use crate::runtime::deadlines::{Deadline, Deadlines};
 use crate::runtime::event_loop::Context;
-use crate::runtime::listener::Accepted;
 use crate::runtime::timers::TimerKey;
-use crate::runtime::{Error, Level, Outcome, Phase};
-use crate::transport::{self, Readiness};
+use crate::runtime::{Error, Outcome, Phase, StreamPhase};
+use crate::transport;
 
 /// What one connection may read, and write, before the others get their turn.
 const BUDGET: usize = 1024 * 1024;
@@ -20,6 +21,8 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 const SLICES_PER_WRITE: usize = 64;
 /// A cut message up to this size is completed where the loop reads, a larger one in a buffer of its own.
 const SMALL_REST: usize = 4 * 1024;
+/// A message that has begun gets a second more for each of so many bytes.
+const MESSAGE_BYTES_PER_SECOND: usize = 64 * 1024;
 
 /// Whether the place on the loop is still needed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +36,6 @@ pub struct Driver {
     pub(super) connection: Arc<Connection>,
     stream: transport::Stream,
     token: Token,
-    dialing: bool,
     /// It stands in the loop's line and runs when its turn comes, whatever asks for it meanwhile.
     in_line: bool,
     /// What the poll said and no read or write has contradicted since.
@@ -49,9 +51,12 @@ pub struct Driver {
     /// Nothing can be written any more: the socket is broken, or the time to linger is over.
     io_error: Option<Error>,
     peer_ended: bool,
+    /// Bytes came, or went, since the deadlines were last looked at.
+    received: bool,
+    sent: bool,
     /// All is written; the rest of the input is dropped until the peer's end.
     lingering: bool,
-    timer: Option<TimerKey>,
+    deadlines: Deadlines,
 }
 
 /// What to do with input.
@@ -62,71 +67,14 @@ enum Input {
 }
 
 impl Driver {
-    /// Begins to connect.
-    pub fn dial(connection: Arc<Connection>, token: Token, context: &mut Context) -> Option<Driver> {
-        let result = match connection.endpoint() {
-            _ if context.shutting_down => Err(Error::RuntimeShutdown),
-            Some(endpoint) => transport::Stream::dial(endpoint).map_err(Error::from),
-            None => Err(Error::Internal("a client connection without an endpoint".to_owned())),
-        };
-        let result = result.and_then(|stream| Driver::place(connection.clone(), stream, token, context));
-        match result {
-            Ok(mut driver) => {
-                driver.dialing = true;
-                Some(driver)
-            }
-            Err(error) => {
-                let outcome = {
-                    let mut shared = connection.lock();
-                    // If the application has closed it meanwhile, that stays the reason.
-                    shared.begin_close(Err(error), false);
-                    shared.closing.as_ref().map_or(Ok(()), |closing| closing.outcome.clone())
-                };
-                connection.finish(outcome, None);
-                None
-            }
-        }
-    }
-
-    /// Takes over a connection that a listener accepted, if the application takes it.
-    pub fn accept(accepted: Accepted, token: Token, context: &mut Context) -> Option<Driver> {
-        let Accepted { listener, connection, stream } = accepted;
-        if context.shutting_down || listener.is_closed() {
-            return None;
-        }
-        let driver = match Driver::place(connection.clone(), stream, token, context) {
-            Ok(driver) => driver,
-            Err(error) => {
-                listener.failed(&error);
-                return None;
-            }
-        };
-        driver.note_addresses();
-        if connection.announce(&listener) {
-            return Some(driver);
-        }
-        context.log.write(Level::Debug, "listener", || "a connection was refused by the application".to_owned());
-        None
-    }
-
-    fn place(
-        connection: Arc<Connection>,
-        mut stream: transport::Stream,
-        token: Token,
-        context: &mut Context,
-    ) -> Result<Driver, Error> {
-        stream.register(&context.registry, token).map_err(|error| {
-            let kind = transport::ErrorKind::Io;
-            Error::Transport(transport::Error::from_io("watching a socket", &error, kind))
-        })?;
-        connection.set_token(token);
-        Ok(Driver {
+    /// Takes over a socket that is connected, with its TLS handshake done, and registered at the token.
+    pub fn new(connection: Arc<Connection>, stream: transport::Stream, token: Token) -> Driver {
+        Driver {
             connection,
             stream,
             token,
-            dialing: false,
             in_line: false,
-            // The first tries tell; the poll's events may lie before the registration.
+            // The first tries tell; the poll's events may lie before this.
             readable: true,
             writable: true,
             read_until_end: false,
@@ -135,13 +83,36 @@ impl Driver {
             written_of_first: 0,
             io_error: None,
             peer_ended: false,
+            received: false,
+            sent: false,
             lingering: false,
-            timer: None,
-        })
+            deadlines: Deadlines::default(),
+        }
     }
 
-    fn note_addresses(&self) {
-        self.connection.set_addresses(self.stream.local_address(), self.stream.remote_address());
+    /// The connection is established: begins the handshake, or leaves it to the application.
+    pub fn begin(&mut self, context: &mut Context) {
+        self.start_clock(Deadline::Handshake, context);
+        if self.connection.role() == Role::Server {
+            return;
+        }
+        match self.connection.handshake() {
+            None => self.connection.complete_setup(),
+            Some((headers, payload)) => {
+                let mut shared = self.connection.lock();
+                let message = connect_message(headers, payload).prepare(false, shared.rpc.limits());
+                let sent = message.and_then(|message| shared.rpc.send_protocol(message, None));
+                if let Err(error) = sent {
+                    shared.begin_close(Err(error.into()), false);
+                }
+            }
+        }
+    }
+
+    fn start_clock(&mut self, deadline: Deadline, context: &Context) {
+        if let Some(time) = self.connection.settings().times.of(deadline) {
+            self.deadlines.set(deadline, context.now + time);
+        }
     }
 
     pub fn note_readiness(&mut self, readable: bool, writable: bool, end_follows: bool) {
@@ -172,17 +143,14 @@ impl Driver {
             shared.dirty = false;
         }
         loop {
-            if self.dialing && !self.finish_dial() {
-                let mut shared = self.connection.lock();
-                if shared.phase == Phase::Connecting {
-                    shared.scheduled = false;
-                    return Flow::Continue;
-                }
-                drop(shared);
-                return self.finish(context);
-            }
             self.receive(&mut budget, context);
             self.transmit(&mut budget, context);
+            if self.peer_ended {
+                // The last of the streams that a half-open connection waits for may have ended with that.
+                self.end_of_input(context);
+            }
+            // The callbacks may have taken their time, and clocks that start now must not start in the past.
+            context.now = Instant::now();
             if self.conclude(context) == Flow::Finished {
                 return Flow::Finished;
             }
@@ -193,54 +161,22 @@ impl Driver {
                 // Still scheduled: the place in the line is the promise to come back.
                 self.in_line = true;
                 context.ready.push_back(self.token);
-                return Flow::Continue;
+                break;
             }
             if !std::mem::take(&mut shared.dirty) {
                 shared.scheduled = false;
-                return Flow::Continue;
+                break;
             }
         }
-    }
-
-    /// False while the dial goes on, and when it failed or was given up: then the connection is closing.
-    fn finish_dial(&mut self) -> bool {
-        if self.connection.lock().phase != Phase::Connecting {
-            return false;
-        }
-        let result = match self.connection.endpoint() {
-            Some(endpoint) => self.stream.finish_dial(endpoint),
-            None => Ok(Readiness::Pending),
-        };
-        match result {
-            Ok(Readiness::Pending) => false,
-            Ok(Readiness::Ready) => {
-                self.dialing = false;
-                self.note_addresses();
-                match self.connection.handshake() {
-                    None => self.connection.complete_setup(),
-                    Some((headers, payload)) => {
-                        let mut shared = self.connection.lock();
-                        let message = connect_message(headers, payload).prepare(false, shared.rpc.limits());
-                        let sent = message.and_then(|message| shared.rpc.send_protocol(message, None));
-                        if let Err(error) = sent {
-                            shared.begin_close(Err(error.into()), false);
-                        }
-                    }
-                }
-                true
-            }
-            Err(error) => {
-                self.connection.lock().begin_close(Err(error.into()), false);
-                false
-            }
-        }
+        self.update_deadlines(context);
+        Flow::Continue
     }
 
     /// Reads and dispatches until nothing is there, or may be taken, or the budget is used.
     fn receive(&mut self, budget: &mut Budget, context: &mut Context) {
         self.read_all(budget, context);
         if self.peer_ended {
-            self.end_of_input();
+            self.end_of_input(context);
         }
     }
 
@@ -333,6 +269,11 @@ impl Driver {
         count.is_some()
     }
 
+    /// What lies in the buffer now is the beginning of another message, with a time of its own.
+    pub(super) fn note_message_end(&mut self) {
+        self.deadlines.clear(Deadline::Message);
+    }
+
     fn keep_rest(&mut self, mut bytes: Vec<u8>, used: usize) {
         if used < bytes.len() {
             bytes.drain(..used);
@@ -353,9 +294,10 @@ impl Driver {
                 None
             }
             (Ok(count), room) => {
+                self.received = true;
                 budget.read = budget.read.saturating_sub(count);
                 // Less than asked for: the socket is empty, and what comes later comes with an event.
-                self.readable = count == room || self.read_until_end || cfg!(not(unix));
+                self.readable = count == room || self.read_until_end || !self.stream.ends_by_short_read();
                 Some(count)
             }
             (Err(error), _) if error.kind() == std::io::ErrorKind::WouldBlock => {
@@ -386,7 +328,7 @@ impl Driver {
     }
 
     /// The peer's bytes are all dispatched and it sends no more: what the callbacks accepted is written, then it is over.
-    fn end_of_input(&mut self) {
+    fn end_of_input(&mut self, context: &Context) {
         let error = match (&self.io_error, self.gathered.is_empty()) {
             (Some(error), _) => error.clone(),
             (None, true) => Error::PeerClosed(format!("{} closed the connection", self.connection.peer_name())),
@@ -395,16 +337,25 @@ impl Driver {
                 Error::Codec(codec::Error::Incomplete { have, need: have + self.missing_of_gathered().max(1) })
             }
         };
+        let clean = matches!(error, Error::PeerClosed(_));
         self.gathered = Vec::new();
         let mut shared = self.connection.lock();
-        if matches!(shared.phase, Phase::Connecting | Phase::Open) {
-            shared.begin_close(Err(error), false);
+        if !matches!(shared.phase, Phase::Connecting | Phase::Open) {
+            return;
         }
+        if clean && shared.rpc.open_streams() > 0 && self.connection.settings().times.half_open.is_some() {
+            drop(shared);
+            if !self.deadlines.is_set(Deadline::HalfOpen) {
+                self.start_clock(Deadline::HalfOpen, context);
+            }
+            return;
+        }
+        shared.begin_close(Err(error), false);
     }
 
     /// Writes what is queued, and tells who waits for it.
     fn transmit(&mut self, budget: &mut Budget, context: &mut Context) {
-        while self.writable && !self.dialing && self.io_error.is_none() && budget.write > 0 {
+        while self.writable && self.io_error.is_none() && budget.write > 0 {
             {
                 let mut shared = self.connection.lock();
                 if shared.aborted {
@@ -422,11 +373,16 @@ impl Driver {
                 used += 1;
             }
             if used == 0 {
+                if self.stream.wants_flush() {
+                    // A broken socket is told by the next read or write.
+                    let result = self.stream.flush();
+                    self.writable = !result.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock);
+                }
                 return;
             }
             match self.stream.write(&slices[..used]) {
                 Ok(count) => {
-                    self.writable = count == wanted;
+                    self.writable = count == wanted || !self.stream.ends_by_short_read();
                     budget.write = budget.write.saturating_sub(count);
                     self.note_written(count, context);
                 }
@@ -463,7 +419,11 @@ impl Driver {
             self.writing = VecDeque::new();
         }
         // Progress: the time for the next begins anew.
-        self.cancel_timer(context);
+        self.deadlines.clear(Deadline::Write);
+        if !self.lingering {
+            self.deadlines.clear(Deadline::Linger);
+        }
+        self.sent = true;
         self.connection.note_written(count, &mut context.due);
     }
 
@@ -491,9 +451,8 @@ impl Driver {
             if self.io_error.is_some() {
                 return self.finish(context);
             }
-            if self.timer.is_none() {
-                let linger = self.connection.settings().linger;
-                self.timer = Some(context.timers.set(Instant::now() + linger, self.token));
+            if !self.deadlines.is_set(Deadline::Linger) {
+                self.start_clock(Deadline::Linger, context);
             }
             return Flow::Continue;
         }
@@ -503,27 +462,132 @@ impl Driver {
         if self.lingering {
             return Flow::Continue;
         }
-        self.cancel_timer(context);
         if !owes_linger {
+            if !self.stream.close_notify() {
+                // It waits for room as everything else does.
+                if !self.deadlines.is_set(Deadline::Linger) {
+                    self.start_clock(Deadline::Linger, context);
+                }
+                return Flow::Continue;
+            }
             if !self.stream.has_unfinished_bytes() {
                 return self.finish(context);
             }
             self.stream.shutdown_write();
         }
         self.lingering = true;
-        self.timer = Some(context.timers.set(Instant::now() + LAST_WORDS, self.token));
+        self.deadlines.set(Deadline::Linger, context.now + LAST_WORDS);
         Flow::Continue
     }
 
-    /// A deadline of this connection is over.
+    /// What is waited for now.
+    fn update_deadlines(&mut self, context: &mut Context) {
+        let (phase, paused, unwritten, handshake_done, new_timers, ended_timers) = {
+            let mut shared = self.connection.lock();
+            let new_timers = std::mem::take(&mut shared.new_stream_deadlines);
+            let ended_timers = std::mem::take(&mut shared.ended_stream_timers);
+            let done = shared.rpc.is_handshake_done();
+            (shared.phase, shared.reading_paused, shared.rpc.outbound_len(), done, new_timers, ended_timers)
+        };
+        for (stream, at) in new_timers.into_iter().filter(|(stream, _)| stream.phase() != StreamPhase::Closed) {
+            stream.set_timer(context.timers.set_stream(at, &stream));
+        }
+        ended_timers.into_iter().for_each(|key| context.timers.cancel(key));
+        let (received, sent) = (std::mem::take(&mut self.received), std::mem::take(&mut self.sent));
+        if received || sent {
+            self.deadlines.clear(Deadline::Idle);
+        }
+        if received {
+            self.deadlines.clear(Deadline::Ping);
+            self.deadlines.clear(Deadline::PingResponse);
+        }
+        if handshake_done || phase == Phase::Closing {
+            self.deadlines.clear(Deadline::Handshake);
+        }
+        if phase != Phase::Open || paused {
+            // A peer that we do not listen to cannot be late.
+            [Deadline::Message, Deadline::Idle, Deadline::Ping, Deadline::PingResponse]
+                .into_iter()
+                .for_each(|deadline| self.deadlines.clear(deadline));
+        } else {
+            if self.gathered.is_empty() {
+                self.deadlines.clear(Deadline::Message);
+            } else if !self.deadlines.is_set(Deadline::Message)
+                && let Some(time) = self.connection.settings().times.message
+            {
+                let len = self.gathered.len() + self.missing_of_gathered();
+                let time = time + Duration::from_secs((len / MESSAGE_BYTES_PER_SECOND) as u64);
+                self.deadlines.set(Deadline::Message, context.now + time);
+            }
+            if !self.deadlines.is_set(Deadline::Idle) {
+                self.start_clock(Deadline::Idle, context);
+            }
+            if self.peer_ended {
+                // It cannot answer any more.
+                self.deadlines.clear(Deadline::Ping);
+                self.deadlines.clear(Deadline::PingResponse);
+            } else if !self.deadlines.is_set(Deadline::Ping) && !self.deadlines.is_set(Deadline::PingResponse) {
+                self.start_clock(Deadline::Ping, context);
+            }
+        }
+        if unwritten == 0 || phase != Phase::Open {
+            self.deadlines.clear(Deadline::Write);
+        } else if !self.deadlines.is_set(Deadline::Write) {
+            self.start_clock(Deadline::Write, context);
+        }
+        self.deadlines.arm(&mut context.timers, self.token);
+    }
+
+    /// A timer of this connection fired.
     pub fn expire(&mut self, key: TimerKey, context: &mut Context) -> Flow {
-        if self.timer != Some(key) {
+        if !self.deadlines.fired(key) {
             return Flow::Continue;
         }
-        self.timer = None;
+        if self.deadlines.is_any_over(context.now) {
+            // What came, or found room, while the loop was busy with others is not late.
+            self.readable = true;
+            self.writable = true;
+            if self.run(context) == Flow::Finished {
+                return Flow::Finished;
+            }
+        }
+        while let Some(deadline) = self.deadlines.take_expired(context.now) {
+            let times = &self.connection.settings().times;
+            let time = times.of(deadline).unwrap_or_default();
+            match deadline {
+                Deadline::Ping => {
+                    if self.connection.send_keep_alive() {
+                        self.start_clock(Deadline::PingResponse, context);
+                    }
+                }
+                Deadline::Linger => return self.linger_expired(context),
+                Deadline::HalfOpen => {
+                    let error = Error::PeerClosed("the peer closed the connection while streams were open".to_owned());
+                    self.connection.lock().begin_close(Err(error), false);
+                }
+                Deadline::Write => return self.abort(Error::deadline(deadline, time, ""), context),
+                _ => {
+                    let detail = match deadline {
+                        Deadline::Message => {
+                            let have = self.gathered.len();
+                            format!("{have} of {} bytes have come", have + self.missing_of_gathered())
+                        }
+                        _ => String::new(),
+                    };
+                    let mut shared = self.connection.lock();
+                    if matches!(shared.phase, Phase::Connecting | Phase::Open) {
+                        shared.begin_close(Err(Error::deadline(deadline, time, &detail)), false);
+                    }
+                }
+            }
+        }
+        self.run(context)
+    }
+
+    fn linger_expired(&mut self, context: &mut Context) -> Flow {
         if !self.lingering {
             let unwritten = self.connection.outbound_len();
-            let linger_ms = self.connection.settings().linger.as_millis();
+            let linger_ms = self.connection.settings().times.linger.as_millis();
             self.io_error = Some(Error::LingerExpired { unwritten, linger_ms });
         } else {
             // What came since the poll would turn the close into a reset.
@@ -548,12 +612,16 @@ impl Driver {
 
     /// The connection is over: closes the socket, then tells everybody.
     fn finish(&mut self, context: &mut Context) -> Flow {
-        self.cancel_timer(context);
+        self.deadlines.cancel(&mut context.timers);
+        // Best effort: what the system takes at once.
+        self.stream.close_notify();
         self.stream.deregister(&context.registry);
         self.writing = VecDeque::new();
         self.gathered = Vec::new();
         let (outcome, lost) = self.outcome();
         self.connection.finish(outcome, lost);
+        let ended = std::mem::take(&mut self.connection.lock().ended_stream_timers);
+        ended.into_iter().for_each(|key| context.timers.cancel(key));
         Flow::Finished
     }
 
@@ -574,12 +642,6 @@ impl Driver {
         // Lost bytes count for more than the reason that this side gave; an end for a graver reason keeps that.
         let tells_loss = by_this_side && was_set_up;
         (if tells_loss { Err(lost.clone()) } else { outcome }, Some(lost))
-    }
-
-    fn cancel_timer(&mut self, context: &mut Context) {
-        if let Some(key) = self.timer.take() {
-            context.timers.cancel(key);
-        }
     }
 }
 

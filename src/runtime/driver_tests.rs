@@ -15,7 +15,7 @@ use crate::rpc::{CONNECTION_ACCEPTED, MessageType, Outgoing};
 use crate::runtime::event_loop::Context;
 use crate::runtime::timers::Timers;
 use crate::runtime::{Connection, ConnectionHandler, Error, Log, Outcome, Runtime, Settings, Stream};
-use crate::transport::{self, Endpoint, Readiness};
+use crate::transport::{self, Readiness};
 
 const PLACE: Token = Token(0);
 const ALL: Budget = Budget { read: BUDGET, write: BUDGET };
@@ -68,10 +68,11 @@ impl Rig {
     fn new(on_ping: impl Fn(&Arc<Connection>) + Send + Sync + 'static) -> Rig {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let port = listener.local_addr().expect("an address").port();
-        let endpoint = Endpoint::Tcp { host: "127.0.0.1".to_owned(), port };
-        let stream = transport::Stream::dial(&endpoint).expect("somebody listens");
+        let address = transport::literal("127.0.0.1", port).expect("an address").into();
+        let mut stream =
+            transport::Stream::dial(&address, &transport::SocketOptions::default()).expect("somebody listens");
         let (peer, _) = listener.accept().expect("the dial");
-        assert_eq!(stream.finish_dial(&endpoint), Ok(Readiness::Ready));
+        assert_eq!(stream.finish_dial(), Ok(Readiness::Ready));
 
         let runtime = Runtime::new(1, Log::off()).expect("a thread");
         let live = runtime.enter().expect("it is up");
@@ -82,16 +83,18 @@ impl Rig {
         connection.lock().setup = Some(Ok(()));
 
         let poll = Poll::new().expect("an event queue");
-        let mut context = Context {
+        let context = Context {
             registry: poll.registry().try_clone().expect("a descriptor"),
             timers: Timers::default(),
             read_buffer: vec![0; 256 * 1024],
             ready: VecDeque::new(),
             due: Vec::new(),
             log: Arc::new(Log::off()),
+            now: std::time::Instant::now(),
             shutting_down: false,
         };
-        let driver = Driver::place(connection, stream, PLACE, &mut context).expect("it can be watched");
+        stream.register(&context.registry, PLACE).expect("it can be watched");
+        let driver = Driver::new(connection, stream, PLACE);
         let mut rig = Rig { driver, context, peer: Some(peer), notes, poll };
         rig.receive(&message(MessageType::Connect, b"connect"), ALL);
         assert!(rig.driver.connection.lock().rpc.is_handshake_done());

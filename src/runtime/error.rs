@@ -1,5 +1,7 @@
 use std::fmt;
+use std::time::Duration;
 
+use crate::runtime::Deadline;
 use crate::{codec, rpc, transport};
 
 /// Why a call was not carried out, or why a connection or stream ended.
@@ -27,6 +29,16 @@ pub enum Error {
     Aborted {
         unwritten: usize,
     },
+    /// A phase took longer than its option allows.
+    Deadline {
+        deadline: Deadline,
+        time: Duration,
+        detail: String,
+    },
+    /// The deadline that the caller set for the stream is over.
+    StreamDeadline {
+        time: Duration,
+    },
     /// This side closed the connection.
     ConnectionClosed,
     StreamClosed,
@@ -42,6 +54,29 @@ pub enum Error {
     /// The reason that the application gave when it closed.
     Application(i32),
     Internal(String),
+}
+
+impl Error {
+    /// The error of a deadline that is over; `detail` says how far things had come.
+    pub fn deadline(deadline: Deadline, time: Duration, detail: &str) -> Error {
+        Error::Deadline { deadline, time, detail: detail.to_owned() }
+    }
+}
+
+fn deadline_text(deadline: Deadline) -> &'static str {
+    match deadline {
+        Deadline::Resolve => "looking the host name up took longer than resolve_timeout_ms",
+        Deadline::Connect => "connecting took longer than connect_timeout_ms",
+        Deadline::Tls => "the TLS handshake took longer than tls_timeout_ms",
+        Deadline::Handshake => "CONNECT was not sent and answered within handshake_timeout_ms",
+        Deadline::Write => "the peer took nothing of what was to be written for write_timeout_ms",
+        Deadline::Message => "a message that had begun did not end within message_timeout_ms and a second per 64 KiB",
+        Deadline::Idle => "nothing came or went for idle_timeout_ms",
+        Deadline::PingResponse => {
+            "the peer did not answer the keep-alive PING within the timeout_ms of keep_alive_ping"
+        }
+        Deadline::Ping | Deadline::NextAttempt | Deadline::Linger | Deadline::HalfOpen => "a time is over",
+    }
 }
 
 /// How something ended: well, or why not.
@@ -66,6 +101,13 @@ impl fmt::Display for Error {
             ),
             Error::Aborted { unwritten } => {
                 write!(f, "the connection was aborted while {unwritten} bytes were not written")
+            }
+            Error::Deadline { deadline, time, detail } => {
+                write!(f, "{} ({} ms)", deadline_text(*deadline), time.as_millis())?;
+                if detail.is_empty() { Ok(()) } else { write!(f, ": {detail}") }
+            }
+            Error::StreamDeadline { time } => {
+                write!(f, "the stream did not end within its deadline_ms ({} ms)", time.as_millis())
             }
             Error::ConnectionClosed => f.write_str("this side closed the connection"),
             Error::StreamClosed => f.write_str("the peer ended the stream before this was written"),

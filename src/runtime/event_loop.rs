@@ -13,7 +13,8 @@ use crate::runtime::driver::{Driver, Flow};
 use crate::runtime::handlers::{ConnectionHandler, ListenerHandler, StreamHandler};
 use crate::runtime::lifecycle::Live;
 use crate::runtime::listener::{Accepted, Listener, ListenerDriver};
-use crate::runtime::timers::{TimerKey, Timers};
+use crate::runtime::setup::{Setup, Step};
+use crate::runtime::timers::{Due, TimerKey, Timers};
 use crate::runtime::{Error, Level, Log, Outcome, ProcessMark, lock};
 use crate::transport;
 
@@ -103,13 +104,72 @@ pub struct Context {
     pub ready: VecDeque<Token>,
     pub due: Vec<Written<Flush>>,
     pub log: Arc<Log>,
+    /// The time at which the work at hand began, or later.
+    pub now: Instant,
     pub shutting_down: bool,
 }
 
 enum Slot {
     Free,
+    Setup(Box<Setup>),
     Connection(Box<Driver>),
     Listener(Box<ListenerDriver>),
+}
+
+impl Slot {
+    fn run(&mut self, context: &mut Context) -> Flow {
+        match self {
+            Slot::Setup(setup) => {
+                let step = setup.run(context);
+                self.after(step, context)
+            }
+            Slot::Connection(driver) => driver.run(context),
+            Slot::Listener(listener) => listener.run(context),
+            Slot::Free => Flow::Continue,
+        }
+    }
+
+    /// Runs what stood in the loop's line.
+    fn take_turn(&mut self, context: &mut Context) -> Flow {
+        match self {
+            Slot::Connection(driver) => driver.take_turn(context),
+            Slot::Listener(listener) => listener.take_turn(context),
+            other => other.run(context),
+        }
+    }
+
+    fn expire(&mut self, key: TimerKey, context: &mut Context) -> Flow {
+        match self {
+            Slot::Setup(setup) => {
+                let step = setup.expire(key, context);
+                self.after(step, context)
+            }
+            Slot::Connection(driver) => driver.expire(key, context),
+            Slot::Listener(listener) => listener.expire(key, context),
+            Slot::Free => Flow::Continue,
+        }
+    }
+
+    /// A setup that has done its work gives its place to the connection's driver.
+    fn after(&mut self, step: Step, context: &mut Context) -> Flow {
+        match step {
+            Step::Pending => Flow::Continue,
+            Step::Over => Flow::Finished,
+            Step::Established(driver) => {
+                *self = Slot::Connection(driver);
+                self.run(context)
+            }
+        }
+    }
+
+    fn abort(&mut self, error: Error, context: &mut Context) -> Flow {
+        match self {
+            Slot::Setup(setup) => setup.abort(error, context),
+            Slot::Connection(driver) => driver.abort(error, context),
+            Slot::Listener(listener) => listener.close(Err(error), context),
+            Slot::Free => Flow::Continue,
+        }
+    }
 }
 
 struct EventLoop {
@@ -138,6 +198,7 @@ pub fn spawn_loop(number: usize, log: Arc<Log>) -> Result<(Arc<LoopHandle>, Join
         ready: VecDeque::new(),
         due: Vec::new(),
         log,
+        now: Instant::now(),
         shutting_down: false,
     };
     let event_loop = EventLoop {
@@ -167,6 +228,7 @@ impl EventLoop {
                 self.context.log.write(Level::Error, "runtime", || format!("waiting for events failed: {error}"));
                 self.abort_all();
             }
+            self.context.now = Instant::now();
             for event in &events {
                 let readable = event.is_readable() || event.is_read_closed() || event.is_error();
                 let writable = event.is_writable() || event.is_write_closed() || event.is_error();
@@ -175,8 +237,7 @@ impl EventLoop {
                         driver.note_readiness(readable, writable, event.is_read_closed() || event.is_error());
                         driver.run(context)
                     }
-                    Slot::Listener(listener) => listener.run(context),
-                    Slot::Free => Flow::Continue,
+                    slot => slot.run(context),
                 });
             }
             self.run_commands();
@@ -212,6 +273,8 @@ impl EventLoop {
             if commands.is_empty() {
                 break;
             }
+            // Clocks that start now must not start in the past.
+            self.context.now = Instant::now();
             for command in commands.drain(..) {
                 // A panic of ours ends the work on this command, not the thread.
                 if catch_unwind(AssertUnwindSafe(|| self.run_command(command))).is_err() {
@@ -225,15 +288,15 @@ impl EventLoop {
         match command {
             Command::Dial(connection) => {
                 let token = self.reserve();
-                match Driver::dial(connection, token, &mut self.context) {
-                    Some(driver) => self.occupy(token, Slot::Connection(Box::new(driver))),
+                match Setup::connect(connection, token, &mut self.context) {
+                    Some(setup) => self.occupy(token, Slot::Setup(Box::new(setup))),
                     None => self.freed.push(token.0),
                 }
             }
             Command::Accepted(accepted) => {
                 let token = self.reserve();
-                match Driver::accept(*accepted, token, &mut self.context) {
-                    Some(driver) => self.occupy(token, Slot::Connection(Box::new(driver))),
+                match Setup::accept(*accepted, token, &mut self.context) {
+                    Some(setup) => self.occupy(token, Slot::Setup(Box::new(setup))),
                     None => self.freed.push(token.0),
                 }
             }
@@ -255,7 +318,7 @@ impl EventLoop {
             Command::Service(connection) => {
                 if let Some(token) = connection.token() {
                     self.at(token, |slot, context| match slot {
-                        Slot::Connection(driver) => driver.run(context),
+                        Slot::Setup(_) | Slot::Connection(_) => slot.run(context),
                         _ => Flow::Continue,
                     });
                 }
@@ -281,22 +344,14 @@ impl EventLoop {
     fn abort_all(&mut self) {
         self.context.shutting_down = true;
         for index in 0..self.slots.len() {
-            self.at(Token(index), |slot, context| match slot {
-                Slot::Connection(driver) => driver.abort(Error::RuntimeShutdown, context),
-                Slot::Listener(listener) => listener.close(Err(Error::RuntimeShutdown), context),
-                Slot::Free => Flow::Continue,
-            });
+            self.at(Token(index), |slot, context| slot.abort(Error::RuntimeShutdown, context));
         }
     }
 
     fn run_ready(&mut self) {
         for _ in 0..self.context.ready.len() {
             let Some(token) = self.context.ready.pop_front() else { break };
-            self.at(token, |slot, context| match slot {
-                Slot::Connection(driver) => driver.take_turn(context),
-                Slot::Listener(listener) => listener.take_turn(context),
-                Slot::Free => Flow::Continue,
-            });
+            self.at(token, Slot::take_turn);
         }
     }
 
@@ -304,17 +359,16 @@ impl EventLoop {
         if self.context.timers.next_deadline().is_none() {
             return;
         }
-        let now = Instant::now();
-        while let Some((key, token)) = self.context.timers.take_expired(now) {
-            self.at(token, |slot, context| Self::expire(slot, key, context));
-        }
-    }
-
-    fn expire(slot: &mut Slot, key: TimerKey, context: &mut Context) -> Flow {
-        match slot {
-            Slot::Connection(driver) => driver.expire(key, context),
-            Slot::Listener(listener) => listener.expire(key, context),
-            Slot::Free => Flow::Continue,
+        self.context.now = Instant::now();
+        while let Some((key, due)) = self.context.timers.take_expired(self.context.now) {
+            match due {
+                Due::Place(token) => self.at(token, |slot, context| slot.expire(key, context)),
+                Due::Stream(stream) => {
+                    if let Some(stream) = stream.upgrade() {
+                        stream.connection().expire_stream(&stream);
+                    }
+                }
+            }
         }
     }
 
@@ -323,6 +377,8 @@ impl EventLoop {
     fn at(&mut self, token: Token, work: impl FnOnce(&mut Slot, &mut Context) -> Flow) {
         let context = &mut self.context;
         let Some(slot) = self.slots.get_mut(token.0) else { return };
+        // The callbacks before this may have taken their time.
+        context.now = Instant::now();
         let flow = match catch_unwind(AssertUnwindSafe(|| work(slot, context))) {
             Ok(flow) => flow,
             Err(_) => {
@@ -331,11 +387,7 @@ impl EventLoop {
                 context.read_buffer.resize(READ_BUFFER_LEN, 0);
                 let error = || Error::Internal("the event loop panicked on this connection".to_owned());
                 // Even telling the connection's owner may panic; then the place is just freed.
-                let _ = catch_unwind(AssertUnwindSafe(|| match slot {
-                    Slot::Connection(driver) => driver.abort(error(), context),
-                    Slot::Listener(listener) => listener.close(Err(error()), context),
-                    Slot::Free => Flow::Continue,
-                }));
+                let _ = catch_unwind(AssertUnwindSafe(|| slot.abort(error(), context)));
                 Flow::Finished
             }
         };

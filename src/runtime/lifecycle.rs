@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use crate::runtime::event_loop::{Command, LoopHandle, spawn_loop};
 use crate::runtime::process::with_signals_blocked;
 use crate::runtime::{Error, Level, Log, ProcessMark, is_loop_thread, lock};
+use crate::transport::Resolver;
 
 /// A set of event-loop threads. They end when nothing lives on them any more and the runtime was shut down, joined, or
 /// its last handle is gone.
@@ -13,6 +14,7 @@ pub struct Runtime {
     // Constant after creation.
     loops: Vec<Arc<LoopHandle>>,
     log: Arc<Log>,
+    resolver: Resolver,
     process: ProcessMark,
 
     next_loop: AtomicUsize,
@@ -61,6 +63,7 @@ impl Runtime {
         Ok(Arc::new(Runtime {
             loops,
             log,
+            resolver: Resolver::new(spawn_resolver_thread),
             process: ProcessMark::current(),
             next_loop: AtomicUsize::new(0),
             state: Mutex::new(state),
@@ -74,6 +77,10 @@ impl Runtime {
 
     pub fn log(&self) -> &Log {
         &self.log
+    }
+
+    pub(super) fn resolver(&self) -> &Resolver {
+        &self.resolver
     }
 
     /// Counts a new connection or listener in.
@@ -170,6 +177,11 @@ impl Drop for Live {
         state.live -= 1;
         self.runtime.check_end(&mut state);
     }
+}
+
+fn spawn_resolver_thread(work: Box<dyn FnOnce() + Send>) -> std::io::Result<()> {
+    let spawn = || std::thread::Builder::new().name("esrpc-resolver".to_owned()).spawn(work);
+    with_signals_blocked(spawn).map(drop)
 }
 
 /// Waits for a change until the deadline; false when that has passed.

@@ -11,7 +11,7 @@ use crate::runtime::event_loop::{Command, Context, LoopHandle};
 use crate::runtime::lifecycle::{Live, wait_until};
 use crate::runtime::timers::TimerKey;
 use crate::runtime::{Connection, Error, Level, ListenerHandler, Outcome, Runtime, Settings, is_loop_thread, lock};
-use crate::transport::{self, Endpoint};
+use crate::transport::{self, Endpoint, TlsConfig};
 
 /// Connections accepted in one go, before others get their turn.
 const ACCEPTS_PER_RUN: usize = 64;
@@ -24,6 +24,7 @@ pub struct ListenRequest {
     pub settings: Settings,
     /// Permissions of the socket file.
     pub unix_mode: u32,
+    pub tls: Option<TlsConfig>,
 }
 
 /// A listening socket, as all threads see it.
@@ -37,6 +38,8 @@ pub struct Listener {
     port: u16,
     /// Place on the loop plus one; 0 before it has one.
     place: AtomicUsize,
+    /// In force for connections accepted from now on.
+    tls: Mutex<Option<TlsConfig>>,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -54,6 +57,7 @@ pub struct Accepted {
     pub listener: Arc<Listener>,
     pub connection: Arc<Connection>,
     pub stream: transport::Stream,
+    pub tls: Option<TlsConfig>,
 }
 
 impl Listener {
@@ -65,7 +69,7 @@ impl Listener {
         store: impl FnOnce(&Arc<Listener>),
     ) -> Result<(), Error> {
         let live = runtime.enter()?;
-        let socket = transport::Listener::bind(&request.endpoint, request.unix_mode)?;
+        let socket = transport::Listener::bind(&request.endpoint, request.unix_mode, &request.settings.socket)?;
         let listener = Arc::new(Listener {
             settings: request.settings,
             event_loop: runtime.pick_loop(),
@@ -74,6 +78,7 @@ impl Listener {
             address: text(socket.address()),
             port: socket.port(),
             place: AtomicUsize::new(0),
+            tls: Mutex::new(request.tls),
             state: Mutex::new(State::default()),
             changed: Condvar::new(),
         });
@@ -105,6 +110,16 @@ impl Listener {
 
     pub(super) fn token(&self) -> Option<Token> {
         self.place.load(Ordering::Acquire).checked_sub(1).map(Token)
+    }
+
+    /// Puts new TLS settings in place, for handshakes that begin from now on.
+    pub fn set_tls(&self, config: TlsConfig) -> Result<(), Error> {
+        let mut tls = lock(&self.tls);
+        if tls.is_none() {
+            return Err(Error::InvalidState("a listener without TLS cannot be given TLS settings while it listens"));
+        }
+        *tls = Some(config);
+        Ok(())
     }
 
     /// Stops listening. Connections that were accepted live on.
@@ -230,7 +245,8 @@ impl ListenerDriver {
         match runtime.enter() {
             Ok(live) => {
                 let connection = Connection::incoming(self.listener.settings.clone(), live, event_loop.clone());
-                let accepted = Accepted { listener: self.listener.clone(), connection, stream };
+                let tls = lock(&self.listener.tls).clone();
+                let accepted = Accepted { listener: self.listener.clone(), connection, stream, tls };
                 event_loop.post(Command::Accepted(Box::new(accepted)));
             }
             Err(error) => self.listener.failed(&error),

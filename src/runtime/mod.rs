@@ -1,6 +1,7 @@
 //! Event-loop threads, and the connections, streams and listeners that live on them.
 
 mod connection;
+mod deadlines;
 mod default;
 mod dispatch;
 mod driver;
@@ -12,10 +13,12 @@ mod listener;
 mod log;
 mod process;
 mod settings;
+mod setup;
 mod stream;
 mod timers;
 
 pub use connection::{ConnectRequest, Connection, Flush, Phase};
+pub use deadlines::Deadline;
 pub use default::{default_runtime, take_default_if_ended};
 pub use error::{Error, Outcome};
 pub use event_loop::{Task, is_loop_thread};
@@ -24,7 +27,7 @@ pub use lifecycle::Runtime;
 pub use listener::{ListenRequest, Listener};
 pub use log::{Level, Log};
 pub use process::ProcessMark;
-pub use settings::Settings;
+pub use settings::{Settings, Times};
 pub use stream::{Stream, StreamPhase};
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

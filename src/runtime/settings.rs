@@ -1,6 +1,8 @@
 use std::time::Duration;
 
 use crate::codec::Limits;
+use crate::runtime::deadlines::Deadline;
+use crate::transport::SocketOptions;
 
 /// What client and listener options share.
 #[derive(Clone, Debug)]
@@ -8,8 +10,71 @@ pub struct Settings {
     pub limits: Limits,
     pub max_handshake_message_len: usize,
     pub outbound_limit: usize,
+    pub times: Times,
+    pub socket: SocketOptions,
+    /// PINGs are answered by the library and not delivered.
+    pub answer_pings: bool,
+}
+
+/// How long each phase may take; nothing means without end, or off.
+#[derive(Clone, Debug)]
+pub struct Times {
+    pub resolve: Option<Duration>,
+    pub connect: Option<Duration>,
+    pub tls: Option<Duration>,
+    /// From setup until CONNECT is answered.
+    pub handshake: Option<Duration>,
+    /// The peer takes nothing of what is to be written.
+    pub write: Option<Duration>,
+    /// A message that has begun, and a second more for each 64 KiB of it.
+    pub message: Option<Duration>,
+    pub idle: Option<Duration>,
+    /// Nothing came for so long: a PING is sent.
+    pub ping: Option<Duration>,
+    pub ping_response: Option<Duration>,
+    /// How long open streams may go on after the peer's end.
+    pub half_open: Option<Duration>,
     /// How long a closing connection waits for the peer to take some of what is left.
     pub linger: Duration,
+}
+
+impl Times {
+    /// The time of a deadline that is an option.
+    pub fn of(&self, deadline: Deadline) -> Option<Duration> {
+        match deadline {
+            Deadline::Resolve => self.resolve,
+            Deadline::Connect => self.connect,
+            Deadline::Tls => self.tls,
+            Deadline::Handshake => self.handshake,
+            Deadline::Write => self.write,
+            Deadline::Message => self.message,
+            Deadline::Idle => self.idle,
+            Deadline::Ping => self.ping,
+            Deadline::PingResponse => self.ping_response,
+            Deadline::HalfOpen => self.half_open,
+            Deadline::Linger => Some(self.linger),
+            Deadline::NextAttempt => None,
+        }
+    }
+}
+
+impl Default for Times {
+    fn default() -> Self {
+        let seconds = |seconds| Some(Duration::from_secs(seconds));
+        Times {
+            resolve: seconds(10),
+            connect: seconds(10),
+            tls: seconds(10),
+            handshake: seconds(10),
+            write: seconds(30),
+            message: seconds(30),
+            idle: None,
+            ping: None,
+            ping_response: seconds(10),
+            half_open: None,
+            linger: Duration::from_secs(10),
+        }
+    }
 }
 
 impl Default for Settings {
@@ -18,7 +83,9 @@ impl Default for Settings {
             limits: Limits::default(),
             max_handshake_message_len: 64 * 1024,
             outbound_limit: 16 * 1024 * 1024,
-            linger: Duration::from_secs(10),
+            times: Times::default(),
+            socket: SocketOptions::default(),
+            answer_pings: false,
         }
     }
 }

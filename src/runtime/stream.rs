@@ -1,12 +1,13 @@
 use std::ffi::CString;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::codec::HeaderList;
 use crate::rpc::{self, MessageType, Outgoing, Role, TERMINATE_STREAM};
 use crate::runtime::connection::{Flush, Shared, text};
 use crate::runtime::event_loop::Command;
+use crate::runtime::timers::TimerKey;
 use crate::runtime::{Connection, Error, Outcome, Phase, StreamHandler, is_loop_thread};
 
 /// Where a stream is in its life.
@@ -33,6 +34,10 @@ pub struct Stream {
     end: OnceLock<(Outcome, CString)>,
     id: AtomicI32,
     phase: AtomicU8,
+    /// Set before the activation.
+    deadline_ms: AtomicU32,
+    /// Of the deadline; loop thread only.
+    timer: OnceLock<TimerKey>,
     /// The first message of an announced stream ended it.
     ends_at_once: bool,
     /// It stands in the connection's list of those to be told when there is room.
@@ -67,6 +72,8 @@ impl Stream {
             end: OnceLock::new(),
             id: AtomicI32::new(id),
             phase: AtomicU8::new(phase as u8),
+            deadline_ms: AtomicU32::new(0),
+            timer: OnceLock::new(),
             ends_at_once,
             blocked: AtomicBool::new(false),
             closed_told: AtomicBool::new(false),
@@ -101,6 +108,30 @@ impl Stream {
 
     pub(super) fn set_phase(&self, phase: StreamPhase) {
         self.phase.store(phase as u8, Ordering::Release);
+    }
+
+    /// How long the stream may take from its activation on.
+    pub fn deadline(&self) -> Option<Duration> {
+        let ms = self.deadline_ms.load(Ordering::Acquire);
+        (ms > 0).then(|| Duration::from_millis(ms.into()))
+    }
+
+    /// Sets the deadline, in milliseconds; 0 for none. Only before the activation.
+    pub fn set_deadline(&self, ms: u32) -> Result<(), Error> {
+        let _shared = self.connection().lock();
+        if self.phase() != StreamPhase::New {
+            return Err(Error::StreamAlreadyActivated);
+        }
+        self.deadline_ms.store(ms, Ordering::Release);
+        Ok(())
+    }
+
+    pub(super) fn timer(&self) -> Option<TimerKey> {
+        self.timer.get().copied()
+    }
+
+    pub(super) fn set_timer(&self, key: TimerKey) {
+        let _ = self.timer.set(key);
     }
 
     pub fn operation(&self) -> &[u8] {
@@ -167,6 +198,9 @@ impl Stream {
                 self.id.store(id, Ordering::Release);
                 let _ = self.operation.set(message.operation.unwrap_or_default().to_vec());
                 self.set_phase(if terminates { StreamPhase::Closing } else { StreamPhase::Open });
+                if let Some(time) = self.deadline() {
+                    shared.new_stream_deadlines.push((self.clone(), Instant::now() + time));
+                }
                 self.connection().schedule(&mut shared);
                 Ok(())
             }

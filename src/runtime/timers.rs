@@ -1,13 +1,24 @@
 use std::collections::BTreeMap;
+use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use mio::Token;
 
+use crate::runtime::Stream;
+
 /// All deadlines of one event loop, the next first.
 #[derive(Default)]
 pub struct Timers {
-    deadlines: BTreeMap<TimerKey, Token>,
+    deadlines: BTreeMap<TimerKey, Due>,
     last_number: u64,
+}
+
+/// Whose time is over.
+pub enum Due {
+    /// A connection or a listener.
+    Place(Token),
+    /// A stream that was given a deadline; it may be gone.
+    Stream(Weak<Stream>),
 }
 
 /// Names one deadline, to cancel it.
@@ -20,9 +31,17 @@ pub struct TimerKey {
 
 impl Timers {
     pub fn set(&mut self, at: Instant, token: Token) -> TimerKey {
+        self.insert(at, Due::Place(token))
+    }
+
+    pub fn set_stream(&mut self, at: Instant, stream: &Arc<Stream>) -> TimerKey {
+        self.insert(at, Due::Stream(Arc::downgrade(stream)))
+    }
+
+    fn insert(&mut self, at: Instant, due: Due) -> TimerKey {
         self.last_number += 1;
         let key = TimerKey { at, number: self.last_number };
-        self.deadlines.insert(key, token);
+        self.deadlines.insert(key, due);
         key
     }
 
@@ -35,13 +54,9 @@ impl Timers {
     }
 
     /// Takes the next deadline that is over.
-    pub fn take_expired(&mut self, now: Instant) -> Option<(TimerKey, Token)> {
-        let (key, token) = self.deadlines.first_key_value().map(|(key, token)| (*key, *token))?;
-        if key.at > now {
-            return None;
-        }
-        self.deadlines.remove(&key);
-        Some((key, token))
+    pub fn take_expired(&mut self, now: Instant) -> Option<(TimerKey, Due)> {
+        let first = self.deadlines.first_entry().filter(|first| first.key().at <= now)?;
+        Some(first.remove_entry())
     }
 }
 
@@ -59,9 +74,11 @@ mod tests {
         let cancelled = timers.set(start, Token(9));
         timers.cancel(cancelled);
         assert_eq!(timers.next_deadline(), Some(start + Duration::from_secs(1)));
-        assert_eq!(timers.take_expired(start), None);
-        assert_eq!(timers.take_expired(start + Duration::from_secs(1)).map(|(_, token)| token), Some(Token(1)));
-        assert_eq!(timers.take_expired(start + Duration::from_secs(5)), Some((late, Token(2))));
+        assert!(timers.take_expired(start).is_none());
+        let (_, first) = timers.take_expired(start + Duration::from_secs(1)).expect("the first is over");
+        assert!(matches!(first, Due::Place(Token(1))));
+        let (key, _) = timers.take_expired(start + Duration::from_secs(5)).expect("the second is over");
+        assert_eq!(key, late);
         assert_eq!(timers.next_deadline(), None);
     }
 }

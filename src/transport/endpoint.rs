@@ -1,9 +1,9 @@
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use socket2::SockAddr;
 
+use crate::transport::resolver::literal;
 use crate::transport::{Error, ErrorKind};
 
 /// Where to connect to or listen.
@@ -22,30 +22,21 @@ pub enum UnixName {
 }
 
 impl Endpoint {
-    /// The system's form of the address.
-    pub fn resolve(&self) -> Result<SockAddr, Error> {
+    /// The address, if it is one that needs no lookup.
+    pub fn address(&self) -> Result<SockAddr, Error> {
         match self {
-            Endpoint::Tcp { host, port } => {
-                let literal = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
-                match literal.parse::<IpAddr>() {
-                    Ok(ip) => Ok(SocketAddr::new(ip, *port).into()),
-                    // A scope id ("fe80::1%2") is part of the socket address only.
-                    Err(_) => format!("[{literal}]:{port}").parse::<SocketAddr>().map(SockAddr::from).map_err(|_| {
-                        Error::new(
-                            ErrorKind::AddressInvalid,
-                            format!("{host:?} is not an IPv4 or IPv6 address; this version does not resolve names"),
-                        )
-                    }),
-                }
-            }
+            Endpoint::Tcp { host, port } => literal(host, *port).map(SockAddr::from).ok_or_else(|| {
+                Error::new(ErrorKind::AddressInvalid, format!("{host:?} is not an IPv4 or IPv6 address"))
+            }),
             Endpoint::Unix(name) => name.resolve(),
         }
     }
 }
 
 impl UnixName {
+    /// The system's form of the name.
     #[cfg(unix)]
-    fn resolve(&self) -> Result<SockAddr, Error> {
+    pub fn resolve(&self) -> Result<SockAddr, Error> {
         use std::os::unix::ffi::OsStrExt;
         match self {
             UnixName::Path(path) => SockAddr::unix(path).map_err(|_| {
@@ -72,8 +63,9 @@ impl UnixName {
         }
     }
 
+    /// The system's form of the name.
     #[cfg(not(unix))]
-    fn resolve(&self) -> Result<SockAddr, Error> {
+    pub fn resolve(&self) -> Result<SockAddr, Error> {
         Err(Error::new(ErrorKind::Unsupported, "Unix sockets are not available on this platform"))
     }
 }

@@ -1,24 +1,30 @@
 use std::fmt;
 use std::io;
 
-/// What kind of failure a socket call met.
+use crate::transport::TlsErrorKind;
+
+/// What kind of failure a socket, a file or TLS met.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorKind {
     AccessDenied,
     AddressInUse,
     AddressInvalid,
     AddressUnavailable,
+    /// A Unix socket's backlog is full; nobody tells when it has room.
+    BacklogFull,
     ConnectFailed,
     Io,
     NotFound,
     PathTooLong,
     Refused,
     Reset,
+    ResolveFailed,
+    Tls(TlsErrorKind),
     TooManyFiles,
     Unsupported,
 }
 
-/// A failed socket call: what was tried, on what, and what the system said.
+/// A failed call: what was tried, on what, and what the system said.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error {
     pub kind: ErrorKind,
@@ -31,7 +37,11 @@ impl Error {
     }
 
     /// `action` says what failed: "connecting to 127.0.0.1:80". `otherwise` is the kind of errors that have none of their own.
+    /// An error of this type inside `error` comes out as it is.
     pub fn from_io(action: &str, error: &io::Error, otherwise: ErrorKind) -> Error {
+        if let Some(inner) = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
+            return inner.clone();
+        }
         let kind = match error.kind() {
             io::ErrorKind::PermissionDenied => ErrorKind::AccessDenied,
             io::ErrorKind::AddrInUse => ErrorKind::AddressInUse,

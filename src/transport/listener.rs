@@ -7,7 +7,7 @@ use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::transport::endpoint::address_text;
 use crate::transport::stream::accepted;
-use crate::transport::{Endpoint, Error, ErrorKind, Stream, UnixName};
+use crate::transport::{Endpoint, Error, ErrorKind, SocketOptions, Stream, UnixName};
 
 /// Connections that the system keeps for us until they are accepted.
 const BACKLOG: i32 = 1024;
@@ -16,6 +16,8 @@ const BACKLOG: i32 = 1024;
 pub struct Listener {
     socket: Socket,
     address: SockAddr,
+    /// For the connections.
+    options: SocketOptions,
     /// Removes the socket file when the listener goes.
     #[cfg(unix)]
     _file: Option<SocketFile>,
@@ -23,8 +25,8 @@ pub struct Listener {
 
 impl Listener {
     /// Binds and listens. `unix_mode` is the permission of a socket file.
-    pub fn bind(endpoint: &Endpoint, unix_mode: u32) -> Result<Listener, Error> {
-        let address = endpoint.resolve()?;
+    pub fn bind(endpoint: &Endpoint, unix_mode: u32, options: &SocketOptions) -> Result<Listener, Error> {
+        let address = endpoint.address()?;
         let failed = |error: io::Error| Error::from_io(&format!("listening on {endpoint}"), &error, ErrorKind::Io);
         let socket = Socket::new(address.domain(), Type::STREAM, None).map_err(failed)?;
         socket.set_nonblocking(true).map_err(failed)?;
@@ -50,6 +52,7 @@ impl Listener {
         Ok(Listener {
             socket,
             address,
+            options: options.clone(),
             #[cfg(unix)]
             _file: file,
         })
@@ -83,7 +86,7 @@ impl Listener {
             let failed =
                 |error: io::Error| Error::from_io(&format!("accepting on {}", self.address()), &error, ErrorKind::Io);
             match self.socket.accept() {
-                Ok((socket, _)) => return accepted(socket, &self.address).map(Some).map_err(failed),
+                Ok((socket, _)) => return accepted(socket, &self.address, &self.options).map(Some).map_err(failed),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(failed(error)),

@@ -1,11 +1,24 @@
-//! Sockets: endpoints, dialling, listening, byte streams. Knows nothing of messages.
+//! Sockets: endpoints, dialling, listening, byte streams, plain or TLS. Knows nothing of messages.
 
+mod dialer;
 mod endpoint;
 mod error;
 mod listener;
+mod resolver;
+mod socket_options;
 mod stream;
+mod tls;
 
+/// An address in the system's form.
+pub use socket2::SockAddr as Address;
+
+pub use dialer::{AddressFamily, Dialer, Dialing, interleave};
 pub use endpoint::{Endpoint, UnixName};
 pub use error::{Error, ErrorKind};
 pub use listener::Listener;
+pub use resolver::{Lookup, Resolved, Resolver, literal};
+pub use socket_options::{KeepAlive, SocketOptions};
 pub use stream::{Readiness, Stream};
+pub use tls::{
+    ClientAuth, HandshakeProgress, TlsConfig, TlsConfigBuilder, TlsErrorKind, TlsInfo, TlsRole, TlsSession, TlsVersion,
+};

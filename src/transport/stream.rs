@@ -1,4 +1,4 @@
-use std::io::{self, IoSlice, Read};
+use std::io::{self, IoSlice, Read, Write};
 use std::net::Shutdown;
 
 use mio::event::Source;
@@ -9,11 +9,12 @@ use mio::{Interest, Registry, Token};
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 
 use crate::transport::endpoint::address_text;
-use crate::transport::{Endpoint, Error, ErrorKind};
+use crate::transport::{Error, ErrorKind, HandshakeProgress, SocketOptions, TlsInfo, TlsSession};
 
-/// A non-blocking byte stream between two processes.
+/// A non-blocking byte stream between two processes, plain until TLS is started on it.
 pub struct Stream {
     kind: Kind,
+    tls: Option<Box<TlsSession>>,
 }
 
 enum Kind {
@@ -30,33 +31,40 @@ pub enum Readiness {
 }
 
 impl Stream {
-    /// Begins to connect; the socket becomes writable when that is over. `what` names the endpoint in errors.
-    pub fn dial(endpoint: &Endpoint) -> Result<Stream, Error> {
-        let address = endpoint.resolve()?;
-        let failed = |error: io::Error| connect_error(endpoint, &error);
+    /// Begins to connect; the socket becomes writable when that is over.
+    pub fn dial(address: &SockAddr, options: &SocketOptions) -> Result<Stream, Error> {
+        let failed = |error: io::Error| connect_error(&error);
         let socket = Socket::new(address.domain(), Type::STREAM, None).map_err(failed)?;
         socket.set_nonblocking(true).map_err(failed)?;
-        match socket.connect(&address) {
+        // Before the connection is there, since the receive buffer decides on what the peer is told.
+        options.apply(&socket, address.domain()).map_err(failed)?;
+        if let (Some(local), true) = (options.local_address, address.domain() != Domain::UNIX) {
+            let action = format!("binding to the local address {local}");
+            socket.bind(&local.into()).map_err(|error| Error::from_io(&action, &error, ErrorKind::Io))?;
+        }
+        match socket.connect(address) {
             Ok(()) => {}
             Err(error) if is_in_progress(&error) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                return Err(Error::new(ErrorKind::BacklogFull, "the server's backlog is full"));
+            }
             Err(error) => return Err(failed(error)),
         }
         Stream::new(socket, address.domain()).map_err(failed)
     }
 
     /// Whether the dial is over, and how.
-    pub fn finish_dial(&self, endpoint: &Endpoint) -> Result<Readiness, Error> {
+    pub fn finish_dial(&self) -> Result<Readiness, Error> {
         let socket = self.socket();
-        let failed = |error: io::Error| connect_error(endpoint, &error);
-        if let Some(error) = socket.take_error().map_err(failed)? {
-            return Err(failed(error));
+        if let Some(error) = socket.take_error().map_err(|error| connect_error(&error))? {
+            return Err(connect_error(&error));
         }
         match socket.peer_addr() {
             Ok(_) => Ok(Readiness::Ready),
             Err(error) if error.kind() == io::ErrorKind::NotConnected || is_in_progress(&error) => {
                 Ok(Readiness::Pending)
             }
-            Err(error) => Err(failed(error)),
+            Err(error) => Err(connect_error(&error)),
         }
     }
 
@@ -70,19 +78,13 @@ impl Stream {
             #[cfg(not(unix))]
             return Err(io::ErrorKind::Unsupported.into());
         } else {
-            // Small messages must not wait for the acknowledgement of earlier ones (Nagle's algorithm).
-            socket.set_tcp_nodelay(true)?;
             Kind::Tcp(TcpStream::from_std(socket.into()))
         };
-        Ok(Stream { kind })
+        Ok(Stream { kind, tls: None })
     }
 
     fn socket(&self) -> SockRef<'_> {
-        match &self.kind {
-            Kind::Tcp(stream) => SockRef::from(stream),
-            #[cfg(unix)]
-            Kind::Unix(stream) => SockRef::from(stream),
-        }
+        self.kind.socket()
     }
 
     fn source(&mut self) -> &mut dyn Source {
@@ -102,31 +104,65 @@ impl Stream {
         let _ = registry.deregister(self.source());
     }
 
-    pub fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        loop {
-            let result = match &mut self.kind {
-                Kind::Tcp(stream) => stream.read(buffer),
-                #[cfg(unix)]
-                Kind::Unix(stream) => stream.read(buffer),
-            };
-            match result {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                result => return result,
-            }
+    /// Puts TLS on top of the connected socket; `handshake` is next.
+    pub fn start_tls(&mut self, session: TlsSession) {
+        self.tls = Some(Box::new(session));
+    }
+
+    /// Goes on with the TLS handshake as far as possible now; done at once without TLS. When it is done there may be input
+    /// that no event announces: read at once.
+    pub fn handshake(&mut self) -> Result<HandshakeProgress, Error> {
+        match &mut self.tls {
+            Some(tls) => tls.handshake(&mut self.kind),
+            None => Ok(HandshakeProgress::Done),
         }
     }
 
-    /// Writes without ever raising SIGPIPE.
+    /// What the TLS handshake agreed on; nothing before it is done or without TLS.
+    pub fn tls_info(&self) -> Option<TlsInfo> {
+        self.tls.as_ref()?.info()
+    }
+
+    /// Whether a read that fills only a part of its buffer, or a write that takes only a part of its bytes, means that the
+    /// socket has, or takes, no more now. With TLS it means nothing: only WouldBlock tells.
+    pub fn ends_by_short_read(&self) -> bool {
+        self.tls.is_none() && cfg!(unix)
+    }
+
+    /// 0 at the peer's end; with TLS only if the peer ended its session in order.
+    pub fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match &mut self.tls {
+            Some(tls) => tls.read(&mut self.kind, buffer),
+            None => self.kind.read(buffer),
+        }
+    }
+
+    /// Writes without ever raising SIGPIPE. With TLS a write that answers WouldBlock is to be repeated with the same bytes.
     pub fn write(&mut self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
-        #[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
-        const FLAGS: i32 = libc::MSG_NOSIGNAL;
-        #[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd")))]
-        const FLAGS: i32 = 0;
-        loop {
-            match self.socket().send_vectored_with_flags(buffers, FLAGS) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                result => return result,
-            }
+        match &mut self.tls {
+            Some(tls) => tls.write(&mut self.kind, buffers),
+            None => self.kind.write_vectored(buffers),
+        }
+    }
+
+    /// Whether TLS has something of its own to write, for which `flush` is to be called when the socket is writable.
+    pub fn wants_flush(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.wants_flush())
+    }
+
+    /// Writes what TLS has of its own; WouldBlock if some of it is left.
+    pub fn flush(&mut self) -> io::Result<()> {
+        match &mut self.tls {
+            Some(tls) => tls.flush(&mut self.kind),
+            None => Ok(()),
+        }
+    }
+
+    /// Ends the TLS session in order, before `shutdown_write`. True once that is written, or cannot be, or without TLS.
+    pub fn close_notify(&mut self) -> bool {
+        match &mut self.tls {
+            Some(tls) => tls.close_notify(&mut self.kind),
+            None => true,
         }
     }
 
@@ -166,8 +202,58 @@ impl Stream {
     }
 }
 
-fn connect_error(endpoint: &Endpoint, error: &io::Error) -> Error {
-    Error::from_io(&format!("connecting to {endpoint}"), error, ErrorKind::ConnectFailed)
+impl Kind {
+    fn socket(&self) -> SockRef<'_> {
+        match self {
+            Kind::Tcp(stream) => SockRef::from(stream),
+            #[cfg(unix)]
+            Kind::Unix(stream) => SockRef::from(stream),
+        }
+    }
+}
+
+impl Read for Kind {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let result = match self {
+                Kind::Tcp(stream) => stream.read(buffer),
+                #[cfg(unix)]
+                Kind::Unix(stream) => stream.read(buffer),
+            };
+            match result {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                result => return result,
+            }
+        }
+    }
+}
+
+impl Write for Kind {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        self.write_vectored(&[IoSlice::new(buffer)])
+    }
+
+    fn write_vectored(&mut self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
+        #[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
+        const FLAGS: i32 = libc::MSG_NOSIGNAL;
+        #[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd")))]
+        const FLAGS: i32 = 0;
+        loop {
+            match self.socket().send_vectored_with_flags(buffers, FLAGS) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                result => return result,
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn connect_error(error: &io::Error) -> Error {
+    let kind = Error::from_io("", error, ErrorKind::ConnectFailed).kind;
+    Error::new(kind, error.to_string())
 }
 
 fn is_in_progress(error: &io::Error) -> bool {
@@ -186,7 +272,8 @@ fn queue_length(descriptor: std::os::fd::RawFd, request: libc::Ioctl) -> libc::c
 }
 
 /// Accepts are made by the listener, which knows the address family.
-pub(super) fn accepted(socket: Socket, address: &SockAddr) -> io::Result<Stream> {
+pub(super) fn accepted(socket: Socket, address: &SockAddr, options: &SocketOptions) -> io::Result<Stream> {
     socket.set_nonblocking(true)?;
+    options.apply(&socket, address.domain())?;
     Stream::new(socket, address.domain())
 }

@@ -192,6 +192,9 @@ static void server_on_protocol_message(esrpc_connection *connection, const esrpc
     connection_on_protocol_message(connection, message, user_data);
 }
 
+/* With more than one loop thread several connections and streams may come at once. */
+static pthread_mutex_t keeping = PTHREAD_MUTEX_INITIALIZER;
+
 static void server_on_incoming_stream(esrpc_connection *connection, esrpc_stream *stream,
                                       const esrpc_message *first_message, void *user_data) {
     struct pair *pair = (struct pair *)((struct party *)user_data)->data;
@@ -199,8 +202,10 @@ static void server_on_incoming_stream(esrpc_connection *connection, esrpc_stream
     if (!pair->ignore_streams) {
         CHECK_OK(esrpc_stream_accept(stream, &callbacks, &pair->handler));
         if (pair->keep_streams) {
+            pthread_mutex_lock(&keeping);
             esrpc_stream_release(pair->handler_stream);
             pair->handler_stream = esrpc_stream_acquire(stream);
+            pthread_mutex_unlock(&keeping);
         }
         note("handler accepted");
     }
@@ -215,8 +220,10 @@ static void listener_on_incoming_connection(esrpc_listener *listener, esrpc_conn
         callbacks.on_protocol_message = server_on_protocol_message;
         callbacks.on_incoming_stream = server_on_incoming_stream;
         CHECK_OK(esrpc_connection_accept(connection, &callbacks, &pair->server));
+        pthread_mutex_lock(&keeping);
         esrpc_connection_release(pair->server_connection);
         pair->server_connection = esrpc_connection_acquire(connection);
+        pthread_mutex_unlock(&keeping);
         note("server accepted");
     }
     happen((struct party *)user_data, moment_of("incoming", connection, NULL, NULL, ESRPC_OK));
@@ -380,11 +387,10 @@ static inline esrpc_status send_zeros(esrpc_stream *stream, size_t len, const ch
     return status;
 }
 
-enum {
-    LAST = ESRPC_MESSAGE_FLAG_TERMINATE_STREAM,
-    /* More than the system keeps for a peer that does not read. */
-    TOO_MUCH = 12 * 1024 * 1024
-};
+enum { LAST = ESRPC_MESSAGE_FLAG_TERMINATE_STREAM };
+
+/* More than the system keeps for a peer that does not read. */
+#define TOO_MUCH ((size_t)(over_unix_socket ? 1 : 12) * 1024 * 1024)
 
 static void hold_task(esrpc_status status, void *user_data) {
     enter_callback();

@@ -74,8 +74,8 @@ static void addresses_that_are_none(void) {
     CHECK_INVALID(esrpc_client_options_set_host(options, esrpc_text("127.0.0.1"), 65536));
     CHECK(last_error_says("65536"));
     esrpc_client_options_release(options);
-    check_setup_fails(to_host("256.0.0.1", 80), ESRPC_ERROR_ADDRESS_INVALID, "256.0.0.1", "not an IPv4 or IPv6 address");
-    check_setup_fails(to_host("::1::1", 80), ESRPC_ERROR_ADDRESS_INVALID, "::1::1", "not an IPv4 or IPv6 address");
+    check_setup_fails(to_host("256.0.0.1", 80), ESRPC_ERROR_RESOLVE_FAILED, "256.0.0.1", "looking up");
+    check_setup_fails(to_host("::1::1", 80), ESRPC_ERROR_RESOLVE_FAILED, "::1::1", "looking up");
 }
 
 static void socket_files_that_are_not_there(void) {

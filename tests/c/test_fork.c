@@ -30,6 +30,7 @@ static void check_runtime_is_foreign(esrpc_runtime *runtime) {
 
 static void check_listener_is_foreign(esrpc_listener *listener) {
     CHECK_FORKED(esrpc_listener_close(listener));
+    CHECK_FORKED(esrpc_listener_set_tls(listener, NULL));
     CHECK_FORKED(esrpc_listener_wait_closed(listener, ESRPC_WAIT_FOREVER));
     CHECK(strcmp(esrpc_listener_get_address(listener), "") == 0);
     CHECK(esrpc_listener_get_port(listener) == 0);
@@ -41,6 +42,7 @@ static void check_listener_is_foreign(esrpc_listener *listener) {
 
 static void check_connection_is_foreign(esrpc_connection *connection) {
     esrpc_stream *stream = NULL;
+    esrpc_bytes certificate;
     CHECK_FORKED(esrpc_connection_accept(connection, NULL, NULL));
     CHECK_FORKED(esrpc_connection_close(connection, ESRPC_OK));
     CHECK_FORKED(esrpc_connection_abort(connection));
@@ -63,6 +65,12 @@ static void check_connection_is_foreign(esrpc_connection *connection) {
     CHECK(esrpc_connection_get_port(connection) == 0);
     CHECK(esrpc_connection_get_outbound_size(connection) == 0);
     CHECK(esrpc_connection_get_connect_ack(connection) == NULL);
+    CHECK(esrpc_connection_get_tls_version(connection).len == 0);
+    CHECK(esrpc_connection_get_tls_cipher_suite(connection).len == 0);
+    CHECK(esrpc_connection_get_tls_key_exchange(connection).len == 0);
+    CHECK(esrpc_connection_get_tls_alpn(connection).len == 0);
+    CHECK(!esrpc_connection_is_tls_resumed(connection));
+    CHECK_FORKED(esrpc_connection_get_tls_peer_certificate(connection, 0, &certificate));
     CHECK(esrpc_connection_get_end_status(connection) == ESRPC_OK);
     CHECK(strcmp(esrpc_connection_get_end_message(connection), "") == 0);
     esrpc_connection_release(esrpc_connection_acquire(connection));
@@ -78,6 +86,7 @@ static void check_stream_is_foreign(esrpc_stream *stream) {
     CHECK_FORKED(esrpc_stream_send_message(stream, ESRPC_MESSAGE_TYPE_APPLICATION_MESSAGE, 0, NULL, esrpc_text("x"),
                                            never_called, NULL));
     CHECK_FORKED(esrpc_stream_close(stream));
+    CHECK_FORKED(esrpc_stream_set_deadline_ms(stream, 1));
     CHECK_FORKED(esrpc_stream_wait_closed(stream, ESRPC_WAIT_FOREVER, NULL));
     CHECK(esrpc_stream_get_id(stream) == 0);
     CHECK(esrpc_stream_get_state(stream) == 0);

@@ -14,14 +14,16 @@ static void a_peer_that_is_gone_raises_no_sigpipe(void) {
         struct party party = a_party("call", NULL, NULL);
         esrpc_stream *stream;
         recorder_clear();
-        pair_open(&pair);
+        pair_begin(&pair);
+        CHECK_OK(esrpc_connection_options_set_outbound_limit(pair.client_options, 1024 * 1024));
+        pair_connect(&pair);
         stream = open_stream(pair.client_connection, &party);
         await("handler message first");
         CHECK_OK(esrpc_connection_pause_reading(pair.client_connection)); /* the end is not noticed by reading */
-        CHECK_OK(send_zeros(stream, 1024 * 1024, "large"));
+        CHECK_OK(send_zeros(stream, 100000, "large"));
         CHECK_OK(esrpc_connection_abort(pair.server_connection));
         await("server shutdown OK");
-        while (send_zeros(stream, 1024 * 1024, NULL) == ESRPC_OK) continue;
+        while (send_zeros(stream, 100000, NULL) == ESRPC_OK) continue;
         CHECK_OK(esrpc_connection_abort(pair.client_connection));
         await("client shutdown");
         esrpc_stream_release(stream);
@@ -207,8 +209,9 @@ static void a_forked_child_gets_statuses_for_its_parents_objects_and_can_make_it
         bool forked = answers_forked(&pair, stream), works = works_on_its_own();
         answer = !forked ? 'f' : !works ? 'w' : '+';
         if (write(ends[1], &answer, 1) != 1) abort();
-        /* A quiet end: a leak checker would count what the parent's threads hold. */
-        kill(getpid(), SIGKILL);
+        /* Another program in its place: a leak checker would count what the parent's threads hold. */
+        execl("/bin/true", "true", (char *)NULL);
+        abort();
     }
     CHECK(close(ends[1]) == 0);
     CHECK(read(ends[0], &answer, 1) == 1);

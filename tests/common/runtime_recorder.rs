@@ -179,7 +179,7 @@ pub fn listen(
     on_incoming: impl Fn(&Arc<Connection>) + Send + Sync + 'static,
 ) -> Arc<Listener> {
     let endpoint = Endpoint::Tcp { host: "127.0.0.1".to_owned(), port: 0 };
-    let request = ListenRequest { endpoint, settings, unix_mode: 0o600 };
+    let request = ListenRequest { endpoint, settings, unix_mode: 0o600, tls: None };
     let made = Mutex::new(None);
     let store = |listener: &Arc<Listener>| *made.lock().expect("no panic") = Some(listener.clone());
     Listener::listen(runtime, request, Box::new(Doorman(Box::new(on_incoming))), store).expect("a free port");
@@ -210,7 +210,7 @@ pub fn connect_with(
     handshake: Option<(HeaderList, Vec<u8>)>,
     recorder: &Recorder,
 ) -> Arc<Connection> {
-    let request = ConnectRequest { endpoint, settings, handshake };
+    let request = ConnectRequest { endpoint, settings, handshake, tls: None };
     let made = Mutex::new(None);
     let store = |connection: &Arc<Connection>| *made.lock().expect("no panic") = Some(connection.clone());
     Connection::connect(runtime, request, Box::new(recorder.clone()), store).expect("the runtime is up");

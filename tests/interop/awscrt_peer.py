@@ -14,10 +14,20 @@ from awscrt.eventstream.rpc import (
     MessageFlag,
     MessageType,
 )
-from awscrt.io import ClientBootstrap, DefaultHostResolver, EventLoopGroup, SocketDomain, SocketOptions
+from awscrt.io import (
+    ClientBootstrap,
+    ClientTlsContext,
+    DefaultHostResolver,
+    EventLoopGroup,
+    SocketDomain,
+    SocketOptions,
+    TlsContextOptions,
+)
 
 TIMEOUT = 10
-ECHO_SERVER = os.path.join(os.path.dirname(__file__), "..", "..", "examples-c", "build", "echo_server")
+PROGRAMS = os.path.join(os.path.dirname(__file__), "..", "..", "examples-c", "build")
+ECHO_SERVER = os.path.join(PROGRAMS, "echo_server")
+ECHO_CLIENT = os.path.join(PROGRAMS, "echo_client")
 
 
 class EchoServer:
@@ -64,9 +74,9 @@ PROTOCOL_HEADERS = (":message-type", ":message-flags", ":stream-id")
 
 
 class Client(ClientConnectionHandler):
-    """An awscrt connection. Its protocol messages are in a queue."""
+    """An awscrt connection, with TLS if there are settings for it. Its protocol messages are in a queue."""
 
-    def __init__(self, address):
+    def __init__(self, address, tls=None):
         self.connection = None
         self.messages = queue.Queue()
         options = SocketOptions()
@@ -81,6 +91,7 @@ class Client(ClientConnectionHandler):
             port=int(port),
             bootstrap=ClientBootstrap(group, DefaultHostResolver(group)),
             socket_options=options,
+            tls_connection_options=tls,
         ).result(TIMEOUT)
 
     def on_connection_setup(self, connection, error, **kwargs):
@@ -117,6 +128,15 @@ class Client(ClientConnectionHandler):
     def close(self):
         self.connection.close()
         return self.end_reason()
+
+
+def tls_settings(ca, server_name, identity=None):
+    """TLS of a client: the file of the CA that it trusts, the server's name, the files of its certificate and key."""
+    options = TlsContextOptions.create_client_with_mtls_from_path(*identity) if identity else TlsContextOptions()
+    options.override_default_trust_store_from_path(ca_filepath=ca)
+    connection_options = ClientTlsContext(options).new_connection_options()
+    connection_options.set_server_name(server_name)
+    return connection_options
 
 
 class Call(ClientContinuationHandler):

@@ -36,13 +36,15 @@ def every_header_type():
 class EchoServerTest(unittest.TestCase):
     """One server for all tests of the class, a connection for each."""
 
+    tls = None
+
     @classmethod
     def setUpClass(cls):
         cls.server = EchoServer("--port", "0")
         cls.addClassCleanup(cls.server.stop)
 
     def connect(self):
-        client = Client(self.server.address)
+        client = Client(self.server.address, self.tls)
         self.addCleanup(client.connection.close)
         return client
 
@@ -50,6 +52,9 @@ class EchoServerTest(unittest.TestCase):
         client = self.connect()
         self.assertTrue(client.handshake().accepts)
         return client
+
+    def assert_ended_by_server(self, client):
+        self.assertIsNotNone(client.end_reason())
 
     def assert_still_usable(self, client):
         call = client.call("awstest#EchoMessage")
@@ -71,7 +76,7 @@ class Handshake(EchoServerTest):
         ack = client.handshake(**arguments)
         self.assertEqual(ack.type, MessageType.CONNECT_ACK)
         self.assertFalse(ack.accepts)
-        self.assertIsNotNone(client.end_reason())
+        self.assert_ended_by_server(client)
         self.assertFalse(client.connection.is_open())
 
     def test_wrong_client_name_is_refused_then_the_server_closes(self):
@@ -123,7 +128,7 @@ class ProtocolMessages(EchoServerTest):
         client = self.connect_and_shake_hands()
         client.send(MessageType.INTERNAL_ERROR)
         self.assertEqual(client.next_message().type, MessageType.INTERNAL_ERROR)
-        self.assertIsNotNone(client.end_reason())
+        self.assert_ended_by_server(client)
 
     def test_violation_is_answered_with_protocol_error_then_the_server_closes(self):
         client = self.connect_and_shake_hands()
@@ -132,7 +137,7 @@ class ProtocolMessages(EchoServerTest):
         self.assertEqual(error.type, MessageType.PROTOCOL_ERROR)
         self.assertEqual(error.header(":content-type"), JSON)
         self.assertTrue(json.loads(error.payload)["message"])
-        self.assertIsNotNone(client.end_reason())
+        self.assert_ended_by_server(client)
 
 
 class UnaryCalls(EchoServerTest):
@@ -337,9 +342,13 @@ class UnixSocket(EchoServerTest):
         self.assertIsNotNone(client.end_reason())
 
 
-if __name__ == "__main__":
+def run():
     result = unittest.main(exit=False, verbosity=2).result
     failed = len(result.failures) + len(result.errors)
     sys.stderr.flush()
     print(f"{result.testsRun - failed} passed, {failed} failed", flush=True)
     sys.exit(1 if failed or result.testsRun == 0 else 0)
+
+
+if __name__ == "__main__":
+    run()

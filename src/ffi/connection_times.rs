@@ -1,0 +1,230 @@
+//! Deadlines of a connection, and the library's own PINGs.
+
+use std::time::Duration;
+
+use super::connection_options::{MAX_TIME_MS, esrpc_connection_options, in_range, set};
+use super::guard;
+use super::status::{Failure, esrpc_status};
+use crate::runtime::Times;
+
+/// A time in milliseconds; 0 is none.
+fn time(timeout_ms: u32, option: &str) -> Result<Option<Duration>, Failure> {
+    let timeout_ms = in_range(timeout_ms, 0..=MAX_TIME_MS, option)?;
+    Ok((timeout_ms > 0).then(|| Duration::from_millis(timeout_ms.into())))
+}
+
+/// Changes one time.
+///
+/// # Safety
+/// `options` is NULL or live, and nobody else uses it.
+unsafe fn set_time(
+    options: *mut esrpc_connection_options,
+    timeout_ms: u32,
+    option: &str,
+    place: impl FnOnce(&mut Times) -> &mut Option<Duration>,
+) -> Result<(), Failure> {
+    let change = |options: &mut esrpc_connection_options| {
+        *place(&mut options.settings.times) = time(timeout_ms, option)?;
+        Ok(())
+    };
+    // SAFETY: what the caller promised.
+    unsafe { set(options, change) }
+}
+
+/// Sets how long looking up the host name may take; then setup fails with ESRPC_ERROR_RESOLVE_TIMED_OUT. Default: 10000.
+///
+/// @param options Changed.
+/// @param timeout_ms Milliseconds, 1 to 86400000 (a day); 0: no end.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or timeout_ms is out of its range.
+///
+/// Thread: owner. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_connection_options_set_resolve_timeout_ms(
+    options: *mut esrpc_connection_options,
+    timeout_ms: u32,
+) -> esrpc_status {
+    guard::call(|| {
+        // SAFETY: NULL or live settings of this thread.
+        unsafe { set_time(options, timeout_ms, "resolve_timeout_ms", |times| &mut times.resolve) }
+    })
+}
+
+/// Sets how long connecting may take, over all addresses of the host; then setup fails with ESRPC_ERROR_CONNECT_TIMED_OUT. Default: 10000.
+///
+/// @param options Changed.
+/// @param timeout_ms Milliseconds, 1 to 86400000 (a day); 0: no end.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or timeout_ms is out of its range.
+///
+/// Thread: owner. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_connection_options_set_connect_timeout_ms(
+    options: *mut esrpc_connection_options,
+    timeout_ms: u32,
+) -> esrpc_status {
+    guard::call(|| {
+        // SAFETY: NULL or live settings of this thread.
+        unsafe { set_time(options, timeout_ms, "connect_timeout_ms", |times| &mut times.connect) }
+    })
+}
+
+/// Sets how long the TLS handshake may take; then setup fails with ESRPC_ERROR_TLS_TIMED_OUT, and a server's listener is told. Default: 10000.
+///
+/// @param options Changed.
+/// @param timeout_ms Milliseconds, 1 to 86400000 (a day); 0: no end.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or timeout_ms is out of its range.
+///
+/// Thread: owner. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_connection_options_set_tls_timeout_ms(
+    options: *mut esrpc_connection_options,
+    timeout_ms: u32,
+) -> esrpc_status {
+    guard::call(|| {
+        // SAFETY: NULL or live settings of this thread.
+        unsafe { set_time(options, timeout_ms, "tls_timeout_ms", |times| &mut times.tls) }
+    })
+}
+
+/// Sets how long CONNECT and its answer may take, counted from setup, or on a server from on_incoming_connection; then the
+/// connection ends with ESRPC_ERROR_HANDSHAKE_TIMED_OUT. Default: 10000.
+///
+/// @param options Changed.
+/// @param timeout_ms Milliseconds, 1 to 86400000 (a day); 0: no end.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or timeout_ms is out of its range.
+///
+/// Thread: owner. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_connection_options_set_handshake_timeout_ms(
+    options: *mut esrpc_connection_options,
+    timeout_ms: u32,
+) -> esrpc_status {
+    guard::call(|| {
+        // SAFETY: NULL or live settings of this thread.
+        unsafe { set_time(options, timeout_ms, "handshake_timeout_ms", |times| &mut times.handshake) }
+    })
+}
+
+/// Sets how long the peer may take nothing of what is to be written; then the connection ends with
+/// ESRPC_ERROR_WRITE_TIMED_OUT. Default: 30000.
+///
+/// @param options Changed.
+/// @param timeout_ms Milliseconds, 1 to 86400000 (a day); 0: no end.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or timeout_ms is out of its range.
+///
+/// Thread: owner. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_connection_options_set_write_timeout_ms(
+    options: *mut esrpc_connection_options,
+    timeout_ms: u32,
+) -> esrpc_status {
+    guard::call(|| {
+        // SAFETY: NULL or live settings of this thread.
+        unsafe { set_time(options, timeout_ms, "write_timeout_ms", |times| &mut times.write) }
+    })
+}
+
+/// Sets how long a message that has begun may take to end, plus a second for each 64 KiB of its length; then the connection
+/// ends with ESRPC_ERROR_MESSAGE_TIMED_OUT. Default: 30000.
+///
+/// @param options Changed.
+/// @param timeout_ms Milliseconds, 1 to 86400000 (a day); 0: no end.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or timeout_ms is out of its range.
+///
+/// Thread: owner. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_connection_options_set_message_timeout_ms(
+    options: *mut esrpc_connection_options,
+    timeout_ms: u32,
+) -> esrpc_status {
+    guard::call(|| {
+        // SAFETY: NULL or live settings of this thread.
+        unsafe { set_time(options, timeout_ms, "message_timeout_ms", |times| &mut times.message) }
+    })
+}
+
+/// Sets how long nothing may come or go; then the connection ends with ESRPC_ERROR_IDLE_TIMED_OUT. Default: no end.
+///
+/// @param options Changed.
+/// @param timeout_ms Milliseconds, 1 to 86400000 (a day); 0: no end.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or timeout_ms is out of its range.
+///
+/// Thread: owner. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_connection_options_set_idle_timeout_ms(
+    options: *mut esrpc_connection_options,
+    timeout_ms: u32,
+) -> esrpc_status {
+    guard::call(|| {
+        // SAFETY: NULL or live settings of this thread.
+        unsafe { set_time(options, timeout_ms, "idle_timeout_ms", |times| &mut times.idle) }
+    })
+}
+
+/// Sets how long streams that are open may go on after the peer has ended its side of the connection. What the peer had sent
+/// is delivered in any case, and what its callbacks accept is written. Default: 0, not at all.
+///
+/// @param options Changed.
+/// @param half_open_ms Milliseconds, 0 to 86400000 (a day).
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or half_open_ms is out of its range.
+///
+/// Thread: owner. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_connection_options_set_half_open_ms(
+    options: *mut esrpc_connection_options,
+    half_open_ms: u32,
+) -> esrpc_status {
+    guard::call(|| {
+        // SAFETY: NULL or live settings of this thread.
+        unsafe { set_time(options, half_open_ms, "half_open_ms", |times| &mut times.half_open) }
+    })
+}
+
+/// Makes the library send a PING when nothing came from the peer for a time. If nothing comes after that either, the
+/// connection ends with ESRPC_ERROR_KEEP_ALIVE_TIMED_OUT. The answers to these PINGs are not delivered. Default: off.
+///
+/// @param options Changed.
+/// @param interval_ms Milliseconds of silence before a PING, 1 to 86400000 (a day); 0: off.
+/// @param timeout_ms Milliseconds to wait after the PING, 1 to 86400000; 0: no end.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or a time is out of its range.
+///
+/// Thread: owner. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_connection_options_set_keep_alive_ping(
+    options: *mut esrpc_connection_options,
+    interval_ms: u32,
+    timeout_ms: u32,
+) -> esrpc_status {
+    guard::call(|| {
+        let change = |options: &mut esrpc_connection_options| {
+            let interval = time(interval_ms, "interval_ms")?;
+            options.settings.times.ping_response = time(timeout_ms, "timeout_ms")?;
+            options.settings.times.ping = interval;
+            Ok(())
+        };
+        // SAFETY: NULL or live settings of this thread.
+        unsafe { set(options, change) }
+    })
+}
+
+/// Makes the library answer the peer's PINGs itself, with the PING's payload and its headers whose names do not begin with
+/// ":"; on_protocol_message does not get them. Default: off, the application answers.
+///
+/// @param options Changed.
+/// @param on 0: off; else on.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL.
+///
+/// Thread: owner. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_connection_options_set_answer_pings(
+    options: *mut esrpc_connection_options,
+    on: i32,
+) -> esrpc_status {
+    guard::call(|| {
+        let change = |options: &mut esrpc_connection_options| {
+            options.settings.answer_pings = on != 0;
+            Ok(())
+        };
+        // SAFETY: NULL or live settings of this thread.
+        unsafe { set(options, change) }
+    })
+}

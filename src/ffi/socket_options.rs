@@ -1,0 +1,99 @@
+//! Options of a connection's socket.
+
+use std::time::Duration;
+
+use super::connection_options::{esrpc_connection_options, in_range, set};
+use super::guard;
+use super::status::{Failure, esrpc_status};
+use crate::transport::KeepAlive;
+
+const MAX_BUFFER_SIZE: usize = 1 << 30;
+const MAX_KEEP_ALIVE_SECONDS: u32 = 32_767;
+const MAX_PROBES: u32 = 127;
+
+/// Switches TCP_NODELAY: small messages leave at once instead of waiting for the acknowledgement of earlier ones. Default: on.
+///
+/// @param options Changed.
+/// @param on 0: off; else on.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL.
+///
+/// Thread: owner. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_connection_options_set_tcp_nodelay(
+    options: *mut esrpc_connection_options,
+    on: i32,
+) -> esrpc_status {
+    guard::call(|| {
+        let change = |options: &mut esrpc_connection_options| {
+            options.settings.socket.no_delay = on != 0;
+            Ok(())
+        };
+        // SAFETY: NULL or live settings of this thread.
+        unsafe { set(options, change) }
+    })
+}
+
+/// Switches TCP's own keep-alive, by which the system asks a silent peer for a sign of life. Default: off. A peer that is gone
+/// ends the connection with ESRPC_ERROR_IO or ESRPC_ERROR_CONNECTION_RESET.
+///
+/// @param options Changed.
+/// @param on 0: off, the numbers do not matter; else on.
+/// @param idle_s Seconds of silence before the first question, 1 to 32767; 0: the system's default.
+/// @param interval_s Seconds between questions, 1 to 32767; 0: the system's default.
+/// @param probes Questions without answer before the peer counts as gone, 1 to 127; 0: the system's default.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or a number is out of its range.
+///
+/// Thread: owner. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_connection_options_set_tcp_keep_alive(
+    options: *mut esrpc_connection_options,
+    on: i32,
+    idle_s: u32,
+    interval_s: u32,
+    probes: u32,
+) -> esrpc_status {
+    guard::call(|| {
+        let change = |options: &mut esrpc_connection_options| {
+            let seconds = |value: u32, name: &str| -> Result<Option<Duration>, Failure> {
+                let value = in_range(value, 0..=MAX_KEEP_ALIVE_SECONDS, name)?;
+                Ok((value > 0).then(|| Duration::from_secs(value.into())))
+            };
+            let keep_alive = KeepAlive {
+                idle: seconds(idle_s, "idle_s")?,
+                interval: seconds(interval_s, "interval_s")?,
+                probes: Some(in_range(probes, 0..=MAX_PROBES, "probes")?).filter(|probes| *probes > 0),
+            };
+            options.settings.socket.keep_alive = (on != 0).then_some(keep_alive);
+            Ok(())
+        };
+        // SAFETY: NULL or live settings of this thread.
+        unsafe { set(options, change) }
+    })
+}
+
+/// Sets the sizes of the system's buffers for the socket. Default: 0, the system's.
+///
+/// @param options Changed.
+/// @param send_bytes Bytes for what is written and not acknowledged, 0 to 1073741824; 0: the system's default.
+/// @param receive_bytes Bytes for what has come and is not read, 0 to 1073741824; 0: the system's default.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or a size is out of its range.
+///
+/// Thread: owner. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_connection_options_set_socket_buffers(
+    options: *mut esrpc_connection_options,
+    send_bytes: usize,
+    receive_bytes: usize,
+) -> esrpc_status {
+    guard::call(|| {
+        let change = |options: &mut esrpc_connection_options| {
+            let send = in_range(send_bytes, 0..=MAX_BUFFER_SIZE, "send_bytes")?;
+            let receive = in_range(receive_bytes, 0..=MAX_BUFFER_SIZE, "receive_bytes")?;
+            options.settings.socket.send_buffer = Some(send).filter(|bytes| *bytes > 0);
+            options.settings.socket.receive_buffer = Some(receive).filter(|bytes| *bytes > 0);
+            Ok(())
+        };
+        // SAFETY: NULL or live settings of this thread.
+        unsafe { set(options, change) }
+    })
+}

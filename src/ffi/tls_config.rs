@@ -1,0 +1,476 @@
+//! TLS settings and their builder.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::bytes::esrpc_bytes;
+use super::constants::esrpc_tls_client_auth::*;
+use super::constants::esrpc_tls_version::*;
+use super::guard;
+use super::handle::{ArcHandle, BoxHandle};
+use super::out::{check_out, write_out};
+use super::status::{Failure, esrpc_status};
+use crate::transport::{ClientAuth, TlsConfig, TlsConfigBuilder, TlsRole, TlsVersion};
+
+/// What a protocol's name may have in ALPN.
+const MAX_ALPN_LEN: usize = 255;
+
+/// TLS settings of clients or of servers, which never change. Counted; any number of connections and listeners may use
+/// the same ones, and share the sessions that are remembered for resumption. A forked child may use those of its parent;
+/// it resumes no sessions with them.
+pub struct esrpc_tls_config {
+    _private: [u8; 0],
+}
+
+impl ArcHandle for esrpc_tls_config {
+    type Inner = TlsConfig;
+}
+
+/// Collects TLS settings. Release it with esrpc_tls_config_builder_release.
+pub struct esrpc_tls_config_builder {
+    builder: TlsConfigBuilder,
+}
+
+impl BoxHandle for esrpc_tls_config_builder {}
+
+/// Changes one setting; `only` is the role that has it.
+///
+/// # Safety
+/// `builder` is NULL or live, and nobody else uses it.
+unsafe fn set(
+    builder: *mut esrpc_tls_config_builder,
+    only: Option<TlsRole>,
+    change: impl FnOnce(&mut TlsConfigBuilder) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    // SAFETY: what the caller promised.
+    let builder = &mut unsafe { esrpc_tls_config_builder::borrow_mut(builder, "builder") }?.builder;
+    match (only, builder.role()) {
+        (Some(TlsRole::Client), TlsRole::Server) => {
+            Err(Failure::invalid_state("builder is for servers; this is a setting of clients"))
+        }
+        (Some(TlsRole::Server), TlsRole::Client) => {
+            Err(Failure::invalid_state("builder is for clients; this is a setting of servers"))
+        }
+        _ => change(builder),
+    }
+}
+
+/// A path in the file system.
+///
+/// # Safety
+/// `path` points to its bytes.
+unsafe fn file_path(path: esrpc_bytes, argument: &str) -> Result<PathBuf, Failure> {
+    // SAFETY: what the caller promised.
+    let bytes = unsafe { path.as_slice(argument) }?;
+    if bytes.is_empty() || bytes.contains(&0) {
+        return Err(Failure::invalid_argument(format!("{argument} must be at least one byte, without a NUL")));
+    }
+    #[cfg(unix)]
+    {
+        use std::os::unix::ffi::OsStrExt;
+        Ok(std::ffi::OsStr::from_bytes(bytes).into())
+    }
+    #[cfg(not(unix))]
+    {
+        let text = std::str::from_utf8(bytes);
+        text.map(PathBuf::from).map_err(|_| Failure::invalid_argument(format!("{argument} is not UTF-8 text")))
+    }
+}
+
+/// Bytes of which there must be some.
+///
+/// # Safety
+/// `bytes` points to its bytes, which live and do not change during `'a`.
+unsafe fn some_bytes<'a>(bytes: esrpc_bytes, argument: &str) -> Result<&'a [u8], Failure> {
+    // SAFETY: what the caller promised.
+    let bytes = unsafe { bytes.as_slice(argument) }?;
+    if bytes.is_empty() { Err(Failure::invalid_argument(format!("{argument} is empty"))) } else { Ok(bytes) }
+}
+
+fn version(number: i32, argument: &str) -> Result<TlsVersion, Failure> {
+    match number {
+        _ if number == ESRPC_TLS_VERSION_1_2 as i32 => Ok(TlsVersion::V1_2),
+        _ if number == ESRPC_TLS_VERSION_1_3 as i32 => Ok(TlsVersion::V1_3),
+        _ => Err(Failure::invalid_argument(format!(
+            "{argument} is {number:#06x}; it must be one of ESRPC_TLS_VERSION_*"
+        ))),
+    }
+}
+
+/// Makes a builder of TLS settings for clients: TLS 1.2 and 1.3, servers verified against the system's trust store,
+/// resumption on.
+///
+/// @return A new builder, to be released with esrpc_tls_config_builder_release. NULL only inside a log callback, where
+/// nothing may be called.
+///
+/// Thread: any. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub extern "C" fn esrpc_tls_config_builder_new_client() -> *mut esrpc_tls_config_builder {
+    guard::value(std::ptr::null_mut(), || {
+        esrpc_tls_config_builder { builder: TlsConfigBuilder::new(TlsRole::Client) }.give()
+    })
+}
+
+/// Makes a builder of TLS settings for servers: TLS 1.2 and 1.3, clients asked for no certificate, resumption on. A
+/// certificate has to be set.
+///
+/// @return A new builder, to be released with esrpc_tls_config_builder_release. NULL only inside a log callback, where
+/// nothing may be called.
+///
+/// Thread: any. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub extern "C" fn esrpc_tls_config_builder_new_server() -> *mut esrpc_tls_config_builder {
+    guard::value(std::ptr::null_mut(), || {
+        esrpc_tls_config_builder { builder: TlsConfigBuilder::new(TlsRole::Server) }.give()
+    })
+}
+
+/// Frees a builder. What it built stays.
+///
+/// @param builder Given up by the caller; NULL does nothing.
+///
+/// Thread: owner. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_tls_config_builder_release(builder: *mut esrpc_tls_config_builder) {
+    guard::value((), || {
+        // SAFETY: NULL or a live builder that the caller gives up.
+        unsafe { esrpc_tls_config_builder::release(builder) }
+    })
+}
+
+/// Trusts the certificates in a file, beside those given before. A client to which any CA is given does not use the
+/// system's trust store. On a server it is what the certificates of clients must come from.
+///
+/// @param builder Changed.
+/// @param path The path of a file with certificates in PEM, or one in DER; at least one byte, no NUL. Read in this call.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL or path is empty or has a NUL;
+/// ESRPC_ERROR_NOT_FOUND, ESRPC_ERROR_ACCESS_DENIED or ESRPC_ERROR_IO if the file cannot be read;
+/// ESRPC_ERROR_TLS_NO_CERTIFICATE if it holds none; ESRPC_ERROR_TLS_BAD_CERTIFICATE if it holds none that is well-formed,
+/// or PEM that is damaged.
+///
+/// Thread: owner. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_tls_config_builder_add_ca_file(
+    builder: *mut esrpc_tls_config_builder,
+    path: esrpc_bytes,
+) -> esrpc_status {
+    guard::call(|| {
+        // SAFETY: NULL or a live builder of this thread, and bytes that stay during the call.
+        unsafe { set(builder, None, |builder| Ok(builder.add_ca_file(&file_path(path, "path")?)?)) }
+    })
+}
+
+/// Trusts the certificates in the files of a folder, beside those given before; see esrpc_tls_config_builder_add_ca_file.
+/// Files of any name are read, those that hold no certificate are passed over, and so are folders inside.
+///
+/// @param builder Changed.
+/// @param path The path of a folder; at least one byte, no NUL. Read in this call.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL or path is empty or has a NUL;
+/// ESRPC_ERROR_NOT_FOUND, ESRPC_ERROR_ACCESS_DENIED or ESRPC_ERROR_IO if the folder or a file in it cannot be read;
+/// ESRPC_ERROR_TLS_NO_CERTIFICATE if none of its files holds a certificate; ESRPC_ERROR_TLS_BAD_CERTIFICATE if they hold
+/// none that is well-formed.
+///
+/// Thread: owner. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_tls_config_builder_add_ca_dir(
+    builder: *mut esrpc_tls_config_builder,
+    path: esrpc_bytes,
+) -> esrpc_status {
+    guard::call(|| {
+        // SAFETY: NULL or a live builder of this thread, and bytes that stay during the call.
+        unsafe { set(builder, None, |builder| Ok(builder.add_ca_dir(&file_path(path, "path")?)?)) }
+    })
+}
+
+/// Trusts certificates in memory, beside those given before; see esrpc_tls_config_builder_add_ca_file.
+///
+/// @param builder Changed.
+/// @param certificates Certificates in PEM, or one in DER; at least one byte; copied.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL or certificates is empty;
+/// ESRPC_ERROR_TLS_NO_CERTIFICATE if the bytes hold none; ESRPC_ERROR_TLS_BAD_CERTIFICATE if they hold none that is
+/// well-formed, or PEM that is damaged.
+///
+/// Thread: owner. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_tls_config_builder_add_ca(
+    builder: *mut esrpc_tls_config_builder,
+    certificates: esrpc_bytes,
+) -> esrpc_status {
+    guard::call(|| {
+        // SAFETY: NULL or a live builder of this thread, and bytes that stay during the call.
+        unsafe { set(builder, None, |builder| Ok(builder.add_ca(some_bytes(certificates, "certificates")?)?)) }
+    })
+}
+
+/// Sets the certificate that this side shows, and its key, from files, in place of what was set before. A client shows it
+/// if the server asks for one.
+///
+/// @param builder Changed; unchanged if the call fails.
+/// @param chain_path The path of a file with the certificate and then those that lead to its CA, in PEM, or with the
+/// certificate alone, in DER; at least one byte, no NUL. Read in this call.
+/// @param key_path The path of a file with the private key, PEM or DER: PKCS#8, PKCS#1 or SEC1, not encrypted; at least
+/// one byte, no NUL. It may be the same file. Read in this call.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL or a path is empty or has a NUL;
+/// ESRPC_ERROR_NOT_FOUND, ESRPC_ERROR_ACCESS_DENIED or ESRPC_ERROR_IO if a file cannot be read;
+/// ESRPC_ERROR_TLS_NO_CERTIFICATE if there is no certificate; ESRPC_ERROR_TLS_BAD_CERTIFICATE if one is not well-formed;
+/// ESRPC_ERROR_TLS_BAD_KEY if there is no key that can be used; ESRPC_ERROR_TLS_KEY_ENCRYPTED;
+/// ESRPC_ERROR_TLS_KEY_MISMATCH if the key is not that of the first certificate.
+///
+/// Thread: owner. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_tls_config_builder_set_certificate_files(
+    builder: *mut esrpc_tls_config_builder,
+    chain_path: esrpc_bytes,
+    key_path: esrpc_bytes,
+) -> esrpc_status {
+    guard::call(|| {
+        // SAFETY: NULL or a live builder of this thread, and bytes that stay during the call.
+        unsafe {
+            set(builder, None, |builder| {
+                let (chain, key) = (file_path(chain_path, "chain_path")?, file_path(key_path, "key_path")?);
+                Ok(builder.set_certificate_files(&chain, &key)?)
+            })
+        }
+    })
+}
+
+/// Sets the certificate that this side shows, and its key, from memory, in place of what was set before; see
+/// esrpc_tls_config_builder_set_certificate_files.
+///
+/// @param builder Changed; unchanged if the call fails.
+/// @param chain The certificate and then those that lead to its CA, in PEM, or the certificate alone, in DER; at least one
+/// byte; copied.
+/// @param key The private key, PEM or DER: PKCS#8, PKCS#1 or SEC1, not encrypted; at least one byte; copied.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL or chain or key is empty;
+/// ESRPC_ERROR_TLS_NO_CERTIFICATE if there is no certificate; ESRPC_ERROR_TLS_BAD_CERTIFICATE if one is not well-formed;
+/// ESRPC_ERROR_TLS_BAD_KEY if there is no key that can be used; ESRPC_ERROR_TLS_KEY_ENCRYPTED;
+/// ESRPC_ERROR_TLS_KEY_MISMATCH if the key is not that of the first certificate.
+///
+/// Thread: owner. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_tls_config_builder_set_certificate(
+    builder: *mut esrpc_tls_config_builder,
+    chain: esrpc_bytes,
+    key: esrpc_bytes,
+) -> esrpc_status {
+    guard::call(|| {
+        // SAFETY: NULL or a live builder of this thread, and bytes that stay during the call.
+        unsafe {
+            set(builder, None, |builder| {
+                let (chain, key) = (some_bytes(chain, "chain")?, some_bytes(key, "key")?);
+                Ok(builder.set_certificate(chain, key)?)
+            })
+        }
+    })
+}
+
+/// Adds an application protocol (ALPN), after those added before: the first is the most wanted. A server with protocols
+/// refuses clients that offer only others; a client that offers none is taken, and then none is agreed on.
+///
+/// @param builder Changed.
+/// @param protocol The protocol's name, 1 to 255 bytes, copied.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL or protocol is out of its range.
+///
+/// Thread: owner. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_tls_config_builder_add_alpn(
+    builder: *mut esrpc_tls_config_builder,
+    protocol: esrpc_bytes,
+) -> esrpc_status {
+    guard::call(|| {
+        let change = |builder: &mut TlsConfigBuilder| {
+            // SAFETY: bytes that stay during the call.
+            let protocol = unsafe { protocol.as_slice("protocol") }?;
+            if protocol.is_empty() || protocol.len() > MAX_ALPN_LEN {
+                let detail = format!("protocol has {} bytes; it must be 1 to {MAX_ALPN_LEN}", protocol.len());
+                return Err(Failure::invalid_argument(detail));
+            }
+            builder.add_alpn(protocol);
+            Ok(())
+        };
+        // SAFETY: NULL or a live builder of this thread.
+        unsafe { set(builder, None, change) }
+    })
+}
+
+/// Sets the versions of TLS to use. Default: TLS 1.2 to TLS 1.3.
+///
+/// @param builder Changed.
+/// @param min_version The lowest, one of the ESRPC_TLS_VERSION_* constants.
+/// @param max_version The highest, one of the ESRPC_TLS_VERSION_* constants, not below min_version.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL or a version is out of its range.
+///
+/// Thread: owner. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_tls_config_builder_set_versions(
+    builder: *mut esrpc_tls_config_builder,
+    min_version: i32,
+    max_version: i32,
+) -> esrpc_status {
+    guard::call(|| {
+        let change = |builder: &mut TlsConfigBuilder| {
+            let (min, max) = (version(min_version, "min_version")?, version(max_version, "max_version")?);
+            if min > max {
+                return Err(Failure::invalid_argument("min_version is above max_version"));
+            }
+            builder.set_versions(min, max);
+            Ok(())
+        };
+        // SAFETY: NULL or a live builder of this thread.
+        unsafe { set(builder, None, change) }
+    })
+}
+
+/// Makes clients take any certificate, of any name, from any CA, expired or not. DANGEROUS: whoever is on the way between
+/// client and server can then pose as the server, and read and change everything. For tests on one machine only; to use a
+/// certificate of one's own, give it as a CA instead.
+///
+/// @param builder Changed; one for clients.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL; ESRPC_ERROR_INVALID_STATE if it is for servers.
+///
+/// Thread: owner. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_tls_config_builder_dangerous_disable_verification(
+    builder: *mut esrpc_tls_config_builder,
+) -> esrpc_status {
+    guard::call(|| {
+        let change = |builder: &mut TlsConfigBuilder| {
+            builder.dangerous_disable_verification();
+            Ok(())
+        };
+        // SAFETY: NULL or a live builder of this thread.
+        unsafe { set(builder, Some(TlsRole::Client), change) }
+    })
+}
+
+/// Sets whether a server asks its clients for a certificate. One that it gets must come from a CA that was given with
+/// esrpc_tls_config_builder_add_ca and its kind. Default: ESRPC_TLS_CLIENT_AUTH_NONE.
+///
+/// @param builder Changed; one for servers.
+/// @param client_auth One of the ESRPC_TLS_CLIENT_AUTH_* constants.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL or client_auth is out of its range;
+/// ESRPC_ERROR_INVALID_STATE if the builder is for clients.
+///
+/// Thread: owner. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_tls_config_builder_set_client_auth(
+    builder: *mut esrpc_tls_config_builder,
+    client_auth: i32,
+) -> esrpc_status {
+    guard::call(|| {
+        let change = |builder: &mut TlsConfigBuilder| {
+            builder.set_client_auth(match client_auth {
+                _ if client_auth == ESRPC_TLS_CLIENT_AUTH_NONE as i32 => ClientAuth::None,
+                _ if client_auth == ESRPC_TLS_CLIENT_AUTH_OPTIONAL as i32 => ClientAuth::Optional,
+                _ if client_auth == ESRPC_TLS_CLIENT_AUTH_REQUIRED as i32 => ClientAuth::Required,
+                _ => {
+                    let detail = format!("client_auth is {client_auth}; it must be one of ESRPC_TLS_CLIENT_AUTH_*");
+                    return Err(Failure::invalid_argument(detail));
+                }
+            });
+            Ok(())
+        };
+        // SAFETY: NULL or a live builder of this thread.
+        unsafe { set(builder, Some(TlsRole::Server), change) }
+    })
+}
+
+/// Sets whether sessions are remembered, so that later connections need a shorter handshake, in which certificates are
+/// not sent again. Default: on.
+///
+/// @param builder Changed.
+/// @param on 1: on; 0: off.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL or on is neither 0 nor 1.
+///
+/// Thread: owner. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_tls_config_builder_set_session_resumption(
+    builder: *mut esrpc_tls_config_builder,
+    on: i32,
+) -> esrpc_status {
+    guard::call(|| {
+        let change = |builder: &mut TlsConfigBuilder| {
+            if !(0..=1).contains(&on) {
+                return Err(Failure::invalid_argument(format!("on is {on}; it must be 0 or 1")));
+            }
+            builder.set_session_resumption(on == 1);
+            Ok(())
+        };
+        // SAFETY: NULL or a live builder of this thread.
+        unsafe { set(builder, None, change) }
+    })
+}
+
+/// Appends the secrets of every session to a file, in the format that Wireshark and others read, so that captured traffic
+/// can be decrypted. Whoever has the file can do that: for debugging only. No environment variable turns this on.
+///
+/// @param builder Changed.
+/// @param path The path of the file; at least one byte, no NUL. Opened in this call; made for its owner alone (0600) if
+/// there is none. What cannot be written later is missing in it without an error.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL or path is empty or has a NUL;
+/// ESRPC_ERROR_NOT_FOUND, ESRPC_ERROR_ACCESS_DENIED, ESRPC_ERROR_TOO_MANY_FILES or ESRPC_ERROR_IO if the file cannot be
+/// opened.
+///
+/// Thread: owner. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_tls_config_builder_set_key_log_file(
+    builder: *mut esrpc_tls_config_builder,
+    path: esrpc_bytes,
+) -> esrpc_status {
+    guard::call(|| {
+        // SAFETY: NULL or a live builder of this thread, and bytes that stay during the call.
+        unsafe { set(builder, None, |builder| Ok(builder.set_key_log_file(&file_path(path, "path")?)?)) }
+    })
+}
+
+/// Makes settings of what the builder has. The builder stays as it is and may be changed for others. A client without a CA
+/// reads the system's trust store here.
+///
+/// @param builder Borrowed.
+/// @param out_config Receives the settings, to be released with esrpc_tls_config_release.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder or out_config is NULL; ESRPC_ERROR_TLS_CONFIG if settings do
+/// not go together (a server without a certificate; client authentication without a CA, or a CA without it; a CA without
+/// verification) or cannot be used; ESRPC_ERROR_TLS_NO_CERTIFICATE if the system's trust store is needed and empty.
+///
+/// Thread: owner. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_tls_config_builder_build(
+    builder: *const esrpc_tls_config_builder,
+    out_config: *mut *mut esrpc_tls_config,
+) -> esrpc_status {
+    guard::call(|| {
+        // SAFETY: NULL or a live builder of this thread.
+        let builder = unsafe { esrpc_tls_config_builder::borrow(builder, "builder") }?;
+        check_out(out_config, "out_config")?;
+        let config = esrpc_tls_config::give(Arc::new(builder.builder.build()?));
+        // SAFETY: the caller's variable.
+        unsafe { write_out(out_config, config, "out_config") }
+    })
+}
+
+/// Takes one more reference.
+///
+/// @param config Borrowed; NULL: nothing.
+/// @return The same handle, to be released once more.
+///
+/// Thread: any. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_tls_config_acquire(config: *mut esrpc_tls_config) -> *mut esrpc_tls_config {
+    guard::value(std::ptr::null_mut(), || {
+        // SAFETY: NULL or a live handle.
+        unsafe { esrpc_tls_config::acquire(config) }
+    })
+}
+
+/// Gives one reference back. What uses the settings keeps them.
+///
+/// @param config Given up by the caller; NULL does nothing.
+///
+/// Thread: any. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_tls_config_release(config: *mut esrpc_tls_config) {
+    guard::value((), || {
+        // SAFETY: NULL or a live handle, whose reference the caller gives up.
+        unsafe { esrpc_tls_config::release(config) }
+    })
+}

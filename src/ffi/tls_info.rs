@@ -1,0 +1,238 @@
+//! TLS on connections and listeners: settings put in place, and what a handshake agreed on.
+
+use super::bytes::esrpc_bytes;
+use super::client_options::esrpc_client_options;
+use super::connection::{connection_of, esrpc_connection};
+use super::guard;
+use super::handle::{ArcHandle, BoxHandle};
+use super::listener::{esrpc_listener, listener_of};
+use super::listener_options::esrpc_listener_options;
+use super::out::{check_out, write_out};
+use super::status::{ESRPC_ERROR_INVALID_UTF8, Failure, esrpc_status};
+use super::tls_config::esrpc_tls_config;
+use crate::runtime::Connection;
+use crate::transport::{TlsInfo, TlsRole};
+
+/// Copies settings that a handle names, for the given role; nothing for NULL.
+///
+/// # Safety
+/// NULL or a live handle.
+unsafe fn settings_for(
+    config: *const esrpc_tls_config,
+    role: TlsRole,
+) -> Result<Option<crate::transport::TlsConfig>, Failure> {
+    if config.is_null() {
+        return Ok(None);
+    }
+    // SAFETY: what the caller promised.
+    let config = unsafe { esrpc_tls_config::borrow(config, "config") }?;
+    if config.role() != role {
+        let (have, want) = match role {
+            TlsRole::Client => ("a server", "a client"),
+            TlsRole::Server => ("a client", "a server"),
+        };
+        return Err(Failure::invalid_state(format!(
+            "these are TLS settings of {have}; here those of {want} are needed"
+        )));
+    }
+    Ok(Some(config.clone()))
+}
+
+/// Makes the connection use TLS, and sets the name that the server's certificate must have.
+///
+/// @param options Changed; it keeps a reference to the settings.
+/// @param config Settings of a client, borrowed; NULL: no TLS, as by default.
+/// @param server_name UTF-8 text, copied, also sent to the server (SNI); empty: the host of the TCP endpoint. On a Unix socket
+/// a name is required; esrpc_connection_connect answers ESRPC_ERROR_TLS_SERVER_NAME_REQUIRED without one.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL, or server_name is NULL with a length;
+/// ESRPC_ERROR_INVALID_UTF8; ESRPC_ERROR_INVALID_STATE if config holds settings of a server.
+///
+/// Thread: owner. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_client_options_set_tls(
+    options: *mut esrpc_client_options,
+    config: *const esrpc_tls_config,
+    server_name: esrpc_bytes,
+) -> esrpc_status {
+    guard::call(|| {
+        // SAFETY: NULL or live, all; the options of this thread; bytes that stay during the call.
+        let (options, config, name) = unsafe {
+            (
+                esrpc_client_options::borrow_mut(options, "options")?,
+                settings_for(config, TlsRole::Client)?,
+                server_name.as_slice("server_name")?,
+            )
+        };
+        let name = std::str::from_utf8(name)
+            .map_err(|_| Failure::new(ESRPC_ERROR_INVALID_UTF8, "server_name is not UTF-8 text"))?;
+        options.tls = config.map(|config| (config, name.to_owned()));
+        Ok(())
+    })
+}
+
+/// Makes the listener's connections use TLS. on_incoming_connection then comes after the TLS handshake; a failed one is told
+/// by on_failed_connection.
+///
+/// @param options Changed; it keeps a reference to the settings.
+/// @param config Settings of a server, borrowed; NULL: no TLS, as by default.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL; ESRPC_ERROR_INVALID_STATE if config holds settings of a
+/// client.
+///
+/// Thread: owner. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_listener_options_set_tls(
+    options: *mut esrpc_listener_options,
+    config: *const esrpc_tls_config,
+) -> esrpc_status {
+    guard::call(|| {
+        // SAFETY: NULL or live, both; the options of this thread.
+        unsafe {
+            esrpc_listener_options::borrow_mut(options, "options")?.tls = settings_for(config, TlsRole::Server)?;
+        }
+        Ok(())
+    })
+}
+
+/// Puts new TLS settings in place while listening, such as a renewed certificate. Handshakes that begin from now on use them;
+/// connections that exist go on.
+///
+/// @param listener Borrowed; one that was made with TLS settings.
+/// @param config Settings of a server, borrowed.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if listener or config is NULL; ESRPC_ERROR_INVALID_STATE if the listener has
+/// no TLS or config holds settings of a client; ESRPC_ERROR_FORKED.
+///
+/// Thread: any. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_listener_set_tls(
+    listener: *mut esrpc_listener,
+    config: *const esrpc_tls_config,
+) -> esrpc_status {
+    guard::call(|| {
+        // SAFETY: NULL or live, both.
+        let (listener, config) = unsafe { (listener_of(listener)?, settings_for(config, TlsRole::Server)?) };
+        listener.set_tls(config.ok_or_else(|| Failure::null("config"))?)?;
+        Ok(())
+    })
+}
+
+/// What an accessor answers: empty bytes without TLS, for NULL and in a forked child.
+///
+/// # Safety
+/// NULL, or a live or lent handle; the answer points into it.
+unsafe fn read<'a>(
+    connection: *const esrpc_connection,
+    f: impl FnOnce(&'a TlsInfo) -> Option<&'a [u8]>,
+) -> esrpc_bytes {
+    // SAFETY: what the caller promised.
+    match unsafe { esrpc_connection::borrow(connection, "connection") } {
+        Ok(connection) if !connection.is_foreign() => {
+            connection.tls_info().and_then(f).map_or(esrpc_bytes::EMPTY, esrpc_bytes::from_slice)
+        }
+        _ => esrpc_bytes::EMPTY,
+    }
+}
+
+/// Tells the version of TLS that the handshake agreed on: "TLSv1.2" or "TLSv1.3".
+///
+/// @param connection Borrowed.
+/// @return Text that lives as long as the handle; empty without TLS, before setup, if connection is NULL, and in a forked
+/// child.
+///
+/// Thread: any. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_connection_get_tls_version(connection: *const esrpc_connection) -> esrpc_bytes {
+    guard::value(esrpc_bytes::EMPTY, || {
+        // SAFETY: NULL or a live or lent handle.
+        unsafe { read(connection, |info| Some(info.version.as_bytes())) }
+    })
+}
+
+/// Tells the cipher suite that the handshake agreed on, by its name in IANA's list, such as "TLS_AES_256_GCM_SHA384".
+///
+/// @param connection Borrowed.
+/// @return Text that lives as long as the handle; empty without TLS, before setup, if connection is NULL, and in a forked
+/// child.
+///
+/// Thread: any. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_connection_get_tls_cipher_suite(connection: *const esrpc_connection) -> esrpc_bytes {
+    guard::value(esrpc_bytes::EMPTY, || {
+        // SAFETY: NULL or a live or lent handle.
+        unsafe { read(connection, |info| Some(info.cipher_suite.as_bytes())) }
+    })
+}
+
+/// Tells the group of the key exchange, such as "X25519MLKEM768".
+///
+/// @param connection Borrowed.
+/// @return Text that lives as long as the handle; empty without TLS, in a resumed session of TLS 1.2, before setup, if
+/// connection is NULL, and in a forked child.
+///
+/// Thread: any. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_connection_get_tls_key_exchange(connection: *const esrpc_connection) -> esrpc_bytes {
+    guard::value(esrpc_bytes::EMPTY, || {
+        // SAFETY: NULL or a live or lent handle.
+        unsafe { read(connection, |info| info.key_exchange_group.as_deref().map(str::as_bytes)) }
+    })
+}
+
+/// Tells the application protocol that the handshake agreed on (ALPN).
+///
+/// @param connection Borrowed.
+/// @return Bytes that live as long as the handle; empty if none was agreed on, without TLS, before setup, if connection is
+/// NULL, and in a forked child.
+///
+/// Thread: any. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_connection_get_tls_alpn(connection: *const esrpc_connection) -> esrpc_bytes {
+    guard::value(esrpc_bytes::EMPTY, || {
+        // SAFETY: NULL or a live or lent handle.
+        unsafe { read(connection, |info| info.alpn.as_deref()) }
+    })
+}
+
+/// Tells whether the handshake took up an earlier session again.
+///
+/// @param connection Borrowed.
+/// @return true if so; false for a full handshake, without TLS, before setup, if connection is NULL, and in a forked child.
+///
+/// Thread: any. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_connection_is_tls_resumed(connection: *const esrpc_connection) -> bool {
+    guard::value(false, || {
+        // SAFETY: NULL or a live or lent handle.
+        let connection = unsafe { esrpc_connection::borrow(connection, "connection") };
+        let resumed = |connection: &Connection| connection.tls_info().is_some_and(|info| info.resumed);
+        connection.is_ok_and(|connection| !connection.is_foreign() && resumed(connection))
+    })
+}
+
+/// Gives one certificate of the chain that the peer showed.
+///
+/// @param connection Borrowed.
+/// @param index 0: the peer's own; then those that vouch for it, as the peer sent them.
+/// @param out_certificate Receives the certificate, DER, which lives as long as the handle.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if connection or out_certificate is NULL, or there is no such certificate:
+/// the chain has ended, the peer showed none, or there is no TLS; ESRPC_ERROR_FORKED.
+///
+/// Thread: any. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_connection_get_tls_peer_certificate(
+    connection: *const esrpc_connection,
+    index: usize,
+    out_certificate: *mut esrpc_bytes,
+) -> esrpc_status {
+    guard::call(|| {
+        // SAFETY: NULL or a live or lent handle.
+        let connection = unsafe { connection_of(connection) }?;
+        check_out(out_certificate, "out_certificate")?;
+        let certificates = connection.tls_info().map_or(&[][..], |info| &info.peer_certificates);
+        let certificate = certificates.get(index).ok_or_else(|| {
+            let detail = format!("index is {index}; the peer showed {} certificates", certificates.len());
+            Failure::invalid_argument(detail)
+        })?;
+        // SAFETY: the caller's variable.
+        unsafe { write_out(out_certificate, esrpc_bytes::from_slice(certificate), "out_certificate") }
+    })
+}

@@ -1,0 +1,274 @@
+//! A connection before it is usable: looking the name up, dialling, the TLS handshake.
+
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use mio::Token;
+
+use crate::runtime::connection::Connection;
+use crate::runtime::deadlines::{Deadline, Deadlines};
+use crate::runtime::driver::{Driver, Flow};
+use crate::runtime::event_loop::{Command, Context};
+use crate::runtime::listener::{Accepted, Listener};
+use crate::runtime::timers::TimerKey;
+use crate::runtime::{Error, Level, Phase, lock};
+use crate::transport::{
+    self, Address, Dialer, Dialing, Endpoint, HandshakeProgress, Lookup, Resolved, TlsSession, interleave, literal,
+};
+
+/// The loop thread's side of a connection that is being set up.
+pub struct Setup {
+    connection: Arc<Connection>,
+    /// A server's connection is announced here.
+    listener: Option<Arc<Listener>>,
+    token: Token,
+    stage: Stage,
+    deadlines: Deadlines,
+}
+
+enum Stage {
+    Resolving {
+        _lookup: Lookup,
+        found: Arc<Mutex<Option<Resolved>>>,
+    },
+    Dialing(Box<Dialer>),
+    Handshaking(transport::Stream),
+    /// The stream has been handed on, or the setup has failed.
+    Over,
+}
+
+/// What became of a step.
+pub enum Step {
+    Pending,
+    /// The connection is usable and goes on with this driver.
+    Established(Box<Driver>),
+    Over,
+}
+
+impl Setup {
+    /// Begins to connect a client.
+    pub fn connect(connection: Arc<Connection>, token: Token, context: &mut Context) -> Option<Setup> {
+        connection.set_token(token);
+        let mut setup =
+            Setup { connection, listener: None, token, stage: Stage::Over, deadlines: Deadlines::default() };
+        let begun = if context.shutting_down { Err(Error::RuntimeShutdown) } else { setup.begin(context) };
+        match begun {
+            Ok(()) => Some(setup),
+            Err(error) => {
+                setup.fail(error, context);
+                None
+            }
+        }
+    }
+
+    fn begin(&mut self, context: &mut Context) -> Result<(), Error> {
+        let Some(endpoint) = self.connection.endpoint().cloned() else {
+            return Err(Error::Internal("a client connection without an endpoint".to_owned()));
+        };
+        let addresses = match &endpoint {
+            Endpoint::Unix(name) => vec![name.resolve()?],
+            Endpoint::Tcp { host, port } => match literal(host, *port) {
+                Some(address) => vec![Address::from(address)],
+                None => return self.look_up(host, *port, context),
+            },
+        };
+        self.dial(addresses, context);
+        Ok(())
+    }
+
+    fn look_up(&mut self, host: &str, port: u16, context: &Context) -> Result<(), Error> {
+        let Some(resolver) = self.connection.resolver() else {
+            return Err(Error::Internal("a connection without a resolver".to_owned()));
+        };
+        let found = Arc::new(Mutex::new(None));
+        // A lookup that is given up may go on for long; it must not keep the connection.
+        let (place, connection) = (found.clone(), Arc::downgrade(&self.connection));
+        let lookup = resolver.look_up(host, port, move |resolved| {
+            *lock(&place) = Some(resolved);
+            if let Some(connection) = connection.upgrade() {
+                connection.post(Command::Service(connection.clone()));
+            }
+        })?;
+        self.stage = Stage::Resolving { _lookup: lookup, found };
+        self.start_clock(Deadline::Resolve, context);
+        Ok(())
+    }
+
+    fn dial(&mut self, addresses: Vec<Address>, context: &Context) {
+        let Some(endpoint) = self.connection.endpoint().cloned() else { return };
+        let options = self.connection.settings().socket.clone();
+        self.stage = Stage::Dialing(Box::new(Dialer::new(endpoint, addresses, options)));
+        self.start_clock(Deadline::Connect, context);
+    }
+
+    /// Takes over a connection that a listener accepted.
+    pub fn accept(accepted: Accepted, token: Token, context: &mut Context) -> Option<Setup> {
+        let Accepted { listener, connection, mut stream, tls } = accepted;
+        if context.shutting_down || listener.is_closed() {
+            return None;
+        }
+        connection.set_token(token);
+        let prepared = stream.register(&context.registry, token).map_err(|error| {
+            let kind = transport::ErrorKind::Io;
+            transport::Error::from_io("watching a socket", &error, kind)
+        });
+        let prepared = prepared.and_then(|()| match &tls {
+            Some(config) => TlsSession::server(config).map(|session| stream.start_tls(session)),
+            None => Ok(()),
+        });
+        if let Err(error) = prepared {
+            listener.failed(&error.into());
+            return None;
+        }
+        let stage = Stage::Handshaking(stream);
+        let mut setup = Setup { connection, listener: Some(listener), token, stage, deadlines: Deadlines::default() };
+        if tls.is_some() {
+            setup.start_clock(Deadline::Tls, context);
+        }
+        Some(setup)
+    }
+
+    fn start_clock(&mut self, deadline: Deadline, context: &Context) {
+        if let Some(time) = self.connection.settings().times.of(deadline) {
+            self.deadlines.set(deadline, context.now + time);
+        }
+    }
+
+    /// Does all that can be done now.
+    pub fn run(&mut self, context: &mut Context) -> Step {
+        {
+            let mut shared = self.connection.lock();
+            shared.scheduled = false;
+            shared.dirty = false;
+            if shared.phase != Phase::Connecting {
+                let outcome = shared.closing.as_ref().map(|closing| closing.outcome.clone());
+                drop(shared);
+                return self.fail(outcome.and_then(Result::err).unwrap_or(Error::Cancelled), context);
+            }
+        }
+        let step = self.advance(context);
+        self.deadlines.arm(&mut context.timers, self.token);
+        step
+    }
+
+    fn advance(&mut self, context: &mut Context) -> Step {
+        if let Stage::Resolving { found, .. } = &self.stage {
+            let Some(resolved) = lock(found).take() else { return Step::Pending };
+            self.deadlines.clear(Deadline::Resolve);
+            let family = self.connection.settings().socket.family;
+            match resolved {
+                Ok(addresses) => self.dial(interleave(addresses, family), context),
+                Err(error) => return self.fail(error.into(), context),
+            }
+        }
+        if let Stage::Dialing(dialer) = &mut self.stage {
+            match dialer.advance(&context.registry, self.token, context.now) {
+                Dialing::Pending(next) => {
+                    match next {
+                        Some(at) => self.deadlines.set(Deadline::NextAttempt, at),
+                        None => self.deadlines.clear(Deadline::NextAttempt),
+                    }
+                    return Step::Pending;
+                }
+                Dialing::Failed(error) => return self.fail(error.into(), context),
+                Dialing::Connected(stream) => {
+                    self.deadlines.clear(Deadline::NextAttempt);
+                    self.deadlines.clear(Deadline::Connect);
+                    if let Err(error) = self.begin_tls(stream, context) {
+                        return self.fail(error.into(), context);
+                    }
+                }
+            }
+        }
+        match &mut self.stage {
+            Stage::Handshaking(stream) => match stream.handshake() {
+                Ok(HandshakeProgress::Pending) => Step::Pending,
+                Ok(HandshakeProgress::Done) => self.establish(context),
+                Err(error) => self.fail(error.into(), context),
+            },
+            _ => Step::Pending,
+        }
+    }
+
+    fn begin_tls(&mut self, mut stream: transport::Stream, context: &Context) -> Result<(), transport::Error> {
+        if let Some((config, server_name)) = self.connection.tls() {
+            stream.start_tls(TlsSession::client(config, server_name)?);
+            self.start_clock(Deadline::Tls, context);
+        }
+        self.stage = Stage::Handshaking(stream);
+        Ok(())
+    }
+
+    fn establish(&mut self, context: &mut Context) -> Step {
+        self.deadlines.cancel(&mut context.timers);
+        let Stage::Handshaking(stream) = std::mem::replace(&mut self.stage, Stage::Over) else {
+            return Step::Pending;
+        };
+        self.connection.set_addresses(stream.local_address(), stream.remote_address());
+        self.connection.set_tls_info(stream.tls_info());
+        let accepted = match &self.listener {
+            Some(listener) => self.connection.announce(listener),
+            None => true,
+        };
+        if !accepted {
+            context.log.write(Level::Debug, "listener", || "the application refused a connection".to_owned());
+            return Step::Over;
+        }
+        // The callback may have taken its time.
+        context.now = Instant::now();
+        let mut driver = Box::new(Driver::new(self.connection.clone(), stream, self.token));
+        driver.begin(context);
+        Step::Established(driver)
+    }
+
+    /// A deadline of this connection is over.
+    pub fn expire(&mut self, key: TimerKey, context: &mut Context) -> Step {
+        if !self.deadlines.fired(key) {
+            return Step::Pending;
+        }
+        while let Some(deadline) = self.deadlines.take_expired(context.now) {
+            if deadline == Deadline::NextAttempt {
+                continue;
+            }
+            let time = self.connection.settings().times.of(deadline).unwrap_or_default();
+            let detail = match &self.stage {
+                Stage::Dialing(dialer) => dialer.progress(),
+                _ => self.connection.endpoint().map(ToString::to_string).unwrap_or_default(),
+            };
+            return self.fail(Error::deadline(deadline, time, &detail), context);
+        }
+        self.run(context)
+    }
+
+    /// Ends the setup for a reason that is not the application's.
+    pub fn abort(&mut self, error: Error, context: &mut Context) -> Flow {
+        self.fail(error, context);
+        Flow::Finished
+    }
+
+    fn fail(&mut self, error: Error, context: &mut Context) -> Step {
+        self.deadlines.cancel(&mut context.timers);
+        match std::mem::replace(&mut self.stage, Stage::Over) {
+            Stage::Dialing(mut dialer) => dialer.give_up(&context.registry),
+            Stage::Handshaking(mut stream) => stream.deregister(&context.registry),
+            Stage::Resolving { .. } | Stage::Over => {}
+        }
+        match &self.listener {
+            // Nobody has been told of this connection, only the listener is.
+            Some(listener) => {
+                self.connection.lock().phase = Phase::Closed;
+                listener.failed(&error);
+            }
+            None => {
+                let outcome = {
+                    let mut shared = self.connection.lock();
+                    // If the application has closed it meanwhile, that stays the reason.
+                    shared.begin_close(Err(error), false);
+                    shared.closing.as_ref().map_or(Ok(()), |closing| closing.outcome.clone())
+                };
+                self.connection.finish(outcome, None);
+            }
+        }
+        Step::Over
+    }
+}

@@ -1,0 +1,405 @@
+//! Settings of TLS: a builder that is filled step by step, and what it builds, which never changes.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use rustls::client::{Resumption, WebPkiServerVerifier};
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::{NoServerSessionStorage, ParsedCertificate, ServerSessionMemoryCache, WebPkiClientVerifier};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::{ClientConfig, InconsistentKeys, RootCertStore, ServerConfig, SupportedProtocolVersion, version};
+
+use super::TlsErrorKind;
+use super::files;
+use super::key_log::FileKeyLog;
+use super::provider::{provider, ticketer};
+use super::verifier::AcceptAnyCertificate;
+use crate::transport::{Error, ErrorKind};
+
+/// Sessions that a side remembers for resumption, unless they are in tickets.
+const REMEMBERED_SESSIONS: usize = 256;
+
+/// Which side of connections settings are for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TlsRole {
+    Client,
+    Server,
+}
+
+/// Versions of the protocol, the older first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum TlsVersion {
+    V1_2,
+    V1_3,
+}
+
+/// Whether a server asks clients for a certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientAuth {
+    None,
+    /// A client may have none; one that it has must be good.
+    Optional,
+    Required,
+}
+
+/// Collects settings and checks each as far as that is possible alone.
+pub struct TlsConfigBuilder {
+    role: TlsRole,
+    provider: Arc<CryptoProvider>,
+    /// In place of the system's trust store; nothing until one is given.
+    authorities: Option<RootCertStore>,
+    identity: Option<Arc<CertifiedKey>>,
+    alpn: Vec<Vec<u8>>,
+    versions: (TlsVersion, TlsVersion),
+    verification: bool,
+    client_auth: ClientAuth,
+    resumption: bool,
+    key_log: Option<Arc<FileKeyLog>>,
+}
+
+/// Settings of one role. Clones share them.
+#[derive(Clone)]
+pub struct TlsConfig {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    side: Side,
+    /// The process that made them.
+    process: u32,
+}
+
+enum Side {
+    Client(Arc<ClientConfig>),
+    Server(Arc<ServerConfig>),
+}
+
+impl TlsConfigBuilder {
+    pub fn new(role: TlsRole) -> TlsConfigBuilder {
+        TlsConfigBuilder {
+            role,
+            provider: provider(),
+            authorities: None,
+            identity: None,
+            alpn: Vec::new(),
+            versions: (TlsVersion::V1_2, TlsVersion::V1_3),
+            verification: true,
+            client_auth: ClientAuth::None,
+            resumption: true,
+            key_log: None,
+        }
+    }
+
+    pub fn role(&self) -> TlsRole {
+        self.role
+    }
+
+    /// Trusts the certificates in a file, PEM or DER.
+    pub fn add_ca_file(&mut self, path: &Path) -> Result<(), Error> {
+        let source = path.display().to_string();
+        let found = files::certificates(&files::read(path)?, &source)?;
+        self.trust(found, &source)
+    }
+
+    /// Trusts the certificates in the files of a folder.
+    pub fn add_ca_dir(&mut self, path: &Path) -> Result<(), Error> {
+        let found = files::certificates_of_folder(path)?;
+        self.trust(found, &format!("the folder {}", path.display()))
+    }
+
+    /// Trusts certificates, PEM or DER.
+    pub fn add_ca(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        let source = "the given CA";
+        self.trust(files::certificates(bytes, source)?, source)
+    }
+
+    /// Bundles often have some certificates of unusual form; one that can be used is enough.
+    fn trust(&mut self, certificates: Vec<CertificateDer<'static>>, source: &str) -> Result<(), Error> {
+        let mut authorities = self.authorities.clone().unwrap_or_else(RootCertStore::empty);
+        if authorities.add_parsable_certificates(certificates).0 == 0 {
+            return Err(failed(TlsErrorKind::BadCertificate, format!("{source} holds no well-formed certificate")));
+        }
+        self.authorities = Some(authorities);
+        Ok(())
+    }
+
+    /// The certificate to show, with those that lead to its CA, and its key.
+    pub fn set_certificate_files(&mut self, chain: &Path, key: &Path) -> Result<(), Error> {
+        let (chain_source, key_source) = (chain.display().to_string(), key.display().to_string());
+        let certificates = files::certificates(&files::read(chain)?, &chain_source)?;
+        let private_key = files::private_key(&files::read(key)?, &key_source)?;
+        self.identify(certificates, private_key, &chain_source, &key_source)
+    }
+
+    /// As `set_certificate_files`, from memory, PEM or DER.
+    pub fn set_certificate(&mut self, chain: &[u8], key: &[u8]) -> Result<(), Error> {
+        let (chain_source, key_source) = ("the given certificate chain", "the given key");
+        let certificates = files::certificates(chain, chain_source)?;
+        let private_key = files::private_key(key, key_source)?;
+        self.identify(certificates, private_key, chain_source, key_source)
+    }
+
+    fn identify(
+        &mut self,
+        chain: Vec<CertificateDer<'static>>,
+        key: PrivateKeyDer<'static>,
+        chain_source: &str,
+        key_source: &str,
+    ) -> Result<(), Error> {
+        for (index, certificate) in chain.iter().enumerate() {
+            if ParsedCertificate::try_from(certificate).is_err() {
+                let sentence = format!("certificate {} of {chain_source} is not well-formed", index + 1);
+                return Err(failed(TlsErrorKind::BadCertificate, sentence));
+            }
+        }
+        let identity = CertifiedKey::from_der(chain, key, &self.provider).map_err(|error| match error {
+            rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => failed(
+                TlsErrorKind::KeyMismatch,
+                format!("{key_source} is not the key of the first certificate of {chain_source}"),
+            ),
+            error => failed(TlsErrorKind::BadKey, format!("{key_source} cannot be used: {error}")),
+        })?;
+        self.identity = Some(Arc::new(identity));
+        Ok(())
+    }
+
+    /// Adds a protocol, the most wanted first: 1 to 255 bytes.
+    pub fn add_alpn(&mut self, protocol: &[u8]) {
+        self.alpn.push(protocol.to_vec());
+    }
+
+    pub fn set_versions(&mut self, min: TlsVersion, max: TlsVersion) {
+        self.versions = (min, max);
+    }
+
+    /// Client: takes any certificate from anybody, so that whoever is on the way can read and change everything.
+    pub fn dangerous_disable_verification(&mut self) {
+        self.verification = false;
+    }
+
+    /// Server: whether clients are asked for a certificate.
+    pub fn set_client_auth(&mut self, client_auth: ClientAuth) {
+        self.client_auth = client_auth;
+    }
+
+    pub fn set_session_resumption(&mut self, on: bool) {
+        self.resumption = on;
+    }
+
+    /// Writes the secrets of all sessions to a file.
+    pub fn set_key_log_file(&mut self, path: &Path) -> Result<(), Error> {
+        self.key_log = Some(Arc::new(FileKeyLog::open(path)?));
+        Ok(())
+    }
+
+    /// Makes the settings. The builder stays as it is.
+    pub fn build(&self) -> Result<TlsConfig, Error> {
+        let side = match self.role {
+            TlsRole::Client => Side::Client(Arc::new(self.build_client()?)),
+            TlsRole::Server => Side::Server(Arc::new(self.build_server()?)),
+        };
+        Ok(TlsConfig { inner: Arc::new(Inner { side, process: std::process::id() }) })
+    }
+
+    fn build_client(&self) -> Result<ClientConfig, Error> {
+        if !self.verification && self.authorities.is_some() {
+            let sentence = "a CA was given, but verification is off and would not use it";
+            return Err(failed(TlsErrorKind::Config, sentence));
+        }
+        let builder = ClientConfig::builder_with_provider(self.provider.clone())
+            .with_protocol_versions(&self.protocol_versions())
+            .map_err(refused)?;
+        let builder = if self.verification {
+            let authorities = match &self.authorities {
+                Some(authorities) => authorities.clone(),
+                None => system_trust_store()?,
+            };
+            let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(authorities), self.provider.clone());
+            builder.with_webpki_verifier(verifier.build().map_err(refused)?)
+        } else {
+            let verifier = AcceptAnyCertificate::new(self.provider.clone());
+            builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier))
+        };
+        let mut config = match &self.identity {
+            Some(identity) => builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(identity.clone()))),
+            None => builder.with_no_client_auth(),
+        };
+        config.alpn_protocols = self.alpn.clone();
+        config.resumption =
+            if self.resumption { Resumption::in_memory_sessions(REMEMBERED_SESSIONS) } else { Resumption::disabled() };
+        if let Some(key_log) = &self.key_log {
+            config.key_log = key_log.clone();
+        }
+        Ok(config)
+    }
+
+    fn build_server(&self) -> Result<ServerConfig, Error> {
+        let Some(identity) = &self.identity else {
+            return Err(failed(TlsErrorKind::Config, "a server needs a certificate and its key"));
+        };
+        let builder = ServerConfig::builder_with_provider(self.provider.clone())
+            .with_protocol_versions(&self.protocol_versions())
+            .map_err(refused)?;
+        let builder = match (self.client_auth, &self.authorities) {
+            (ClientAuth::None, None) => builder.with_no_client_auth(),
+            (ClientAuth::None, Some(_)) => {
+                let sentence = "a CA was given, but no certificates are asked for: turn client authentication on";
+                return Err(failed(TlsErrorKind::Config, sentence));
+            }
+            (ClientAuth::Optional | ClientAuth::Required, None) => {
+                let sentence = "client authentication needs a CA that the certificates of clients come from";
+                return Err(failed(TlsErrorKind::Config, sentence));
+            }
+            (client_auth, Some(authorities)) => {
+                let authorities = Arc::new(authorities.clone());
+                let verifier = WebPkiClientVerifier::builder_with_provider(authorities, self.provider.clone());
+                let verifier = match client_auth {
+                    ClientAuth::Required => verifier,
+                    ClientAuth::Optional | ClientAuth::None => verifier.allow_unauthenticated(),
+                };
+                builder.with_client_cert_verifier(verifier.build().map_err(refused)?)
+            }
+        };
+        let mut config = builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(identity.clone())));
+        config.alpn_protocols = self.alpn.clone();
+        if self.resumption {
+            config.ticketer = ticketer().map_err(refused)?;
+            config.session_storage = ServerSessionMemoryCache::new(REMEMBERED_SESSIONS);
+        } else {
+            forget_sessions(&mut config);
+        }
+        if let Some(key_log) = &self.key_log {
+            config.key_log = key_log.clone();
+        }
+        Ok(config)
+    }
+
+    fn protocol_versions(&self) -> Vec<&'static SupportedProtocolVersion> {
+        let (min, max) = self.versions;
+        let all = [(TlsVersion::V1_2, &version::TLS12), (TlsVersion::V1_3, &version::TLS13)];
+        all.into_iter().filter(|(version, _)| (min..=max).contains(version)).map(|(_, supported)| supported).collect()
+    }
+}
+
+impl TlsConfig {
+    pub fn role(&self) -> TlsRole {
+        match self.inner.side {
+            Side::Client(_) => TlsRole::Client,
+            Side::Server(_) => TlsRole::Server,
+        }
+    }
+
+    /// For a session of this role, which must be a client's.
+    pub(super) fn client(&self) -> Result<Arc<ClientConfig>, Error> {
+        match &self.inner.side {
+            Side::Client(config) if self.is_inherited() => {
+                let mut config = ClientConfig::clone(config);
+                config.resumption = Resumption::disabled();
+                Ok(Arc::new(config))
+            }
+            Side::Client(config) => Ok(config.clone()),
+            Side::Server(_) => Err(failed(TlsErrorKind::Config, "these TLS settings are for servers")),
+        }
+    }
+
+    /// For a session of this role, which must be a server's.
+    pub(super) fn server(&self) -> Result<Arc<ServerConfig>, Error> {
+        match &self.inner.side {
+            Side::Server(config) if self.is_inherited() => {
+                let mut config = ServerConfig::clone(config);
+                forget_sessions(&mut config);
+                Ok(Arc::new(config))
+            }
+            Side::Server(config) => Ok(config.clone()),
+            Side::Client(_) => Err(failed(TlsErrorKind::Config, "these TLS settings are for clients")),
+        }
+    }
+
+    /// In a forked child the locks of remembered sessions may be held for ever by a thread that did not come along, so
+    /// they are not touched there.
+    fn is_inherited(&self) -> bool {
+        self.inner.process != std::process::id()
+    }
+}
+
+/// No resumption, in any of the forms it has.
+fn forget_sessions(config: &mut ServerConfig) {
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.ticketer = Arc::new(NoTickets);
+    config.send_tls13_tickets = 0;
+}
+
+#[derive(Debug)]
+struct NoTickets;
+
+impl rustls::server::ProducesTickets for NoTickets {
+    fn enabled(&self) -> bool {
+        false
+    }
+
+    fn lifetime(&self) -> u32 {
+        0
+    }
+
+    fn encrypt(&self, _plain: &[u8]) -> Option<Vec<u8>> {
+        None
+    }
+
+    fn decrypt(&self, _cipher: &[u8]) -> Option<Vec<u8>> {
+        None
+    }
+}
+
+fn system_trust_store() -> Result<RootCertStore, Error> {
+    let found = rustls_native_certs::load_native_certs();
+    let mut authorities = RootCertStore::empty();
+    if authorities.add_parsable_certificates(found.certs).0 > 0 {
+        return Ok(authorities);
+    }
+    let reasons: Vec<_> = found.errors.iter().map(ToString::to_string).collect();
+    let sentence = match reasons.as_slice() {
+        [] => "the trust store of the system is empty; give a CA".to_owned(),
+        _ => format!("the trust store of the system holds no usable certificate: {}", reasons.join("; ")),
+    };
+    Err(failed(TlsErrorKind::NoCertificate, sentence))
+}
+
+fn failed(kind: TlsErrorKind, sentence: impl Into<String>) -> Error {
+    Error::new(ErrorKind::Tls(kind), sentence)
+}
+
+/// What the provider of cryptography, or the verifier, does not take.
+fn refused(error: impl std::fmt::Display) -> Error {
+    failed(TlsErrorKind::Config, format!("these TLS settings cannot be used: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_forked_child_touches_no_remembered_sessions() {
+        let key = rcgen::generate_simple_self_signed(["server.example".to_owned()]).expect("a certificate");
+        let (certificate, key) = (key.cert.pem(), key.signing_key.serialize_pem());
+
+        let mut builder = TlsConfigBuilder::new(TlsRole::Server);
+        builder.set_certificate(certificate.as_bytes(), key.as_bytes()).expect("a certificate");
+        let side = || Side::Server(Arc::new(builder.build_server().expect("settings")));
+        let of_process = |side, process| TlsConfig { inner: Arc::new(Inner { side, process }) };
+        let ours = of_process(side(), std::process::id()).server().expect("settings of a server");
+        assert!(ours.ticketer.enabled() && ours.session_storage.can_cache());
+        // No process of ours has the number of the system's first one.
+        let inherited = of_process(side(), 1).server().expect("settings of a server");
+        assert!(!inherited.ticketer.enabled() && !inherited.session_storage.can_cache());
+        assert_eq!(inherited.send_tls13_tickets, 0);
+
+        let mut builder = TlsConfigBuilder::new(TlsRole::Client);
+        builder.add_ca(certificate.as_bytes()).expect("a CA");
+        let side = || Side::Client(Arc::new(builder.build_client().expect("settings")));
+        let ours = of_process(side(), std::process::id()).client().expect("settings of a client");
+        let inherited = of_process(side(), 1).client().expect("settings of a client");
+        assert_ne!(format!("{:?}", inherited.resumption), format!("{:?}", ours.resumption));
+        assert_eq!(format!("{:?}", inherited.resumption), format!("{:?}", Resumption::disabled()));
+    }
+}

@@ -1,0 +1,265 @@
+//! From the errors of rustls to kinds and sentences.
+
+use std::io;
+
+use rustls::pki_types::UnixTime;
+use rustls::{AlertDescription, CertificateError, InvalidMessage, PeerIncompatible};
+
+use super::TlsRole;
+use crate::transport::{Error, ErrorKind};
+
+/// What kind of failure TLS met.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TlsErrorKind {
+    /// Settings that cannot go together, or that the provider of cryptography refuses.
+    Config,
+    NoCertificate,
+    BadKey,
+    KeyEncrypted,
+    KeyMismatch,
+    ServerNameRequired,
+    /// Anything that has no kind of its own.
+    HandshakeFailed,
+    UnknownCa,
+    CertificateExpired,
+    CertificateNotYetValid,
+    WrongName,
+    BadCertificate,
+    NoCommonVersion,
+    NoCommonAlpn,
+    AlertReceived,
+    /// Closed during the handshake.
+    PeerClosed,
+    /// Ended without close_notify.
+    Truncated,
+    /// The client sent none.
+    CertificateRequired,
+    NoCommonCipher,
+}
+
+/// How far a session is, for sentences.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    Handshake,
+    Established,
+}
+
+/// What `error` means to the side with `role`.
+pub fn from_rustls(error: &rustls::Error, role: TlsRole, stage: Stage) -> Error {
+    let (kind, what) = explain(error, role);
+    let start = match stage {
+        Stage::Handshake => "the TLS handshake failed",
+        Stage::Established => "the TLS connection failed",
+    };
+    Error::new(ErrorKind::Tls(kind), format!("{start}: {what}"))
+}
+
+fn explain(error: &rustls::Error, role: TlsRole) -> (TlsErrorKind, String) {
+    use rustls::Error;
+    match error {
+        Error::InvalidCertificate(error) => explain_certificate(error, role),
+        Error::NoCertificatesPresented => match role {
+            TlsRole::Server => (TlsErrorKind::CertificateRequired, "the client sent no certificate".to_owned()),
+            TlsRole::Client => (TlsErrorKind::BadCertificate, "the server sent no certificate".to_owned()),
+        },
+        Error::PeerIncompatible(reason) => explain_incompatible(reason, role),
+        Error::NoApplicationProtocol => {
+            let what = format!("the {} offers no application protocol (ALPN) that this side has", peer(role));
+            (TlsErrorKind::NoCommonAlpn, what)
+        }
+        Error::AlertReceived(alert) => explain_alert(*alert, role),
+        Error::InvalidMessage(InvalidMessage::InvalidContentType | InvalidMessage::UnknownProtocolVersion) => {
+            (TlsErrorKind::HandshakeFailed, format!("what the {} sent is not TLS", peer(role)))
+        }
+        other => (TlsErrorKind::HandshakeFailed, other.to_string()),
+    }
+}
+
+fn explain_certificate(error: &CertificateError, role: TlsRole) -> (TlsErrorKind, String) {
+    use CertificateError as Certificate;
+    let of = format!("the {}'s certificate", peer(role));
+    match error {
+        Certificate::UnknownIssuer => {
+            (TlsErrorKind::UnknownCa, format!("{of} comes from a CA that is not trusted here"))
+        }
+        Certificate::Expired => (TlsErrorKind::CertificateExpired, format!("{of} has expired")),
+        Certificate::ExpiredContext { time, not_after } => {
+            (TlsErrorKind::CertificateExpired, format!("{of} expired at {}; now is {}", date(*not_after), date(*time)))
+        }
+        Certificate::NotValidYet => (TlsErrorKind::CertificateNotYetValid, format!("{of} is not valid yet")),
+        Certificate::NotValidYetContext { time, not_before } => {
+            let what = format!("{of} is valid from {} on; now is {}", date(*not_before), date(*time));
+            (TlsErrorKind::CertificateNotYetValid, what)
+        }
+        Certificate::NotValidForName => (TlsErrorKind::WrongName, format!("{of} is for another name")),
+        Certificate::NotValidForNameContext { expected, presented } => {
+            let names: Vec<_> = presented.iter().map(|name| bare_name(name)).collect();
+            let names = if names.is_empty() { "no name at all".to_owned() } else { names.join(", ") };
+            (TlsErrorKind::WrongName, format!("{of} is not for {}, but for {names}", expected.to_str()))
+        }
+        Certificate::Revoked => (TlsErrorKind::BadCertificate, format!("{of} is revoked")),
+        Certificate::BadEncoding => (TlsErrorKind::BadCertificate, format!("{of} is not well-formed")),
+        Certificate::BadSignature => (TlsErrorKind::BadCertificate, format!("{of} has a signature that is wrong")),
+        Certificate::InvalidPurposeContext { required, .. } => {
+            (TlsErrorKind::BadCertificate, format!("{of} may not be used for {required}"))
+        }
+        Certificate::InvalidPurpose => (TlsErrorKind::BadCertificate, format!("{of} may not be used for this purpose")),
+        Certificate::Other(reason) => (TlsErrorKind::BadCertificate, format!("{of} is not good: {reason}")),
+        other => (TlsErrorKind::BadCertificate, format!("{of} is not good: {other}")),
+    }
+}
+
+fn explain_incompatible(reason: &PeerIncompatible, role: TlsRole) -> (TlsErrorKind, String) {
+    use PeerIncompatible as Reason;
+    match reason {
+        Reason::ServerDoesNotSupportTls12Or13
+        | Reason::ServerTlsVersionIsDisabledByOurConfig
+        | Reason::SupportedVersionsExtensionRequired
+        | Reason::Tls12NotOffered
+        | Reason::Tls12NotOfferedOrEnabled => {
+            let what = format!("the {} has no TLS version that this side has turned on ({reason:?})", peer(role));
+            (TlsErrorKind::NoCommonVersion, what)
+        }
+        Reason::NoCipherSuitesInCommon
+        | Reason::NoKxGroupsInCommon
+        | Reason::NoSignatureSchemesInCommon
+        | Reason::NoCertificateRequestSignatureSchemesInCommon
+        | Reason::NoEcPointFormatsInCommon => {
+            let what = format!(
+                "the {} has no cipher suite, key exchange group or signature scheme that this side has ({reason:?})",
+                peer(role)
+            );
+            (TlsErrorKind::NoCommonCipher, what)
+        }
+        other => (TlsErrorKind::HandshakeFailed, format!("the {} lacks what is needed: {other:?}", peer(role))),
+    }
+}
+
+fn explain_alert(alert: AlertDescription, role: TlsRole) -> (TlsErrorKind, String) {
+    let code = u8::from(alert);
+    let what = format!("the {} sent the alert {} ({code})", peer(role), alert_name(code));
+    let kind = match alert {
+        // These two say exactly what the other side's kind says.
+        AlertDescription::NoApplicationProtocol => TlsErrorKind::NoCommonAlpn,
+        AlertDescription::ProtocolVersion => TlsErrorKind::NoCommonVersion,
+        _ => TlsErrorKind::AlertReceived,
+    };
+    (kind, what)
+}
+
+/// The names of RFC 8446, section 6, and its predecessors.
+fn alert_name(code: u8) -> &'static str {
+    match code {
+        0 => "close_notify",
+        10 => "unexpected_message",
+        20 => "bad_record_mac",
+        21 => "decryption_failed",
+        22 => "record_overflow",
+        30 => "decompression_failure",
+        40 => "handshake_failure",
+        41 => "no_certificate",
+        42 => "bad_certificate",
+        43 => "unsupported_certificate",
+        44 => "certificate_revoked",
+        45 => "certificate_expired",
+        46 => "certificate_unknown",
+        47 => "illegal_parameter",
+        48 => "unknown_ca",
+        49 => "access_denied",
+        50 => "decode_error",
+        51 => "decrypt_error",
+        60 => "export_restriction",
+        70 => "protocol_version",
+        71 => "insufficient_security",
+        80 => "internal_error",
+        86 => "inappropriate_fallback",
+        90 => "user_canceled",
+        100 => "no_renegotiation",
+        109 => "missing_extension",
+        110 => "unsupported_extension",
+        111 => "certificate_unobtainable",
+        112 => "unrecognized_name",
+        113 => "bad_certificate_status_response",
+        114 => "bad_certificate_hash_value",
+        115 => "unknown_psk_identity",
+        116 => "certificate_required",
+        120 => "no_application_protocol",
+        121 => "ech_required",
+        _ => "of an unknown number",
+    }
+}
+
+/// The other side.
+fn peer(role: TlsRole) -> &'static str {
+    match role {
+        TlsRole::Client => "server",
+        TlsRole::Server => "client",
+    }
+}
+
+/// `DnsName("a.example")` and `IpAddress(127.0.0.1)`, as the verifier writes them, without the wrapping.
+fn bare_name(name: &str) -> &str {
+    let inner = ["DnsName(", "IpAddress("].iter().find_map(|start| name.strip_prefix(start)?.strip_suffix(')'));
+    inner.unwrap_or(name).trim_matches('"')
+}
+
+/// A point in time in the calendar, UTC.
+fn date(time: UnixTime) -> String {
+    const DAY: u64 = 24 * 60 * 60;
+    let (days, second) = (time.as_secs() / DAY, time.as_secs() % DAY);
+    // Years that begin in March have the leap day at their end, and 400 of them always 146,097 days; 719,468 days lie
+    // between the March of year 0 and 1970.
+    let days = days + 719_468;
+    let (era, day_of_era) = (days / 146_097, days % 146_097);
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    let year = era * 400 + year_of_era + u64::from(month <= 2);
+    let (hour, minute) = (second / 3600, second / 60 % 60);
+    format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{:02} UTC", second % 60)
+}
+
+/// An error of the session as reads and writes answer it; `Error::from_io` gets it back.
+pub fn as_io(error: &Error) -> io::Error {
+    let kind = match error.kind {
+        ErrorKind::Tls(TlsErrorKind::Truncated) => io::ErrorKind::UnexpectedEof,
+        ErrorKind::Reset => io::ErrorKind::ConnectionReset,
+        _ => io::ErrorKind::InvalidData,
+    };
+    io::Error::new(kind, error.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    fn date_of(seconds: u64) -> String {
+        date(UnixTime::since_unix_epoch(Duration::from_secs(seconds)))
+    }
+
+    #[test]
+    fn dates_are_those_of_the_calendar() {
+        assert_eq!(date_of(0), "1970-01-01 00:00:00 UTC");
+        assert_eq!(date_of(951_782_400), "2000-02-29 00:00:00 UTC");
+        assert_eq!(date_of(1_767_225_599), "2025-12-31 23:59:59 UTC");
+        assert_eq!(date_of(4_107_542_400), "2100-03-01 00:00:00 UTC");
+    }
+
+    #[test]
+    fn alerts_have_their_names() {
+        let error = rustls::Error::AlertReceived(AlertDescription::UnknownCA);
+        let error = from_rustls(&error, TlsRole::Client, Stage::Handshake);
+        assert_eq!(error.kind, ErrorKind::Tls(TlsErrorKind::AlertReceived));
+        assert_eq!(error.to_string(), "the TLS handshake failed: the server sent the alert unknown_ca (48)");
+    }
+
+    #[test]
+    fn names_of_a_certificate_stand_bare() {
+        assert_eq!(bare_name("DnsName(\"a.example\")"), "a.example");
+        assert_eq!(bare_name("IpAddress(127.0.0.1)"), "127.0.0.1");
+        assert_eq!(bare_name("other"), "other");
+    }
+}

@@ -1,0 +1,321 @@
+/* Host names: lookups that fail, hang and are given up; names with several addresses, dead and alive. */
+#include "names.h"
+
+/* Nobody listens there, and nobody else can: bound, but not listening. */
+static void refuse_at(struct raw_listener *refusing, const char *ip, uint32_t port) {
+    CHECK(raw_listen_at(refusing, ip, port, -1));
+}
+
+/* The system answers nobody there. */
+static void be_dead_at(struct raw_listener *dead, const char *ip, uint32_t port) {
+    CHECK(raw_listen_at(dead, ip, port, 0));
+    raw_fill_backlog(dead);
+}
+
+static void a_lookup_that_hangs_is_given_up_after_resolve_timeout_ms(void) {
+    struct pair pair;
+    patient_pair_begin(&pair);
+    names_stick();
+    pair.client.hook = note_end;
+    CHECK_OK(esrpc_connection_options_set_resolve_timeout_ms(pair.client_options, SHORT_MS));
+    int64_t started = now_ns();
+    dial_host(&pair, &pair.client, "stuck.test", 80, &pair.client_connection);
+    check_ends_in_time("client", started, SHORT_MS);
+    check_end_message_says(pair.client_connection, "resolve_timeout_ms (150 ms)");
+    check_end_message_says(pair.client_connection, "stuck.test:80");
+    pair_end(&pair);
+    names_let_go();
+    CHECK_EVENTS("client", "setup RESOLVE_TIMED_OUT", "destroy");
+}
+
+static void an_unknown_name_is_told_by_its_name(void) {
+    char long_name[256];
+    const char *hosts[] = {"unknown.test", "empty.test", long_name};
+    memset(long_name, 'x', sizeof long_name);
+    memcpy(long_name, "unknown", 7);
+    long_name[255] = '\0';
+    for (size_t i = 0; i < 3; i++) {
+        struct pair pair;
+        recorder_clear();
+        patient_pair_begin(&pair);
+        dial_host(&pair, &pair.client, hosts[i], 80, &pair.client_connection);
+        await("client setup RESOLVE_FAILED");
+        check_end_message_says(pair.client_connection, hosts[i]);
+        CHECK(strcmp(esrpc_connection_get_host(pair.client_connection), hosts[i]) == 0);
+        CHECK(esrpc_connection_get_port(pair.client_connection) == 80);
+        pair_end(&pair);
+        CHECK_EVENTS("client", "setup RESOLVE_FAILED", "destroy");
+    }
+}
+
+static void close_and_abort_do_not_wait_for_a_lookup(void) {
+    for (int abort_it = 0; abort_it <= 1; abort_it++) {
+        struct pair pair;
+        recorder_clear();
+        patient_pair_begin(&pair);
+        names_stick();
+        dial_host(&pair, &pair.client, "stuck.test", 80, &pair.client_connection);
+        await("lookup stuck.test");
+        if (abort_it)
+            CHECK_OK(esrpc_connection_abort(pair.client_connection));
+        else
+            CHECK_OK(esrpc_connection_close(pair.client_connection, 1234));
+        await("client setup CANCELLED");
+        /* Neither does the end of the runtime. */
+        pair_end(&pair);
+        CHECK_EVENTS("client", "setup CANCELLED", "destroy");
+        names_let_go();
+        CHECK_EVENTS("client", "setup CANCELLED", "destroy");
+    }
+}
+
+static void a_runtime_that_is_shut_down_does_not_wait_for_a_lookup(void) {
+    struct pair pair;
+    patient_pair_begin(&pair);
+    names_stick();
+    dial_host(&pair, &pair.client, "stuck.test", 80, &pair.client_connection);
+    await("lookup stuck.test");
+    CHECK_OK(esrpc_runtime_shutdown(pair.client_runtime));
+    await("client setup RUNTIME_SHUTDOWN");
+    pair_end(&pair);
+    names_let_go();
+    CHECK_EVENTS("client", "setup RUNTIME_SHUTDOWN", "destroy");
+}
+
+static void a_lookup_that_hangs_delays_no_other(void) {
+    struct pair pair;
+    struct party stuck = a_party("stuck", NULL, NULL);
+    esrpc_connection *waiting[3] = {NULL, NULL, NULL};
+    patient_pair_begin(&pair);
+    pair_listen(&pair);
+    names_set("127.0.0.1", NULL);
+    names_stick();
+    for (size_t i = 0; i < 3; i++) dial_host(&pair, &stuck, "stuck.test", 80, &waiting[i]);
+    await_count("lookup stuck.test", 3);
+    dial_host(&pair, &pair.client, "good.test", esrpc_listener_get_port(pair.listening), &pair.client_connection);
+    await("client setup OK");
+    CHECK_NEVER("stuck");
+    for (size_t i = 0; i < 3; i++) {
+        CHECK_OK(esrpc_connection_abort(waiting[i]));
+        esrpc_connection_release(waiting[i]);
+    }
+    pair_end(&pair);
+    names_let_go();
+    CHECK_COUNT(3, "stuck setup CANCELLED");
+    CHECK_COUNT(3, "stuck destroy");
+}
+
+/* At most four lookups run at once, but those that were given up do not count. */
+static void lookups_that_hang_and_are_given_up_take_no_place(void) {
+    enum { STUCK = 11 };
+    struct pair pair;
+    struct party stuck = a_party("stuck", NULL, NULL);
+    esrpc_connection *waiting[STUCK] = {NULL};
+    patient_pair_begin(&pair);
+    pair_listen(&pair);
+    names_set("127.0.0.1", NULL);
+    names_stick();
+    for (size_t i = 0; i < STUCK; i++) dial_host(&pair, &stuck, "stuck.test", 80, &waiting[i]);
+    dial_host(&pair, &pair.client, "good.test", esrpc_listener_get_port(pair.listening), &pair.client_connection);
+    await_count("lookup stuck.test", 4);
+    CHECK_COUNT(4, "lookup");
+    for (size_t i = 0; i < STUCK; i++) CHECK_OK(esrpc_connection_abort(waiting[i]));
+    await("client setup OK");
+    await_count("stuck setup CANCELLED", STUCK);
+    for (size_t i = 0; i < STUCK; i++) esrpc_connection_release(waiting[i]);
+    pair_end(&pair);
+    CHECK_COUNT(STUCK, "stuck destroy");
+    names_let_go();
+}
+
+/* A lookup that waits for its turn gets it when one before it has its deadline. */
+static void a_deadline_makes_room_for_the_next_lookup(void) {
+    struct pair pair;
+    struct party stuck = a_party("stuck", NULL, NULL);
+    esrpc_connection *waiting[4] = {NULL, NULL, NULL, NULL};
+    patient_pair_begin(&pair);
+    pair_listen(&pair);
+    names_set("127.0.0.1", NULL);
+    names_stick();
+    CHECK_OK(esrpc_connection_options_set_resolve_timeout_ms(pair.client_options, SHORT_MS));
+    for (size_t i = 0; i < 4; i++) dial_host(&pair, &stuck, "stuck.test", 80, &waiting[i]);
+    await_count("lookup stuck.test", 4);
+    CHECK_OK(esrpc_connection_options_set_resolve_timeout_ms(pair.client_options, LONG_MS));
+    dial_host(&pair, &pair.client, "good.test", esrpc_listener_get_port(pair.listening), &pair.client_connection);
+    await("client setup OK");
+    await_count("stuck setup RESOLVE_TIMED_OUT", 4);
+    for (size_t i = 0; i < 4; i++) esrpc_connection_release(waiting[i]);
+    pair_end(&pair);
+    names_let_go();
+}
+
+static void a_live_address_is_found_beside_a_dead_one(void) {
+    for (int dead_first = 0; dead_first <= 1; dead_first++) {
+        struct pair pair;
+        struct raw_listener dead;
+        recorder_clear();
+        patient_pair_begin(&pair);
+        pair_listen(&pair);
+        uint32_t port = esrpc_listener_get_port(pair.listening);
+        be_dead_at(&dead, "127.0.0.2", port);
+        if (dead_first)
+            names_set("127.0.0.2", "127.0.0.1");
+        else
+            names_set("127.0.0.1", "127.0.0.2");
+        int64_t started = now_ns();
+        dial_host(&pair, &pair.client, "two.test", port, &pair.client_connection);
+        await("client setup OK");
+        int64_t took_ms = (now_ns() - started) / 1000000;
+        CHECK(took_ms < LONG_MS / 2);
+        CHECK(!dead_first || took_ms >= 250);
+        CHECK(strncmp(esrpc_connection_get_remote_address(pair.client_connection), "127.0.0.1:", 10) == 0);
+        raw_listener_close(&dead);
+        pair_end(&pair);
+        CHECK_ONCE("listener incoming");
+    }
+}
+
+static void an_address_that_refuses_makes_way_at_once(void) {
+    struct pair pair;
+    struct raw_listener refusing;
+    patient_pair_begin(&pair);
+    pair_listen(&pair);
+    refuse_at(&refusing, "127.0.0.2", esrpc_listener_get_port(pair.listening));
+    names_set("127.0.0.2", "127.0.0.1");
+    dial_host(&pair, &pair.client, "two.test", refusing.port, &pair.client_connection);
+    await("client setup OK");
+    raw_listener_close(&refusing);
+    pair_end(&pair);
+}
+
+static void if_all_refuse_the_error_names_host_addresses_and_reasons(void) {
+    struct pair pair;
+    struct raw_listener first, second;
+    char text[60];
+    patient_pair_begin(&pair);
+    refuse_at(&first, "127.0.0.2", 0);
+    refuse_at(&second, "127.0.0.3", first.port);
+    names_set("127.0.0.2", "127.0.0.3");
+    dial_host(&pair, &pair.client, "two.test", first.port, &pair.client_connection);
+    await("client setup CONNECTION_REFUSED");
+    snprintf(text, sizeof text, "two.test:%u", (unsigned)first.port);
+    check_end_message_says(pair.client_connection, text);
+    snprintf(text, sizeof text, "127.0.0.2:%u: Connection refused", (unsigned)first.port);
+    check_end_message_says(pair.client_connection, text);
+    snprintf(text, sizeof text, "127.0.0.3:%u: Connection refused", (unsigned)first.port);
+    check_end_message_says(pair.client_connection, text);
+    raw_listener_close(&first);
+    raw_listener_close(&second);
+    pair_end(&pair);
+    CHECK_EVENTS("client", "setup CONNECTION_REFUSED", "destroy");
+}
+
+static void if_they_fail_for_different_reasons_connecting_failed(void) {
+    struct pair pair;
+    struct raw_listener refusing;
+    esrpc_client_options *options = esrpc_client_options_new();
+    patient_pair_begin(&pair);
+    refuse_at(&refusing, "127.0.0.2", 0);
+    names_set("127.0.0.2", "::1");
+    CHECK_OK(esrpc_client_options_set_host(options, esrpc_text("two.test"), refusing.port));
+    CHECK_OK(esrpc_client_options_set_local_address(options, esrpc_text("127.0.0.1"), 0));
+    dial_with(&pair, &pair.client, options, &pair.client_connection);
+    await("client setup CONNECT_FAILED");
+    check_end_message_says(pair.client_connection, "127.0.0.2:");
+    check_end_message_says(pair.client_connection, "Connection refused");
+    check_end_message_says(pair.client_connection, "[::1]:");
+    raw_listener_close(&refusing);
+    pair_end(&pair);
+    CHECK_EVENTS("client", "setup CONNECT_FAILED", "destroy");
+}
+
+static void if_some_never_answer_the_deadline_names_them(void) {
+    struct pair pair;
+    struct raw_listener refusing, dead;
+    patient_pair_begin(&pair);
+    pair.client.hook = note_end;
+    CHECK_OK(esrpc_connection_options_set_connect_timeout_ms(pair.client_options, SHORT_MS * 3));
+    refuse_at(&refusing, "127.0.0.2", 0);
+    be_dead_at(&dead, "127.0.0.3", refusing.port);
+    names_set("127.0.0.2", "127.0.0.3");
+    int64_t started = now_ns();
+    dial_host(&pair, &pair.client, "two.test", refusing.port, &pair.client_connection);
+    check_ends_in_time("client", started, SHORT_MS * 3);
+    check_end_message_says(pair.client_connection, "connect_timeout_ms (450 ms): two.test:");
+    check_end_message_says(pair.client_connection, "127.0.0.2:");
+    check_end_message_says(pair.client_connection, "Connection refused");
+    check_end_message_says(pair.client_connection, "127.0.0.3:");
+    check_end_message_says(pair.client_connection, "no answer");
+    raw_listener_close(&refusing);
+    raw_listener_close(&dead);
+    pair_end(&pair);
+    CHECK_EVENTS("client", "setup CONNECT_TIMED_OUT", "destroy");
+}
+
+static void an_address_family_leaves_the_others_out(void) {
+    struct pair pair;
+    esrpc_client_options *options = esrpc_client_options_new();
+    struct party second = a_party("second", NULL, NULL);
+    esrpc_connection *connection = NULL;
+    patient_pair_begin(&pair);
+    pair_listen(&pair);
+    names_set("::1", "127.0.0.1");
+    CHECK_OK(esrpc_client_options_set_host(options, esrpc_text("two.test"), esrpc_listener_get_port(pair.listening)));
+    CHECK_OK(esrpc_client_options_set_address_family(options, ESRPC_ADDRESS_FAMILY_IPV4));
+    dial_with(&pair, &pair.client, options, &pair.client_connection);
+    await("client setup OK");
+    CHECK(strncmp(esrpc_connection_get_remote_address(pair.client_connection), "127.0.0.1:", 10) == 0);
+
+    names_set("127.0.0.1", NULL);
+    options = esrpc_client_options_new();
+    CHECK_OK(esrpc_client_options_set_host(options, esrpc_text("one.test"), esrpc_listener_get_port(pair.listening)));
+    CHECK_OK(esrpc_client_options_set_address_family(options, ESRPC_ADDRESS_FAMILY_IPV6));
+    dial_with(&pair, &second, options, &connection);
+    await("second setup CONNECT_FAILED");
+    check_end_message_says(connection, "no address of the family");
+    check_end_message_says(connection, "one.test");
+    esrpc_connection_release(connection);
+    pair_end(&pair);
+}
+
+/* Numbers need no lookup, in whatever form; a scope that has a name does. */
+static void addresses_are_not_looked_up(void) {
+    static const char *const addresses[] = {"127.0.0.1", "::1", "[::1]", "::1%1", "[::1%1]"};
+    for (size_t i = 0; i < sizeof addresses / sizeof *addresses; i++) {
+        struct pair pair;
+        recorder_clear();
+        patient_pair_begin(&pair);
+        dial_host(&pair, &pair.client, addresses[i], 1, &pair.client_connection);
+        await("client setup");
+        pair_end(&pair);
+        CHECK_NEVER("lookup");
+    }
+    struct pair pair;
+    recorder_clear();
+    patient_pair_begin(&pair);
+    names_set(NULL, NULL);
+    dial_host(&pair, &pair.client, "[fe80::1%lo]", 1, &pair.client_connection);
+    await("client setup RESOLVE_FAILED");
+    CHECK_ONCE("lookup fe80::1%lo");
+    pair_end(&pair);
+}
+
+int main(int argc, char **argv) {
+    static const struct test tests[] = {
+        TEST(a_lookup_that_hangs_is_given_up_after_resolve_timeout_ms),
+        TEST(an_unknown_name_is_told_by_its_name),
+        TEST(close_and_abort_do_not_wait_for_a_lookup),
+        TEST(a_runtime_that_is_shut_down_does_not_wait_for_a_lookup),
+        TEST(a_lookup_that_hangs_delays_no_other),
+        TEST(lookups_that_hang_and_are_given_up_take_no_place),
+        TEST(a_deadline_makes_room_for_the_next_lookup),
+        TEST(a_live_address_is_found_beside_a_dead_one),
+        TEST(an_address_that_refuses_makes_way_at_once),
+        TEST(if_all_refuse_the_error_names_host_addresses_and_reasons),
+        TEST(if_they_fail_for_different_reasons_connecting_failed),
+        TEST(if_some_never_answer_the_deadline_names_them),
+        TEST(an_address_family_leaves_the_others_out),
+        TEST(addresses_are_not_looked_up),
+    };
+    return RUN_TESTS(tests, argc, argv);
+}

@@ -1,0 +1,133 @@
+/* Options of times, names and sockets with NULL where it is not allowed and with numbers just inside and just outside their
+   ranges. */
+#include "check.h"
+
+static const uint32_t A_DAY = 24u * 60 * 60 * 1000;
+
+typedef esrpc_status (*set_time)(esrpc_connection_options *options, uint32_t timeout_ms);
+
+static void times(void) {
+    static const set_time setters[] = {
+        esrpc_connection_options_set_resolve_timeout_ms, esrpc_connection_options_set_connect_timeout_ms,
+        esrpc_connection_options_set_tls_timeout_ms,     esrpc_connection_options_set_handshake_timeout_ms,
+        esrpc_connection_options_set_write_timeout_ms,   esrpc_connection_options_set_message_timeout_ms,
+        esrpc_connection_options_set_idle_timeout_ms,    esrpc_connection_options_set_half_open_ms,
+    };
+    esrpc_connection_options *options = esrpc_connection_options_new();
+    for (size_t i = 0; i < sizeof setters / sizeof setters[0]; i++) {
+        CHECK_INVALID(setters[i](NULL, 1));
+        CHECK_INVALID(setters[i](options, A_DAY + 1));
+        CHECK_INVALID(setters[i](options, UINT32_MAX));
+        CHECK_OK(setters[i](options, A_DAY));
+        CHECK_OK(setters[i](options, 0));
+    }
+    esrpc_connection_options_release(options);
+}
+
+/* The option that is wrong is named, with the number and its range. */
+static void a_wrong_time_is_named(void) {
+    esrpc_connection_options *options = esrpc_connection_options_new();
+    CHECK_INVALID(esrpc_connection_options_set_resolve_timeout_ms(options, A_DAY + 1));
+    CHECK(last_error_says("resolve_timeout_ms is 86400001; it must be 0 to 86400000"));
+    CHECK_INVALID(esrpc_connection_options_set_connect_timeout_ms(options, A_DAY + 1));
+    CHECK(last_error_says("connect_timeout_ms"));
+    CHECK_INVALID(esrpc_connection_options_set_tls_timeout_ms(options, A_DAY + 1));
+    CHECK(last_error_says("tls_timeout_ms"));
+    CHECK_INVALID(esrpc_connection_options_set_handshake_timeout_ms(options, A_DAY + 1));
+    CHECK(last_error_says("handshake_timeout_ms"));
+    CHECK_INVALID(esrpc_connection_options_set_write_timeout_ms(options, A_DAY + 1));
+    CHECK(last_error_says("write_timeout_ms"));
+    CHECK_INVALID(esrpc_connection_options_set_message_timeout_ms(options, A_DAY + 1));
+    CHECK(last_error_says("message_timeout_ms"));
+    CHECK_INVALID(esrpc_connection_options_set_idle_timeout_ms(options, A_DAY + 1));
+    CHECK(last_error_says("idle_timeout_ms"));
+    CHECK_INVALID(esrpc_connection_options_set_half_open_ms(options, A_DAY + 1));
+    CHECK(last_error_says("half_open_ms"));
+    esrpc_connection_options_release(options);
+}
+
+static void pings(void) {
+    esrpc_connection_options *options = esrpc_connection_options_new();
+    CHECK_INVALID(esrpc_connection_options_set_keep_alive_ping(NULL, 1, 1));
+    CHECK_INVALID(esrpc_connection_options_set_keep_alive_ping(options, A_DAY + 1, 1));
+    CHECK(last_error_says("interval_ms"));
+    CHECK_INVALID(esrpc_connection_options_set_keep_alive_ping(options, 1, A_DAY + 1));
+    CHECK(last_error_says("timeout_ms"));
+    CHECK_OK(esrpc_connection_options_set_keep_alive_ping(options, A_DAY, A_DAY));
+    CHECK_OK(esrpc_connection_options_set_keep_alive_ping(options, 0, 0));
+    CHECK_INVALID(esrpc_connection_options_set_answer_pings(NULL, 1));
+    CHECK_OK(esrpc_connection_options_set_answer_pings(options, -1));
+    CHECK_OK(esrpc_connection_options_set_answer_pings(options, 0));
+    esrpc_connection_options_release(options);
+}
+
+static void sockets(void) {
+    esrpc_connection_options *options = esrpc_connection_options_new();
+    CHECK_INVALID(esrpc_connection_options_set_tcp_nodelay(NULL, 1));
+    CHECK_OK(esrpc_connection_options_set_tcp_nodelay(options, INT32_MIN));
+    CHECK_OK(esrpc_connection_options_set_tcp_nodelay(options, 0));
+    CHECK_INVALID(esrpc_connection_options_set_tcp_keep_alive(NULL, 1, 0, 0, 0));
+    CHECK_INVALID(esrpc_connection_options_set_tcp_keep_alive(options, 1, 32768, 0, 0));
+    CHECK(last_error_says("idle_s"));
+    CHECK_INVALID(esrpc_connection_options_set_tcp_keep_alive(options, 1, 0, 32768, 0));
+    CHECK(last_error_says("interval_s"));
+    CHECK_INVALID(esrpc_connection_options_set_tcp_keep_alive(options, 1, 0, 0, 128));
+    CHECK(last_error_says("probes"));
+    CHECK_OK(esrpc_connection_options_set_tcp_keep_alive(options, 1, 32767, 32767, 127));
+    CHECK_OK(esrpc_connection_options_set_tcp_keep_alive(options, 0, 0, 0, 0));
+    CHECK_INVALID(esrpc_connection_options_set_socket_buffers(NULL, 1, 1));
+    CHECK_INVALID(esrpc_connection_options_set_socket_buffers(options, ((size_t)1 << 30) + 1, 1));
+    CHECK(last_error_says("send_bytes"));
+    CHECK_INVALID(esrpc_connection_options_set_socket_buffers(options, 1, SIZE_MAX));
+    CHECK(last_error_says("receive_bytes"));
+    CHECK_OK(esrpc_connection_options_set_socket_buffers(options, (size_t)1 << 30, (size_t)1 << 30));
+    CHECK_OK(esrpc_connection_options_set_socket_buffers(options, 0, 0));
+    esrpc_connection_options_release(options);
+}
+
+static void names_and_addresses(void) {
+    char long_name[256];
+    esrpc_client_options *options = esrpc_client_options_new();
+    memset(long_name, 'a', sizeof long_name);
+    CHECK_OK(esrpc_client_options_set_host(options, bytes(long_name, 255), 65535));
+    CHECK_INVALID(esrpc_client_options_set_host(options, bytes(long_name, 256), 1));
+    CHECK(last_error_says("256 bytes"));
+    CHECK_INVALID(esrpc_client_options_set_host(options, bytes("a\0b", 3), 1));
+    CHECK(last_error_says("NUL"));
+    CHECK_INVALID(esrpc_client_options_set_host(options, bytes("\xff", 1), 1));
+    CHECK_INVALID(esrpc_client_options_set_host(options, esrpc_text("localhost"), 65536));
+    CHECK(last_error_says("65536"));
+    CHECK_INVALID(esrpc_client_options_set_host(options, esrpc_text("localhost"), UINT32_MAX));
+    CHECK_OK(esrpc_client_options_set_host(options, esrpc_text("localhost"), 0));
+
+    CHECK_INVALID(esrpc_client_options_set_address_family(NULL, ESRPC_ADDRESS_FAMILY_ANY));
+    CHECK_INVALID(esrpc_client_options_set_address_family(options, -1));
+    CHECK_INVALID(esrpc_client_options_set_address_family(options, 5));
+    CHECK_INVALID(esrpc_client_options_set_address_family(options, INT32_MAX));
+    CHECK_OK(esrpc_client_options_set_address_family(options, ESRPC_ADDRESS_FAMILY_IPV4));
+    CHECK_OK(esrpc_client_options_set_address_family(options, ESRPC_ADDRESS_FAMILY_IPV6));
+    CHECK_OK(esrpc_client_options_set_address_family(options, ESRPC_ADDRESS_FAMILY_ANY));
+
+    CHECK_INVALID(esrpc_client_options_set_local_address(NULL, esrpc_text("127.0.0.1"), 0));
+    CHECK_INVALID(esrpc_client_options_set_local_address(options, no_bytes_of_length_one(), 0));
+    CHECK_INVALID(esrpc_client_options_set_local_address(options, esrpc_text("localhost"), 0));
+    CHECK_INVALID(esrpc_client_options_set_local_address(options, esrpc_text("127.0.0.1"), 65536));
+    CHECK_OK(esrpc_client_options_set_local_address(options, esrpc_text("127.0.0.1"), 0));
+    CHECK_OK(esrpc_client_options_set_local_address(options, esrpc_text("::1"), 65535));
+    CHECK_OK(esrpc_client_options_set_local_address(options, bytes(NULL, 0), 0));
+    esrpc_client_options_release(options);
+}
+
+static void deadlines_of_streams(void) {
+    CHECK_INVALID(esrpc_stream_set_deadline_ms(NULL, 1));
+}
+
+int main(void) {
+    times();
+    a_wrong_time_is_named();
+    pings();
+    sockets();
+    names_and_addresses();
+    deadlines_of_streams();
+    return 0;
+}

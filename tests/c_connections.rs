@@ -1,0 +1,56 @@
+//! Names, sockets and times, tried from C against peers that stall, vanish or refuse: compiled under every standard, run over
+//! TCP and, where that makes a difference, over Unix sockets.
+#![cfg(target_os = "linux")]
+
+#[path = "common/cc.rs"]
+mod cc;
+
+use cc::Standard;
+
+/// Much of their time is waiting for deadlines, so each program runs once per kind of socket.
+fn run(source: &str, over_unix_sockets: bool) {
+    for standard in cc::standards() {
+        let result = cc::check_syntax(standard, &cc::root().join("tests/c").join(source));
+        result.unwrap_or_else(|error| panic!("{source} as {standard:?}: {error}"));
+    }
+    let program = cc::compile(Standard::C11, source);
+    cc::run(&program, &[]);
+    if over_unix_sockets {
+        cc::run(&program, &["--unix"]);
+    }
+}
+
+#[test]
+fn every_phase_has_a_deadline() {
+    run("test_deadlines.c", true);
+}
+
+#[test]
+fn deadlines_of_streams() {
+    run("test_stream_deadline.c", true);
+}
+
+#[test]
+fn keep_alive_and_paused_reading() {
+    run("test_keep_alive.c", true);
+}
+
+#[test]
+fn the_end_of_either_side_loses_nothing() {
+    run("test_peer_end.c", true);
+}
+
+#[test]
+fn host_names() {
+    run("test_names.c", false);
+}
+
+#[test]
+fn socket_options_and_addresses() {
+    run("test_sockets.c", false);
+}
+
+#[test]
+fn ten_thousand_connections() {
+    run("test_many_connections.c", false);
+}

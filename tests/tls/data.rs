@@ -1,0 +1,199 @@
+//! Data through a session, and its end.
+
+use std::io::{self, Write};
+
+use eventstream_rpc::transport::{ErrorKind, TlsErrorKind};
+
+use crate::peers::*;
+
+const MIB: usize = 1024 * 1024;
+
+/// Bytes that are not all alike.
+fn pattern(len: usize) -> Vec<u8> {
+    (0..len).map(|index| (index % 251) as u8).collect()
+}
+
+/// The count, or nothing if the call would have to wait.
+fn unless_blocked(result: io::Result<usize>) -> Option<usize> {
+    match result {
+        Ok(count) => Some(count),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+#[test]
+fn a_mebibyte_each_way_comes_through_a_narrow_pipe() {
+    let (client, server) = fitting_configs();
+    let (mut client, mut server) = connected(&client, &server, 700);
+    let sent = pattern(MIB);
+    let mut written = [0, 0];
+    let mut received = [Vec::new(), Vec::new()];
+    let mut buffer = vec![0; 3000];
+    while received.iter().any(|received| received.len() < MIB) {
+        for (index, peer) in [&mut client, &mut server].into_iter().enumerate() {
+            if written[index] < MIB {
+                written[index] += unless_blocked(peer.write(&sent[written[index]..])).unwrap_or(0);
+            }
+            let count = unless_blocked(peer.read(&mut buffer)).unwrap_or(0);
+            received[index].extend_from_slice(&buffer[..count]);
+        }
+    }
+    assert!(received.iter().all(|received| *received == sent));
+}
+
+#[test]
+fn a_write_is_answered_when_its_records_have_left() {
+    let (client, server) = fitting_configs();
+    let (mut client, mut server) = connected(&client, &server, 5000);
+    let sent = pattern(200 * 1024);
+    let mut drained = 0;
+    let mut buffer = vec![0; 5000];
+    let count = loop {
+        match unless_blocked(client.write(&sent)) {
+            Some(count) => break count,
+            None => {
+                assert!(client.session.wants_flush(), "some of it waits");
+                drained += unless_blocked(server.read(&mut buffer)).unwrap_or(0);
+            }
+        }
+    };
+    assert_eq!(count, 64 * 1024);
+    assert!(!client.session.wants_flush());
+    while let Some(more) = unless_blocked(server.read(&mut buffer)) {
+        drained += more;
+    }
+    assert_eq!(drained, count, "nothing else was sent, and nothing of it kept back");
+}
+
+#[test]
+fn a_write_takes_its_bytes_from_many_pieces() {
+    let (client, server) = fitting_configs();
+    let (mut client, mut server) = connected(&client, &server, ROOMY);
+    let sent = pattern(1000);
+    let pieces: Vec<_> = sent.chunks(10).map(io::IoSlice::new).collect();
+    let count = client.session.write(&mut client.end, &pieces).expect("there is room");
+    assert!(count > 0 && count <= 1000);
+    assert_eq!(server.read_some(), &sent[..count]);
+    assert_eq!(client.write(&[]).expect("nothing to wait for"), 0);
+}
+
+#[test]
+fn one_read_takes_the_data_of_many_records() {
+    let (client, server) = fitting_configs();
+    let (mut client, mut server) = connected(&client, &server, ROOMY);
+    let sent = pattern(100 * 1024);
+    let mut written = 0;
+    while written < sent.len() {
+        written += client.write(&sent[written..]).expect("there is room");
+    }
+    assert_eq!(server.read_some(), sent);
+    assert_eq!(server.read(&mut [0; 10]).expect_err("that was all").kind(), io::ErrorKind::WouldBlock);
+    assert_eq!(server.read(&mut []).expect("no room, no wait"), 0);
+}
+
+#[test]
+fn the_end_of_the_session_is_told_after_the_data() {
+    let (client, server) = fitting_configs();
+    let (mut client, mut server) = connected(&client, &server, ROOMY);
+    client.write(b"last words").expect("there is room");
+    assert!(client.session.close_notify(&mut client.end));
+    client.end.close();
+    assert_eq!(server.read_some(), b"last words");
+    assert_eq!(server.read(&mut [0; 10]).expect("an orderly end"), 0);
+    assert_eq!(server.read(&mut [0; 10]).expect("it stays so"), 0);
+    // The other direction is still open.
+    server.write(b"answer").expect("there is room");
+    assert_eq!(client.read_some(), b"answer");
+}
+
+#[test]
+fn the_end_of_the_session_waits_for_room_and_is_sent_once() {
+    let (client, server) = fitting_configs();
+    let (mut client, mut server) = connected(&client, &server, 10);
+    // What the server sent after the handshake is out of the way.
+    while server.session.flush(&mut server.end).is_err() {
+        unless_blocked(client.read(&mut [0; 100]));
+    }
+    while !client.session.close_notify(&mut client.end) {
+        assert!(client.session.wants_flush());
+        if let Some(count) = unless_blocked(server.read(&mut [0; 100])) {
+            panic!("{count} bytes before the end is here");
+        }
+    }
+    assert_eq!(server.read(&mut [0; 100]).expect("the end"), 0);
+    assert!(client.session.close_notify(&mut client.end));
+    assert_eq!(client.end.in_flight(), 0);
+}
+
+#[test]
+fn a_connection_that_is_cut_is_told_from_an_orderly_end_and_its_data_comes_first() {
+    let (client, server) = fitting_configs();
+    let (mut client, mut server) = connected(&client, &server, ROOMY);
+    client.write(b"last words").expect("there is room");
+    client.end.close();
+    assert_eq!(server.read_some(), b"last words");
+    let error = server.read_error();
+    assert_eq!(error.kind, kind(TlsErrorKind::Truncated));
+    assert!(error.to_string().contains("close_notify"), "{error}");
+    assert_eq!(server.read_error(), error, "and again");
+}
+
+#[test]
+fn data_before_damage_comes_first() {
+    let (client, server) = fitting_configs();
+    let (mut client, mut server) = connected(&client, &server, ROOMY);
+    client.write(b"good").expect("there is room");
+    client.end.write_all(&[23, 3, 3, 0, 20]).expect("there is room");
+    client.end.write_all(&[0; 20]).expect("there is room");
+    assert_eq!(server.read_some(), b"good");
+    assert_eq!(server.read_error().kind, kind(TlsErrorKind::HandshakeFailed));
+    let error = server.write(b"more").expect_err("the session is over");
+    assert_eq!(eventstream_rpc::transport::Error::from_io("", &error, ErrorKind::Io), server.read_error());
+    // The client hears why.
+    let error = client.read_error();
+    assert_eq!(error.kind, kind(TlsErrorKind::AlertReceived));
+    assert!(error.to_string().contains("the server sent the alert bad_record_mac (20)"), "{error}");
+}
+
+#[test]
+fn a_peer_that_is_gone_ends_the_close_too() {
+    let (client, server) = fitting_configs();
+    let (mut client, server) = connected(&client, &server, ROOMY);
+    drop(server);
+    assert!(client.session.close_notify(&mut client.end), "nothing to wait for");
+}
+
+/// The peer is rustls itself, since our own servers do no such thing.
+#[cfg(feature = "aws-lc-rs")]
+#[test]
+fn a_flood_of_tickets_is_not_endured() {
+    use eventstream_rpc::transport::{HandshakeProgress, TlsSession};
+    use rustls::pki_types::pem::PemObject;
+    use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+    use std::sync::Arc;
+
+    let authority = crate::certificates::Authority::new("test CA");
+    let identity = authority.server(&[NAME]);
+    let chain = vec![CertificateDer::from(identity.certificate_der)];
+    let key = PrivateKeyDer::from_pem_slice(identity.key.as_bytes()).expect("a key");
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder =
+        rustls::ServerConfig::builder_with_provider(provider).with_protocol_versions(&[&rustls::version::TLS13]);
+    let mut config =
+        builder.expect("a version").with_no_client_auth().with_single_cert(chain, key).expect("a certificate");
+    config.send_tls13_tickets = 20_000;
+    let mut server = rustls::ServerConnection::new(Arc::new(config)).expect("a session");
+
+    let (client_end, mut server_end) = pipe(16 * ROOMY);
+    let session = TlsSession::client(&client_config(&authority, |_| {}), NAME).expect("a session");
+    let mut client = Peer { session, end: client_end };
+    while client.handshake() != Ok(HandshakeProgress::Done) {
+        server.complete_io(&mut server_end).expect("a handshake");
+    }
+    server.complete_io(&mut server_end).expect("the end of the handshake, and tickets");
+    assert!(server_end.in_flight() > MIB);
+    let error = client.read_error();
+    assert_eq!(error.kind, kind(TlsErrorKind::HandshakeFailed), "{error}");
+    assert!(error.to_string().contains("too long"), "{error}");
+}

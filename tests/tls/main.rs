@@ -1,0 +1,10 @@
+//! TLS sessions, in memory and over sockets, and their settings.
+
+#[path = "../common/certificates.rs"]
+mod certificates;
+mod config;
+mod data;
+mod errors;
+mod handshake;
+mod peers;
+mod sockets;

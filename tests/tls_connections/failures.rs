@@ -1,0 +1,174 @@
+//! Handshakes that fail: the status and the sentence on each side, and exactly the callbacks that are promised.
+
+use crate::certificates::{Authority, Identity, in_year};
+use crate::raw::{Door, dial};
+use crate::recorder::*;
+use crate::rig::*;
+use crate::server::Server;
+use crate::settings::{self, Builder, NAME, Tls};
+use eventstream_rpc::ffi::constants::esrpc_tls_version::*;
+use std::io::{Read, Write};
+
+/// The client's failure; what the server's listener is told if anything; sentences in part.
+#[track_caller]
+fn assert_fails(client: &Tls, server: &Tls, failure: &str, sentence: &str, server_failure: &str) {
+    for handshake in [false, true] {
+        let runtime = Runtime::start();
+        let server = Server::start(&runtime, server);
+        let how = How { tls: Some((client, NAME)), handshake, options: None };
+        let client = Client::connect(&runtime, server.place(), how);
+        let setup = client.side.wait_for("setup");
+        assert!(setup.starts_with(&format!("setup {failure}: ")), "{setup}");
+        assert!(setup.contains(sentence), "{setup} does not say {sentence:?}");
+        let failed = server.side.wait_for("failed");
+        assert!(failed.starts_with(&format!("failed {server_failure}: ")), "{failed}");
+        let side = client.side.clone();
+        drop(client);
+        side.wait_for("destroy");
+        assert_eq!(side.outline(), [&format!("setup {failure}"), "destroy"]);
+        assert_eq!(server.side.outline(), [format!("failed {server_failure}")]);
+        drop(server);
+        runtime.join();
+    }
+}
+
+fn showing(identity: &Identity) -> Tls {
+    settings::server(identity, |_| {})
+}
+
+#[test]
+fn a_server_of_an_unknown_ca() {
+    let client = settings::client(&Authority::new("one CA"), |_| {});
+    let server = showing(&Authority::new("another CA").server(&[NAME]));
+    assert_fails(&client, &server, "TLS_UNKNOWN_CA", "comes from a CA that is not trusted", "TLS_ALERT_RECEIVED");
+}
+
+#[test]
+fn a_server_whose_certificate_has_expired() {
+    let authority = Authority::new("test CA");
+    let client = settings::client(&authority, |_| {});
+    let server = showing(&authority.issue(&[NAME], |params| in_year(params, 2020)));
+    assert_fails(&client, &server, "TLS_CERTIFICATE_EXPIRED", "expired at 2020-12-31", "TLS_ALERT_RECEIVED");
+}
+
+#[test]
+fn a_server_whose_certificate_is_not_valid_yet() {
+    let authority = Authority::new("test CA");
+    let client = settings::client(&authority, |_| {});
+    let server = showing(&authority.issue(&[NAME], |params| in_year(params, 2400)));
+    assert_fails(&client, &server, "TLS_CERTIFICATE_NOT_YET_VALID", "is valid from 2400-01-01", "TLS_ALERT_RECEIVED");
+}
+
+#[test]
+fn a_server_of_another_name() {
+    let authority = Authority::new("test CA");
+    let client = settings::client(&authority, |_| {});
+    let server = showing(&authority.server(&["other.example"]));
+    let sentence = "is not for server.example, but for other.example";
+    assert_fails(&client, &server, "TLS_WRONG_NAME", sentence, "TLS_ALERT_RECEIVED");
+}
+
+#[test]
+fn a_certificate_that_is_not_for_servers() {
+    let authority = Authority::new("test CA");
+    let client = settings::client(&authority, |_| {});
+    let server = showing(&authority.client("a client"));
+    assert_fails(&client, &server, "TLS_BAD_CERTIFICATE", "may not be used for server", "TLS_ALERT_RECEIVED");
+}
+
+#[test]
+fn no_version_in_common() {
+    let authority = Authority::new("test CA");
+    let client = settings::client(&authority, |builder| builder.only(ESRPC_TLS_VERSION_1_2));
+    let server = settings::server(&authority.server(&[NAME]), |builder| builder.only(ESRPC_TLS_VERSION_1_3));
+    assert_fails(&client, &server, "TLS_NO_COMMON_VERSION", "protocol_version", "TLS_NO_COMMON_VERSION");
+}
+
+#[test]
+fn no_application_protocol_in_common() {
+    let authority = Authority::new("test CA");
+    let with = |name: &'static str| move |builder: &Builder| builder.alpn(name);
+    let client = settings::client(&authority, with("one"));
+    let server = settings::server(&authority.server(&[NAME]), with("other"));
+    assert_fails(&client, &server, "TLS_NO_COMMON_ALPN", "no_application_protocol", "TLS_NO_COMMON_ALPN");
+}
+
+/// What a client of ours is told if its server does `answer` after the ClientHello has begun.
+#[track_caller]
+fn assert_client_fails(answer: &[u8], failure: &str, sentence: &str) {
+    let runtime = Runtime::start();
+    let tls = settings::client(&Authority::new("test CA"), |_| {});
+    let door = Door::open();
+    let how = How { tls: Some((&tls, NAME)), ..How::default() };
+    let client = Client::connect(&runtime, Place::Port(door.port()), how);
+    let mut server = door.accept();
+    server.read_exact(&mut [0; 5]).expect("the beginning of a ClientHello");
+    server.write_all(answer).expect("the client takes it");
+    server.shutdown(std::net::Shutdown::Write).expect("a socket");
+    let setup = client.side.wait_for("setup");
+    assert!(setup.starts_with(&format!("setup {failure}: ")) && setup.contains(sentence), "{setup}");
+    let side = client.side.clone();
+    drop(client);
+    side.wait_for("destroy");
+    assert_eq!(side.outline(), [&format!("setup {failure}"), "destroy"]);
+    runtime.join();
+}
+
+#[test]
+fn an_alert_has_its_name_in_the_sentence() {
+    let fatal_access_denied = [21, 3, 3, 0, 2, 2, 49];
+    assert_client_fails(&fatal_access_denied, "TLS_ALERT_RECEIVED", "access_denied (49)");
+}
+
+#[test]
+fn a_server_that_closes_during_the_handshake() {
+    assert_client_fails(b"", "TLS_PEER_CLOSED", "during the TLS handshake");
+}
+
+#[test]
+fn a_server_that_does_not_speak_tls() {
+    assert_client_fails(b"HTTP/1.0 400 Bad Request\r\n\r\n", "TLS_HANDSHAKE_FAILED", "not TLS");
+}
+
+/// What a listener of ours is told if its client does nothing but send this.
+#[track_caller]
+fn assert_server_fails(bytes: &[u8], failure: &str) {
+    let runtime = Runtime::start();
+    let (tls, server) = settings::fitting();
+    let server = Server::start(&runtime, &server);
+    let mut client = dial(server.port());
+    client.write_all(bytes).expect("the server takes it");
+    client.shutdown(std::net::Shutdown::Write).expect("a socket");
+    let failed = server.side.wait_for("failed");
+    assert!(failed.starts_with(&format!("failed {failure}: ")), "{failed}");
+    // It goes on.
+    Client::ready(&runtime, server.place(), &tls, NAME).end();
+    assert_eq!(server.side.outline()[0], format!("failed {failure}"));
+    drop(server);
+    runtime.join();
+}
+
+#[test]
+fn a_client_that_closes_during_the_handshake() {
+    assert_server_fails(b"", "TLS_PEER_CLOSED");
+    assert_server_fails(&[22, 3, 1, 2, 0, 1], "TLS_PEER_CLOSED");
+}
+
+#[test]
+fn a_client_that_does_not_speak_tls() {
+    assert_server_fails(b"GET / HTTP/1.0\r\n\r\n", "TLS_HANDSHAKE_FAILED");
+}
+
+#[test]
+fn a_close_during_the_handshake_cancels_the_setup() {
+    let runtime = Runtime::start();
+    let (tls, _) = settings::fitting();
+    let door = Door::open();
+    let how = How { tls: Some((&tls, NAME)), ..How::default() };
+    let client = Client::connect(&runtime, Place::Port(door.port()), how);
+    let _server = door.accept();
+    client.close();
+    client.side.wait_for("setup CANCELLED");
+    drop(client);
+    runtime.join();
+}

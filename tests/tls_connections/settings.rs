@@ -1,0 +1,89 @@
+//! TLS settings, made through the C interface.
+
+use crate::certificates::{Authority, Identity};
+use crate::recorder::{OK, lend};
+use eventstream_rpc::ffi::constants::{esrpc_tls_client_auth, esrpc_tls_version};
+use eventstream_rpc::ffi::tls_config::*;
+use std::ptr;
+
+pub const NAME: &str = "server.example";
+
+/// Settings of either side.
+pub struct Tls(pub *mut esrpc_tls_config);
+
+impl Drop for Tls {
+    fn drop(&mut self) {
+        // SAFETY: a live handle, released once.
+        unsafe { esrpc_tls_config_release(self.0) }
+    }
+}
+
+/// Settings under construction.
+pub struct Builder(*mut esrpc_tls_config_builder);
+
+impl Builder {
+    pub fn trust(&self, authority: &Authority) {
+        // SAFETY: a live builder, and bytes that live during the call.
+        assert_eq!(unsafe { esrpc_tls_config_builder_add_ca(self.0, lend(authority.pem.as_bytes())) }, OK);
+    }
+
+    pub fn show(&self, identity: &Identity) {
+        let (chain, key) = (lend(identity.certificate.as_bytes()), lend(identity.key.as_bytes()));
+        // SAFETY: as above.
+        assert_eq!(unsafe { esrpc_tls_config_builder_set_certificate(self.0, chain, key) }, OK);
+    }
+
+    pub fn alpn(&self, protocol: &str) {
+        // SAFETY: as above.
+        assert_eq!(unsafe { esrpc_tls_config_builder_add_alpn(self.0, lend(protocol.as_bytes())) }, OK);
+    }
+
+    pub fn only(&self, version: esrpc_tls_version) {
+        let version = version as i32;
+        // SAFETY: a live builder.
+        assert_eq!(unsafe { esrpc_tls_config_builder_set_versions(self.0, version, version) }, OK);
+    }
+
+    pub fn ask_clients(&self, authority: &Authority, auth: esrpc_tls_client_auth) {
+        self.trust(authority);
+        // SAFETY: a live builder.
+        assert_eq!(unsafe { esrpc_tls_config_builder_set_client_auth(self.0, auth as i32) }, OK);
+    }
+
+    pub fn without_resumption(&self) {
+        // SAFETY: a live builder.
+        assert_eq!(unsafe { esrpc_tls_config_builder_set_session_resumption(self.0, 0) }, OK);
+    }
+
+    fn build(self) -> Tls {
+        let mut config = ptr::null_mut();
+        // SAFETY: a live builder, released once.
+        unsafe {
+            assert_eq!(esrpc_tls_config_builder_build(self.0, &mut config), OK);
+            esrpc_tls_config_builder_release(self.0);
+        }
+        Tls(config)
+    }
+}
+
+/// A client that trusts `authority`, and what `change` does.
+pub fn client(authority: &Authority, change: impl FnOnce(&Builder)) -> Tls {
+    let builder = Builder(esrpc_tls_config_builder_new_client());
+    builder.trust(authority);
+    change(&builder);
+    builder.build()
+}
+
+/// A server that shows `identity`, and what `change` does.
+pub fn server(identity: &Identity, change: impl FnOnce(&Builder)) -> Tls {
+    let builder = Builder(esrpc_tls_config_builder_new_server());
+    builder.show(identity);
+    change(&builder);
+    builder.build()
+}
+
+/// Settings of both sides that fit together, for the name `NAME`.
+pub fn fitting() -> (Tls, Tls) {
+    let authority = Authority::new("test CA");
+    (client(&authority, |_| {}), server(&authority.server(&[NAME]), |_| {}))
+}
