@@ -874,7 +874,8 @@ typedef struct esrpc_stream_callbacks {
      */
     size_t struct_size;
     /**
-     * A message has come. If it has ESRPC_MESSAGE_FLAG_TERMINATE_STREAM, it is the last one and on_closed follows.
+     * A message has come. If it has ESRPC_MESSAGE_FLAG_TERMINATE_STREAM, it is the last one, the stream takes no more sends
+     * (its state is ESRPC_STREAM_STATE_CLOSED already), and on_closed follows.
      */
     void (*on_message)(struct esrpc_stream *stream, const struct esrpc_message *message, void *user_data);
     /**
@@ -2650,7 +2651,7 @@ esrpc_status esrpc_connection_accept(struct esrpc_connection *connection,
 
 /**
  * Closes the connection when everything that was accepted before is written. Returns at once; on_shutdown tells when it is
- * over. After the call returns no message callback begins, and sends answer ESRPC_ERROR_CONNECTION_CLOSED. If the peer takes
+ * over. After the call returns no message callback begins (one may be running), and sends answer ESRPC_ERROR_CONNECTION_CLOSED. If the peer takes
  * nothing for linger_ms, what is left is given up: ESRPC_ERROR_LINGER_EXPIRED. Before setup it cancels: on_setup comes with
  * ESRPC_ERROR_CANCELLED. On a connection that is closing or closed it does nothing.
  *
@@ -2861,7 +2862,7 @@ esrpc_status esrpc_connection_get_end_status(const struct esrpc_connection *conn
 const char *esrpc_connection_get_end_message(const struct esrpc_connection *connection);
 
 /**
- * Waits until the connection is set up, or could not be.
+ * Waits until the connection is set up, or could not be. It may return while on_setup is still to come or running.
  *
  * @param connection Borrowed.
  * @param timeout_ms Milliseconds to wait at most, or ESRPC_WAIT_FOREVER.

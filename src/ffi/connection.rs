@@ -300,7 +300,7 @@ pub unsafe extern "C" fn esrpc_connection_accept(
 }
 
 /// Closes the connection when everything that was accepted before is written. Returns at once; on_shutdown tells when it is
-/// over. After the call returns no message callback begins, and sends answer ESRPC_ERROR_CONNECTION_CLOSED. If the peer takes
+/// over. After the call returns no message callback begins (one may be running), and sends answer ESRPC_ERROR_CONNECTION_CLOSED. If the peer takes
 /// nothing for linger_ms, what is left is given up: ESRPC_ERROR_LINGER_EXPIRED. Before setup it cancels: on_setup comes with
 /// ESRPC_ERROR_CANCELLED. On a connection that is closing or closed it does nothing.
 ///

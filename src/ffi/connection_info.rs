@@ -227,7 +227,7 @@ unsafe fn wait(
     Ok(())
 }
 
-/// Waits until the connection is set up, or could not be.
+/// Waits until the connection is set up, or could not be. It may return while on_setup is still to come or running.
 ///
 /// @param connection Borrowed.
 /// @param timeout_ms Milliseconds to wait at most, or ESRPC_WAIT_FOREVER.

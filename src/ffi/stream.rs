@@ -36,7 +36,8 @@ impl ArcHandle for esrpc_stream {
 pub struct esrpc_stream_callbacks {
     /// The size of this struct.
     pub struct_size: usize,
-    /// A message has come. If it has ESRPC_MESSAGE_FLAG_TERMINATE_STREAM, it is the last one and on_closed follows.
+    /// A message has come. If it has ESRPC_MESSAGE_FLAG_TERMINATE_STREAM, it is the last one, the stream takes no more sends
+    /// (its state is ESRPC_STREAM_STATE_CLOSED already), and on_closed follows.
     pub on_message:
         Option<unsafe extern "C" fn(stream: *mut esrpc_stream, message: *const esrpc_message, user_data: *mut c_void)>,
     /// A send or the activation was answered ESRPC_ERROR_WOULD_BLOCK, and half of the connection's outbound limit is free
