@@ -67,5 +67,5 @@ symbolizer=$(command -v "llvm-symbolizer-$llvm" || true)
 # Children are forked while threads run, on purpose.
 export TSAN_OPTIONS="halt_on_error=1 die_after_fork=0 external_symbolizer_path=$symbolizer"
 export ASAN_OPTIONS="detect_leaks=1 detect_stack_use_after_return=1 external_symbolizer_path=$symbolizer"
-cargo test "${arguments[@]}"
+cargo test --no-fail-fast "${arguments[@]}"
 echo "no complaints from the $kind sanitizer: ${tests[*]}"

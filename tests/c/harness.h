@@ -74,6 +74,8 @@ static inline struct moment moment_of(const char *what, esrpc_connection *connec
 }
 
 static inline void happen(struct party *party, struct moment now) {
+    /* Read before the event is noted: once its destruction is, a test may take the party away. */
+    void (*hook)(struct party *, const struct moment *) = party->hook;
     enter_callback();
     if (now.status != ESRPC_OK) CHECK(esrpc_last_error_message()[0] != '\0');
     if (now.message != NULL)
@@ -82,7 +84,7 @@ static inline void happen(struct party *party, struct moment now) {
         note("%s %s", party->name, now.what);
     else
         note_status(party->name, now.what, now.status);
-    if (party->hook != NULL) party->hook(party, &now);
+    if (hook != NULL) hook(party, &now);
     leave_callback();
 }
 
