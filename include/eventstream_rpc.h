@@ -2199,7 +2199,8 @@ esrpc_status esrpc_connection_options_set_keep_alive_ping(struct esrpc_connectio
 
 /**
  * Makes the library answer the peer's PINGs itself, with the PING's payload and its headers whose names do not begin with
- * ":"; on_protocol_message does not get them. Default: off, the application answers.
+ * ":"; on_protocol_message does not get them. PINGs above esrpc_connection_options_set_ping_answer_limit, and those that come
+ * while the outbound limit is reached, are dropped. Default: off, the application answers.
  *
  * @param options Changed.
  * @param on 0: off; else on.
@@ -2209,6 +2210,21 @@ esrpc_status esrpc_connection_options_set_keep_alive_ping(struct esrpc_connectio
  */
 esrpc_status esrpc_connection_options_set_answer_pings(struct esrpc_connection_options *options,
                                                        int32_t on);
+
+/**
+ * Limits how many PINGs the library answers by esrpc_connection_options_set_answer_pings; more of them are dropped, and the
+ * connection goes on. Default: 10 a second, 100 at once.
+ *
+ * @param options Changed.
+ * @param per_second Answers a second in the long run, 1 to 1000000.
+ * @param burst Answers at once after a rest, 1 to 1000000.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or a number is out of its range.
+ *
+ * Thread: owner. Since: 0.1.0
+ */
+esrpc_status esrpc_connection_options_set_ping_answer_limit(struct esrpc_connection_options *options,
+                                                            uint32_t per_second,
+                                                            uint32_t burst);
 
 /**
  * Switches TCP_NODELAY: small messages leave at once instead of waiting for the acknowledgement of earlier ones. Default: on.

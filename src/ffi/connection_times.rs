@@ -5,7 +5,10 @@ use std::time::Duration;
 use super::connection_options::{MAX_TIME_MS, esrpc_connection_options, in_range, set};
 use super::guard;
 use super::status::{Failure, esrpc_status};
+use crate::rpc::Rate;
 use crate::runtime::Times;
+
+const MAX_PING_ANSWERS: u32 = 1_000_000;
 
 /// A time in milliseconds; 0 is none.
 fn time(timeout_ms: u32, option: &str) -> Result<Option<Duration>, Failure> {
@@ -207,7 +210,8 @@ pub unsafe extern "C" fn esrpc_connection_options_set_keep_alive_ping(
 }
 
 /// Makes the library answer the peer's PINGs itself, with the PING's payload and its headers whose names do not begin with
-/// ":"; on_protocol_message does not get them. Default: off, the application answers.
+/// ":"; on_protocol_message does not get them. PINGs above esrpc_connection_options_set_ping_answer_limit, and those that come
+/// while the outbound limit is reached, are dropped. Default: off, the application answers.
 ///
 /// @param options Changed.
 /// @param on 0: off; else on.
@@ -222,6 +226,33 @@ pub unsafe extern "C" fn esrpc_connection_options_set_answer_pings(
     guard::call(|| {
         let change = |options: &mut esrpc_connection_options| {
             options.settings.answer_pings = on != 0;
+            Ok(())
+        };
+        // SAFETY: NULL or live settings of this thread.
+        unsafe { set(options, change) }
+    })
+}
+
+/// Limits how many PINGs the library answers by esrpc_connection_options_set_answer_pings; more of them are dropped, and the
+/// connection goes on. Default: 10 a second, 100 at once.
+///
+/// @param options Changed.
+/// @param per_second Answers a second in the long run, 1 to 1000000.
+/// @param burst Answers at once after a rest, 1 to 1000000.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or a number is out of its range.
+///
+/// Thread: owner. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_connection_options_set_ping_answer_limit(
+    options: *mut esrpc_connection_options,
+    per_second: u32,
+    burst: u32,
+) -> esrpc_status {
+    guard::call(|| {
+        let change = |options: &mut esrpc_connection_options| {
+            let per_second = in_range(per_second, 1..=MAX_PING_ANSWERS, "per_second")?;
+            let burst = in_range(burst, 1..=MAX_PING_ANSWERS, "burst")?;
+            options.settings.ping_answers = Rate { per_second, burst };
             Ok(())
         };
         // SAFETY: NULL or live settings of this thread.

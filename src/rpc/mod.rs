@@ -6,6 +6,7 @@ mod error;
 mod outbound;
 mod outgoing;
 mod protocol;
+mod rate_limit;
 mod streams;
 
 pub use connection::{Connection, Ended, Ending, Received, Role, Violation, violation_message};
@@ -16,3 +17,4 @@ pub use protocol::{
     CONNECTION_ACCEPTED, Envelope, MESSAGE_FLAGS_HEADER, MESSAGE_TYPE_HEADER, MessageType, OPERATION_HEADER,
     STREAM_ID_HEADER, TERMINATE_STREAM, is_protocol_header,
 };
+pub use rate_limit::{Rate, RateLimit};

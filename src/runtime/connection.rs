@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use mio::Token;
 
 use crate::codec::HeaderList;
-use crate::rpc::{self, MessageType, Outgoing, Role};
+use crate::rpc::{self, MessageType, Outgoing, RateLimit, Role};
 use crate::runtime::event_loop::{Command, LoopHandle, Task};
 use crate::runtime::lifecycle::{Live, wait_until};
 use crate::runtime::timers::TimerKey;
@@ -108,6 +108,8 @@ pub(super) struct Shared {
     pub ended_stream_timers: Vec<TimerKey>,
     /// Who sent the PINGs that are not answered, in order.
     pub pings: VecDeque<PingOrigin>,
+    /// Of the peer's PINGs that the library answers.
+    pub ping_answers: RateLimit,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -175,6 +177,7 @@ impl Connection {
             new_stream_deadlines: Vec::new(),
             ended_stream_timers: Vec::new(),
             pings: VecDeque::new(),
+            ping_answers: RateLimit::default(),
         };
         Arc::new(Connection {
             role,

@@ -1,6 +1,7 @@
 //! From received bytes, and bytes written, to the calls of the handlers. No lock is held in any of these calls.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use crate::codec::{self, HeaderList, HeaderValue, Limits, Message};
 use crate::rpc::{Ending, Envelope, MessageType, Outgoing, Received, TERMINATE_STREAM, Violation, Written};
@@ -111,6 +112,9 @@ impl Connection {
         match message_type {
             MessageType::PingResponse => self.lock().pings.pop_front() == Some(PingOrigin::KeepAlive),
             MessageType::Ping if self.settings().answer_pings => {
+                if !self.may_answer_ping() {
+                    return true;
+                }
                 let mut headers = HeaderList::new();
                 for header in message.headers.iter().filter(|header| header.name.first() != Some(&b':')) {
                     // What came fits on the way back.
@@ -134,6 +138,13 @@ impl Connection {
             }
             _ => false,
         }
+    }
+
+    /// A peer that asks too often, or does not read the answers, gets no more of them for a while.
+    fn may_answer_ping(&self) -> bool {
+        let mut shared = self.lock();
+        let has_room = shared.rpc.outbound_len() < shared.rpc.outbound_limit();
+        has_room && shared.ping_answers.take(self.settings().ping_answers, Instant::now())
     }
 
     fn announce_stream(self: &Arc<Self>, id: i32, ends: bool, message: &Message<'_>) {

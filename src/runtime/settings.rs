@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use crate::codec::Limits;
+use crate::rpc::Rate;
 use crate::runtime::deadlines::Deadline;
 use crate::transport::SocketOptions;
 
@@ -14,6 +15,8 @@ pub struct Settings {
     pub socket: SocketOptions,
     /// PINGs are answered by the library and not delivered.
     pub answer_pings: bool,
+    /// How many of them; the rest is dropped.
+    pub ping_answers: Rate,
 }
 
 /// How long each phase may take; nothing means without end, or off.
@@ -86,6 +89,7 @@ impl Default for Settings {
             times: Times::default(),
             socket: SocketOptions::default(),
             answer_pings: false,
+            ping_answers: Rate { per_second: 10, burst: 100 },
         }
     }
 }

@@ -163,6 +163,59 @@ static void with_answer_pings_the_library_answers_and_the_application_is_not_bot
     CHECK_NEVER("server protocol PING");
 }
 
+/* Ends the client's side, then counts what was answered until the server's end. */
+static unsigned count_answers(struct raw *client) {
+    unsigned answers = 0;
+    CHECK(shutdown(client->descriptor, SHUT_WR) == 0);
+    while (raw_read(client, 64 * 1024) > 0) {}
+    while (client->len > 0) {
+        esrpc_message_release(raw_await_message(client, ESRPC_MESSAGE_TYPE_PING_RESPONSE));
+        answers++;
+    }
+    return answers;
+}
+
+static void pings_above_the_limit_are_not_answered_and_do_no_harm(void) {
+    struct pair pair;
+    struct raw client;
+    patient_pair_begin(&pair);
+    CHECK_OK(esrpc_connection_options_set_answer_pings(pair.server_options, 1));
+    CHECK_OK(esrpc_connection_options_set_ping_answer_limit(pair.server_options, 1, 3));
+    call_server(&pair, &client);
+    int64_t started = now_ns();
+    for (int i = 0; i < 200; i++) raw_send_message(&client, ESRPC_MESSAGE_TYPE_PING, 0, 0, NULL, "ping");
+    unsigned answers = count_answers(&client);
+    unsigned seconds = (unsigned)((now_ns() - started) / 1000000000);
+    CHECK(answers >= 3 && answers <= 3 + seconds + 1);
+    await("server shutdown PEER_CLOSED");
+    raw_close(&client);
+    pair_end(&pair);
+    CHECK_NEVER("server protocol PING");
+}
+
+static void answers_that_the_peer_does_not_read_take_no_more_memory_than_the_outbound_limit(void) {
+    enum { LIMIT = 64 * 1024, PING_LEN = 32 * 1024, PINGS = 1024 };
+    static uint8_t payload[PING_LEN];
+    struct pair pair;
+    struct raw client;
+    patient_pair_begin(&pair);
+    CHECK_OK(esrpc_connection_options_set_answer_pings(pair.server_options, 1));
+    CHECK_OK(esrpc_connection_options_set_ping_answer_limit(pair.server_options, 1000000, 1000000));
+    CHECK_OK(esrpc_connection_options_set_outbound_limit(pair.server_options, LIMIT));
+    call_server(&pair, &client);
+    esrpc_buffer *message = raw_message(ESRPC_MESSAGE_TYPE_PING, 0, 0, NULL, bytes(payload, PING_LEN));
+    esrpc_bytes data = esrpc_buffer_get_bytes(message);
+    for (int i = 0; i < PINGS; i++) {
+        CHECK(raw_send(&client, data.data, data.len));
+        CHECK(esrpc_connection_get_outbound_size(pair.server_connection) <= LIMIT + data.len);
+    }
+    esrpc_buffer_release(message);
+    unsigned answers = count_answers(&client);
+    CHECK(answers > 0 && answers < PINGS);
+    raw_close(&client);
+    pair_end(&pair);
+}
+
 /* Both sides ask and answer by themselves; nobody notices. */
 static void keep_alive_and_answers_of_two_libraries_fit_together(void) {
     struct pair pair;
@@ -288,6 +341,8 @@ int main(int argc, char **argv) {
         TEST(answers_keep_the_connection_up_and_only_those_to_the_application_are_delivered),
         TEST(any_bytes_are_a_sign_of_life),
         TEST(with_answer_pings_the_library_answers_and_the_application_is_not_bothered),
+        TEST(pings_above_the_limit_are_not_answered_and_do_no_harm),
+        TEST(answers_that_the_peer_does_not_read_take_no_more_memory_than_the_outbound_limit),
         TEST(keep_alive_and_answers_of_two_libraries_fit_together),
         TEST(paused_reading_stops_the_idle_timeout),
         TEST(paused_reading_stops_the_message_deadline),

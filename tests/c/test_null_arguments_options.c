@@ -58,6 +58,12 @@ static void pings(void) {
     CHECK_INVALID(esrpc_connection_options_set_answer_pings(NULL, 1));
     CHECK_OK(esrpc_connection_options_set_answer_pings(options, -1));
     CHECK_OK(esrpc_connection_options_set_answer_pings(options, 0));
+    CHECK_INVALID(esrpc_connection_options_set_ping_answer_limit(NULL, 1, 1));
+    CHECK_INVALID(esrpc_connection_options_set_ping_answer_limit(options, 0, 1));
+    CHECK_INVALID(esrpc_connection_options_set_ping_answer_limit(options, 1, 0));
+    CHECK_INVALID(esrpc_connection_options_set_ping_answer_limit(options, 1000001, 1));
+    CHECK_INVALID(esrpc_connection_options_set_ping_answer_limit(options, 1, UINT32_MAX));
+    CHECK_OK(esrpc_connection_options_set_ping_answer_limit(options, 1000000, 1000000));
     esrpc_connection_options_release(options);
 }
 
