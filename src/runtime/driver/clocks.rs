@@ -1,0 +1,124 @@
+//! The deadlines of a connection.
+
+use std::time::Duration;
+
+use super::{Driver, Flow};
+use crate::runtime::deadlines::Deadline;
+use crate::runtime::event_loop::Context;
+use crate::runtime::timers::TimerKey;
+use crate::runtime::{Error, Phase, StreamPhase};
+
+/// A message that has begun gets a second more for each of so many bytes.
+const MESSAGE_BYTES_PER_SECOND: usize = 64 * 1024;
+
+impl Driver {
+    pub(super) fn start_clock(&mut self, deadline: Deadline, context: &Context) {
+        if let Some(time) = self.connection.settings().times.of(deadline) {
+            self.deadlines.set(deadline, context.now + time);
+        }
+    }
+
+    /// What is waited for now.
+    pub(super) fn update_deadlines(&mut self, context: &mut Context) {
+        let (phase, paused, unwritten, handshake_done, new_timers, ended_timers) = {
+            let mut shared = self.connection.lock();
+            let new_timers = std::mem::take(&mut shared.new_stream_deadlines);
+            let ended_timers = std::mem::take(&mut shared.ended_stream_timers);
+            let done = shared.rpc.is_handshake_done();
+            (shared.phase, shared.reading_paused, shared.rpc.outbound_len(), done, new_timers, ended_timers)
+        };
+        for (stream, at) in new_timers.into_iter().filter(|(stream, _)| stream.phase() != StreamPhase::Closed) {
+            stream.set_timer(context.timers.set_stream(at, &stream));
+        }
+        ended_timers.into_iter().for_each(|key| context.timers.cancel(key));
+        let (received, sent) = (std::mem::take(&mut self.received), std::mem::take(&mut self.sent));
+        if received || sent {
+            self.deadlines.clear(Deadline::Idle);
+        }
+        if received {
+            self.deadlines.clear(Deadline::Ping);
+            self.deadlines.clear(Deadline::PingResponse);
+        }
+        if handshake_done || phase == Phase::Closing {
+            self.deadlines.clear(Deadline::Handshake);
+        }
+        if phase != Phase::Open || paused {
+            // A peer that we do not listen to cannot be late.
+            [Deadline::Message, Deadline::Idle, Deadline::Ping, Deadline::PingResponse]
+                .into_iter()
+                .for_each(|deadline| self.deadlines.clear(deadline));
+        } else {
+            if self.gathered.is_empty() {
+                self.deadlines.clear(Deadline::Message);
+            } else if !self.deadlines.is_set(Deadline::Message)
+                && let Some(time) = self.connection.settings().times.message
+            {
+                let len = self.gathered.len() + self.missing_of_gathered();
+                let time = time + Duration::from_secs((len / MESSAGE_BYTES_PER_SECOND) as u64);
+                self.deadlines.set(Deadline::Message, context.now + time);
+            }
+            if !self.deadlines.is_set(Deadline::Idle) {
+                self.start_clock(Deadline::Idle, context);
+            }
+            if self.peer_ended {
+                // It cannot answer any more.
+                self.deadlines.clear(Deadline::Ping);
+                self.deadlines.clear(Deadline::PingResponse);
+            } else if !self.deadlines.is_set(Deadline::Ping) && !self.deadlines.is_set(Deadline::PingResponse) {
+                self.start_clock(Deadline::Ping, context);
+            }
+        }
+        if unwritten == 0 || phase != Phase::Open {
+            self.deadlines.clear(Deadline::Write);
+        } else if !self.deadlines.is_set(Deadline::Write) {
+            self.start_clock(Deadline::Write, context);
+        }
+        self.deadlines.arm(&mut context.timers, self.token);
+    }
+
+    /// A timer of this connection fired.
+    pub fn expire(&mut self, key: TimerKey, context: &mut Context) -> Flow {
+        if !self.deadlines.fired(key) {
+            return Flow::Continue;
+        }
+        if self.deadlines.is_any_over(context.now) {
+            // What came, or found room, while the loop was busy with others is not late.
+            self.readable = true;
+            self.writable = true;
+            if self.run(context) == Flow::Finished {
+                return Flow::Finished;
+            }
+        }
+        while let Some(deadline) = self.deadlines.take_expired(context.now) {
+            let times = &self.connection.settings().times;
+            let time = times.of(deadline).unwrap_or_default();
+            match deadline {
+                Deadline::Ping => {
+                    if self.connection.send_keep_alive() {
+                        self.start_clock(Deadline::PingResponse, context);
+                    }
+                }
+                Deadline::Linger => return self.linger_expired(context),
+                Deadline::HalfOpen => {
+                    let error = Error::PeerClosed("the peer closed the connection while streams were open".to_owned());
+                    self.connection.lock().begin_close(Err(error), false);
+                }
+                Deadline::Write => return self.abort(Error::deadline(deadline, time, ""), context),
+                _ => {
+                    let detail = match deadline {
+                        Deadline::Message => {
+                            let have = self.gathered.len();
+                            format!("{have} of {} bytes have come", have + self.missing_of_gathered())
+                        }
+                        _ => String::new(),
+                    };
+                    let mut shared = self.connection.lock();
+                    if matches!(shared.phase, Phase::Connecting | Phase::Open) {
+                        shared.begin_close(Err(Error::deadline(deadline, time, &detail)), false);
+                    }
+                }
+            }
+        }
+        self.run(context)
+    }
+}

@@ -1,0 +1,128 @@
+//! How a connection ends: what is left is written, the peer gets its time, then everybody is told.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use super::{BUDGET, Budget, Driver, Flow};
+use crate::runtime::connection::Closing;
+use crate::runtime::deadlines::Deadline;
+use crate::runtime::event_loop::Context;
+use crate::runtime::{Error, Outcome, Phase};
+
+/// How long a server that refused, or a side with unread input, waits for the peer's end before it closes.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+impl Driver {
+    /// If the connection is to end, does the next step of that.
+    pub(super) fn conclude(&mut self, context: &mut Context) -> Flow {
+        let (unwritten, owes_linger) = {
+            let mut shared = self.connection.lock();
+            if let Some(error) = &self.io_error
+                && matches!(shared.phase, Phase::Connecting | Phase::Open)
+                && (self.peer_ended || !(shared.reading_paused || self.has_input()))
+            {
+                // Nothing more can be read either: the write's error is the reason.
+                shared.begin_close(Err(error.clone()), false);
+            }
+            if shared.phase != Phase::Closing {
+                return Flow::Continue;
+            }
+            if shared.aborted || shared.setup.is_none() && self.connection.endpoint().is_some() {
+                drop(shared);
+                return self.finish(context);
+            }
+            (shared.rpc.outbound_len(), shared.rpc.owes_linger())
+        };
+        if unwritten > 0 {
+            if self.io_error.is_some() {
+                return self.finish(context);
+            }
+            if !self.deadlines.is_set(Deadline::Linger) {
+                self.start_clock(Deadline::Linger, context);
+            }
+            return Flow::Continue;
+        }
+        if self.peer_ended || self.io_error.is_some() {
+            return self.finish(context);
+        }
+        if self.lingering {
+            return Flow::Continue;
+        }
+        if !owes_linger {
+            if !self.stream.close_notify() {
+                // It waits for room as everything else does.
+                if !self.deadlines.is_set(Deadline::Linger) {
+                    self.start_clock(Deadline::Linger, context);
+                }
+                return Flow::Continue;
+            }
+            if !self.stream.has_unfinished_bytes() {
+                return self.finish(context);
+            }
+            self.stream.shutdown_write();
+        }
+        self.lingering = true;
+        self.deadlines.set(Deadline::Linger, context.now + LAST_WORDS);
+        Flow::Continue
+    }
+
+    pub(super) fn linger_expired(&mut self, context: &mut Context) -> Flow {
+        if !self.lingering {
+            let unwritten = self.connection.outbound_len();
+            let linger_ms = self.connection.settings().times.linger.as_millis();
+            self.io_error = Some(Error::LingerExpired { unwritten, linger_ms });
+        } else {
+            // What came since the poll would turn the close into a reset.
+            self.readable = true;
+            let mut budget = Budget { read: BUDGET, write: 0 };
+            while !self.peer_ended && budget.read > 0 && self.read_and_drop(&mut budget, context) {}
+        }
+        self.finish(context)
+    }
+
+    /// Ends the connection at once, for a reason that is not the application's.
+    pub fn abort(&mut self, error: Error, context: &mut Context) -> Flow {
+        {
+            let mut shared = self.connection.lock();
+            if matches!(shared.phase, Phase::Connecting | Phase::Open) {
+                shared.begin_close(Err(error), false);
+            }
+            shared.aborted = true;
+        }
+        self.finish(context)
+    }
+
+    /// The connection is over: closes the socket, then tells everybody.
+    pub(super) fn finish(&mut self, context: &mut Context) -> Flow {
+        self.deadlines.cancel(&mut context.timers);
+        // Best effort: what the system takes at once.
+        self.stream.close_notify();
+        self.stream.deregister(&context.registry);
+        self.writing = VecDeque::new();
+        self.gathered = Vec::new();
+        let (outcome, lost) = self.outcome();
+        self.connection.finish(outcome, lost);
+        let ended = std::mem::take(&mut self.connection.lock().ended_stream_timers);
+        ended.into_iter().for_each(|key| context.timers.cancel(key));
+        Flow::Finished
+    }
+
+    /// How the connection ends, and why what is not written is lost if that is another reason.
+    fn outcome(&self) -> (Outcome, Option<Error>) {
+        let (closing, unwritten, was_set_up) = {
+            let shared = self.connection.lock();
+            (shared.closing.clone(), shared.rpc.outbound_len(), shared.setup == Some(Ok(())))
+        };
+        let Some(Closing { outcome, by_this_side }) = closing else {
+            return (Err(Error::Internal("a connection ended without a reason".to_owned())), None);
+        };
+        let lingered = matches!(self.io_error, Some(Error::LingerExpired { .. }));
+        if unwritten == 0 || !(by_this_side || lingered) {
+            return (outcome, None);
+        }
+        let lost = self.io_error.clone().unwrap_or(Error::Aborted { unwritten });
+        // Lost bytes count for more than the reason that this side gave; an end for a graver reason keeps that.
+        let tells_loss = by_this_side && was_set_up;
+        (if tells_loss { Err(lost.clone()) } else { outcome }, Some(lost))
+    }
+}

@@ -1,0 +1,165 @@
+mod clocks;
+mod ending;
+mod reading;
+mod writing;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Instant;
+
+use mio::Token;
+
+use crate::rpc::Role;
+use crate::runtime::connection::{Connection, connect_message};
+use crate::runtime::deadlines::{Deadline, Deadlines};
+use crate::runtime::event_loop::Context;
+use crate::runtime::{Error, Phase};
+use crate::transport;
+
+/// What one connection may read, and write, before the others get their turn.
+const BUDGET: usize = 1024 * 1024;
+
+/// Whether the place on the loop is still needed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flow {
+    Continue,
+    Finished,
+}
+
+/// The loop thread's side of a connection: it alone owns the socket.
+pub struct Driver {
+    pub(super) connection: Arc<Connection>,
+    stream: transport::Stream,
+    token: Token,
+    /// It stands in the loop's line and runs when its turn comes, whatever asks for it meanwhile.
+    in_line: bool,
+    /// What the poll said and no read or write has contradicted since.
+    readable: bool,
+    writable: bool,
+    /// The peer's end is to be read: a short read is not the last one.
+    read_until_end: bool,
+    /// Input that is not dispatched yet: the beginning of a message, or more if reading was paused.
+    gathered: Vec<u8>,
+    /// Taken from the connection's queue, the first one up to `written_of_first`.
+    writing: VecDeque<Vec<u8>>,
+    written_of_first: usize,
+    /// Nothing can be written any more: the socket is broken, or the time to linger is over.
+    io_error: Option<Error>,
+    peer_ended: bool,
+    /// Bytes came, or went, since the deadlines were last looked at.
+    received: bool,
+    sent: bool,
+    /// All is written; the rest of the input is dropped until the peer's end.
+    lingering: bool,
+    deadlines: Deadlines,
+}
+
+impl Driver {
+    /// Takes over a socket that is connected, with its TLS handshake done, and registered at the token.
+    pub fn new(connection: Arc<Connection>, stream: transport::Stream, token: Token) -> Driver {
+        Driver {
+            connection,
+            stream,
+            token,
+            in_line: false,
+            // The first tries tell; the poll's events may lie before this.
+            readable: true,
+            writable: true,
+            read_until_end: false,
+            gathered: Vec::new(),
+            writing: VecDeque::new(),
+            written_of_first: 0,
+            io_error: None,
+            peer_ended: false,
+            received: false,
+            sent: false,
+            lingering: false,
+            deadlines: Deadlines::default(),
+        }
+    }
+
+    /// The connection is established: begins the handshake, or leaves it to the application.
+    pub fn begin(&mut self, context: &mut Context) {
+        self.start_clock(Deadline::Handshake, context);
+        if self.connection.role() == Role::Server {
+            return;
+        }
+        match self.connection.handshake() {
+            None => self.connection.complete_setup(),
+            Some((headers, payload)) => {
+                let mut shared = self.connection.lock();
+                let message = connect_message(headers, payload).prepare(false, shared.rpc.limits());
+                let sent = message.and_then(|message| shared.rpc.send_protocol(message, None));
+                if let Err(error) = sent {
+                    shared.begin_close(Err(error.into()), false);
+                }
+            }
+        }
+    }
+
+    pub fn note_readiness(&mut self, readable: bool, writable: bool, end_follows: bool) {
+        self.readable |= readable;
+        self.writable |= writable;
+        self.read_until_end |= end_follows;
+    }
+
+    /// The turn has come for which it stood in the line.
+    pub fn take_turn(&mut self, context: &mut Context) -> Flow {
+        self.in_line = false;
+        self.run(context)
+    }
+
+    /// Does all that can be done now, in fair parts.
+    pub fn run(&mut self, context: &mut Context) -> Flow {
+        self.run_within(Budget { read: BUDGET, write: BUDGET }, context)
+    }
+
+    fn run_within(&mut self, mut budget: Budget, context: &mut Context) -> Flow {
+        if self.in_line {
+            return Flow::Continue;
+        }
+        {
+            let mut shared = self.connection.lock();
+            // Until this is over, whoever changes the connection need not ask for another look.
+            shared.scheduled = true;
+            shared.dirty = false;
+        }
+        loop {
+            self.receive(&mut budget, context);
+            self.transmit(&mut budget, context);
+            if self.peer_ended {
+                // The last of the streams that a half-open connection waits for may have ended with that.
+                self.end_of_input(context);
+            }
+            // The callbacks may have taken their time, and clocks that start now must not start in the past.
+            context.now = Instant::now();
+            if self.conclude(context) == Flow::Finished {
+                return Flow::Finished;
+            }
+            let mut shared = self.connection.lock();
+            let more_to_read = self.has_input() && (!shared.reading_paused || shared.phase != Phase::Open);
+            let more_to_write = self.writable && self.io_error.is_none() && shared.rpc.outbound_len() > 0;
+            if (more_to_read && budget.read == 0) || (more_to_write && budget.write == 0) {
+                // Still scheduled: the place in the line is the promise to come back.
+                self.in_line = true;
+                context.ready.push_back(self.token);
+                break;
+            }
+            if !std::mem::take(&mut shared.dirty) {
+                shared.scheduled = false;
+                break;
+            }
+        }
+        self.update_deadlines(context);
+        Flow::Continue
+    }
+}
+
+/// Bytes that a connection may still move before the others get their turn.
+struct Budget {
+    read: usize,
+    write: usize,
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,201 @@
+//! From the socket to the messages that are dispatched.
+
+use super::{Budget, Driver};
+use crate::codec::{self, MIN_MESSAGE_LEN, PRELUDE_LEN};
+use crate::runtime::deadlines::Deadline;
+use crate::runtime::event_loop::Context;
+use crate::runtime::{Error, Phase};
+use crate::transport;
+
+/// A cut message up to this size is completed where the loop reads, a larger one in a buffer of its own.
+const SMALL_REST: usize = 4 * 1024;
+
+/// What to do with input.
+enum Input {
+    Dispatch(codec::Limits),
+    Drop,
+    Keep,
+}
+
+impl Driver {
+    /// Reads and dispatches until nothing is there, or may be taken, or the budget is used.
+    pub(super) fn receive(&mut self, budget: &mut Budget, context: &mut Context) {
+        self.read_all(budget, context);
+        if self.peer_ended {
+            self.end_of_input(context);
+        }
+    }
+
+    fn read_all(&mut self, budget: &mut Budget, context: &mut Context) {
+        while !self.peer_ended && budget.read > 0 {
+            match self.input_mode() {
+                Input::Keep => return,
+                Input::Drop => {
+                    self.gathered = Vec::new();
+                    if !self.read_and_drop(budget, context) {
+                        return;
+                    }
+                }
+                Input::Dispatch(limits) => {
+                    if self.holds_message() {
+                        let bytes = std::mem::take(&mut self.gathered);
+                        let used = self.dispatch(&bytes, limits);
+                        budget.read = budget.read.saturating_sub(used);
+                        self.keep_rest(bytes, used);
+                    } else if !self.readable || !self.read_and_dispatch(limits, budget, context) {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    fn input_mode(&self) -> Input {
+        let shared = self.connection.lock();
+        match shared.phase {
+            Phase::Connecting | Phase::Open if shared.reading_paused => Input::Keep,
+            Phase::Connecting | Phase::Open => Input::Dispatch(shared.rpc.receive_limits()),
+            Phase::Closing | Phase::Closed => Input::Drop,
+        }
+    }
+
+    /// Whether there is something to read or to dispatch, as far as is known.
+    pub(super) fn has_input(&self) -> bool {
+        self.readable || self.holds_message()
+    }
+
+    /// After a pause whole messages may lie in `gathered`.
+    fn holds_message(&self) -> bool {
+        self.gathered.len() >= MIN_MESSAGE_LEN && self.missing_of_gathered() == 0
+    }
+
+    /// How many bytes the first gathered message still needs; nothing if it is complete or wrong.
+    pub(super) fn missing_of_gathered(&self) -> usize {
+        match self.gathered.first_chunk::<4>() {
+            Some(total_len) if self.gathered.len() >= PRELUDE_LEN => {
+                (u32::from_be_bytes(*total_len) as usize).saturating_sub(self.gathered.len())
+            }
+            _ => PRELUDE_LEN.saturating_sub(self.gathered.len()),
+        }
+    }
+
+    /// False when there is nothing more to read now.
+    fn read_and_dispatch(&mut self, limits: codec::Limits, budget: &mut Budget, context: &mut Context) -> bool {
+        let missing = self.missing_of_gathered();
+        if self.gathered.len() >= PRELUDE_LEN && (missing > SMALL_REST || self.gathered.len() > SMALL_REST) {
+            // The rest of a large message: the memory grows with what arrives, and nothing is cleared before it is read.
+            let mut buffer = std::mem::take(&mut context.read_buffer);
+            let room = missing.min(buffer.len());
+            let count = self.read_into(budget, |driver| (driver.stream.read(&mut buffer[..room]), room));
+            self.gathered.extend_from_slice(&buffer[..count.unwrap_or(0)]);
+            context.read_buffer = buffer;
+            if count.is_some() && self.missing_of_gathered() == 0 {
+                let bytes = std::mem::take(&mut self.gathered);
+                let used = self.dispatch(&bytes, limits);
+                self.keep_rest(bytes, used);
+            }
+            return count.is_some();
+        }
+        let mut buffer = std::mem::take(&mut context.read_buffer);
+        let start = self.gathered.len();
+        buffer[..start].copy_from_slice(&self.gathered);
+        self.gathered.clear();
+        let count = self.read_into(budget, |driver| {
+            let result = driver.stream.read(&mut buffer[start..]);
+            (result, buffer.len() - start)
+        });
+        let bytes = &buffer[..start + count.unwrap_or(0)];
+        // Without a byte more there is nothing new to find.
+        let used = if count.is_some() { self.dispatch(bytes, limits) } else { 0 };
+        self.gathered.extend_from_slice(&bytes[used..]);
+        if self.gathered.is_empty() {
+            self.gathered = Vec::new();
+        }
+        context.read_buffer = buffer;
+        count.is_some()
+    }
+
+    /// What lies in the buffer now is the beginning of another message, with a time of its own.
+    pub(in crate::runtime) fn note_message_end(&mut self) {
+        self.deadlines.clear(Deadline::Message);
+    }
+
+    fn keep_rest(&mut self, mut bytes: Vec<u8>, used: usize) {
+        if used < bytes.len() {
+            bytes.drain(..used);
+            self.gathered = bytes;
+        }
+    }
+
+    /// One read: how many bytes came, or nothing at the end, on an error, or when there is nothing now.
+    fn read_into(
+        &mut self,
+        budget: &mut Budget,
+        read: impl FnOnce(&mut Self) -> (std::io::Result<usize>, usize),
+    ) -> Option<usize> {
+        match read(self) {
+            (Ok(0), _) => {
+                self.peer_ended = true;
+                self.readable = false;
+                None
+            }
+            (Ok(count), room) => {
+                self.received = true;
+                budget.read = budget.read.saturating_sub(count);
+                // Less than asked for: the socket is empty, and what comes later comes with an event.
+                self.readable = count == room || self.read_until_end || !self.stream.ends_by_short_read();
+                Some(count)
+            }
+            (Err(error), _) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                self.readable = false;
+                self.read_until_end = false;
+                None
+            }
+            (Err(error), _) => {
+                self.peer_ended = true;
+                self.readable = false;
+                let kind = transport::ErrorKind::Io;
+                let error =
+                    transport::Error::from_io(&format!("reading from {}", self.connection.peer_name()), &error, kind);
+                self.io_error.get_or_insert(error.into());
+                None
+            }
+        }
+    }
+
+    pub(super) fn read_and_drop(&mut self, budget: &mut Budget, context: &mut Context) -> bool {
+        if !self.readable {
+            return false;
+        }
+        let mut buffer = std::mem::take(&mut context.read_buffer);
+        let count = self.read_into(budget, |driver| (driver.stream.read(&mut buffer), buffer.len()));
+        context.read_buffer = buffer;
+        count.is_some()
+    }
+
+    /// The peer's bytes are all dispatched and it sends no more: what the callbacks accepted is written, then it is over.
+    pub(super) fn end_of_input(&mut self, context: &Context) {
+        let error = match (&self.io_error, self.gathered.is_empty()) {
+            (Some(error), _) => error.clone(),
+            (None, true) => Error::PeerClosed(format!("{} closed the connection", self.connection.peer_name())),
+            (None, false) => {
+                let have = self.gathered.len();
+                Error::Codec(codec::Error::Incomplete { have, need: have + self.missing_of_gathered().max(1) })
+            }
+        };
+        let clean = matches!(error, Error::PeerClosed(_));
+        self.gathered = Vec::new();
+        let mut shared = self.connection.lock();
+        if !matches!(shared.phase, Phase::Connecting | Phase::Open) {
+            return;
+        }
+        if clean && shared.rpc.open_streams() > 0 && self.connection.settings().times.half_open.is_some() {
+            drop(shared);
+            if !self.deadlines.is_set(Deadline::HalfOpen) {
+                self.start_clock(Deadline::HalfOpen, context);
+            }
+            return;
+        }
+        shared.begin_close(Err(error), false);
+    }
+}

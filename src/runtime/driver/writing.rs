@@ -1,0 +1,87 @@
+//! From the queue of the connection to the socket.
+
+use std::collections::VecDeque;
+use std::io::IoSlice;
+
+use super::{Budget, Driver};
+use crate::runtime::deadlines::Deadline;
+use crate::runtime::event_loop::Context;
+use crate::transport;
+
+const SLICES_PER_WRITE: usize = 64;
+
+impl Driver {
+    /// Writes what is queued, and tells who waits for it.
+    pub(super) fn transmit(&mut self, budget: &mut Budget, context: &mut Context) {
+        while self.writable && self.io_error.is_none() && budget.write > 0 {
+            {
+                let mut shared = self.connection.lock();
+                if shared.aborted {
+                    return;
+                }
+                shared.rpc.take_segments(&mut self.writing);
+            }
+            let mut slices = [IoSlice::new(&[]); SLICES_PER_WRITE];
+            let mut used = 0;
+            let mut wanted = 0;
+            for segment in self.writing.iter().take(SLICES_PER_WRITE) {
+                let from = if used == 0 { self.written_of_first } else { 0 };
+                slices[used] = IoSlice::new(&segment[from..]);
+                wanted += segment.len() - from;
+                used += 1;
+            }
+            if used == 0 {
+                if self.stream.wants_flush() {
+                    // A broken socket is told by the next read or write.
+                    let result = self.stream.flush();
+                    self.writable = !result.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock);
+                }
+                return;
+            }
+            match self.stream.write(&slices[..used]) {
+                Ok(count) => {
+                    self.writable = count == wanted || !self.stream.ends_by_short_read();
+                    budget.write = budget.write.saturating_sub(count);
+                    self.note_written(count, context);
+                }
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => self.writable = false,
+                Err(error) => {
+                    let kind = transport::ErrorKind::Io;
+                    let error =
+                        transport::Error::from_io(&format!("writing to {}", self.connection.peer_name()), &error, kind);
+                    self.io_error = Some(error.into());
+                    // Whoever waits for room before it reads on would wait for ever.
+                    self.connection.lock().end_pauses();
+                    // What the peer sent before it went away is still there to be read.
+                    self.readable = true;
+                    self.read_until_end = true;
+                    self.receive(budget, context);
+                }
+            }
+        }
+    }
+
+    fn note_written(&mut self, count: usize, context: &mut Context) {
+        let mut left = count;
+        while let Some(first) = self.writing.front() {
+            let rest = first.len() - self.written_of_first;
+            if left < rest {
+                self.written_of_first += left;
+                break;
+            }
+            left -= rest;
+            self.written_of_first = 0;
+            self.writing.pop_front();
+        }
+        if self.writing.is_empty() {
+            self.writing = VecDeque::new();
+        }
+        // Progress: the time for the next begins anew.
+        self.deadlines.clear(Deadline::Write);
+        if !self.lingering {
+            self.deadlines.clear(Deadline::Linger);
+        }
+        self.sent = true;
+        self.connection.note_written(count, &mut context.due);
+    }
+}
