@@ -103,8 +103,6 @@ impl<'a> Iterator for HeadersIter<'a> {
 
 impl ExactSizeIterator for HeadersIter<'_> {}
 
-/// One header of a section whose limits were checked before.
-
 #[cfg(test)]
 mod tests {
     use super::*;
