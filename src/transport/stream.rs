@@ -166,6 +166,18 @@ impl Stream {
         }
     }
 
+    /// Ends a stream whose TLS handshake has failed so that the peer gets the alert: writes what is left of that, ends our
+    /// side, and drops a part of what the peer still sends. Answers as `read`; 0 or an error but WouldBlock: it can be closed.
+    pub fn drain(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if let Some(tls) = &mut self.tls
+            && !tls.flush(&mut self.kind).is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+        {
+            self.tls = None;
+            self.shutdown_write();
+        }
+        self.kind.read(buffer)
+    }
+
     /// Tells the peer that nothing more comes.
     pub fn shutdown_write(&self) {
         // An error means that the connection is gone already, which the next read tells.
