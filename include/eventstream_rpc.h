@@ -2346,13 +2346,14 @@ esrpc_status esrpc_client_options_set_address_family(struct esrpc_client_options
                                                      int32_t family);
 
 /**
- * Sets this side's own address for TCP. Default: the system chooses.
+ * Sets this side's own address for TCP. Default: the system chooses. Addresses of the host that are of the other family are
+ * left out.
  *
  * @param options Changed.
  * @param address An IPv4 or IPv6 address of this machine as UTF-8 text, copied; empty: the system chooses.
  * @param port 0 to 65535; 0: the system chooses.
  * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL, address is no address, or port is out of its range. An
- * address that the system refuses is told at setup.
+ * address that the system refuses is told at setup, as is ESRPC_ERROR_CONNECT_FAILED if the host has none of its family.
  *
  * Thread: owner. Since: 0.1.0
  */
