@@ -13,7 +13,7 @@ use super::status::{ESRPC_ERROR_TLS_SERVER_NAME_REQUIRED, Failure, esrpc_status}
 use super::{endpoint, guard};
 use crate::codec::HeaderList;
 use crate::runtime::{ConnectRequest, Runtime, Settings};
-use crate::transport::{AddressFamily, Endpoint, TlsConfig};
+use crate::transport::{AddressFamily, Endpoint, TlsConfig, check_server_name};
 
 /// Where and how to connect; esrpc_connection_connect copies it. Release it with esrpc_client_options_release.
 #[derive(Default)]
@@ -44,16 +44,17 @@ impl esrpc_client_options {
     }
 
     fn tls(&self) -> Result<Option<(TlsConfig, String)>, Failure> {
-        match (&self.tls, &self.endpoint) {
-            (Some((config, name)), Some(Endpoint::Tcp { host, .. })) if name.is_empty() => {
-                Ok(Some((config.clone(), host.clone())))
-            }
-            (Some((_, name)), _) if name.is_empty() => {
+        let Some((config, name)) = &self.tls else { return Ok(None) };
+        let name = match &self.endpoint {
+            _ if !name.is_empty() => name,
+            Some(Endpoint::Tcp { host, .. }) => host,
+            _ => {
                 let detail = "a Unix socket has no host name: give esrpc_client_options_set_tls a server_name";
-                Err(Failure::new(ESRPC_ERROR_TLS_SERVER_NAME_REQUIRED, detail))
+                return Err(Failure::new(ESRPC_ERROR_TLS_SERVER_NAME_REQUIRED, detail));
             }
-            (tls, _) => Ok(tls.clone()),
-        }
+        };
+        check_server_name(name)?;
+        Ok(Some((config.clone(), name.clone())))
     }
 
     /// Nothing for the default runtime.

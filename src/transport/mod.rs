@@ -21,4 +21,5 @@ pub use socket_options::{KeepAlive, SocketOptions};
 pub use stream::{Readiness, Stream};
 pub use tls::{
     ClientAuth, HandshakeProgress, TlsConfig, TlsConfigBuilder, TlsErrorKind, TlsInfo, TlsRole, TlsSession, TlsVersion,
+    check_server_name,
 };

@@ -308,6 +308,11 @@ fn no_session(error: &rustls::Error) -> Error {
     Error::new(ErrorKind::Tls(TlsErrorKind::Config), format!("no TLS session can be made: {error}"))
 }
 
+/// Whether a certificate can be for this name.
+pub fn check_server_name(text: &str) -> Result<(), Error> {
+    parse_server_name(text).map(drop)
+}
+
 /// What certificates can name. Brackets and the scope of an IPv6 address belong to the address of a socket, not to a name.
 fn parse_server_name(text: &str) -> Result<ServerName<'static>, Error> {
     if text.is_empty() {
