@@ -229,12 +229,15 @@ impl Setup {
         if !self.deadlines.fired(key) {
             return Step::Pending;
         }
+        // What came while the loop was busy with others is not late.
+        let step = self.run(context);
+        if !matches!(step, Step::Pending) {
+            return step;
+        }
         while let Some(deadline) = self.deadlines.take_expired(context.now) {
             match deadline {
                 Deadline::NextAttempt => continue,
                 Deadline::Linger => {
-                    // What came since the poll would turn the close into a reset.
-                    self.linger(context);
                     self.close(context);
                     return Step::Over;
                 }
@@ -247,7 +250,7 @@ impl Setup {
             };
             return self.fail(Error::deadline(deadline, time, &detail), context);
         }
-        self.run(context)
+        Step::Pending
     }
 
     /// Ends the setup for a reason that is not the application's.

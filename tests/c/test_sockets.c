@@ -47,13 +47,6 @@ static void check_option(const struct pair *pair, int level, int option, int exp
     CHECK(option_of(pair->server_connection, level, option) == expected);
 }
 
-/* What the loop was doing is done. */
-static void await_loop(esrpc_connection *connection) {
-    struct gate gate;
-    hold_loop(connection, &gate);
-    gate_open(&gate);
-}
-
 static void small_messages_do_not_wait_unless_that_is_wished(void) {
     for (int delay = 0; delay <= 1; delay++) {
         struct pair pair;
