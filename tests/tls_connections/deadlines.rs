@@ -5,6 +5,7 @@ use crate::recorder::*;
 use crate::rig::*;
 use crate::server::{FittingServer, Server};
 use crate::settings::{self, NAME};
+use eventstream_rpc::ffi::connection::esrpc_connection_abort;
 use eventstream_rpc::ffi::connection_options::*;
 use eventstream_rpc::ffi::connection_times::*;
 use std::io::{Read, Write};
@@ -155,6 +156,28 @@ fn a_close_gives_up_on_a_peer_that_stops_reading() {
     assert!(end.starts_with("shutdown LINGER_EXPIRED: "), "{end}");
     assert_in_time(begun);
     assert_eq!(call.side.outline(), ["flushed LINGER_EXPIRED", "closed CONNECTION_CLOSED"]);
+    drop((call, client, server));
+    runtime.join();
+}
+
+#[test]
+fn an_abort_does_not_wait_for_a_peer_that_stops_reading() {
+    let runtime = Runtime::start();
+    let server = FittingServer::start(&runtime, |_| {});
+    let change = |options| {
+        // SAFETY: live options.
+        unsafe {
+            assert_eq!(esrpc_connection_options_set_linger_ms(options, LONG_MS), OK);
+            assert_eq!(esrpc_connection_options_set_write_timeout_ms(options, LONG_MS), OK);
+        }
+    };
+    let (client, call) = client_with_a_full_pipe(&runtime, &server, &change);
+    // A close that waits is cut short.
+    client.close();
+    // SAFETY: a live handle.
+    assert_eq!(unsafe { esrpc_connection_abort(client.handle) }, OK);
+    client.side.wait_for("shutdown ABORTED: ");
+    assert_eq!(call.side.outline(), ["flushed ABORTED", "closed CONNECTION_CLOSED"]);
     drop((call, client, server));
     runtime.join();
 }

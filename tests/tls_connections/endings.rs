@@ -6,7 +6,6 @@ use crate::recorder::*;
 use crate::rig::*;
 use crate::server::Server;
 use crate::settings::{self, NAME};
-use eventstream_rpc::ffi::connection::esrpc_connection_abort;
 use eventstream_rpc::transport::TlsVersion;
 
 /// A client of ours at a raw server, after the handshakes of TLS and of the protocol.
@@ -163,16 +162,5 @@ fn what_the_callbacks_answered_before_a_cut_is_written() {
     assert_eq!(client.read_end().expect("close_notify came"), 0);
     server.side.wait_for("shutdown TLS_TRUNCATED");
     drop(server);
-    runtime.join();
-}
-
-#[test]
-fn an_abort_does_not_wait() {
-    let runtime = Runtime::start();
-    let (client, server) = client_at_raw_server(&runtime);
-    // SAFETY: a live handle.
-    assert_eq!(unsafe { esrpc_connection_abort(client.handle) }, OK);
-    client.side.wait_for("shutdown OK");
-    drop((client, server));
     runtime.join();
 }
