@@ -1,5 +1,6 @@
+use std::borrow::Cow;
 use std::collections::VecDeque;
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock};
 use std::time::{Duration, Instant};
@@ -71,7 +72,7 @@ pub struct Connection {
     addresses: OnceLock<(CString, CString)>,
     connect_ack: OnceLock<Vec<u8>>,
     tls_info: OnceLock<TlsInfo>,
-    end: OnceLock<(Outcome, CString)>,
+    end: OnceLock<(Outcome, Cow<'static, CStr>)>,
     /// Place on the loop plus one; 0 before it has one.
     place: AtomicUsize,
 
@@ -161,7 +162,7 @@ impl Connection {
         let (limits, first) = (settings.limits, settings.max_handshake_message_len);
         let shared = Shared {
             phase: Phase::Connecting,
-            rpc: rpc::Connection::new(role, limits, first, settings.outbound_limit),
+            rpc: rpc::Connection::with_buffers(role, limits, first, settings.outbound_limit, event_loop.clone()),
             closing: None,
             aborted: false,
             reading_paused: false,
@@ -296,12 +297,12 @@ impl Connection {
     }
 
     /// How the connection ended, with the sentence; nothing while it has not.
-    pub fn end(&self) -> Option<&(Outcome, CString)> {
+    pub fn end(&self) -> Option<&(Outcome, Cow<'static, CStr>)> {
         self.end.get()
     }
 
     pub(super) fn set_end(&self, outcome: Outcome) {
-        let sentence = outcome.as_ref().err().map(|error| text(error.to_string())).unwrap_or_default();
+        let sentence = outcome.as_ref().err().map_or(Cow::Borrowed(c""), |error| Cow::Owned(text(error.to_string())));
         let _ = self.end.set((outcome, sentence));
     }
 
@@ -360,7 +361,7 @@ impl Connection {
 
     /// Queues a protocol message.
     pub fn send_protocol(self: &Arc<Self>, message: Outgoing<'_>, flush: Option<Flush>) -> Result<(), Error> {
-        let prepared = message.prepare(false, &self.settings.limits)?;
+        let prepared = message.prepare_in(false, &self.settings.limits, self.buffers())?;
         let mut shared = self.lock();
         shared.check_ready()?;
         match shared.rpc.send_protocol(prepared, flush) {
@@ -410,6 +411,11 @@ impl Connection {
     /// Runs the task once on the connection's loop thread.
     pub fn run_on_loop(&self, task: Task) {
         self.event_loop.post(Command::Task(task));
+    }
+
+    /// Where the memory of large messages comes from, and goes.
+    pub(super) fn buffers(&self) -> &LoopHandle {
+        &self.event_loop
     }
 
     pub(super) fn post(&self, command: Command) {

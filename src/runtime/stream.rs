@@ -1,4 +1,5 @@
-use std::ffi::CString;
+use std::borrow::Cow;
+use std::ffi::CStr;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -31,7 +32,7 @@ pub struct Stream {
     connection: Option<Arc<Connection>>,
     handler: OnceLock<Box<dyn StreamHandler>>,
     operation: OnceLock<Vec<u8>>,
-    end: OnceLock<(Outcome, CString)>,
+    end: OnceLock<(Outcome, Cow<'static, CStr>)>,
     id: AtomicI32,
     phase: AtomicU8,
     /// Set before the activation.
@@ -138,13 +139,13 @@ impl Stream {
         self.operation.get().map_or(&[], Vec::as_slice)
     }
 
-    pub fn end(&self) -> Option<&(Outcome, CString)> {
+    pub fn end(&self) -> Option<&(Outcome, Cow<'static, CStr>)> {
         self.end.get()
     }
 
     pub(super) fn set_end(&self, outcome: &Outcome) {
         self.set_phase(StreamPhase::Closed);
-        let sentence = outcome.as_ref().err().map(|error| text(error.to_string())).unwrap_or_default();
+        let sentence = outcome.as_ref().err().map_or(Cow::Borrowed(c""), |error| Cow::Owned(text(error.to_string())));
         let _ = self.end.set((outcome.clone(), sentence));
     }
 
@@ -162,7 +163,7 @@ impl Stream {
     pub fn refuse(self: &Arc<Self>, mut message: Outgoing<'_>) -> Result<(), Error> {
         message.message_type = MessageType::ApplicationError as i32;
         message.flags = TERMINATE_STREAM;
-        let prepared = message.prepare(true, &self.connection().settings().limits)?;
+        let prepared = message.prepare_in(true, &self.connection().settings().limits, self.connection().buffers())?;
         let mut shared = self.connection().lock();
         self.check_announced()?;
         self.set_phase(StreamPhase::Closed);
@@ -186,7 +187,7 @@ impl Stream {
         if self.connection().role() != Role::Client {
             return Err(Error::InvalidState("only a client activates streams; a server's are open when accepted"));
         }
-        let prepared = message.prepare(true, &self.connection().settings().limits)?;
+        let prepared = message.prepare_in(true, &self.connection().settings().limits, self.connection().buffers())?;
         let terminates = prepared.flags() & TERMINATE_STREAM != 0;
         let mut shared = self.connection().lock();
         if self.phase() != StreamPhase::New {
@@ -211,7 +212,7 @@ impl Stream {
     /// Queues a message. An empty one that ends the stream may exceed the outbound limit: ending must always work.
     pub fn send(self: &Arc<Self>, message: Outgoing<'_>, flush: Option<Flush>) -> Result<(), Error> {
         let is_empty = message.payload.is_empty() && message.headers.is_none_or(HeaderList::is_empty);
-        let prepared = message.prepare(true, &self.connection().settings().limits)?;
+        let prepared = message.prepare_in(true, &self.connection().settings().limits, self.connection().buffers())?;
         let terminates = prepared.flags() & TERMINATE_STREAM != 0;
         let mut shared = self.connection().lock();
         match self.phase() {

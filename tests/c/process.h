@@ -55,7 +55,7 @@ static inline void await_threads(size_t count) {
     }
 }
 
-/* A thread that nobody joins closes its descriptors when it ends. */
+/* A thread that has no name yet is not seen by await_threads, but its descriptors are. */
 static inline void await_descriptors(size_t count) {
     struct timespec now, deadline = deadline_in(PATIENCE_SECONDS);
     while (count_descriptors() != count) {
