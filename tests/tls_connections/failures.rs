@@ -130,6 +130,26 @@ fn a_server_that_does_not_speak_tls() {
     assert_client_fails(b"HTTP/1.0 400 Bad Request\r\n\r\n", "TLS_HANDSHAKE_FAILED", "not TLS");
 }
 
+#[test]
+fn a_server_that_sends_much_that_is_not_tls_is_told_why_and_not_reset() {
+    let runtime = Runtime::start();
+    let tls = settings::client(&Authority::new("test CA"), |_| {});
+    let door = Door::open();
+    let how = How { tls: Some((&tls, NAME)), ..How::default() };
+    let client = Client::connect(&runtime, Place::Port(door.port()), how);
+    let mut server = door.accept();
+    server.write_all(&[b'x'; 1_000_000]).expect("the client takes it");
+    // It does not keep its application waiting for this side's end.
+    client.side.wait_for("setup TLS_HANDSHAKE_FAILED");
+    server.shutdown(std::net::Shutdown::Write).expect("a socket");
+    let mut told = Vec::new();
+    server.read_to_end(&mut told).expect("an orderly end");
+    let (_hello, alert) = told.split_at(told.len() - 7);
+    assert!(alert.starts_with(&[21, 3]), "no alert: {alert:?}");
+    drop(client);
+    runtime.join();
+}
+
 /// What a listener of ours is told if its client does nothing but send this.
 #[track_caller]
 fn assert_server_fails(bytes: &[u8], failure: &str) {
