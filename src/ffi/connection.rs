@@ -211,7 +211,8 @@ pub(crate) unsafe fn outgoing<'a>(
 /// @return ESRPC_OK; on an error there is no connection and no callback comes: ESRPC_ERROR_INVALID_ARGUMENT if options or
 /// out_connection is NULL, options name no endpoint, or callbacks has a wrong struct_size; for the handshake option's CONNECT
 /// ESRPC_ERROR_RESERVED_HEADER, ESRPC_ERROR_TOO_MANY_HEADERS, ESRPC_ERROR_HEADERS_TOO_LARGE or
-/// ESRPC_ERROR_MESSAGE_TOO_LARGE; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED; ESRPC_ERROR_TOO_MANY_FILES or
+/// ESRPC_ERROR_MESSAGE_TOO_LARGE; for the name of a TLS server ESRPC_ERROR_TLS_SERVER_NAME_REQUIRED or
+/// ESRPC_ERROR_ADDRESS_INVALID; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED; ESRPC_ERROR_TOO_MANY_FILES or
 /// ESRPC_ERROR_IO if the default runtime cannot be started.
 ///
 /// Thread: any; options: owner. Since: 0.1.0

@@ -15,10 +15,11 @@ pub use socket2::SockAddr as Address;
 pub use dialer::{AddressFamily, Dialer, Dialing, interleave};
 pub use endpoint::{Endpoint, UnixName};
 pub use error::{Error, ErrorKind};
-pub use listener::Listener;
+pub use listener::{AcceptError, Listener};
 pub use resolver::{Lookup, Resolved, Resolver, literal};
 pub use socket_options::{KeepAlive, SocketOptions};
 pub use stream::{Readiness, Stream};
 pub use tls::{
     ClientAuth, HandshakeProgress, TlsConfig, TlsConfigBuilder, TlsErrorKind, TlsInfo, TlsRole, TlsSession, TlsVersion,
+    check_server_name,
 };

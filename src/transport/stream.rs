@@ -15,6 +15,8 @@ use crate::transport::{Error, ErrorKind, HandshakeProgress, SocketOptions, TlsIn
 pub struct Stream {
     kind: Kind,
     tls: Option<Box<TlsSession>>,
+    /// Small messages are to wait for the acknowledgement of earlier ones (Nagle's algorithm), once `allow_delay` is called.
+    delays: bool,
 }
 
 enum Kind {
@@ -50,7 +52,7 @@ impl Stream {
             }
             Err(error) => return Err(failed(error)),
         }
-        Stream::new(socket, address.domain()).map_err(failed)
+        Stream::new(socket, address.domain(), options).map_err(failed)
     }
 
     /// Whether the dial is over, and how.
@@ -69,7 +71,7 @@ impl Stream {
     }
 
     /// Takes a connected, non-blocking socket.
-    pub(super) fn new(socket: Socket, domain: Domain) -> io::Result<Stream> {
+    pub(super) fn new(socket: Socket, domain: Domain, options: &SocketOptions) -> io::Result<Stream> {
         let kind = if domain == Domain::UNIX {
             #[cfg(unix)]
             {
@@ -80,7 +82,15 @@ impl Stream {
         } else {
             Kind::Tcp(TcpStream::from_std(socket.into()))
         };
-        Ok(Stream { kind, tls: None })
+        Ok(Stream { kind, tls: None, delays: domain != Domain::UNIX && !options.no_delay })
+    }
+
+    /// The handshakes are done, which wait for nothing: from here on small messages do, if that was asked for.
+    pub fn allow_delay(&mut self) {
+        if std::mem::take(&mut self.delays) {
+            // A socket that does not take this is told by the next read or write.
+            let _ = self.socket().set_tcp_nodelay(false);
+        }
     }
 
     fn socket(&self) -> SockRef<'_> {
@@ -186,6 +196,18 @@ impl Stream {
             Some(tls) => tls.close_notify(&mut self.kind),
             None => true,
         }
+    }
+
+    /// Ends a stream whose TLS handshake has failed so that the peer gets the alert: writes what is left of that, ends our
+    /// side, and drops a part of what the peer still sends. Answers as `read`; 0 or an error but WouldBlock: it can be closed.
+    pub fn drain(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if let Some(tls) = &mut self.tls
+            && !tls.flush(&mut self.kind).is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+        {
+            self.tls = None;
+            self.shutdown_write();
+        }
+        self.kind.read(buffer)
     }
 
     /// Tells the peer that nothing more comes.
@@ -297,5 +319,5 @@ fn queue_length(descriptor: std::os::fd::RawFd, request: libc::Ioctl) -> libc::c
 pub(super) fn accepted(socket: Socket, address: &SockAddr, options: &SocketOptions) -> io::Result<Stream> {
     socket.set_nonblocking(true)?;
     options.apply(&socket, address.domain())?;
-    Stream::new(socket, address.domain())
+    Stream::new(socket, address.domain(), options)
 }

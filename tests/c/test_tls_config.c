@@ -111,8 +111,6 @@ static void numbers_and_lengths(void) {
     CHECK_OK(esrpc_tls_config_builder_set_client_auth(builder, ESRPC_TLS_CLIENT_AUTH_OPTIONAL));
     CHECK_INVALID(esrpc_tls_config_builder_set_client_auth(builder, -1));
     CHECK_INVALID(esrpc_tls_config_builder_set_client_auth(builder, 3));
-    CHECK_INVALID(esrpc_tls_config_builder_set_session_resumption(builder, -1));
-    CHECK_INVALID(esrpc_tls_config_builder_set_session_resumption(builder, 2));
 
     uint8_t long_name[256];
     memset(long_name, 'x', sizeof long_name);
