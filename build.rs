@@ -28,6 +28,8 @@ const SOURCES: &[&str] = &[
     "stream.rs",
     "listener.rs",
     "tls_info.rs",
+    "blocking.rs",
+    "drain.rs",
 ];
 
 fn main() -> Result<(), Box<dyn error::Error>> {

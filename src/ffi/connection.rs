@@ -14,12 +14,12 @@ use super::headers::esrpc_headers;
 use super::message::{esrpc_message, with_view};
 use super::out::check_out;
 use super::runtime::runtime_or_default;
-use super::status::{Failure, esrpc_status};
+use super::status::{ESRPC_ERROR_INVALID_UTF8, Failure, esrpc_status};
 use super::stream::esrpc_stream;
 use super::table::read_table;
 use crate::codec::{Limits, Message};
 use crate::rpc::Outgoing;
-use crate::runtime::{Connection, ConnectionHandler, Error, Outcome, Stream};
+use crate::runtime::{Connection, ConnectionHandler, Error, Outcome, Runtime, Stream};
 
 /// One connection, of a client or of a server. Counted: esrpc_connection_acquire, esrpc_connection_release. It stays up
 /// until it is closed, whether handles are left or not.
@@ -149,7 +149,7 @@ impl ConnectionHandler for Callbacks {
 impl Callbacks {
     /// # Safety
     /// The table is NULL or as large as its struct_size says.
-    unsafe fn read(
+    pub(crate) unsafe fn read(
         table: *const esrpc_connection_callbacks,
         user_data: *mut c_void,
     ) -> Result<Box<Callbacks>, Failure> {
@@ -185,6 +185,36 @@ pub(crate) unsafe fn connection_of(connection: *const esrpc_connection) -> Resul
     if connection.is_foreign() { Err(Error::Forked.into()) } else { Ok(connection) }
 }
 
+/// The runtime that the options name, in the process that made it, or the default one.
+pub(crate) fn runtime_of(options: &esrpc_client_options) -> Result<Arc<Runtime>, Failure> {
+    match options.runtime() {
+        Some(runtime) if runtime.process().is_current() => Ok(runtime),
+        Some(_) => Err(Error::Forked.into()),
+        // SAFETY: NULL means the default runtime.
+        None => unsafe { runtime_or_default(std::ptr::null()) },
+    }
+}
+
+/// A stream's first message as C gives it.
+///
+/// # Safety
+/// As for `outgoing`; `operation` too.
+pub(crate) unsafe fn first_message<'a>(
+    operation: esrpc_bytes,
+    message_type: i32,
+    flags: i32,
+    headers: *const esrpc_headers,
+    payload: esrpc_bytes,
+) -> Result<Outgoing<'a>, Failure> {
+    // SAFETY: what the caller promised.
+    let (operation, message) =
+        unsafe { (operation.as_slice("operation")?, outgoing(message_type, flags, headers, payload)?) };
+    if std::str::from_utf8(operation).is_err() {
+        return Err(Failure::new(ESRPC_ERROR_INVALID_UTF8, "operation is not UTF-8 text"));
+    }
+    Ok(Outgoing { operation: Some(operation), ..message })
+}
+
 /// A message as C gives it, for a send.
 ///
 /// # Safety
@@ -211,8 +241,8 @@ pub(crate) unsafe fn outgoing<'a>(
 /// @return ESRPC_OK; on an error there is no connection and no callback comes: ESRPC_ERROR_INVALID_ARGUMENT if options or
 /// out_connection is NULL, options name no endpoint, or callbacks has a wrong struct_size; for the handshake option's CONNECT
 /// ESRPC_ERROR_RESERVED_HEADER, ESRPC_ERROR_TOO_MANY_HEADERS, ESRPC_ERROR_HEADERS_TOO_LARGE or
-/// ESRPC_ERROR_MESSAGE_TOO_LARGE; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED; ESRPC_ERROR_TOO_MANY_FILES or
-/// ESRPC_ERROR_IO if the default runtime cannot be started.
+/// ESRPC_ERROR_MESSAGE_TOO_LARGE; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_DRAINING; ESRPC_ERROR_FORKED;
+/// ESRPC_ERROR_TOO_MANY_FILES or ESRPC_ERROR_IO if the default runtime cannot be started.
 ///
 /// Thread: any; options: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -227,13 +257,7 @@ pub unsafe extern "C" fn esrpc_connection_connect(
         // SAFETY: NULL or live settings of this thread, and a table of the size it says.
         let (options, callbacks) =
             unsafe { (esrpc_client_options::borrow(options, "options")?, Callbacks::read(callbacks, user_data)?) };
-        let request = options.request()?;
-        let runtime = match options.runtime() {
-            Some(runtime) if runtime.process().is_current() => runtime,
-            Some(_) => return Err(Error::Forked.into()),
-            // SAFETY: NULL means the default runtime.
-            None => unsafe { runtime_or_default(std::ptr::null()) }?,
-        };
+        let (request, runtime) = (options.request()?, runtime_of(options)?);
         Connection::connect(&runtime, request, callbacks, |connection| {
             // SAFETY: the caller's variable, checked above.
             unsafe { out_connection.write(esrpc_connection::give(connection.clone())) }

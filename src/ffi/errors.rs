@@ -18,6 +18,9 @@ pub(crate) fn status_of(error: &Error) -> esrpc_status {
         Error::Aborted { .. } => ESRPC_ERROR_ABORTED,
         Error::Deadline { deadline, .. } => deadline_status(*deadline),
         Error::StreamDeadline { .. } => ESRPC_ERROR_STREAM_TIMED_OUT,
+        Error::CallTimedOut { .. } => ESRPC_ERROR_STREAM_TIMED_OUT,
+        Error::NoReply => ESRPC_ERROR_NO_REPLY,
+        Error::Draining(_) => ESRPC_ERROR_DRAINING,
         Error::ConnectionClosed => ESRPC_ERROR_CONNECTION_CLOSED,
         Error::StreamClosed => ESRPC_ERROR_STREAM_CLOSED,
         Error::StreamNotActivated => ESRPC_ERROR_STREAM_NOT_ACTIVATED,
@@ -46,7 +49,9 @@ fn deadline_status(deadline: Deadline) -> Status {
         Deadline::Idle => ESRPC_ERROR_IDLE_TIMED_OUT,
         Deadline::PingResponse => ESRPC_ERROR_KEEP_ALIVE_TIMED_OUT,
         // These end nothing by themselves, or have errors of their own.
-        Deadline::NextAttempt | Deadline::Ping | Deadline::Linger | Deadline::HalfOpen => ESRPC_ERROR_INTERNAL,
+        Deadline::NextAttempt | Deadline::Ping | Deadline::Linger | Deadline::HalfOpen | Deadline::Drain => {
+            ESRPC_ERROR_INTERNAL
+        }
     }
 }
 

@@ -17,6 +17,7 @@ pub(crate) mod out;
 pub(crate) mod table;
 
 // What C sees, in the order of the header.
+pub mod blocking;
 pub mod bytes;
 pub mod callbacks;
 pub mod client_options;
@@ -26,6 +27,7 @@ pub mod connection_options;
 pub mod connection_times;
 pub mod constants;
 pub mod decoder;
+pub mod drain;
 pub mod headers;
 pub mod headers_add;
 pub mod headers_get;

@@ -185,6 +185,12 @@ pub enum esrpc_status_code {
     ESRPC_ERROR_KEEP_ALIVE_TIMED_OUT = 518,
     /// A defect of the library.
     ESRPC_ERROR_INTERNAL = 900,
+    /// The server answered a call with an error message.
+    ESRPC_ERROR_APPLICATION_ERROR = 210,
+    /// The stream of a call ended without a reply.
+    ESRPC_ERROR_NO_REPLY = 211,
+    /// Not begun, or cut off, because this side's listener or runtime is being drained.
+    ESRPC_ERROR_DRAINING = 212,
 }
 
 pub(crate) use esrpc_status_code as Status;
@@ -296,6 +302,9 @@ static TABLE: &[Entry] = &[
     entry(ESRPC_ERROR_IDLE_TIMED_OUT, c"ESRPC_ERROR_IDLE_TIMED_OUT", c"nothing came or went for too long"),
     entry(ESRPC_ERROR_KEEP_ALIVE_TIMED_OUT, c"ESRPC_ERROR_KEEP_ALIVE_TIMED_OUT", c"the peer did not answer a keep-alive PING"),
     entry(ESRPC_ERROR_INTERNAL, c"ESRPC_ERROR_INTERNAL", c"a defect of the library"),
+    entry(ESRPC_ERROR_APPLICATION_ERROR, c"ESRPC_ERROR_APPLICATION_ERROR", c"the server answered with an error message"),
+    entry(ESRPC_ERROR_NO_REPLY, c"ESRPC_ERROR_NO_REPLY", c"the stream ended without a reply"),
+    entry(ESRPC_ERROR_DRAINING, c"ESRPC_ERROR_DRAINING", c"this side is being drained"),
 ];
 
 fn lookup(status: esrpc_status) -> (&'static CStr, &'static CStr) {

@@ -1,7 +1,7 @@
 use std::collections::VecDeque;
 use std::ffi::CString;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
 use mio::Token;
@@ -9,9 +9,12 @@ use mio::Token;
 use crate::codec::HeaderList;
 use crate::rpc::{self, MessageType, Outgoing, RateLimit, Role};
 use crate::runtime::event_loop::{Command, LoopHandle, Task};
+use crate::runtime::inbox::Inbox;
 use crate::runtime::lifecycle::{Live, wait_until};
 use crate::runtime::timers::TimerKey;
-use crate::runtime::{ConnectionHandler, Error, Log, Outcome, Runtime, Settings, Stream, is_loop_thread, lock};
+use crate::runtime::{
+    ConnectionHandler, Drain, Error, Listener, Log, Outcome, Runtime, Settings, Stream, is_loop_thread, lock,
+};
 use crate::transport::{Endpoint, Resolver, TlsConfig, TlsInfo};
 
 /// Who is told that a send was written: a function and two words of its owner's. No memory of its own, so that a send
@@ -36,6 +39,9 @@ pub enum Phase {
     Closing,
     Closed,
 }
+
+/// Of a connection that is drained before it was set up.
+pub(super) const DRAINED_BEFORE_SETUP: &str = "the connection was not set up yet when its runtime or listener was drained";
 
 /// What is needed to connect.
 pub struct ConnectRequest {
@@ -63,6 +69,8 @@ pub struct Connection {
     settings: Settings,
     target: Target,
     event_loop: Arc<LoopHandle>,
+    /// Of a server's connection; it may be gone.
+    listener: Weak<Listener>,
     /// Always there until the drop.
     live: Option<Live>,
 
@@ -86,8 +94,11 @@ pub(super) struct Shared {
     pub closing: Option<Closing>,
     /// Do not write what is left.
     pub aborted: bool,
+    /// By the application.
     pub reading_paused: bool,
-    /// Writing failed: reading cannot be paused any more.
+    /// Streams whose messages nobody has read: reading is paused as long as there is one.
+    pub full_queues: usize,
+    /// Writing failed: the application cannot pause reading any more.
     pub writing_failed: bool,
     /// The incoming-connection callback is running.
     pub may_accept: bool,
@@ -100,6 +111,8 @@ pub(super) struct Shared {
     pub blocked_streams: Vec<Arc<Stream>>,
     pub setup: Option<Outcome>,
     pub shutdown_told: bool,
+    /// It ends when its last stream does.
+    pub drain: Option<Drain>,
     /// Threads that wait for something other than setup and shutdown.
     pub waiters: usize,
     /// Activated with a deadline that the loop does not know yet.
@@ -144,8 +157,9 @@ impl Connection {
             Endpoint::Unix(_) => text(endpoint.to_string()),
         };
         let target = Target { host, endpoint: Some(endpoint), handshake, tls };
-        let connection = Connection::new(Role::Client, settings, live, runtime.pick_loop(), target);
+        let connection = Connection::new(Role::Client, settings, live, runtime.pick_loop(), target, Weak::new());
         let _ = connection.handler.set(handler);
+        connection.join();
         // The caller has its handle before the loop, and so any callback, knows of the connection.
         store(&connection);
         connection.event_loop.post(Command::Dial(connection.clone()));
@@ -153,11 +167,25 @@ impl Connection {
     }
 
     /// A connection that a listener has accepted, for its loop.
-    pub(super) fn incoming(settings: Settings, live: Live, event_loop: Arc<LoopHandle>) -> Arc<Connection> {
-        Connection::new(Role::Server, settings, live, event_loop, Target::default())
+    pub(super) fn incoming(
+        settings: Settings,
+        live: Live,
+        event_loop: Arc<LoopHandle>,
+        listener: Weak<Listener>,
+    ) -> Arc<Connection> {
+        let connection = Connection::new(Role::Server, settings, live, event_loop, Target::default(), listener);
+        connection.join();
+        connection
     }
 
-    fn new(role: Role, settings: Settings, live: Live, event_loop: Arc<LoopHandle>, target: Target) -> Arc<Connection> {
+    fn new(
+        role: Role,
+        settings: Settings,
+        live: Live,
+        event_loop: Arc<LoopHandle>,
+        target: Target,
+        listener: Weak<Listener>,
+    ) -> Arc<Connection> {
         let (limits, first) = (settings.limits, settings.max_handshake_message_len);
         let shared = Shared {
             phase: Phase::Connecting,
@@ -165,6 +193,7 @@ impl Connection {
             closing: None,
             aborted: false,
             reading_paused: false,
+            full_queues: 0,
             writing_failed: false,
             may_accept: false,
             scheduled: false,
@@ -173,6 +202,7 @@ impl Connection {
             blocked_streams: Vec::new(),
             setup: None,
             shutdown_told: false,
+            drain: None,
             waiters: 0,
             new_stream_deadlines: Vec::new(),
             ended_stream_timers: Vec::new(),
@@ -184,6 +214,7 @@ impl Connection {
             settings,
             target,
             event_loop,
+            listener,
             live: Some(live),
             handler: OnceLock::new(),
             addresses: OnceLock::new(),
@@ -356,6 +387,46 @@ impl Connection {
         }
         shared.aborted |= abort;
         self.schedule(&mut shared);
+        self.notify();
+        let readers: Vec<_> = shared.rpc.streams().filter(|stream| stream.inbox().is_some()).cloned().collect();
+        drop(shared);
+        readers.iter().filter_map(|stream| stream.inbox()).for_each(Inbox::wake);
+    }
+
+    /// This side has ended the connection, so that no message comes any more.
+    pub(super) fn is_ended_here(&self) -> bool {
+        let shared = self.lock();
+        shared.phase == Phase::Closing && shared.closing.as_ref().is_some_and(|closing| closing.by_this_side)
+    }
+
+    pub(super) fn open_streams(&self) -> usize {
+        self.lock().rpc.open_streams()
+    }
+
+    /// Counts the connection in where somebody may want to drain it.
+    fn join(self: &Arc<Self>) {
+        let runtime = self.live.as_ref().and_then(|live| live.runtime().connections().join(self));
+        let listener = self.listener.upgrade().and_then(|listener| listener.connections().join(self));
+        [runtime, listener].into_iter().flatten().for_each(|drain| self.drain(drain));
+    }
+
+    /// The connection is over for those who drain it.
+    pub(super) fn leave(&self) {
+        if let Some(live) = &self.live {
+            live.runtime().connections().leave(self);
+        }
+        if let Some(listener) = self.listener.upgrade() {
+            listener.left_by(self);
+        }
+    }
+
+    /// Lets the open streams go on until they end or the time is over, takes no new ones, then closes.
+    pub(super) fn drain(self: &Arc<Self>, drain: Drain) {
+        let mut shared = self.lock();
+        shared.drain = Some(drain.and(shared.drain));
+        if shared.phase != Phase::Closed {
+            self.schedule(&mut shared);
+        }
     }
 
     /// Queues a protocol message.
@@ -405,6 +476,19 @@ impl Connection {
             self.schedule(&mut shared);
         }
         Ok(())
+    }
+
+    /// A queue is full; what the application pauses and resumes is another matter.
+    pub(super) fn pause_for_queue(&self) {
+        self.lock().full_queues += 1;
+    }
+
+    pub(super) fn resume_for_queue(self: &Arc<Self>) {
+        let mut shared = self.lock();
+        shared.full_queues = shared.full_queues.saturating_sub(1);
+        if shared.full_queues == 0 && shared.phase != Phase::Closed {
+            self.schedule(&mut shared);
+        }
     }
 
     /// Runs the task once on the connection's loop thread.
@@ -486,6 +570,28 @@ impl Shared {
         self.reading_paused = false;
     }
 
+    /// Nothing is to be read from the peer now.
+    pub fn is_reading_paused(&self) -> bool {
+        self.reading_paused || self.full_queues > 0
+    }
+
+    /// Enough of the outbound queue is written for those who were refused.
+    pub fn has_room(&self) -> bool {
+        self.rpc.outbound_len() <= self.rpc.outbound_limit() / 2
+    }
+
+    /// The connection is to end as soon as nothing is open on it: what a drain asks for.
+    pub fn end_if_drained(&mut self) {
+        if self.drain.is_none() || self.rpc.open_streams() > 0 {
+            return;
+        }
+        match self.phase {
+            Phase::Connecting => self.begin_close(Err(Error::Draining(DRAINED_BEFORE_SETUP)), false),
+            Phase::Open => self.begin_close(Ok(()), true),
+            Phase::Closing | Phase::Closed => {}
+        }
+    }
+
     pub fn check_ready(&self) -> Result<(), Error> {
         match self.phase {
             Phase::Connecting => Err(Error::NotReady),
@@ -497,6 +603,7 @@ impl Shared {
 
 impl Drop for Connection {
     fn drop(&mut self) {
+        self.leave();
         if let (Some(handler), Some(live)) = (self.handler.take(), self.live.take()) {
             self.event_loop.post(Command::DestroyConnection(handler, live));
         }

@@ -36,6 +36,8 @@ pub enum Command {
     Accepted(Box<Accepted>),
     Listen(Arc<Listener>, Box<transport::Listener>),
     CloseListener(Arc<Listener>),
+    /// It is to be drained, or the last connection of a drained one is over.
+    DrainListener(Arc<Listener>),
     /// Something changed on the connection: bytes to write, close, abort, pause, resume.
     Service(Arc<Connection>),
     Task(Task),
@@ -311,6 +313,14 @@ impl EventLoop {
                 if let Some(token) = listener.token() {
                     self.at(token, |slot, context| match slot {
                         Slot::Listener(driver) => driver.close(Ok(()), context),
+                        _ => Flow::Continue,
+                    });
+                }
+            }
+            Command::DrainListener(listener) => {
+                if let Some(token) = listener.token() {
+                    self.at(token, |slot, context| match slot {
+                        Slot::Listener(driver) => driver.drain(&listener, context),
                         _ => Flow::Continue,
                     });
                 }

@@ -10,7 +10,10 @@ use crate::runtime::driver::Flow;
 use crate::runtime::event_loop::{Command, Context, LoopHandle};
 use crate::runtime::lifecycle::{Live, wait_until};
 use crate::runtime::timers::TimerKey;
-use crate::runtime::{Connection, Error, Level, ListenerHandler, Outcome, Runtime, Settings, is_loop_thread, lock};
+use crate::runtime::members::Members;
+use crate::runtime::{
+    Connection, Drain, Error, Level, ListenerHandler, Outcome, Runtime, Settings, is_loop_thread, lock,
+};
 use crate::transport::{self, Endpoint, TlsConfig};
 
 /// Connections accepted in one go, before others get their turn.
@@ -40,6 +43,7 @@ pub struct Listener {
     place: AtomicUsize,
     /// In force for connections accepted from now on.
     tls: Mutex<Option<TlsConfig>>,
+    connections: Members<Connection>,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -79,12 +83,16 @@ impl Listener {
             port: socket.port(),
             place: AtomicUsize::new(0),
             tls: Mutex::new(request.tls),
+            connections: Members::default(),
             state: Mutex::new(State::default()),
             changed: Condvar::new(),
         });
         let _ = listener.handler.set(handler);
         store(&listener);
         listener.event_loop.post(Command::Listen(listener.clone(), Box::new(socket)));
+        if let Some(drain) = runtime.listeners().join(&listener) {
+            listener.drain(drain);
+        }
         Ok(())
     }
 
@@ -129,6 +137,34 @@ impl Listener {
         }
     }
 
+    /// Stops listening at once; connections end with their streams, or when the time is over. The listener is closed when
+    /// they all have ended.
+    pub fn drain(self: &Arc<Self>, drain: Drain) {
+        lock(&self.state).closed = true;
+        self.connections.begin_drain(drain).iter().for_each(|connection| connection.drain(drain));
+        self.event_loop.post(Command::DrainListener(self.clone()));
+    }
+
+    pub(super) fn connections(&self) -> &Members<Connection> {
+        &self.connections
+    }
+
+    /// Connections that were accepted and are not over.
+    pub fn open_connections(&self) -> usize {
+        self.connections.len()
+    }
+
+    pub fn open_streams(&self) -> usize {
+        self.connections.open_streams()
+    }
+
+    /// The connection is over.
+    pub(super) fn left_by(self: &Arc<Self>, connection: &Connection) {
+        if self.connections.leave(connection) {
+            self.event_loop.post(Command::DrainListener(self.clone()));
+        }
+    }
+
     /// Waits until on_closed has returned.
     pub fn wait_closed(&self, timeout: Option<Duration>) -> Result<(), Error> {
         if is_loop_thread() {
@@ -168,6 +204,9 @@ impl Listener {
 
 impl Drop for Listener {
     fn drop(&mut self) {
+        if let Some(live) = &self.live {
+            live.runtime().listeners().leave(self);
+        }
         if let (Some(handler), Some(live)) = (self.handler.take(), self.live.take()) {
             self.event_loop.post(Command::DestroyListener(handler, live));
         }
@@ -177,8 +216,10 @@ impl Drop for Listener {
 /// The loop thread's side of a listener.
 pub struct ListenerDriver {
     listener: Arc<Listener>,
-    /// Gone once it is closed.
+    /// Gone once it is closed or drained.
     socket: Option<transport::Listener>,
+    /// The listener's owner was told.
+    over: bool,
     token: Token,
     /// It stands in the loop's line and runs when its turn comes.
     in_line: bool,
@@ -205,7 +246,7 @@ impl ListenerDriver {
             return None;
         }
         listener.place.store(token.0 + 1, Ordering::Release);
-        Some(ListenerDriver { listener, socket: Some(socket), token, in_line: false, retry: None })
+        Some(ListenerDriver { listener, socket: Some(socket), over: false, token, in_line: false, retry: None })
     }
 
     /// The turn has come for which it stood in the line.
@@ -220,7 +261,10 @@ impl ListenerDriver {
             return Flow::Continue;
         }
         for _ in 0..ACCEPTS_PER_RUN {
-            let Some(socket) = &mut self.socket else { return Flow::Finished };
+            // While it is drained, what waits is for whoever listens next.
+            let Some(socket) = self.socket.as_mut().filter(|_| !self.listener.is_closed()) else {
+                return Flow::Continue;
+            };
             match socket.accept() {
                 Ok(Some(stream)) => self.hand_over(stream),
                 Ok(None) => return Flow::Continue,
@@ -244,7 +288,8 @@ impl ListenerDriver {
         let event_loop = runtime.pick_loop();
         match runtime.enter() {
             Ok(live) => {
-                let connection = Connection::incoming(self.listener.settings.clone(), live, event_loop.clone());
+                let (settings, listener) = (self.listener.settings.clone(), Arc::downgrade(&self.listener));
+                let connection = Connection::incoming(settings, live, event_loop.clone(), listener);
                 let tls = lock(&self.listener.tls).clone();
                 let accepted = Accepted { listener: self.listener.clone(), connection, stream, tls };
                 event_loop.post(Command::Accepted(Box::new(accepted)));
@@ -262,14 +307,28 @@ impl ListenerDriver {
     }
 
     pub fn close(&mut self, outcome: Outcome, context: &mut Context) -> Flow {
-        if let Some(mut socket) = self.socket.take() {
-            socket.deregister(&context.registry);
-            if let Some(key) = self.retry.take() {
-                context.timers.cancel(key);
-            }
-            drop(socket);
+        self.give_up_socket(context);
+        if !std::mem::replace(&mut self.over, true) {
             self.listener.ended(&outcome);
         }
         Flow::Finished
+    }
+
+    /// Listens no more, and is closed once no connection is left. Does nothing to another listener in the same place.
+    pub fn drain(&mut self, listener: &Arc<Listener>, context: &mut Context) -> Flow {
+        if !Arc::ptr_eq(&self.listener, listener) {
+            return Flow::Continue;
+        }
+        self.give_up_socket(context);
+        if listener.connections.is_empty() { self.close(Ok(()), context) } else { Flow::Continue }
+    }
+
+    fn give_up_socket(&mut self, context: &mut Context) {
+        if let Some(mut socket) = self.socket.take() {
+            socket.deregister(&context.registry);
+        }
+        if let Some(key) = self.retry.take() {
+            context.timers.cancel(key);
+        }
     }
 }

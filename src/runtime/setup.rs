@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use mio::Token;
 
-use crate::runtime::connection::Connection;
+use crate::runtime::connection::{Connection, DRAINED_BEFORE_SETUP};
 use crate::runtime::deadlines::{Deadline, Deadlines};
 use crate::runtime::driver::{Driver, Flow};
 use crate::runtime::event_loop::{Command, Context};
@@ -145,6 +145,10 @@ impl Setup {
                 drop(shared);
                 return self.fail(outcome.and_then(Result::err).unwrap_or(Error::Cancelled), context);
             }
+            if shared.drain.is_some() {
+                drop(shared);
+                return self.fail(Error::Draining(DRAINED_BEFORE_SETUP), context);
+            }
         }
         let step = self.advance(context);
         self.deadlines.arm(&mut context.timers, self.token);
@@ -258,6 +262,7 @@ impl Setup {
             Some(listener) => {
                 self.connection.lock().phase = Phase::Closed;
                 listener.failed(&error);
+                self.connection.leave();
             }
             None => {
                 let outcome = {
