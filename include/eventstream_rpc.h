@@ -395,6 +395,18 @@ typedef enum esrpc_status_code {
      * A defect of the library.
      */
     ESRPC_ERROR_INTERNAL = 900,
+    /**
+     * The server answered a call with an error message.
+     */
+    ESRPC_ERROR_APPLICATION_ERROR = 210,
+    /**
+     * The stream of a call ended without a reply.
+     */
+    ESRPC_ERROR_NO_REPLY = 211,
+    /**
+     * Not begun, or cut off, because this side's listener or runtime is being drained.
+     */
+    ESRPC_ERROR_DRAINING = 212,
 } esrpc_status_code;
 
 /**
@@ -836,7 +848,7 @@ typedef struct esrpc_connection_callbacks {
     void (*on_writable)(struct esrpc_connection *connection, void *user_data);
     /**
      * The connection has ended. Once, if it was set up, after every flush callback and every on_closed. ESRPC_OK: this side
-     * asked for it and nothing was lost.
+     * asked for it, or it was drained, and nothing was lost. ESRPC_ERROR_DRAINING: the time to drain it was over.
      */
     void (*on_shutdown)(struct esrpc_connection *connection, esrpc_status reason, void *user_data);
     /**
@@ -865,7 +877,7 @@ typedef void (*esrpc_flush_callback)(esrpc_status status, void *user_data);
 typedef void (*esrpc_task_callback)(esrpc_status status, void *user_data);
 
 /**
- * What a stream calls. Every slot may be NULL: nothing to do. The rules of esrpc_connection_callbacks hold. Set struct_size
+ * What a stream calls. Every slot may be NULL: nothing to do. A stream without a table is read by esrpc_stream_read. The rules of esrpc_connection_callbacks hold. Set struct_size
  * to sizeof(esrpc_stream_callbacks).
  */
 typedef struct esrpc_stream_callbacks {
@@ -886,7 +898,7 @@ typedef struct esrpc_stream_callbacks {
     /**
      * The stream is over. Once, if it was activated or accepted, after its flush callbacks. ESRPC_OK: ended by
      * ESRPC_MESSAGE_FLAG_TERMINATE_STREAM from either side; else why its connection ended, or
-     * ESRPC_ERROR_CONNECTION_CLOSED if this side closed that.
+     * ESRPC_ERROR_CONNECTION_CLOSED if this side closed that, or ESRPC_ERROR_DRAINING if the time to drain it was over.
      */
     void (*on_closed)(struct esrpc_stream *stream, esrpc_status reason, void *user_data);
     /**
@@ -917,8 +929,8 @@ typedef struct esrpc_listener_callbacks {
      */
     void (*on_failed_connection)(struct esrpc_listener *listener, esrpc_status status, void *user_data);
     /**
-     * The socket is closed, and a socket file removed. Once. ESRPC_OK: this side asked for it. Comes on the listener's
-     * event-loop thread.
+     * The socket is closed, and a socket file removed; after esrpc_listener_drain its connections have ended, too. Once.
+     * ESRPC_OK: this side asked for it. Comes on the listener's event-loop thread.
      */
     void (*on_closed)(struct esrpc_listener *listener, esrpc_status reason, void *user_data);
     /**
@@ -2070,6 +2082,20 @@ esrpc_status esrpc_connection_options_set_outbound_limit(struct esrpc_connection
                                                          size_t bytes);
 
 /**
+ * Sets how many bytes of messages may wait for esrpc_stream_read on one stream: once it holds that many, nothing more is read
+ * from the connection, whatever stream it is for, until half of them are taken or the stream has ended or its last handle is
+ * released. Default: 1 MiB.
+ *
+ * @param options Changed.
+ * @param bytes The limit, 1 to SIZE_MAX / 2, in bytes of whole messages; a message that exceeds it alone is taken all the same.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or bytes is out of its range.
+ *
+ * Thread: owner. Since: 0.1.0
+ */
+esrpc_status esrpc_connection_options_set_stream_queue_limit(struct esrpc_connection_options *options,
+                                                             size_t bytes);
+
+/**
  * Sets how long a closing connection waits for its peer to take the next bytes before it gives up with
  * ESRPC_ERROR_LINGER_EXPIRED. Default: 10000.
  *
@@ -2618,8 +2644,8 @@ esrpc_status esrpc_runtime_join(struct esrpc_runtime *runtime,
  * @return ESRPC_OK; on an error there is no connection and no callback comes: ESRPC_ERROR_INVALID_ARGUMENT if options or
  * out_connection is NULL, options name no endpoint, or callbacks has a wrong struct_size; for the handshake option's CONNECT
  * ESRPC_ERROR_RESERVED_HEADER, ESRPC_ERROR_TOO_MANY_HEADERS, ESRPC_ERROR_HEADERS_TOO_LARGE or
- * ESRPC_ERROR_MESSAGE_TOO_LARGE; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED; ESRPC_ERROR_TOO_MANY_FILES or
- * ESRPC_ERROR_IO if the default runtime cannot be started.
+ * ESRPC_ERROR_MESSAGE_TOO_LARGE; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_DRAINING; ESRPC_ERROR_FORKED;
+ * ESRPC_ERROR_TOO_MANY_FILES or ESRPC_ERROR_IO if the default runtime cannot be started.
  *
  * Thread: any; options: owner. Since: 0.1.0
  */
@@ -2724,7 +2750,7 @@ esrpc_status esrpc_connection_send_protocol_message(struct esrpc_connection *con
                                                     void *flush_user_data);
 
 /**
- * Stops reading from the peer, which stops the peer once its own buffers are full. Messages that were read already wait. The
+ * Stops reading from the peer, apart from what full queues do (esrpc_stream_read), which stops the peer once its own buffers are full. Messages that were read already wait. The
  * end of the connection is not noticed while reading is paused, until a write fails: that ends the pause, so that what
  * waits for a send is answered.
  *
@@ -2737,7 +2763,7 @@ esrpc_status esrpc_connection_send_protocol_message(struct esrpc_connection *con
 esrpc_status esrpc_connection_pause_reading(struct esrpc_connection *connection);
 
 /**
- * Reads from the peer again, beginning with the messages that wait.
+ * Reads from the peer again, beginning with the messages that wait, unless the queue of a stream is full.
  *
  * @param connection Borrowed.
  * @return ESRPC_OK, also if reading was not paused; ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL;
@@ -2923,10 +2949,11 @@ esrpc_status esrpc_connection_wait_shutdown(struct esrpc_connection *connection,
                                             esrpc_status *out_status);
 
 /**
- * Makes a stream on a client's connection. Nothing is sent and no id is taken until it is activated.
+ * Makes a stream on a client's connection. Nothing is sent and no id is taken until it is activated. Without a table its
+ * messages wait to be taken by esrpc_stream_read.
  *
  * @param connection Borrowed; the stream holds a reference of its own.
- * @param callbacks Copied; NULL: none.
+ * @param callbacks Copied; NULL: none, the messages are read.
  * @param user_data Handed to the callbacks; on_destroy tells when it is free.
  * @param out_stream Receives the stream, one reference, to be released with esrpc_stream_release.
  * @return ESRPC_OK; else there is no stream and no callback comes: ESRPC_ERROR_INVALID_ARGUMENT if connection or out_stream
@@ -2991,7 +3018,8 @@ esrpc_status esrpc_stream_set_deadline_ms(struct esrpc_stream *stream,
  * ESRPC_ERROR_HEADER_VALUE_TOO_LONG for operation; ESRPC_ERROR_WRONG_MESSAGE_TYPE; ESRPC_ERROR_RESERVED_HEADER;
  * ESRPC_ERROR_TOO_MANY_HEADERS, ESRPC_ERROR_HEADERS_TOO_LARGE, ESRPC_ERROR_MESSAGE_TOO_LARGE;
  * ESRPC_ERROR_STREAM_ALREADY_ACTIVATED; ESRPC_ERROR_INVALID_STATE on a server; ESRPC_ERROR_HANDSHAKE_PENDING before
- * CONNECT_ACK; ESRPC_ERROR_CONNECTION_CLOSED; ESRPC_ERROR_WOULD_BLOCK (on_writable follows);
+ * CONNECT_ACK; ESRPC_ERROR_CONNECTION_CLOSED; ESRPC_ERROR_DRAINING if the runtime is being drained;
+ * ESRPC_ERROR_WOULD_BLOCK (on_writable follows);
  * ESRPC_ERROR_STREAM_IDS_EXHAUSTED; ESRPC_ERROR_FORKED.
  *
  * Thread: any; headers: owner. Since: 0.1.0
@@ -3046,10 +3074,11 @@ esrpc_status esrpc_stream_send_message(struct esrpc_stream *stream,
 esrpc_status esrpc_stream_close(struct esrpc_stream *stream);
 
 /**
- * Takes a stream that a client opens. Only inside the on_incoming_stream that announces it.
+ * Takes a stream that a client opens. Only inside the on_incoming_stream that announces it. Without a table its messages
+ * wait to be taken by esrpc_stream_read, from the first one on, if the stream is acquired here; else they are dropped.
  *
  * @param stream Borrowed; acquire it to keep it.
- * @param callbacks Copied; NULL: none.
+ * @param callbacks Copied; NULL: none, the messages are read.
  * @param user_data Handed to the callbacks; on_destroy tells when it is free.
  * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if stream is NULL or callbacks has a wrong struct_size;
  * ESRPC_ERROR_INVALID_STATE if it is not being announced, or was accepted or refused; ESRPC_ERROR_FORKED.
@@ -3178,7 +3207,7 @@ esrpc_status esrpc_stream_wait_closed(struct esrpc_stream *stream,
  * out_listener is NULL, options name no endpoint, or callbacks has a wrong struct_size; ESRPC_ERROR_ADDRESS_INVALID,
  * ESRPC_ERROR_ADDRESS_IN_USE, ESRPC_ERROR_ADDRESS_UNAVAILABLE, ESRPC_ERROR_ACCESS_DENIED, ESRPC_ERROR_PATH_TOO_LONG,
  * ESRPC_ERROR_NOT_FOUND (no such folder), ESRPC_ERROR_TOO_MANY_FILES or ESRPC_ERROR_IO as the system answered;
- * ESRPC_ERROR_UNSUPPORTED; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
+ * ESRPC_ERROR_UNSUPPORTED; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_DRAINING; ESRPC_ERROR_FORKED.
  *
  * Thread: any; options: owner. Since: 0.1.0
  */
@@ -3207,7 +3236,8 @@ struct esrpc_listener *esrpc_listener_acquire(struct esrpc_listener *listener);
 void esrpc_listener_release(struct esrpc_listener *listener);
 
 /**
- * Stops listening. Returns at once; on_closed tells when the address is free again. Connections that were accepted live on.
+ * Stops listening. Returns at once; on_closed tells when the address is free again. Connections that were accepted live on;
+ * esrpc_listener_drain ends them too.
  *
  * @param listener Borrowed.
  * @return ESRPC_OK, also if it was closed before; ESRPC_ERROR_INVALID_ARGUMENT if listener is NULL; ESRPC_ERROR_FORKED.
@@ -3247,7 +3277,8 @@ uint32_t esrpc_listener_get_port(const struct esrpc_listener *listener);
 void *esrpc_listener_get_user_data(const struct esrpc_listener *listener);
 
 /**
- * Waits until the listener is closed and its on_closed has returned. Does not close it.
+ * Waits until the listener is closed and its on_closed has returned: after esrpc_listener_drain, until its connections have
+ * ended and their on_shutdown has returned. Does not close it.
  *
  * @param listener Borrowed.
  * @param timeout_ms Milliseconds to wait at most, or ESRPC_WAIT_FOREVER.
@@ -3371,6 +3402,179 @@ bool esrpc_connection_is_tls_resumed(const struct esrpc_connection *connection);
 esrpc_status esrpc_connection_get_tls_peer_certificate(const struct esrpc_connection *connection,
                                                        size_t index,
                                                        struct esrpc_bytes *out_certificate);
+
+/**
+ * Connects a client, does the handshake (CONNECT, CONNECT_ACK) and waits until the connection can open streams. The
+ * connection has no callbacks; esrpc_connection_get_connect_ack shows the server's answer.
+ *
+ * @param options Borrowed. Without esrpc_client_options_set_handshake an empty CONNECT is sent.
+ * @param timeout_ms Milliseconds to wait at most for all of it, or ESRPC_WAIT_FOREVER; each phase has a time of its own as well.
+ * @param out_connection Receives the connection, one reference, to be released with esrpc_connection_release after
+ * esrpc_connection_close. Written only on success.
+ * @return ESRPC_OK; else nothing is left of the connection, and the status is the one that on_setup would have told, such as
+ * ESRPC_ERROR_CONNECTION_REFUSED, ESRPC_ERROR_RESOLVE_FAILED, ESRPC_ERROR_HANDSHAKE_REFUSED, ESRPC_ERROR_PEER_CLOSED, one of
+ * TLS, or that of a phase's time; ESRPC_ERROR_TIMED_OUT after timeout_ms; ESRPC_ERROR_WOULD_DEADLOCK on an event-loop thread;
+ * or what esrpc_connection_connect answers: ESRPC_ERROR_INVALID_ARGUMENT if options or out_connection is NULL or options name no
+ * endpoint, ESRPC_ERROR_RUNTIME_SHUTDOWN, ESRPC_ERROR_DRAINING, ESRPC_ERROR_FORKED and the others there.
+ *
+ * Thread: not-loop; options: owner. Since: 0.1.0
+ */
+esrpc_status esrpc_connection_connect_blocking(const struct esrpc_client_options *options,
+                                               uint32_t timeout_ms,
+                                               struct esrpc_connection **out_connection);
+
+/**
+ * Calls an operation of the server: opens a stream with an APPLICATION_MESSAGE, waits for the first message that comes back,
+ * and ends the stream unless the server did. While the outbound queue is full it waits for room. Several threads may call on
+ * one connection at the same time. Closing or aborting the connection on another thread ends the wait.
+ *
+ * @param connection Borrowed: a client's connection whose handshake is done.
+ * @param operation The operation's name, UTF-8, 0 to 32767 bytes, copied.
+ * @param headers Copied; NULL: none.
+ * @param payload Copied; may be empty.
+ * @param timeout_ms Milliseconds for all of it, or ESRPC_WAIT_FOREVER.
+ * @param out_reply Receives the reply, to be released with esrpc_message_release, with ESRPC_OK and with
+ * ESRPC_ERROR_APPLICATION_ERROR; else it is set to NULL.
+ * @return ESRPC_OK; ESRPC_ERROR_APPLICATION_ERROR if the answer is an error message; ESRPC_ERROR_NO_REPLY if the server ended
+ * the stream with an empty message, without headers of its own, that was the first one; ESRPC_ERROR_STREAM_TIMED_OUT after
+ * timeout_ms, and then the server is told that the stream is over; why the connection ended if it did, such as
+ * ESRPC_ERROR_PEER_CLOSED, or ESRPC_ERROR_CONNECTION_CLOSED if this side closed it. If the call was not sent:
+ * ESRPC_ERROR_INVALID_ARGUMENT if connection or out_reply is NULL, headers is a message's list, or operation or payload is NULL
+ * with a length; ESRPC_ERROR_WOULD_DEADLOCK on an event-loop thread; ESRPC_ERROR_INVALID_UTF8,
+ * ESRPC_ERROR_HEADER_VALUE_TOO_LONG, ESRPC_ERROR_RESERVED_HEADER, ESRPC_ERROR_TOO_MANY_HEADERS,
+ * ESRPC_ERROR_HEADERS_TOO_LARGE, ESRPC_ERROR_MESSAGE_TOO_LARGE; ESRPC_ERROR_INVALID_STATE on a server's connection;
+ * ESRPC_ERROR_NOT_READY before setup; ESRPC_ERROR_HANDSHAKE_PENDING before CONNECT_ACK; ESRPC_ERROR_CONNECTION_CLOSED;
+ * ESRPC_ERROR_DRAINING; ESRPC_ERROR_STREAM_IDS_EXHAUSTED; ESRPC_ERROR_FORKED.
+ *
+ * Thread: not-loop; headers: owner. Since: 0.1.0
+ */
+esrpc_status esrpc_connection_call(struct esrpc_connection *connection,
+                                   struct esrpc_bytes operation,
+                                   const struct esrpc_headers *headers,
+                                   struct esrpc_bytes payload,
+                                   uint32_t timeout_ms,
+                                   struct esrpc_message **out_reply);
+
+/**
+ * Takes the next message of a stream that was made or accepted without a callback table, and waits for it if there is none. What
+ * waits is bounded, see esrpc_connection_options_set_stream_queue_limit: a stream that is neither read nor ended nor
+ * released stops reading from its whole connection once its queue is full. Closing or aborting the connection on another thread
+ * ends the wait; what had come before can still be read.
+ *
+ * @param stream Borrowed; activated or accepted. Of several threads that read the same stream each gets other messages.
+ * @param timeout_ms Milliseconds to wait at most, or ESRPC_WAIT_FOREVER; 0: only what has come.
+ * @param out_message Receives the message, to be released with esrpc_message_release. Written only on success.
+ * @return ESRPC_OK; behind the last message ESRPC_ERROR_STREAM_CLOSED if the stream was ended by
+ * ESRPC_MESSAGE_FLAG_TERMINATE_STREAM from either side, else the status that on_closed would have told, such as
+ * ESRPC_ERROR_PEER_CLOSED or ESRPC_ERROR_STREAM_TIMED_OUT; ESRPC_ERROR_TIMED_OUT after timeout_ms; ESRPC_ERROR_WOULD_DEADLOCK
+ * on an event-loop thread; ESRPC_ERROR_STREAM_NOT_ACTIVATED; ESRPC_ERROR_INVALID_STATE if the stream has a callback table or was
+ * not accepted; ESRPC_ERROR_INVALID_ARGUMENT if stream or out_message is NULL; ESRPC_ERROR_FORKED.
+ *
+ * Thread: not-loop. Since: 0.1.0
+ */
+esrpc_status esrpc_stream_read(struct esrpc_stream *stream,
+                               uint32_t timeout_ms,
+                               struct esrpc_message **out_message);
+
+/**
+ * Sends a message on an open stream as esrpc_stream_send_message does, but waits for room while the outbound queue is full. When
+ * it returns, the message is accepted, not yet written; esrpc_connection_wait_flush waits for that.
+ *
+ * @param stream Borrowed.
+ * @param message_type ESRPC_MESSAGE_TYPE_APPLICATION_MESSAGE or ESRPC_MESSAGE_TYPE_APPLICATION_ERROR.
+ * @param message_flags ESRPC_MESSAGE_FLAG_ bits.
+ * @param headers Copied; NULL: none.
+ * @param payload Copied; may be empty.
+ * @param timeout_ms Milliseconds to wait at most, or ESRPC_WAIT_FOREVER.
+ * @return ESRPC_OK; else nothing was sent: ESRPC_ERROR_TIMED_OUT; ESRPC_ERROR_WOULD_DEADLOCK on an event-loop thread; or
+ * what esrpc_stream_send_message answers, ESRPC_ERROR_WOULD_BLOCK excepted: ESRPC_ERROR_STREAM_CLOSED,
+ * ESRPC_ERROR_CONNECTION_CLOSED, ESRPC_ERROR_FORKED and the others there.
+ *
+ * Thread: not-loop; headers: owner. Since: 0.1.0
+ */
+esrpc_status esrpc_stream_send_blocking(struct esrpc_stream *stream,
+                                        int32_t message_type,
+                                        int32_t message_flags,
+                                        const struct esrpc_headers *headers,
+                                        struct esrpc_bytes payload,
+                                        uint32_t timeout_ms);
+
+/**
+ * Ends a listener gracefully. At once it gives up its listening socket and announces no connection any more; whoever listens on the
+ * same socket or address next gets those who come. Its connections go on until no stream is open on them, then they are closed as by
+ * esrpc_connection_close with ESRPC_OK: what is written reaches the peer, what has not been dispatched is dropped. A stream that
+ * a client opens meanwhile is refused without asking the application: APPLICATION_ERROR with
+ * ESRPC_MESSAGE_FLAG_TERMINATE_STREAM, whose payload says that nothing was done. So a client may repeat elsewhere what was
+ * refused that way, and what got no answer from a drained server that was not cut off by its deadline. Connections that are still in
+ * their TLS handshake are given up; on_failed_connection tells of them with ESRPC_ERROR_DRAINING. When the time is over, the
+ * connections that are left are closed with the reason ESRPC_ERROR_DRAINING, which their streams get too. on_closed comes, and
+ * esrpc_listener_wait_closed returns, when the last connection has ended.
+ *
+ * @param listener Borrowed. If it was closed before, on_closed is not told again, and its connections are drained.
+ * @param deadline_ms Milliseconds from now, or ESRPC_WAIT_FOREVER: as long as it takes. Of several calls the earliest deadline
+ * counts.
+ * @return ESRPC_OK; returns at once. ESRPC_ERROR_INVALID_ARGUMENT if listener is NULL; ESRPC_ERROR_FORKED.
+ *
+ * Thread: any. Since: 0.1.0
+ */
+esrpc_status esrpc_listener_drain(struct esrpc_listener *listener,
+                                  uint32_t deadline_ms);
+
+/**
+ * Ends everything on a runtime gracefully: each listener as esrpc_listener_drain does, and each client's connection when no
+ * stream is open on it. Connections open no new streams: an activation answers ESRPC_ERROR_DRAINING. New connections and
+ * listeners are answered ESRPC_ERROR_DRAINING, connections that are being set up fail with it, and what is left when the time is over
+ * is closed with it. Afterwards the runtime takes nothing new; esrpc_runtime_join waits until all is over and released.
+ *
+ * @param runtime Borrowed; NULL: the default runtime, if there is one.
+ * @param deadline_ms Milliseconds from now, or ESRPC_WAIT_FOREVER: as long as it takes. Of several calls the earliest deadline
+ * counts.
+ * @return ESRPC_OK; returns at once. ESRPC_ERROR_FORKED in a forked child.
+ *
+ * Thread: any. Since: 0.1.0
+ */
+esrpc_status esrpc_runtime_drain(struct esrpc_runtime *runtime,
+                                 uint32_t deadline_ms);
+
+/**
+ * Tells how many streams are open on the connections that a listener has accepted.
+ *
+ * @param listener Borrowed.
+ * @return The number; 0 if listener is NULL, and in a forked child.
+ *
+ * Thread: any. Since: 0.1.0
+ */
+size_t esrpc_listener_get_open_streams(const struct esrpc_listener *listener);
+
+/**
+ * Tells how many connections that a listener has accepted are not over, those in their TLS handshake included.
+ *
+ * @param listener Borrowed.
+ * @return The number; 0 if listener is NULL, and in a forked child.
+ *
+ * Thread: any. Since: 0.1.0
+ */
+size_t esrpc_listener_get_open_connections(const struct esrpc_listener *listener);
+
+/**
+ * Tells how many streams are open on the connections of a runtime, of clients and of servers.
+ *
+ * @param runtime Borrowed; NULL: the default runtime, if there is one.
+ * @return The number; 0 in a forked child.
+ *
+ * Thread: any. Since: 0.1.0
+ */
+size_t esrpc_runtime_get_open_streams(const struct esrpc_runtime *runtime);
+
+/**
+ * Tells how many connections of a runtime, of clients and of servers, are not over, those being set up included.
+ *
+ * @param runtime Borrowed; NULL: the default runtime, if there is one.
+ * @return The number; 0 in a forked child.
+ *
+ * Thread: any. Since: 0.1.0
+ */
+size_t esrpc_runtime_get_open_connections(const struct esrpc_runtime *runtime);
 
 #ifdef __cplusplus
 }  // extern "C"

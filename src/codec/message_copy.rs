@@ -1,8 +1,12 @@
 use super::{Error, Headers, Limits, Message, Prelude};
 
 /// Accepted once, under whatever limits there were.
-const UNLIMITED: Limits =
-    Limits { max_message_len: usize::MAX, max_headers: usize::MAX, max_headers_len: usize::MAX, max_value_len: usize::MAX };
+const UNLIMITED: Limits = Limits {
+    max_message_len: usize::MAX,
+    max_headers: usize::MAX,
+    max_headers_len: usize::MAX,
+    max_value_len: usize::MAX,
+};
 
 /// A message with bytes of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -62,7 +62,7 @@ pub struct esrpc_connection_callbacks {
     /// free now. Once per such episode.
     pub on_writable: Option<unsafe extern "C" fn(connection: *mut esrpc_connection, user_data: *mut c_void)>,
     /// The connection has ended. Once, if it was set up, after every flush callback and every on_closed. ESRPC_OK: this side
-    /// asked for it and nothing was lost.
+    /// asked for it, or it was drained, and nothing was lost. ESRPC_ERROR_DRAINING: the time to drain it was over.
     pub on_shutdown:
         Option<unsafe extern "C" fn(connection: *mut esrpc_connection, reason: esrpc_status, user_data: *mut c_void)>,
     /// The last callback, once: user_data is not used any more. Comes when the connection has ended, its streams are
@@ -403,7 +403,7 @@ pub unsafe extern "C" fn esrpc_connection_send_protocol_message(
     })
 }
 
-/// Stops reading from the peer, which stops the peer once its own buffers are full. Messages that were read already wait. The
+/// Stops reading from the peer, apart from what full queues do (esrpc_stream_read), which stops the peer once its own buffers are full. Messages that were read already wait. The
 /// end of the connection is not noticed while reading is paused, until a write fails: that ends the pause, so that what
 /// waits for a send is answered.
 ///
@@ -421,7 +421,7 @@ pub unsafe extern "C" fn esrpc_connection_pause_reading(connection: *mut esrpc_c
     })
 }
 
-/// Reads from the peer again, beginning with the messages that wait.
+/// Reads from the peer again, beginning with the messages that wait, unless the queue of a stream is full.
 ///
 /// @param connection Borrowed.
 /// @return ESRPC_OK, also if reading was not paused; ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL;

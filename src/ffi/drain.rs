@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use super::callbacks::timeout;
 use super::guard;
-use super::handle::ArcHandle;
 use super::listener::{esrpc_listener, listener_of};
 use super::runtime::{esrpc_runtime, runtime_or_default};
 use super::status::{Failure, esrpc_status};

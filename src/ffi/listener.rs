@@ -41,8 +41,8 @@ pub struct esrpc_listener_callbacks {
     /// A connection could not be had; the listener goes on.
     pub on_failed_connection:
         Option<unsafe extern "C" fn(listener: *mut esrpc_listener, status: esrpc_status, user_data: *mut c_void)>,
-    /// The socket is closed, and a socket file removed. Once. ESRPC_OK: this side asked for it. Comes on the listener's
-    /// event-loop thread.
+    /// The socket is closed, and a socket file removed; after esrpc_listener_drain its connections have ended, too. Once.
+    /// ESRPC_OK: this side asked for it. Comes on the listener's event-loop thread.
     pub on_closed:
         Option<unsafe extern "C" fn(listener: *mut esrpc_listener, reason: esrpc_status, user_data: *mut c_void)>,
     /// The last callback, once: user_data is not used any more. Comes when the listener is closed and the last handle is
@@ -136,7 +136,7 @@ unsafe fn read<'a, T>(listener: *const esrpc_listener, default: T, f: impl FnOnc
 /// out_listener is NULL, options name no endpoint, or callbacks has a wrong struct_size; ESRPC_ERROR_ADDRESS_INVALID,
 /// ESRPC_ERROR_ADDRESS_IN_USE, ESRPC_ERROR_ADDRESS_UNAVAILABLE, ESRPC_ERROR_ACCESS_DENIED, ESRPC_ERROR_PATH_TOO_LONG,
 /// ESRPC_ERROR_NOT_FOUND (no such folder), ESRPC_ERROR_TOO_MANY_FILES or ESRPC_ERROR_IO as the system answered;
-/// ESRPC_ERROR_UNSUPPORTED; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
+/// ESRPC_ERROR_UNSUPPORTED; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_DRAINING; ESRPC_ERROR_FORKED.
 ///
 /// Thread: any; options: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -199,7 +199,8 @@ pub unsafe extern "C" fn esrpc_listener_release(listener: *mut esrpc_listener) {
     })
 }
 
-/// Stops listening. Returns at once; on_closed tells when the address is free again. Connections that were accepted live on.
+/// Stops listening. Returns at once; on_closed tells when the address is free again. Connections that were accepted live on;
+/// esrpc_listener_drain ends them too.
 ///
 /// @param listener Borrowed.
 /// @return ESRPC_OK, also if it was closed before; ESRPC_ERROR_INVALID_ARGUMENT if listener is NULL; ESRPC_ERROR_FORKED.
@@ -261,7 +262,8 @@ pub unsafe extern "C" fn esrpc_listener_get_user_data(listener: *const esrpc_lis
     })
 }
 
-/// Waits until the listener is closed and its on_closed has returned. Does not close it.
+/// Waits until the listener is closed and its on_closed has returned: after esrpc_listener_drain, until its connections have
+/// ended and their on_shutdown has returned. Does not close it.
 ///
 /// @param listener Borrowed.
 /// @param timeout_ms Milliseconds to wait at most, or ESRPC_WAIT_FOREVER.

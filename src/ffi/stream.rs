@@ -29,7 +29,7 @@ impl ArcHandle for esrpc_stream {
     type Inner = Stream;
 }
 
-/// What a stream calls. Every slot may be NULL: nothing to do. The rules of esrpc_connection_callbacks hold. Set struct_size
+/// What a stream calls. Every slot may be NULL: nothing to do. A stream without a table is read by esrpc_stream_read. The rules of esrpc_connection_callbacks hold. Set struct_size
 /// to sizeof(esrpc_stream_callbacks).
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -45,7 +45,7 @@ pub struct esrpc_stream_callbacks {
     pub on_writable: Option<unsafe extern "C" fn(stream: *mut esrpc_stream, user_data: *mut c_void)>,
     /// The stream is over. Once, if it was activated or accepted, after its flush callbacks. ESRPC_OK: ended by
     /// ESRPC_MESSAGE_FLAG_TERMINATE_STREAM from either side; else why its connection ended, or
-    /// ESRPC_ERROR_CONNECTION_CLOSED if this side closed that.
+    /// ESRPC_ERROR_CONNECTION_CLOSED if this side closed that, or ESRPC_ERROR_DRAINING if the time to drain it was over.
     pub on_closed:
         Option<unsafe extern "C" fn(stream: *mut esrpc_stream, reason: esrpc_status, user_data: *mut c_void)>,
     /// The last callback, once: user_data is not used any more. Comes when the stream has ended, or was never activated, and
@@ -271,9 +271,8 @@ pub unsafe extern "C" fn esrpc_stream_activate(
 ) -> esrpc_status {
     guard::call(|| {
         // SAFETY: NULL or live, all, and unchanged during the call.
-        let (stream, message) = unsafe {
-            (stream_of(stream)?, first_message(operation, message_type, message_flags, headers, payload)?)
-        };
+        let (stream, message) =
+            unsafe { (stream_of(stream)?, first_message(operation, message_type, message_flags, headers, payload)?) };
         stream.activate(message, flush_callback(on_flush, flush_user_data))?;
         Ok(())
     })

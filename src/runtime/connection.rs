@@ -41,7 +41,8 @@ pub enum Phase {
 }
 
 /// Of a connection that is drained before it was set up.
-pub(super) const DRAINED_BEFORE_SETUP: &str = "the connection was not set up yet when its runtime or listener was drained";
+pub(super) const DRAINED_BEFORE_SETUP: &str =
+    "the connection was not set up yet when its runtime or listener was drained";
 
 /// What is needed to connect.
 pub struct ConnectRequest {

@@ -88,7 +88,19 @@ impl Deadlines {
     pub fn take_expired(&mut self, now: Instant) -> Option<Deadline> {
         use Deadline::*;
         const ALL: [Deadline; COUNT] = [
-            NextAttempt, Resolve, Connect, Tls, Handshake, Write, Message, Idle, Ping, PingResponse, Linger, HalfOpen, Drain,
+            NextAttempt,
+            Resolve,
+            Connect,
+            Tls,
+            Handshake,
+            Write,
+            Message,
+            Idle,
+            Ping,
+            PingResponse,
+            Linger,
+            HalfOpen,
+            Drain,
         ];
         let over = |deadline: &Deadline| self.times[*deadline as usize].is_some_and(|at| at <= now);
         let expired = ALL.into_iter().find(over)?;

@@ -81,7 +81,9 @@ impl Inbox {
                 return Ok(message);
             }
             match &queue.end {
-                Some(Ok(())) => return Err(rpc::Error::StreamClosed("the stream is over and has no more messages").into()),
+                Some(Ok(())) => {
+                    return Err(rpc::Error::StreamClosed("the stream is over and has no more messages").into());
+                }
                 Some(Err(error)) => return Err(error.clone()),
                 None => {}
             }

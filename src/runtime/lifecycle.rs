@@ -4,8 +4,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::runtime::event_loop::{Command, LoopHandle, spawn_loop};
-use crate::runtime::process::with_signals_blocked;
 use crate::runtime::members::Members;
+use crate::runtime::process::with_signals_blocked;
 use crate::runtime::{Connection, Drain, Error, Level, Listener, Log, ProcessMark, is_loop_thread, lock};
 use crate::transport::Resolver;
 

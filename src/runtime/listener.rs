@@ -9,8 +9,8 @@ use crate::runtime::connection::text;
 use crate::runtime::driver::Flow;
 use crate::runtime::event_loop::{Command, Context, LoopHandle};
 use crate::runtime::lifecycle::{Live, wait_until};
-use crate::runtime::timers::TimerKey;
 use crate::runtime::members::Members;
+use crate::runtime::timers::TimerKey;
 use crate::runtime::{
     Connection, Drain, Error, Level, ListenerHandler, Outcome, Runtime, Settings, is_loop_thread, lock,
 };

@@ -1,0 +1,28 @@
+//! Functions that wait, and graceful ends, tried from C over TCP and over Unix sockets.
+#![cfg(target_os = "linux")]
+
+#[path = "common/cc.rs"]
+mod cc;
+
+use cc::Standard;
+
+/// Compiled under every standard, run once per kind of socket.
+fn run(source: &str) {
+    for standard in cc::standards() {
+        let result = cc::check_syntax(standard, &cc::root().join("tests/c").join(source));
+        result.unwrap_or_else(|error| panic!("{source} as {standard:?}: {error}"));
+    }
+    let program = cc::compile(Standard::C11, source);
+    cc::run(&program, &[]);
+    cc::run(&program, &["--unix"]);
+}
+
+#[test]
+fn connecting_calling_and_reading_wait() {
+    run("test_blocking.c");
+}
+
+#[test]
+fn listeners_and_runtimes_end_gracefully() {
+    run("test_drain.c");
+}
