@@ -26,3 +26,10 @@ fn connecting_calling_and_reading_wait() {
 fn listeners_and_runtimes_end_gracefully() {
     run("test_drain.c");
 }
+
+/// The program prints the seed of each round.
+#[test]
+fn sixteen_threads_call_until_the_connection_ends_somehow() {
+    let rounds = if cc::is_slow() { "8" } else { "48" };
+    print!("{}", cc::run(&cc::compile(Standard::C99, "stress_blocking.c"), &["1", rounds]));
+}
