@@ -40,10 +40,6 @@ pub enum Phase {
     Closed,
 }
 
-/// Of a connection that is drained before it was set up.
-pub(super) const DRAINED_BEFORE_SETUP: &str =
-    "the connection was not set up yet when its runtime or listener was drained";
-
 /// What is needed to connect.
 pub struct ConnectRequest {
     pub endpoint: Endpoint,
@@ -71,9 +67,9 @@ pub struct Connection {
     target: Target,
     event_loop: Arc<LoopHandle>,
     /// Of a server's connection; it may be gone.
-    listener: Weak<Listener>,
+    pub(super) listener: Weak<Listener>,
     /// Always there until the drop.
-    live: Option<Live>,
+    pub(super) live: Option<Live>,
 
     // Written once, on the loop thread or in accept.
     handler: OnceLock<Box<dyn ConnectionHandler>>,
@@ -190,7 +186,7 @@ impl Connection {
         let (limits, first) = (settings.limits, settings.max_handshake_message_len);
         let shared = Shared {
             phase: Phase::Connecting,
-            rpc: rpc::Connection::new(role, limits, first, settings.outbound_limit),
+            rpc: rpc::Connection::with_buffers(role, limits, first, settings.outbound_limit, event_loop.clone()),
             closing: None,
             aborted: false,
             reading_paused: false,
@@ -394,45 +390,9 @@ impl Connection {
         readers.iter().filter_map(|stream| stream.inbox()).for_each(Inbox::wake);
     }
 
-    /// This side has ended the connection, so that no message comes any more.
-    pub(super) fn is_ended_here(&self) -> bool {
-        let shared = self.lock();
-        shared.phase == Phase::Closing && shared.closing.as_ref().is_some_and(|closing| closing.by_this_side)
-    }
-
-    pub(super) fn open_streams(&self) -> usize {
-        self.lock().rpc.open_streams()
-    }
-
-    /// Counts the connection in where somebody may want to drain it.
-    fn join(self: &Arc<Self>) {
-        let runtime = self.live.as_ref().and_then(|live| live.runtime().connections().join(self));
-        let listener = self.listener.upgrade().and_then(|listener| listener.connections().join(self));
-        [runtime, listener].into_iter().flatten().for_each(|drain| self.drain(drain));
-    }
-
-    /// The connection is over for those who drain it.
-    pub(super) fn leave(&self) {
-        if let Some(live) = &self.live {
-            live.runtime().connections().leave(self);
-        }
-        if let Some(listener) = self.listener.upgrade() {
-            listener.left_by(self);
-        }
-    }
-
-    /// Lets the open streams go on until they end or the time is over, takes no new ones, then closes.
-    pub(super) fn drain(self: &Arc<Self>, drain: Drain) {
-        let mut shared = self.lock();
-        shared.drain = Some(drain.and(shared.drain));
-        if shared.phase != Phase::Closed {
-            self.schedule(&mut shared);
-        }
-    }
-
     /// Queues a protocol message.
     pub fn send_protocol(self: &Arc<Self>, message: Outgoing<'_>, flush: Option<Flush>) -> Result<(), Error> {
-        let prepared = message.prepare(false, &self.settings.limits)?;
+        let prepared = message.prepare_in(false, &self.settings.limits, self.buffers())?;
         let mut shared = self.lock();
         shared.check_ready()?;
         match shared.rpc.send_protocol(prepared, flush) {
@@ -479,22 +439,14 @@ impl Connection {
         Ok(())
     }
 
-    /// A queue is full; what the application pauses and resumes is another matter.
-    pub(super) fn pause_for_queue(&self) {
-        self.lock().full_queues += 1;
-    }
-
-    pub(super) fn resume_for_queue(self: &Arc<Self>) {
-        let mut shared = self.lock();
-        shared.full_queues = shared.full_queues.saturating_sub(1);
-        if shared.full_queues == 0 && shared.phase != Phase::Closed {
-            self.schedule(&mut shared);
-        }
-    }
-
     /// Runs the task once on the connection's loop thread.
     pub fn run_on_loop(&self, task: Task) {
         self.event_loop.post(Command::Task(task));
+    }
+
+    /// Where the memory of large messages comes from, and goes.
+    pub(super) fn buffers(&self) -> &LoopHandle {
+        &self.event_loop
     }
 
     pub(super) fn post(&self, command: Command) {
@@ -579,18 +531,6 @@ impl Shared {
     /// Enough of the outbound queue is written for those who were refused.
     pub fn has_room(&self) -> bool {
         self.rpc.outbound_len() <= self.rpc.outbound_limit() / 2
-    }
-
-    /// The connection is to end as soon as nothing is open on it: what a drain asks for.
-    pub fn end_if_drained(&mut self) {
-        if self.drain.is_none() || self.rpc.open_streams() > 0 {
-            return;
-        }
-        match self.phase {
-            Phase::Connecting => self.begin_close(Err(Error::Draining(DRAINED_BEFORE_SETUP)), false),
-            Phase::Open => self.begin_close(Ok(()), true),
-            Phase::Closing | Phase::Closed => {}
-        }
     }
 
     pub fn check_ready(&self) -> Result<(), Error> {

@@ -5,7 +5,7 @@ use std::time::Instant;
 use crate::codec::{Message, MessageCopy};
 use crate::rpc;
 use crate::runtime::lifecycle::wait_until;
-use crate::runtime::{Connection, Error, Outcome, Stream, lock};
+use crate::runtime::{Connection, Error, Outcome, Phase, Stream, lock};
 
 /// A stream's messages that wait for a thread to take them: what a stream without callbacks has in their place. While it is
 /// full, nothing is read from the connection; what has come meanwhile waits there.
@@ -105,5 +105,26 @@ impl Queue {
         if std::mem::take(&mut self.full) {
             connection.resume_for_queue();
         }
+    }
+}
+
+impl Connection {
+    /// A queue is full; what the application pauses and resumes is another matter.
+    pub(super) fn pause_for_queue(&self) {
+        self.lock().full_queues += 1;
+    }
+
+    pub(super) fn resume_for_queue(self: &Arc<Self>) {
+        let mut shared = self.lock();
+        shared.full_queues = shared.full_queues.saturating_sub(1);
+        if shared.full_queues == 0 && shared.phase != Phase::Closed {
+            self.schedule(&mut shared);
+        }
+    }
+
+    /// This side has ended the connection, so that no message comes any more.
+    pub(super) fn is_ended_here(&self) -> bool {
+        let shared = self.lock();
+        shared.phase == Phase::Closing && shared.closing.as_ref().is_some_and(|closing| closing.by_this_side)
     }
 }

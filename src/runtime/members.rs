@@ -1,30 +1,9 @@
-//! Who lives on a listener or a runtime, so that all of them can be asked to end.
-
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, Weak};
-use std::time::{Duration, Instant};
 
-use crate::runtime::{Connection, lock};
+use crate::runtime::{Drain, lock};
 
-/// What is open may be finished, and nothing new is begun.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Drain {
-    /// Nothing: as long as it takes.
-    pub until: Option<Instant>,
-}
-
-impl Drain {
-    pub fn within(time: Option<Duration>) -> Drain {
-        Drain { until: time.map(|time| Instant::now() + time) }
-    }
-
-    /// Of several deadlines the earliest counts.
-    pub fn and(self, before: Option<Drain>) -> Drain {
-        Drain { until: [self.until, before.and_then(|drain| drain.until)].into_iter().flatten().min() }
-    }
-}
-
-/// Those who joined and have not left, without keeping them.
+/// Who lives on a listener or a runtime, so that all of them can be asked to end. Does not keep them.
 pub struct Members<T> {
     state: Mutex<State<T>>,
 }
@@ -71,14 +50,8 @@ impl<T> Members<T> {
         self.len() == 0
     }
 
-    fn all(&self) -> Vec<Arc<T>> {
+    pub fn all(&self) -> Vec<Arc<T>> {
         // A member that goes away leaves, for which it takes the lock: not while it is held here.
         lock(&self.state).members.values().filter_map(Weak::upgrade).collect()
-    }
-}
-
-impl Members<Connection> {
-    pub fn open_streams(&self) -> usize {
-        self.all().iter().map(|connection| connection.open_streams()).sum()
     }
 }

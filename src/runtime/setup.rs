@@ -5,8 +5,9 @@ use std::time::Instant;
 
 use mio::Token;
 
-use crate::runtime::connection::{Connection, DRAINED_BEFORE_SETUP};
+use crate::runtime::connection::Connection;
 use crate::runtime::deadlines::{Deadline, Deadlines};
+use crate::runtime::drain::DRAINED_BEFORE_SETUP;
 use crate::runtime::driver::{Driver, Flow};
 use crate::runtime::event_loop::{Command, Context};
 use crate::runtime::listener::{Accepted, Listener};

@@ -187,7 +187,7 @@ impl Stream {
     pub fn refuse(self: &Arc<Self>, mut message: Outgoing<'_>) -> Result<(), Error> {
         message.message_type = MessageType::ApplicationError as i32;
         message.flags = TERMINATE_STREAM;
-        let prepared = message.prepare(true, &self.connection().settings().limits)?;
+        let prepared = message.prepare_in(true, &self.connection().settings().limits, self.connection().buffers())?;
         let mut shared = self.connection().lock();
         self.check_announced()?;
         self.set_phase(StreamPhase::Closed);
@@ -225,7 +225,7 @@ impl Stream {
         if self.connection().role() != Role::Client {
             return Err(Error::InvalidState("only a client activates streams; a server's are open when accepted"));
         }
-        let prepared = message.prepare(true, &self.connection().settings().limits)?;
+        let prepared = message.prepare_in(true, &self.connection().settings().limits, self.connection().buffers())?;
         let terminates = prepared.flags() & TERMINATE_STREAM != 0;
         let mut shared = self.connection().lock();
         if self.phase() != StreamPhase::New {
@@ -268,7 +268,7 @@ impl Stream {
         blocked: impl FnOnce(&Arc<Self>, &mut Shared),
     ) -> Result<(), Error> {
         let is_empty = message.payload.is_empty() && message.headers.is_none_or(HeaderList::is_empty);
-        let prepared = message.prepare(true, &self.connection().settings().limits)?;
+        let prepared = message.prepare_in(true, &self.connection().settings().limits, self.connection().buffers())?;
         let terminates = prepared.flags() & TERMINATE_STREAM != 0;
         let mut shared = self.connection().lock();
         match self.phase() {
