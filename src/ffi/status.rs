@@ -83,6 +83,12 @@ pub enum esrpc_status_code {
     ESRPC_ERROR_WRONG_MESSAGE_TYPE = 208,
     /// A header has one of the names that the library sets itself.
     ESRPC_ERROR_RESERVED_HEADER = 209,
+    /// The server answered a call with an error message.
+    ESRPC_ERROR_APPLICATION_ERROR = 210,
+    /// The stream of a call ended without a reply.
+    ESRPC_ERROR_NO_REPLY = 211,
+    /// Not begun, or cut off, because this side's listener or runtime is being drained.
+    ESRPC_ERROR_DRAINING = 212,
     /// The peer ended the connection.
     ESRPC_ERROR_PEER_CLOSED = 300,
     /// The connection was reset.
@@ -185,12 +191,6 @@ pub enum esrpc_status_code {
     ESRPC_ERROR_KEEP_ALIVE_TIMED_OUT = 518,
     /// A defect of the library.
     ESRPC_ERROR_INTERNAL = 900,
-    /// The server answered a call with an error message.
-    ESRPC_ERROR_APPLICATION_ERROR = 210,
-    /// The stream of a call ended without a reply.
-    ESRPC_ERROR_NO_REPLY = 211,
-    /// Not begun, or cut off, because this side's listener or runtime is being drained.
-    ESRPC_ERROR_DRAINING = 212,
 }
 
 pub(crate) use esrpc_status_code as Status;
@@ -251,6 +251,9 @@ static TABLE: &[Entry] = &[
     entry(ESRPC_ERROR_CONNECTION_CLOSED, c"ESRPC_ERROR_CONNECTION_CLOSED", c"the connection is closed or closing"),
     entry(ESRPC_ERROR_WRONG_MESSAGE_TYPE, c"ESRPC_ERROR_WRONG_MESSAGE_TYPE", c"a message of this type may not be sent here"),
     entry(ESRPC_ERROR_RESERVED_HEADER, c"ESRPC_ERROR_RESERVED_HEADER", c"a header has a name that the library sets itself"),
+    entry(ESRPC_ERROR_APPLICATION_ERROR, c"ESRPC_ERROR_APPLICATION_ERROR", c"the server answered with an error message"),
+    entry(ESRPC_ERROR_NO_REPLY, c"ESRPC_ERROR_NO_REPLY", c"the stream ended without a reply"),
+    entry(ESRPC_ERROR_DRAINING, c"ESRPC_ERROR_DRAINING", c"this side is being drained"),
     entry(ESRPC_ERROR_PEER_CLOSED, c"ESRPC_ERROR_PEER_CLOSED", c"the peer ended the connection"),
     entry(ESRPC_ERROR_CONNECTION_RESET, c"ESRPC_ERROR_CONNECTION_RESET", c"the connection was reset"),
     entry(ESRPC_ERROR_CONNECTION_REFUSED, c"ESRPC_ERROR_CONNECTION_REFUSED", c"nobody listens at the address"),
@@ -302,9 +305,6 @@ static TABLE: &[Entry] = &[
     entry(ESRPC_ERROR_IDLE_TIMED_OUT, c"ESRPC_ERROR_IDLE_TIMED_OUT", c"nothing came or went for too long"),
     entry(ESRPC_ERROR_KEEP_ALIVE_TIMED_OUT, c"ESRPC_ERROR_KEEP_ALIVE_TIMED_OUT", c"the peer did not answer a keep-alive PING"),
     entry(ESRPC_ERROR_INTERNAL, c"ESRPC_ERROR_INTERNAL", c"a defect of the library"),
-    entry(ESRPC_ERROR_APPLICATION_ERROR, c"ESRPC_ERROR_APPLICATION_ERROR", c"the server answered with an error message"),
-    entry(ESRPC_ERROR_NO_REPLY, c"ESRPC_ERROR_NO_REPLY", c"the stream ended without a reply"),
-    entry(ESRPC_ERROR_DRAINING, c"ESRPC_ERROR_DRAINING", c"this side is being drained"),
 ];
 
 fn lookup(status: esrpc_status) -> (&'static CStr, &'static CStr) {
