@@ -27,6 +27,7 @@ const SOURCES: &[&str] = &[
     "connection_info.rs",
     "stream.rs",
     "listener.rs",
+    "adopted_sockets.rs",
     "tls_info.rs",
 ];
 

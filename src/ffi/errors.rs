@@ -73,6 +73,7 @@ fn transport_status(kind: transport::ErrorKind) -> Status {
         ErrorKind::AddressInvalid => ESRPC_ERROR_ADDRESS_INVALID,
         ErrorKind::AddressUnavailable => ESRPC_ERROR_ADDRESS_UNAVAILABLE,
         ErrorKind::BacklogFull | ErrorKind::ConnectFailed => ESRPC_ERROR_CONNECT_FAILED,
+        ErrorKind::InterfaceNotFound => ESRPC_ERROR_INTERFACE_NOT_FOUND,
         ErrorKind::Io => ESRPC_ERROR_IO,
         ErrorKind::NotFound => ESRPC_ERROR_NOT_FOUND,
         ErrorKind::PathTooLong => ESRPC_ERROR_PATH_TOO_LONG,
@@ -82,6 +83,7 @@ fn transport_status(kind: transport::ErrorKind) -> Status {
         ErrorKind::Tls(kind) => tls_status(kind),
         ErrorKind::TooManyFiles => ESRPC_ERROR_TOO_MANY_FILES,
         ErrorKind::Unsupported => ESRPC_ERROR_UNSUPPORTED,
+        ErrorKind::WrongSocket => ESRPC_ERROR_WRONG_SOCKET,
     }
 }
 

@@ -17,6 +17,7 @@ pub(crate) mod out;
 pub(crate) mod table;
 
 // What C sees, in the order of the header.
+pub mod adopted_sockets;
 pub mod bytes;
 pub mod callbacks;
 pub mod client_options;

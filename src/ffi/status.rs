@@ -111,6 +111,10 @@ pub enum esrpc_status_code {
     ESRPC_ERROR_NOT_FOUND = 312,
     /// The host name could not be looked up.
     ESRPC_ERROR_RESOLVE_FAILED = 313,
+    /// A descriptor is not open, no socket, or not the kind of socket that is needed.
+    ESRPC_ERROR_WRONG_SOCKET = 314,
+    /// There is no network interface of that name.
+    ESRPC_ERROR_INTERFACE_NOT_FOUND = 315,
     /// TLS settings that cannot go together, or that the cryptography in use refuses.
     ESRPC_ERROR_TLS_CONFIG = 400,
     /// A file, a folder or bytes hold no certificate.
@@ -259,6 +263,8 @@ static TABLE: &[Entry] = &[
     entry(ESRPC_ERROR_TOO_MANY_FILES, c"ESRPC_ERROR_TOO_MANY_FILES", c"no file descriptor is left"),
     entry(ESRPC_ERROR_NOT_FOUND, c"ESRPC_ERROR_NOT_FOUND", c"there is no such file"),
     entry(ESRPC_ERROR_RESOLVE_FAILED, c"ESRPC_ERROR_RESOLVE_FAILED", c"the host name could not be looked up"),
+    entry(ESRPC_ERROR_WRONG_SOCKET, c"ESRPC_ERROR_WRONG_SOCKET", c"the descriptor is not the kind of socket that is needed"),
+    entry(ESRPC_ERROR_INTERFACE_NOT_FOUND, c"ESRPC_ERROR_INTERFACE_NOT_FOUND", c"there is no network interface of that name"),
     entry(ESRPC_ERROR_TLS_CONFIG, c"ESRPC_ERROR_TLS_CONFIG", c"the TLS settings cannot be used"),
     entry(ESRPC_ERROR_TLS_NO_CERTIFICATE, c"ESRPC_ERROR_TLS_NO_CERTIFICATE", c"there is no certificate"),
     entry(ESRPC_ERROR_TLS_BAD_KEY, c"ESRPC_ERROR_TLS_BAD_KEY", c"the private key cannot be used"),
