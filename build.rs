@@ -31,6 +31,15 @@ const SOURCES: &[&str] = &[
     "tls_info.rs",
 ];
 
+/// The only type whose size is not the same on all systems; src/ffi/adopted_sockets.rs has its twin.
+const SOCKET: &str = "
+/** A socket as the system names it: a file descriptor, or a SOCKET on Windows. */
+#ifdef _WIN32
+typedef uintptr_t esrpc_socket;
+#else
+typedef int esrpc_socket;
+#endif";
+
 fn main() -> Result<(), Box<dyn error::Error>> {
     let root = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?);
     println!("cargo::rerun-if-changed=build.rs");
@@ -43,7 +52,7 @@ fn make_header(root: &Path, header: &Path) -> Result<(), Box<dyn error::Error>> 
     let settings = root.join("cbindgen.toml");
     println!("cargo::rerun-if-changed={}", settings.display());
     let mut config = cbindgen::Config::from_file(&settings)?;
-    config.after_includes = Some(version_defines()?);
+    config.after_includes = Some(format!("{}\n{SOCKET}", version_defines()?));
 
     let mut builder = cbindgen::Builder::new().with_config(config);
     let folder = root.join("src/ffi");

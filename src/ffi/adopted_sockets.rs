@@ -8,14 +8,10 @@ use super::listener::{esrpc_listener, listener_of};
 use super::listener_options::{Place, esrpc_listener_options};
 use super::out::{check_out, write_out};
 use super::status::esrpc_status;
-use crate::transport::SocketUse;
+use crate::transport::{RawSocket, SocketUse};
 
-/// A socket as the system names it: a file descriptor.
-#[cfg(not(windows))]
-pub type esrpc_socket = std::ffi::c_int;
-/// A socket as the system names it: a SOCKET.
-#[cfg(windows)]
-pub type esrpc_socket = usize;
+/// A socket as the system names it: int, or uintptr_t on Windows. build.rs writes it into the header.
+pub type esrpc_socket = RawSocket;
 
 /// Sets a connected socket to be used as it is, in place of what was set before: one end of a socketpair, an inherited
 /// descriptor, a connection made through a proxy. Nothing is looked up or dialled, so addresses, family and interface of the

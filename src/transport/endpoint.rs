@@ -9,7 +9,10 @@ use crate::transport::{Error, ErrorKind, RawSocket};
 /// Where to connect to or listen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Endpoint {
-    Tcp { host: String, port: u16 },
+    Tcp {
+        host: String,
+        port: u16,
+    },
     Unix(UnixName),
     /// A socket of the application's, which is connected or listens already.
     Socket(RawSocket),

@@ -42,9 +42,9 @@ impl ListeningSocket {
 
     #[cfg(not(unix))]
     pub fn duplicate(&self) -> Option<Result<RawSocket, Error>> {
-        self.socket.upgrade().map(|_| {
-            Err(Error::new(ErrorKind::Unsupported, "sockets are handed out on Unix systems only"))
-        })
+        self.socket
+            .upgrade()
+            .map(|_| Err(Error::new(ErrorKind::Unsupported, "sockets are handed out on Unix systems only")))
     }
 }
 

@@ -8,11 +8,9 @@ use mio::net::UnixStream;
 use mio::{Interest, Registry, Token};
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 
-use crate::transport::endpoint::address_text;
 use crate::transport::adopted::take_socket;
-use crate::transport::{
-    Error, ErrorKind, HandshakeProgress, RawSocket, SocketOptions, SocketUse, TlsInfo, TlsSession,
-};
+use crate::transport::endpoint::address_text;
+use crate::transport::{Error, ErrorKind, HandshakeProgress, RawSocket, SocketOptions, SocketUse, TlsInfo, TlsSession};
 
 /// A non-blocking byte stream between two processes, plain until TLS is started on it.
 pub struct Stream {
