@@ -15,6 +15,7 @@ const SOURCES: &[&str] = &[
     "message.rs",
     "decoder.rs",
     "tls_config.rs",
+    "tls_revocation.rs",
     "connection_options.rs",
     "connection_times.rs",
     "socket_options.rs",

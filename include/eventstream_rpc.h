@@ -287,6 +287,10 @@ typedef enum esrpc_status_code {
      */
     ESRPC_ERROR_TLS_SERVER_NAME_REQUIRED = 405,
     /**
+     * A certificate revocation list cannot be read, or is not signed by its CA.
+     */
+    ESRPC_ERROR_TLS_BAD_CRL = 406,
+    /**
      * TLS failed for a reason that has no status of its own.
      */
     ESRPC_ERROR_TLS_HANDSHAKE_FAILED = 410,
@@ -307,7 +311,7 @@ typedef enum esrpc_status_code {
      */
     ESRPC_ERROR_TLS_WRONG_NAME = 414,
     /**
-     * A certificate is not well-formed, revoked, wrongly signed, or not for this use.
+     * A certificate is not well-formed, wrongly signed, or not for this use.
      */
     ESRPC_ERROR_TLS_BAD_CERTIFICATE = 415,
     /**
@@ -338,6 +342,18 @@ typedef enum esrpc_status_code {
      * The two sides have no cipher suite, key exchange group or signature scheme in common.
      */
     ESRPC_ERROR_TLS_NO_COMMON_CIPHER = 422,
+    /**
+     * The peer's certificate, or one that vouches for it, is on a revocation list.
+     */
+    ESRPC_ERROR_TLS_CERTIFICATE_REVOKED = 423,
+    /**
+     * There are revocation lists, but none for the peer's certificate or for one that vouches for it.
+     */
+    ESRPC_ERROR_TLS_REVOCATION_UNKNOWN = 424,
+    /**
+     * The revocation list for the peer's certificate has expired: a newer one is needed.
+     */
+    ESRPC_ERROR_TLS_CRL_EXPIRED = 425,
     /**
      * A message exceeds the limit of a message's size.
      */
@@ -591,6 +607,20 @@ typedef enum esrpc_tls_client_auth {
      */
     ESRPC_TLS_CLIENT_AUTH_REQUIRED = 2,
 } esrpc_tls_client_auth;
+
+/**
+ * Which certificates of a peer's chain are looked up in revocation lists.
+ */
+typedef enum esrpc_tls_revocation_depth {
+    /**
+     * All but the CA that was given: the peer's own and those that vouch for it.
+     */
+    ESRPC_TLS_REVOCATION_DEPTH_CHAIN = 0,
+    /**
+     * The peer's own alone.
+     */
+    ESRPC_TLS_REVOCATION_DEPTH_LEAF = 1,
+} esrpc_tls_revocation_depth;
 
 /**
  * Levels of log messages.
@@ -1964,8 +1994,8 @@ esrpc_status esrpc_tls_config_builder_set_key_log_file(struct esrpc_tls_config_b
  * @param builder Borrowed.
  * @param out_config Receives the settings, to be released with esrpc_tls_config_release.
  * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder or out_config is NULL; ESRPC_ERROR_TLS_CONFIG if settings do
- * not go together (a server without a certificate; client authentication without a CA, or a CA without it; a CA without
- * verification) or cannot be used; ESRPC_ERROR_TLS_NO_CERTIFICATE if the system's trust store is needed and empty.
+ * not go together (a server without a certificate; client authentication without a CA, or a CA or revocation list without it;
+ * a CA or revocation list without verification) or cannot be used; ESRPC_ERROR_TLS_NO_CERTIFICATE if the system's trust store is needed and empty.
  *
  * Thread: owner. Since: 0.1.0
  */
@@ -1990,6 +2020,51 @@ struct esrpc_tls_config *esrpc_tls_config_acquire(struct esrpc_tls_config *confi
  * Thread: any. Since: 0.1.0
  */
 void esrpc_tls_config_release(struct esrpc_tls_config *config);
+
+/**
+ * Adds certificate revocation lists (CRLs), beside those given before. A peer whose certificate is on one is refused with
+ * ESRPC_ERROR_TLS_CERTIFICATE_REVOKED. With any list given, a peer is also refused if there is none for its CA
+ * (ESRPC_ERROR_TLS_REVOCATION_UNKNOWN; esrpc_tls_config_builder_set_revocation can allow it) or if that one's time is over
+ * (ESRPC_ERROR_TLS_CRL_EXPIRED). Nothing is fetched from anywhere; a running listener takes newer lists by
+ * esrpc_listener_set_tls. A session that is taken up again is not looked up anew; new settings take up none of older ones.
+ *
+ * @param builder Changed; unchanged if the call fails.
+ * @param lists Lists in PEM (X509 CRL), or one in DER; at least one byte; copied.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL or lists is empty; ESRPC_ERROR_TLS_BAD_CRL if there is no
+ * list, or one is not well-formed or of an unknown kind (lists of changes, lists in parts).
+ *
+ * Thread: owner. Since: 0.1.0
+ */
+esrpc_status esrpc_tls_config_builder_add_crl(struct esrpc_tls_config_builder *builder,
+                                              struct esrpc_bytes lists);
+
+/**
+ * Adds the certificate revocation lists in a file; see esrpc_tls_config_builder_add_crl.
+ *
+ * @param builder Changed; unchanged if the call fails.
+ * @param path The path of a file with lists in PEM (X509 CRL), or one in DER; at least one byte, no NUL. Read in this call.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL or path is empty or has a NUL;
+ * ESRPC_ERROR_NOT_FOUND, ESRPC_ERROR_ACCESS_DENIED or ESRPC_ERROR_IO if the file cannot be read; ESRPC_ERROR_TLS_BAD_CRL if it
+ * holds no list, or one that is not well-formed or of an unknown kind.
+ *
+ * Thread: owner. Since: 0.1.0
+ */
+esrpc_status esrpc_tls_config_builder_add_crl_file(struct esrpc_tls_config_builder *builder,
+                                                   struct esrpc_bytes path);
+
+/**
+ * Sets how revocation lists are applied. Without a list it does nothing.
+ *
+ * @param builder Changed.
+ * @param depth An ESRPC_TLS_REVOCATION_DEPTH_ constant. Default: ESRPC_TLS_REVOCATION_DEPTH_CHAIN.
+ * @param allow_unknown 1: a certificate whose CA has no list here is good; 0: it is refused, as by default.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL or a number is out of its range.
+ *
+ * Thread: owner. Since: 0.1.0
+ */
+esrpc_status esrpc_tls_config_builder_set_revocation(struct esrpc_tls_config_builder *builder,
+                                                     int32_t depth,
+                                                     int32_t allow_unknown);
 
 /**
  * Makes connection settings with every option at its default.

@@ -109,6 +109,10 @@ fn tls_status(kind: transport::TlsErrorKind) -> Status {
         TlsErrorKind::Truncated => ESRPC_ERROR_TLS_TRUNCATED,
         TlsErrorKind::CertificateRequired => ESRPC_ERROR_TLS_CERTIFICATE_REQUIRED,
         TlsErrorKind::NoCommonCipher => ESRPC_ERROR_TLS_NO_COMMON_CIPHER,
+        TlsErrorKind::BadRevocationList => ESRPC_ERROR_TLS_BAD_CRL,
+        TlsErrorKind::CertificateRevoked => ESRPC_ERROR_TLS_CERTIFICATE_REVOKED,
+        TlsErrorKind::RevocationUnknown => ESRPC_ERROR_TLS_REVOCATION_UNKNOWN,
+        TlsErrorKind::RevocationListExpired => ESRPC_ERROR_TLS_CRL_EXPIRED,
     }
 }
 

@@ -40,4 +40,5 @@ pub mod status;
 pub mod stream;
 pub mod tls_config;
 pub mod tls_info;
+pub mod tls_revocation;
 pub mod uuid;

@@ -14,6 +14,7 @@ mod raw;
 #[path = "../common/recorder.rs"]
 #[allow(dead_code, reason = "the transcripts use the rest")]
 mod recorder;
+mod revocation;
 mod rig;
 mod server;
 mod settings;
