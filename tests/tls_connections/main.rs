@@ -3,6 +3,7 @@
 
 #[path = "../common/certificates.rs"]
 mod certificates;
+mod adopted;
 mod client_certificates;
 mod conversation;
 mod deadlines;
