@@ -1,9 +1,9 @@
 //! Connections over TLS, from end to end through the C interface: both sides ours, or one of them a raw peer.
 #![cfg(unix)]
 
+mod adopted;
 #[path = "../common/certificates.rs"]
 mod certificates;
-mod adopted;
 mod client_certificates;
 mod conversation;
 mod deadlines;

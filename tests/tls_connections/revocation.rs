@@ -117,7 +117,8 @@ fn a_certificate_of_which_no_list_tells_is_refused_unless_that_is_allowed() {
 #[test]
 fn a_revoked_authority_counts_unless_only_the_leaf_is_looked_up() {
     let chain = Chain::new();
-    let (of_root, of_between) = (chain.root.revocation_list(&[BAD], VALID).1, chain.between.revocation_list(&[], VALID).1);
+    let (of_root, of_between) =
+        (chain.root.revocation_list(&[BAD], VALID).1, chain.between.revocation_list(&[], VALID).1);
     for depth in [ESRPC_TLS_REVOCATION_DEPTH_CHAIN, ESRPC_TLS_REVOCATION_DEPTH_LEAF] {
         let client = chain.client(|builder| {
             builder.refuse_revoked(&of_root);
@@ -136,7 +137,8 @@ fn a_revoked_authority_counts_unless_only_the_leaf_is_looked_up() {
 #[test]
 fn a_revoked_leaf_counts_at_every_depth() {
     let chain = Chain::new();
-    let (of_root, of_between) = (chain.root.revocation_list(&[], VALID).1, chain.between.revocation_list(&[BAD], VALID).1);
+    let (of_root, of_between) =
+        (chain.root.revocation_list(&[], VALID).1, chain.between.revocation_list(&[BAD], VALID).1);
     for depth in [ESRPC_TLS_REVOCATION_DEPTH_CHAIN, ESRPC_TLS_REVOCATION_DEPTH_LEAF] {
         let client = chain.client(|builder| {
             builder.refuse_revoked(&of_root);

@@ -267,7 +267,8 @@ impl TlsConfigBuilder {
             .map_err(refused)?;
         let builder = match (self.client_auth, &self.authorities) {
             (ClientAuth::None, None) if !self.revocation.is_empty() => {
-                let sentence = "a revocation list was given, but no certificates are asked for: turn client authentication on";
+                let sentence =
+                    "a revocation list was given, but no certificates are asked for: turn client authentication on";
                 return Err(failed(TlsErrorKind::Config, sentence));
             }
             (ClientAuth::None, None) => builder.with_no_client_auth(),

@@ -51,10 +51,7 @@ pub fn certificates(bytes: &[u8], source: &str) -> Result<Vec<CertificateDer<'st
 }
 
 /// The certificate revocation lists in `bytes`, at least one. `source` names the bytes in errors.
-pub fn revocation_lists(
-    bytes: &[u8],
-    source: &str,
-) -> Result<Vec<CertificateRevocationListDer<'static>>, Error> {
+pub fn revocation_lists(bytes: &[u8], source: &str) -> Result<Vec<CertificateRevocationListDer<'static>>, Error> {
     let failed = |what: String| Err(Error::new(ErrorKind::Tls(TlsErrorKind::BadRevocationList), what));
     if !contains(bytes, PEM_MARK) {
         return if bytes.first() == Some(&DER_SEQUENCE) {
