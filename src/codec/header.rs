@@ -36,14 +36,13 @@ impl HeaderType {
 
     /// Bytes right after the type byte whose number the type alone decides: the value, or a value's length field.
     fn fixed_len(self) -> usize {
-        match self {
-            HeaderType::BoolTrue | HeaderType::BoolFalse => 0,
-            HeaderType::Byte => 1,
-            HeaderType::Int16 | HeaderType::ByteBuf | HeaderType::String => 2,
-            HeaderType::Int32 => 4,
-            HeaderType::Int64 | HeaderType::Timestamp => 8,
-            HeaderType::Uuid => 16,
-        }
+        const LENGTHS: [u8; 10] = [0, 0, 1, 2, 4, 8, 2, 2, 8, 16];
+        usize::from(LENGTHS[self as usize])
+    }
+
+    /// Whether a length field of two bytes comes before the value.
+    fn has_length(self) -> bool {
+        matches!(self, HeaderType::ByteBuf | HeaderType::String)
     }
 }
 
@@ -140,54 +139,87 @@ pub(super) fn parse(
     index: usize,
     max_value_len: usize,
 ) -> Result<Parsed<'_>, Error> {
-    let overrun = Error::HeaderOverrun { index };
+    let there = bytes.get(..section_left).unwrap_or(bytes);
+    match read_whole(there) {
+        Some((header, len)) if header.value.variable_len() <= max_value_len => Ok(Parsed::Header(header, len)),
+        _ => why_not_whole(there, section_left, index, max_value_len).map(Parsed::NeedBytes),
+    }
+}
 
-    let Some((&name_len, rest)) = bytes.split_first() else { return Ok(Parsed::NeedBytes(1)) };
-    let type_end = 1 + usize::from(name_len) + 1;
-    if type_end > section_left {
+/// Reads a header that lies whole in `bytes`; nothing if it does not, or has an unknown type.
+#[inline]
+pub(super) fn read_whole(bytes: &[u8]) -> Option<(Header<'_>, usize)> {
+    let (header_type, name_len, len) = measure(bytes)?;
+    let name = bytes.get(1..1 + name_len)?;
+    let data = bytes.get(2 + name_len..len)?;
+    let value = match header_type {
+        HeaderType::BoolTrue => HeaderValue::Bool(true),
+        HeaderType::BoolFalse => HeaderValue::Bool(false),
+        HeaderType::Byte => HeaderValue::Byte(i8::from_be_bytes(*data.first_chunk()?)),
+        HeaderType::Int16 => HeaderValue::Int16(i16::from_be_bytes(*data.first_chunk()?)),
+        HeaderType::Int32 => HeaderValue::Int32(i32::from_be_bytes(*data.first_chunk()?)),
+        HeaderType::Int64 => HeaderValue::Int64(i64::from_be_bytes(*data.first_chunk()?)),
+        HeaderType::Timestamp => HeaderValue::Timestamp(i64::from_be_bytes(*data.first_chunk()?)),
+        HeaderType::Uuid => HeaderValue::Uuid(data.first_chunk()?),
+        HeaderType::ByteBuf => HeaderValue::ByteBuf(data.get(2..)?),
+        HeaderType::String => HeaderValue::String(data.get(2..)?),
+    };
+    Some((Header { name, value }, len))
+}
+
+/// Type, length of the name and length on the wire of a header that lies whole in `bytes`.
+#[inline]
+fn measure(bytes: &[u8]) -> Option<(HeaderType, usize, usize)> {
+    let name_len = usize::from(*bytes.first()?);
+    let header_type = HeaderType::from_wire(*bytes.get(1 + name_len)?)?;
+    let mut len = 2 + name_len + header_type.fixed_len();
+    if header_type.has_length() {
+        len += usize::from(u16::from_be_bytes(*bytes.get(2 + name_len..)?.first_chunk()?));
+    }
+    (len <= bytes.len()).then_some((header_type, name_len, len))
+}
+
+/// The length on the wire of a header that lies whole in `section`, with a value of an accepted length.
+#[inline]
+pub(super) fn check(section: &[u8], index: usize, max_value_len: usize) -> Result<usize, Error> {
+    match measure(section) {
+        Some((header_type, name_len, len)) if !header_type.has_length() || len - name_len - 4 <= max_value_len => {
+            Ok(len)
+        }
+        _ => {
+            why_not_whole(section, section.len(), index, max_value_len)?;
+            // Cannot happen: what does not fit the section is an overrun, and the section is all there.
+            Err(Error::HeaderOverrun { index })
+        }
+    }
+}
+
+/// What is wrong with a header that could not be read, or how many of its bytes are needed.
+#[cold]
+fn why_not_whole(bytes: &[u8], section_left: usize, index: usize, max_value_len: usize) -> Result<usize, Error> {
+    let overrun = Error::HeaderOverrun { index };
+    let Some(&name_len) = bytes.first() else { return Ok(1) };
+    let type_at = 1 + usize::from(name_len);
+    if type_at + 1 > section_left {
         return Err(overrun);
     }
-    let Some((name, rest)) = rest.split_at_checked(usize::from(name_len)) else {
-        return Ok(Parsed::NeedBytes(type_end));
-    };
-    let Some((&type_number, rest)) = rest.split_first() else { return Ok(Parsed::NeedBytes(type_end)) };
+    let Some(&type_number) = bytes.get(type_at) else { return Ok(type_at + 1) };
     let Some(header_type) = HeaderType::from_wire(type_number) else {
         return Err(Error::UnknownHeaderType { index, header_type: type_number });
     };
-    let fixed_end = type_end + header_type.fixed_len();
+    let fixed_end = type_at + 1 + header_type.fixed_len();
     if fixed_end > section_left {
         return Err(overrun);
     }
-
-    let fixed = match header_type {
-        HeaderType::BoolTrue => Some(HeaderValue::Bool(true)),
-        HeaderType::BoolFalse => Some(HeaderValue::Bool(false)),
-        HeaderType::Byte => rest.first_chunk().map(|chunk| HeaderValue::Byte(i8::from_be_bytes(*chunk))),
-        HeaderType::Int16 => rest.first_chunk().map(|chunk| HeaderValue::Int16(i16::from_be_bytes(*chunk))),
-        HeaderType::Int32 => rest.first_chunk().map(|chunk| HeaderValue::Int32(i32::from_be_bytes(*chunk))),
-        HeaderType::Int64 => rest.first_chunk().map(|chunk| HeaderValue::Int64(i64::from_be_bytes(*chunk))),
-        HeaderType::Timestamp => rest.first_chunk().map(|chunk| HeaderValue::Timestamp(i64::from_be_bytes(*chunk))),
-        HeaderType::Uuid => rest.first_chunk().map(HeaderValue::Uuid),
-        HeaderType::ByteBuf | HeaderType::String => {
-            let Some((len, rest)) = rest.split_first_chunk() else { return Ok(Parsed::NeedBytes(fixed_end)) };
-            let len = usize::from(u16::from_be_bytes(*len));
-            let value_end = fixed_end + len;
-            if value_end > section_left {
-                return Err(overrun);
-            }
-            if len > max_value_len {
-                return Err(Error::HeaderValueTooLong { len, limit: max_value_len });
-            }
-            let Some(data) = rest.get(..len) else { return Ok(Parsed::NeedBytes(value_end)) };
-            let value = match header_type {
-                HeaderType::ByteBuf => HeaderValue::ByteBuf(data),
-                _ => HeaderValue::String(data),
-            };
-            return Ok(Parsed::Header(Header { name, value }, value_end));
-        }
+    let len = match bytes.get(type_at + 1..).and_then(<[u8]>::first_chunk) {
+        Some(len) if header_type.has_length() => usize::from(u16::from_be_bytes(*len)),
+        _ => 0,
     };
-    Ok(match fixed {
-        Some(value) => Parsed::Header(Header { name, value }, fixed_end),
-        None => Parsed::NeedBytes(fixed_end),
-    })
+    if fixed_end + len > section_left {
+        return Err(overrun);
+    }
+    if len > max_value_len {
+        return Err(Error::HeaderValueTooLong { len, limit: max_value_len });
+    }
+    Ok(fixed_end + len)
 }

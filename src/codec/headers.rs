@@ -1,4 +1,4 @@
-use super::header::{self, Header, Parsed};
+use super::header::{self, Header};
 use super::{Error, Limits};
 
 /// A headers section that has been checked: walking it cannot fail.
@@ -26,11 +26,8 @@ impl<'a> Headers<'a> {
             if count >= limits.max_headers {
                 return Err(Error::TooManyHeaders { limit: limits.max_headers });
             }
-            rest = match header::parse(rest, rest.len(), count, limits.max_value_len)? {
-                Parsed::Header(_, len) => rest.get(len..).unwrap_or_default(),
-                // Cannot happen: what does not fit the section is an overrun, and the section is all there.
-                Parsed::NeedBytes(_) => return Err(Error::HeaderOverrun { index: count }),
-            };
+            let len = header::check(rest, count, limits.max_value_len)?;
+            rest = rest.get(len..).unwrap_or_default();
             count += 1;
         }
         Ok(Headers { section, count })
@@ -66,8 +63,9 @@ impl<'a> Headers<'a> {
     }
 
     /// The header at `offset` (0, or a next offset that this function gave) and the next offset; none at the end.
+    #[inline]
     pub fn read_at(&self, offset: usize) -> Option<(Header<'a>, usize)> {
-        let (header, len) = read(self.section.get(offset..)?)?;
+        let (header, len) = header::read_whole(self.section.get(offset..)?)?;
         Some((header, offset + len))
     }
 }
@@ -92,7 +90,7 @@ impl<'a> Iterator for HeadersIter<'a> {
     type Item = Header<'a>;
 
     fn next(&mut self) -> Option<Header<'a>> {
-        let (header, len) = read(self.rest)?;
+        let (header, len) = header::read_whole(self.rest)?;
         self.rest = self.rest.get(len..)?;
         self.left = self.left.saturating_sub(1);
         Some(header)
@@ -104,14 +102,6 @@ impl<'a> Iterator for HeadersIter<'a> {
 }
 
 impl ExactSizeIterator for HeadersIter<'_> {}
-
-/// One header of a section whose limits were checked before.
-fn read(bytes: &[u8]) -> Option<(Header<'_>, usize)> {
-    match header::parse(bytes, bytes.len(), 0, usize::MAX) {
-        Ok(Parsed::Header(header, len)) => Some((header, len)),
-        _ => None,
-    }
-}
 
 #[cfg(test)]
 mod tests {

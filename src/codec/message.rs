@@ -25,7 +25,8 @@ impl<'a> Message<'a> {
         let Some(prelude) = bytes.first_chunk::<PRELUDE_LEN>() else {
             return Err(Error::Incomplete { have: bytes.len(), need: PRELUDE_LEN });
         };
-        let prelude = Prelude::parse(prelude, limits)?;
+        let mut hasher = Hasher::new();
+        let prelude = Prelude::parse_summing(prelude, limits, &mut hasher)?;
         let total_len = prelude.total_len as usize;
         let incomplete = Error::Incomplete { have: bytes.len(), need: total_len };
         let Some((covered, stored)) = bytes.get(..total_len).and_then(<[u8]>::split_last_chunk) else {
@@ -39,7 +40,8 @@ impl<'a> Message<'a> {
 
         let headers = Headers::parse(headers, limits)?;
         let stored = u32::from_be_bytes(*stored);
-        let computed = crc_after_prelude(prelude.crc, covered.get(PRELUDE_CRC_START..).unwrap_or_default());
+        hasher.update(covered.get(PRELUDE_CRC_START..).unwrap_or_default());
+        let computed = hasher.finalize();
         if stored != computed {
             return Err(Error::MessageChecksum { stored, computed });
         }
@@ -55,13 +57,6 @@ impl<'a> Message<'a> {
             None => false,
         }
     }
-}
-
-/// CRC of a message whose first 8 bytes have the CRC `prelude_crc` and go on with `rest`.
-fn crc_after_prelude(prelude_crc: u32, rest: &[u8]) -> u32 {
-    let mut hasher = Hasher::new_with_initial(prelude_crc);
-    hasher.update(rest);
-    hasher.finalize()
 }
 
 /// The length of a message with headers and a payload of these lengths, if the limits allow it.
@@ -88,11 +83,12 @@ pub fn encode_into(header_parts: &[&[u8]], payload: &[u8], out: &mut Vec<u8>) {
     let mut lengths = [0; PRELUDE_CRC_START];
     lengths[..4].copy_from_slice(&(total_len as u32).to_be_bytes());
     lengths[4..].copy_from_slice(&(headers_len as u32).to_be_bytes());
-    let prelude_crc = crc32fast::hash(&lengths);
     out.extend_from_slice(&lengths);
 
     // A message of ordinary size is summed in one go, once all of it is in place.
-    let mut hasher = Hasher::new_with_initial(prelude_crc);
+    let mut hasher = Hasher::new();
+    hasher.update(&lengths);
+    let prelude_crc = hasher.clone().finalize();
     let mut summed = out.len();
     out.extend_from_slice(&prelude_crc.to_be_bytes());
     for part in header_parts {

@@ -3,8 +3,12 @@
 use std::any::Any;
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::status::{self, ESRPC_ERROR_INTERNAL, ESRPC_OK, Failure, esrpc_status};
+
+/// How many threads are inside a log callback: most often none, which is cheaper to see than a thread's own flag.
+static LOG_CALLBACKS: AtomicUsize = AtomicUsize::new(0);
 
 thread_local! {
     /// Without a destructor, so that it can be read while a thread ends.
@@ -13,7 +17,7 @@ thread_local! {
 
 /// Runs the body of a function that answers a status; a failure becomes this thread's last error.
 pub(crate) fn call(f: impl FnOnce() -> Result<(), Failure>) -> esrpc_status {
-    let outcome = if IN_LOG_CALLBACK.get() {
+    let outcome = if is_inside_log_callback() {
         Err(Failure::invalid_state("a log callback may not call the library"))
     } else {
         // Unwind safety: nothing that a body leaves half done may stay reachable; state shared with other calls is
@@ -31,7 +35,7 @@ pub(crate) fn call(f: impl FnOnce() -> Result<(), Failure>) -> esrpc_status {
 
 /// Runs the body of a function that answers a value; `default` stands in for a value that cannot be had.
 pub(crate) fn value<T>(default: T, f: impl FnOnce() -> T) -> T {
-    if IN_LOG_CALLBACK.get() {
+    if is_inside_log_callback() {
         return default;
     }
     match catch_unwind(AssertUnwindSafe(f)) {
@@ -49,14 +53,23 @@ pub(crate) fn inside_log_callback<R>(f: impl FnOnce() -> R) -> R {
     impl Drop for Restore {
         fn drop(&mut self) {
             IN_LOG_CALLBACK.set(self.0);
+            LOG_CALLBACKS.fetch_sub(1, Ordering::Relaxed);
         }
     }
+    LOG_CALLBACKS.fetch_add(1, Ordering::Relaxed);
     let _restore = Restore(IN_LOG_CALLBACK.replace(true));
     f()
 }
 
 /// Whether a log callback runs on this thread, where nothing may be logged.
 pub(crate) fn is_inside_log_callback() -> bool {
+    LOG_CALLBACKS.load(Ordering::Relaxed) != 0 && this_thread_is_inside()
+}
+
+/// Not inline: finding a thread's own data in a shared library is a call, to be made only when it is needed.
+#[cold]
+#[inline(never)]
+fn this_thread_is_inside() -> bool {
     IN_LOG_CALLBACK.get()
 }
 

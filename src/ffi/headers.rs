@@ -62,7 +62,7 @@ pub(crate) fn type_name(header_type: HeaderType) -> &'static str {
 /// the list of a message, which cannot be changed and lives as long as the message. Order and repeated names are kept.
 pub struct esrpc_headers {
     content: Content,
-    /// Where a walk by index through `Lent` stands: the index in the upper half, that header's offset in the lower one.
+    /// Where a walk by index through `Lent` goes on: the index in the upper half, that header's offset in the lower one.
     /// In one word, so that threads that read the same message see a pair that fits together.
     cursor: AtomicU64,
 }
@@ -137,7 +137,7 @@ impl esrpc_headers {
         }
     }
 
-    /// Goes on from where the last call stopped, so that a loop over all indices reads each header once or twice.
+    /// Goes on from where the last call stopped, so that a loop over all indices reads each header once.
     fn walk_to<'a>(&self, headers: Headers<'a>, index: usize) -> Option<Header<'a>> {
         if index >= headers.len() {
             return None;
@@ -151,7 +151,7 @@ impl esrpc_headers {
             let (header, next) = headers.read_at(offset)?;
             if at == index {
                 // Both fit: a message's lengths are 32-bit numbers.
-                self.cursor.store(((at as u64) << 32) | offset as u64, Ordering::Relaxed);
+                self.cursor.store(((at as u64 + 1) << 32) | next as u64, Ordering::Relaxed);
                 return Some(header);
             }
             (at, offset) = (at + 1, next);

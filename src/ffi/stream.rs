@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::ffi::{c_char, c_void};
+use std::mem::ManuallyDrop;
 use std::sync::Arc;
 
 use super::bytes::esrpc_bytes;
@@ -122,7 +123,16 @@ impl StreamHandler for Callbacks {
 /// NULL, or a live or lent handle.
 unsafe fn stream_of(stream: *const esrpc_stream) -> Result<Arc<Stream>, Failure> {
     // SAFETY: what the caller promised.
-    let stream = unsafe { esrpc_stream::share(stream, "stream") }?;
+    Ok(Arc::clone(&*unsafe { held_stream(stream) }?))
+}
+
+/// The same without counting a reference, for calls that are made for each message.
+///
+/// # Safety
+/// NULL, or a handle that stays live or lent as long as the result is used.
+unsafe fn held_stream(stream: *const esrpc_stream) -> Result<ManuallyDrop<Arc<Stream>>, Failure> {
+    // SAFETY: what the caller promised.
+    let stream = unsafe { esrpc_stream::hold(stream, "stream") }?;
     if stream.connection().is_foreign() { Err(Error::Forked.into()) } else { Ok(stream) }
 }
 
@@ -297,7 +307,7 @@ pub unsafe extern "C" fn esrpc_stream_send_message(
     guard::call(|| {
         // SAFETY: NULL or live, all, and unchanged during the call.
         let (stream, message) =
-            unsafe { (stream_of(stream)?, outgoing(message_type, message_flags, headers, payload)?) };
+            unsafe { (held_stream(stream)?, outgoing(message_type, message_flags, headers, payload)?) };
         stream.send(message, flush_callback(on_flush, flush_user_data))?;
         Ok(())
     })

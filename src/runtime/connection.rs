@@ -168,7 +168,7 @@ impl Connection {
         let (limits, first) = (settings.limits, settings.max_handshake_message_len);
         let shared = Shared {
             phase: Phase::Connecting,
-            rpc: rpc::Connection::new(role, limits, first, settings.outbound_limit),
+            rpc: rpc::Connection::with_buffers(role, limits, first, settings.outbound_limit, event_loop.clone()),
             closing: None,
             aborted: false,
             reading_paused: false,
@@ -375,7 +375,7 @@ impl Connection {
 
     /// Queues a protocol message.
     pub fn send_protocol(self: &Arc<Self>, message: Outgoing<'_>, flush: Option<Flush>) -> Result<(), Error> {
-        let prepared = message.prepare(false, &self.settings.limits)?;
+        let prepared = message.prepare_in(false, &self.settings.limits, self.buffers())?;
         let mut shared = self.lock();
         shared.check_ready()?;
         match shared.rpc.send_protocol(prepared, flush) {
@@ -425,6 +425,11 @@ impl Connection {
     /// Runs the task once on the connection's loop thread.
     pub fn run_on_loop(&self, task: Task) {
         self.event_loop.post(Command::Task(task));
+    }
+
+    /// Where the memory of large messages comes from, and goes.
+    pub(super) fn buffers(&self) -> &LoopHandle {
+        &self.event_loop
     }
 
     pub(super) fn post(&self, command: Command) {

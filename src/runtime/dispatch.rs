@@ -43,12 +43,13 @@ impl Driver {
 impl Connection {
     /// Hands one message to whom it is for. Nothing, and the message is not taken, when none may be dispatched now.
     fn deliver(self: &Arc<Self>, message: &Message<'_>, bytes: &[u8]) -> Option<Limits> {
+        let envelope = Envelope::read(&message.headers);
         let (received, limits) = {
             let mut shared = self.lock();
             if shared.reading_paused || !matches!(shared.phase, Phase::Connecting | Phase::Open) {
                 return None;
             }
-            let received = shared.rpc.receive(message);
+            let received = shared.rpc.receive_envelope(&envelope);
             if let Ok(Received::Stream { stream, ended: Some(_) }) = &received {
                 stream.set_phase(StreamPhase::Closed);
             }
@@ -78,7 +79,9 @@ impl Connection {
                     self.end_stream(&stream, &Ok(()));
                 }
             }
-            Ok(Received::NewStream { id, ends }) => self.announce_stream(id, ends, message),
+            Ok(Received::NewStream { id, ends }) => {
+                self.announce_stream(id, ends, envelope.operation.unwrap_or_default(), message);
+            }
         }
         Some(limits)
     }
@@ -147,8 +150,7 @@ impl Connection {
         has_room && shared.ping_answers.take(self.settings().ping_answers, Instant::now())
     }
 
-    fn announce_stream(self: &Arc<Self>, id: i32, ends: bool, message: &Message<'_>) {
-        let operation = Envelope::read(&message.headers).operation.unwrap_or_default();
+    fn announce_stream(self: &Arc<Self>, id: i32, ends: bool, operation: &[u8], message: &Message<'_>) {
         let stream = Stream::announced(self.clone(), id, operation, ends);
         if let Some(handler) = self.handler() {
             handler.on_incoming_stream(self, &stream, message);

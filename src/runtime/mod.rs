@@ -1,5 +1,6 @@
 //! Event-loop threads, and the connections, streams and listeners that live on them.
 
+mod buffers;
 mod connection;
 mod deadlines;
 mod default;

@@ -162,7 +162,7 @@ impl Stream {
     pub fn refuse(self: &Arc<Self>, mut message: Outgoing<'_>) -> Result<(), Error> {
         message.message_type = MessageType::ApplicationError as i32;
         message.flags = TERMINATE_STREAM;
-        let prepared = message.prepare(true, &self.connection().settings().limits)?;
+        let prepared = message.prepare_in(true, &self.connection().settings().limits, self.connection().buffers())?;
         let mut shared = self.connection().lock();
         self.check_announced()?;
         self.set_phase(StreamPhase::Closed);
@@ -186,7 +186,7 @@ impl Stream {
         if self.connection().role() != Role::Client {
             return Err(Error::InvalidState("only a client activates streams; a server's are open when accepted"));
         }
-        let prepared = message.prepare(true, &self.connection().settings().limits)?;
+        let prepared = message.prepare_in(true, &self.connection().settings().limits, self.connection().buffers())?;
         let terminates = prepared.flags() & TERMINATE_STREAM != 0;
         let mut shared = self.connection().lock();
         if self.phase() != StreamPhase::New {
@@ -211,7 +211,7 @@ impl Stream {
     /// Queues a message. An empty one that ends the stream may exceed the outbound limit: ending must always work.
     pub fn send(self: &Arc<Self>, message: Outgoing<'_>, flush: Option<Flush>) -> Result<(), Error> {
         let is_empty = message.payload.is_empty() && message.headers.is_none_or(HeaderList::is_empty);
-        let prepared = message.prepare(true, &self.connection().settings().limits)?;
+        let prepared = message.prepare_in(true, &self.connection().settings().limits, self.connection().buffers())?;
         let terminates = prepared.flags() & TERMINATE_STREAM != 0;
         let mut shared = self.connection().lock();
         match self.phase() {

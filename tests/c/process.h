@@ -55,6 +55,16 @@ static inline void await_threads(size_t count) {
     }
 }
 
+/* A thread that has no name yet is not seen by await_threads, but its descriptors are. */
+static inline void await_descriptors(size_t count) {
+    struct timespec now, deadline = deadline_in(PATIENCE_SECONDS);
+    while (count_descriptors() != count) {
+        clock_gettime(CLOCK_MONOTONIC, &now);
+        CHECK(now.tv_sec < deadline.tv_sec);
+        sched_yield();
+    }
+}
+
 /* Runs `work` in a forked child, which must succeed. */
 static inline void in_child(void (*work)(void *data), void *data) {
     int status;
