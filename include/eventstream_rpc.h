@@ -22,8 +22,10 @@
  *
  * OWNERSHIP. What a function named ..._new, ..._acquire, ..._connect, ..._listen, ..._copy, ..._decode or
  * ..._new_stream gives is released with the ..._release of its type; every release accepts NULL, never blocks
- * and never closes anything. Handles that a callback gets are borrowed: acquire them to keep them. user_data is
- * passed through untouched; the safe place to free it is on_destroy, which comes exactly once and last.
+ * and never closes anything. A socket that is handed over is the library's once the call that uses it has answered
+ * ESRPC_OK, and still the caller's after an error. Handles that a callback gets are borrowed: acquire them to keep
+ * them. user_data is passed through untouched; the safe place to free it is on_destroy, which comes exactly once and
+ * last.
  *
  * LIFETIME. Arguments are copied before a call returns, also options and callback tables. What a callback
  * gets - messages, headers, bytes - lives until it returns: esrpc_message_copy and esrpc_headers_add_from make
@@ -3514,7 +3516,7 @@ esrpc_status esrpc_listener_dup_socket(struct esrpc_listener *listener,
  * @param options Changed; it keeps a reference to the settings.
  * @param config Settings of a client, borrowed; NULL: no TLS, as by default.
  * @param server_name UTF-8 text, copied, also sent to the server (SNI); empty: the host of the TCP endpoint. On a Unix socket
- * a name is required; esrpc_connection_connect answers ESRPC_ERROR_TLS_SERVER_NAME_REQUIRED without one.
+ * or a socket of the caller's a name is required; esrpc_connection_connect answers ESRPC_ERROR_TLS_SERVER_NAME_REQUIRED without one.
  * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL, or server_name is NULL with a length;
  * ESRPC_ERROR_INVALID_UTF8; ESRPC_ERROR_INVALID_STATE if config holds settings of a server.
  *

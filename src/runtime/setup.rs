@@ -208,7 +208,7 @@ impl Setup {
 
     fn establish(&mut self, context: &mut Context) -> Step {
         self.deadlines.cancel(&mut context.timers);
-        let Stage::Handshaking(stream) = std::mem::replace(&mut self.stage, Stage::Over) else {
+        let Stage::Handshaking(mut stream) = std::mem::replace(&mut self.stage, Stage::Over) else {
             return Step::Pending;
         };
         self.connection.describe(&stream);
@@ -217,6 +217,8 @@ impl Setup {
             None => true,
         };
         if !accepted {
+            // Closing is not enough if another process has the socket too.
+            stream.deregister(&context.registry);
             context.log.write(Level::Debug, "listener", || "the application refused a connection".to_owned());
             return Step::Over;
         }
