@@ -22,8 +22,10 @@
  *
  * OWNERSHIP. What a function named ..._new, ..._acquire, ..._connect, ..._listen, ..._copy, ..._decode or
  * ..._new_stream gives is released with the ..._release of its type; every release accepts NULL, never blocks
- * and never closes anything. Handles that a callback gets are borrowed: acquire them to keep them. user_data is
- * passed through untouched; the safe place to free it is on_destroy, which comes exactly once and last.
+ * and never closes anything. A socket that is handed over is the library's once the call that uses it has answered
+ * ESRPC_OK, and still the caller's after an error. Handles that a callback gets are borrowed: acquire them to keep
+ * them. user_data is passed through untouched; the safe place to free it is on_destroy, which comes exactly once and
+ * last.
  *
  * LIFETIME. Arguments are copied before a call returns, also options and callback tables. What a callback
  * gets - messages, headers, bytes - lives until it returns: esrpc_message_copy and esrpc_headers_add_from make
@@ -48,6 +50,13 @@
 #define ESRPC_VERSION_MAJOR 0
 #define ESRPC_VERSION_MINOR 1
 #define ESRPC_VERSION_PATCH 0
+
+/** A socket as the system names it: a file descriptor, or a SOCKET on Windows. */
+#ifdef _WIN32
+typedef uintptr_t esrpc_socket;
+#else
+typedef int esrpc_socket;
+#endif
 
 /**
  * As the timeout of a waiting function: no timeout.
@@ -192,6 +201,18 @@ typedef enum esrpc_status_code {
      */
     ESRPC_ERROR_RESERVED_HEADER = 209,
     /**
+     * The server answered a call with an error message.
+     */
+    ESRPC_ERROR_APPLICATION_ERROR = 210,
+    /**
+     * The stream of a call ended without a reply.
+     */
+    ESRPC_ERROR_NO_REPLY = 211,
+    /**
+     * Not begun, or cut off, because this side's listener or runtime is being drained.
+     */
+    ESRPC_ERROR_DRAINING = 212,
+    /**
      * The peer ended the connection.
      */
     ESRPC_ERROR_PEER_CLOSED = 300,
@@ -248,6 +269,14 @@ typedef enum esrpc_status_code {
      */
     ESRPC_ERROR_RESOLVE_FAILED = 313,
     /**
+     * A descriptor is not open, no socket, or not the kind of socket that is needed.
+     */
+    ESRPC_ERROR_WRONG_SOCKET = 314,
+    /**
+     * There is no network interface of that name.
+     */
+    ESRPC_ERROR_INTERFACE_NOT_FOUND = 315,
+    /**
      * TLS settings that cannot go together, or that the cryptography in use refuses.
      */
     ESRPC_ERROR_TLS_CONFIG = 400,
@@ -272,6 +301,10 @@ typedef enum esrpc_status_code {
      */
     ESRPC_ERROR_TLS_SERVER_NAME_REQUIRED = 405,
     /**
+     * A certificate revocation list cannot be read, or is not signed by its CA.
+     */
+    ESRPC_ERROR_TLS_BAD_CRL = 406,
+    /**
      * TLS failed for a reason that has no status of its own.
      */
     ESRPC_ERROR_TLS_HANDSHAKE_FAILED = 410,
@@ -292,7 +325,7 @@ typedef enum esrpc_status_code {
      */
     ESRPC_ERROR_TLS_WRONG_NAME = 414,
     /**
-     * A certificate is not well-formed, revoked, wrongly signed, or not for this use.
+     * A certificate is not well-formed, wrongly signed, or not for this use.
      */
     ESRPC_ERROR_TLS_BAD_CERTIFICATE = 415,
     /**
@@ -323,6 +356,18 @@ typedef enum esrpc_status_code {
      * The two sides have no cipher suite, key exchange group or signature scheme in common.
      */
     ESRPC_ERROR_TLS_NO_COMMON_CIPHER = 422,
+    /**
+     * The peer's certificate, or one that vouches for it, is on a revocation list.
+     */
+    ESRPC_ERROR_TLS_CERTIFICATE_REVOKED = 423,
+    /**
+     * There are revocation lists, but none for the peer's certificate or for one that vouches for it.
+     */
+    ESRPC_ERROR_TLS_REVOCATION_UNKNOWN = 424,
+    /**
+     * The revocation list for the peer's certificate has expired: a newer one is needed.
+     */
+    ESRPC_ERROR_TLS_CRL_EXPIRED = 425,
     /**
      * A message exceeds the limit of a message's size.
      */
@@ -395,18 +440,6 @@ typedef enum esrpc_status_code {
      * A defect of the library.
      */
     ESRPC_ERROR_INTERNAL = 900,
-    /**
-     * The server answered a call with an error message.
-     */
-    ESRPC_ERROR_APPLICATION_ERROR = 210,
-    /**
-     * The stream of a call ended without a reply.
-     */
-    ESRPC_ERROR_NO_REPLY = 211,
-    /**
-     * Not begun, or cut off, because this side's listener or runtime is being drained.
-     */
-    ESRPC_ERROR_DRAINING = 212,
 } esrpc_status_code;
 
 /**
@@ -588,6 +621,20 @@ typedef enum esrpc_tls_client_auth {
      */
     ESRPC_TLS_CLIENT_AUTH_REQUIRED = 2,
 } esrpc_tls_client_auth;
+
+/**
+ * Which certificates of a peer's chain are looked up in revocation lists.
+ */
+typedef enum esrpc_tls_revocation_depth {
+    /**
+     * All but the CA that was given: the peer's own and those that vouch for it.
+     */
+    ESRPC_TLS_REVOCATION_DEPTH_CHAIN = 0,
+    /**
+     * The peer's own alone.
+     */
+    ESRPC_TLS_REVOCATION_DEPTH_LEAF = 1,
+} esrpc_tls_revocation_depth;
 
 /**
  * Levels of log messages.
@@ -1961,8 +2008,8 @@ esrpc_status esrpc_tls_config_builder_set_key_log_file(struct esrpc_tls_config_b
  * @param builder Borrowed.
  * @param out_config Receives the settings, to be released with esrpc_tls_config_release.
  * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder or out_config is NULL; ESRPC_ERROR_TLS_CONFIG if settings do
- * not go together (a server without a certificate; client authentication without a CA, or a CA without it; a CA without
- * verification) or cannot be used; ESRPC_ERROR_TLS_NO_CERTIFICATE if the system's trust store is needed and empty.
+ * not go together (a server without a certificate; client authentication without a CA, or a CA or revocation list without it;
+ * a CA or revocation list without verification) or cannot be used; ESRPC_ERROR_TLS_NO_CERTIFICATE if the system's trust store is needed and empty.
  *
  * Thread: owner. Since: 0.1.0
  */
@@ -1987,6 +2034,51 @@ struct esrpc_tls_config *esrpc_tls_config_acquire(struct esrpc_tls_config *confi
  * Thread: any. Since: 0.1.0
  */
 void esrpc_tls_config_release(struct esrpc_tls_config *config);
+
+/**
+ * Adds certificate revocation lists (CRLs), beside those given before. A peer whose certificate is on one is refused with
+ * ESRPC_ERROR_TLS_CERTIFICATE_REVOKED. With any list given, a peer is also refused if there is none for its CA
+ * (ESRPC_ERROR_TLS_REVOCATION_UNKNOWN; esrpc_tls_config_builder_set_revocation can allow it) or if that one's time is over
+ * (ESRPC_ERROR_TLS_CRL_EXPIRED). Nothing is fetched from anywhere; a running listener takes newer lists by
+ * esrpc_listener_set_tls. A session that is taken up again is not looked up anew; new settings take up none of older ones.
+ *
+ * @param builder Changed; unchanged if the call fails.
+ * @param lists Lists in PEM (X509 CRL), or one in DER; at least one byte; copied.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL or lists is empty; ESRPC_ERROR_TLS_BAD_CRL if there is no
+ * list, or one is not well-formed or of an unknown kind (lists of changes, lists in parts).
+ *
+ * Thread: owner. Since: 0.1.0
+ */
+esrpc_status esrpc_tls_config_builder_add_crl(struct esrpc_tls_config_builder *builder,
+                                              struct esrpc_bytes lists);
+
+/**
+ * Adds the certificate revocation lists in a file; see esrpc_tls_config_builder_add_crl.
+ *
+ * @param builder Changed; unchanged if the call fails.
+ * @param path The path of a file with lists in PEM (X509 CRL), or one in DER; at least one byte, no NUL. Read in this call.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL or path is empty or has a NUL;
+ * ESRPC_ERROR_NOT_FOUND, ESRPC_ERROR_ACCESS_DENIED or ESRPC_ERROR_IO if the file cannot be read; ESRPC_ERROR_TLS_BAD_CRL if it
+ * holds no list, or one that is not well-formed or of an unknown kind.
+ *
+ * Thread: owner. Since: 0.1.0
+ */
+esrpc_status esrpc_tls_config_builder_add_crl_file(struct esrpc_tls_config_builder *builder,
+                                                   struct esrpc_bytes path);
+
+/**
+ * Sets how revocation lists are applied. Without a list it does nothing.
+ *
+ * @param builder Changed.
+ * @param depth An ESRPC_TLS_REVOCATION_DEPTH_ constant. Default: ESRPC_TLS_REVOCATION_DEPTH_CHAIN.
+ * @param allow_unknown 1: a certificate whose CA has no list here is good; 0: it is refused, as by default.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL or a number is out of its range.
+ *
+ * Thread: owner. Since: 0.1.0
+ */
+esrpc_status esrpc_tls_config_builder_set_revocation(struct esrpc_tls_config_builder *builder,
+                                                     int32_t depth,
+                                                     int32_t allow_unknown);
 
 /**
  * Makes connection settings with every option at its default.
@@ -2387,6 +2479,21 @@ esrpc_status esrpc_client_options_set_local_address(struct esrpc_client_options 
                                                     uint32_t port);
 
 /**
+ * Restricts TCP to one network interface (Linux). Default: whichever leads to the address. It does nothing for Unix sockets
+ * and for a socket of the caller's.
+ *
+ * @param options Changed.
+ * @param name The interface's name as UTF-8 text, such as "eth0", at most 15 bytes without a NUL, copied; empty: any.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or name is out of its range; ESRPC_ERROR_UNSUPPORTED
+ * for a name elsewhere than on Linux. At setup: ESRPC_ERROR_INTERFACE_NOT_FOUND, or ESRPC_ERROR_ACCESS_DENIED on systems
+ * that ask for a privilege.
+ *
+ * Thread: owner. Since: 0.1.0
+ */
+esrpc_status esrpc_client_options_set_interface(struct esrpc_client_options *options,
+                                                struct esrpc_bytes name);
+
+/**
  * Sets the runtime whose threads the connection lives on. Default: the process-wide default runtime.
  *
  * @param options Changed; it keeps a reference to the runtime.
@@ -2491,6 +2598,21 @@ esrpc_status esrpc_listener_options_set_unix_abstract(struct esrpc_listener_opti
                                                       struct esrpc_bytes name);
 
 /**
+ * Restricts a TCP listener to one network interface (Linux): only connections that come in through it are accepted.
+ * Default: any. It does nothing for Unix sockets and for a socket of the caller's.
+ *
+ * @param options Changed.
+ * @param name The interface's name as UTF-8 text, such as "eth0", at most 15 bytes without a NUL, copied; empty: any.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or name is out of its range; ESRPC_ERROR_UNSUPPORTED
+ * for a name elsewhere than on Linux. esrpc_listener_listen answers ESRPC_ERROR_INTERFACE_NOT_FOUND, or
+ * ESRPC_ERROR_ACCESS_DENIED on systems that ask for a privilege.
+ *
+ * Thread: owner. Since: 0.1.0
+ */
+esrpc_status esrpc_listener_options_set_interface(struct esrpc_listener_options *options,
+                                                  struct esrpc_bytes name);
+
+/**
  * Sets the runtime whose threads the listener and its connections live on. Default: the process-wide default runtime.
  *
  * @param options Changed; it keeps a reference to the runtime.
@@ -2527,6 +2649,20 @@ esrpc_status esrpc_listener_options_set_connection_options(struct esrpc_listener
  */
 esrpc_status esrpc_listener_options_set_unix_mode(struct esrpc_listener_options *options,
                                                   uint32_t mode);
+
+/**
+ * Sets whether the socket file of a Unix path stays when the listener closes, for a successor that goes on with the same
+ * socket (esrpc_listener_dup_socket). Default: it is removed. A file that stays without a successor is replaced by the next
+ * listener at that path.
+ *
+ * @param options Changed.
+ * @param on 0: it is removed; else it stays.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL.
+ *
+ * Thread: owner. Since: 0.1.0
+ */
+esrpc_status esrpc_listener_options_set_keep_unix_file(struct esrpc_listener_options *options,
+                                                       int32_t on);
 
 /**
  * Makes runtime settings with every option at its default.
@@ -2642,7 +2778,9 @@ esrpc_status esrpc_runtime_join(struct esrpc_runtime *runtime,
  * @param out_connection Receives the connection, one reference, to be released with esrpc_connection_release whether setup
  * succeeds or not. It is written before any callback can come.
  * @return ESRPC_OK; on an error there is no connection and no callback comes: ESRPC_ERROR_INVALID_ARGUMENT if options or
- * out_connection is NULL, options name no endpoint, or callbacks has a wrong struct_size; for the handshake option's CONNECT
+ * out_connection is NULL, options name no endpoint, or callbacks has a wrong struct_size; for a socket of the caller's
+ * ESRPC_ERROR_WRONG_SOCKET, or ESRPC_ERROR_INVALID_STATE if a connection made before has it;
+ * ESRPC_ERROR_TLS_SERVER_NAME_REQUIRED; for the handshake option's CONNECT
  * ESRPC_ERROR_RESERVED_HEADER, ESRPC_ERROR_TOO_MANY_HEADERS, ESRPC_ERROR_HEADERS_TOO_LARGE or
  * ESRPC_ERROR_MESSAGE_TOO_LARGE; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_DRAINING; ESRPC_ERROR_FORKED;
  * ESRPC_ERROR_TOO_MANY_FILES or ESRPC_ERROR_IO if the default runtime cannot be started.
@@ -2842,7 +2980,29 @@ const char *esrpc_connection_get_local_address(const struct esrpc_connection *co
 const char *esrpc_connection_get_remote_address(const struct esrpc_connection *connection);
 
 /**
- * Tells the host that the client options named, as it was given; for a Unix socket "unix:/path" or "unix:@name".
+ * Tells which process is at the other end of a Unix socket, as the system saw it when that end connected (for the client: when
+ * the server began to listen; for a socketpair: when the pair was made). What the process was then, not what it is now: a pid
+ * may belong to another process since.
+ *
+ * @param connection Borrowed; a server's is ready inside on_incoming_connection, a client's from on_setup on, both also after
+ * their end.
+ * @param out_pid Receives the process id, 0 if it cannot be seen from this process's namespace; NULL: not wanted.
+ * @param out_uid Receives the effective user id; NULL: not wanted.
+ * @param out_gid Receives the effective group id; NULL: not wanted.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL; ESRPC_ERROR_NOT_READY before the connection is
+ * established, also if it never was; ESRPC_ERROR_INVALID_STATE if it is not one over a Unix socket; ESRPC_ERROR_UNSUPPORTED
+ * elsewhere than on Linux; ESRPC_ERROR_FORKED.
+ *
+ * Thread: any. Since: 0.1.0
+ */
+esrpc_status esrpc_connection_get_peer_credentials(const struct esrpc_connection *connection,
+                                                   int32_t *out_pid,
+                                                   uint32_t *out_uid,
+                                                   uint32_t *out_gid);
+
+/**
+ * Tells the host that the client options named, as it was given; for a Unix socket "unix:/path" or "unix:@name"; "" for a
+ * socket of the caller's.
  *
  * @param connection Borrowed.
  * @return Text that lives as long as the handle; "" on a server's connection, if connection is NULL, and in a forked child.
@@ -3206,7 +3366,9 @@ esrpc_status esrpc_stream_wait_closed(struct esrpc_stream *stream,
  * @return ESRPC_OK; on an error there is no listener and no callback comes: ESRPC_ERROR_INVALID_ARGUMENT if options or
  * out_listener is NULL, options name no endpoint, or callbacks has a wrong struct_size; ESRPC_ERROR_ADDRESS_INVALID,
  * ESRPC_ERROR_ADDRESS_IN_USE, ESRPC_ERROR_ADDRESS_UNAVAILABLE, ESRPC_ERROR_ACCESS_DENIED, ESRPC_ERROR_PATH_TOO_LONG,
- * ESRPC_ERROR_NOT_FOUND (no such folder), ESRPC_ERROR_TOO_MANY_FILES or ESRPC_ERROR_IO as the system answered;
+ * ESRPC_ERROR_NOT_FOUND (no such folder), ESRPC_ERROR_INTERFACE_NOT_FOUND, ESRPC_ERROR_TOO_MANY_FILES or ESRPC_ERROR_IO as
+ * the system answered; for a socket of the caller's ESRPC_ERROR_WRONG_SOCKET, or ESRPC_ERROR_INVALID_STATE if a listener made
+ * before has it;
  * ESRPC_ERROR_UNSUPPORTED; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_DRAINING; ESRPC_ERROR_FORKED.
  *
  * Thread: any; options: owner. Since: 0.1.0
@@ -3247,7 +3409,8 @@ void esrpc_listener_release(struct esrpc_listener *listener);
 esrpc_status esrpc_listener_close(struct esrpc_listener *listener);
 
 /**
- * Tells the address that is listened at: "127.0.0.1:80", "[::1]:80", "unix:/path" or "unix:@name".
+ * Tells the address that is listened at: "127.0.0.1:80", "[::1]:80", "unix:/path" or "unix:@name"; "" if the listener only
+ * adopts connections.
  *
  * @param listener Borrowed.
  * @return Text that lives as long as the handle; "" if listener is NULL, and in a forked child.
@@ -3291,12 +3454,100 @@ esrpc_status esrpc_listener_wait_closed(struct esrpc_listener *listener,
                                         uint32_t timeout_ms);
 
 /**
+ * Sets a connected socket to be used as it is, in place of what was set before: one end of a socketpair, an inherited
+ * descriptor, a connection made through a proxy. Nothing is looked up or dialled, so addresses, family and interface of the
+ * options do not matter; socket options are set on it. With TLS, esrpc_client_options_set_tls needs a server_name.
+ *
+ * The socket is the caller's until esrpc_connection_connect has answered ESRPC_OK. From then on it is the library's, which
+ * makes it non-blocking (other descriptors of the same socket too) and close-on-exec, and closes it when the connection ends;
+ * the options cannot be used for another connect before another socket or place is set. After an error the caller still has
+ * it.
+ *
+ * @param options Changed; unchanged if the call fails.
+ * @param socket A connected stream socket of TCP or Unix. It is looked at here and again when connecting.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL; ESRPC_ERROR_WRONG_SOCKET if socket is negative, not
+ * open, no socket, no stream socket of TCP or Unix, not connected, or listening; ESRPC_ERROR_IO; ESRPC_ERROR_UNSUPPORTED on
+ * Windows.
+ *
+ * Thread: owner. Since: 0.1.0
+ */
+esrpc_status esrpc_client_options_set_socket(struct esrpc_client_options *options,
+                                             esrpc_socket socket);
+
+/**
+ * Sets a listening socket to be used as it is, in place of what was set before: from a supervisor (socket activation), from a
+ * parent process, or from esrpc_listener_dup_socket. Its backlog, permissions and interface stay as they are, and a socket
+ * file is never removed.
+ *
+ * The socket is the caller's until esrpc_listener_listen has answered ESRPC_OK. From then on it is the library's, which
+ * makes it non-blocking (other descriptors of the same socket too) and close-on-exec, and closes it when the listener closes;
+ * clients are refused once every descriptor of it, in all processes, is closed. The options cannot be used to listen
+ * again before another socket or place is set. After an error the caller still has it.
+ *
+ * @param options Changed; unchanged if the call fails.
+ * @param socket A listening stream socket of TCP or Unix. It is looked at here and again when listening.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL; ESRPC_ERROR_WRONG_SOCKET if socket is negative, not
+ * open, no socket, no stream socket of TCP or Unix, or not listening; ESRPC_ERROR_IO; ESRPC_ERROR_UNSUPPORTED on Windows.
+ *
+ * Thread: owner. Since: 0.1.0
+ */
+esrpc_status esrpc_listener_options_set_socket(struct esrpc_listener_options *options,
+                                               esrpc_socket socket);
+
+/**
+ * Makes a listener that listens nowhere and has no address, in place of what was set before: its connections come from
+ * esrpc_listener_adopt_connection alone.
+ *
+ * @param options Changed.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL.
+ *
+ * Thread: owner. Since: 0.1.0
+ */
+esrpc_status esrpc_listener_options_set_adopt_only(struct esrpc_listener_options *options);
+
+/**
+ * Hands a connected socket to a listener as if it had been accepted there: one that a supervisor accepted (inetd), or one end
+ * of a socketpair. It goes through the listener's TLS and limits, and is announced by on_incoming_connection, or
+ * on_failed_connection tells why not; if the listener is closed before, it is closed and nothing is told.
+ *
+ * The socket is the library's once the call has answered ESRPC_OK; it makes it non-blocking (other descriptors of the same
+ * socket too) and close-on-exec, and closes it when the connection ends. After an error the caller still has it.
+ *
+ * @param listener Borrowed; any listener, also one that listens.
+ * @param socket A connected stream socket of TCP or Unix.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if listener is NULL; ESRPC_ERROR_WRONG_SOCKET if socket is negative, not
+ * open, no socket, no stream socket of TCP or Unix, not connected, or listening; ESRPC_ERROR_INVALID_STATE if the listener is
+ * closed; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_IO; ESRPC_ERROR_UNSUPPORTED on Windows; ESRPC_ERROR_FORKED.
+ *
+ * Thread: any. Since: 0.1.0
+ */
+esrpc_status esrpc_listener_adopt_connection(struct esrpc_listener *listener,
+                                             esrpc_socket socket);
+
+/**
+ * Gives a descriptor of its own for the listening socket, for a successor: another listener of this process
+ * (esrpc_listener_options_set_socket), or another program, which inherits it once the caller has taken close-on-exec off.
+ * While the descriptor is open, clients can connect, also when the listener is closed: they wait for somebody to accept them.
+ * For a Unix path see esrpc_listener_options_set_keep_unix_file as well.
+ *
+ * @param listener Borrowed.
+ * @param out_socket Receives the descriptor, close-on-exec, which the caller closes.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if listener or out_socket is NULL; ESRPC_ERROR_INVALID_STATE if the listener
+ * is closed or has no socket of its own; ESRPC_ERROR_TOO_MANY_FILES; ESRPC_ERROR_IO; ESRPC_ERROR_UNSUPPORTED on Windows;
+ * ESRPC_ERROR_FORKED.
+ *
+ * Thread: any. Since: 0.1.0
+ */
+esrpc_status esrpc_listener_dup_socket(struct esrpc_listener *listener,
+                                       esrpc_socket *out_socket);
+
+/**
  * Makes the connection use TLS, and sets the name that the server's certificate must have.
  *
  * @param options Changed; it keeps a reference to the settings.
  * @param config Settings of a client, borrowed; NULL: no TLS, as by default.
  * @param server_name UTF-8 text, copied, also sent to the server (SNI); empty: the host of the TCP endpoint. On a Unix socket
- * a name is required; esrpc_connection_connect answers ESRPC_ERROR_TLS_SERVER_NAME_REQUIRED without one.
+ * or a socket of the caller's a name is required; esrpc_connection_connect answers ESRPC_ERROR_TLS_SERVER_NAME_REQUIRED without one.
  * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL, or server_name is NULL with a length;
  * ESRPC_ERROR_INVALID_UTF8; ESRPC_ERROR_INVALID_STATE if config holds settings of a server.
  *

@@ -51,6 +51,21 @@ fn socket_options_and_addresses() {
 }
 
 #[test]
+fn sockets_of_the_application() {
+    run("test_adopted_sockets.c", false);
+}
+
+#[test]
+fn who_is_at_the_other_end() {
+    run("test_peer_credentials.c", false);
+}
+
+#[test]
+fn servers_that_decide_later() {
+    run("test_deciding_later.c", true);
+}
+
+#[test]
 fn ten_thousand_connections() {
     run("test_many_connections.c", false);
 }

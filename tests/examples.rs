@@ -11,8 +11,12 @@ use std::time::Duration;
 
 use eventstream_rpc::codec::{HeaderList, HeaderValue, Limits, MessageDecoder, encode_into};
 
+#[path = "examples/callers.rs"]
+mod callers;
 #[path = "common/cc.rs"]
 mod cc;
+#[path = "common/certificates.rs"]
+mod certificates;
 #[path = "common/greengrass.rs"]
 mod greengrass;
 
@@ -106,7 +110,11 @@ impl Server {
     }
 
     fn start_at(arguments: &[&str]) -> Server {
-        let mut child = example("echo_server", arguments).spawn().expect("the program can be started");
+        Server::start_program(example("echo_server", arguments))
+    }
+
+    fn start_program(mut command: Command) -> Server {
+        let mut child = command.spawn().expect("the program can be started");
         let mut line = String::new();
         BufReader::new(child.stdout.as_mut().expect("piped")).read_line(&mut line).expect("it prints text");
         let address = line.strip_prefix("listening on ").expect("it says where it listens").trim_end().to_owned();

@@ -239,7 +239,9 @@ pub(crate) unsafe fn outgoing<'a>(
 /// @param out_connection Receives the connection, one reference, to be released with esrpc_connection_release whether setup
 /// succeeds or not. It is written before any callback can come.
 /// @return ESRPC_OK; on an error there is no connection and no callback comes: ESRPC_ERROR_INVALID_ARGUMENT if options or
-/// out_connection is NULL, options name no endpoint, or callbacks has a wrong struct_size; for the handshake option's CONNECT
+/// out_connection is NULL, options name no endpoint, or callbacks has a wrong struct_size; for a socket of the caller's
+/// ESRPC_ERROR_WRONG_SOCKET, or ESRPC_ERROR_INVALID_STATE if a connection made before has it;
+/// ESRPC_ERROR_TLS_SERVER_NAME_REQUIRED; for the handshake option's CONNECT
 /// ESRPC_ERROR_RESERVED_HEADER, ESRPC_ERROR_TOO_MANY_HEADERS, ESRPC_ERROR_HEADERS_TOO_LARGE or
 /// ESRPC_ERROR_MESSAGE_TOO_LARGE; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_DRAINING; ESRPC_ERROR_FORKED;
 /// ESRPC_ERROR_TOO_MANY_FILES or ESRPC_ERROR_IO if the default runtime cannot be started.
@@ -262,6 +264,7 @@ pub unsafe extern "C" fn esrpc_connection_connect(
             // SAFETY: the caller's variable, checked above.
             unsafe { out_connection.write(esrpc_connection::give(connection.clone())) }
         })?;
+        options.socket_taken.set(true);
         Ok(())
     })
 }

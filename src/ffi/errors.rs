@@ -78,6 +78,7 @@ fn transport_status(kind: transport::ErrorKind) -> Status {
         ErrorKind::AddressInvalid => ESRPC_ERROR_ADDRESS_INVALID,
         ErrorKind::AddressUnavailable => ESRPC_ERROR_ADDRESS_UNAVAILABLE,
         ErrorKind::BacklogFull | ErrorKind::ConnectFailed => ESRPC_ERROR_CONNECT_FAILED,
+        ErrorKind::InterfaceNotFound => ESRPC_ERROR_INTERFACE_NOT_FOUND,
         ErrorKind::Io => ESRPC_ERROR_IO,
         ErrorKind::NotFound => ESRPC_ERROR_NOT_FOUND,
         ErrorKind::PathTooLong => ESRPC_ERROR_PATH_TOO_LONG,
@@ -87,6 +88,7 @@ fn transport_status(kind: transport::ErrorKind) -> Status {
         ErrorKind::Tls(kind) => tls_status(kind),
         ErrorKind::TooManyFiles => ESRPC_ERROR_TOO_MANY_FILES,
         ErrorKind::Unsupported => ESRPC_ERROR_UNSUPPORTED,
+        ErrorKind::WrongSocket => ESRPC_ERROR_WRONG_SOCKET,
     }
 }
 
@@ -112,6 +114,10 @@ fn tls_status(kind: transport::TlsErrorKind) -> Status {
         TlsErrorKind::Truncated => ESRPC_ERROR_TLS_TRUNCATED,
         TlsErrorKind::CertificateRequired => ESRPC_ERROR_TLS_CERTIFICATE_REQUIRED,
         TlsErrorKind::NoCommonCipher => ESRPC_ERROR_TLS_NO_COMMON_CIPHER,
+        TlsErrorKind::BadRevocationList => ESRPC_ERROR_TLS_BAD_CRL,
+        TlsErrorKind::CertificateRevoked => ESRPC_ERROR_TLS_CERTIFICATE_REVOKED,
+        TlsErrorKind::RevocationUnknown => ESRPC_ERROR_TLS_REVOCATION_UNKNOWN,
+        TlsErrorKind::RevocationListExpired => ESRPC_ERROR_TLS_CRL_EXPIRED,
     }
 }
 

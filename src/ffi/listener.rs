@@ -135,7 +135,9 @@ unsafe fn read<'a, T>(listener: *const esrpc_listener, default: T, f: impl FnOnc
 /// @return ESRPC_OK; on an error there is no listener and no callback comes: ESRPC_ERROR_INVALID_ARGUMENT if options or
 /// out_listener is NULL, options name no endpoint, or callbacks has a wrong struct_size; ESRPC_ERROR_ADDRESS_INVALID,
 /// ESRPC_ERROR_ADDRESS_IN_USE, ESRPC_ERROR_ADDRESS_UNAVAILABLE, ESRPC_ERROR_ACCESS_DENIED, ESRPC_ERROR_PATH_TOO_LONG,
-/// ESRPC_ERROR_NOT_FOUND (no such folder), ESRPC_ERROR_TOO_MANY_FILES or ESRPC_ERROR_IO as the system answered;
+/// ESRPC_ERROR_NOT_FOUND (no such folder), ESRPC_ERROR_INTERFACE_NOT_FOUND, ESRPC_ERROR_TOO_MANY_FILES or ESRPC_ERROR_IO as
+/// the system answered; for a socket of the caller's ESRPC_ERROR_WRONG_SOCKET, or ESRPC_ERROR_INVALID_STATE if a listener made
+/// before has it;
 /// ESRPC_ERROR_UNSUPPORTED; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_DRAINING; ESRPC_ERROR_FORKED.
 ///
 /// Thread: any; options: owner. Since: 0.1.0
@@ -164,6 +166,7 @@ pub unsafe extern "C" fn esrpc_listener_listen(
             // SAFETY: the caller's variable, checked above.
             unsafe { out_listener.write(esrpc_listener::give(listener.clone())) }
         })?;
+        options.socket_taken.set(true);
         Ok(())
     })
 }
@@ -215,7 +218,8 @@ pub unsafe extern "C" fn esrpc_listener_close(listener: *mut esrpc_listener) -> 
     })
 }
 
-/// Tells the address that is listened at: "127.0.0.1:80", "[::1]:80", "unix:/path" or "unix:@name".
+/// Tells the address that is listened at: "127.0.0.1:80", "[::1]:80", "unix:/path" or "unix:@name"; "" if the listener only
+/// adopts connections.
 ///
 /// @param listener Borrowed.
 /// @return Text that lives as long as the handle; "" if listener is NULL, and in a forked child.

@@ -17,6 +17,7 @@ pub(crate) mod out;
 pub(crate) mod table;
 
 // What C sees, in the order of the header.
+pub mod adopted_sockets;
 pub mod blocking;
 pub mod bytes;
 pub mod callbacks;
@@ -41,4 +42,5 @@ pub mod status;
 pub mod stream;
 pub mod tls_config;
 pub mod tls_info;
+pub mod tls_revocation;
 pub mod uuid;

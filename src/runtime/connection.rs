@@ -15,7 +15,7 @@ use crate::runtime::timers::TimerKey;
 use crate::runtime::{
     ConnectionHandler, Drain, Error, Listener, Log, Outcome, Runtime, Settings, Stream, is_loop_thread, lock,
 };
-use crate::transport::{Endpoint, Resolver, TlsConfig, TlsInfo};
+use crate::transport::{self, Endpoint, PeerCredentials, Resolver, TlsConfig, TlsInfo};
 
 /// Who is told that a send was written: a function and two words of its owner's. No memory of its own, so that a send
 /// makes none.
@@ -74,6 +74,7 @@ pub struct Connection {
     // Written once, on the loop thread or in accept.
     handler: OnceLock<Box<dyn ConnectionHandler>>,
     addresses: OnceLock<(CString, CString)>,
+    peer_credentials: OnceLock<PeerCredentials>,
     connect_ack: OnceLock<Vec<u8>>,
     tls_info: OnceLock<TlsInfo>,
     end: OnceLock<(Outcome, CString)>,
@@ -152,6 +153,12 @@ impl Connection {
         let host = match &endpoint {
             Endpoint::Tcp { host, .. } => text(host.clone()),
             Endpoint::Unix(_) => text(endpoint.to_string()),
+            Endpoint::Socket(_) => CString::default(),
+        };
+        // The last that can fail: from here on the socket is ours.
+        let adopted = match endpoint {
+            Endpoint::Socket(raw) => Some(Box::new(transport::Stream::adopt(raw, &settings.socket)?)),
+            Endpoint::Tcp { .. } | Endpoint::Unix(_) => None,
         };
         let target = Target { host, endpoint: Some(endpoint), handshake, tls };
         let connection = Connection::new(Role::Client, settings, live, runtime.pick_loop(), target, Weak::new());
@@ -159,7 +166,7 @@ impl Connection {
         connection.join();
         // The caller has its handle before the loop, and so any callback, knows of the connection.
         store(&connection);
-        connection.event_loop.post(Command::Dial(connection.clone()));
+        connection.event_loop.post(Command::Connect(connection.clone(), adopted));
         Ok(())
     }
 
@@ -215,6 +222,7 @@ impl Connection {
             live: Some(live),
             handler: OnceLock::new(),
             addresses: OnceLock::new(),
+            peer_credentials: OnceLock::new(),
             connect_ack: OnceLock::new(),
             tls_info: OnceLock::new(),
             end: OnceLock::new(),
@@ -252,12 +260,6 @@ impl Connection {
     /// What TLS agreed on, once the connection is set up; nothing on a plain one.
     pub fn tls_info(&self) -> Option<&TlsInfo> {
         self.tls_info.get()
-    }
-
-    pub(super) fn set_tls_info(&self, info: Option<TlsInfo>) {
-        if let Some(info) = info {
-            let _ = self.tls_info.set(info);
-        }
     }
 
     pub(super) fn resolver(&self) -> Option<&Resolver> {
@@ -302,8 +304,21 @@ impl Connection {
         self.addresses.get()
     }
 
-    pub(super) fn set_addresses(&self, local: String, remote: String) {
-        let _ = self.addresses.set((text(local), text(remote)));
+    /// Who is at the other end of a Unix socket, once it is connected.
+    pub fn peer_credentials(&self) -> Option<PeerCredentials> {
+        self.peer_credentials.get().copied()
+    }
+
+    /// Notes what the stream, which is connected now, can tell; it may be asked on any thread, also after its end.
+    pub(super) fn describe(&self, stream: &transport::Stream) {
+        if let Some(credentials) = stream.peer_credentials() {
+            let _ = self.peer_credentials.set(credentials);
+        }
+        if let Some(info) = stream.tls_info() {
+            let _ = self.tls_info.set(info);
+        }
+        // The last: whoever sees the addresses finds the rest.
+        let _ = self.addresses.set((text(stream.local_address()), text(stream.remote_address())));
     }
 
     /// The peer with its address, if it has one, for sentences.

@@ -48,11 +48,16 @@ pub enum Step {
 
 impl Setup {
     /// Begins to connect a client.
-    pub fn connect(connection: Arc<Connection>, token: Token, context: &mut Context) -> Option<Setup> {
+    pub fn connect(
+        connection: Arc<Connection>,
+        adopted: Option<Box<transport::Stream>>,
+        token: Token,
+        context: &mut Context,
+    ) -> Option<Setup> {
         connection.set_token(token);
         let mut setup =
             Setup { connection, listener: None, token, stage: Stage::Over, deadlines: Deadlines::default() };
-        let begun = if context.shutting_down { Err(Error::RuntimeShutdown) } else { setup.begin(context) };
+        let begun = if context.shutting_down { Err(Error::RuntimeShutdown) } else { setup.begin(adopted, context) };
         match begun {
             Ok(()) => Some(setup),
             Err(error) => {
@@ -62,12 +67,16 @@ impl Setup {
         }
     }
 
-    fn begin(&mut self, context: &mut Context) -> Result<(), Error> {
+    fn begin(&mut self, adopted: Option<Box<transport::Stream>>, context: &mut Context) -> Result<(), Error> {
+        if let Some(mut stream) = adopted {
+            stream.register(&context.registry, self.token).map_err(|error| not_watched(&error))?;
+            return Ok(self.begin_tls(*stream, context)?);
+        }
         let Some(endpoint) = self.connection.endpoint().cloned() else {
             return Err(Error::Internal("a client connection without an endpoint".to_owned()));
         };
         let addresses = match &endpoint {
-            Endpoint::Unix(name) => vec![name.resolve()?],
+            Endpoint::Unix(_) | Endpoint::Socket(_) => vec![endpoint.address()?],
             Endpoint::Tcp { host, port } => match literal(host, *port) {
                 Some(address) => vec![Address::from(address)],
                 None => return self.look_up(host, *port, context),
@@ -109,15 +118,13 @@ impl Setup {
             return None;
         }
         connection.set_token(token);
-        let prepared = stream.register(&context.registry, token).map_err(|error| {
-            let kind = transport::ErrorKind::Io;
-            transport::Error::from_io("watching a socket", &error, kind)
-        });
+        let prepared = stream.register(&context.registry, token).map_err(|error| not_watched(&error));
         let prepared = prepared.and_then(|()| match &tls {
             Some(config) => TlsSession::server(config).map(|session| stream.start_tls(session)),
             None => Ok(()),
         });
         if let Err(error) = prepared {
+            stream.deregister(&context.registry);
             listener.failed(&error.into());
             return None;
         }
@@ -206,16 +213,17 @@ impl Setup {
 
     fn establish(&mut self, context: &mut Context) -> Step {
         self.deadlines.cancel(&mut context.timers);
-        let Stage::Handshaking(stream) = std::mem::replace(&mut self.stage, Stage::Over) else {
+        let Stage::Handshaking(mut stream) = std::mem::replace(&mut self.stage, Stage::Over) else {
             return Step::Pending;
         };
-        self.connection.set_addresses(stream.local_address(), stream.remote_address());
-        self.connection.set_tls_info(stream.tls_info());
+        self.connection.describe(&stream);
         let accepted = match &self.listener {
             Some(listener) => self.connection.announce(listener),
             None => true,
         };
         if !accepted {
+            // Closing is not enough if another process has the socket too.
+            stream.deregister(&context.registry);
             context.log.write(Level::Debug, "listener", || "the application refused a connection".to_owned());
             return Step::Over;
         }
@@ -277,4 +285,8 @@ impl Setup {
         }
         Step::Over
     }
+}
+
+fn not_watched(error: &std::io::Error) -> transport::Error {
+    transport::Error::from_io("watching a socket", error, transport::ErrorKind::Io)
 }

@@ -38,6 +38,11 @@ static void check_listener_is_foreign(esrpc_listener *listener) {
     CHECK(esrpc_listener_get_open_connections(listener) == 0);
     CHECK_FORKED(esrpc_listener_set_tls(listener, NULL));
     CHECK_FORKED(esrpc_listener_wait_closed(listener, ESRPC_WAIT_FOREVER));
+    CHECK_FORKED(esrpc_listener_adopt_connection(listener, 0));
+    {
+        esrpc_socket duplicate;
+        CHECK_FORKED(esrpc_listener_dup_socket(listener, &duplicate));
+    }
     CHECK(strcmp(esrpc_listener_get_address(listener), "") == 0);
     CHECK(esrpc_listener_get_port(listener) == 0);
     CHECK(esrpc_listener_get_user_data(listener) == NULL);
@@ -72,6 +77,7 @@ static void check_connection_is_foreign(esrpc_connection *connection) {
     CHECK(strcmp(esrpc_connection_get_remote_address(connection), "") == 0);
     CHECK(strcmp(esrpc_connection_get_host(connection), "") == 0);
     CHECK(esrpc_connection_get_port(connection) == 0);
+    CHECK_FORKED(esrpc_connection_get_peer_credentials(connection, NULL, NULL, NULL));
     CHECK(esrpc_connection_get_outbound_size(connection) == 0);
     CHECK(esrpc_connection_get_connect_ack(connection) == NULL);
     CHECK(esrpc_connection_get_tls_version(connection).len == 0);

@@ -3,6 +3,7 @@
 use crate::recorder::*;
 use crate::rig::*;
 use crate::settings::{self, Tls};
+use eventstream_rpc::ffi::adopted_sockets::*;
 use eventstream_rpc::ffi::connection::*;
 use eventstream_rpc::ffi::connection_options::*;
 use eventstream_rpc::ffi::listener::*;
@@ -13,6 +14,8 @@ use eventstream_rpc::ffi::stream::*;
 use eventstream_rpc::ffi::tls_info::*;
 use std::ffi::c_void;
 use std::ops::Deref;
+use std::os::fd::IntoRawFd;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::ptr;
 use std::sync::Arc;
@@ -98,6 +101,14 @@ impl Server {
 
     pub fn place(&self) -> Place<'static> {
         Place::Port(self.port())
+    }
+
+    /// Hands over one end of a pair of sockets; answers the other.
+    pub fn adopt(&self) -> UnixStream {
+        let (ours, theirs) = UnixStream::pair().expect("two sockets");
+        // SAFETY: a live handle.
+        assert_eq!(unsafe { esrpc_listener_adopt_connection(self.listener, theirs.into_raw_fd()) }, OK);
+        ours
     }
 
     pub fn set_tls(&self, tls: &Tls) {
