@@ -33,3 +33,11 @@ fn sixteen_threads_call_until_the_connection_ends_somehow() {
     let rounds = if cc::is_slow() { "8" } else { "48" };
     print!("{}", cc::run(&cc::compile(Standard::C99, "stress_blocking.c"), &["1", rounds]));
 }
+
+#[test]
+fn a_server_under_load_is_replaced_on_its_listening_descriptor() {
+    let program = cc::compile(Standard::C99, "test_replacement.c");
+    for arguments in [&[][..], &["--unix"]] {
+        print!("{}", cc::run(&program, arguments));
+    }
+}
