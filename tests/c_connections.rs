@@ -53,6 +53,7 @@ fn socket_options_and_addresses() {
 #[test]
 fn sockets_of_the_application() {
     run("test_adopted_sockets.c", false);
+    run("test_wrong_sockets.c", false);
 }
 
 #[test]

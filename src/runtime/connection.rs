@@ -1,5 +1,6 @@
+use std::borrow::Cow;
 use std::collections::VecDeque;
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, Weak};
 use std::time::{Duration, Instant};
@@ -77,7 +78,7 @@ pub struct Connection {
     peer_credentials: OnceLock<PeerCredentials>,
     connect_ack: OnceLock<Vec<u8>>,
     tls_info: OnceLock<TlsInfo>,
-    end: OnceLock<(Outcome, CString)>,
+    end: OnceLock<(Outcome, Cow<'static, CStr>)>,
     /// Place on the loop plus one; 0 before it has one.
     place: AtomicUsize,
 
@@ -339,12 +340,12 @@ impl Connection {
     }
 
     /// How the connection ended, with the sentence; nothing while it has not.
-    pub fn end(&self) -> Option<&(Outcome, CString)> {
+    pub fn end(&self) -> Option<&(Outcome, Cow<'static, CStr>)> {
         self.end.get()
     }
 
     pub(super) fn set_end(&self, outcome: Outcome) {
-        let sentence = outcome.as_ref().err().map(|error| text(error.to_string())).unwrap_or_default();
+        let sentence = outcome.as_ref().err().map_or(Cow::Borrowed(c""), |error| Cow::Owned(text(error.to_string())));
         let _ = self.end.set((outcome, sentence));
     }
 

@@ -1,4 +1,5 @@
-use std::ffi::CString;
+use std::borrow::Cow;
+use std::ffi::CStr;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -31,7 +32,7 @@ pub struct Stream {
     connection: Option<Arc<Connection>>,
     handler: OnceLock<Box<dyn StreamHandler>>,
     operation: OnceLock<Vec<u8>>,
-    end: OnceLock<(Outcome, CString)>,
+    end: OnceLock<(Outcome, Cow<'static, CStr>)>,
     id: AtomicI32,
     phase: AtomicU8,
     /// Set before the activation.
@@ -163,13 +164,13 @@ impl Stream {
         self.operation.get().map_or(&[], Vec::as_slice)
     }
 
-    pub fn end(&self) -> Option<&(Outcome, CString)> {
+    pub fn end(&self) -> Option<&(Outcome, Cow<'static, CStr>)> {
         self.end.get()
     }
 
     pub(super) fn set_end(&self, outcome: &Outcome) {
         self.set_phase(StreamPhase::Closed);
-        let sentence = outcome.as_ref().err().map(|error| text(error.to_string())).unwrap_or_default();
+        let sentence = outcome.as_ref().err().map_or(Cow::Borrowed(c""), |error| Cow::Owned(text(error.to_string())));
         let _ = self.end.set((outcome.clone(), sentence));
     }
 

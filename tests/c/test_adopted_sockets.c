@@ -1,81 +1,8 @@
 /* Sockets that the application made: connected ones for clients and servers, listening ones, and who is to close them. */
-#include "raw_peer.h"
-
-#include "process.h"
-
-typedef esrpc_status (*use_socket)(esrpc_socket socket);
-
-static bool is_open(int descriptor) {
-    return fcntl(descriptor, F_GETFD) >= 0;
-}
-
-static bool is_ours(int descriptor) {
-    return (fcntl(descriptor, F_GETFL) & O_NONBLOCK) == 0 && (fcntl(descriptor, F_GETFD) & FD_CLOEXEC) == 0;
-}
-
-static bool is_the_librarys(int descriptor) {
-    return (fcntl(descriptor, F_GETFL) & O_NONBLOCK) != 0 && (fcntl(descriptor, F_GETFD) & FD_CLOEXEC) != 0;
-}
-
-/* Two connected Unix sockets, both blocking and not close-on-exec. */
-static void make_pair_of_sockets(int both[2]) {
-    CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, both) == 0);
-}
-
-/* The same over TCP: [0] connected, [1] accepted. */
-static void make_tcp_pair(int both[2]) {
-    struct raw_listener listener;
-    struct sockaddr_in address;
-    CHECK(raw_listen_at(&listener, "127.0.0.1", 0, 1));
-    address = ipv4_address("127.0.0.1", listener.port);
-    both[0] = socket(AF_INET, SOCK_STREAM, 0);
-    CHECK(both[0] >= 0 && connect(both[0], (const struct sockaddr *)&address, sizeof address) == 0);
-    await_socket(listener.descriptor, POLLIN);
-    both[1] = accept(listener.descriptor, NULL, NULL);
-    CHECK(both[1] >= 0);
-    raw_listener_close(&listener);
-}
+#include "adopted_sockets.h"
 
 typedef void (*make_sockets)(int both[2]);
 static const make_sockets makers[] = {make_pair_of_sockets, make_tcp_pair};
-
-static int listening_unix_socket(const char *path) {
-    struct sockaddr_un address;
-    int descriptor = socket(AF_UNIX, SOCK_STREAM, 0);
-    memset(&address, 0, sizeof address);
-    address.sun_family = AF_UNIX;
-    strcpy(address.sun_path, path);
-    CHECK(descriptor >= 0 && bind(descriptor, (const struct sockaddr *)&address, sizeof address) == 0);
-    CHECK(listen(descriptor, 8) == 0);
-    return descriptor;
-}
-
-static esrpc_client_options *options_with(int descriptor) {
-    esrpc_client_options *options = esrpc_client_options_new();
-    CHECK_OK(esrpc_client_options_set_socket(options, descriptor));
-    return options;
-}
-
-/* The pair's listener, made with these options, which are released. */
-static void listen_with(struct pair *pair, esrpc_listener_options *options) {
-    esrpc_listener_callbacks callbacks = listener_callbacks();
-    CHECK_OK(esrpc_listener_options_set_runtime(options, pair->server_runtime));
-    CHECK_OK(esrpc_listener_options_set_connection_options(options, pair->server_options));
-    CHECK_OK(esrpc_listener_listen(options, &callbacks, &pair->listener, &pair->listening));
-    esrpc_listener_options_release(options);
-}
-
-static void listen_nowhere(struct pair *pair) {
-    esrpc_listener_options *options = esrpc_listener_options_new();
-    CHECK_OK(esrpc_listener_options_set_adopt_only(options));
-    listen_with(pair, options);
-}
-
-static void listen_on(struct pair *pair, int descriptor) {
-    esrpc_listener_options *options = esrpc_listener_options_new();
-    CHECK_OK(esrpc_listener_options_set_socket(options, descriptor));
-    listen_with(pair, options);
-}
 
 /* Both ends know each other and get a message through. */
 static void check_conversation(struct pair *pair) {
@@ -185,6 +112,56 @@ static void an_adopted_connection_that_is_not_accepted_is_closed(void) {
     CHECK_ONCE("listener incoming");
 }
 
+static void what_a_client_sent_before_the_adoption_is_read(void) {
+    int both[2];
+    struct raw client;
+    struct pair pair;
+    pair_begin(&pair);
+    listen_nowhere(&pair);
+    make_pair_of_sockets(both);
+    raw_begin(&client, both[0]);
+    raw_send_message(&client, ESRPC_MESSAGE_TYPE_CONNECT, 0, 0, NULL, "early");
+    CHECK_OK(esrpc_listener_adopt_connection(pair.listening, both[1]));
+    await("server protocol CONNECT early");
+    raw_close(&client);
+    pair_end(&pair);
+}
+
+enum { HANDED_OVER = 200 };
+
+/* Hands sockets over until the listener refuses them. Every client end is closed, every refused one too. */
+static void *hand_over(void *data) {
+    esrpc_listener *listener = (esrpc_listener *)data;
+    for (int i = 0; i < HANDED_OVER; i++) {
+        int both[2];
+        esrpc_socket duplicate = -1;
+        esrpc_status status;
+        make_pair_of_sockets(both);
+        status = esrpc_listener_adopt_connection(listener, both[1]);
+        CHECK(status == ESRPC_OK || status == ESRPC_ERROR_INVALID_STATE);
+        if (status != ESRPC_OK) close(both[1]);
+        close(both[0]);
+        status = esrpc_listener_dup_socket(listener, &duplicate);
+        CHECK(status == ESRPC_OK || status == ESRPC_ERROR_INVALID_STATE);
+        if (status == ESRPC_OK) close(duplicate);
+    }
+    return NULL;
+}
+
+static void every_socket_has_one_owner_while_the_listener_closes(void) {
+    size_t before = count_descriptors();
+    pthread_t threads[2];
+    struct pair pair;
+    pair_begin(&pair);
+    pair_listen(&pair);
+    for (int i = 0; i < 2; i++) CHECK(pthread_create(&threads[i], NULL, hand_over, pair.listening) == 0);
+    await_count("server accepted", HANDED_OVER / 4);
+    CHECK_OK(esrpc_listener_close(pair.listening));
+    for (int i = 0; i < 2; i++) CHECK(pthread_join(threads[i], NULL) == 0);
+    pair_end(&pair);
+    CHECK(count_descriptors() == before);
+}
+
 static void a_client_on_an_adopted_socket_has_its_deadlines(void) {
     int both[2];
     struct pair pair;
@@ -193,102 +170,6 @@ static void a_client_on_an_adopted_socket_has_its_deadlines(void) {
     CHECK_OK(esrpc_connection_options_set_handshake_timeout_ms(pair.client_options, SHORT_MS));
     dial_with(&pair, &pair.client, options_with(both[0]), &pair.client_connection);
     await("client setup HANDSHAKE_TIMED_OUT");
-    close(both[1]);
-    pair_end(&pair);
-}
-
-/* -- what is no such socket ---------------------------------------------------------------------------------------- */
-
-static esrpc_status use_for_client(esrpc_socket socket) {
-    esrpc_client_options *options = esrpc_client_options_new();
-    esrpc_status status = esrpc_client_options_set_socket(options, socket);
-    esrpc_client_options_release(options);
-    return status;
-}
-
-static esrpc_status use_for_listener(esrpc_socket socket) {
-    esrpc_listener_options *options = esrpc_listener_options_new();
-    esrpc_status status = esrpc_listener_options_set_socket(options, socket);
-    esrpc_listener_options_release(options);
-    return status;
-}
-
-static esrpc_listener *adopter;
-
-static esrpc_status use_for_server(esrpc_socket socket) {
-    return esrpc_listener_adopt_connection(adopter, socket);
-}
-
-/* The call refuses the descriptor with these words, and leaves it as it was. */
-static void check_refused(use_socket use, int descriptor, const char *says) {
-    CHECK_STATUS(ESRPC_ERROR_WRONG_SOCKET, use(descriptor));
-    if (!last_error_says(says)) {
-        fprintf(stderr, "\"%s\" does not say \"%s\"\n", esrpc_last_error_message(), says);
-        abort();
-    }
-    CHECK(descriptor < 0 || !is_open(descriptor) || is_ours(descriptor));
-}
-
-static void what_is_no_such_socket_is_refused_with_the_reason(void) {
-    static const use_socket uses[] = {use_for_client, use_for_server, use_for_listener};
-    struct pair pair;
-    struct sockaddr_in address = ipv4_address("127.0.0.1", 0);
-    int pipes[2], datagrams[2], packets[2], streams[2], closed;
-    int bound = socket(AF_INET, SOCK_STREAM, 0), listening = socket(AF_INET, SOCK_STREAM, 0);
-    pair_begin(&pair);
-    listen_nowhere(&pair);
-    adopter = pair.listening;
-    CHECK(pipe(pipes) == 0);
-    CHECK(socketpair(AF_UNIX, SOCK_DGRAM, 0, datagrams) == 0);
-    CHECK(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, packets) == 0);
-    make_pair_of_sockets(streams);
-    CHECK(bind(bound, (const struct sockaddr *)&address, sizeof address) == 0);
-    CHECK(bind(listening, (const struct sockaddr *)&address, sizeof address) == 0 && listen(listening, 1) == 0);
-    closed = dup(bound);
-    CHECK(closed >= 0 && close(closed) == 0);
-    for (size_t i = 0; i < sizeof uses / sizeof *uses; i++) {
-        check_refused(uses[i], -1, "negative");
-        check_refused(uses[i], -2147483647 - 1, "negative");
-        check_refused(uses[i], closed, "is not open");
-        check_refused(uses[i], 2147483647, "is not open");
-        check_refused(uses[i], pipes[0], "is not a socket");
-        check_refused(uses[i], datagrams[0], "not a stream socket");
-        check_refused(uses[i], packets[0], "not a stream socket");
-        check_refused(uses[i], bound, uses[i] == use_for_listener ? "does not listen" : "not connected");
-        if (uses[i] == use_for_listener)
-            check_refused(uses[i], streams[0], "is a connected socket");
-        else
-            check_refused(uses[i], listening, "is a listening socket");
-    }
-    for (int i = 0; i < 2; i++) close(pipes[i]), close(datagrams[i]), close(packets[i]), close(streams[i]);
-    close(bound);
-    close(listening);
-    pair_end(&pair);
-    CHECK_NEVER("listener failed");
-}
-
-/* Options remember a number; what it stands for when they are used counts. */
-static void a_socket_that_has_changed_since_it_was_set_is_refused(void) {
-    int both[2];
-    struct raw_listener listener;
-    struct pair pair;
-    esrpc_connection *connection = NULL;
-    esrpc_listener *none = NULL;
-    esrpc_client_options *options;
-    esrpc_listener_options *listener_options = esrpc_listener_options_new();
-    pair_begin(&pair);
-    make_pair_of_sockets(both);
-    options = options_with(both[0]);
-    CHECK(raw_listen_at(&listener, "127.0.0.1", 0, 1));
-    CHECK_OK(esrpc_listener_options_set_socket(listener_options, listener.descriptor));
-    raw_listener_close(&listener);
-    close(both[0]);
-    CHECK_STATUS(ESRPC_ERROR_WRONG_SOCKET, esrpc_connection_connect(options, NULL, NULL, &connection));
-    CHECK(connection == NULL);
-    CHECK_STATUS(ESRPC_ERROR_WRONG_SOCKET, esrpc_listener_listen(listener_options, NULL, NULL, &none));
-    CHECK(none == NULL);
-    esrpc_client_options_release(options);
-    esrpc_listener_options_release(listener_options);
     close(both[1]);
     pair_end(&pair);
 }
@@ -393,12 +274,6 @@ static void after_a_failed_listen_or_adoption_the_socket_is_the_callers(void) {
 
 /* -- listening sockets --------------------------------------------------------------------------------------------- */
 
-static void connect_to_path(struct pair *pair, const char *path) {
-    esrpc_client_options *options = esrpc_client_options_new();
-    CHECK_OK(esrpc_client_options_set_unix_path(options, esrpc_text(path)));
-    dial_with(pair, &pair->client, options, &pair->client_connection);
-}
-
 static void the_file_of_an_adopted_unix_listener_stays(void) {
     char folder[60], path[108];
     int descriptor;
@@ -461,9 +336,9 @@ int main(int argc, char **argv) {
         TEST(a_listener_takes_connected_sockets_beside_its_own),
         TEST(a_listener_may_live_of_adopted_sockets_alone),
         TEST(an_adopted_connection_that_is_not_accepted_is_closed),
+        TEST(what_a_client_sent_before_the_adoption_is_read),
+        TEST(every_socket_has_one_owner_while_the_listener_closes),
         TEST(a_client_on_an_adopted_socket_has_its_deadlines),
-        TEST(what_is_no_such_socket_is_refused_with_the_reason),
-        TEST(a_socket_that_has_changed_since_it_was_set_is_refused),
         TEST(after_a_failed_connect_the_socket_is_the_callers),
         TEST(after_a_failed_listen_or_adoption_the_socket_is_the_callers),
         TEST(the_file_of_an_adopted_unix_listener_stays),

@@ -1,22 +1,5 @@
 /* Who is at the other end of a connection. */
-#include "raw_peer.h"
-
-#include "process.h"
-
-/* The pair's listener, made with these options, which are released. */
-static void listen_with(struct pair *pair, esrpc_listener_options *options) {
-    esrpc_listener_callbacks callbacks = listener_callbacks();
-    CHECK_OK(esrpc_listener_options_set_runtime(options, pair->server_runtime));
-    CHECK_OK(esrpc_listener_options_set_connection_options(options, pair->server_options));
-    CHECK_OK(esrpc_listener_listen(options, &callbacks, &pair->listener, &pair->listening));
-    esrpc_listener_options_release(options);
-}
-
-static void connect_to_path(struct pair *pair, const char *path) {
-    esrpc_client_options *options = esrpc_client_options_new();
-    CHECK_OK(esrpc_client_options_set_unix_path(options, esrpc_text(path)));
-    dial_with(pair, &pair->client, options, &pair->client_connection);
-}
+#include "adopted_sockets.h"
 
 static void note_peer(struct party *self, const struct moment *now) {
     int32_t pid = -1;
