@@ -3659,14 +3659,16 @@ esrpc_status esrpc_connection_get_tls_peer_certificate(const struct esrpc_connec
  * connection has no callbacks; esrpc_connection_get_connect_ack shows the server's answer.
  *
  * @param options Borrowed. Without esrpc_client_options_set_handshake an empty CONNECT is sent.
- * @param timeout_ms Milliseconds to wait at most for all of it, or ESRPC_WAIT_FOREVER; each phase has a time of its own as well.
+ * @param timeout_ms Milliseconds to wait at most for all of it, or ESRPC_WAIT_FOREVER; each phase has a time of its
+ * own as well.
  * @param out_connection Receives the connection, one reference, to be released with esrpc_connection_release after
  * esrpc_connection_close. Written only on success.
- * @return ESRPC_OK; else nothing is left of the connection, and the status is the one that on_setup would have told, such as
- * ESRPC_ERROR_CONNECTION_REFUSED, ESRPC_ERROR_RESOLVE_FAILED, ESRPC_ERROR_HANDSHAKE_REFUSED, ESRPC_ERROR_PEER_CLOSED, one of
- * TLS, or that of a phase's time; ESRPC_ERROR_TIMED_OUT after timeout_ms; ESRPC_ERROR_WOULD_DEADLOCK on an event-loop thread;
- * or what esrpc_connection_connect answers: ESRPC_ERROR_INVALID_ARGUMENT if options or out_connection is NULL or options name no
- * endpoint, ESRPC_ERROR_RUNTIME_SHUTDOWN, ESRPC_ERROR_DRAINING, ESRPC_ERROR_FORKED and the others there.
+ * @return ESRPC_OK; else nothing is left of the connection, and the status is the one that on_setup would have told,
+ * such as ESRPC_ERROR_CONNECTION_REFUSED, ESRPC_ERROR_RESOLVE_FAILED, ESRPC_ERROR_HANDSHAKE_REFUSED,
+ * ESRPC_ERROR_PEER_CLOSED, one of TLS, or that of a phase's time; ESRPC_ERROR_TIMED_OUT after timeout_ms;
+ * ESRPC_ERROR_WOULD_DEADLOCK on an event-loop thread; or what esrpc_connection_connect answers:
+ * ESRPC_ERROR_INVALID_ARGUMENT if options or out_connection is NULL or options name no endpoint,
+ * ESRPC_ERROR_RUNTIME_SHUTDOWN, ESRPC_ERROR_DRAINING, ESRPC_ERROR_FORKED and the others there.
  *
  * Thread: not-loop; options: owner. Since: 0.1.0
  */
@@ -3675,9 +3677,9 @@ esrpc_status esrpc_connection_connect_blocking(const struct esrpc_client_options
                                                struct esrpc_connection **out_connection);
 
 /**
- * Calls an operation of the server: opens a stream with an APPLICATION_MESSAGE, waits for the first message that comes back,
- * and ends the stream unless the server did. While the outbound queue is full it waits for room. Several threads may call on
- * one connection at the same time. Closing or aborting the connection on another thread ends the wait.
+ * Calls an operation of the server: opens a stream with an APPLICATION_MESSAGE, waits for the first message that comes
+ * back, and ends the stream unless the server did. While the outbound queue is full it waits for room. Several threads
+ * may call on one connection at the same time. Closing or aborting the connection on another thread ends the wait.
  *
  * @param connection Borrowed: a client's connection whose handshake is done.
  * @param operation The operation's name, UTF-8, 0 to 32767 bytes, copied.
@@ -3686,16 +3688,17 @@ esrpc_status esrpc_connection_connect_blocking(const struct esrpc_client_options
  * @param timeout_ms Milliseconds for all of it, or ESRPC_WAIT_FOREVER.
  * @param out_reply Receives the reply, to be released with esrpc_message_release, with ESRPC_OK and with
  * ESRPC_ERROR_APPLICATION_ERROR; else it is set to NULL.
- * @return ESRPC_OK; ESRPC_ERROR_APPLICATION_ERROR if the answer is an error message; ESRPC_ERROR_NO_REPLY if the server ended
- * the stream with an empty message, without headers of its own, that was the first one; ESRPC_ERROR_STREAM_TIMED_OUT after
- * timeout_ms, and then the server is told that the stream is over; why the connection ended if it did, such as
- * ESRPC_ERROR_PEER_CLOSED, or ESRPC_ERROR_CONNECTION_CLOSED if this side closed it. If the call was not sent:
- * ESRPC_ERROR_INVALID_ARGUMENT if connection or out_reply is NULL, headers is a message's list, or operation or payload is NULL
- * with a length; ESRPC_ERROR_WOULD_DEADLOCK on an event-loop thread; ESRPC_ERROR_INVALID_UTF8,
- * ESRPC_ERROR_HEADER_VALUE_TOO_LONG, ESRPC_ERROR_RESERVED_HEADER, ESRPC_ERROR_TOO_MANY_HEADERS,
- * ESRPC_ERROR_HEADERS_TOO_LARGE, ESRPC_ERROR_MESSAGE_TOO_LARGE; ESRPC_ERROR_INVALID_STATE on a server's connection;
- * ESRPC_ERROR_NOT_READY before setup; ESRPC_ERROR_HANDSHAKE_PENDING before CONNECT_ACK; ESRPC_ERROR_CONNECTION_CLOSED;
- * ESRPC_ERROR_DRAINING; ESRPC_ERROR_STREAM_IDS_EXHAUSTED; ESRPC_ERROR_FORKED.
+ * @return ESRPC_OK; ESRPC_ERROR_APPLICATION_ERROR if the answer is an error message; ESRPC_ERROR_NO_REPLY if the
+ * server ended the stream with an empty message, without headers of its own, that was the first one;
+ * ESRPC_ERROR_STREAM_TIMED_OUT after timeout_ms, and then the server is told that the stream is over; why the
+ * connection ended if it did, such as ESRPC_ERROR_PEER_CLOSED, or ESRPC_ERROR_CONNECTION_CLOSED if this side closed
+ * it. If the call was not sent: ESRPC_ERROR_INVALID_ARGUMENT if connection or out_reply is NULL, headers is a
+ * message's list, or operation or payload is NULL with a length; ESRPC_ERROR_WOULD_DEADLOCK on an event-loop thread;
+ * ESRPC_ERROR_INVALID_UTF8, ESRPC_ERROR_HEADER_VALUE_TOO_LONG, ESRPC_ERROR_RESERVED_HEADER,
+ * ESRPC_ERROR_TOO_MANY_HEADERS, ESRPC_ERROR_HEADERS_TOO_LARGE, ESRPC_ERROR_MESSAGE_TOO_LARGE;
+ * ESRPC_ERROR_INVALID_STATE on a server's connection; ESRPC_ERROR_NOT_READY before setup;
+ * ESRPC_ERROR_HANDSHAKE_PENDING before CONNECT_ACK; ESRPC_ERROR_CONNECTION_CLOSED; ESRPC_ERROR_DRAINING;
+ * ESRPC_ERROR_STREAM_IDS_EXHAUSTED; ESRPC_ERROR_FORKED.
  *
  * Thread: not-loop; headers: owner. Since: 0.1.0
  */
@@ -3707,19 +3710,20 @@ esrpc_status esrpc_connection_call(struct esrpc_connection *connection,
                                    struct esrpc_message **out_reply);
 
 /**
- * Takes the next message of a stream that was made or accepted without a callback table, and waits for it if there is none. What
- * waits is bounded, see esrpc_connection_options_set_stream_queue_limit: a stream that is neither read nor ended nor
- * released stops reading from its whole connection once its queue is full. Closing or aborting the connection on another thread
- * ends the wait; what had come before can still be read.
+ * Takes the next message of a stream that was made or accepted without a callback table, and waits for it if there is
+ * none. What waits is bounded, see esrpc_connection_options_set_stream_queue_limit: a stream that is neither read nor
+ * ended nor released stops reading from its whole connection once its queue is full. Closing or aborting the
+ * connection on another thread ends the wait; what had come before can still be read.
  *
  * @param stream Borrowed; activated or accepted. Of several threads that read the same stream each gets other messages.
  * @param timeout_ms Milliseconds to wait at most, or ESRPC_WAIT_FOREVER; 0: only what has come.
  * @param out_message Receives the message, to be released with esrpc_message_release. Written only on success.
  * @return ESRPC_OK; behind the last message ESRPC_ERROR_STREAM_CLOSED if the stream was ended by
  * ESRPC_MESSAGE_FLAG_TERMINATE_STREAM from either side, else the status that on_closed would have told, such as
- * ESRPC_ERROR_PEER_CLOSED or ESRPC_ERROR_STREAM_TIMED_OUT; ESRPC_ERROR_TIMED_OUT after timeout_ms; ESRPC_ERROR_WOULD_DEADLOCK
- * on an event-loop thread; ESRPC_ERROR_STREAM_NOT_ACTIVATED; ESRPC_ERROR_INVALID_STATE if the stream has a callback table or was
- * not accepted; ESRPC_ERROR_INVALID_ARGUMENT if stream or out_message is NULL; ESRPC_ERROR_FORKED.
+ * ESRPC_ERROR_PEER_CLOSED or ESRPC_ERROR_STREAM_TIMED_OUT; ESRPC_ERROR_TIMED_OUT after timeout_ms;
+ * ESRPC_ERROR_WOULD_DEADLOCK on an event-loop thread; ESRPC_ERROR_STREAM_NOT_ACTIVATED; ESRPC_ERROR_INVALID_STATE if
+ * the stream has a callback table or was not accepted; ESRPC_ERROR_INVALID_ARGUMENT if stream or out_message is NULL;
+ * ESRPC_ERROR_FORKED.
  *
  * Thread: not-loop. Since: 0.1.0
  */
@@ -3728,8 +3732,8 @@ esrpc_status esrpc_stream_read(struct esrpc_stream *stream,
                                struct esrpc_message **out_message);
 
 /**
- * Sends a message on an open stream as esrpc_stream_send_message does, but waits for room while the outbound queue is full. When
- * it returns, the message is accepted, not yet written; esrpc_connection_wait_flush waits for that.
+ * Sends a message on an open stream as esrpc_stream_send_message does, but waits for room while the outbound queue is
+ * full. When it returns, the message is accepted, not yet written; esrpc_connection_wait_flush waits for that.
  *
  * @param stream Borrowed.
  * @param message_type ESRPC_MESSAGE_TYPE_APPLICATION_MESSAGE or ESRPC_MESSAGE_TYPE_APPLICATION_ERROR.
@@ -3737,8 +3741,8 @@ esrpc_status esrpc_stream_read(struct esrpc_stream *stream,
  * @param headers Copied; NULL: none.
  * @param payload Copied; may be empty.
  * @param timeout_ms Milliseconds to wait at most, or ESRPC_WAIT_FOREVER.
- * @return ESRPC_OK; else nothing was sent: ESRPC_ERROR_TIMED_OUT; ESRPC_ERROR_WOULD_DEADLOCK on an event-loop thread; or
- * what esrpc_stream_send_message answers, ESRPC_ERROR_WOULD_BLOCK excepted: ESRPC_ERROR_STREAM_CLOSED,
+ * @return ESRPC_OK; else nothing was sent: ESRPC_ERROR_TIMED_OUT; ESRPC_ERROR_WOULD_DEADLOCK on an event-loop thread;
+ * or what esrpc_stream_send_message answers, ESRPC_ERROR_WOULD_BLOCK excepted: ESRPC_ERROR_STREAM_CLOSED,
  * ESRPC_ERROR_CONNECTION_CLOSED, ESRPC_ERROR_FORKED and the others there.
  *
  * Thread: not-loop; headers: owner. Since: 0.1.0
@@ -3751,19 +3755,20 @@ esrpc_status esrpc_stream_send_blocking(struct esrpc_stream *stream,
                                         uint32_t timeout_ms);
 
 /**
- * Ends a listener gracefully. At once it gives up its listening socket and announces no connection any more; whoever listens on the
- * same socket or address next gets those who come. Its connections go on until no stream is open on them, then they are closed as by
- * esrpc_connection_close with ESRPC_OK: what is written reaches the peer, what has not been dispatched is dropped. A stream that
- * a client opens meanwhile is refused without asking the application: APPLICATION_ERROR with
- * ESRPC_MESSAGE_FLAG_TERMINATE_STREAM, whose payload says that nothing was done. So a client may repeat elsewhere what was
- * refused that way, and what got no answer from a drained server that was not cut off by its deadline. Connections that are still in
- * their TLS handshake are given up; on_failed_connection tells of them with ESRPC_ERROR_DRAINING. When the time is over, the
- * connections that are left are closed with the reason ESRPC_ERROR_DRAINING, which their streams get too. on_closed comes, and
- * esrpc_listener_wait_closed returns, when the last connection has ended.
+ * Ends a listener gracefully. At once it gives up its listening socket and announces no connection any more; whoever
+ * listens on the same socket (esrpc_listener_dup_socket, called before) or address next gets those who come. Its
+ * connections go on until no stream is open on them, then they are closed as by esrpc_connection_close with ESRPC_OK:
+ * what is written reaches the peer, what has not been dispatched is dropped. A stream that a client opens meanwhile is
+ * refused without asking the application: APPLICATION_ERROR with ESRPC_MESSAGE_FLAG_TERMINATE_STREAM, whose payload
+ * says that nothing was done. So a client may repeat elsewhere what was refused that way, and what got no answer from
+ * a drained server that was not cut off by its deadline. Connections that are still in their TLS handshake, or not
+ * announced for another reason, are given up; on_failed_connection tells of them with ESRPC_ERROR_DRAINING. When the
+ * time is over, the connections that are left are closed with the reason ESRPC_ERROR_DRAINING, which their streams get
+ * too. on_closed comes, and esrpc_listener_wait_closed returns, when the last connection has ended.
  *
  * @param listener Borrowed. If it was closed before, on_closed is not told again, and its connections are drained.
- * @param deadline_ms Milliseconds from now, or ESRPC_WAIT_FOREVER: as long as it takes. Of several calls the earliest deadline
- * counts.
+ * @param deadline_ms Milliseconds from now, or ESRPC_WAIT_FOREVER: as long as it takes. Of several calls the earliest
+ * deadline counts.
  * @return ESRPC_OK; returns at once. ESRPC_ERROR_INVALID_ARGUMENT if listener is NULL; ESRPC_ERROR_FORKED.
  *
  * Thread: any. Since: 0.1.0
@@ -3772,14 +3777,15 @@ esrpc_status esrpc_listener_drain(struct esrpc_listener *listener,
                                   uint32_t deadline_ms);
 
 /**
- * Ends everything on a runtime gracefully: each listener as esrpc_listener_drain does, and each client's connection when no
- * stream is open on it. Connections open no new streams: an activation answers ESRPC_ERROR_DRAINING. New connections and
- * listeners are answered ESRPC_ERROR_DRAINING, connections that are being set up fail with it, and what is left when the time is over
- * is closed with it. Afterwards the runtime takes nothing new; esrpc_runtime_join waits until all is over and released.
+ * Ends everything on a runtime gracefully: each listener as esrpc_listener_drain does, and each client's connection
+ * when no stream is open on it. Connections open no new streams: an activation answers ESRPC_ERROR_DRAINING. New
+ * connections and listeners are answered ESRPC_ERROR_DRAINING, connections that are being set up fail with it, and
+ * what is left when the time is over is closed with it. Afterwards the runtime takes nothing new; esrpc_runtime_join
+ * waits until all is over and released.
  *
  * @param runtime Borrowed; NULL: the default runtime, if there is one.
- * @param deadline_ms Milliseconds from now, or ESRPC_WAIT_FOREVER: as long as it takes. Of several calls the earliest deadline
- * counts.
+ * @param deadline_ms Milliseconds from now, or ESRPC_WAIT_FOREVER: as long as it takes. Of several calls the earliest
+ * deadline counts.
  * @return ESRPC_OK; returns at once. ESRPC_ERROR_FORKED in a forked child.
  *
  * Thread: any. Since: 0.1.0

@@ -17,8 +17,8 @@ mod callers;
 mod cc;
 #[path = "common/certificates.rs"]
 mod certificates;
-#[path = "common/greengrass.rs"]
-mod greengrass;
+#[path = "examples/waiting.rs"]
+mod waiting;
 
 const TIME_LIMIT: Duration = Duration::from_secs(60);
 
@@ -46,10 +46,6 @@ fn build_folder() -> &'static Path {
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
         folder
     })
-}
-
-fn path_text(path: &Path) -> &str {
-    path.to_str().expect("a UTF-8 path")
 }
 
 fn command(program: &Path, arguments: &[&str]) -> Command {
@@ -165,85 +161,6 @@ fn client_and_server_meet_at_an_abstract_name() {
     let ended = server.stop("INT");
     assert_eq!(client.out, format!("connected to unix:@{name}\n{CONVERSATION}"));
     assert_eq!((client.code, ended.code), (Some(0), Some(0)), "{}{}", client.err, ended.err);
-}
-
-/// The calls of the README, one that waits and one with callbacks.
-#[test]
-fn one_call_prints_its_answer() {
-    let socket = cc::scratch().join("one_call.sock");
-    let server = Server::start();
-    let local = Server::start_at(&["--unix", path_text(&socket)]);
-    for (name, place) in
-        [("quick_call", server.port()), ("blocking_call", server.port()), ("blocking_call", path_text(&socket))]
-    {
-        let call = run(example(name, &[place]));
-        assert_eq!(
-            (call.code, call.out.as_str(), call.err.as_str()),
-            (Some(0), "{\"hello\":\"world\"}\n", ""),
-            "{name}"
-        );
-    }
-    for server in [server, local] {
-        let ended = server.stop("TERM");
-        assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""));
-    }
-}
-
-#[test]
-fn one_call_explains_what_is_wrong() {
-    let nobody = cc::scratch().join("nobody.sock");
-    let missing = run(example("blocking_call", &[path_text(&nobody)]));
-    assert_eq!((missing.code, missing.out.as_str()), (Some(FAILED), ""));
-    assert!(missing.err.contains("nobody.sock") && missing.err.contains("o such file"), "{}", missing.err);
-    for wrong in [&["80x"][..], &[""], &["-1"], &["65536"], &["8033", "8034"]] {
-        let ended = run(example("blocking_call", wrong));
-        assert_eq!((ended.code, ended.out.as_str()), (Some(USAGE), ""), "{wrong:?}");
-        assert!(ended.err.starts_with("usage: blocking_call "), "{wrong:?}: {}", ended.err);
-    }
-}
-
-fn greengrass(environment: &[(&str, &str)], arguments: &[&str]) -> Ended {
-    let mut command = example("greengrass_client", arguments);
-    command.env_remove(greengrass::SOCKET_VARIABLE).env_remove(greengrass::TOKEN_VARIABLE);
-    command.envs(environment.iter().copied());
-    run(command)
-}
-
-#[test]
-fn a_greengrass_component_calls_its_nucleus_and_ends_the_stream() {
-    let socket = cc::scratch().join("nucleus.sock");
-    let nucleus = greengrass::Nucleus::start(&socket, "a token \"quoted\"");
-    let environment = |token| [(greengrass::SOCKET_VARIABLE, path_text(&socket)), (greengrass::TOKEN_VARIABLE, token)];
-    let good = greengrass(&environment("a token \"quoted\""), &["aws.greengrass#GetConfiguration", "{\"keyPath\":[]}"]);
-    assert_eq!((good.code, good.out.as_str(), good.err.as_str()), (Some(0), "{\"asked\":{\"keyPath\":[]}}\n", ""));
-    let failed = greengrass(&environment("a token \"quoted\""), &["aws.greengrass#Fail"]);
-    assert_eq!((failed.code, failed.out.as_str()), (Some(FAILED), ""));
-    assert!(failed.err.starts_with("aws.greengrass#Fail: ESRPC_ERROR_APPLICATION_ERROR: "), "{}", failed.err);
-    assert!(failed.err.contains("ServiceError"), "{}", failed.err);
-    let stranger = greengrass(&environment("another"), &["aws.greengrass#GetConfiguration"]);
-    assert_eq!((stranger.code, stranger.out.as_str()), (Some(FAILED), ""));
-    assert!(stranger.err.starts_with("cannot connect: ESRPC_ERROR_HANDSHAKE_REFUSED: "), "{}", stranger.err);
-    assert_eq!(nucleus.finish(), ["GetConfiguration ended by the client", "Fail ended", "refused"]);
-}
-
-#[test]
-fn a_greengrass_client_outside_a_component_says_what_is_missing() {
-    let socket = (greengrass::SOCKET_VARIABLE, "/nowhere");
-    let token = (greengrass::TOKEN_VARIABLE, "token");
-    for (environment, arguments, says) in [
-        (&[token][..], &["o"][..], "AWS_GG_NUCLEUS_DOMAIN_SOCKET_FILEPATH_FOR_COMPONENT is not set"),
-        (&[socket], &["o"], "SVCUID is not set"),
-        (&[socket, token], &["o", "{"], "this is no JSON: {"),
-        (&[socket, token], &[], "usage: greengrass_client OPERATION [JSON]"),
-        (&[socket, token], &["o", "{}", "x"], "usage: greengrass_client OPERATION [JSON]"),
-    ] {
-        let ended = greengrass(environment, arguments);
-        assert_eq!((ended.code, ended.out.as_str()), (Some(USAGE), ""), "{arguments:?}");
-        assert!(ended.err.contains(says), "{arguments:?}: {}", ended.err);
-    }
-    let nobody = greengrass(&[socket, token], &["o"]);
-    assert_eq!((nobody.code, nobody.out.as_str()), (Some(FAILED), ""));
-    assert!(nobody.err.starts_with("cannot connect: ESRPC_ERROR_NOT_FOUND: "), "{}", nobody.err);
 }
 
 #[test]

@@ -25,4 +25,4 @@ done
 
 echo "== the tests in C"
 # Not c_stress: its programs fork, are killed and look at their own process, of which valgrind makes another one.
-ESRPC_TEST_WRAPPER=$valgrind cargo test --test c_api --test c_connections --test c_promises
+ESRPC_TEST_WRAPPER=$valgrind cargo test --test c_api --test c_blocking --test c_connections --test c_promises

@@ -115,6 +115,10 @@ impl Setup {
     pub fn accept(accepted: Accepted, token: Token, context: &mut Context) -> Option<Setup> {
         let Accepted { listener, connection, mut stream, tls } = accepted;
         if context.shutting_down || listener.is_closed() {
+            // A drained listener is not over before its connections are, so that this can be told.
+            if connection.lock().drain.is_some() && !context.shutting_down {
+                listener.failed(&Error::Draining(DRAINED_BEFORE_SETUP));
+            }
             return None;
         }
         connection.set_token(token);

@@ -8,7 +8,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// A file of this test's own.
-fn file(name: &str, content: &str) -> String {
+pub fn file(name: &str, content: &str) -> String {
     static FILES: AtomicUsize = AtomicUsize::new(0);
     let path = cc::scratch().join(format!("{}-{name}", FILES.fetch_add(1, Ordering::Relaxed)));
     fs::write(&path, content).expect("the target folder can be written");
@@ -16,7 +16,7 @@ fn file(name: &str, content: &str) -> String {
 }
 
 /// A path for a socket: short, and nobody else's.
-fn socket_path(name: &str) -> String {
+pub fn socket_path(name: &str) -> String {
     let path = std::env::temp_dir().join(format!("esrpc-{name}-{}", std::process::id()));
     let _ = fs::remove_file(&path);
     path.to_str().expect("a UTF-8 path").to_owned()

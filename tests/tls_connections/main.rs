@@ -7,6 +7,7 @@ mod certificates;
 mod client_certificates;
 mod conversation;
 mod deadlines;
+mod draining;
 mod endings;
 mod failures;
 mod large;
