@@ -61,6 +61,22 @@ fn socket_options_and_addresses() {
 }
 
 #[test]
+fn sockets_of_the_application() {
+    run("test_adopted_sockets.c", false);
+    run("test_wrong_sockets.c", false);
+}
+
+#[test]
+fn who_is_at_the_other_end() {
+    run("test_peer_credentials.c", false);
+}
+
+#[test]
+fn servers_that_decide_later() {
+    run("test_deciding_later.c", true);
+}
+
+#[test]
 fn ten_thousand_connections() {
     let folder = cc::scratch().join("certificates");
     fs::create_dir_all(&folder).expect("the target folder can be written");

@@ -11,10 +11,14 @@ use std::time::Duration;
 
 use eventstream_rpc::codec::{HeaderList, HeaderValue, Limits, MessageDecoder, encode_into};
 
+#[path = "examples/callers.rs"]
+mod callers;
 #[path = "common/cc.rs"]
 mod cc;
 #[path = "common/certificates.rs"]
 mod certificates;
+#[path = "examples/waiting.rs"]
+mod waiting;
 
 use certificates::Authority;
 
@@ -104,7 +108,11 @@ impl Server {
     }
 
     fn start_at(arguments: &[&str]) -> Server {
-        let mut child = example("echo_server", arguments).spawn().expect("the program can be started");
+        Server::start_program(example("echo_server", arguments))
+    }
+
+    fn start_program(mut command: Command) -> Server {
+        let mut child = command.spawn().expect("the program can be started");
         let mut line = String::new();
         BufReader::new(child.stdout.as_mut().expect("piped")).read_line(&mut line).expect("it prints text");
         let address = line.strip_prefix("listening on ").expect("it says where it listens").trim_end().to_owned();
@@ -198,15 +206,6 @@ fn client_and_server_show_each_other_certificates_and_mind_the_time() {
     let bare = talk(with_times(&["--ca", &ca, "--server-name", "server.example"]));
     assert!(bare.err.starts_with("cannot connect: ESRPC_ERROR_TLS_ALERT_RECEIVED: "), "{}", bare.err);
     assert_eq!(server.stop("TERM").code, Some(0));
-}
-
-#[test]
-fn the_quick_call_of_the_readme_prints_its_answer() {
-    let server = Server::start();
-    let call = run(example("quick_call", &[server.port()]));
-    let ended = server.stop("TERM");
-    assert_eq!((call.code, call.out.as_str(), call.err.as_str()), (Some(0), "{\"hello\":\"world\"}\n", ""));
-    assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""));
 }
 
 #[test]

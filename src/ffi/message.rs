@@ -9,7 +9,7 @@ use super::headers::esrpc_headers;
 use super::json;
 use super::out::{check_out, write_optional, write_out};
 use super::status::{ESRPC_ERROR_BUFFER_TOO_SMALL, Failure, esrpc_status};
-use crate::codec::{self, Headers, Limits, Message, Prelude};
+use crate::codec::{self, Headers, Limits, Message, MessageCopy, Prelude};
 use crate::rpc::Envelope;
 
 /// A decoded message: a view lent to a callback or by a decoder, a view of the caller's bytes (esrpc_message_decode), or an
@@ -61,22 +61,14 @@ impl esrpc_message {
 
     /// A copy with bytes of its own. It can be kept, and given to C with `give`.
     pub(crate) fn owned(message: &Message<'_>) -> Result<esrpc_message, Failure> {
-        let section = message.headers.as_bytes();
-        let mut bytes = Vec::with_capacity(section.len() + message.payload.len());
-        bytes.extend_from_slice(section);
-        bytes.extend_from_slice(message.payload);
-        let (section, payload) = bytes.split_at(section.len());
-        // Accepted once, under whatever limits there were.
-        let unlimited = Limits {
-            max_message_len: usize::MAX,
-            max_headers: usize::MAX,
-            max_headers_len: usize::MAX,
-            max_value_len: usize::MAX,
-        };
-        let copy = Message { headers: Headers::parse(section, &unlimited)?, payload, ..*message };
+        esrpc_message::keep(MessageCopy::of(message))
+    }
+
+    /// A message that was copied before.
+    pub(crate) fn keep(copy: MessageCopy) -> Result<esrpc_message, Failure> {
         // SAFETY: the bytes are on the heap, where they stay when the vector moves, and the result keeps the vector.
-        let mut owned = unsafe { esrpc_message::new(&copy, Storage::Lent) };
-        owned.storage = Storage::Owned(bytes);
+        let mut owned = unsafe { esrpc_message::new(&copy.message()?, Storage::Lent) };
+        owned.storage = Storage::Owned(copy.into_bytes());
         Ok(owned)
     }
 

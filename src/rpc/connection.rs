@@ -304,6 +304,11 @@ impl<S: Clone, T> Connection<S, T> {
         self.streams.len()
     }
 
+    /// The open streams, in no order.
+    pub fn streams(&self) -> impl Iterator<Item = &S> {
+        self.streams.values().map(|entry| &entry.stream)
+    }
+
     /// Takes one received message.
     pub fn receive(&mut self, message: &Message<'_>) -> Result<Received<S, T>, Violation> {
         self.receive_envelope(&Envelope::read(&message.headers))

@@ -2,7 +2,7 @@ use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::ffi::{CStr, CString};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
 use mio::Token;
@@ -10,10 +10,13 @@ use mio::Token;
 use crate::codec::HeaderList;
 use crate::rpc::{self, MessageType, Outgoing, RateLimit, Role};
 use crate::runtime::event_loop::{Command, LoopHandle, Task};
+use crate::runtime::inbox::Inbox;
 use crate::runtime::lifecycle::{Live, wait_until};
 use crate::runtime::timers::TimerKey;
-use crate::runtime::{ConnectionHandler, Error, Log, Outcome, Runtime, Settings, Stream, is_loop_thread, lock};
-use crate::transport::{Endpoint, Resolver, TlsConfig, TlsInfo};
+use crate::runtime::{
+    ConnectionHandler, Drain, Error, Listener, Log, Outcome, Runtime, Settings, Stream, is_loop_thread, lock,
+};
+use crate::transport::{self, Endpoint, PeerCredentials, Resolver, TlsConfig, TlsInfo};
 
 /// Who is told that a send was written: a function and two words of its owner's. No memory of its own, so that a send
 /// makes none.
@@ -64,12 +67,15 @@ pub struct Connection {
     settings: Settings,
     target: Target,
     event_loop: Arc<LoopHandle>,
+    /// Of a server's connection; it may be gone.
+    pub(super) listener: Weak<Listener>,
     /// Always there until the drop.
-    live: Option<Live>,
+    pub(super) live: Option<Live>,
 
     // Written once, on the loop thread or in accept.
     handler: OnceLock<Box<dyn ConnectionHandler>>,
     addresses: OnceLock<(CString, CString)>,
+    peer_credentials: OnceLock<PeerCredentials>,
     connect_ack: OnceLock<Vec<u8>>,
     tls_info: OnceLock<TlsInfo>,
     end: OnceLock<(Outcome, Cow<'static, CStr>)>,
@@ -87,8 +93,11 @@ pub(super) struct Shared {
     pub closing: Option<Closing>,
     /// Do not write what is left.
     pub aborted: bool,
+    /// By the application.
     pub reading_paused: bool,
-    /// Writing failed: reading cannot be paused any more.
+    /// Streams whose messages nobody has read: reading is paused as long as there is one.
+    pub full_queues: usize,
+    /// Writing failed: the application cannot pause reading any more.
     pub writing_failed: bool,
     /// The incoming-connection callback is running.
     pub may_accept: bool,
@@ -101,6 +110,8 @@ pub(super) struct Shared {
     pub blocked_streams: Vec<Arc<Stream>>,
     pub setup: Option<Outcome>,
     pub shutdown_told: bool,
+    /// It ends when its last stream does.
+    pub drain: Option<Drain>,
     /// Threads that wait for something other than setup and shutdown.
     pub waiters: usize,
     /// Activated with a deadline that the loop does not know yet.
@@ -143,22 +154,43 @@ impl Connection {
         let host = match &endpoint {
             Endpoint::Tcp { host, .. } => text(host.clone()),
             Endpoint::Unix(_) => text(endpoint.to_string()),
+            Endpoint::Socket(_) => CString::default(),
+        };
+        // The last that can fail: from here on the socket is ours.
+        let adopted = match endpoint {
+            Endpoint::Socket(raw) => Some(Box::new(transport::Stream::adopt(raw, &settings.socket)?)),
+            Endpoint::Tcp { .. } | Endpoint::Unix(_) => None,
         };
         let target = Target { host, endpoint: Some(endpoint), handshake, tls };
-        let connection = Connection::new(Role::Client, settings, live, runtime.pick_loop(), target);
+        let connection = Connection::new(Role::Client, settings, live, runtime.pick_loop(), target, Weak::new());
         let _ = connection.handler.set(handler);
+        connection.join();
         // The caller has its handle before the loop, and so any callback, knows of the connection.
         store(&connection);
-        connection.event_loop.post(Command::Dial(connection.clone()));
+        connection.event_loop.post(Command::Connect(connection.clone(), adopted));
         Ok(())
     }
 
     /// A connection that a listener has accepted, for its loop.
-    pub(super) fn incoming(settings: Settings, live: Live, event_loop: Arc<LoopHandle>) -> Arc<Connection> {
-        Connection::new(Role::Server, settings, live, event_loop, Target::default())
+    pub(super) fn incoming(
+        settings: Settings,
+        live: Live,
+        event_loop: Arc<LoopHandle>,
+        listener: Weak<Listener>,
+    ) -> Arc<Connection> {
+        let connection = Connection::new(Role::Server, settings, live, event_loop, Target::default(), listener);
+        connection.join();
+        connection
     }
 
-    fn new(role: Role, settings: Settings, live: Live, event_loop: Arc<LoopHandle>, target: Target) -> Arc<Connection> {
+    fn new(
+        role: Role,
+        settings: Settings,
+        live: Live,
+        event_loop: Arc<LoopHandle>,
+        target: Target,
+        listener: Weak<Listener>,
+    ) -> Arc<Connection> {
         let (limits, first) = (settings.limits, settings.max_handshake_message_len);
         let shared = Shared {
             phase: Phase::Connecting,
@@ -166,6 +198,7 @@ impl Connection {
             closing: None,
             aborted: false,
             reading_paused: false,
+            full_queues: 0,
             writing_failed: false,
             may_accept: false,
             scheduled: false,
@@ -174,6 +207,7 @@ impl Connection {
             blocked_streams: Vec::new(),
             setup: None,
             shutdown_told: false,
+            drain: None,
             waiters: 0,
             new_stream_deadlines: Vec::new(),
             ended_stream_timers: Vec::new(),
@@ -185,9 +219,11 @@ impl Connection {
             settings,
             target,
             event_loop,
+            listener,
             live: Some(live),
             handler: OnceLock::new(),
             addresses: OnceLock::new(),
+            peer_credentials: OnceLock::new(),
             connect_ack: OnceLock::new(),
             tls_info: OnceLock::new(),
             end: OnceLock::new(),
@@ -225,12 +261,6 @@ impl Connection {
     /// What TLS agreed on, once the connection is set up; nothing on a plain one.
     pub fn tls_info(&self) -> Option<&TlsInfo> {
         self.tls_info.get()
-    }
-
-    pub(super) fn set_tls_info(&self, info: Option<TlsInfo>) {
-        if let Some(info) = info {
-            let _ = self.tls_info.set(info);
-        }
     }
 
     pub(super) fn resolver(&self) -> Option<&Resolver> {
@@ -275,8 +305,21 @@ impl Connection {
         self.addresses.get()
     }
 
-    pub(super) fn set_addresses(&self, local: String, remote: String) {
-        let _ = self.addresses.set((text(local), text(remote)));
+    /// Who is at the other end of a Unix socket, once it is connected.
+    pub fn peer_credentials(&self) -> Option<PeerCredentials> {
+        self.peer_credentials.get().copied()
+    }
+
+    /// Notes what the stream, which is connected now, can tell; it may be asked on any thread, also after its end.
+    pub(super) fn describe(&self, stream: &transport::Stream) {
+        if let Some(credentials) = stream.peer_credentials() {
+            let _ = self.peer_credentials.set(credentials);
+        }
+        if let Some(info) = stream.tls_info() {
+            let _ = self.tls_info.set(info);
+        }
+        // The last: whoever sees the addresses finds the rest.
+        let _ = self.addresses.set((text(stream.local_address()), text(stream.remote_address())));
     }
 
     /// The peer with its address, if it has one, for sentences.
@@ -357,6 +400,10 @@ impl Connection {
         }
         shared.aborted |= abort;
         self.schedule(&mut shared);
+        self.notify();
+        let readers: Vec<_> = shared.rpc.streams().filter(|stream| stream.inbox().is_some()).cloned().collect();
+        drop(shared);
+        readers.iter().filter_map(|stream| stream.inbox()).for_each(Inbox::wake);
     }
 
     /// Queues a protocol message.
@@ -492,6 +539,16 @@ impl Shared {
         self.reading_paused = false;
     }
 
+    /// Nothing is to be read from the peer now.
+    pub fn is_reading_paused(&self) -> bool {
+        self.reading_paused || self.full_queues > 0
+    }
+
+    /// Enough of the outbound queue is written for those who were refused.
+    pub fn has_room(&self) -> bool {
+        self.rpc.outbound_len() <= self.rpc.outbound_limit() / 2
+    }
+
     pub fn check_ready(&self) -> Result<(), Error> {
         match self.phase {
             Phase::Connecting => Err(Error::NotReady),
@@ -503,6 +560,7 @@ impl Shared {
 
 impl Drop for Connection {
     fn drop(&mut self) {
+        self.leave();
         if let (Some(handler), Some(live)) = (self.handler.take(), self.live.take()) {
             self.event_loop.post(Command::DestroyConnection(handler, live));
         }

@@ -33,12 +33,15 @@ pub type Task = Box<dyn FnOnce(Outcome) + Send>;
 
 /// What other threads, and callbacks, ask of a loop.
 pub enum Command {
-    /// A new client connection, to be dialled.
-    Dial(Arc<Connection>),
+    /// A new client connection, to be dialled unless it has its socket.
+    Connect(Arc<Connection>, Option<Box<transport::Stream>>),
     /// A new server connection.
     Accepted(Box<Accepted>),
-    Listen(Arc<Listener>, Box<transport::Listener>),
+    /// Nothing to listen at: only what the application hands over.
+    Listen(Arc<Listener>, Option<Box<transport::Listener>>),
     CloseListener(Arc<Listener>),
+    /// It is to be drained, or the last connection of a drained one is over.
+    DrainListener(Arc<Listener>),
     /// Something changed on the connection: bytes to write, close, abort, pause, resume.
     Service(Arc<Connection>),
     Task(Task),
@@ -319,9 +322,9 @@ impl EventLoop {
 
     fn run_command(&mut self, command: Command) {
         match command {
-            Command::Dial(connection) => {
+            Command::Connect(connection, adopted) => {
                 let token = self.reserve();
-                match Setup::connect(connection, token, &mut self.context) {
+                match Setup::connect(connection, adopted, token, &mut self.context) {
                     Some(setup) => self.occupy(token, Slot::Setup(Box::new(setup))),
                     None => self.freed.push(token.0),
                 }
@@ -335,7 +338,7 @@ impl EventLoop {
             }
             Command::Listen(listener, socket) => {
                 let token = self.reserve();
-                match ListenerDriver::start(listener, *socket, token, &mut self.context) {
+                match ListenerDriver::start(listener, socket, token, &mut self.context) {
                     Some(driver) => self.occupy(token, Slot::Listener(Box::new(driver))),
                     None => self.freed.push(token.0),
                 }
@@ -344,6 +347,14 @@ impl EventLoop {
                 if let Some(token) = listener.token() {
                     self.at(token, |slot, context| match slot {
                         Slot::Listener(driver) => driver.close(Ok(()), context),
+                        _ => Flow::Continue,
+                    });
+                }
+            }
+            Command::DrainListener(listener) => {
+                if let Some(token) = listener.token() {
+                    self.at(token, |slot, context| match slot {
+                        Slot::Listener(driver) => driver.drain(&listener, context),
                         _ => Flow::Continue,
                     });
                 }

@@ -7,6 +7,7 @@ use mio::Token;
 
 use crate::runtime::connection::Connection;
 use crate::runtime::deadlines::{Deadline, Deadlines};
+use crate::runtime::drain::DRAINED_BEFORE_SETUP;
 use crate::runtime::driver::{BUDGET, Driver, Flow, LAST_WORDS};
 use crate::runtime::event_loop::{Command, Context};
 use crate::runtime::listener::{Accepted, Listener};
@@ -49,11 +50,16 @@ pub enum Step {
 
 impl Setup {
     /// Begins to connect a client.
-    pub fn connect(connection: Arc<Connection>, token: Token, context: &mut Context) -> Option<Setup> {
+    pub fn connect(
+        connection: Arc<Connection>,
+        adopted: Option<Box<transport::Stream>>,
+        token: Token,
+        context: &mut Context,
+    ) -> Option<Setup> {
         connection.set_token(token);
         let mut setup =
             Setup { connection, listener: None, token, stage: Stage::Over, deadlines: Deadlines::default() };
-        let begun = if context.shutting_down { Err(Error::RuntimeShutdown) } else { setup.begin(context) };
+        let begun = if context.shutting_down { Err(Error::RuntimeShutdown) } else { setup.begin(adopted, context) };
         match begun {
             Ok(()) => Some(setup),
             Err(error) => {
@@ -63,12 +69,16 @@ impl Setup {
         }
     }
 
-    fn begin(&mut self, context: &mut Context) -> Result<(), Error> {
+    fn begin(&mut self, adopted: Option<Box<transport::Stream>>, context: &mut Context) -> Result<(), Error> {
+        if let Some(mut stream) = adopted {
+            stream.register(&context.registry, self.token).map_err(|error| not_watched(&error))?;
+            return Ok(self.begin_tls(*stream, context)?);
+        }
         let Some(endpoint) = self.connection.endpoint().cloned() else {
             return Err(Error::Internal("a client connection without an endpoint".to_owned()));
         };
         let addresses = match &endpoint {
-            Endpoint::Unix(name) => vec![name.resolve()?],
+            Endpoint::Unix(_) | Endpoint::Socket(_) => vec![endpoint.address()?],
             Endpoint::Tcp { host, port } => match literal(host, *port) {
                 Some(address) => vec![Address::from(address)],
                 None => return self.look_up(host, *port, context),
@@ -107,18 +117,20 @@ impl Setup {
     pub fn accept(accepted: Accepted, token: Token, context: &mut Context) -> Option<Setup> {
         let Accepted { listener, connection, mut stream, tls } = accepted;
         if context.shutting_down || listener.is_closed() {
+            // A drained listener is not over before its connections are, so that this can be told.
+            if connection.lock().drain.is_some() && !context.shutting_down {
+                listener.failed(&Error::Draining(DRAINED_BEFORE_SETUP));
+            }
             return None;
         }
         connection.set_token(token);
-        let prepared = stream.register(&context.registry, token).map_err(|error| {
-            let kind = transport::ErrorKind::Io;
-            transport::Error::from_io("watching a socket", &error, kind)
-        });
+        let prepared = stream.register(&context.registry, token).map_err(|error| not_watched(&error));
         let prepared = prepared.and_then(|()| match &tls {
             Some(config) => TlsSession::server(config).map(|session| stream.start_tls(session)),
             None => Ok(()),
         });
         if let Err(error) = prepared {
+            stream.deregister(&context.registry);
             listener.failed(&error.into());
             return None;
         }
@@ -146,6 +158,10 @@ impl Setup {
                 let outcome = shared.closing.as_ref().map(|closing| closing.outcome.clone());
                 drop(shared);
                 return self.fail(outcome.and_then(Result::err).unwrap_or(Error::Cancelled), context);
+            }
+            if shared.drain.is_some() {
+                drop(shared);
+                return self.fail(Error::Draining(DRAINED_BEFORE_SETUP), context);
             }
         }
         let step = self.advance(context);
@@ -204,16 +220,17 @@ impl Setup {
 
     fn establish(&mut self, context: &mut Context) -> Step {
         self.deadlines.cancel(&mut context.timers);
-        let Stage::Handshaking(stream) = std::mem::replace(&mut self.stage, Stage::Over) else {
+        let Stage::Handshaking(mut stream) = std::mem::replace(&mut self.stage, Stage::Over) else {
             return Step::Pending;
         };
-        self.connection.set_addresses(stream.local_address(), stream.remote_address());
-        self.connection.set_tls_info(stream.tls_info());
+        self.connection.describe(&stream);
         let accepted = match &self.listener {
             Some(listener) => self.connection.announce(listener),
             None => true,
         };
         if !accepted {
+            // Closing is not enough if another process has the socket too.
+            stream.deregister(&context.registry);
             context.log.write(Level::Debug, "listener", || "the application refused a connection".to_owned());
             return Step::Over;
         }
@@ -322,6 +339,7 @@ impl Setup {
             Some(listener) => {
                 self.connection.lock().phase = Phase::Closed;
                 listener.failed(&error);
+                self.connection.leave();
             }
             None => {
                 let outcome = {
@@ -334,4 +352,8 @@ impl Setup {
             }
         }
     }
+}
+
+fn not_watched(error: &std::io::Error) -> transport::Error {
+    transport::Error::from_io("watching a socket", error, transport::ErrorKind::Io)
 }

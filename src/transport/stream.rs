@@ -8,8 +8,9 @@ use mio::net::UnixStream;
 use mio::{Interest, Registry, Token};
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 
+use crate::transport::adopted::take_socket;
 use crate::transport::endpoint::address_text;
-use crate::transport::{Error, ErrorKind, HandshakeProgress, SocketOptions, TlsInfo, TlsSession};
+use crate::transport::{Error, ErrorKind, HandshakeProgress, RawSocket, SocketOptions, SocketUse, TlsInfo, TlsSession};
 
 /// A non-blocking byte stream between two processes, plain until TLS is started on it.
 pub struct Stream {
@@ -23,6 +24,14 @@ enum Kind {
     Tcp(TcpStream),
     #[cfg(unix)]
     Unix(UnixStream),
+}
+
+/// The process at the other end of a Unix socket, as it was when it connected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PeerCredentials {
+    pub pid: i32,
+    pub uid: u32,
+    pub gid: u32,
 }
 
 /// Whether a dial is finished.
@@ -40,6 +49,7 @@ impl Stream {
         socket.set_nonblocking(true).map_err(failed)?;
         // Before the connection is there, since the receive buffer decides on what the peer is told.
         options.apply(&socket, address.domain()).map_err(failed)?;
+        options.bind_interface(&socket, address.domain())?;
         if let (Some(local), true) = (options.local_address, address.domain() != Domain::UNIX) {
             let action = format!("binding to the local address {local}");
             socket.bind(&local.into()).map_err(|error| Error::from_io(&action, &error, ErrorKind::Io))?;
@@ -68,6 +78,14 @@ impl Stream {
             }
             Err(error) => Err(connect_error(&error)),
         }
+    }
+
+    /// Takes over a connected socket of the application's, which after an error keeps it.
+    pub fn adopt(raw: RawSocket, options: &SocketOptions) -> Result<Stream, Error> {
+        let prepare = |socket: &Socket, domain| options.apply(socket, domain);
+        let (socket, address) = take_socket(raw, SocketUse::Connection, prepare)?;
+        Stream::new(socket, address.domain(), options)
+            .map_err(|error| Error::from_io("taking a socket", &error, ErrorKind::Io))
     }
 
     /// Takes a connected, non-blocking socket.
@@ -241,6 +259,15 @@ impl Stream {
         self.socket().local_addr().map(|address| address_text(&address)).unwrap_or_default()
     }
 
+    /// Nothing on other sockets than Unix ones, and where the system does not tell.
+    pub fn peer_credentials(&self) -> Option<PeerCredentials> {
+        match &self.kind {
+            Kind::Tcp(_) => None,
+            #[cfg(unix)]
+            Kind::Unix(stream) => credentials_of(stream),
+        }
+    }
+
     pub fn remote_address(&self) -> String {
         self.socket().peer_addr().map(|address| address_text(&address)).unwrap_or_default()
     }
@@ -313,6 +340,24 @@ fn queue_length(descriptor: std::os::fd::RawFd, request: libc::Ioctl) -> libc::c
     // SAFETY: both requests write one int, for which `length` is the place; the descriptor is open as its owner is borrowed.
     let result = unsafe { libc::ioctl(descriptor, request, &mut length) };
     if result == 0 { length } else { 0 }
+}
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn credentials_of(stream: &UnixStream) -> Option<PeerCredentials> {
+    use std::os::fd::AsRawFd;
+    let mut peer = libc::ucred { pid: 0, uid: 0, gid: 0 };
+    let mut len = size_of::<libc::ucred>() as libc::socklen_t;
+    let (level, option) = (libc::SOL_SOCKET, libc::SO_PEERCRED);
+    // SAFETY: the option is a ucred, for which `peer` is the place and `len` its size; the descriptor is open as its owner
+    // is borrowed.
+    let result =
+        unsafe { libc::getsockopt(stream.as_raw_fd(), level, option, std::ptr::from_mut(&mut peer).cast(), &mut len) };
+    (result == 0).then_some(PeerCredentials { pid: peer.pid, uid: peer.uid, gid: peer.gid })
+}
+
+#[cfg(all(unix, not(any(target_os = "linux", target_os = "android"))))]
+fn credentials_of(_: &UnixStream) -> Option<PeerCredentials> {
+    None
 }
 
 /// Accepts are made by the listener, which knows the address family.

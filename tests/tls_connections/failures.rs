@@ -11,7 +11,7 @@ use std::io::{ErrorKind, Read, Write};
 
 /// The client's failure; what the server's listener is told if anything; sentences in part.
 #[track_caller]
-fn assert_fails(client: &Tls, server: &Tls, failure: &str, sentence: &str, server_failure: &str) {
+pub fn assert_fails(client: &Tls, server: &Tls, failure: &str, sentence: &str, server_failure: &str) {
     for handshake in [false, true] {
         let runtime = Runtime::start();
         let server = Server::start(&runtime, server);

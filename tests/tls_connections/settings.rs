@@ -2,8 +2,9 @@
 
 use crate::certificates::{Authority, Identity};
 use crate::recorder::{OK, lend};
-use eventstream_rpc::ffi::constants::{esrpc_tls_client_auth, esrpc_tls_version};
+use eventstream_rpc::ffi::constants::{esrpc_tls_client_auth, esrpc_tls_revocation_depth, esrpc_tls_version};
 use eventstream_rpc::ffi::tls_config::*;
+use eventstream_rpc::ffi::tls_revocation::*;
 use std::path::Path;
 use std::ptr;
 
@@ -26,6 +27,17 @@ impl Builder {
     pub fn trust(&self, authority: &Authority) {
         // SAFETY: a live builder, and bytes that live during the call.
         assert_eq!(unsafe { esrpc_tls_config_builder_add_ca(self.0, lend(authority.pem.as_bytes())) }, OK);
+    }
+
+    pub fn refuse_revoked(&self, list: &[u8]) {
+        // SAFETY: as above.
+        assert_eq!(unsafe { esrpc_tls_config_builder_add_crl(self.0, lend(list)) }, OK);
+    }
+
+    pub fn look_up(&self, depth: esrpc_tls_revocation_depth, allow_unknown: bool) {
+        // SAFETY: a live builder.
+        let status = unsafe { esrpc_tls_config_builder_set_revocation(self.0, depth as i32, allow_unknown.into()) };
+        assert_eq!(status, OK);
     }
 
     pub fn show(&self, identity: &Identity) {

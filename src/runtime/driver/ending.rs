@@ -19,11 +19,12 @@ impl Driver {
             let mut shared = self.connection.lock();
             if let Some(error) = &self.io_error
                 && matches!(shared.phase, Phase::Connecting | Phase::Open)
-                && (self.peer_ended || !(shared.reading_paused || self.has_input()))
+                && (self.peer_ended || !(shared.is_reading_paused() || self.has_input()))
             {
                 // Nothing more can be read either: the write's error is the reason.
                 shared.begin_close(Err(error.clone()), false);
             }
+            shared.end_if_drained();
             if shared.phase != Phase::Closing {
                 return Flow::Continue;
             }

@@ -142,7 +142,7 @@ impl Driver {
                 return Flow::Finished;
             }
             let mut shared = self.connection.lock();
-            let more_to_read = self.has_input() && (!shared.reading_paused || shared.phase != Phase::Open);
+            let more_to_read = self.has_input() && (!shared.is_reading_paused() || shared.phase != Phase::Open);
             let more_to_write = self.writable && self.io_error.is_none() && shared.rpc.outbound_len() > 0;
             if (more_to_read && budget.read == 0) || (more_to_write && budget.write == 0) {
                 // Still scheduled: the place in the line is the promise to come back.

@@ -57,7 +57,7 @@ impl Driver {
     fn input_mode(&self) -> Input {
         let shared = self.connection.lock();
         match shared.phase {
-            Phase::Connecting | Phase::Open if shared.reading_paused => Input::Keep,
+            Phase::Connecting | Phase::Open if shared.is_reading_paused() => Input::Keep,
             Phase::Connecting | Phase::Open => Input::Dispatch(shared.rpc.receive_limits()),
             Phase::Closing | Phase::Closed => Input::Drop,
         }

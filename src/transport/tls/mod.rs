@@ -5,6 +5,7 @@ mod error;
 mod files;
 mod key_log;
 mod provider;
+mod revocation;
 mod session;
 mod verifier;
 
