@@ -27,11 +27,11 @@ struct Queue {
 }
 
 impl Inbox {
-    /// Keeps a copy of the message, unless nobody is left who could take it.
+    /// Keeps a copy of the message, unless the stream is over or nobody is left who could take it.
     pub fn put(&self, stream: &Arc<Stream>, message: &Message<'_>) {
         let copy = MessageCopy::of(message);
         let mut queue = lock(&self.queue);
-        if !stream.is_held() {
+        if queue.end.is_some() || !stream.is_held() {
             return;
         }
         queue.bytes += copy.total_len();
