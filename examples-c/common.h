@@ -10,9 +10,11 @@
 
 enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, TIMEOUT_MS = 10000 };
 
-#define ENDPOINT_USAGE "[--host HOST] [--port PORT] [--unix PATH] [--abstract NAME] [--tls-cert FILE --tls-key FILE] "
+#define ENDPOINT_USAGE \
+    "[--host HOST] [--port PORT] [--unix PATH] [--abstract NAME] [--tls-cert FILE --tls-key FILE] [--alpn NAME] " \
+    "[--setup-timeout MS] [--idle-timeout MS] [--keep-alive MS] "
 #define SERVER_USAGE ENDPOINT_USAGE "[--client-ca FILE [--crl FILE]]"
-#define CLIENT_USAGE ENDPOINT_USAGE "[--ca FILE [--crl FILE]] [--server-name NAME]"
+#define CLIENT_USAGE ENDPOINT_USAGE "[--ca FILE [--crl FILE]] [--server-name NAME] [--ip 4|6]"
 
 /* Where to listen or to connect: a Unix socket if one of its two names is given, else host and port; with TLS if there is a
  * certificate to show (a server) or a CA to trust (a client). */
@@ -26,6 +28,10 @@ struct endpoint {
     const char *ca;                /* which the peer's certificate must come from */
     const char *crl;               /* revocation lists on which it must not be */
     const char *server_name;       /* which the server's certificate must have; NULL: the host */
+    const char *alpn;              /* the application protocol that TLS is to agree on */
+    uint32_t setup_timeout_ms;     /* for each phase of connecting */
+    uint32_t idle_timeout_ms, keep_alive_ms; /* 0: none */
+    uint32_t ip;                   /* the address family, an ESRPC_ADDRESS_FAMILY_ constant */
     char mistake[128];             /* what is wrong with the command line */
 };
 
@@ -53,13 +59,16 @@ static inline bool mistaken(struct endpoint *endpoint, const char *option, const
 /* Reads the options of SERVER_USAGE or CLIENT_USAGE; false, with the mistake, if there is anything else. */
 static inline bool parse_endpoint(int argc, char **argv, bool is_server, struct endpoint *endpoint)
 {
+    enum { DAY_MS = 24 * 60 * 60 * 1000 };
     memset(endpoint, 0, sizeof *endpoint);
     endpoint->is_server = is_server;
     endpoint->host = "127.0.0.1";
     endpoint->port = 8033;
+    endpoint->setup_timeout_ms = TIMEOUT_MS;
     for (int i = 1; i < argc; i += 2) {
         const char *value = argv[i + 1]; /* argv ends with a NULL */
         const char **text = NULL;
+        uint32_t *number = NULL, least = 0, most = DAY_MS;
         if (strcmp(argv[i], "--host") == 0) text = &endpoint->host;
         if (strcmp(argv[i], "--unix") == 0) text = &endpoint->unix_path;
         if (strcmp(argv[i], "--abstract") == 0) text = &endpoint->abstract_name;
@@ -67,14 +76,22 @@ static inline bool parse_endpoint(int argc, char **argv, bool is_server, struct 
         if (strcmp(argv[i], "--tls-key") == 0) text = &endpoint->key;
         if (strcmp(argv[i], is_server ? "--client-ca" : "--ca") == 0) text = &endpoint->ca;
         if (strcmp(argv[i], "--crl") == 0) text = &endpoint->crl;
+        if (strcmp(argv[i], "--alpn") == 0) text = &endpoint->alpn;
         if (!is_server && strcmp(argv[i], "--server-name") == 0) text = &endpoint->server_name;
-        if (text == NULL && strcmp(argv[i], "--port") != 0)
-            return mistaken(endpoint, argv[i], "is no option of this program");
+        if (strcmp(argv[i], "--port") == 0) number = &endpoint->port, most = UINT16_MAX;
+        if (strcmp(argv[i], "--setup-timeout") == 0) number = &endpoint->setup_timeout_ms, least = 1;
+        if (strcmp(argv[i], "--idle-timeout") == 0) number = &endpoint->idle_timeout_ms;
+        if (strcmp(argv[i], "--keep-alive") == 0) number = &endpoint->keep_alive_ms;
+        if (!is_server && strcmp(argv[i], "--ip") == 0) number = &endpoint->ip, least = 4, most = 6;
+        if (text == NULL && number == NULL) return mistaken(endpoint, argv[i], "is no option of this program");
         if (value == NULL) return mistaken(endpoint, argv[i], "needs a value after it");
-        if (text != NULL)
+        if (text != NULL) {
             *text = value;
-        else if (!parse_number(value, 0, UINT16_MAX, &endpoint->port))
-            return mistaken(endpoint, argv[i], "takes a number from 0 to 65535");
+        } else if (!parse_number(value, least, most, number) || (number == &endpoint->ip && *number == 5)) {
+            char range[60];
+            snprintf(range, sizeof range, "takes a number from %u to %u", (unsigned)least, (unsigned)most);
+            return mistaken(endpoint, argv[i], number == &endpoint->ip ? "takes 4 or 6" : range);
+        }
     }
     bool shows_certificate = endpoint->certificate != NULL;
     if (endpoint->unix_path != NULL && endpoint->abstract_name != NULL)
@@ -87,6 +104,8 @@ static inline bool parse_endpoint(int argc, char **argv, bool is_server, struct 
         return mistaken(endpoint, "--ca", "is needed for TLS: the CA of the server's certificate");
     if (endpoint->crl != NULL && endpoint->ca == NULL)
         return mistaken(endpoint, "--crl", "needs the CA whose certificates it is about");
+    if (endpoint->alpn != NULL && !shows_certificate && endpoint->ca == NULL)
+        return mistaken(endpoint, "--alpn", "is for TLS, which needs a certificate or a CA");
     return true;
 }
 
@@ -152,8 +171,24 @@ static inline esrpc_status make_tls(const struct endpoint *endpoint, esrpc_tls_c
         status = esrpc_tls_config_builder_add_crl_file(builder, esrpc_text(endpoint->crl));
     if (status == ESRPC_OK && endpoint->is_server && endpoint->ca != NULL)
         status = esrpc_tls_config_builder_set_client_auth(builder, ESRPC_TLS_CLIENT_AUTH_REQUIRED);
+    if (status == ESRPC_OK && endpoint->alpn != NULL)
+        status = esrpc_tls_config_builder_add_alpn(builder, esrpc_text(endpoint->alpn));
     if (status == ESRPC_OK) status = esrpc_tls_config_builder_build(builder, out_config);
     esrpc_tls_config_builder_release(builder);
+    return status;
+}
+
+/* Sets the times that the command line asks for. */
+static inline esrpc_status set_times(const struct endpoint *endpoint, esrpc_connection_options *options)
+{
+    const uint32_t setup = endpoint->setup_timeout_ms;
+    esrpc_status status = esrpc_connection_options_set_resolve_timeout_ms(options, setup);
+    if (status == ESRPC_OK) status = esrpc_connection_options_set_connect_timeout_ms(options, setup);
+    if (status == ESRPC_OK) status = esrpc_connection_options_set_tls_timeout_ms(options, setup);
+    if (status == ESRPC_OK) status = esrpc_connection_options_set_handshake_timeout_ms(options, setup);
+    if (status == ESRPC_OK) status = esrpc_connection_options_set_idle_timeout_ms(options, endpoint->idle_timeout_ms);
+    if (status == ESRPC_OK)
+        status = esrpc_connection_options_set_keep_alive_ping(options, endpoint->keep_alive_ms, TIMEOUT_MS);
     return status;
 }
 

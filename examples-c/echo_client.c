@@ -1,7 +1,8 @@
 /* Talks to the echo service: a unary call, a streaming call, a PING. Prints the conversation, and exits 0 if it went as
  * it should.
  *
- * echo_client [--host HOST] [--port PORT] [--unix PATH] [--abstract NAME] [--ca FILE [--server-name NAME]
+ * echo_client [--host HOST] [--port PORT] [--ip 4|6] [--unix PATH] [--abstract NAME] [--setup-timeout MS]
+ *             [--idle-timeout MS] [--keep-alive MS] [--ca FILE [--crl FILE] [--server-name NAME] [--alpn NAME]
  *             [--tls-cert FILE --tls-key FILE]] [--token-file FILE]
  * The token, the first line of its file, goes into CONNECT: {"authToken":"..."}. */
 #include "common.h"
@@ -88,6 +89,11 @@ static esrpc_status make_options(esrpc_client_options *options, esrpc_headers *c
     if (status == ESRPC_OK) status = make_tls(endpoint, &tls);
     if (status == ESRPC_OK) status = esrpc_client_options_set_tls(options, tls, esrpc_text(endpoint->server_name));
     esrpc_tls_config_release(tls); /* the options keep it */
+    esrpc_connection_options *times = esrpc_connection_options_new();
+    if (status == ESRPC_OK) status = set_times(endpoint, times);
+    if (status == ESRPC_OK) status = esrpc_client_options_set_connection_options(options, times);
+    esrpc_connection_options_release(times); /* of these they have a copy */
+    if (status == ESRPC_OK) status = esrpc_client_options_set_address_family(options, (int32_t)endpoint->ip);
     if (status != ESRPC_OK) return status;
     if (endpoint->unix_path != NULL)
         return esrpc_client_options_set_unix_path(options, esrpc_text(endpoint->unix_path));

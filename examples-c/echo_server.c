@@ -1,8 +1,8 @@
 /* The echo service that the public test suites of event-stream RPC clients expect: this file has the connections, and
  * echo_operations.c what happens on their streams.
  *
- * echo_server [--host ADDRESS] [--port PORT] [--unix PATH] [--abstract NAME] [--tls-cert FILE --tls-key FILE
- *             [--client-ca FILE [--crl FILE]]]
+ * echo_server [--host ADDRESS] [--port PORT] [--unix PATH] [--abstract NAME] [--setup-timeout MS] [--idle-timeout MS]
+ *             [--keep-alive MS] [--tls-cert FILE --tls-key FILE [--client-ca FILE [--crl FILE]] [--alpn NAME]]
  * Port 0 lets the system choose. A listening socket that a supervisor passes (LISTEN_FDS) is used instead. Prints
  * `listening on ...` when it is ready; SIGINT and SIGTERM end it. */
 #define _POSIX_C_SOURCE 200809L
@@ -150,12 +150,15 @@ int main(int argc, char **argv)
         return EXIT_FAILED;
     }
     esrpc_listener_options *options = esrpc_listener_options_new();
+    esrpc_connection_options *times = esrpc_connection_options_new();
     esrpc_status status = esrpc_runtime_new(NULL, &runtime);
     if (status == ESRPC_OK) status = esrpc_listener_options_set_runtime(options, runtime);
     if (status == ESRPC_OK)
         status = passed < 0 ? choose_address(options, &endpoint) : esrpc_listener_options_set_socket(options, passed);
     if (status == ESRPC_OK) status = make_tls(&endpoint, &tls);
     if (status == ESRPC_OK) status = esrpc_listener_options_set_tls(options, tls);
+    if (status == ESRPC_OK) status = set_times(&endpoint, times);
+    if (status == ESRPC_OK) status = esrpc_listener_options_set_connection_options(options, times);
     if (status == ESRPC_OK) {
         step = "cannot listen";
         status = esrpc_listener_listen(options, &callbacks, &failed, &listener);
@@ -173,6 +176,7 @@ int main(int argc, char **argv)
     if (status != ESRPC_OK) report(step, status, esrpc_last_error_message());
     esrpc_listener_release(listener);
     esrpc_listener_options_release(options);
+    esrpc_connection_options_release(times);
     esrpc_tls_config_release(tls);
     if (!end_runtime(runtime)) failed = true;
     return status == ESRPC_OK && !failed ? EXIT_OK : EXIT_FAILED;

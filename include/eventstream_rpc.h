@@ -972,7 +972,8 @@ typedef struct esrpc_listener_callbacks {
                                    struct esrpc_connection *connection,
                                    void *user_data);
     /**
-     * A connection could not be had; the listener goes on.
+     * A connection could not be had, as the system has no room for it, or it was lost, or its TLS handshake failed; the
+     * listener goes on. Comes on the event-loop thread of the listener or of that connection, so perhaps several at once.
      */
     void (*on_failed_connection)(struct esrpc_listener *listener, esrpc_status status, void *user_data);
     /**
@@ -1977,8 +1978,8 @@ esrpc_status esrpc_tls_config_builder_set_client_auth(struct esrpc_tls_config_bu
  * not sent again. Default: on.
  *
  * @param builder Changed.
- * @param on 1: on; 0: off.
- * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL or on is neither 0 nor 1.
+ * @param on 0: off; else on.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL.
  *
  * Thread: owner. Since: 0.1.0
  */
@@ -2071,8 +2072,8 @@ esrpc_status esrpc_tls_config_builder_add_crl_file(struct esrpc_tls_config_build
  *
  * @param builder Changed.
  * @param depth An ESRPC_TLS_REVOCATION_DEPTH_ constant. Default: ESRPC_TLS_REVOCATION_DEPTH_CHAIN.
- * @param allow_unknown 1: a certificate whose CA has no list here is good; 0: it is refused, as by default.
- * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL or a number is out of its range.
+ * @param allow_unknown 0: a certificate whose CA has no list here is refused, as by default; else it is good.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL or depth is none of the constants.
  *
  * Thread: owner. Since: 0.1.0
  */
@@ -2346,6 +2347,7 @@ esrpc_status esrpc_connection_options_set_ping_answer_limit(struct esrpc_connect
 
 /**
  * Switches TCP_NODELAY: small messages leave at once instead of waiting for the acknowledgement of earlier ones. Default: on.
+ * Those of the TLS handshake, CONNECT and its answer never wait.
  *
  * @param options Changed.
  * @param on 0: off; else on.
@@ -2464,13 +2466,14 @@ esrpc_status esrpc_client_options_set_address_family(struct esrpc_client_options
                                                      int32_t family);
 
 /**
- * Sets this side's own address for TCP. Default: the system chooses.
+ * Sets this side's own address for TCP. Default: the system chooses. Addresses of the host that are of the other family are
+ * left out.
  *
  * @param options Changed.
  * @param address An IPv4 or IPv6 address of this machine as UTF-8 text, copied; empty: the system chooses.
  * @param port 0 to 65535; 0: the system chooses.
  * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL, address is no address, or port is out of its range. An
- * address that the system refuses is told at setup.
+ * address that the system refuses is told at setup, as is ESRPC_ERROR_CONNECT_FAILED if the host has none of its family.
  *
  * Thread: owner. Since: 0.1.0
  */
@@ -2782,8 +2785,9 @@ esrpc_status esrpc_runtime_join(struct esrpc_runtime *runtime,
  * ESRPC_ERROR_WRONG_SOCKET, or ESRPC_ERROR_INVALID_STATE if a connection made before has it;
  * ESRPC_ERROR_TLS_SERVER_NAME_REQUIRED; for the handshake option's CONNECT
  * ESRPC_ERROR_RESERVED_HEADER, ESRPC_ERROR_TOO_MANY_HEADERS, ESRPC_ERROR_HEADERS_TOO_LARGE or
- * ESRPC_ERROR_MESSAGE_TOO_LARGE; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_DRAINING; ESRPC_ERROR_FORKED;
- * ESRPC_ERROR_TOO_MANY_FILES or ESRPC_ERROR_IO if the default runtime cannot be started.
+ * ESRPC_ERROR_MESSAGE_TOO_LARGE; for the name of a TLS server ESRPC_ERROR_ADDRESS_INVALID; ESRPC_ERROR_RUNTIME_SHUTDOWN;
+ * ESRPC_ERROR_DRAINING; ESRPC_ERROR_FORKED; ESRPC_ERROR_TOO_MANY_FILES or ESRPC_ERROR_IO if the default runtime cannot be
+ * started.
  *
  * Thread: any; options: owner. Since: 0.1.0
  */
@@ -3542,12 +3546,15 @@ esrpc_status esrpc_listener_dup_socket(struct esrpc_listener *listener,
                                        esrpc_socket *out_socket);
 
 /**
- * Makes the connection use TLS, and sets the name that the server's certificate must have.
+ * Makes the connection use TLS, and sets the name that the server's certificate must have. A handshake that fails is a failed
+ * setup. With TLS 1.3 a server judges the client's certificate when the client is set up already: its refusal is then the
+ * reason of on_shutdown, ESRPC_ERROR_TLS_ALERT_RECEIVED, or with esrpc_client_options_set_handshake that of on_setup.
  *
  * @param options Changed; it keeps a reference to the settings.
  * @param config Settings of a client, borrowed; NULL: no TLS, as by default.
  * @param server_name UTF-8 text, copied, also sent to the server (SNI); empty: the host of the TCP endpoint. On a Unix socket
- * or a socket of the caller's a name is required; esrpc_connection_connect answers ESRPC_ERROR_TLS_SERVER_NAME_REQUIRED without one.
+ * or a socket of the caller's a name is required; esrpc_connection_connect answers ESRPC_ERROR_TLS_SERVER_NAME_REQUIRED without
+ * one, and ESRPC_ERROR_ADDRESS_INVALID for one that is neither a host name nor an address.
  * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL, or server_name is NULL with a length;
  * ESRPC_ERROR_INVALID_UTF8; ESRPC_ERROR_INVALID_STATE if config holds settings of a server.
  *

@@ -14,7 +14,7 @@ use super::status::{ESRPC_ERROR_TLS_SERVER_NAME_REQUIRED, Failure, esrpc_status}
 use super::{endpoint, guard};
 use crate::codec::HeaderList;
 use crate::runtime::{ConnectRequest, Runtime, Settings};
-use crate::transport::{AddressFamily, Endpoint, TlsConfig};
+use crate::transport::{AddressFamily, Endpoint, TlsConfig, check_server_name};
 
 /// Where and how to connect; esrpc_connection_connect copies it. Release it with esrpc_client_options_release.
 #[derive(Default)]
@@ -52,16 +52,17 @@ impl esrpc_client_options {
     }
 
     fn tls(&self) -> Result<Option<(TlsConfig, String)>, Failure> {
-        match (&self.tls, &self.endpoint) {
-            (Some((config, name)), Some(Endpoint::Tcp { host, .. })) if name.is_empty() => {
-                Ok(Some((config.clone(), host.clone())))
-            }
-            (Some((_, name)), _) if name.is_empty() => {
+        let Some((config, name)) = &self.tls else { return Ok(None) };
+        let name = match &self.endpoint {
+            _ if !name.is_empty() => name,
+            Some(Endpoint::Tcp { host, .. }) => host,
+            _ => {
                 let detail = "a Unix socket or a socket of the caller's has no host name: give esrpc_client_options_set_tls a server_name";
-                Err(Failure::new(ESRPC_ERROR_TLS_SERVER_NAME_REQUIRED, detail))
+                return Err(Failure::new(ESRPC_ERROR_TLS_SERVER_NAME_REQUIRED, detail));
             }
-            (tls, _) => Ok(tls.clone()),
-        }
+        };
+        check_server_name(name)?;
+        Ok(Some((config.clone(), name.clone())))
     }
 
     /// Nothing for the default runtime.
@@ -209,13 +210,14 @@ pub unsafe extern "C" fn esrpc_client_options_set_address_family(
     })
 }
 
-/// Sets this side's own address for TCP. Default: the system chooses.
+/// Sets this side's own address for TCP. Default: the system chooses. Addresses of the host that are of the other family are
+/// left out.
 ///
 /// @param options Changed.
 /// @param address An IPv4 or IPv6 address of this machine as UTF-8 text, copied; empty: the system chooses.
 /// @param port 0 to 65535; 0: the system chooses.
 /// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL, address is no address, or port is out of its range. An
-/// address that the system refuses is told at setup.
+/// address that the system refuses is told at setup, as is ESRPC_ERROR_CONNECT_FAILED if the host has none of its family.
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]

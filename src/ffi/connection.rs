@@ -243,8 +243,9 @@ pub(crate) unsafe fn outgoing<'a>(
 /// ESRPC_ERROR_WRONG_SOCKET, or ESRPC_ERROR_INVALID_STATE if a connection made before has it;
 /// ESRPC_ERROR_TLS_SERVER_NAME_REQUIRED; for the handshake option's CONNECT
 /// ESRPC_ERROR_RESERVED_HEADER, ESRPC_ERROR_TOO_MANY_HEADERS, ESRPC_ERROR_HEADERS_TOO_LARGE or
-/// ESRPC_ERROR_MESSAGE_TOO_LARGE; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_DRAINING; ESRPC_ERROR_FORKED;
-/// ESRPC_ERROR_TOO_MANY_FILES or ESRPC_ERROR_IO if the default runtime cannot be started.
+/// ESRPC_ERROR_MESSAGE_TOO_LARGE; for the name of a TLS server ESRPC_ERROR_ADDRESS_INVALID; ESRPC_ERROR_RUNTIME_SHUTDOWN;
+/// ESRPC_ERROR_DRAINING; ESRPC_ERROR_FORKED; ESRPC_ERROR_TOO_MANY_FILES or ESRPC_ERROR_IO if the default runtime cannot be
+/// started.
 ///
 /// Thread: any; options: owner. Since: 0.1.0
 #[unsafe(no_mangle)]

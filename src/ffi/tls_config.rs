@@ -379,8 +379,8 @@ pub unsafe extern "C" fn esrpc_tls_config_builder_set_client_auth(
 /// not sent again. Default: on.
 ///
 /// @param builder Changed.
-/// @param on 1: on; 0: off.
-/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL or on is neither 0 nor 1.
+/// @param on 0: off; else on.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL.
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -390,10 +390,7 @@ pub unsafe extern "C" fn esrpc_tls_config_builder_set_session_resumption(
 ) -> esrpc_status {
     guard::call(|| {
         let change = |builder: &mut TlsConfigBuilder| {
-            if !(0..=1).contains(&on) {
-                return Err(Failure::invalid_argument(format!("on is {on}; it must be 0 or 1")));
-            }
-            builder.set_session_resumption(on == 1);
+            builder.set_session_resumption(on != 0);
             Ok(())
         };
         // SAFETY: NULL or a live builder of this thread.

@@ -54,8 +54,8 @@ pub unsafe extern "C" fn esrpc_tls_config_builder_add_crl_file(
 ///
 /// @param builder Changed.
 /// @param depth An ESRPC_TLS_REVOCATION_DEPTH_ constant. Default: ESRPC_TLS_REVOCATION_DEPTH_CHAIN.
-/// @param allow_unknown 1: a certificate whose CA has no list here is good; 0: it is refused, as by default.
-/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL or a number is out of its range.
+/// @param allow_unknown 0: a certificate whose CA has no list here is refused, as by default; else it is good.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL or depth is none of the constants.
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -74,11 +74,7 @@ pub unsafe extern "C" fn esrpc_tls_config_builder_set_revocation(
                     return Err(Failure::invalid_argument(detail));
                 }
             };
-            if !(0..=1).contains(&allow_unknown) {
-                let detail = format!("allow_unknown is {allow_unknown}; it must be 0 or 1");
-                return Err(Failure::invalid_argument(detail));
-            }
-            builder.set_revocation(leaf_only, allow_unknown == 1);
+            builder.set_revocation(leaf_only, allow_unknown != 0);
             Ok(())
         };
         // SAFETY: NULL or a live builder of this thread.

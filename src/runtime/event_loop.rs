@@ -253,6 +253,8 @@ impl EventLoop {
                 self.context.log.write(Level::Error, "runtime", || format!("waiting for events failed: {error}"));
                 self.abort_all();
             }
+            // What is posted from here on, most often by the callbacks of this pass, is seen without a wake.
+            lock(&self.handle.queue).awake = true;
             self.context.now = Instant::now();
             if events.is_empty() && timeout == Some(IDLE) {
                 self.handle.buffers.clear();

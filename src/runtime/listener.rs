@@ -18,7 +18,7 @@ use crate::transport::{self, Endpoint, ListeningSocket, RawSocket, TlsConfig};
 
 /// Connections accepted in one go, before others get their turn.
 const ACCEPTS_PER_RUN: usize = 64;
-/// When no descriptor is left, accepting is tried again after this.
+/// When the system has no room for a connection, accepting is tried again after this.
 const RETRY: Duration = Duration::from_millis(100);
 
 const LISTENER_CLOSED: Error = Error::InvalidState("the listener is closed");
@@ -315,12 +315,13 @@ impl ListenerDriver {
             match socket.accept() {
                 Ok(Some(stream)) => self.hand_over(stream),
                 Ok(None) => return Flow::Continue,
-                Err(error) => {
+                Err(failure) if failure.is_lost => self.listener.failed(&failure.error.into()),
+                Err(failure) => {
                     // The event does not come again for a connection that is still in the queue.
                     if self.retry.is_none() {
                         self.retry = Some(context.timers.set(Instant::now() + RETRY, self.token));
                     }
-                    self.listener.failed(&error.into());
+                    self.listener.failed(&failure.error.into());
                     return Flow::Continue;
                 }
             }

@@ -8,7 +8,7 @@ use mio::Token;
 use crate::runtime::connection::Connection;
 use crate::runtime::deadlines::{Deadline, Deadlines};
 use crate::runtime::drain::DRAINED_BEFORE_SETUP;
-use crate::runtime::driver::{Driver, Flow};
+use crate::runtime::driver::{BUDGET, Driver, Flow, LAST_WORDS};
 use crate::runtime::event_loop::{Command, Context};
 use crate::runtime::listener::{Accepted, Listener};
 use crate::runtime::timers::TimerKey;
@@ -34,6 +34,8 @@ enum Stage {
     },
     Dialing(Box<Dialer>),
     Handshaking(transport::Stream),
+    /// The TLS handshake has failed, which was told; the peer gets a moment to take the alert.
+    Lingering(transport::Stream),
     /// The stream has been handed on, or the setup has failed.
     Over,
 }
@@ -148,7 +150,7 @@ impl Setup {
 
     /// Does all that can be done now.
     pub fn run(&mut self, context: &mut Context) -> Step {
-        {
+        if !matches!(self.stage, Stage::Lingering(_)) {
             let mut shared = self.connection.lock();
             shared.scheduled = false;
             shared.dirty = false;
@@ -200,8 +202,9 @@ impl Setup {
             Stage::Handshaking(stream) => match stream.handshake() {
                 Ok(HandshakeProgress::Pending) => Step::Pending,
                 Ok(HandshakeProgress::Done) => self.establish(context),
-                Err(error) => self.fail(error.into(), context),
+                Err(error) => self.fail_handshake(error.into(), context),
             },
+            Stage::Lingering(_) => self.linger(context),
             _ => Step::Pending,
         }
     }
@@ -243,9 +246,19 @@ impl Setup {
         if !self.deadlines.fired(key) {
             return Step::Pending;
         }
+        // What came while the loop was busy with others is not late.
+        let step = self.run(context);
+        if !matches!(step, Step::Pending) {
+            return step;
+        }
         while let Some(deadline) = self.deadlines.take_expired(context.now) {
-            if deadline == Deadline::NextAttempt {
-                continue;
+            match deadline {
+                Deadline::NextAttempt => continue,
+                Deadline::Linger => {
+                    self.close(context);
+                    return Step::Over;
+                }
+                _ => {}
             }
             let time = self.connection.settings().times.of(deadline).unwrap_or_default();
             let detail = match &self.stage {
@@ -254,22 +267,73 @@ impl Setup {
             };
             return self.fail(Error::deadline(deadline, time, &detail), context);
         }
-        self.run(context)
+        Step::Pending
     }
 
     /// Ends the setup for a reason that is not the application's.
     pub fn abort(&mut self, error: Error, context: &mut Context) -> Flow {
-        self.fail(error, context);
+        if matches!(self.stage, Stage::Lingering(_)) {
+            self.close(context);
+        } else {
+            self.fail(error, context);
+        }
         Flow::Finished
     }
 
     fn fail(&mut self, error: Error, context: &mut Context) -> Step {
+        self.close(context);
+        self.tell_failure(error);
+        Step::Over
+    }
+
+    fn close(&mut self, context: &mut Context) {
         self.deadlines.cancel(&mut context.timers);
         match std::mem::replace(&mut self.stage, Stage::Over) {
             Stage::Dialing(mut dialer) => dialer.give_up(&context.registry),
-            Stage::Handshaking(mut stream) => stream.deregister(&context.registry),
+            Stage::Handshaking(mut stream) | Stage::Lingering(mut stream) => stream.deregister(&context.registry),
             Stage::Resolving { .. } | Stage::Over => {}
         }
+    }
+
+    /// The peer is told by an alert, which a socket that is closed with input unread could lose again.
+    fn fail_handshake(&mut self, error: Error, context: &mut Context) -> Step {
+        let step = match std::mem::replace(&mut self.stage, Stage::Over) {
+            Stage::Handshaking(stream) if stream.wants_flush() || stream.has_unfinished_bytes() => {
+                self.stage = Stage::Lingering(stream);
+                self.deadlines.cancel(&mut context.timers);
+                self.deadlines.set(Deadline::Linger, context.now + LAST_WORDS);
+                self.linger(context)
+            }
+            stage => {
+                self.stage = stage;
+                self.close(context);
+                Step::Over
+            }
+        };
+        self.tell_failure(error);
+        step
+    }
+
+    /// Drops what the peer sends, until its end.
+    fn linger(&mut self, context: &mut Context) -> Step {
+        let Stage::Lingering(stream) = &mut self.stage else { return Step::Over };
+        let mut budget = BUDGET;
+        while budget > 0 {
+            match stream.drain(&mut context.read_buffer) {
+                Ok(count) if count > 0 => budget = budget.saturating_sub(count),
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return Step::Pending,
+                _ => {
+                    self.close(context);
+                    return Step::Over;
+                }
+            }
+        }
+        // No event tells of what is there already.
+        context.ready.push_back(self.token);
+        Step::Pending
+    }
+
+    fn tell_failure(&mut self, error: Error) {
         match &self.listener {
             // Nobody has been told of this connection, only the listener is.
             Some(listener) => {
@@ -287,7 +351,6 @@ impl Setup {
                 self.connection.finish(outcome, None);
             }
         }
-        Step::Over
     }
 }
 

@@ -134,17 +134,61 @@ impl Listener {
     }
 
     /// The next connection, or nothing if none waits.
-    pub fn accept(&mut self) -> Result<Option<Stream>, Error> {
+    pub fn accept(&mut self) -> Result<Option<Stream>, AcceptError> {
+        let failed = |error: io::Error, is_lost: bool| {
+            let otherwise = if is_lost { ErrorKind::Reset } else { ErrorKind::Io };
+            AcceptError {
+                error: Error::from_io(&format!("accepting on {}", self.address()), &error, otherwise),
+                is_lost,
+            }
+        };
         loop {
-            let failed =
-                |error: io::Error| Error::from_io(&format!("accepting on {}", self.address()), &error, ErrorKind::Io);
             match self.socket.accept() {
-                Ok((socket, _)) => return accepted(socket, &self.address, &self.options).map(Some).map_err(failed),
+                Ok((socket, _)) => {
+                    // The socket is ours, so whatever it refuses is its own trouble.
+                    return accepted(socket, &self.address, &self.options)
+                        .map(Some)
+                        .map_err(|error| failed(error, true));
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(failed(error)),
+                Err(error) => {
+                    let is_lost = is_lost(&error);
+                    return Err(failed(error, is_lost));
+                }
             }
         }
+    }
+}
+
+/// Why there is no connection.
+#[derive(Debug)]
+pub struct AcceptError {
+    pub error: Error,
+    /// It is gone, and the next one can be had at once. Otherwise it still waits, and the next try meets the same error until
+    /// the system has room again.
+    pub is_lost: bool,
+}
+
+/// Whether the connection went away while it waited; Linux tells the errors of its network in that way.
+fn is_lost(error: &io::Error) -> bool {
+    #[cfg(unix)]
+    {
+        const LOST: [i32; 8] = [
+            libc::ECONNABORTED,
+            libc::EPROTO,
+            libc::ENOPROTOOPT,
+            libc::EOPNOTSUPP,
+            libc::ENETDOWN,
+            libc::ENETUNREACH,
+            libc::EHOSTDOWN,
+            libc::EHOSTUNREACH,
+        ];
+        error.raw_os_error().is_some_and(|code| LOST.contains(&code))
+    }
+    #[cfg(not(unix))]
+    {
+        matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset)
     }
 }
 

@@ -17,10 +17,11 @@ pub use adopted::{RawSocket, SocketUse, check_socket};
 pub use dialer::{AddressFamily, Dialer, Dialing, interleave};
 pub use endpoint::{Endpoint, UnixName};
 pub use error::{Error, ErrorKind};
-pub use listener::{Listener, ListeningSocket};
+pub use listener::{AcceptError, Listener, ListeningSocket};
 pub use resolver::{Lookup, Resolved, Resolver, literal};
 pub use socket_options::{KeepAlive, SocketOptions};
 pub use stream::{PeerCredentials, Readiness, Stream};
 pub use tls::{
     ClientAuth, HandshakeProgress, TlsConfig, TlsConfigBuilder, TlsErrorKind, TlsInfo, TlsRole, TlsSession, TlsVersion,
+    check_server_name,
 };

@@ -77,7 +77,8 @@ impl SocketOptions {
         if domain == Domain::UNIX {
             return Ok(());
         }
-        socket.set_tcp_nodelay(self.no_delay)?;
+        // During the handshakes in any case; see Stream::allow_delay.
+        socket.set_tcp_nodelay(true)?;
         if let Some(keep_alive) = &self.keep_alive {
             socket.set_keepalive(true)?;
             let mut times = TcpKeepalive::new();

@@ -16,6 +16,8 @@ use crate::transport::{Error, ErrorKind, HandshakeProgress, RawSocket, SocketOpt
 pub struct Stream {
     kind: Kind,
     tls: Option<Box<TlsSession>>,
+    /// Small messages are to wait for the acknowledgement of earlier ones (Nagle's algorithm), once `allow_delay` is called.
+    delays: bool,
 }
 
 enum Kind {
@@ -60,7 +62,7 @@ impl Stream {
             }
             Err(error) => return Err(failed(error)),
         }
-        Stream::new(socket, address.domain()).map_err(failed)
+        Stream::new(socket, address.domain(), options).map_err(failed)
     }
 
     /// Whether the dial is over, and how.
@@ -82,11 +84,12 @@ impl Stream {
     pub fn adopt(raw: RawSocket, options: &SocketOptions) -> Result<Stream, Error> {
         let prepare = |socket: &Socket, domain| options.apply(socket, domain);
         let (socket, address) = take_socket(raw, SocketUse::Connection, prepare)?;
-        Stream::new(socket, address.domain()).map_err(|error| Error::from_io("taking a socket", &error, ErrorKind::Io))
+        Stream::new(socket, address.domain(), options)
+            .map_err(|error| Error::from_io("taking a socket", &error, ErrorKind::Io))
     }
 
     /// Takes a connected, non-blocking socket.
-    pub(super) fn new(socket: Socket, domain: Domain) -> io::Result<Stream> {
+    pub(super) fn new(socket: Socket, domain: Domain, options: &SocketOptions) -> io::Result<Stream> {
         let kind = if domain == Domain::UNIX {
             #[cfg(unix)]
             {
@@ -97,7 +100,15 @@ impl Stream {
         } else {
             Kind::Tcp(TcpStream::from_std(socket.into()))
         };
-        Ok(Stream { kind, tls: None })
+        Ok(Stream { kind, tls: None, delays: domain != Domain::UNIX && !options.no_delay })
+    }
+
+    /// The handshakes are done, which wait for nothing: from here on small messages do, if that was asked for.
+    pub fn allow_delay(&mut self) {
+        if std::mem::take(&mut self.delays) {
+            // A socket that does not take this is told by the next read or write.
+            let _ = self.socket().set_tcp_nodelay(false);
+        }
     }
 
     fn socket(&self) -> SockRef<'_> {
@@ -203,6 +214,18 @@ impl Stream {
             Some(tls) => tls.close_notify(&mut self.kind),
             None => true,
         }
+    }
+
+    /// Ends a stream whose TLS handshake has failed so that the peer gets the alert: writes what is left of that, ends our
+    /// side, and drops a part of what the peer still sends. Answers as `read`; 0 or an error but WouldBlock: it can be closed.
+    pub fn drain(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if let Some(tls) = &mut self.tls
+            && !tls.flush(&mut self.kind).is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+        {
+            self.tls = None;
+            self.shutdown_write();
+        }
+        self.kind.read(buffer)
     }
 
     /// Tells the peer that nothing more comes.
@@ -341,5 +364,5 @@ fn credentials_of(_: &UnixStream) -> Option<PeerCredentials> {
 pub(super) fn accepted(socket: Socket, address: &SockAddr, options: &SocketOptions) -> io::Result<Stream> {
     socket.set_nonblocking(true)?;
     options.apply(&socket, address.domain())?;
-    Stream::new(socket, address.domain())
+    Stream::new(socket, address.domain(), options)
 }

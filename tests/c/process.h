@@ -65,6 +65,12 @@ static inline void await_descriptors(size_t count) {
     }
 }
 
+/* Valgrind stands between a process and its system. */
+static inline bool is_under_valgrind(void) {
+    const char *wrapper = getenv("ESRPC_TEST_WRAPPER");
+    return wrapper != NULL && strstr(wrapper, "valgrind") != NULL;
+}
+
 /* Runs `work` in a forked child, which must succeed. */
 static inline void in_child(void (*work)(void *data), void *data) {
     int status;
@@ -76,7 +82,9 @@ static inline void in_child(void (*work)(void *data), void *data) {
         memset(&recorder, 0, sizeof recorder);
         recorder_begin();
         work(data);
-        _exit(0);
+        /* Another program takes its place: a leak checker would count what threads of the parent had in their hands. */
+        execl("/bin/true", "true", (char *)NULL);
+        _exit(1);
     }
     CHECK(waitpid(pid, &status, 0) == pid);
     CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);

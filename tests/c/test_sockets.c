@@ -57,11 +57,39 @@ static void small_messages_do_not_wait_unless_that_is_wished(void) {
             CHECK_OK(esrpc_connection_options_set_tcp_nodelay(pair.server_options, 0));
         }
         pair_connect(&pair);
+        await_loop(pair.client_connection);
+        await_loop(pair.server_connection);
         CHECK((option_of(pair.client_connection, IPPROTO_TCP, TCP_NODELAY) != 0) == !delay);
         CHECK((option_of(pair.server_connection, IPPROTO_TCP, TCP_NODELAY) != 0) == !delay);
         check_option(&pair, SOL_SOCKET, SO_KEEPALIVE, 0);
         pair_end(&pair);
     }
+}
+
+/* What a handshake sends is small, and waits for nothing. */
+static void no_handshake_waits_whatever_is_wished(void) {
+    struct pair pair;
+    struct raw_listener listener;
+    struct raw server;
+    struct sockaddr_storage client;
+    socklen_t len = sizeof client;
+    int descriptor, on = 0;
+    patient_pair_begin(&pair);
+    CHECK_OK(esrpc_connection_options_set_tcp_nodelay(pair.client_options, 0));
+    raw_listen(&listener, 1);
+    dial_raw(&pair, &pair.client, &listener, &pair.client_connection);
+    raw_accept(&listener, &server);
+    CHECK(getpeername(server.descriptor, (struct sockaddr *)&client, &len) == 0);
+    descriptor = socket_between(port_of(&client), listener.port);
+    len = sizeof on;
+    CHECK(getsockopt(descriptor, IPPROTO_TCP, TCP_NODELAY, &on, &len) == 0 && on != 0);
+    raw_accept_connect(&server);
+    await("client setup OK");
+    await_loop(pair.client_connection);
+    CHECK(option_of(pair.client_connection, IPPROTO_TCP, TCP_NODELAY) == 0);
+    raw_close(&server);
+    raw_listener_close(&listener);
+    pair_end(&pair);
 }
 
 static void keep_alive_of_the_system_is_set_as_wished(void) {
@@ -322,6 +350,7 @@ static void an_interface_that_is_not_there_is_named(void) {
 int main(int argc, char **argv) {
     static const struct test tests[] = {
         TEST(small_messages_do_not_wait_unless_that_is_wished),
+        TEST(no_handshake_waits_whatever_is_wished),
         TEST(keep_alive_of_the_system_is_set_as_wished),
         TEST(times_of_keep_alive_that_are_0_are_the_systems),
         TEST(buffers_have_the_sizes_that_were_wished),

@@ -42,6 +42,7 @@ impl Driver {
         }
         if handshake_done || phase == Phase::Closing {
             self.deadlines.clear(Deadline::Handshake);
+            self.stream.allow_delay();
         }
         if phase != Phase::Open || paused {
             // A peer that we do not listen to cannot be late.

@@ -10,7 +10,7 @@ use crate::runtime::event_loop::Context;
 use crate::runtime::{Error, Outcome, Phase};
 
 /// How long a server that refused, or a side with unread input, waits for the peer's end before it closes.
-const LAST_WORDS: Duration = Duration::from_secs(1);
+pub(in crate::runtime) const LAST_WORDS: Duration = Duration::from_secs(1);
 
 impl Driver {
     /// If the connection is to end, does the next step of that.

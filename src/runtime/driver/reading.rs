@@ -6,7 +6,7 @@ use crate::rpc::Buffers;
 use crate::runtime::deadlines::Deadline;
 use crate::runtime::event_loop::Context;
 use crate::runtime::{Error, Phase};
-use crate::transport;
+use crate::transport::{self, TlsErrorKind};
 
 /// A cut message up to this size is completed where the loop reads, a larger one in a buffer of its own.
 const SMALL_REST: usize = 4 * 1024;
@@ -183,7 +183,11 @@ impl Driver {
                 let kind = transport::ErrorKind::Io;
                 let error =
                     transport::Error::from_io(&format!("reading from {}", self.connection.peer_name()), &error, kind);
-                self.io_error.get_or_insert(error.into());
+                let place = match error.kind {
+                    transport::ErrorKind::Tls(TlsErrorKind::Truncated) => &mut self.cut_short,
+                    _ => &mut self.io_error,
+                };
+                place.get_or_insert(error.into());
                 None
             }
         }
@@ -201,7 +205,7 @@ impl Driver {
 
     /// The peer's bytes are all dispatched and it sends no more: what the callbacks accepted is written, then it is over.
     pub(super) fn end_of_input(&mut self, context: &Context) {
-        let error = match (&self.io_error, self.gathered.is_empty()) {
+        let error = match (self.io_error.as_ref().or(self.cut_short.as_ref()), self.gathered.is_empty()) {
             (Some(error), _) => error.clone(),
             (None, true) => Error::PeerClosed(format!("{} closed the connection", self.connection.peer_name())),
             (None, false) => {

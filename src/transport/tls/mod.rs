@@ -11,4 +11,4 @@ mod verifier;
 
 pub use config::{ClientAuth, TlsConfig, TlsConfigBuilder, TlsRole, TlsVersion};
 pub use error::TlsErrorKind;
-pub use session::{HandshakeProgress, TlsInfo, TlsSession};
+pub use session::{HandshakeProgress, TlsInfo, TlsSession, check_server_name};
