@@ -445,6 +445,44 @@ static void a_queue_that_nobody_reads_any_more_does_not_stop_the_connection(void
     }
 }
 
+/* A thread that waits for room does not read: the peer's death ends that all the same, and what had come can be read. */
+static void the_peers_death_is_noticed_though_a_queue_is_full(void) {
+    struct pair pair;
+    struct caller caller;
+    pthread_t thread;
+    esrpc_message *message = NULL;
+    size_t got = 0;
+    esrpc_status status;
+    blocking_begin(&pair);
+    CHECK_OK(esrpc_connection_options_set_stream_queue_limit(pair.client_options, QUEUE));
+    CHECK_OK(esrpc_connection_options_set_outbound_limit(pair.client_options, QUEUE));
+    pair.keep_streams = true;
+    blocking_connect(&pair);
+    esrpc_stream *stream = open_read_stream(pair.client_connection, "flood me");
+    await("handler message flood me");
+    CHECK_OK(esrpc_connection_pause_reading(pair.server_connection));
+    CHECK_OK(send_zeros(stream, TOO_MUCH, NULL));
+    for (size_t sent = 0; sent < TOO_MUCH; sent += PIECE) CHECK_OK(send_zeros(pair.handler_stream, PIECE, NULL));
+    CHECK_STATUS(ESRPC_ERROR_TIMED_OUT, esrpc_connection_wait_flush(pair.server_connection, 100, NULL));
+    caller = a_caller(pair.client_connection, "more");
+    caller.stream = stream;
+    CHECK(pthread_create(&thread, NULL, send_in_thread, &caller) == 0);
+    int64_t started = now_ns();
+    CHECK_OK(esrpc_connection_abort(pair.server_connection));
+    CHECK(pthread_join(thread, NULL) == 0);
+    CHECK((now_ns() - started) / 1000000 < LONG_MS); /* no deadline ended it */
+    CHECK(caller.status == ESRPC_ERROR_CONNECTION_CLOSED || caller.status == ESRPC_ERROR_STREAM_CLOSED);
+    while ((status = esrpc_stream_read(stream, PATIENCE_MS, &message)) == ESRPC_OK) {
+        got += esrpc_message_get_payload(message).len;
+        esrpc_message_release(message);
+    }
+    CHECK(got >= QUEUE - PIECE);
+    CHECK(status == ESRPC_ERROR_PEER_CLOSED || status == ESRPC_ERROR_CONNECTION_RESET || status == ESRPC_ERROR_IO ||
+          status == ESRPC_ERROR_INCOMPLETE);
+    esrpc_stream_release(stream);
+    pair_end(&pair);
+}
+
 /* The least that can be: every message fills the queue. */
 static void a_message_that_exceeds_the_limit_alone_is_read_all_the_same(void) {
     struct pair pair;
@@ -624,6 +662,7 @@ int main(int argc, char **argv) {
         TEST(a_full_queue_stops_the_peer_and_reading_lets_it_go_on),
         TEST(the_applications_pause_and_that_of_a_queue_do_not_undo_each_other),
         TEST(a_queue_that_nobody_reads_any_more_does_not_stop_the_connection),
+        TEST(the_peers_death_is_noticed_though_a_queue_is_full),
         TEST(a_message_that_exceeds_the_limit_alone_is_read_all_the_same),
         TEST(what_came_before_the_peers_end_can_be_read_after_it),
         TEST(calls_and_reads_are_interrupted),
