@@ -3522,7 +3522,7 @@ esrpc_status esrpc_listener_options_set_adopt_only(struct esrpc_listener_options
  * @param socket A connected stream socket of TCP or Unix.
  * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if listener is NULL; ESRPC_ERROR_WRONG_SOCKET if socket is negative, not
  * open, no socket, no stream socket of TCP or Unix, not connected, or listening; ESRPC_ERROR_INVALID_STATE if the listener is
- * closed; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_IO; ESRPC_ERROR_UNSUPPORTED on Windows; ESRPC_ERROR_FORKED.
+ * closed or drained; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_IO; ESRPC_ERROR_UNSUPPORTED on Windows; ESRPC_ERROR_FORKED.
  *
  * Thread: any. Since: 0.1.0
  */
@@ -3538,7 +3538,7 @@ esrpc_status esrpc_listener_adopt_connection(struct esrpc_listener *listener,
  * @param listener Borrowed.
  * @param out_socket Receives the descriptor, close-on-exec, which the caller closes.
  * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if listener or out_socket is NULL; ESRPC_ERROR_INVALID_STATE if the listener
- * is closed or has no socket of its own; ESRPC_ERROR_TOO_MANY_FILES; ESRPC_ERROR_IO; ESRPC_ERROR_UNSUPPORTED on Windows;
+ * is closed or drained (ask before that), or has no socket of its own; ESRPC_ERROR_TOO_MANY_FILES; ESRPC_ERROR_IO; ESRPC_ERROR_UNSUPPORTED on Windows;
  * ESRPC_ERROR_FORKED.
  *
  * Thread: any. Since: 0.1.0
