@@ -221,7 +221,8 @@ pub unsafe extern "C" fn esrpc_connection_options_set_outbound_limit(
 
 /// Sets how many bytes of messages may wait for esrpc_stream_read on one stream: once it holds that many, nothing more is read
 /// from the connection, whatever stream it is for, until half of them are taken or the stream has ended or its last handle is
-/// released. Default: 1 MiB.
+/// released. Nor is the end of the connection noticed meanwhile, until a write fails: then what has come is queued, and the
+/// connection ends. Default: 1 MiB.
 ///
 /// @param options Changed.
 /// @param bytes The limit, 1 to SIZE_MAX / 2, in bytes of whole messages; a message that exceeds it alone is taken all the same.

@@ -97,8 +97,10 @@ pub(super) struct Shared {
     pub reading_paused: bool,
     /// Streams whose messages nobody has read: reading is paused as long as there is one.
     pub full_queues: usize,
-    /// Writing failed: the application cannot pause reading any more.
+    /// Writing failed: reading cannot be paused any more.
     pub writing_failed: bool,
+    /// Too much has come after that for a queue that nobody reads.
+    pub queue_overrun: bool,
     /// The incoming-connection callback is running.
     pub may_accept: bool,
     /// The driver will look at this connection without being asked again.
@@ -200,6 +202,7 @@ impl Connection {
             reading_paused: false,
             full_queues: 0,
             writing_failed: false,
+            queue_overrun: false,
             may_accept: false,
             scheduled: false,
             dirty: false,
@@ -541,7 +544,7 @@ impl Shared {
 
     /// Nothing is to be read from the peer now.
     pub fn is_reading_paused(&self) -> bool {
-        self.reading_paused || self.full_queues > 0
+        self.reading_paused || self.full_queues > 0 && !self.writing_failed
     }
 
     /// Enough of the outbound queue is written for those who were refused.

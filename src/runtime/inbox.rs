@@ -7,6 +7,9 @@ use crate::rpc;
 use crate::runtime::lifecycle::wait_until;
 use crate::runtime::{Connection, Error, Outcome, Phase, Stream, lock};
 
+/// More than any system keeps of what the peer sent before it went away.
+const MOST_AFTER_A_FAILED_WRITE: usize = 64 * 1024 * 1024;
+
 /// A stream's messages that wait for a thread to take them: what a stream without callbacks has in their place. While it is
 /// full, nothing is read from the connection; what has come meanwhile waits there.
 ///
@@ -27,11 +30,11 @@ struct Queue {
 }
 
 impl Inbox {
-    /// Keeps a copy of the message, unless nobody is left who could take it.
+    /// Keeps a copy of the message, unless the stream is over or nobody is left who could take it.
     pub fn put(&self, stream: &Arc<Stream>, message: &Message<'_>) {
         let copy = MessageCopy::of(message);
         let mut queue = lock(&self.queue);
-        if !stream.is_held() {
+        if queue.end.is_some() || !stream.is_held() {
             return;
         }
         queue.bytes += copy.total_len();
@@ -40,6 +43,9 @@ impl Inbox {
         if !queue.full && queue.bytes >= connection.settings().stream_queue_limit {
             queue.full = true;
             connection.pause_for_queue();
+        }
+        if queue.full && queue.bytes >= connection.settings().stream_queue_limit + MOST_AFTER_A_FAILED_WRITE {
+            connection.end_for_overrun();
         }
         self.changed.notify_one();
     }
@@ -112,6 +118,11 @@ impl Connection {
     /// A queue is full; what the application pauses and resumes is another matter.
     pub(super) fn pause_for_queue(&self) {
         self.lock().full_queues += 1;
+    }
+
+    /// A full queue was given more, since writing has failed and what came before the end is delivered: up to here.
+    fn end_for_overrun(&self) {
+        self.lock().queue_overrun = true;
     }
 
     pub(super) fn resume_for_queue(self: &Arc<Self>) {

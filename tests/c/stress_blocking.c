@@ -163,9 +163,9 @@ static bool is_status_of_the_end(esrpc_status status) {
     case CLIENT_SHUT_DOWN: return status == ESRPC_ERROR_RUNTIME_SHUTDOWN || status == ESRPC_ERROR_CONNECTION_CLOSED;
     case CLIENT_DRAINED: return status == ESRPC_ERROR_DRAINING || status == ESRPC_ERROR_CONNECTION_CLOSED;
     default:
-        /* IO: a write to a peer that is gone. */
+        /* IO: a write to a peer that is gone; INCOMPLETE: it went away inside a message. */
         return status == ESRPC_ERROR_PEER_CLOSED || status == ESRPC_ERROR_CONNECTION_RESET || status == ESRPC_ERROR_IO ||
-               status == ESRPC_ERROR_CONNECTION_CLOSED;
+               status == ESRPC_ERROR_CONNECTION_CLOSED || status == ESRPC_ERROR_INCOMPLETE;
     }
 }
 

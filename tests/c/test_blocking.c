@@ -46,8 +46,15 @@ static void an_error_message_is_handed_out_with_a_status_of_its_own(void) {
     CHECK(esrpc_message_get_type(reply) == ESRPC_MESSAGE_TYPE_APPLICATION_ERROR);
     CHECK(is_text(esrpc_message_get_payload(reply), "it is a Monday"));
     esrpc_message_release(reply);
+    pair_end(&pair);
+}
 
+static void a_refused_stream_is_an_error_message(void) {
+    struct pair pair;
+    esrpc_message *reply = NULL;
+    blocking_begin(&pair);
     pair.ignore_streams = true;
+    blocking_connect(&pair);
     CHECK_STATUS(ESRPC_ERROR_APPLICATION_ERROR, call_text(pair.client_connection, "echo", PATIENCE_MS, &reply));
     CHECK(last_error_says("test#Operation is not accepted here"));
     esrpc_message_release(reply);
@@ -184,42 +191,57 @@ static void a_full_queue_is_waited_for(void) {
 
 /* Connecting */
 
-static void a_failed_setup_leaves_nothing_but_its_status(void) {
+static void a_refusal_leaves_nothing_but_its_status(void) {
     struct pair pair;
-    struct raw_listener listener;
-    esrpc_client_options *options;
-    int64_t started;
     blocking_begin(&pair);
     pair.refuse_connect = true;
     pair_listen(&pair);
     CHECK_STATUS(ESRPC_ERROR_HANDSHAKE_REFUSED, connect_blocking(&pair, ESRPC_WAIT_FOREVER));
     CHECK(pair.client_connection == NULL && last_error_says("it says: ack"));
-    pair.refuse_connect = false;
+    pair_end(&pair);
+}
+
+static void an_end_before_the_handshake_leaves_nothing_but_its_status(void) {
+    struct pair pair;
+    esrpc_status status;
+    blocking_begin(&pair);
     pair.ignore_connections = true;
-    esrpc_status status = connect_blocking(&pair, ESRPC_WAIT_FOREVER);
+    pair_listen(&pair);
+    status = connect_blocking(&pair, ESRPC_WAIT_FOREVER);
     CHECK(status == ESRPC_ERROR_PEER_CLOSED || status == ESRPC_ERROR_CONNECTION_RESET || status == ESRPC_ERROR_IO);
-    pair.ignore_connections = false;
+    CHECK(pair.client_connection == NULL);
+    pair_end(&pair);
+}
+
+static void a_timeout_leaves_nothing_but_its_status(void) {
+    struct pair pair;
+    int64_t started;
+    blocking_begin(&pair);
     pair.ignore_connect = true;
+    pair_listen(&pair);
     started = now_ns();
     CHECK_STATUS(ESRPC_ERROR_TIMED_OUT, connect_blocking(&pair, SHORT_MS));
     CHECK((now_ns() - started) / 1000000 >= SHORT_MS);
-    CHECK_STATUS(ESRPC_ERROR_TIMED_OUT, connect_blocking(&pair, 0));
     CHECK_OK(esrpc_connection_options_set_handshake_timeout_ms(pair.client_options, SHORT_MS));
     CHECK_STATUS(ESRPC_ERROR_HANDSHAKE_TIMED_OUT, connect_blocking(&pair, ESRPC_WAIT_FOREVER));
     CHECK(pair.client_connection == NULL);
+    await_count("server shutdown", 2);
+    pair_end(&pair);
+}
 
-    raw_listen(&listener, -1); /* bound, but it does not listen */
-    options = esrpc_client_options_new();
-    if (over_unix_socket)
-        CHECK_OK(esrpc_client_options_set_unix_abstract(options, esrpc_text(listener.name)));
-    else
-        CHECK_OK(esrpc_client_options_set_host(options, esrpc_text("127.0.0.1"), listener.port));
-    if (!over_unix_socket)
-        CHECK_STATUS(ESRPC_ERROR_CONNECTION_REFUSED,
-                     esrpc_connection_connect_blocking(options, ESRPC_WAIT_FOREVER, &pair.client_connection));
-    CHECK_OK(esrpc_client_options_set_host(options, esrpc_text("127.0.0.1"), 1));
-    CHECK_OK(esrpc_runtime_shutdown(pair.client_runtime));
+static void a_connection_that_cannot_be_begun_leaves_nothing_but_its_status(void) {
+    struct pair pair;
+    struct raw_listener listener;
+    esrpc_client_options *options = esrpc_client_options_new();
+    blocking_begin(&pair);
+    CHECK(raw_listen_at(&listener, "127.0.0.1", 0, -1)); /* bound, but it does not listen */
+    CHECK_OK(esrpc_client_options_set_host(options, esrpc_text("127.0.0.1"), listener.port));
     CHECK_OK(esrpc_client_options_set_runtime(options, pair.client_runtime));
+    CHECK_STATUS(ESRPC_ERROR_CONNECTION_REFUSED,
+                 esrpc_connection_connect_blocking(options, ESRPC_WAIT_FOREVER, &pair.client_connection));
+    CHECK(listen(listener.descriptor, 1) == 0);
+    CHECK_STATUS(ESRPC_ERROR_TIMED_OUT, esrpc_connection_connect_blocking(options, 0, &pair.client_connection));
+    CHECK_OK(esrpc_runtime_shutdown(pair.client_runtime));
     CHECK_STATUS(ESRPC_ERROR_RUNTIME_SHUTDOWN,
                  esrpc_connection_connect_blocking(options, ESRPC_WAIT_FOREVER, &pair.client_connection));
     CHECK(pair.client_connection == NULL);
@@ -423,6 +445,44 @@ static void a_queue_that_nobody_reads_any_more_does_not_stop_the_connection(void
     }
 }
 
+/* A thread that waits for room does not read: the peer's death ends that all the same, and what had come can be read. */
+static void the_peers_death_is_noticed_though_a_queue_is_full(void) {
+    struct pair pair;
+    struct caller caller;
+    pthread_t thread;
+    esrpc_message *message = NULL;
+    size_t got = 0;
+    esrpc_status status;
+    blocking_begin(&pair);
+    CHECK_OK(esrpc_connection_options_set_stream_queue_limit(pair.client_options, QUEUE));
+    CHECK_OK(esrpc_connection_options_set_outbound_limit(pair.client_options, QUEUE));
+    pair.keep_streams = true;
+    blocking_connect(&pair);
+    esrpc_stream *stream = open_read_stream(pair.client_connection, "flood me");
+    await("handler message flood me");
+    CHECK_OK(esrpc_connection_pause_reading(pair.server_connection));
+    CHECK_OK(send_zeros(stream, TOO_MUCH, NULL));
+    for (size_t sent = 0; sent < TOO_MUCH; sent += PIECE) CHECK_OK(send_zeros(pair.handler_stream, PIECE, NULL));
+    CHECK_STATUS(ESRPC_ERROR_TIMED_OUT, esrpc_connection_wait_flush(pair.server_connection, 100, NULL));
+    caller = a_caller(pair.client_connection, "more");
+    caller.stream = stream;
+    CHECK(pthread_create(&thread, NULL, send_in_thread, &caller) == 0);
+    int64_t started = now_ns();
+    CHECK_OK(esrpc_connection_abort(pair.server_connection));
+    CHECK(pthread_join(thread, NULL) == 0);
+    CHECK((now_ns() - started) / 1000000 < LONG_MS); /* no deadline ended it */
+    CHECK(caller.status == ESRPC_ERROR_CONNECTION_CLOSED || caller.status == ESRPC_ERROR_STREAM_CLOSED);
+    while ((status = esrpc_stream_read(stream, PATIENCE_MS, &message)) == ESRPC_OK) {
+        got += esrpc_message_get_payload(message).len;
+        esrpc_message_release(message);
+    }
+    CHECK(got >= QUEUE - PIECE);
+    CHECK(status == ESRPC_ERROR_PEER_CLOSED || status == ESRPC_ERROR_CONNECTION_RESET || status == ESRPC_ERROR_IO ||
+          status == ESRPC_ERROR_INCOMPLETE);
+    esrpc_stream_release(stream);
+    pair_end(&pair);
+}
+
 /* The least that can be: every message fills the queue. */
 static void a_message_that_exceeds_the_limit_alone_is_read_all_the_same(void) {
     struct pair pair;
@@ -588,16 +648,21 @@ int main(int argc, char **argv) {
         TEST(without_a_handshake_in_the_options_an_empty_connect_is_sent),
         TEST(a_stream_that_the_server_leaves_open_is_ended_by_the_caller),
         TEST(an_error_message_is_handed_out_with_a_status_of_its_own),
+        TEST(a_refused_stream_is_an_error_message),
         TEST(a_stream_that_ends_without_a_reply_says_so),
         TEST(a_call_that_is_not_answered_ends_on_both_sides_and_the_connection_stays),
         TEST(a_full_queue_is_waited_for),
-        TEST(a_failed_setup_leaves_nothing_but_its_status),
+        TEST(a_refusal_leaves_nothing_but_its_status),
+        TEST(an_end_before_the_handshake_leaves_nothing_but_its_status),
+        TEST(a_timeout_leaves_nothing_but_its_status),
+        TEST(a_connection_that_cannot_be_begun_leaves_nothing_but_its_status),
         TEST(a_shutdown_of_the_runtime_interrupts_connecting),
         TEST(a_stream_is_read_to_its_end),
         TEST(a_server_reads_from_the_first_message_on),
         TEST(a_full_queue_stops_the_peer_and_reading_lets_it_go_on),
         TEST(the_applications_pause_and_that_of_a_queue_do_not_undo_each_other),
         TEST(a_queue_that_nobody_reads_any_more_does_not_stop_the_connection),
+        TEST(the_peers_death_is_noticed_though_a_queue_is_full),
         TEST(a_message_that_exceeds_the_limit_alone_is_read_all_the_same),
         TEST(what_came_before_the_peers_end_can_be_read_after_it),
         TEST(calls_and_reads_are_interrupted),

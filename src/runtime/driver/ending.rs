@@ -19,7 +19,7 @@ impl Driver {
             let mut shared = self.connection.lock();
             if let Some(error) = &self.io_error
                 && matches!(shared.phase, Phase::Connecting | Phase::Open)
-                && (self.peer_ended || !(shared.is_reading_paused() || self.has_input()))
+                && (self.peer_ended || shared.queue_overrun || !(shared.is_reading_paused() || self.has_input()))
             {
                 // Nothing more can be read either: the write's error is the reason.
                 shared.begin_close(Err(error.clone()), false);
