@@ -72,37 +72,94 @@ pub fn encoded_len(headers_len: usize, payload_len: usize, limits: &Limits) -> R
     Ok(len)
 }
 
+/// Where an encoded message goes.
+pub trait Output {
+    /// Bytes that are there already.
+    fn len(&self) -> usize;
+    fn put(&mut self, bytes: &[u8]);
+    /// What is there from `start` on.
+    fn since(&self, start: usize) -> &[u8];
+}
+
+impl Output for Vec<u8> {
+    fn len(&self) -> usize {
+        Vec::len(self)
+    }
+
+    fn put(&mut self, bytes: &[u8]) {
+        self.extend_from_slice(bytes);
+    }
+
+    fn since(&self, start: usize) -> &[u8] {
+        self.get(start..).unwrap_or_default()
+    }
+}
+
+/// A buffer of somebody else's; what does not fit is left out.
+pub struct Filling<'a> {
+    buffer: &'a mut [u8],
+    len: usize,
+}
+
+impl<'a> Filling<'a> {
+    pub fn new(buffer: &'a mut [u8]) -> Filling<'a> {
+        Filling { buffer, len: 0 }
+    }
+}
+
+impl Output for Filling<'_> {
+    fn len(&self) -> usize {
+        self.len
+    }
+
+    fn put(&mut self, bytes: &[u8]) {
+        if let Some(place) = self.buffer.get_mut(self.len..self.len + bytes.len()) {
+            place.copy_from_slice(bytes);
+            self.len += bytes.len();
+        }
+    }
+
+    fn since(&self, start: usize) -> &[u8] {
+        self.buffer.get(start..self.len).unwrap_or_default()
+    }
+}
+
 /// Appends one message; its headers section is the concatenation of `header_parts`.
 ///
 /// The lengths were checked with [`encoded_len`].
 pub fn encode_into(header_parts: &[&[u8]], payload: &[u8], out: &mut Vec<u8>) {
     let headers_len: usize = header_parts.iter().map(|part| part.len()).sum();
+    out.reserve(MIN_MESSAGE_LEN + headers_len + payload.len());
+    encode_to(header_parts, payload, out);
+}
+
+/// The same into any output that has room.
+pub fn encode_to(header_parts: &[&[u8]], payload: &[u8], out: &mut impl Output) {
+    let headers_len: usize = header_parts.iter().map(|part| part.len()).sum();
     let total_len = MIN_MESSAGE_LEN + headers_len + payload.len();
-    out.reserve(total_len);
 
     let mut lengths = [0; PRELUDE_CRC_START];
     lengths[..4].copy_from_slice(&(total_len as u32).to_be_bytes());
     lengths[4..].copy_from_slice(&(headers_len as u32).to_be_bytes());
-    out.extend_from_slice(&lengths);
+    out.put(&lengths);
 
     // A message of ordinary size is summed in one go, once all of it is in place.
     let mut hasher = Hasher::new();
     hasher.update(&lengths);
-    let prelude_crc = hasher.clone().finalize();
     let mut summed = out.len();
-    out.extend_from_slice(&prelude_crc.to_be_bytes());
+    out.put(&hasher.clone().finalize().to_be_bytes());
     for part in header_parts {
-        out.extend_from_slice(part);
+        out.put(part);
     }
     for block in payload.chunks(COPY_BLOCK_LEN) {
         if out.len() - summed >= COPY_BLOCK_LEN {
-            hasher.update(&out[summed..]);
+            hasher.update(out.since(summed));
             summed = out.len();
         }
-        out.extend_from_slice(block);
+        out.put(block);
     }
-    hasher.update(&out[summed..]);
-    out.extend_from_slice(&hasher.finalize().to_be_bytes());
+    hasher.update(out.since(summed));
+    out.put(&hasher.finalize().to_be_bytes());
 }
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ pub use header::{Header, HeaderType, HeaderValue, write_header};
 pub use header_list::HeaderList;
 pub use headers::{Headers, HeadersIter};
 pub use limits::Limits;
-pub use message::{Message, encode_into, encoded_len};
+pub use message::{Filling, Message, encode_into, encode_to, encoded_len};
 pub use message_copy::MessageCopy;
 pub use message_decoder::MessageDecoder;
 pub use prelude::Prelude;

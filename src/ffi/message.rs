@@ -1,6 +1,6 @@
 //! Messages: views that are lent, views of the caller's bytes, and owned copies; and encoding.
 
-use std::ptr;
+use std::{ptr, slice};
 
 use super::bytes::{esrpc_buffer, esrpc_bytes};
 use super::guard;
@@ -133,12 +133,18 @@ pub unsafe extern "C" fn esrpc_message_encode(
             let detail = format!("the message takes {needed} bytes, the capacity is {capacity}");
             return Err(Failure::new(ESRPC_ERROR_BUFFER_TOO_SMALL, detail));
         }
-        // Not straight into the buffer: the payload may lie in it.
-        let message = encode(headers, payload, needed);
-        // SAFETY: the caller's buffer has room for `capacity` bytes, and the message is no longer.
-        unsafe { ptr::copy_nonoverlapping(message.as_ptr(), buffer, message.len()) };
+        if overlaps(payload, buffer, needed) || overlaps(headers.as_bytes(), buffer, needed) {
+            let message = encode(headers, payload, needed);
+            // SAFETY: the caller's buffer has room for `capacity` bytes, and the message is no longer.
+            unsafe { ptr::copy_nonoverlapping(message.as_ptr(), buffer, message.len()) };
+        } else {
+            // SAFETY: the caller's buffer has room for `capacity` bytes, which is no less, and nothing else that is used here
+            // lies in it. C has no uninitialized bytes to speak of; none is read before it is written.
+            let place = unsafe { slice::from_raw_parts_mut(buffer, needed) };
+            codec::encode_to(&[headers.as_bytes()], payload, &mut codec::Filling::new(place));
+        }
         // SAFETY: the caller's variable.
-        unsafe { write_out(out_len, message.len(), "out_len") }
+        unsafe { write_out(out_len, needed, "out_len") }
     })
 }
 
@@ -166,6 +172,12 @@ pub unsafe extern "C" fn esrpc_message_encode_to_buffer(
         // SAFETY: the caller's variable.
         unsafe { write_out(out_buffer, buffer.give(), "out_buffer") }
     })
+}
+
+/// Whether some of the bytes lie in a buffer.
+fn overlaps(bytes: &[u8], buffer: *const u8, len: usize) -> bool {
+    let range = bytes.as_ptr_range();
+    !bytes.is_empty() && range.start < buffer.wrapping_add(len) && buffer < range.end
 }
 
 fn encode(headers: Headers<'_>, payload: &[u8], capacity: usize) -> Vec<u8> {

@@ -64,7 +64,8 @@ struct Target {
 pub struct Connection {
     // Constant after creation.
     role: Role,
-    settings: Settings,
+    /// A listener's connections have the listener's.
+    settings: Arc<Settings>,
     target: Target,
     event_loop: Arc<LoopHandle>,
     /// Of a server's connection; it may be gone.
@@ -164,7 +165,8 @@ impl Connection {
             Endpoint::Tcp { .. } | Endpoint::Unix(_) => None,
         };
         let target = Target { host, endpoint: Some(endpoint), handshake, tls };
-        let connection = Connection::new(Role::Client, settings, live, runtime.pick_loop(), target, Weak::new());
+        let connection =
+            Connection::new(Role::Client, Arc::new(settings), live, runtime.pick_loop(), target, Weak::new());
         let _ = connection.handler.set(handler);
         connection.join();
         // The caller has its handle before the loop, and so any callback, knows of the connection.
@@ -175,7 +177,7 @@ impl Connection {
 
     /// A connection that a listener has accepted, for its loop.
     pub(super) fn incoming(
-        settings: Settings,
+        settings: Arc<Settings>,
         live: Live,
         event_loop: Arc<LoopHandle>,
         listener: Weak<Listener>,
@@ -187,7 +189,7 @@ impl Connection {
 
     fn new(
         role: Role,
-        settings: Settings,
+        settings: Arc<Settings>,
         live: Live,
         event_loop: Arc<LoopHandle>,
         target: Target,

@@ -37,7 +37,7 @@ pub struct ListenRequest {
 
 /// A listening socket, as all threads see it.
 pub struct Listener {
-    settings: Settings,
+    settings: Arc<Settings>,
     event_loop: Arc<LoopHandle>,
     /// Always there until the drop.
     live: Option<Live>,
@@ -84,7 +84,7 @@ impl Listener {
         };
         let socket = request.endpoint.as_ref().map(bind).transpose()?;
         let listener = Arc::new(Listener {
-            settings: request.settings,
+            settings: Arc::new(request.settings),
             event_loop: runtime.pick_loop(),
             live: Some(live),
             handler: OnceLock::new(),
