@@ -81,7 +81,7 @@ def server(who, transport, *options, prefix=(), prepare=None, patience=60):
         if transport == "tls":
             where += ["--certificate", certificates() / "server.pem", "--key", certificates() / "server.key"]
         command = [*prefix, PROGRAMS[who][0], *where, *options]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, preexec_fn=prepare)
+        process = subprocess.Popen([str(part) for part in command], stdout=subprocess.PIPE, text=True, preexec_fn=prepare)
         try:
             ready = re.match(r"READY (\S+)", process.stdout.readline())
             if not ready:
