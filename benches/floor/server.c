@@ -154,12 +154,11 @@ static void accept_all(const struct options *options, int listener)
     }
 }
 
-static volatile sig_atomic_t stopped;
-
+/* At once: a flag could be set between its test and epoll_wait. */
 static void stop(int number)
 {
     (void)number;
-    stopped = 1;
+    _exit(0);
 }
 
 int main(int argc, char **argv)
@@ -176,7 +175,7 @@ int main(int argc, char **argv)
     listener = floor_listen(&options);
     epoll_ctl(epoll, EPOLL_CTL_ADD, listener, &event);
     floor_announce(&options, listener);
-    while (!stopped) {
+    for (;;) {
         int count = epoll_wait(epoll, events, 64, -1), i;
         for (i = 0; i < count; i++) {
             struct connection *connection = events[i].data.ptr;
@@ -189,6 +188,4 @@ int main(int argc, char **argv)
             }
         }
     }
-    free(flood_pattern);
-    return 0;
 }

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Counts instructions (callgrind) and system calls (strace) per message, of client and server.
+"""Counts instructions (callgrind), system calls (strace) and page faults per message, of client and server.
 
 These figures hardly depend on what else the machine does. Each is the difference between a longer and a shorter run, so
 that start and end cancel out. The program that is looked at is slow, so that its peer always keeps the window full:
@@ -14,6 +14,7 @@ usage: counts.py [--transport tcp|unix|tls] [--profile COUNT] [WORKLOAD...]
 import argparse
 import pathlib
 import re
+import resource
 import subprocess
 import sys
 import tempfile
@@ -22,14 +23,29 @@ import programs
 
 WORKLOADS = ["echo_p64.64B", "unary_p64.64B", "pingpong.64B"]
 LENGTHS = (4000, 24000)
+LENGTHS_OF_LARGE = (200, 1200)
+
+
+def length_of(workload, count):
+    return ["--round-trips", count] if workload.startswith("pingpong") else ["--messages", count]
 
 
 def run(who, transport, workload, side, count, tool):
     """Runs a workload with one side under a tool."""
     patience = {"prefix": tool, "patience": 300}
-    length = ["--round-trips", count] if workload.startswith("pingpong") else ["--messages", count]
+    length = length_of(workload, count)
     with programs.server(who, transport, **(patience if side == "server" else {})) as (_, endpoint):
         programs.client(who, workload, endpoint, *length, **(patience if side == "client" else {}))
+
+
+def page_faults(who, transport, workload, count):
+    """{side: page faults that the system served from memory}, without any tool"""
+    ended_before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_minflt
+    with programs.server(who, transport) as (process, endpoint):
+        programs.client(who, workload, endpoint, *length_of(workload, count))
+        fields = pathlib.Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
+        client = resource.getrusage(resource.RUSAGE_CHILDREN).ru_minflt - ended_before
+        return {"server": int(fields[7]), "client": client}
 
 
 def messages(workload, count):
@@ -56,11 +72,24 @@ def by_function(output):
     return found
 
 
+def lengths_of(workload):
+    return LENGTHS_OF_LARGE if workload.endswith(("64KiB", "MiB")) else LENGTHS
+
+
+def report_page_faults(who, transport, workload):
+    lengths = lengths_of(workload)
+    short, long = (page_faults(who, transport, workload, count) for count in lengths)
+    span = messages(workload, lengths[1]) - messages(workload, lengths[0])
+    for side in long:
+        print(f"{who}.{transport}.{workload}.page_faults_{side} {max(0, long[side] - short[side]) / span:.4f} faults/op", flush=True)
+
+
 def report(who, transport, workload, side, profile, folder):
     name = f"{who}.{transport}.{workload}"
-    span = messages(workload, LENGTHS[1]) - messages(workload, LENGTHS[0])
+    lengths = lengths_of(workload)
+    span = messages(workload, lengths[1]) - messages(workload, lengths[0])
     grinds, calls = [], []
-    for count in LENGTHS:
+    for count in lengths:
         output = folder / f"{name}.{side}.{count}"
         run(who, transport, workload, side, count,
             ["valgrind", "-q", "--tool=callgrind", f"--callgrind-out-file={output}.callgrind"])
@@ -94,6 +123,7 @@ def main():
             for who in arguments.who.split(","):
                 if who == "floor" and workload.startswith("unary"):
                     continue
+                report_page_faults(who, arguments.transport, workload)
                 for side in ("server", "client"):
                     report(who, arguments.transport, workload, side, arguments.profile, pathlib.Path(folder))
 
