@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import tempfile
+import time
 
 BUILD = pathlib.Path(__file__).resolve().parent.parent / "build"
 PROGRAMS = {
@@ -54,9 +55,9 @@ def may_be_realtime():
 
 
 def certificates():
-    """Makes a CA and a certificate for localhost, once for each build folder; they are never stored elsewhere."""
+    """Makes a CA and a certificate for localhost in the build folder, where they serve for some days."""
     folder = BUILD / "certificates"
-    if not (folder / "server.pem").exists():
+    if not (folder / "server.pem").exists() or time.time() - (folder / "server.pem").stat().st_mtime > 7 * 86400:
         folder.mkdir(parents=True, exist_ok=True)
         key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "30", "-x509"]
         ca = ["-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=benchmark CA"]

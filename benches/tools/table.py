@@ -47,6 +47,17 @@ def goal_values(pairs, goal):
     return values_of(pairs, goal.ours, goal.floor, goal.kind == "slower")
 
 
+OTHERS = {"grpc": "gRPC", "smithy": "aws-smithy-eventstream"}
+
+
+def others(pairs, goal):
+    """The same ratio of other implementations."""
+    for who, name in OTHERS.items():
+        values = values_of(pairs, goal.ours.replace("ours", who, 1), goal.floor) if goal.floor else []
+        if values:
+            yield f"{name} {number(statistics.median(values))}"
+
+
 def goal_rows(pairs):
     for goal in GOALS:
         values = goal_values(pairs, goal)
@@ -57,12 +68,12 @@ def goal_rows(pairs):
         met = median >= goal.bound if at_least else median <= goal.bound
         unit = " KiB" if goal.kind == "KiB" else ""
         yield (goal.measure, f"{'≥' if at_least else '≤'} {goal.bound:g}{unit}", number(median) + unit,
-               f"{number(min(values))} to {number(max(values))}", "yes" if met else "no")
+               f"{number(min(values))} to {number(max(values))}", "yes" if met else "no", ", ".join(others(pairs, goal)))
 
 
 def goal_table(pairs):
-    yield "| measure, ratio to the floor | goal | ours | least to most | met |"
-    yield "| --- | --- | --- | --- | --- |"
+    yield "| measure, ratio to the floor | goal | ours | least to most | met | others |"
+    yield "| --- | --- | --- | --- | --- | --- |"
     for row in goal_rows(pairs):
         yield "| " + " | ".join(row) + " |"
 
