@@ -15,6 +15,7 @@ const SOURCES: &[&str] = &[
     "message.rs",
     "decoder.rs",
     "tls_config.rs",
+    "tls_revocation.rs",
     "connection_options.rs",
     "connection_times.rs",
     "socket_options.rs",
@@ -27,8 +28,20 @@ const SOURCES: &[&str] = &[
     "connection_info.rs",
     "stream.rs",
     "listener.rs",
+    "adopted_sockets.rs",
     "tls_info.rs",
+    "blocking.rs",
+    "drain.rs",
 ];
+
+/// The only type whose size is not the same on all systems; src/ffi/adopted_sockets.rs has its twin.
+const SOCKET: &str = "
+/** A socket as the system names it: a file descriptor, or a SOCKET on Windows. */
+#ifdef _WIN32
+typedef uintptr_t esrpc_socket;
+#else
+typedef int esrpc_socket;
+#endif";
 
 fn main() -> Result<(), Box<dyn error::Error>> {
     let root = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?);
@@ -42,7 +55,7 @@ fn make_header(root: &Path, header: &Path) -> Result<(), Box<dyn error::Error>> 
     let settings = root.join("cbindgen.toml");
     println!("cargo::rerun-if-changed={}", settings.display());
     let mut config = cbindgen::Config::from_file(&settings)?;
-    config.after_includes = Some(version_defines()?);
+    config.after_includes = Some(format!("{}\n{SOCKET}", version_defines()?));
 
     let mut builder = cbindgen::Builder::new().with_config(config);
     let folder = root.join("src/ffi");

@@ -10,9 +10,11 @@
 
 enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, TIMEOUT_MS = 10000 };
 
-#define ENDPOINT_USAGE "[--host HOST] [--port PORT] [--unix PATH] [--abstract NAME] [--tls-cert FILE --tls-key FILE] "
-#define SERVER_USAGE ENDPOINT_USAGE "[--client-ca FILE]"
-#define CLIENT_USAGE ENDPOINT_USAGE "[--ca FILE] [--server-name NAME]"
+#define ENDPOINT_USAGE \
+    "[--host HOST] [--port PORT] [--unix PATH] [--abstract NAME] [--tls-cert FILE --tls-key FILE] [--alpn NAME] " \
+    "[--setup-timeout MS] [--idle-timeout MS] [--keep-alive MS] "
+#define SERVER_USAGE ENDPOINT_USAGE "[--client-ca FILE [--crl FILE]]"
+#define CLIENT_USAGE ENDPOINT_USAGE "[--ca FILE [--crl FILE]] [--server-name NAME] [--ip 4|6]"
 
 /* Where to listen or to connect: a Unix socket if one of its two names is given, else host and port; with TLS if there is a
  * certificate to show (a server) or a CA to trust (a client). */
@@ -24,7 +26,13 @@ struct endpoint {
     const char *abstract_name;
     const char *certificate, *key; /* of this side */
     const char *ca;                /* which the peer's certificate must come from */
+    const char *crl;               /* revocation lists on which it must not be */
     const char *server_name;       /* which the server's certificate must have; NULL: the host */
+    const char *alpn;              /* the application protocol that TLS is to agree on */
+    uint32_t setup_timeout_ms;     /* for each phase of connecting */
+    uint32_t idle_timeout_ms, keep_alive_ms; /* 0: none */
+    uint32_t ip;                   /* the address family, an ESRPC_ADDRESS_FAMILY_ constant */
+    char mistake[128];             /* what is wrong with the command line */
 };
 
 /* A decimal number from min to max, and nothing else; strtoul would also take a sign, spaces and a tail. */
@@ -42,40 +50,101 @@ static inline bool parse_number(const char *text, uint32_t min, uint32_t max, ui
     return true;
 }
 
-/* Reads the options of SERVER_USAGE or CLIENT_USAGE; false if there is anything else on the command line. */
-static inline bool parse_endpoint(int argc, char **argv, bool is_server, struct endpoint *out_endpoint)
+static inline bool mistaken(struct endpoint *endpoint, const char *option, const char *mistake)
 {
-    struct endpoint endpoint = {is_server, "127.0.0.1", 8033, NULL, NULL, NULL, NULL, NULL, NULL};
+    snprintf(endpoint->mistake, sizeof endpoint->mistake, "%.60s %s", option, mistake);
+    return false;
+}
+
+/* Reads the options of SERVER_USAGE or CLIENT_USAGE; false, with the mistake, if there is anything else. */
+static inline bool parse_endpoint(int argc, char **argv, bool is_server, struct endpoint *endpoint)
+{
+    enum { DAY_MS = 24 * 60 * 60 * 1000 };
+    memset(endpoint, 0, sizeof *endpoint);
+    endpoint->is_server = is_server;
+    endpoint->host = "127.0.0.1";
+    endpoint->port = 8033;
+    endpoint->setup_timeout_ms = TIMEOUT_MS;
     for (int i = 1; i < argc; i += 2) {
         const char *value = argv[i + 1]; /* argv ends with a NULL */
-        if (value == NULL) return false;
-        if (strcmp(argv[i], "--host") == 0) {
-            endpoint.host = value;
-        } else if (strcmp(argv[i], "--port") == 0) {
-            if (!parse_number(value, 0, UINT16_MAX, &endpoint.port)) return false;
-        } else if (strcmp(argv[i], "--unix") == 0) {
-            endpoint.unix_path = value;
-        } else if (strcmp(argv[i], "--abstract") == 0) {
-            endpoint.abstract_name = value;
-        } else if (strcmp(argv[i], "--tls-cert") == 0) {
-            endpoint.certificate = value;
-        } else if (strcmp(argv[i], "--tls-key") == 0) {
-            endpoint.key = value;
-        } else if (strcmp(argv[i], is_server ? "--client-ca" : "--ca") == 0) {
-            endpoint.ca = value;
-        } else if (!is_server && strcmp(argv[i], "--server-name") == 0) {
-            endpoint.server_name = value;
-        } else {
-            return false;
+        const char **text = NULL;
+        uint32_t *number = NULL, least = 0, most = DAY_MS;
+        if (strcmp(argv[i], "--host") == 0) text = &endpoint->host;
+        if (strcmp(argv[i], "--unix") == 0) text = &endpoint->unix_path;
+        if (strcmp(argv[i], "--abstract") == 0) text = &endpoint->abstract_name;
+        if (strcmp(argv[i], "--tls-cert") == 0) text = &endpoint->certificate;
+        if (strcmp(argv[i], "--tls-key") == 0) text = &endpoint->key;
+        if (strcmp(argv[i], is_server ? "--client-ca" : "--ca") == 0) text = &endpoint->ca;
+        if (strcmp(argv[i], "--crl") == 0) text = &endpoint->crl;
+        if (strcmp(argv[i], "--alpn") == 0) text = &endpoint->alpn;
+        if (!is_server && strcmp(argv[i], "--server-name") == 0) text = &endpoint->server_name;
+        if (strcmp(argv[i], "--port") == 0) number = &endpoint->port, most = UINT16_MAX;
+        if (strcmp(argv[i], "--setup-timeout") == 0) number = &endpoint->setup_timeout_ms, least = 1;
+        if (strcmp(argv[i], "--idle-timeout") == 0) number = &endpoint->idle_timeout_ms;
+        if (strcmp(argv[i], "--keep-alive") == 0) number = &endpoint->keep_alive_ms;
+        if (!is_server && strcmp(argv[i], "--ip") == 0) number = &endpoint->ip, least = 4, most = 6;
+        if (text == NULL && number == NULL) return mistaken(endpoint, argv[i], "is no option of this program");
+        if (value == NULL) return mistaken(endpoint, argv[i], "needs a value after it");
+        if (text != NULL) {
+            *text = value;
+        } else if (!parse_number(value, least, most, number) || (number == &endpoint->ip && *number == 5)) {
+            char range[60];
+            snprintf(range, sizeof range, "takes a number from %u to %u", (unsigned)least, (unsigned)most);
+            return mistaken(endpoint, argv[i], number == &endpoint->ip ? "takes 4 or 6" : range);
         }
     }
-    if (endpoint.unix_path != NULL && endpoint.abstract_name != NULL) return false;
-    if ((endpoint.certificate == NULL) != (endpoint.key == NULL)) return false;
-    if (is_server ? endpoint.ca != NULL && endpoint.certificate == NULL
-                  : endpoint.ca == NULL && (endpoint.certificate != NULL || endpoint.server_name != NULL))
-        return false;
-    *out_endpoint = endpoint;
+    bool shows_certificate = endpoint->certificate != NULL;
+    if (endpoint->unix_path != NULL && endpoint->abstract_name != NULL)
+        return mistaken(endpoint, "--unix", "and --abstract exclude each other: a socket has one name");
+    if (shows_certificate != (endpoint->key != NULL))
+        return mistaken(endpoint, "--tls-cert", "and --tls-key go together");
+    if (is_server && endpoint->ca != NULL && !shows_certificate)
+        return mistaken(endpoint, "--client-ca", "is for TLS, which needs --tls-cert and --tls-key");
+    if (!is_server && endpoint->ca == NULL && (shows_certificate || endpoint->server_name != NULL))
+        return mistaken(endpoint, "--ca", "is needed for TLS: the CA of the server's certificate");
+    if (endpoint->crl != NULL && endpoint->ca == NULL)
+        return mistaken(endpoint, "--crl", "needs the CA whose certificates it is about");
+    if (endpoint->alpn != NULL && !shows_certificate && endpoint->ca == NULL)
+        return mistaken(endpoint, "--alpn", "is for TLS, which needs a certificate or a CA");
     return true;
+}
+
+static inline int explain_usage(const char *program, const char *usage, const char *mistake)
+{
+    fprintf(stderr, "usage: %s %s\n%s: %s\n", program, usage, program, mistake);
+    return EXIT_USAGE;
+}
+
+/* Takes an option that not every program has, and its value, out of the command line; NULL if it is not there. */
+static inline const char *take_option(int *argc, char **argv, const char *name)
+{
+    for (int i = 1; i + 1 < *argc; i += 2) {
+        if (strcmp(argv[i], name) != 0) continue;
+        const char *value = argv[i + 1];
+        memmove(argv + i, argv + i + 2, (size_t)(*argc - i - 1) * sizeof *argv);
+        *argc -= 2;
+        return value;
+    }
+    return NULL;
+}
+
+/* Reads a token: the first line of a file, 1 to 254 visible ASCII characters without quotes. Says if it cannot. */
+enum { TOKEN_SIZE = 256 };
+static inline bool read_token(const char *path, char token[TOKEN_SIZE])
+{
+    FILE *file = fopen(path, "r");
+    if (file == NULL) {
+        perror(path);
+        return false;
+    }
+    size_t len = fgets(token, TOKEN_SIZE, file) == NULL ? 0 : strcspn(token, "\r\n");
+    bool good = len > 0 && (token[len] != '\0' || len + 1 < TOKEN_SIZE);
+    fclose(file);
+    token[len] = '\0';
+    for (size_t i = 0; i < len; i++)
+        good = good && token[i] > ' ' && token[i] < 127 && token[i] != '"' && token[i] != '\\';
+    if (!good) fprintf(stderr, "%s: its first line is no token of 1 to 254 visible characters without quotes\n", path);
+    return good;
 }
 
 /* `sentence` is esrpc_last_error_message() for a call, or the end message of a connection or stream. */
@@ -98,11 +167,39 @@ static inline esrpc_status make_tls(const struct endpoint *endpoint, esrpc_tls_c
                                                                 esrpc_text(endpoint->key));
     if (status == ESRPC_OK && endpoint->ca != NULL)
         status = esrpc_tls_config_builder_add_ca_file(builder, esrpc_text(endpoint->ca));
+    if (status == ESRPC_OK && endpoint->crl != NULL)
+        status = esrpc_tls_config_builder_add_crl_file(builder, esrpc_text(endpoint->crl));
     if (status == ESRPC_OK && endpoint->is_server && endpoint->ca != NULL)
         status = esrpc_tls_config_builder_set_client_auth(builder, ESRPC_TLS_CLIENT_AUTH_REQUIRED);
+    if (status == ESRPC_OK && endpoint->alpn != NULL)
+        status = esrpc_tls_config_builder_add_alpn(builder, esrpc_text(endpoint->alpn));
     if (status == ESRPC_OK) status = esrpc_tls_config_builder_build(builder, out_config);
     esrpc_tls_config_builder_release(builder);
     return status;
+}
+
+/* Sets the times that the command line asks for. */
+static inline esrpc_status set_times(const struct endpoint *endpoint, esrpc_connection_options *options)
+{
+    const uint32_t setup = endpoint->setup_timeout_ms;
+    esrpc_status status = esrpc_connection_options_set_resolve_timeout_ms(options, setup);
+    if (status == ESRPC_OK) status = esrpc_connection_options_set_connect_timeout_ms(options, setup);
+    if (status == ESRPC_OK) status = esrpc_connection_options_set_tls_timeout_ms(options, setup);
+    if (status == ESRPC_OK) status = esrpc_connection_options_set_handshake_timeout_ms(options, setup);
+    if (status == ESRPC_OK) status = esrpc_connection_options_set_idle_timeout_ms(options, endpoint->idle_timeout_ms);
+    if (status == ESRPC_OK)
+        status = esrpc_connection_options_set_keep_alive_ping(options, endpoint->keep_alive_ms, TIMEOUT_MS);
+    return status;
+}
+
+/* Where a server listens. */
+static inline esrpc_status choose_address(esrpc_listener_options *options, const struct endpoint *endpoint)
+{
+    if (endpoint->unix_path != NULL)
+        return esrpc_listener_options_set_unix_path(options, esrpc_text(endpoint->unix_path));
+    if (endpoint->abstract_name != NULL)
+        return esrpc_listener_options_set_unix_abstract(options, esrpc_text(endpoint->abstract_name));
+    return esrpc_listener_options_set_host(options, esrpc_text(endpoint->host), endpoint->port);
 }
 
 /* Ends a runtime of ours, and the connections that are still open on it. After it no callback comes any more, so what

@@ -1,8 +1,10 @@
 /* Talks to the echo service: a unary call, a streaming call, a PING. Prints the conversation, and exits 0 if it went as
  * it should.
  *
- * echo_client [--host HOST] [--port PORT] [--unix PATH] [--abstract NAME] [--ca FILE [--server-name NAME]
- *             [--tls-cert FILE --tls-key FILE]] */
+ * echo_client [--host HOST] [--port PORT] [--ip 4|6] [--unix PATH] [--abstract NAME] [--setup-timeout MS]
+ *             [--idle-timeout MS] [--keep-alive MS] [--ca FILE [--crl FILE] [--server-name NAME] [--alpn NAME]
+ *             [--tls-cert FILE --tls-key FILE]] [--token-file FILE]
+ * The token, the first line of its file, goes into CONNECT: {"authToken":"..."}. */
 #include "common.h"
 
 /* What the callbacks know. Only the loop thread uses it until the connection has shut down. */
@@ -74,17 +76,24 @@ static void on_protocol_message(esrpc_connection *connection, const esrpc_messag
 }
 
 static esrpc_status make_options(esrpc_client_options *options, esrpc_headers *connect, esrpc_runtime *runtime,
-                                 const struct endpoint *endpoint)
+                                 const char *token, const struct endpoint *endpoint)
 {
+    char payload[TOKEN_SIZE + 32] = "";
+    if (token[0] != '\0') snprintf(payload, sizeof payload, "{\"authToken\":\"%s\"}", token);
     esrpc_status status = esrpc_headers_add_string(connect, esrpc_text(":version"), esrpc_text("0.1.0"));
     if (status == ESRPC_OK)
         status = esrpc_headers_add_string(connect, esrpc_text("client-name"), esrpc_text("accepted.echo_client"));
-    if (status == ESRPC_OK) status = esrpc_client_options_set_handshake(options, connect, esrpc_text(NULL));
+    if (status == ESRPC_OK) status = esrpc_client_options_set_handshake(options, connect, esrpc_text(payload));
     if (status == ESRPC_OK) status = esrpc_client_options_set_runtime(options, runtime);
     esrpc_tls_config *tls = NULL;
     if (status == ESRPC_OK) status = make_tls(endpoint, &tls);
     if (status == ESRPC_OK) status = esrpc_client_options_set_tls(options, tls, esrpc_text(endpoint->server_name));
     esrpc_tls_config_release(tls); /* the options keep it */
+    esrpc_connection_options *times = esrpc_connection_options_new();
+    if (status == ESRPC_OK) status = set_times(endpoint, times);
+    if (status == ESRPC_OK) status = esrpc_client_options_set_connection_options(options, times);
+    esrpc_connection_options_release(times); /* of these they have a copy */
+    if (status == ESRPC_OK) status = esrpc_client_options_set_address_family(options, (int32_t)endpoint->ip);
     if (status != ESRPC_OK) return status;
     if (endpoint->unix_path != NULL)
         return esrpc_client_options_set_unix_path(options, esrpc_text(endpoint->unix_path));
@@ -166,14 +175,15 @@ int main(int argc, char **argv)
     struct client client = {NULL, 0, 0, 0};
     esrpc_runtime *runtime = NULL;
     esrpc_connection *connection = NULL;
-    if (!parse_endpoint(argc, argv, false, &endpoint)) {
-        fprintf(stderr, "usage: echo_client " CLIENT_USAGE "\n");
-        return EXIT_USAGE;
-    }
+    char token[TOKEN_SIZE] = "";
+    const char *token_file = take_option(&argc, argv, "--token-file");
+    if (!parse_endpoint(argc, argv, false, &endpoint))
+        return explain_usage("echo_client", CLIENT_USAGE " [--token-file FILE]", endpoint.mistake);
+    if (token_file != NULL && !read_token(token_file, token)) return EXIT_USAGE;
     esrpc_client_options *options = esrpc_client_options_new();
     esrpc_headers *connect = esrpc_headers_new();
     esrpc_status status = esrpc_runtime_new(NULL, &runtime);
-    if (status == ESRPC_OK) status = make_options(options, connect, runtime, &endpoint);
+    if (status == ESRPC_OK) status = make_options(options, connect, runtime, token, &endpoint);
     if (status == ESRPC_OK) status = esrpc_connection_connect(options, &callbacks, &client, &connection);
     if (status == ESRPC_OK)
         status = converse(connection, &client);

@@ -1,14 +1,16 @@
 /* The echo service that the public test suites of event-stream RPC clients expect: this file has the connections, and
  * echo_operations.c what happens on their streams.
  *
- * echo_server [--host ADDRESS] [--port PORT] [--unix PATH] [--abstract NAME] [--tls-cert FILE --tls-key FILE
- *             [--client-ca FILE]]
- * Port 0 lets the system choose. Prints `listening on ...` when it is ready; SIGINT and SIGTERM end it. */
+ * echo_server [--host ADDRESS] [--port PORT] [--unix PATH] [--abstract NAME] [--setup-timeout MS] [--idle-timeout MS]
+ *             [--keep-alive MS] [--tls-cert FILE --tls-key FILE [--client-ca FILE [--crl FILE]] [--alpn NAME]]
+ * Port 0 lets the system choose. A listening socket that a supervisor passes (LISTEN_FDS) is used instead. Prints
+ * `listening on ...` when it is ready; SIGINT and SIGTERM end it. */
 #define _POSIX_C_SOURCE 200809L
 #include "common.h"
 #include "echo_operations.h"
 
 #include <signal.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 static void send_protocol_message(esrpc_connection *connection, int32_t type, int32_t flags,
@@ -104,13 +106,18 @@ static void on_listener_closed(esrpc_listener *listener, esrpc_status reason, vo
     kill(getpid(), SIGTERM);
 }
 
-static esrpc_status choose_address(esrpc_listener_options *options, const struct endpoint *endpoint)
+/* The socket that a supervisor passes: descriptor 3, if the environment says that there is one for this process (socket
+ * activation). -1: none. */
+static esrpc_socket inherited_socket(bool *mistaken)
 {
-    if (endpoint->unix_path != NULL)
-        return esrpc_listener_options_set_unix_path(options, esrpc_text(endpoint->unix_path));
-    if (endpoint->abstract_name != NULL)
-        return esrpc_listener_options_set_unix_abstract(options, esrpc_text(endpoint->abstract_name));
-    return esrpc_listener_options_set_host(options, esrpc_text(endpoint->host), endpoint->port);
+    enum { FIRST_PASSED = 3 };
+    uint32_t pid = 0, count = 0;
+    const char *for_process = getenv("LISTEN_PID"), *descriptors = getenv("LISTEN_FDS");
+    if (for_process == NULL || descriptors == NULL || !parse_number(for_process, 1, INT32_MAX, &pid) ||
+        (pid_t)pid != getpid())
+        return -1;
+    *mistaken = !parse_number(descriptors, 1, 1, &count);
+    return FIRST_PASSED;
 }
 
 int main(int argc, char **argv)
@@ -127,8 +134,11 @@ int main(int argc, char **argv)
     esrpc_runtime *runtime = NULL;
     esrpc_listener *listener = NULL;
     esrpc_tls_config *tls = NULL;
-    if (!parse_endpoint(argc, argv, true, &endpoint)) {
-        fprintf(stderr, "usage: echo_server " SERVER_USAGE "\n");
+    if (!parse_endpoint(argc, argv, true, &endpoint))
+        return explain_usage("echo_server", SERVER_USAGE, endpoint.mistake);
+    esrpc_socket passed = inherited_socket(&failed);
+    if (failed) {
+        fprintf(stderr, "echo_server: LISTEN_FDS must be 1: this server takes one socket\n");
         return EXIT_USAGE;
     }
     /* Blocked here, the two signals stay pending until sigwait takes them; the library's threads take none. */
@@ -140,11 +150,15 @@ int main(int argc, char **argv)
         return EXIT_FAILED;
     }
     esrpc_listener_options *options = esrpc_listener_options_new();
+    esrpc_connection_options *times = esrpc_connection_options_new();
     esrpc_status status = esrpc_runtime_new(NULL, &runtime);
     if (status == ESRPC_OK) status = esrpc_listener_options_set_runtime(options, runtime);
-    if (status == ESRPC_OK) status = choose_address(options, &endpoint);
+    if (status == ESRPC_OK)
+        status = passed < 0 ? choose_address(options, &endpoint) : esrpc_listener_options_set_socket(options, passed);
     if (status == ESRPC_OK) status = make_tls(&endpoint, &tls);
     if (status == ESRPC_OK) status = esrpc_listener_options_set_tls(options, tls);
+    if (status == ESRPC_OK) status = set_times(&endpoint, times);
+    if (status == ESRPC_OK) status = esrpc_listener_options_set_connection_options(options, times);
     if (status == ESRPC_OK) {
         step = "cannot listen";
         status = esrpc_listener_listen(options, &callbacks, &failed, &listener);
@@ -162,6 +176,7 @@ int main(int argc, char **argv)
     if (status != ESRPC_OK) report(step, status, esrpc_last_error_message());
     esrpc_listener_release(listener);
     esrpc_listener_options_release(options);
+    esrpc_connection_options_release(times);
     esrpc_tls_config_release(tls);
     if (!end_runtime(runtime)) failed = true;
     return status == ESRPC_OK && !failed ? EXIT_OK : EXIT_FAILED;

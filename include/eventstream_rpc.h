@@ -22,8 +22,10 @@
  *
  * OWNERSHIP. What a function named ..._new, ..._acquire, ..._connect, ..._listen, ..._copy, ..._decode or
  * ..._new_stream gives is released with the ..._release of its type; every release accepts NULL, never blocks
- * and never closes anything. Handles that a callback gets are borrowed: acquire them to keep them. user_data is
- * passed through untouched; the safe place to free it is on_destroy, which comes exactly once and last.
+ * and never closes anything. A socket that is handed over is the library's once the call that uses it has answered
+ * ESRPC_OK, and still the caller's after an error. Handles that a callback gets are borrowed: acquire them to keep
+ * them. user_data is passed through untouched; the safe place to free it is on_destroy, which comes exactly once and
+ * last.
  *
  * LIFETIME. Arguments are copied before a call returns, also options and callback tables. What a callback
  * gets - messages, headers, bytes - lives until it returns: esrpc_message_copy and esrpc_headers_add_from make
@@ -48,6 +50,13 @@
 #define ESRPC_VERSION_MAJOR 0
 #define ESRPC_VERSION_MINOR 1
 #define ESRPC_VERSION_PATCH 0
+
+/** A socket as the system names it: a file descriptor, or a SOCKET on Windows. */
+#ifdef _WIN32
+typedef uintptr_t esrpc_socket;
+#else
+typedef int esrpc_socket;
+#endif
 
 /**
  * As the timeout of a waiting function: no timeout.
@@ -192,6 +201,18 @@ typedef enum esrpc_status_code {
      */
     ESRPC_ERROR_RESERVED_HEADER = 209,
     /**
+     * The server answered a call with an error message.
+     */
+    ESRPC_ERROR_APPLICATION_ERROR = 210,
+    /**
+     * The stream of a call ended without a reply.
+     */
+    ESRPC_ERROR_NO_REPLY = 211,
+    /**
+     * Not begun, or cut off, because this side's listener or runtime is being drained.
+     */
+    ESRPC_ERROR_DRAINING = 212,
+    /**
      * The peer ended the connection.
      */
     ESRPC_ERROR_PEER_CLOSED = 300,
@@ -248,6 +269,14 @@ typedef enum esrpc_status_code {
      */
     ESRPC_ERROR_RESOLVE_FAILED = 313,
     /**
+     * A descriptor is not open, no socket, or not the kind of socket that is needed.
+     */
+    ESRPC_ERROR_WRONG_SOCKET = 314,
+    /**
+     * There is no network interface of that name.
+     */
+    ESRPC_ERROR_INTERFACE_NOT_FOUND = 315,
+    /**
      * TLS settings that cannot go together, or that the cryptography in use refuses.
      */
     ESRPC_ERROR_TLS_CONFIG = 400,
@@ -272,6 +301,10 @@ typedef enum esrpc_status_code {
      */
     ESRPC_ERROR_TLS_SERVER_NAME_REQUIRED = 405,
     /**
+     * A certificate revocation list cannot be read, or is not signed by its CA.
+     */
+    ESRPC_ERROR_TLS_BAD_CRL = 406,
+    /**
      * TLS failed for a reason that has no status of its own.
      */
     ESRPC_ERROR_TLS_HANDSHAKE_FAILED = 410,
@@ -292,7 +325,7 @@ typedef enum esrpc_status_code {
      */
     ESRPC_ERROR_TLS_WRONG_NAME = 414,
     /**
-     * A certificate is not well-formed, revoked, wrongly signed, or not for this use.
+     * A certificate is not well-formed, wrongly signed, or not for this use.
      */
     ESRPC_ERROR_TLS_BAD_CERTIFICATE = 415,
     /**
@@ -323,6 +356,18 @@ typedef enum esrpc_status_code {
      * The two sides have no cipher suite, key exchange group or signature scheme in common.
      */
     ESRPC_ERROR_TLS_NO_COMMON_CIPHER = 422,
+    /**
+     * The peer's certificate, or one that vouches for it, is on a revocation list.
+     */
+    ESRPC_ERROR_TLS_CERTIFICATE_REVOKED = 423,
+    /**
+     * There are revocation lists, but none for the peer's certificate or for one that vouches for it.
+     */
+    ESRPC_ERROR_TLS_REVOCATION_UNKNOWN = 424,
+    /**
+     * The revocation list for the peer's certificate has expired: a newer one is needed.
+     */
+    ESRPC_ERROR_TLS_CRL_EXPIRED = 425,
     /**
      * A message exceeds the limit of a message's size.
      */
@@ -576,6 +621,20 @@ typedef enum esrpc_tls_client_auth {
      */
     ESRPC_TLS_CLIENT_AUTH_REQUIRED = 2,
 } esrpc_tls_client_auth;
+
+/**
+ * Which certificates of a peer's chain are looked up in revocation lists.
+ */
+typedef enum esrpc_tls_revocation_depth {
+    /**
+     * All but the CA that was given: the peer's own and those that vouch for it.
+     */
+    ESRPC_TLS_REVOCATION_DEPTH_CHAIN = 0,
+    /**
+     * The peer's own alone.
+     */
+    ESRPC_TLS_REVOCATION_DEPTH_LEAF = 1,
+} esrpc_tls_revocation_depth;
 
 /**
  * Levels of log messages.
@@ -836,7 +895,7 @@ typedef struct esrpc_connection_callbacks {
     void (*on_writable)(struct esrpc_connection *connection, void *user_data);
     /**
      * The connection has ended. Once, if it was set up, after every flush callback and every on_closed. ESRPC_OK: this side
-     * asked for it and nothing was lost.
+     * asked for it, or it was drained, and nothing was lost. ESRPC_ERROR_DRAINING: the time to drain it was over.
      */
     void (*on_shutdown)(struct esrpc_connection *connection, esrpc_status reason, void *user_data);
     /**
@@ -865,7 +924,7 @@ typedef void (*esrpc_flush_callback)(esrpc_status status, void *user_data);
 typedef void (*esrpc_task_callback)(esrpc_status status, void *user_data);
 
 /**
- * What a stream calls. Every slot may be NULL: nothing to do. The rules of esrpc_connection_callbacks hold. Set struct_size
+ * What a stream calls. Every slot may be NULL: nothing to do. A stream without a table is read by esrpc_stream_read. The rules of esrpc_connection_callbacks hold. Set struct_size
  * to sizeof(esrpc_stream_callbacks).
  */
 typedef struct esrpc_stream_callbacks {
@@ -886,7 +945,7 @@ typedef struct esrpc_stream_callbacks {
     /**
      * The stream is over. Once, if it was activated or accepted, after its flush callbacks. ESRPC_OK: ended by
      * ESRPC_MESSAGE_FLAG_TERMINATE_STREAM from either side; else why its connection ended, or
-     * ESRPC_ERROR_CONNECTION_CLOSED if this side closed that.
+     * ESRPC_ERROR_CONNECTION_CLOSED if this side closed that, or ESRPC_ERROR_DRAINING if the time to drain it was over.
      */
     void (*on_closed)(struct esrpc_stream *stream, esrpc_status reason, void *user_data);
     /**
@@ -913,12 +972,13 @@ typedef struct esrpc_listener_callbacks {
                                    struct esrpc_connection *connection,
                                    void *user_data);
     /**
-     * A connection could not be had; the listener goes on.
+     * A connection could not be had, as the system has no room for it, or it was lost, or its TLS handshake failed; the
+     * listener goes on. Comes on the event-loop thread of the listener or of that connection, so perhaps several at once.
      */
     void (*on_failed_connection)(struct esrpc_listener *listener, esrpc_status status, void *user_data);
     /**
-     * The socket is closed, and a socket file removed. Once. ESRPC_OK: this side asked for it. Comes on the listener's
-     * event-loop thread.
+     * The socket is closed, and a socket file removed; after esrpc_listener_drain its connections have ended, too. Once.
+     * ESRPC_OK: this side asked for it. Comes on the listener's event-loop thread.
      */
     void (*on_closed)(struct esrpc_listener *listener, esrpc_status reason, void *user_data);
     /**
@@ -1918,8 +1978,8 @@ esrpc_status esrpc_tls_config_builder_set_client_auth(struct esrpc_tls_config_bu
  * not sent again. Default: on.
  *
  * @param builder Changed.
- * @param on 1: on; 0: off.
- * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL or on is neither 0 nor 1.
+ * @param on 0: off; else on.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL.
  *
  * Thread: owner. Since: 0.1.0
  */
@@ -1949,8 +2009,8 @@ esrpc_status esrpc_tls_config_builder_set_key_log_file(struct esrpc_tls_config_b
  * @param builder Borrowed.
  * @param out_config Receives the settings, to be released with esrpc_tls_config_release.
  * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder or out_config is NULL; ESRPC_ERROR_TLS_CONFIG if settings do
- * not go together (a server without a certificate; client authentication without a CA, or a CA without it; a CA without
- * verification) or cannot be used; ESRPC_ERROR_TLS_NO_CERTIFICATE if the system's trust store is needed and empty.
+ * not go together (a server without a certificate; client authentication without a CA, or a CA or revocation list without it;
+ * a CA or revocation list without verification) or cannot be used; ESRPC_ERROR_TLS_NO_CERTIFICATE if the system's trust store is needed and empty.
  *
  * Thread: owner. Since: 0.1.0
  */
@@ -1975,6 +2035,51 @@ struct esrpc_tls_config *esrpc_tls_config_acquire(struct esrpc_tls_config *confi
  * Thread: any. Since: 0.1.0
  */
 void esrpc_tls_config_release(struct esrpc_tls_config *config);
+
+/**
+ * Adds certificate revocation lists (CRLs), beside those given before. A peer whose certificate is on one is refused with
+ * ESRPC_ERROR_TLS_CERTIFICATE_REVOKED. With any list given, a peer is also refused if there is none for its CA
+ * (ESRPC_ERROR_TLS_REVOCATION_UNKNOWN; esrpc_tls_config_builder_set_revocation can allow it) or if that one's time is over
+ * (ESRPC_ERROR_TLS_CRL_EXPIRED). Nothing is fetched from anywhere; a running listener takes newer lists by
+ * esrpc_listener_set_tls. A session that is taken up again is not looked up anew; new settings take up none of older ones.
+ *
+ * @param builder Changed; unchanged if the call fails.
+ * @param lists Lists in PEM (X509 CRL), or one in DER; at least one byte; copied.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL or lists is empty; ESRPC_ERROR_TLS_BAD_CRL if there is no
+ * list, or one is not well-formed or of an unknown kind (lists of changes, lists in parts).
+ *
+ * Thread: owner. Since: 0.1.0
+ */
+esrpc_status esrpc_tls_config_builder_add_crl(struct esrpc_tls_config_builder *builder,
+                                              struct esrpc_bytes lists);
+
+/**
+ * Adds the certificate revocation lists in a file; see esrpc_tls_config_builder_add_crl.
+ *
+ * @param builder Changed; unchanged if the call fails.
+ * @param path The path of a file with lists in PEM (X509 CRL), or one in DER; at least one byte, no NUL. Read in this call.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL or path is empty or has a NUL;
+ * ESRPC_ERROR_NOT_FOUND, ESRPC_ERROR_ACCESS_DENIED or ESRPC_ERROR_IO if the file cannot be read; ESRPC_ERROR_TLS_BAD_CRL if it
+ * holds no list, or one that is not well-formed or of an unknown kind.
+ *
+ * Thread: owner. Since: 0.1.0
+ */
+esrpc_status esrpc_tls_config_builder_add_crl_file(struct esrpc_tls_config_builder *builder,
+                                                   struct esrpc_bytes path);
+
+/**
+ * Sets how revocation lists are applied. Without a list it does nothing.
+ *
+ * @param builder Changed.
+ * @param depth An ESRPC_TLS_REVOCATION_DEPTH_ constant. Default: ESRPC_TLS_REVOCATION_DEPTH_CHAIN.
+ * @param allow_unknown 0: a certificate whose CA has no list here is refused, as by default; else it is good.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL or depth is none of the constants.
+ *
+ * Thread: owner. Since: 0.1.0
+ */
+esrpc_status esrpc_tls_config_builder_set_revocation(struct esrpc_tls_config_builder *builder,
+                                                     int32_t depth,
+                                                     int32_t allow_unknown);
 
 /**
  * Makes connection settings with every option at its default.
@@ -2068,6 +2173,21 @@ esrpc_status esrpc_connection_options_set_max_header_value_size(struct esrpc_con
  */
 esrpc_status esrpc_connection_options_set_outbound_limit(struct esrpc_connection_options *options,
                                                          size_t bytes);
+
+/**
+ * Sets how many bytes of messages may wait for esrpc_stream_read on one stream: once it holds that many, nothing more is read
+ * from the connection, whatever stream it is for, until half of them are taken or the stream has ended or its last handle is
+ * released. Nor is the end of the connection noticed meanwhile, until a write fails: then what has come is queued, and the
+ * connection ends. Default: 1 MiB.
+ *
+ * @param options Changed.
+ * @param bytes The limit, 1 to SIZE_MAX / 2, in bytes of whole messages; a message that exceeds it alone is taken all the same.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or bytes is out of its range.
+ *
+ * Thread: owner. Since: 0.1.0
+ */
+esrpc_status esrpc_connection_options_set_stream_queue_limit(struct esrpc_connection_options *options,
+                                                             size_t bytes);
 
 /**
  * Sets how long a closing connection waits for its peer to take the next bytes before it gives up with
@@ -2228,6 +2348,7 @@ esrpc_status esrpc_connection_options_set_ping_answer_limit(struct esrpc_connect
 
 /**
  * Switches TCP_NODELAY: small messages leave at once instead of waiting for the acknowledgement of earlier ones. Default: on.
+ * Those of the TLS handshake, CONNECT and its answer never wait.
  *
  * @param options Changed.
  * @param on 0: off; else on.
@@ -2346,19 +2467,35 @@ esrpc_status esrpc_client_options_set_address_family(struct esrpc_client_options
                                                      int32_t family);
 
 /**
- * Sets this side's own address for TCP. Default: the system chooses.
+ * Sets this side's own address for TCP. Default: the system chooses. Addresses of the host that are of the other family are
+ * left out.
  *
  * @param options Changed.
  * @param address An IPv4 or IPv6 address of this machine as UTF-8 text, copied; empty: the system chooses.
  * @param port 0 to 65535; 0: the system chooses.
  * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL, address is no address, or port is out of its range. An
- * address that the system refuses is told at setup.
+ * address that the system refuses is told at setup, as is ESRPC_ERROR_CONNECT_FAILED if the host has none of its family.
  *
  * Thread: owner. Since: 0.1.0
  */
 esrpc_status esrpc_client_options_set_local_address(struct esrpc_client_options *options,
                                                     struct esrpc_bytes address,
                                                     uint32_t port);
+
+/**
+ * Restricts TCP to one network interface (Linux). Default: whichever leads to the address. It does nothing for Unix sockets
+ * and for a socket of the caller's.
+ *
+ * @param options Changed.
+ * @param name The interface's name as UTF-8 text, such as "eth0", at most 15 bytes without a NUL, copied; empty: any.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or name is out of its range; ESRPC_ERROR_UNSUPPORTED
+ * for a name elsewhere than on Linux. At setup: ESRPC_ERROR_INTERFACE_NOT_FOUND, or ESRPC_ERROR_ACCESS_DENIED on systems
+ * that ask for a privilege.
+ *
+ * Thread: owner. Since: 0.1.0
+ */
+esrpc_status esrpc_client_options_set_interface(struct esrpc_client_options *options,
+                                                struct esrpc_bytes name);
 
 /**
  * Sets the runtime whose threads the connection lives on. Default: the process-wide default runtime.
@@ -2465,6 +2602,21 @@ esrpc_status esrpc_listener_options_set_unix_abstract(struct esrpc_listener_opti
                                                       struct esrpc_bytes name);
 
 /**
+ * Restricts a TCP listener to one network interface (Linux): only connections that come in through it are accepted.
+ * Default: any. It does nothing for Unix sockets and for a socket of the caller's.
+ *
+ * @param options Changed.
+ * @param name The interface's name as UTF-8 text, such as "eth0", at most 15 bytes without a NUL, copied; empty: any.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or name is out of its range; ESRPC_ERROR_UNSUPPORTED
+ * for a name elsewhere than on Linux. esrpc_listener_listen answers ESRPC_ERROR_INTERFACE_NOT_FOUND, or
+ * ESRPC_ERROR_ACCESS_DENIED on systems that ask for a privilege.
+ *
+ * Thread: owner. Since: 0.1.0
+ */
+esrpc_status esrpc_listener_options_set_interface(struct esrpc_listener_options *options,
+                                                  struct esrpc_bytes name);
+
+/**
  * Sets the runtime whose threads the listener and its connections live on. Default: the process-wide default runtime.
  *
  * @param options Changed; it keeps a reference to the runtime.
@@ -2501,6 +2653,20 @@ esrpc_status esrpc_listener_options_set_connection_options(struct esrpc_listener
  */
 esrpc_status esrpc_listener_options_set_unix_mode(struct esrpc_listener_options *options,
                                                   uint32_t mode);
+
+/**
+ * Sets whether the socket file of a Unix path stays when the listener closes, for a successor that goes on with the same
+ * socket (esrpc_listener_dup_socket). Default: it is removed. A file that stays without a successor is replaced by the next
+ * listener at that path.
+ *
+ * @param options Changed.
+ * @param on 0: it is removed; else it stays.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL.
+ *
+ * Thread: owner. Since: 0.1.0
+ */
+esrpc_status esrpc_listener_options_set_keep_unix_file(struct esrpc_listener_options *options,
+                                                       int32_t on);
 
 /**
  * Makes runtime settings with every option at its default.
@@ -2616,10 +2782,13 @@ esrpc_status esrpc_runtime_join(struct esrpc_runtime *runtime,
  * @param out_connection Receives the connection, one reference, to be released with esrpc_connection_release whether setup
  * succeeds or not. It is written before any callback can come.
  * @return ESRPC_OK; on an error there is no connection and no callback comes: ESRPC_ERROR_INVALID_ARGUMENT if options or
- * out_connection is NULL, options name no endpoint, or callbacks has a wrong struct_size; for the handshake option's CONNECT
+ * out_connection is NULL, options name no endpoint, or callbacks has a wrong struct_size; for a socket of the caller's
+ * ESRPC_ERROR_WRONG_SOCKET, or ESRPC_ERROR_INVALID_STATE if a connection made before has it;
+ * ESRPC_ERROR_TLS_SERVER_NAME_REQUIRED; for the handshake option's CONNECT
  * ESRPC_ERROR_RESERVED_HEADER, ESRPC_ERROR_TOO_MANY_HEADERS, ESRPC_ERROR_HEADERS_TOO_LARGE or
- * ESRPC_ERROR_MESSAGE_TOO_LARGE; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED; ESRPC_ERROR_TOO_MANY_FILES or
- * ESRPC_ERROR_IO if the default runtime cannot be started.
+ * ESRPC_ERROR_MESSAGE_TOO_LARGE; for the name of a TLS server ESRPC_ERROR_ADDRESS_INVALID; ESRPC_ERROR_RUNTIME_SHUTDOWN;
+ * ESRPC_ERROR_DRAINING; ESRPC_ERROR_FORKED; ESRPC_ERROR_TOO_MANY_FILES or ESRPC_ERROR_IO if the default runtime cannot be
+ * started.
  *
  * Thread: any; options: owner. Since: 0.1.0
  */
@@ -2724,7 +2893,7 @@ esrpc_status esrpc_connection_send_protocol_message(struct esrpc_connection *con
                                                     void *flush_user_data);
 
 /**
- * Stops reading from the peer, which stops the peer once its own buffers are full. Messages that were read already wait. The
+ * Stops reading from the peer, apart from what full queues do (esrpc_stream_read), which stops the peer once its own buffers are full. Messages that were read already wait. The
  * end of the connection is not noticed while reading is paused, until a write fails: that ends the pause, so that what
  * waits for a send is answered.
  *
@@ -2737,7 +2906,7 @@ esrpc_status esrpc_connection_send_protocol_message(struct esrpc_connection *con
 esrpc_status esrpc_connection_pause_reading(struct esrpc_connection *connection);
 
 /**
- * Reads from the peer again, beginning with the messages that wait.
+ * Reads from the peer again, beginning with the messages that wait, unless the queue of a stream is full.
  *
  * @param connection Borrowed.
  * @return ESRPC_OK, also if reading was not paused; ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL;
@@ -2816,7 +2985,29 @@ const char *esrpc_connection_get_local_address(const struct esrpc_connection *co
 const char *esrpc_connection_get_remote_address(const struct esrpc_connection *connection);
 
 /**
- * Tells the host that the client options named, as it was given; for a Unix socket "unix:/path" or "unix:@name".
+ * Tells which process is at the other end of a Unix socket, as the system saw it when that end connected (for the client: when
+ * the server began to listen; for a socketpair: when the pair was made). What the process was then, not what it is now: a pid
+ * may belong to another process since.
+ *
+ * @param connection Borrowed; a server's is ready inside on_incoming_connection, a client's from on_setup on, both also after
+ * their end.
+ * @param out_pid Receives the process id, 0 if it cannot be seen from this process's namespace; NULL: not wanted.
+ * @param out_uid Receives the effective user id; NULL: not wanted.
+ * @param out_gid Receives the effective group id; NULL: not wanted.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL; ESRPC_ERROR_NOT_READY before the connection is
+ * established, also if it never was; ESRPC_ERROR_INVALID_STATE if it is not one over a Unix socket; ESRPC_ERROR_UNSUPPORTED
+ * elsewhere than on Linux; ESRPC_ERROR_FORKED.
+ *
+ * Thread: any. Since: 0.1.0
+ */
+esrpc_status esrpc_connection_get_peer_credentials(const struct esrpc_connection *connection,
+                                                   int32_t *out_pid,
+                                                   uint32_t *out_uid,
+                                                   uint32_t *out_gid);
+
+/**
+ * Tells the host that the client options named, as it was given; for a Unix socket "unix:/path" or "unix:@name"; "" for a
+ * socket of the caller's.
  *
  * @param connection Borrowed.
  * @return Text that lives as long as the handle; "" on a server's connection, if connection is NULL, and in a forked child.
@@ -2923,10 +3114,11 @@ esrpc_status esrpc_connection_wait_shutdown(struct esrpc_connection *connection,
                                             esrpc_status *out_status);
 
 /**
- * Makes a stream on a client's connection. Nothing is sent and no id is taken until it is activated.
+ * Makes a stream on a client's connection. Nothing is sent and no id is taken until it is activated. Without a table its
+ * messages wait to be taken by esrpc_stream_read.
  *
  * @param connection Borrowed; the stream holds a reference of its own.
- * @param callbacks Copied; NULL: none.
+ * @param callbacks Copied; NULL: none, the messages are read.
  * @param user_data Handed to the callbacks; on_destroy tells when it is free.
  * @param out_stream Receives the stream, one reference, to be released with esrpc_stream_release.
  * @return ESRPC_OK; else there is no stream and no callback comes: ESRPC_ERROR_INVALID_ARGUMENT if connection or out_stream
@@ -2991,7 +3183,8 @@ esrpc_status esrpc_stream_set_deadline_ms(struct esrpc_stream *stream,
  * ESRPC_ERROR_HEADER_VALUE_TOO_LONG for operation; ESRPC_ERROR_WRONG_MESSAGE_TYPE; ESRPC_ERROR_RESERVED_HEADER;
  * ESRPC_ERROR_TOO_MANY_HEADERS, ESRPC_ERROR_HEADERS_TOO_LARGE, ESRPC_ERROR_MESSAGE_TOO_LARGE;
  * ESRPC_ERROR_STREAM_ALREADY_ACTIVATED; ESRPC_ERROR_INVALID_STATE on a server; ESRPC_ERROR_HANDSHAKE_PENDING before
- * CONNECT_ACK; ESRPC_ERROR_CONNECTION_CLOSED; ESRPC_ERROR_WOULD_BLOCK (on_writable follows);
+ * CONNECT_ACK; ESRPC_ERROR_CONNECTION_CLOSED; ESRPC_ERROR_DRAINING if the runtime is being drained;
+ * ESRPC_ERROR_WOULD_BLOCK (on_writable follows);
  * ESRPC_ERROR_STREAM_IDS_EXHAUSTED; ESRPC_ERROR_FORKED.
  *
  * Thread: any; headers: owner. Since: 0.1.0
@@ -3046,10 +3239,11 @@ esrpc_status esrpc_stream_send_message(struct esrpc_stream *stream,
 esrpc_status esrpc_stream_close(struct esrpc_stream *stream);
 
 /**
- * Takes a stream that a client opens. Only inside the on_incoming_stream that announces it.
+ * Takes a stream that a client opens. Only inside the on_incoming_stream that announces it. Without a table its messages
+ * wait to be taken by esrpc_stream_read, from the first one on, if the stream is acquired here; else they are dropped.
  *
  * @param stream Borrowed; acquire it to keep it.
- * @param callbacks Copied; NULL: none.
+ * @param callbacks Copied; NULL: none, the messages are read.
  * @param user_data Handed to the callbacks; on_destroy tells when it is free.
  * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if stream is NULL or callbacks has a wrong struct_size;
  * ESRPC_ERROR_INVALID_STATE if it is not being announced, or was accepted or refused; ESRPC_ERROR_FORKED.
@@ -3177,8 +3371,10 @@ esrpc_status esrpc_stream_wait_closed(struct esrpc_stream *stream,
  * @return ESRPC_OK; on an error there is no listener and no callback comes: ESRPC_ERROR_INVALID_ARGUMENT if options or
  * out_listener is NULL, options name no endpoint, or callbacks has a wrong struct_size; ESRPC_ERROR_ADDRESS_INVALID,
  * ESRPC_ERROR_ADDRESS_IN_USE, ESRPC_ERROR_ADDRESS_UNAVAILABLE, ESRPC_ERROR_ACCESS_DENIED, ESRPC_ERROR_PATH_TOO_LONG,
- * ESRPC_ERROR_NOT_FOUND (no such folder), ESRPC_ERROR_TOO_MANY_FILES or ESRPC_ERROR_IO as the system answered;
- * ESRPC_ERROR_UNSUPPORTED; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
+ * ESRPC_ERROR_NOT_FOUND (no such folder), ESRPC_ERROR_INTERFACE_NOT_FOUND, ESRPC_ERROR_TOO_MANY_FILES or ESRPC_ERROR_IO as
+ * the system answered; for a socket of the caller's ESRPC_ERROR_WRONG_SOCKET, or ESRPC_ERROR_INVALID_STATE if a listener made
+ * before has it;
+ * ESRPC_ERROR_UNSUPPORTED; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_DRAINING; ESRPC_ERROR_FORKED.
  *
  * Thread: any; options: owner. Since: 0.1.0
  */
@@ -3207,7 +3403,8 @@ struct esrpc_listener *esrpc_listener_acquire(struct esrpc_listener *listener);
 void esrpc_listener_release(struct esrpc_listener *listener);
 
 /**
- * Stops listening. Returns at once; on_closed tells when the address is free again. Connections that were accepted live on.
+ * Stops listening. Returns at once; on_closed tells when the address is free again. Connections that were accepted live on;
+ * esrpc_listener_drain ends them too.
  *
  * @param listener Borrowed.
  * @return ESRPC_OK, also if it was closed before; ESRPC_ERROR_INVALID_ARGUMENT if listener is NULL; ESRPC_ERROR_FORKED.
@@ -3217,7 +3414,8 @@ void esrpc_listener_release(struct esrpc_listener *listener);
 esrpc_status esrpc_listener_close(struct esrpc_listener *listener);
 
 /**
- * Tells the address that is listened at: "127.0.0.1:80", "[::1]:80", "unix:/path" or "unix:@name".
+ * Tells the address that is listened at: "127.0.0.1:80", "[::1]:80", "unix:/path" or "unix:@name"; "" if the listener only
+ * adopts connections.
  *
  * @param listener Borrowed.
  * @return Text that lives as long as the handle; "" if listener is NULL, and in a forked child.
@@ -3247,7 +3445,8 @@ uint32_t esrpc_listener_get_port(const struct esrpc_listener *listener);
 void *esrpc_listener_get_user_data(const struct esrpc_listener *listener);
 
 /**
- * Waits until the listener is closed and its on_closed has returned. Does not close it.
+ * Waits until the listener is closed and its on_closed has returned: after esrpc_listener_drain, until its connections have
+ * ended and their on_shutdown has returned. Does not close it.
  *
  * @param listener Borrowed.
  * @param timeout_ms Milliseconds to wait at most, or ESRPC_WAIT_FOREVER.
@@ -3260,12 +3459,103 @@ esrpc_status esrpc_listener_wait_closed(struct esrpc_listener *listener,
                                         uint32_t timeout_ms);
 
 /**
- * Makes the connection use TLS, and sets the name that the server's certificate must have.
+ * Sets a connected socket to be used as it is, in place of what was set before: one end of a socketpair, an inherited
+ * descriptor, a connection made through a proxy. Nothing is looked up or dialled, so addresses, family and interface of the
+ * options do not matter; socket options are set on it. With TLS, esrpc_client_options_set_tls needs a server_name.
+ *
+ * The socket is the caller's until esrpc_connection_connect has answered ESRPC_OK. From then on it is the library's, which
+ * makes it non-blocking (other descriptors of the same socket too) and close-on-exec, and closes it when the connection ends;
+ * the options cannot be used for another connect before another socket or place is set. After an error the caller still has
+ * it.
+ *
+ * @param options Changed; unchanged if the call fails.
+ * @param socket A connected stream socket of TCP or Unix. It is looked at here and again when connecting.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL; ESRPC_ERROR_WRONG_SOCKET if socket is negative, not
+ * open, no socket, no stream socket of TCP or Unix, not connected, or listening; ESRPC_ERROR_IO; ESRPC_ERROR_UNSUPPORTED on
+ * Windows.
+ *
+ * Thread: owner. Since: 0.1.0
+ */
+esrpc_status esrpc_client_options_set_socket(struct esrpc_client_options *options,
+                                             esrpc_socket socket);
+
+/**
+ * Sets a listening socket to be used as it is, in place of what was set before: from a supervisor (socket activation), from a
+ * parent process, or from esrpc_listener_dup_socket. Its backlog, permissions and interface stay as they are, and a socket
+ * file is never removed.
+ *
+ * The socket is the caller's until esrpc_listener_listen has answered ESRPC_OK. From then on it is the library's, which
+ * makes it non-blocking (other descriptors of the same socket too) and close-on-exec, and closes it when the listener closes;
+ * clients are refused once every descriptor of it, in all processes, is closed. The options cannot be used to listen
+ * again before another socket or place is set. After an error the caller still has it.
+ *
+ * @param options Changed; unchanged if the call fails.
+ * @param socket A listening stream socket of TCP or Unix. It is looked at here and again when listening.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL; ESRPC_ERROR_WRONG_SOCKET if socket is negative, not
+ * open, no socket, no stream socket of TCP or Unix, or not listening; ESRPC_ERROR_IO; ESRPC_ERROR_UNSUPPORTED on Windows.
+ *
+ * Thread: owner. Since: 0.1.0
+ */
+esrpc_status esrpc_listener_options_set_socket(struct esrpc_listener_options *options,
+                                               esrpc_socket socket);
+
+/**
+ * Makes a listener that listens nowhere and has no address, in place of what was set before: its connections come from
+ * esrpc_listener_adopt_connection alone.
+ *
+ * @param options Changed.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL.
+ *
+ * Thread: owner. Since: 0.1.0
+ */
+esrpc_status esrpc_listener_options_set_adopt_only(struct esrpc_listener_options *options);
+
+/**
+ * Hands a connected socket to a listener as if it had been accepted there: one that a supervisor accepted (inetd), or one end
+ * of a socketpair. It goes through the listener's TLS and limits, and is announced by on_incoming_connection, or
+ * on_failed_connection tells why not; if the listener is closed before, it is closed and nothing is told.
+ *
+ * The socket is the library's once the call has answered ESRPC_OK; it makes it non-blocking (other descriptors of the same
+ * socket too) and close-on-exec, and closes it when the connection ends. After an error the caller still has it.
+ *
+ * @param listener Borrowed; any listener, also one that listens.
+ * @param socket A connected stream socket of TCP or Unix.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if listener is NULL; ESRPC_ERROR_WRONG_SOCKET if socket is negative, not
+ * open, no socket, no stream socket of TCP or Unix, not connected, or listening; ESRPC_ERROR_INVALID_STATE if the listener is
+ * closed or drained; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_IO; ESRPC_ERROR_UNSUPPORTED on Windows; ESRPC_ERROR_FORKED.
+ *
+ * Thread: any. Since: 0.1.0
+ */
+esrpc_status esrpc_listener_adopt_connection(struct esrpc_listener *listener,
+                                             esrpc_socket socket);
+
+/**
+ * Gives a descriptor of its own for the listening socket, for a successor: another listener of this process
+ * (esrpc_listener_options_set_socket), or another program, which inherits it once the caller has taken close-on-exec off.
+ * While the descriptor is open, clients can connect, also when the listener is closed: they wait for somebody to accept them.
+ * For a Unix path see esrpc_listener_options_set_keep_unix_file as well.
+ *
+ * @param listener Borrowed.
+ * @param out_socket Receives the descriptor, close-on-exec, which the caller closes.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if listener or out_socket is NULL; ESRPC_ERROR_INVALID_STATE if the listener
+ * is closed or drained (ask before that), or has no socket of its own; ESRPC_ERROR_TOO_MANY_FILES; ESRPC_ERROR_IO; ESRPC_ERROR_UNSUPPORTED on Windows;
+ * ESRPC_ERROR_FORKED.
+ *
+ * Thread: any. Since: 0.1.0
+ */
+esrpc_status esrpc_listener_dup_socket(struct esrpc_listener *listener,
+                                       esrpc_socket *out_socket);
+
+/**
+ * Makes the connection use TLS, and sets the name that the server's certificate must have. A handshake that fails is a failed
+ * setup. With TLS 1.3 a server judges the client's certificate when the client is set up already: its refusal is then the
+ * reason of on_shutdown, ESRPC_ERROR_TLS_ALERT_RECEIVED, or with esrpc_client_options_set_handshake that of on_setup.
  *
  * @param options Changed; it keeps a reference to the settings.
  * @param config Settings of a client, borrowed; NULL: no TLS, as by default.
  * @param server_name UTF-8 text, copied, also sent to the server (SNI); empty: the host of the TCP endpoint. On a Unix socket
- * a name is required; esrpc_connection_connect answers ESRPC_ERROR_TLS_SERVER_NAME_REQUIRED without one.
+ * or a socket of the caller's a name is required; esrpc_connection_connect answers ESRPC_ERROR_TLS_SERVER_NAME_REQUIRED without
+ * one, and ESRPC_ERROR_ADDRESS_INVALID for one that is neither a host name nor an address.
  * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL, or server_name is NULL with a length;
  * ESRPC_ERROR_INVALID_UTF8; ESRPC_ERROR_INVALID_STATE if config holds settings of a server.
  *
@@ -3371,6 +3661,185 @@ bool esrpc_connection_is_tls_resumed(const struct esrpc_connection *connection);
 esrpc_status esrpc_connection_get_tls_peer_certificate(const struct esrpc_connection *connection,
                                                        size_t index,
                                                        struct esrpc_bytes *out_certificate);
+
+/**
+ * Connects a client, does the handshake (CONNECT, CONNECT_ACK) and waits until the connection can open streams. The
+ * connection has no callbacks; esrpc_connection_get_connect_ack shows the server's answer.
+ *
+ * @param options Borrowed. Without esrpc_client_options_set_handshake an empty CONNECT is sent.
+ * @param timeout_ms Milliseconds to wait at most for all of it, or ESRPC_WAIT_FOREVER; each phase has a time of its
+ * own as well.
+ * @param out_connection Receives the connection, one reference, to be released with esrpc_connection_release after
+ * esrpc_connection_close. Written only on success.
+ * @return ESRPC_OK; else nothing is left of the connection, and the status is the one that on_setup would have told,
+ * such as ESRPC_ERROR_CONNECTION_REFUSED, ESRPC_ERROR_RESOLVE_FAILED, ESRPC_ERROR_HANDSHAKE_REFUSED,
+ * ESRPC_ERROR_PEER_CLOSED, one of TLS, or that of a phase's time; ESRPC_ERROR_TIMED_OUT after timeout_ms;
+ * ESRPC_ERROR_WOULD_DEADLOCK on an event-loop thread; or what esrpc_connection_connect answers:
+ * ESRPC_ERROR_INVALID_ARGUMENT if options or out_connection is NULL or options name no endpoint,
+ * ESRPC_ERROR_RUNTIME_SHUTDOWN, ESRPC_ERROR_DRAINING, ESRPC_ERROR_FORKED and the others there.
+ *
+ * Thread: not-loop; options: owner. Since: 0.1.0
+ */
+esrpc_status esrpc_connection_connect_blocking(const struct esrpc_client_options *options,
+                                               uint32_t timeout_ms,
+                                               struct esrpc_connection **out_connection);
+
+/**
+ * Calls an operation of the server: opens a stream with an APPLICATION_MESSAGE, waits for the first message that comes
+ * back, and ends the stream unless the server did. While the outbound queue is full it waits for room. Several threads
+ * may call on one connection at the same time. Closing or aborting the connection on another thread ends the wait.
+ *
+ * @param connection Borrowed: a client's connection whose handshake is done.
+ * @param operation The operation's name, UTF-8, 0 to 32767 bytes, copied.
+ * @param headers Copied; NULL: none.
+ * @param payload Copied; may be empty.
+ * @param timeout_ms Milliseconds for all of it, or ESRPC_WAIT_FOREVER.
+ * @param out_reply Receives the reply, to be released with esrpc_message_release, with ESRPC_OK and with
+ * ESRPC_ERROR_APPLICATION_ERROR; else it is set to NULL.
+ * @return ESRPC_OK; ESRPC_ERROR_APPLICATION_ERROR if the answer is an error message; ESRPC_ERROR_NO_REPLY if the
+ * server ended the stream with an empty message, without headers of its own, that was the first one;
+ * ESRPC_ERROR_STREAM_TIMED_OUT after timeout_ms, and then the server is told that the stream is over; why the
+ * connection ended if it did, such as ESRPC_ERROR_PEER_CLOSED, or ESRPC_ERROR_CONNECTION_CLOSED if this side closed
+ * it. If the call was not sent: ESRPC_ERROR_INVALID_ARGUMENT if connection or out_reply is NULL, headers is a
+ * message's list, or operation or payload is NULL with a length; ESRPC_ERROR_WOULD_DEADLOCK on an event-loop thread;
+ * ESRPC_ERROR_INVALID_UTF8, ESRPC_ERROR_HEADER_VALUE_TOO_LONG, ESRPC_ERROR_RESERVED_HEADER,
+ * ESRPC_ERROR_TOO_MANY_HEADERS, ESRPC_ERROR_HEADERS_TOO_LARGE, ESRPC_ERROR_MESSAGE_TOO_LARGE;
+ * ESRPC_ERROR_INVALID_STATE on a server's connection; ESRPC_ERROR_NOT_READY before setup;
+ * ESRPC_ERROR_HANDSHAKE_PENDING before CONNECT_ACK; ESRPC_ERROR_CONNECTION_CLOSED; ESRPC_ERROR_DRAINING;
+ * ESRPC_ERROR_STREAM_IDS_EXHAUSTED; ESRPC_ERROR_FORKED.
+ *
+ * Thread: not-loop; headers: owner. Since: 0.1.0
+ */
+esrpc_status esrpc_connection_call(struct esrpc_connection *connection,
+                                   struct esrpc_bytes operation,
+                                   const struct esrpc_headers *headers,
+                                   struct esrpc_bytes payload,
+                                   uint32_t timeout_ms,
+                                   struct esrpc_message **out_reply);
+
+/**
+ * Takes the next message of a stream that was made or accepted without a callback table, and waits for it if there is
+ * none. What waits is bounded, see esrpc_connection_options_set_stream_queue_limit: a stream that is neither read nor
+ * ended nor released stops reading from its whole connection once its queue is full. Closing or aborting the
+ * connection on another thread ends the wait; what had come before can still be read.
+ *
+ * @param stream Borrowed; activated or accepted. Of several threads that read the same stream each gets other messages.
+ * @param timeout_ms Milliseconds to wait at most, or ESRPC_WAIT_FOREVER; 0: only what has come.
+ * @param out_message Receives the message, to be released with esrpc_message_release. Written only on success.
+ * @return ESRPC_OK; behind the last message ESRPC_ERROR_STREAM_CLOSED if the stream was ended by
+ * ESRPC_MESSAGE_FLAG_TERMINATE_STREAM from either side, else the status that on_closed would have told, such as
+ * ESRPC_ERROR_PEER_CLOSED or ESRPC_ERROR_STREAM_TIMED_OUT; ESRPC_ERROR_TIMED_OUT after timeout_ms;
+ * ESRPC_ERROR_WOULD_DEADLOCK on an event-loop thread; ESRPC_ERROR_STREAM_NOT_ACTIVATED; ESRPC_ERROR_INVALID_STATE if
+ * the stream has a callback table or was not accepted; ESRPC_ERROR_INVALID_ARGUMENT if stream or out_message is NULL;
+ * ESRPC_ERROR_FORKED.
+ *
+ * Thread: not-loop. Since: 0.1.0
+ */
+esrpc_status esrpc_stream_read(struct esrpc_stream *stream,
+                               uint32_t timeout_ms,
+                               struct esrpc_message **out_message);
+
+/**
+ * Sends a message on an open stream as esrpc_stream_send_message does, but waits for room while the outbound queue is
+ * full. When it returns, the message is accepted, not yet written; esrpc_connection_wait_flush waits for that.
+ *
+ * @param stream Borrowed.
+ * @param message_type ESRPC_MESSAGE_TYPE_APPLICATION_MESSAGE or ESRPC_MESSAGE_TYPE_APPLICATION_ERROR.
+ * @param message_flags ESRPC_MESSAGE_FLAG_ bits.
+ * @param headers Copied; NULL: none.
+ * @param payload Copied; may be empty.
+ * @param timeout_ms Milliseconds to wait at most, or ESRPC_WAIT_FOREVER.
+ * @return ESRPC_OK; else nothing was sent: ESRPC_ERROR_TIMED_OUT; ESRPC_ERROR_WOULD_DEADLOCK on an event-loop thread;
+ * or what esrpc_stream_send_message answers, ESRPC_ERROR_WOULD_BLOCK excepted: ESRPC_ERROR_STREAM_CLOSED,
+ * ESRPC_ERROR_CONNECTION_CLOSED, ESRPC_ERROR_FORKED and the others there.
+ *
+ * Thread: not-loop; headers: owner. Since: 0.1.0
+ */
+esrpc_status esrpc_stream_send_blocking(struct esrpc_stream *stream,
+                                        int32_t message_type,
+                                        int32_t message_flags,
+                                        const struct esrpc_headers *headers,
+                                        struct esrpc_bytes payload,
+                                        uint32_t timeout_ms);
+
+/**
+ * Ends a listener gracefully. At once it gives up its listening socket and announces no connection any more; whoever
+ * listens on the same socket (esrpc_listener_dup_socket, called before) or address next gets those who come. Its
+ * connections go on until no stream is open on them, then they are closed as by esrpc_connection_close with ESRPC_OK:
+ * what is written reaches the peer, what has not been dispatched is dropped. A stream that a client opens meanwhile is
+ * refused without asking the application: APPLICATION_ERROR with ESRPC_MESSAGE_FLAG_TERMINATE_STREAM, whose payload
+ * says that nothing was done. So a client may repeat elsewhere what was refused that way, and what got no answer from
+ * a drained server that was not cut off by its deadline. Connections that are still in their TLS handshake, or not
+ * announced for another reason, are given up; on_failed_connection tells of them with ESRPC_ERROR_DRAINING. When the
+ * time is over, the connections that are left are closed with the reason ESRPC_ERROR_DRAINING, which their streams get
+ * too. on_closed comes, and esrpc_listener_wait_closed returns, when the last connection has ended.
+ *
+ * @param listener Borrowed. If it was closed before, on_closed is not told again, and its connections are drained.
+ * @param deadline_ms Milliseconds from now, or ESRPC_WAIT_FOREVER: as long as it takes. Of several calls the earliest
+ * deadline counts.
+ * @return ESRPC_OK; returns at once. ESRPC_ERROR_INVALID_ARGUMENT if listener is NULL; ESRPC_ERROR_FORKED.
+ *
+ * Thread: any. Since: 0.1.0
+ */
+esrpc_status esrpc_listener_drain(struct esrpc_listener *listener,
+                                  uint32_t deadline_ms);
+
+/**
+ * Ends everything on a runtime gracefully: each listener as esrpc_listener_drain does, and each client's connection
+ * when no stream is open on it. Connections open no new streams: an activation answers ESRPC_ERROR_DRAINING. New
+ * connections and listeners are answered ESRPC_ERROR_DRAINING, connections that are being set up fail with it, and
+ * what is left when the time is over is closed with it. Afterwards the runtime takes nothing new; esrpc_runtime_join
+ * waits until all is over and released.
+ *
+ * @param runtime Borrowed; NULL: the default runtime, if there is one.
+ * @param deadline_ms Milliseconds from now, or ESRPC_WAIT_FOREVER: as long as it takes. Of several calls the earliest
+ * deadline counts.
+ * @return ESRPC_OK; returns at once. ESRPC_ERROR_FORKED in a forked child.
+ *
+ * Thread: any. Since: 0.1.0
+ */
+esrpc_status esrpc_runtime_drain(struct esrpc_runtime *runtime,
+                                 uint32_t deadline_ms);
+
+/**
+ * Tells how many streams are open on the connections that a listener has accepted.
+ *
+ * @param listener Borrowed.
+ * @return The number; 0 if listener is NULL, and in a forked child.
+ *
+ * Thread: any. Since: 0.1.0
+ */
+size_t esrpc_listener_get_open_streams(const struct esrpc_listener *listener);
+
+/**
+ * Tells how many connections that a listener has accepted are not over, those in their TLS handshake included.
+ *
+ * @param listener Borrowed.
+ * @return The number; 0 if listener is NULL, and in a forked child.
+ *
+ * Thread: any. Since: 0.1.0
+ */
+size_t esrpc_listener_get_open_connections(const struct esrpc_listener *listener);
+
+/**
+ * Tells how many streams are open on the connections of a runtime, of clients and of servers.
+ *
+ * @param runtime Borrowed; NULL: the default runtime, if there is one.
+ * @return The number; 0 in a forked child.
+ *
+ * Thread: any. Since: 0.1.0
+ */
+size_t esrpc_runtime_get_open_streams(const struct esrpc_runtime *runtime);
+
+/**
+ * Tells how many connections of a runtime, of clients and of servers, are not over, those being set up included.
+ *
+ * @param runtime Borrowed; NULL: the default runtime, if there is one.
+ * @return The number; 0 in a forked child.
+ *
+ * Thread: any. Since: 0.1.0
+ */
+size_t esrpc_runtime_get_open_connections(const struct esrpc_runtime *runtime);
 
 #ifdef __cplusplus
 }  // extern "C"

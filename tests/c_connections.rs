@@ -4,20 +4,30 @@
 
 #[path = "common/cc.rs"]
 mod cc;
+#[path = "common/certificates.rs"]
+mod certificates;
+
+use std::fs;
+use std::path::PathBuf;
 
 use cc::Standard;
+use certificates::Authority;
 
 /// Much of their time is waiting for deadlines, so each program runs once per kind of socket.
 fn run(source: &str, over_unix_sockets: bool) {
-    for standard in cc::standards() {
-        let result = cc::check_syntax(standard, &cc::root().join("tests/c").join(source));
-        result.unwrap_or_else(|error| panic!("{source} as {standard:?}: {error}"));
-    }
-    let program = cc::compile(Standard::C11, source);
+    let program = compile(source);
     cc::run(&program, &[]);
     if over_unix_sockets {
         cc::run(&program, &["--unix"]);
     }
+}
+
+fn compile(source: &str) -> PathBuf {
+    for standard in cc::standards() {
+        let result = cc::check_syntax(standard, &cc::root().join("tests/c").join(source));
+        result.unwrap_or_else(|error| panic!("{source} as {standard:?}: {error}"));
+    }
+    cc::compile(Standard::C11, source)
 }
 
 #[test]
@@ -51,6 +61,35 @@ fn socket_options_and_addresses() {
 }
 
 #[test]
+fn sockets_of_the_application() {
+    run("test_adopted_sockets.c", false);
+    run("test_wrong_sockets.c", false);
+}
+
+#[test]
+fn who_is_at_the_other_end() {
+    run("test_peer_credentials.c", false);
+}
+
+#[test]
+fn servers_that_decide_later() {
+    run("test_deciding_later.c", true);
+}
+
+#[test]
 fn ten_thousand_connections() {
-    run("test_many_connections.c", false);
+    let folder = cc::scratch().join("certificates");
+    fs::create_dir_all(&folder).expect("the target folder can be written");
+    let (authority, other) = (Authority::new("test CA"), Authority::new("other CA"));
+    let server = authority.server(&["server.example"]);
+    let files = [
+        ("ca.pem", &authority.pem),
+        ("other-ca.pem", &other.pem),
+        ("server.pem", &server.certificate),
+        ("server.key", &server.key),
+    ];
+    for (name, content) in files {
+        fs::write(folder.join(name), content).expect("the target folder can be written");
+    }
+    cc::run(&compile("test_many_connections.c"), &[&folder.display().to_string()]);
 }

@@ -35,6 +35,13 @@ fn connections_that_cannot_be_made_are_explained() {
 }
 
 #[test]
+fn connections_that_cannot_be_accepted() {
+    let program = cc::compile(Standard::C11, "test_accept_errors.c");
+    cc::run(&program, &[]);
+    cc::run(&program, &["--unix"]);
+}
+
+#[test]
 fn listeners_and_socket_files() {
     run("test_listening.c", &[]);
 }

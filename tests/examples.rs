@@ -11,8 +11,16 @@ use std::time::Duration;
 
 use eventstream_rpc::codec::{HeaderList, HeaderValue, Limits, MessageDecoder, encode_into};
 
+#[path = "examples/callers.rs"]
+mod callers;
 #[path = "common/cc.rs"]
 mod cc;
+#[path = "common/certificates.rs"]
+mod certificates;
+#[path = "examples/waiting.rs"]
+mod waiting;
+
+use certificates::Authority;
 
 const TIME_LIMIT: Duration = Duration::from_secs(60);
 
@@ -100,7 +108,11 @@ impl Server {
     }
 
     fn start_at(arguments: &[&str]) -> Server {
-        let mut child = example("echo_server", arguments).spawn().expect("the program can be started");
+        Server::start_program(example("echo_server", arguments))
+    }
+
+    fn start_program(mut command: Command) -> Server {
+        let mut child = command.spawn().expect("the program can be started");
         let mut line = String::new();
         BufReader::new(child.stdout.as_mut().expect("piped")).read_line(&mut line).expect("it prints text");
         let address = line.strip_prefix("listening on ").expect("it says where it listens").trim_end().to_owned();
@@ -154,12 +166,46 @@ fn client_and_server_meet_at_an_abstract_name() {
 }
 
 #[test]
-fn the_quick_call_of_the_readme_prints_its_answer() {
-    let server = Server::start();
-    let call = run(example("quick_call", &[server.port()]));
-    let ended = server.stop("TERM");
-    assert_eq!((call.code, call.out.as_str(), call.err.as_str()), (Some(0), "{\"hello\":\"world\"}\n", ""));
-    assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""));
+fn client_and_server_show_each_other_certificates_and_mind_the_time() {
+    let folder = cc::scratch().join("certificates");
+    fs::create_dir_all(&folder).expect("the target folder can be written");
+    let authority = Authority::new("test CA");
+    let (server, client) = (authority.server(&["server.example"]), authority.client("a client"));
+    let keep = |name: &str, content: &str| {
+        let path = folder.join(name);
+        fs::write(&path, content).expect("the target folder can be written");
+        path.into_os_string().into_string().expect("a UTF-8 path")
+    };
+    let ca = keep("ca.pem", &authority.pem);
+    let shown = |name: &str, identity: &certificates::Identity| {
+        [keep(&format!("{name}.pem"), &identity.certificate), keep(&format!("{name}.key"), &identity.key)]
+    };
+    let ([server_chain, server_key], [client_chain, client_key]) = (shown("server", &server), shown("client", &client));
+    let times = ["--setup-timeout", "60000", "--idle-timeout", "60000", "--keep-alive", "50000"];
+    let with_times = |more: &[&str]| [more, &times].concat().into_iter().map(str::to_owned).collect::<Vec<_>>();
+    let as_client = |name: &str, alpn: &str| {
+        let identity = ["--tls-cert", &client_chain, "--tls-key", &client_key, "--ca", &ca];
+        with_times(&[&identity[..], &["--server-name", name, "--alpn", alpn, "--ip", "4"]].concat())
+    };
+
+    let identity = ["--tls-cert", &server_chain, "--tls-key", &server_key, "--client-ca", &ca];
+    let arguments = with_times(&[&identity[..], &["--alpn", "echo", "--port", "0"]].concat());
+    let server = Server::start_at(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
+    let talk = |arguments: Vec<String>| {
+        let arguments: Vec<_> = arguments.iter().map(String::as_str).chain(["--port", server.port()]).collect();
+        run(example("echo_client", &arguments))
+    };
+    let good = talk(as_client("server.example", "echo"));
+    let expected = format!("connected to {} by TLSv1.3\n{CONVERSATION}", server.address);
+    assert_eq!((good.code, good.out, good.err.as_str()), (Some(0), expected, ""));
+    let misled = talk(as_client("other.example", "echo"));
+    assert_eq!(misled.code, Some(FAILED));
+    assert!(misled.err.starts_with("cannot connect: ESRPC_ERROR_TLS_WRONG_NAME: "), "{}", misled.err);
+    let foreign = talk(as_client("server.example", "other"));
+    assert!(foreign.err.starts_with("cannot connect: ESRPC_ERROR_TLS_NO_COMMON_ALPN: "), "{}", foreign.err);
+    let bare = talk(with_times(&["--ca", &ca, "--server-name", "server.example"]));
+    assert!(bare.err.starts_with("cannot connect: ESRPC_ERROR_TLS_ALERT_RECEIVED: "), "{}", bare.err);
+    assert_eq!(server.stop("TERM").code, Some(0));
 }
 
 #[test]
@@ -195,6 +241,9 @@ fn wrong_arguments_give_the_usage_and_exit_2() {
         &["--port", ""],
         &["--host"],
         &["--tls-cert", "cert.pem"],
+        &["--alpn", "without TLS"],
+        &["--setup-timeout", "0"],
+        &["--keep-alive", "86400001"],
         &["--unix", "/a", "--abstract", "b"],
     ];
     let dump: &[&[&str]] =

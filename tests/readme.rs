@@ -22,8 +22,9 @@ fn names<'a>(text: &'a str, prefix: &str) -> Vec<&'a str> {
 #[test]
 fn its_call_in_c_is_the_example_that_is_compiled_and_run() {
     let readme = read("README.md");
-    let quoted = between(&readme, "<!-- quick_call.c -->\n```c\n", "```\n<!-- end of quick_call.c -->");
-    assert_eq!(quoted, read("examples-c/quick_call.c"), "copy examples-c/quick_call.c into README.md");
+    let quoted = between(&readme, "<!-- blocking_call.c -->\n```c\n", "```\n<!-- end of blocking_call.c -->");
+    assert_eq!(quoted, read("examples-c/blocking_call.c"), "copy examples-c/blocking_call.c into README.md");
+    assert!(quoted.lines().count() <= 60, "a newcomer sees it first");
 }
 
 #[test]

@@ -22,12 +22,16 @@ fn what_a_builder_takes_and_refuses() {
     let authority = Authority::new("test CA");
     let (server, other) = (authority.server(&["server.example"]), authority.server(&["other.example"]));
     let encrypted = pem("ENCRYPTED PRIVATE KEY", &encrypted_pkcs8());
+    let (list, _) = authority.revocation_list(&[], 2400);
+    let damaged = list.replacen("\nMI", "\n!!", 1);
     let files = [
         ("ca.pem", &authority.pem),
         ("server.pem", &server.certificate),
         ("server.key", &server.key),
         ("other.key", &other.key),
         ("encrypted.key", &encrypted),
+        ("good.crl", &list),
+        ("damaged.crl", &damaged),
     ];
     for (name, content) in files {
         fs::write(folder.join(name), content).expect("the target folder can be written");

@@ -89,6 +89,7 @@ pub struct HeadersIter<'a> {
 impl<'a> Iterator for HeadersIter<'a> {
     type Item = Header<'a>;
 
+    #[inline]
     fn next(&mut self) -> Option<Header<'a>> {
         let (header, len) = header::read_whole(self.rest)?;
         self.rest = self.rest.get(len..)?;

@@ -12,11 +12,12 @@ pub struct Unsealed {
 
 impl Unsealed {
     /// Encodes all but the checksum. Lengths were checked with `encoded_len`.
-    pub fn encode(header_parts: &[&[u8]], payload: &[u8]) -> Unsealed {
+    pub fn encode(header_parts: &[&[u8]], payload: &[u8], mut bytes: Vec<u8>) -> Unsealed {
         let headers_len: usize = header_parts.iter().map(|part| part.len()).sum();
         let headers_end = PRELUDE_LEN + headers_len;
         let total_len = headers_end + payload.len() + MESSAGE_CRC_LEN;
-        let mut bytes = Vec::with_capacity(total_len);
+        bytes.clear();
+        bytes.reserve_exact(total_len);
         bytes.extend_from_slice(&(total_len as u32).to_be_bytes());
         bytes.extend_from_slice(&(headers_len as u32).to_be_bytes());
         let prelude_crc = crc32fast::hash(&bytes);

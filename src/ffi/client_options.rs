@@ -1,5 +1,6 @@
 //! Options of a client's connection.
 
+use std::cell::Cell;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -13,17 +14,20 @@ use super::status::{ESRPC_ERROR_TLS_SERVER_NAME_REQUIRED, Failure, esrpc_status}
 use super::{endpoint, guard};
 use crate::codec::HeaderList;
 use crate::runtime::{ConnectRequest, Runtime, Settings};
-use crate::transport::{AddressFamily, Endpoint, TlsConfig};
+use crate::transport::{AddressFamily, Endpoint, TlsConfig, check_server_name};
 
 /// Where and how to connect; esrpc_connection_connect copies it. Release it with esrpc_client_options_release.
 #[derive(Default)]
 pub struct esrpc_client_options {
-    endpoint: Option<Endpoint>,
+    pub(crate) endpoint: Option<Endpoint>,
+    /// The socket that `endpoint` names belongs to a connection now.
+    pub(crate) socket_taken: Cell<bool>,
     runtime: Option<Arc<Runtime>>,
     settings: Settings,
     handshake: Option<(HeaderList, Vec<u8>)>,
     family: AddressFamily,
     local_address: Option<SocketAddr>,
+    interface: Option<String>,
     /// The name is empty if it is to be the host's.
     pub(crate) tls: Option<(TlsConfig, String)>,
 }
@@ -34,26 +38,31 @@ impl esrpc_client_options {
     pub(crate) fn request(&self) -> Result<ConnectRequest, Failure> {
         let endpoint = self.endpoint.clone().ok_or_else(|| {
             Failure::invalid_argument(
-                "options name no place to connect to: set a host, a Unix path or an abstract name",
+                "options name no place to connect to: set a host, a Unix path, an abstract name or a socket",
             )
         })?;
+        if matches!(endpoint, Endpoint::Socket(_)) && self.socket_taken.get() {
+            return Err(Failure::invalid_state("the socket of these options belongs to the connection made before"));
+        }
         let mut settings = self.settings.clone();
         settings.socket.family = self.family;
         settings.socket.local_address = self.local_address;
+        settings.socket.interface.clone_from(&self.interface);
         Ok(ConnectRequest { endpoint, settings, handshake: self.handshake.clone(), tls: self.tls()? })
     }
 
     fn tls(&self) -> Result<Option<(TlsConfig, String)>, Failure> {
-        match (&self.tls, &self.endpoint) {
-            (Some((config, name)), Some(Endpoint::Tcp { host, .. })) if name.is_empty() => {
-                Ok(Some((config.clone(), host.clone())))
+        let Some((config, name)) = &self.tls else { return Ok(None) };
+        let name = match &self.endpoint {
+            _ if !name.is_empty() => name,
+            Some(Endpoint::Tcp { host, .. }) => host,
+            _ => {
+                let detail = "a Unix socket or a socket of the caller's has no host name: give esrpc_client_options_set_tls a server_name";
+                return Err(Failure::new(ESRPC_ERROR_TLS_SERVER_NAME_REQUIRED, detail));
             }
-            (Some((_, name)), _) if name.is_empty() => {
-                let detail = "a Unix socket has no host name: give esrpc_client_options_set_tls a server_name";
-                Err(Failure::new(ESRPC_ERROR_TLS_SERVER_NAME_REQUIRED, detail))
-            }
-            (tls, _) => Ok(tls.clone()),
-        }
+        };
+        check_server_name(name)?;
+        Ok(Some((config.clone(), name.clone())))
     }
 
     /// Nothing for the default runtime.
@@ -201,13 +210,14 @@ pub unsafe extern "C" fn esrpc_client_options_set_address_family(
     })
 }
 
-/// Sets this side's own address for TCP. Default: the system chooses.
+/// Sets this side's own address for TCP. Default: the system chooses. Addresses of the host that are of the other family are
+/// left out.
 ///
 /// @param options Changed.
 /// @param address An IPv4 or IPv6 address of this machine as UTF-8 text, copied; empty: the system chooses.
 /// @param port 0 to 65535; 0: the system chooses.
 /// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL, address is no address, or port is out of its range. An
-/// address that the system refuses is told at setup.
+/// address that the system refuses is told at setup, as is ESRPC_ERROR_CONNECT_FAILED if the host has none of its family.
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -224,6 +234,32 @@ pub unsafe extern "C" fn esrpc_client_options_set_local_address(
                     [] => None,
                     _ => Some(endpoint::local_address(address, port)?),
                 };
+                Ok(())
+            })
+        }
+    })
+}
+
+/// Restricts TCP to one network interface (Linux). Default: whichever leads to the address. It does nothing for Unix sockets
+/// and for a socket of the caller's.
+///
+/// @param options Changed.
+/// @param name The interface's name as UTF-8 text, such as "eth0", at most 15 bytes without a NUL, copied; empty: any.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or name is out of its range; ESRPC_ERROR_UNSUPPORTED
+/// for a name elsewhere than on Linux. At setup: ESRPC_ERROR_INTERFACE_NOT_FOUND, or ESRPC_ERROR_ACCESS_DENIED on systems
+/// that ask for a privilege.
+///
+/// Thread: owner. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_client_options_set_interface(
+    options: *mut esrpc_client_options,
+    name: esrpc_bytes,
+) -> esrpc_status {
+    guard::call(|| {
+        // SAFETY: NULL or live settings of this thread, and bytes that stay during the call.
+        unsafe {
+            set(options, |options| {
+                options.interface = endpoint::interface(name)?;
                 Ok(())
             })
         }

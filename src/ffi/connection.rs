@@ -14,12 +14,12 @@ use super::headers::esrpc_headers;
 use super::message::{esrpc_message, with_view};
 use super::out::check_out;
 use super::runtime::runtime_or_default;
-use super::status::{Failure, esrpc_status};
+use super::status::{ESRPC_ERROR_INVALID_UTF8, Failure, esrpc_status};
 use super::stream::esrpc_stream;
 use super::table::read_table;
 use crate::codec::{Limits, Message};
 use crate::rpc::Outgoing;
-use crate::runtime::{Connection, ConnectionHandler, Error, Outcome, Stream};
+use crate::runtime::{Connection, ConnectionHandler, Error, Outcome, Runtime, Stream};
 
 /// One connection, of a client or of a server. Counted: esrpc_connection_acquire, esrpc_connection_release. It stays up
 /// until it is closed, whether handles are left or not.
@@ -62,7 +62,7 @@ pub struct esrpc_connection_callbacks {
     /// free now. Once per such episode.
     pub on_writable: Option<unsafe extern "C" fn(connection: *mut esrpc_connection, user_data: *mut c_void)>,
     /// The connection has ended. Once, if it was set up, after every flush callback and every on_closed. ESRPC_OK: this side
-    /// asked for it and nothing was lost.
+    /// asked for it, or it was drained, and nothing was lost. ESRPC_ERROR_DRAINING: the time to drain it was over.
     pub on_shutdown:
         Option<unsafe extern "C" fn(connection: *mut esrpc_connection, reason: esrpc_status, user_data: *mut c_void)>,
     /// The last callback, once: user_data is not used any more. Comes when the connection has ended, its streams are
@@ -149,7 +149,7 @@ impl ConnectionHandler for Callbacks {
 impl Callbacks {
     /// # Safety
     /// The table is NULL or as large as its struct_size says.
-    unsafe fn read(
+    pub(crate) unsafe fn read(
         table: *const esrpc_connection_callbacks,
         user_data: *mut c_void,
     ) -> Result<Box<Callbacks>, Failure> {
@@ -185,6 +185,36 @@ pub(crate) unsafe fn connection_of(connection: *const esrpc_connection) -> Resul
     if connection.is_foreign() { Err(Error::Forked.into()) } else { Ok(connection) }
 }
 
+/// The runtime that the options name, in the process that made it, or the default one.
+pub(crate) fn runtime_of(options: &esrpc_client_options) -> Result<Arc<Runtime>, Failure> {
+    match options.runtime() {
+        Some(runtime) if runtime.process().is_current() => Ok(runtime),
+        Some(_) => Err(Error::Forked.into()),
+        // SAFETY: NULL means the default runtime.
+        None => unsafe { runtime_or_default(std::ptr::null()) },
+    }
+}
+
+/// A stream's first message as C gives it.
+///
+/// # Safety
+/// As for `outgoing`; `operation` too.
+pub(crate) unsafe fn first_message<'a>(
+    operation: esrpc_bytes,
+    message_type: i32,
+    flags: i32,
+    headers: *const esrpc_headers,
+    payload: esrpc_bytes,
+) -> Result<Outgoing<'a>, Failure> {
+    // SAFETY: what the caller promised.
+    let (operation, message) =
+        unsafe { (operation.as_slice("operation")?, outgoing(message_type, flags, headers, payload)?) };
+    if std::str::from_utf8(operation).is_err() {
+        return Err(Failure::new(ESRPC_ERROR_INVALID_UTF8, "operation is not UTF-8 text"));
+    }
+    Ok(Outgoing { operation: Some(operation), ..message })
+}
+
 /// A message as C gives it, for a send.
 ///
 /// # Safety
@@ -209,10 +239,13 @@ pub(crate) unsafe fn outgoing<'a>(
 /// @param out_connection Receives the connection, one reference, to be released with esrpc_connection_release whether setup
 /// succeeds or not. It is written before any callback can come.
 /// @return ESRPC_OK; on an error there is no connection and no callback comes: ESRPC_ERROR_INVALID_ARGUMENT if options or
-/// out_connection is NULL, options name no endpoint, or callbacks has a wrong struct_size; for the handshake option's CONNECT
+/// out_connection is NULL, options name no endpoint, or callbacks has a wrong struct_size; for a socket of the caller's
+/// ESRPC_ERROR_WRONG_SOCKET, or ESRPC_ERROR_INVALID_STATE if a connection made before has it;
+/// ESRPC_ERROR_TLS_SERVER_NAME_REQUIRED; for the handshake option's CONNECT
 /// ESRPC_ERROR_RESERVED_HEADER, ESRPC_ERROR_TOO_MANY_HEADERS, ESRPC_ERROR_HEADERS_TOO_LARGE or
-/// ESRPC_ERROR_MESSAGE_TOO_LARGE; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED; ESRPC_ERROR_TOO_MANY_FILES or
-/// ESRPC_ERROR_IO if the default runtime cannot be started.
+/// ESRPC_ERROR_MESSAGE_TOO_LARGE; for the name of a TLS server ESRPC_ERROR_ADDRESS_INVALID; ESRPC_ERROR_RUNTIME_SHUTDOWN;
+/// ESRPC_ERROR_DRAINING; ESRPC_ERROR_FORKED; ESRPC_ERROR_TOO_MANY_FILES or ESRPC_ERROR_IO if the default runtime cannot be
+/// started.
 ///
 /// Thread: any; options: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -227,17 +260,12 @@ pub unsafe extern "C" fn esrpc_connection_connect(
         // SAFETY: NULL or live settings of this thread, and a table of the size it says.
         let (options, callbacks) =
             unsafe { (esrpc_client_options::borrow(options, "options")?, Callbacks::read(callbacks, user_data)?) };
-        let request = options.request()?;
-        let runtime = match options.runtime() {
-            Some(runtime) if runtime.process().is_current() => runtime,
-            Some(_) => return Err(Error::Forked.into()),
-            // SAFETY: NULL means the default runtime.
-            None => unsafe { runtime_or_default(std::ptr::null()) }?,
-        };
+        let (request, runtime) = (options.request()?, runtime_of(options)?);
         Connection::connect(&runtime, request, callbacks, |connection| {
             // SAFETY: the caller's variable, checked above.
             unsafe { out_connection.write(esrpc_connection::give(connection.clone())) }
         })?;
+        options.socket_taken.set(true);
         Ok(())
     })
 }
@@ -379,7 +407,7 @@ pub unsafe extern "C" fn esrpc_connection_send_protocol_message(
     })
 }
 
-/// Stops reading from the peer, which stops the peer once its own buffers are full. Messages that were read already wait. The
+/// Stops reading from the peer, apart from what full queues do (esrpc_stream_read), which stops the peer once its own buffers are full. Messages that were read already wait. The
 /// end of the connection is not noticed while reading is paused, until a write fails: that ends the pause, so that what
 /// waits for a send is answered.
 ///
@@ -397,7 +425,7 @@ pub unsafe extern "C" fn esrpc_connection_pause_reading(connection: *mut esrpc_c
     })
 }
 
-/// Reads from the peer again, beginning with the messages that wait.
+/// Reads from the peer again, beginning with the messages that wait, unless the queue of a stream is full.
 ///
 /// @param connection Borrowed.
 /// @return ESRPC_OK, also if reading was not paused; ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL;

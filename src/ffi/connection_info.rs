@@ -11,7 +11,7 @@ use super::guard;
 use super::handle::ArcHandle;
 use super::message::esrpc_message;
 use super::out::write_optional;
-use super::status::{ESRPC_OK, Failure, esrpc_status};
+use super::status::{ESRPC_ERROR_UNSUPPORTED, ESRPC_OK, Failure, esrpc_status};
 use crate::runtime::{Connection, Error, Outcome, Phase};
 use crate::transport::Endpoint;
 
@@ -112,7 +112,50 @@ pub unsafe extern "C" fn esrpc_connection_get_remote_address(connection: *const 
     })
 }
 
-/// Tells the host that the client options named, as it was given; for a Unix socket "unix:/path" or "unix:@name".
+/// Tells which process is at the other end of a Unix socket, as the system saw it when that end connected (for the client: when
+/// the server began to listen; for a socketpair: when the pair was made). What the process was then, not what it is now: a pid
+/// may belong to another process since.
+///
+/// @param connection Borrowed; a server's is ready inside on_incoming_connection, a client's from on_setup on, both also after
+/// their end.
+/// @param out_pid Receives the process id, 0 if it cannot be seen from this process's namespace; NULL: not wanted.
+/// @param out_uid Receives the effective user id; NULL: not wanted.
+/// @param out_gid Receives the effective group id; NULL: not wanted.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL; ESRPC_ERROR_NOT_READY before the connection is
+/// established, also if it never was; ESRPC_ERROR_INVALID_STATE if it is not one over a Unix socket; ESRPC_ERROR_UNSUPPORTED
+/// elsewhere than on Linux; ESRPC_ERROR_FORKED.
+///
+/// Thread: any. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_connection_get_peer_credentials(
+    connection: *const esrpc_connection,
+    out_pid: *mut i32,
+    out_uid: *mut u32,
+    out_gid: *mut u32,
+) -> esrpc_status {
+    guard::call(|| {
+        // SAFETY: NULL or a live or lent handle.
+        let connection = unsafe { connection_of(connection) }?;
+        let Some((local, _)) = connection.addresses() else { return Err(Error::NotReady.into()) };
+        let Some(peer) = connection.peer_credentials() else {
+            return Err(if local.to_bytes().starts_with(b"unix:") {
+                Failure::new(ESRPC_ERROR_UNSUPPORTED, "this system does not tell who is at the other end of a socket")
+            } else {
+                Failure::invalid_state("only a Unix socket tells who is at its other end; this is a TCP connection")
+            });
+        };
+        // SAFETY: NULL or the caller's variables.
+        unsafe {
+            write_optional(out_pid, peer.pid);
+            write_optional(out_uid, peer.uid);
+            write_optional(out_gid, peer.gid);
+        }
+        Ok(())
+    })
+}
+
+/// Tells the host that the client options named, as it was given; for a Unix socket "unix:/path" or "unix:@name"; "" for a
+/// socket of the caller's.
 ///
 /// @param connection Borrowed.
 /// @return Text that lives as long as the handle; "" on a server's connection, if connection is NULL, and in a forked child.

@@ -219,6 +219,31 @@ pub unsafe extern "C" fn esrpc_connection_options_set_outbound_limit(
     })
 }
 
+/// Sets how many bytes of messages may wait for esrpc_stream_read on one stream: once it holds that many, nothing more is read
+/// from the connection, whatever stream it is for, until half of them are taken or the stream has ended or its last handle is
+/// released. Nor is the end of the connection noticed meanwhile, until a write fails: then what has come is queued, and the
+/// connection ends. Default: 1 MiB.
+///
+/// @param options Changed.
+/// @param bytes The limit, 1 to SIZE_MAX / 2, in bytes of whole messages; a message that exceeds it alone is taken all the same.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or bytes is out of its range.
+///
+/// Thread: owner. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_connection_options_set_stream_queue_limit(
+    options: *mut esrpc_connection_options,
+    bytes: usize,
+) -> esrpc_status {
+    guard::call(|| {
+        let change = |options: &mut esrpc_connection_options| {
+            options.settings.stream_queue_limit = in_range(bytes, 1..=usize::MAX / 2, "the limit of a stream's queue")?;
+            Ok(())
+        };
+        // SAFETY: NULL or live settings of this thread.
+        unsafe { set(options, change) }
+    })
+}
+
 /// Sets how long a closing connection waits for its peer to take the next bytes before it gives up with
 /// ESRPC_ERROR_LINGER_EXPIRED. Default: 10000.
 ///

@@ -126,6 +126,18 @@ pub enum esrpc_tls_client_auth {
     ESRPC_TLS_CLIENT_AUTH_REQUIRED = 2,
 }
 
+/// Which certificates of a peer's chain are looked up in revocation lists.
+/// cbindgen:prefix-with-name=false
+/// cbindgen:rename-all=None
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum esrpc_tls_revocation_depth {
+    /// All but the CA that was given: the peer's own and those that vouch for it.
+    ESRPC_TLS_REVOCATION_DEPTH_CHAIN = 0,
+    /// The peer's own alone.
+    ESRPC_TLS_REVOCATION_DEPTH_LEAF = 1,
+}
+
 /// Levels of log messages.
 /// cbindgen:prefix-with-name=false
 /// cbindgen:rename-all=None

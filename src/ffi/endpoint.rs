@@ -4,9 +4,39 @@ use std::net::SocketAddr;
 
 use super::bytes::esrpc_bytes;
 use super::status::{ESRPC_ERROR_UNSUPPORTED, Failure};
-use crate::transport::{Endpoint, UnixName, literal};
+use crate::transport::{Endpoint, RawSocket, SocketUse, UnixName, check_socket, literal};
 
 const MAX_HOST_LEN: usize = 255;
+/// IFNAMSIZ of Linux, without the NUL.
+const MAX_INTERFACE_LEN: usize = 15;
+
+/// A socket that exists already, in the state that is needed.
+pub(crate) fn socket(raw: RawSocket, wanted: SocketUse) -> Result<Endpoint, Failure> {
+    check_socket(raw, wanted)?;
+    Ok(Endpoint::Socket(raw))
+}
+
+/// The name of a network interface; empty: any.
+///
+/// # Safety
+/// `name` points to its bytes.
+pub(crate) unsafe fn interface(name: esrpc_bytes) -> Result<Option<String>, Failure> {
+    // SAFETY: what the caller promised.
+    let name = unsafe { name.as_slice("name") }?;
+    if name.is_empty() {
+        return Ok(None);
+    }
+    if !cfg!(any(target_os = "linux", target_os = "android")) {
+        let detail = "sockets cannot be bound to a network interface on this system";
+        return Err(Failure::new(ESRPC_ERROR_UNSUPPORTED, detail));
+    }
+    if name.len() > MAX_INTERFACE_LEN || name.contains(&0) {
+        let detail = format!("name has {} bytes; it must be at most {MAX_INTERFACE_LEN} without a NUL", name.len());
+        return Err(Failure::invalid_argument(detail));
+    }
+    let name = std::str::from_utf8(name).map_err(|_| Failure::invalid_argument("name is not UTF-8 text"))?;
+    Ok(Some(name.to_owned()))
+}
 
 /// A host and a port.
 ///
@@ -34,7 +64,7 @@ pub(crate) unsafe fn local_address(address: esrpc_bytes, port: u32) -> Result<So
     match unsafe { tcp(address, port) }? {
         Endpoint::Tcp { host, port } => literal(&host, port)
             .ok_or_else(|| Failure::invalid_argument(format!("{host:?} is not an IPv4 or IPv6 address"))),
-        Endpoint::Unix(_) => Err(Failure::invalid_argument("address is not one of TCP")),
+        Endpoint::Unix(_) | Endpoint::Socket(_) => Err(Failure::invalid_argument("address is not one of TCP")),
     }
 }
 

@@ -18,6 +18,9 @@ pub(crate) fn status_of(error: &Error) -> esrpc_status {
         Error::Aborted { .. } => ESRPC_ERROR_ABORTED,
         Error::Deadline { deadline, .. } => deadline_status(*deadline),
         Error::StreamDeadline { .. } => ESRPC_ERROR_STREAM_TIMED_OUT,
+        Error::CallTimedOut { .. } => ESRPC_ERROR_STREAM_TIMED_OUT,
+        Error::NoReply => ESRPC_ERROR_NO_REPLY,
+        Error::Draining(_) => ESRPC_ERROR_DRAINING,
         Error::ConnectionClosed => ESRPC_ERROR_CONNECTION_CLOSED,
         Error::StreamClosed => ESRPC_ERROR_STREAM_CLOSED,
         Error::StreamNotActivated => ESRPC_ERROR_STREAM_NOT_ACTIVATED,
@@ -46,7 +49,9 @@ fn deadline_status(deadline: Deadline) -> Status {
         Deadline::Idle => ESRPC_ERROR_IDLE_TIMED_OUT,
         Deadline::PingResponse => ESRPC_ERROR_KEEP_ALIVE_TIMED_OUT,
         // These end nothing by themselves, or have errors of their own.
-        Deadline::NextAttempt | Deadline::Ping | Deadline::Linger | Deadline::HalfOpen => ESRPC_ERROR_INTERNAL,
+        Deadline::NextAttempt | Deadline::Ping | Deadline::Linger | Deadline::HalfOpen | Deadline::Drain => {
+            ESRPC_ERROR_INTERNAL
+        }
     }
 }
 
@@ -73,6 +78,7 @@ fn transport_status(kind: transport::ErrorKind) -> Status {
         ErrorKind::AddressInvalid => ESRPC_ERROR_ADDRESS_INVALID,
         ErrorKind::AddressUnavailable => ESRPC_ERROR_ADDRESS_UNAVAILABLE,
         ErrorKind::BacklogFull | ErrorKind::ConnectFailed => ESRPC_ERROR_CONNECT_FAILED,
+        ErrorKind::InterfaceNotFound => ESRPC_ERROR_INTERFACE_NOT_FOUND,
         ErrorKind::Io => ESRPC_ERROR_IO,
         ErrorKind::NotFound => ESRPC_ERROR_NOT_FOUND,
         ErrorKind::PathTooLong => ESRPC_ERROR_PATH_TOO_LONG,
@@ -82,6 +88,7 @@ fn transport_status(kind: transport::ErrorKind) -> Status {
         ErrorKind::Tls(kind) => tls_status(kind),
         ErrorKind::TooManyFiles => ESRPC_ERROR_TOO_MANY_FILES,
         ErrorKind::Unsupported => ESRPC_ERROR_UNSUPPORTED,
+        ErrorKind::WrongSocket => ESRPC_ERROR_WRONG_SOCKET,
     }
 }
 
@@ -107,6 +114,10 @@ fn tls_status(kind: transport::TlsErrorKind) -> Status {
         TlsErrorKind::Truncated => ESRPC_ERROR_TLS_TRUNCATED,
         TlsErrorKind::CertificateRequired => ESRPC_ERROR_TLS_CERTIFICATE_REQUIRED,
         TlsErrorKind::NoCommonCipher => ESRPC_ERROR_TLS_NO_COMMON_CIPHER,
+        TlsErrorKind::BadRevocationList => ESRPC_ERROR_TLS_BAD_CRL,
+        TlsErrorKind::CertificateRevoked => ESRPC_ERROR_TLS_CERTIFICATE_REVOKED,
+        TlsErrorKind::RevocationUnknown => ESRPC_ERROR_TLS_REVOCATION_UNKNOWN,
+        TlsErrorKind::RevocationListExpired => ESRPC_ERROR_TLS_CRL_EXPIRED,
     }
 }
 

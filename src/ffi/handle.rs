@@ -72,12 +72,21 @@ pub(crate) trait ArcHandle: Sized {
     /// # Safety
     /// As for `borrow`, for the time of this call.
     unsafe fn share(handle: *const Self, argument: &str) -> Result<Arc<Self::Inner>, Failure> {
+        // SAFETY: what the caller promised.
+        Ok(Arc::clone(&*unsafe { Self::hold(handle, argument) }?))
+    }
+
+    /// The caller's reference, used for the time of this call without counting another; or the failure that names the
+    /// argument. For calls that are made for each message.
+    ///
+    /// # Safety
+    /// As for `borrow`, for the time of this call.
+    unsafe fn hold(handle: *const Self, argument: &str) -> Result<ManuallyDrop<Arc<Self::Inner>>, Failure> {
         if handle.is_null() {
             return Err(Failure::null(argument));
         }
         // SAFETY: the pointer came from `give` or `lend`, and a reference exists; it is not given up here.
-        let held = ManuallyDrop::new(unsafe { Arc::from_raw(handle.cast::<Self::Inner>()) });
-        Ok(Arc::clone(&held))
+        Ok(ManuallyDrop::new(unsafe { Arc::from_raw(handle.cast::<Self::Inner>()) }))
     }
 
     /// One more reference for C. NULL gives NULL.

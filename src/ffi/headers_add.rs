@@ -4,9 +4,9 @@ use super::bytes::esrpc_bytes;
 use super::guard;
 use super::handle::BoxHandle;
 use super::headers::{esrpc_headers, lies_in};
-use super::message::is_protocol_header;
 use super::status::{Failure, esrpc_status};
 use crate::codec::{self, Header, HeaderList, HeaderValue};
+use crate::rpc::is_protocol_header;
 
 /// Adds one header.
 ///

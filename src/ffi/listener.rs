@@ -38,11 +38,12 @@ pub struct esrpc_listener_callbacks {
     pub on_incoming_connection: Option<
         unsafe extern "C" fn(listener: *mut esrpc_listener, connection: *mut esrpc_connection, user_data: *mut c_void),
     >,
-    /// A connection could not be had; the listener goes on.
+    /// A connection could not be had, as the system has no room for it, or it was lost, or its TLS handshake failed; the
+    /// listener goes on. Comes on the event-loop thread of the listener or of that connection, so perhaps several at once.
     pub on_failed_connection:
         Option<unsafe extern "C" fn(listener: *mut esrpc_listener, status: esrpc_status, user_data: *mut c_void)>,
-    /// The socket is closed, and a socket file removed. Once. ESRPC_OK: this side asked for it. Comes on the listener's
-    /// event-loop thread.
+    /// The socket is closed, and a socket file removed; after esrpc_listener_drain its connections have ended, too. Once.
+    /// ESRPC_OK: this side asked for it. Comes on the listener's event-loop thread.
     pub on_closed:
         Option<unsafe extern "C" fn(listener: *mut esrpc_listener, reason: esrpc_status, user_data: *mut c_void)>,
     /// The last callback, once: user_data is not used any more. Comes when the listener is closed and the last handle is
@@ -135,8 +136,10 @@ unsafe fn read<'a, T>(listener: *const esrpc_listener, default: T, f: impl FnOnc
 /// @return ESRPC_OK; on an error there is no listener and no callback comes: ESRPC_ERROR_INVALID_ARGUMENT if options or
 /// out_listener is NULL, options name no endpoint, or callbacks has a wrong struct_size; ESRPC_ERROR_ADDRESS_INVALID,
 /// ESRPC_ERROR_ADDRESS_IN_USE, ESRPC_ERROR_ADDRESS_UNAVAILABLE, ESRPC_ERROR_ACCESS_DENIED, ESRPC_ERROR_PATH_TOO_LONG,
-/// ESRPC_ERROR_NOT_FOUND (no such folder), ESRPC_ERROR_TOO_MANY_FILES or ESRPC_ERROR_IO as the system answered;
-/// ESRPC_ERROR_UNSUPPORTED; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
+/// ESRPC_ERROR_NOT_FOUND (no such folder), ESRPC_ERROR_INTERFACE_NOT_FOUND, ESRPC_ERROR_TOO_MANY_FILES or ESRPC_ERROR_IO as
+/// the system answered; for a socket of the caller's ESRPC_ERROR_WRONG_SOCKET, or ESRPC_ERROR_INVALID_STATE if a listener made
+/// before has it;
+/// ESRPC_ERROR_UNSUPPORTED; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_DRAINING; ESRPC_ERROR_FORKED.
 ///
 /// Thread: any; options: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -164,6 +167,7 @@ pub unsafe extern "C" fn esrpc_listener_listen(
             // SAFETY: the caller's variable, checked above.
             unsafe { out_listener.write(esrpc_listener::give(listener.clone())) }
         })?;
+        options.socket_taken.set(true);
         Ok(())
     })
 }
@@ -199,7 +203,8 @@ pub unsafe extern "C" fn esrpc_listener_release(listener: *mut esrpc_listener) {
     })
 }
 
-/// Stops listening. Returns at once; on_closed tells when the address is free again. Connections that were accepted live on.
+/// Stops listening. Returns at once; on_closed tells when the address is free again. Connections that were accepted live on;
+/// esrpc_listener_drain ends them too.
 ///
 /// @param listener Borrowed.
 /// @return ESRPC_OK, also if it was closed before; ESRPC_ERROR_INVALID_ARGUMENT if listener is NULL; ESRPC_ERROR_FORKED.
@@ -214,7 +219,8 @@ pub unsafe extern "C" fn esrpc_listener_close(listener: *mut esrpc_listener) -> 
     })
 }
 
-/// Tells the address that is listened at: "127.0.0.1:80", "[::1]:80", "unix:/path" or "unix:@name".
+/// Tells the address that is listened at: "127.0.0.1:80", "[::1]:80", "unix:/path" or "unix:@name"; "" if the listener only
+/// adopts connections.
 ///
 /// @param listener Borrowed.
 /// @return Text that lives as long as the handle; "" if listener is NULL, and in a forked child.
@@ -261,7 +267,8 @@ pub unsafe extern "C" fn esrpc_listener_get_user_data(listener: *const esrpc_lis
     })
 }
 
-/// Waits until the listener is closed and its on_closed has returned. Does not close it.
+/// Waits until the listener is closed and its on_closed has returned: after esrpc_listener_drain, until its connections have
+/// ended and their on_shutdown has returned. Does not close it.
 ///
 /// @param listener Borrowed.
 /// @param timeout_ms Milliseconds to wait at most, or ESRPC_WAIT_FOREVER.

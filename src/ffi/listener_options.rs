@@ -1,5 +1,6 @@
 //! Options of a listener.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use super::bytes::esrpc_bytes;
@@ -15,22 +16,37 @@ use crate::transport::{Endpoint, TlsConfig};
 const DEFAULT_UNIX_MODE: u32 = 0o600;
 const MAX_UNIX_MODE: u32 = 0o777;
 
+/// What a listener gets its connections from.
+pub(crate) enum Place {
+    Unset,
+    Endpoint(Endpoint),
+    /// Only from esrpc_listener_adopt_connection.
+    Nowhere,
+}
+
 /// Where and how to listen; esrpc_listener_listen copies it. Release it with esrpc_listener_options_release.
 pub struct esrpc_listener_options {
-    endpoint: Option<Endpoint>,
+    pub(crate) place: Place,
+    /// The socket that `place` names belongs to a listener now.
+    pub(crate) socket_taken: Cell<bool>,
     runtime: Option<Arc<Runtime>>,
     settings: Settings,
     unix_mode: u32,
+    keep_unix_file: bool,
+    interface: Option<String>,
     pub(crate) tls: Option<TlsConfig>,
 }
 
 impl Default for esrpc_listener_options {
     fn default() -> esrpc_listener_options {
         esrpc_listener_options {
-            endpoint: None,
+            place: Place::Unset,
+            socket_taken: Cell::new(false),
             runtime: None,
             settings: Settings::default(),
             unix_mode: DEFAULT_UNIX_MODE,
+            keep_unix_file: false,
+            interface: None,
             tls: None,
         }
     }
@@ -40,13 +56,25 @@ impl BoxHandle for esrpc_listener_options {}
 
 impl esrpc_listener_options {
     pub(crate) fn request(&self) -> Result<ListenRequest, Failure> {
-        let endpoint = self.endpoint.clone().ok_or_else(|| {
-            Failure::invalid_argument("options name no place to listen at: set a host, a Unix path or an abstract name")
-        })?;
+        let endpoint = match &self.place {
+            Place::Unset => {
+                return Err(Failure::invalid_argument(
+                    "options name no place to listen at: set a host, a Unix path, an abstract name or a socket",
+                ));
+            }
+            Place::Endpoint(Endpoint::Socket(_)) if self.socket_taken.get() => {
+                return Err(Failure::invalid_state("the socket of these options belongs to the listener made before"));
+            }
+            Place::Endpoint(endpoint) => Some(endpoint.clone()),
+            Place::Nowhere => None,
+        };
+        let mut settings = self.settings.clone();
+        settings.socket.interface.clone_from(&self.interface);
         Ok(ListenRequest {
             endpoint,
-            settings: self.settings.clone(),
+            settings,
             unix_mode: self.unix_mode,
+            keep_unix_file: self.keep_unix_file,
             tls: self.tls.clone(),
         })
     }
@@ -112,7 +140,7 @@ pub unsafe extern "C" fn esrpc_listener_options_set_host(
         // SAFETY: NULL or live settings of this thread, and bytes that stay during the call.
         unsafe {
             set(options, |options| {
-                options.endpoint = Some(endpoint::tcp(host, port)?);
+                options.place = Place::Endpoint(endpoint::tcp(host, port)?);
                 Ok(())
             })
         }
@@ -138,7 +166,7 @@ pub unsafe extern "C" fn esrpc_listener_options_set_unix_path(
         // SAFETY: NULL or live settings of this thread, and bytes that stay during the call.
         unsafe {
             set(options, |options| {
-                options.endpoint = Some(endpoint::unix_path(path)?);
+                options.place = Place::Endpoint(endpoint::unix_path(path)?);
                 Ok(())
             })
         }
@@ -162,7 +190,33 @@ pub unsafe extern "C" fn esrpc_listener_options_set_unix_abstract(
         // SAFETY: NULL or live settings of this thread, and bytes that stay during the call.
         unsafe {
             set(options, |options| {
-                options.endpoint = Some(endpoint::unix_abstract(name)?);
+                options.place = Place::Endpoint(endpoint::unix_abstract(name)?);
+                Ok(())
+            })
+        }
+    })
+}
+
+/// Restricts a TCP listener to one network interface (Linux): only connections that come in through it are accepted.
+/// Default: any. It does nothing for Unix sockets and for a socket of the caller's.
+///
+/// @param options Changed.
+/// @param name The interface's name as UTF-8 text, such as "eth0", at most 15 bytes without a NUL, copied; empty: any.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or name is out of its range; ESRPC_ERROR_UNSUPPORTED
+/// for a name elsewhere than on Linux. esrpc_listener_listen answers ESRPC_ERROR_INTERFACE_NOT_FOUND, or
+/// ESRPC_ERROR_ACCESS_DENIED on systems that ask for a privilege.
+///
+/// Thread: owner. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_listener_options_set_interface(
+    options: *mut esrpc_listener_options,
+    name: esrpc_bytes,
+) -> esrpc_status {
+    guard::call(|| {
+        // SAFETY: NULL or live settings of this thread, and bytes that stay during the call.
+        unsafe {
+            set(options, |options| {
+                options.interface = endpoint::interface(name)?;
                 Ok(())
             })
         }
@@ -235,6 +289,30 @@ pub unsafe extern "C" fn esrpc_listener_options_set_unix_mode(
                 return Err(Failure::invalid_argument(format!("mode is {mode:#o}; it must be 0 to 0777")));
             }
             options.unix_mode = mode;
+            Ok(())
+        };
+        // SAFETY: NULL or live settings of this thread.
+        unsafe { set(options, change) }
+    })
+}
+
+/// Sets whether the socket file of a Unix path stays when the listener closes, for a successor that goes on with the same
+/// socket (esrpc_listener_dup_socket). Default: it is removed. A file that stays without a successor is replaced by the next
+/// listener at that path.
+///
+/// @param options Changed.
+/// @param on 0: it is removed; else it stays.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL.
+///
+/// Thread: owner. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_listener_options_set_keep_unix_file(
+    options: *mut esrpc_listener_options,
+    on: i32,
+) -> esrpc_status {
+    guard::call(|| {
+        let change = |options: &mut esrpc_listener_options| {
+            options.keep_unix_file = on != 0;
             Ok(())
         };
         // SAFETY: NULL or live settings of this thread.

@@ -9,16 +9,8 @@ use super::headers::esrpc_headers;
 use super::json;
 use super::out::{check_out, write_optional, write_out};
 use super::status::{ESRPC_ERROR_BUFFER_TOO_SMALL, Failure, esrpc_status};
-use crate::codec::{self, HeaderValue, Headers, Limits, Message, Prelude};
-
-const MESSAGE_TYPE: &[u8] = b":message-type";
-const MESSAGE_FLAGS: &[u8] = b":message-flags";
-const STREAM_ID: &[u8] = b":stream-id";
-
-/// Whether the library sets headers of this name itself on every message that it sends.
-pub(super) fn is_protocol_header(name: &[u8]) -> bool {
-    [MESSAGE_TYPE, MESSAGE_FLAGS, STREAM_ID].iter().any(|reserved| name.eq_ignore_ascii_case(reserved))
-}
+use crate::codec::{self, Headers, Limits, Message, MessageCopy, Prelude};
+use crate::rpc::Envelope;
 
 /// A decoded message: a view lent to a callback or by a decoder, a view of the caller's bytes (esrpc_message_decode), or an
 /// owned copy (esrpc_message_copy). Several threads may read the same message.
@@ -69,22 +61,14 @@ impl esrpc_message {
 
     /// A copy with bytes of its own. It can be kept, and given to C with `give`.
     pub(crate) fn owned(message: &Message<'_>) -> Result<esrpc_message, Failure> {
-        let section = message.headers.as_bytes();
-        let mut bytes = Vec::with_capacity(section.len() + message.payload.len());
-        bytes.extend_from_slice(section);
-        bytes.extend_from_slice(message.payload);
-        let (section, payload) = bytes.split_at(section.len());
-        // Accepted once, under whatever limits there were.
-        let unlimited = Limits {
-            max_message_len: usize::MAX,
-            max_headers: usize::MAX,
-            max_headers_len: usize::MAX,
-            max_value_len: usize::MAX,
-        };
-        let copy = Message { headers: Headers::parse(section, &unlimited)?, payload, ..*message };
+        esrpc_message::keep(MessageCopy::of(message))
+    }
+
+    /// A message that was copied before.
+    pub(crate) fn keep(copy: MessageCopy) -> Result<esrpc_message, Failure> {
         // SAFETY: the bytes are on the heap, where they stay when the vector moves, and the result keeps the vector.
-        let mut owned = unsafe { esrpc_message::new(&copy, Storage::Lent) };
-        owned.storage = Storage::Owned(bytes);
+        let mut owned = unsafe { esrpc_message::new(&copy.message()?, Storage::Lent) };
+        owned.storage = Storage::Owned(copy.into_bytes());
         Ok(owned)
     }
 
@@ -93,12 +77,9 @@ impl esrpc_message {
         Message { prelude: self.prelude, headers: self.headers.as_headers(), payload: self.payload, crc: self.crc }
     }
 
-    /// The number in one of the three headers of the protocol. One of another type counts as absent.
-    fn protocol_number(&self, name: &[u8]) -> Option<i32> {
-        match self.headers.find(name)?.value {
-            HeaderValue::Int32(number) => Some(number),
-            _ => None,
-        }
+    /// The headers that the RPC protocol adds.
+    fn envelope(&self) -> Envelope<'_> {
+        Envelope::read(&self.headers.as_headers())
     }
 }
 
@@ -359,7 +340,7 @@ pub unsafe extern "C" fn esrpc_message_get_message_crc(message: *const esrpc_mes
 pub unsafe extern "C" fn esrpc_message_get_type(message: *const esrpc_message) -> i32 {
     guard::value(-1, || {
         // SAFETY: NULL, or a live message.
-        unsafe { read(message, -1, |message| message.protocol_number(MESSAGE_TYPE).unwrap_or(-1)) }
+        unsafe { read(message, -1, |message| message.envelope().message_type.unwrap_or(-1)) }
     })
 }
 
@@ -374,7 +355,7 @@ pub unsafe extern "C" fn esrpc_message_get_type(message: *const esrpc_message) -
 pub unsafe extern "C" fn esrpc_message_get_flags(message: *const esrpc_message) -> i32 {
     guard::value(0, || {
         // SAFETY: NULL, or a live message.
-        unsafe { read(message, 0, |message| message.protocol_number(MESSAGE_FLAGS).unwrap_or(0)) }
+        unsafe { read(message, 0, |message| message.envelope().flags.unwrap_or(0)) }
     })
 }
 
@@ -388,7 +369,7 @@ pub unsafe extern "C" fn esrpc_message_get_flags(message: *const esrpc_message) 
 pub unsafe extern "C" fn esrpc_message_get_stream_id(message: *const esrpc_message) -> i32 {
     guard::value(-1, || {
         // SAFETY: NULL, or a live message.
-        unsafe { read(message, -1, |message| message.protocol_number(STREAM_ID).unwrap_or(-1)) }
+        unsafe { read(message, -1, |message| message.envelope().stream_id.unwrap_or(-1)) }
     })
 }
 

@@ -17,6 +17,8 @@ pub(crate) mod out;
 pub(crate) mod table;
 
 // What C sees, in the order of the header.
+pub mod adopted_sockets;
+pub mod blocking;
 pub mod bytes;
 pub mod callbacks;
 pub mod client_options;
@@ -26,6 +28,7 @@ pub mod connection_options;
 pub mod connection_times;
 pub mod constants;
 pub mod decoder;
+pub mod drain;
 pub mod headers;
 pub mod headers_add;
 pub mod headers_get;
@@ -39,4 +42,5 @@ pub mod status;
 pub mod stream;
 pub mod tls_config;
 pub mod tls_info;
+pub mod tls_revocation;
 pub mod uuid;

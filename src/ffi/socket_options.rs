@@ -12,6 +12,7 @@ const MAX_KEEP_ALIVE_SECONDS: u32 = 32_767;
 const MAX_PROBES: u32 = 127;
 
 /// Switches TCP_NODELAY: small messages leave at once instead of waiting for the acknowledgement of earlier ones. Default: on.
+/// Those of the TLS handshake, CONNECT and its answer never wait.
 ///
 /// @param options Changed.
 /// @param on 0: off; else on.

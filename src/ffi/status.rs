@@ -83,6 +83,12 @@ pub enum esrpc_status_code {
     ESRPC_ERROR_WRONG_MESSAGE_TYPE = 208,
     /// A header has one of the names that the library sets itself.
     ESRPC_ERROR_RESERVED_HEADER = 209,
+    /// The server answered a call with an error message.
+    ESRPC_ERROR_APPLICATION_ERROR = 210,
+    /// The stream of a call ended without a reply.
+    ESRPC_ERROR_NO_REPLY = 211,
+    /// Not begun, or cut off, because this side's listener or runtime is being drained.
+    ESRPC_ERROR_DRAINING = 212,
     /// The peer ended the connection.
     ESRPC_ERROR_PEER_CLOSED = 300,
     /// The connection was reset.
@@ -111,6 +117,10 @@ pub enum esrpc_status_code {
     ESRPC_ERROR_NOT_FOUND = 312,
     /// The host name could not be looked up.
     ESRPC_ERROR_RESOLVE_FAILED = 313,
+    /// A descriptor is not open, no socket, or not the kind of socket that is needed.
+    ESRPC_ERROR_WRONG_SOCKET = 314,
+    /// There is no network interface of that name.
+    ESRPC_ERROR_INTERFACE_NOT_FOUND = 315,
     /// TLS settings that cannot go together, or that the cryptography in use refuses.
     ESRPC_ERROR_TLS_CONFIG = 400,
     /// A file, a folder or bytes hold no certificate.
@@ -123,6 +133,8 @@ pub enum esrpc_status_code {
     ESRPC_ERROR_TLS_KEY_MISMATCH = 404,
     /// A TLS client was not told the name of its server.
     ESRPC_ERROR_TLS_SERVER_NAME_REQUIRED = 405,
+    /// A certificate revocation list cannot be read, or is not signed by its CA.
+    ESRPC_ERROR_TLS_BAD_CRL = 406,
     /// TLS failed for a reason that has no status of its own.
     ESRPC_ERROR_TLS_HANDSHAKE_FAILED = 410,
     /// The peer's certificate comes from a CA that is not trusted.
@@ -133,7 +145,7 @@ pub enum esrpc_status_code {
     ESRPC_ERROR_TLS_CERTIFICATE_NOT_YET_VALID = 413,
     /// The server's certificate is for another name.
     ESRPC_ERROR_TLS_WRONG_NAME = 414,
-    /// A certificate is not well-formed, revoked, wrongly signed, or not for this use.
+    /// A certificate is not well-formed, wrongly signed, or not for this use.
     ESRPC_ERROR_TLS_BAD_CERTIFICATE = 415,
     /// The two sides have no TLS version in common.
     ESRPC_ERROR_TLS_NO_COMMON_VERSION = 416,
@@ -149,6 +161,12 @@ pub enum esrpc_status_code {
     ESRPC_ERROR_TLS_CERTIFICATE_REQUIRED = 421,
     /// The two sides have no cipher suite, key exchange group or signature scheme in common.
     ESRPC_ERROR_TLS_NO_COMMON_CIPHER = 422,
+    /// The peer's certificate, or one that vouches for it, is on a revocation list.
+    ESRPC_ERROR_TLS_CERTIFICATE_REVOKED = 423,
+    /// There are revocation lists, but none for the peer's certificate or for one that vouches for it.
+    ESRPC_ERROR_TLS_REVOCATION_UNKNOWN = 424,
+    /// The revocation list for the peer's certificate has expired: a newer one is needed.
+    ESRPC_ERROR_TLS_CRL_EXPIRED = 425,
     /// A message exceeds the limit of a message's size.
     ESRPC_ERROR_MESSAGE_TOO_LARGE = 500,
     /// A message exceeds the limit of headers.
@@ -245,6 +263,9 @@ static TABLE: &[Entry] = &[
     entry(ESRPC_ERROR_CONNECTION_CLOSED, c"ESRPC_ERROR_CONNECTION_CLOSED", c"the connection is closed or closing"),
     entry(ESRPC_ERROR_WRONG_MESSAGE_TYPE, c"ESRPC_ERROR_WRONG_MESSAGE_TYPE", c"a message of this type may not be sent here"),
     entry(ESRPC_ERROR_RESERVED_HEADER, c"ESRPC_ERROR_RESERVED_HEADER", c"a header has a name that the library sets itself"),
+    entry(ESRPC_ERROR_APPLICATION_ERROR, c"ESRPC_ERROR_APPLICATION_ERROR", c"the server answered with an error message"),
+    entry(ESRPC_ERROR_NO_REPLY, c"ESRPC_ERROR_NO_REPLY", c"the stream ended without a reply"),
+    entry(ESRPC_ERROR_DRAINING, c"ESRPC_ERROR_DRAINING", c"this side is being drained"),
     entry(ESRPC_ERROR_PEER_CLOSED, c"ESRPC_ERROR_PEER_CLOSED", c"the peer ended the connection"),
     entry(ESRPC_ERROR_CONNECTION_RESET, c"ESRPC_ERROR_CONNECTION_RESET", c"the connection was reset"),
     entry(ESRPC_ERROR_CONNECTION_REFUSED, c"ESRPC_ERROR_CONNECTION_REFUSED", c"nobody listens at the address"),
@@ -259,12 +280,15 @@ static TABLE: &[Entry] = &[
     entry(ESRPC_ERROR_TOO_MANY_FILES, c"ESRPC_ERROR_TOO_MANY_FILES", c"no file descriptor is left"),
     entry(ESRPC_ERROR_NOT_FOUND, c"ESRPC_ERROR_NOT_FOUND", c"there is no such file"),
     entry(ESRPC_ERROR_RESOLVE_FAILED, c"ESRPC_ERROR_RESOLVE_FAILED", c"the host name could not be looked up"),
+    entry(ESRPC_ERROR_WRONG_SOCKET, c"ESRPC_ERROR_WRONG_SOCKET", c"the descriptor is not the kind of socket that is needed"),
+    entry(ESRPC_ERROR_INTERFACE_NOT_FOUND, c"ESRPC_ERROR_INTERFACE_NOT_FOUND", c"there is no network interface of that name"),
     entry(ESRPC_ERROR_TLS_CONFIG, c"ESRPC_ERROR_TLS_CONFIG", c"the TLS settings cannot be used"),
     entry(ESRPC_ERROR_TLS_NO_CERTIFICATE, c"ESRPC_ERROR_TLS_NO_CERTIFICATE", c"there is no certificate"),
     entry(ESRPC_ERROR_TLS_BAD_KEY, c"ESRPC_ERROR_TLS_BAD_KEY", c"the private key cannot be used"),
     entry(ESRPC_ERROR_TLS_KEY_ENCRYPTED, c"ESRPC_ERROR_TLS_KEY_ENCRYPTED", c"the private key is encrypted"),
     entry(ESRPC_ERROR_TLS_KEY_MISMATCH, c"ESRPC_ERROR_TLS_KEY_MISMATCH", c"the private key is not that of the certificate"),
     entry(ESRPC_ERROR_TLS_SERVER_NAME_REQUIRED, c"ESRPC_ERROR_TLS_SERVER_NAME_REQUIRED", c"the name of the TLS server is missing"),
+    entry(ESRPC_ERROR_TLS_BAD_CRL, c"ESRPC_ERROR_TLS_BAD_CRL", c"a certificate revocation list cannot be used"),
     entry(ESRPC_ERROR_TLS_HANDSHAKE_FAILED, c"ESRPC_ERROR_TLS_HANDSHAKE_FAILED", c"TLS failed"),
     entry(ESRPC_ERROR_TLS_UNKNOWN_CA, c"ESRPC_ERROR_TLS_UNKNOWN_CA", c"the peer's certificate comes from a CA that is not trusted"),
     entry(ESRPC_ERROR_TLS_CERTIFICATE_EXPIRED, c"ESRPC_ERROR_TLS_CERTIFICATE_EXPIRED", c"the peer's certificate has expired"),
@@ -278,6 +302,9 @@ static TABLE: &[Entry] = &[
     entry(ESRPC_ERROR_TLS_TRUNCATED, c"ESRPC_ERROR_TLS_TRUNCATED", c"the connection ended without the end of the TLS session"),
     entry(ESRPC_ERROR_TLS_CERTIFICATE_REQUIRED, c"ESRPC_ERROR_TLS_CERTIFICATE_REQUIRED", c"the client sent no certificate"),
     entry(ESRPC_ERROR_TLS_NO_COMMON_CIPHER, c"ESRPC_ERROR_TLS_NO_COMMON_CIPHER", c"the two sides have no cryptography in common"),
+    entry(ESRPC_ERROR_TLS_CERTIFICATE_REVOKED, c"ESRPC_ERROR_TLS_CERTIFICATE_REVOKED", c"the peer's certificate is revoked"),
+    entry(ESRPC_ERROR_TLS_REVOCATION_UNKNOWN, c"ESRPC_ERROR_TLS_REVOCATION_UNKNOWN", c"no revocation list is for the peer's certificate"),
+    entry(ESRPC_ERROR_TLS_CRL_EXPIRED, c"ESRPC_ERROR_TLS_CRL_EXPIRED", c"the revocation list has expired"),
     entry(ESRPC_ERROR_MESSAGE_TOO_LARGE, c"ESRPC_ERROR_MESSAGE_TOO_LARGE", c"the message is larger than the limit"),
     entry(ESRPC_ERROR_TOO_MANY_HEADERS, c"ESRPC_ERROR_TOO_MANY_HEADERS", c"the message has more headers than the limit"),
     entry(ESRPC_ERROR_HEADERS_TOO_LARGE, c"ESRPC_ERROR_HEADERS_TOO_LARGE", c"the headers are larger than the limit"),

@@ -2,11 +2,12 @@
 
 use std::any::Any;
 use std::ffi::{c_char, c_void};
+use std::mem::ManuallyDrop;
 use std::sync::Arc;
 
 use super::bytes::esrpc_bytes;
 use super::callbacks::{UserData, esrpc_flush_callback, flush_callback, timeout};
-use super::connection::{connection_of, esrpc_connection, outgoing};
+use super::connection::{connection_of, esrpc_connection, first_message, outgoing};
 use super::constants::esrpc_stream_state;
 use super::errors::{explained, outcome_status};
 use super::guard;
@@ -14,10 +15,10 @@ use super::handle::ArcHandle;
 use super::headers::esrpc_headers;
 use super::message::{esrpc_message, with_view};
 use super::out::{check_out, write_optional};
-use super::status::{ESRPC_ERROR_INVALID_UTF8, ESRPC_OK, Failure, esrpc_status};
+use super::status::{ESRPC_OK, Failure, esrpc_status};
 use super::table::read_table;
 use crate::codec::Message;
-use crate::runtime::{Error, Outcome, Stream, StreamHandler, StreamPhase};
+use crate::runtime::{Error, Inbox, Outcome, Stream, StreamHandler, StreamPhase};
 
 /// One stream of a connection: a call, in either direction. Counted: esrpc_stream_acquire, esrpc_stream_release. It holds its
 /// connection's handle.
@@ -29,7 +30,7 @@ impl ArcHandle for esrpc_stream {
     type Inner = Stream;
 }
 
-/// What a stream calls. Every slot may be NULL: nothing to do. The rules of esrpc_connection_callbacks hold. Set struct_size
+/// What a stream calls. Every slot may be NULL: nothing to do. A stream without a table is read by esrpc_stream_read. The rules of esrpc_connection_callbacks hold. Set struct_size
 /// to sizeof(esrpc_stream_callbacks).
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -45,7 +46,7 @@ pub struct esrpc_stream_callbacks {
     pub on_writable: Option<unsafe extern "C" fn(stream: *mut esrpc_stream, user_data: *mut c_void)>,
     /// The stream is over. Once, if it was activated or accepted, after its flush callbacks. ESRPC_OK: ended by
     /// ESRPC_MESSAGE_FLAG_TERMINATE_STREAM from either side; else why its connection ended, or
-    /// ESRPC_ERROR_CONNECTION_CLOSED if this side closed that.
+    /// ESRPC_ERROR_CONNECTION_CLOSED if this side closed that, or ESRPC_ERROR_DRAINING if the time to drain it was over.
     pub on_closed:
         Option<unsafe extern "C" fn(stream: *mut esrpc_stream, reason: esrpc_status, user_data: *mut c_void)>,
     /// The last callback, once: user_data is not used any more. Comes when the stream has ended, or was never activated, and
@@ -65,6 +66,8 @@ const NO_CALLBACKS: esrpc_stream_callbacks = esrpc_stream_callbacks {
 struct Callbacks {
     table: esrpc_stream_callbacks,
     user_data: UserData,
+    /// In place of a table that was not given.
+    inbox: Option<Inbox>,
 }
 
 impl Callbacks {
@@ -72,8 +75,9 @@ impl Callbacks {
     /// The table is NULL or as large as its struct_size says.
     unsafe fn read(table: *const esrpc_stream_callbacks, user_data: *mut c_void) -> Result<Box<Callbacks>, Failure> {
         // SAFETY: what the caller promised.
-        let table = unsafe { read_table(table, NO_CALLBACKS, "callbacks") }?;
-        Ok(Box::new(Callbacks { table, user_data: UserData(user_data) }))
+        let slots = unsafe { read_table(table, NO_CALLBACKS, "callbacks") }?;
+        let inbox = table.is_null().then(Inbox::default);
+        Ok(Box::new(Callbacks { table: slots, user_data: UserData(user_data), inbox }))
     }
 }
 
@@ -81,6 +85,9 @@ impl Callbacks {
 // SAFETY: the caller gave the function together with the pointer, to be called on the connection's loop thread.
 impl StreamHandler for Callbacks {
     fn on_message(&self, stream: &Arc<Stream>, message: &Message<'_>) {
+        if let Some(inbox) = &self.inbox {
+            inbox.put(stream, message);
+        }
         if let Some(function) = self.table.on_message {
             with_view(message, |view| {
                 // SAFETY: see above.
@@ -97,6 +104,9 @@ impl StreamHandler for Callbacks {
     }
 
     fn on_closed(&self, stream: &Arc<Stream>, outcome: &Outcome) {
+        if let Some(inbox) = &self.inbox {
+            inbox.end(stream, outcome);
+        }
         if let Some(function) = self.table.on_closed {
             let reason = explained(outcome.as_ref().copied());
             // SAFETY: see above.
@@ -111,6 +121,10 @@ impl StreamHandler for Callbacks {
         }
     }
 
+    fn inbox(&self) -> Option<&Inbox> {
+        self.inbox.as_ref()
+    }
+
     fn as_any(&self) -> &dyn Any {
         self
     }
@@ -120,9 +134,18 @@ impl StreamHandler for Callbacks {
 ///
 /// # Safety
 /// NULL, or a live or lent handle.
-unsafe fn stream_of(stream: *const esrpc_stream) -> Result<Arc<Stream>, Failure> {
+pub(crate) unsafe fn stream_of(stream: *const esrpc_stream) -> Result<Arc<Stream>, Failure> {
     // SAFETY: what the caller promised.
-    let stream = unsafe { esrpc_stream::share(stream, "stream") }?;
+    Ok(Arc::clone(&*unsafe { held_stream(stream) }?))
+}
+
+/// The same without counting a reference, for calls that are made for each message.
+///
+/// # Safety
+/// NULL, or a handle that stays live or lent as long as the result is used.
+unsafe fn held_stream(stream: *const esrpc_stream) -> Result<ManuallyDrop<Arc<Stream>>, Failure> {
+    // SAFETY: what the caller promised.
+    let stream = unsafe { esrpc_stream::hold(stream, "stream") }?;
     if stream.connection().is_foreign() { Err(Error::Forked.into()) } else { Ok(stream) }
 }
 
@@ -138,10 +161,11 @@ unsafe fn read<'a, T>(stream: *const esrpc_stream, default: T, f: impl FnOnce(&'
     }
 }
 
-/// Makes a stream on a client's connection. Nothing is sent and no id is taken until it is activated.
+/// Makes a stream on a client's connection. Nothing is sent and no id is taken until it is activated. Without a table its
+/// messages wait to be taken by esrpc_stream_read.
 ///
 /// @param connection Borrowed; the stream holds a reference of its own.
-/// @param callbacks Copied; NULL: none.
+/// @param callbacks Copied; NULL: none, the messages are read.
 /// @param user_data Handed to the callbacks; on_destroy tells when it is free.
 /// @param out_stream Receives the stream, one reference, to be released with esrpc_stream_release.
 /// @return ESRPC_OK; else there is no stream and no callback comes: ESRPC_ERROR_INVALID_ARGUMENT if connection or out_stream
@@ -161,6 +185,7 @@ pub unsafe extern "C" fn esrpc_connection_new_stream(
         // SAFETY: NULL or a live or lent handle, and a table of the size it says.
         let (connection, callbacks) = unsafe { (connection_of(connection)?, Callbacks::read(callbacks, user_data)?) };
         let stream = Stream::new(&connection, callbacks)?;
+        stream.hold();
         // SAFETY: the caller's variable, checked above.
         unsafe { out_stream.write(esrpc_stream::give(stream)) };
         Ok(())
@@ -177,7 +202,10 @@ pub unsafe extern "C" fn esrpc_connection_new_stream(
 pub unsafe extern "C" fn esrpc_stream_acquire(stream: *mut esrpc_stream) -> *mut esrpc_stream {
     guard::value(std::ptr::null_mut(), || {
         // SAFETY: NULL or a live or lent handle.
-        unsafe { esrpc_stream::acquire(stream) }
+        unsafe {
+            esrpc_stream::borrow(stream, "stream").ok().inspect(|stream| stream.hold());
+            esrpc_stream::acquire(stream)
+        }
     })
 }
 
@@ -191,7 +219,9 @@ pub unsafe extern "C" fn esrpc_stream_release(stream: *mut esrpc_stream) {
     guard::value((), || {
         // SAFETY: NULL or a live handle, whose reference the caller gives up.
         unsafe {
-            if esrpc_stream::borrow(stream, "stream").is_ok_and(|stream| !stream.connection().is_foreign()) {
+            let held = esrpc_stream::borrow(stream, "stream").ok().filter(|stream| !stream.connection().is_foreign());
+            if let Some(inner) = held {
+                inner.let_go();
                 esrpc_stream::release(stream);
             }
         }
@@ -233,7 +263,8 @@ pub unsafe extern "C" fn esrpc_stream_set_deadline_ms(stream: *mut esrpc_stream,
 /// ESRPC_ERROR_HEADER_VALUE_TOO_LONG for operation; ESRPC_ERROR_WRONG_MESSAGE_TYPE; ESRPC_ERROR_RESERVED_HEADER;
 /// ESRPC_ERROR_TOO_MANY_HEADERS, ESRPC_ERROR_HEADERS_TOO_LARGE, ESRPC_ERROR_MESSAGE_TOO_LARGE;
 /// ESRPC_ERROR_STREAM_ALREADY_ACTIVATED; ESRPC_ERROR_INVALID_STATE on a server; ESRPC_ERROR_HANDSHAKE_PENDING before
-/// CONNECT_ACK; ESRPC_ERROR_CONNECTION_CLOSED; ESRPC_ERROR_WOULD_BLOCK (on_writable follows);
+/// CONNECT_ACK; ESRPC_ERROR_CONNECTION_CLOSED; ESRPC_ERROR_DRAINING if the runtime is being drained;
+/// ESRPC_ERROR_WOULD_BLOCK (on_writable follows);
 /// ESRPC_ERROR_STREAM_IDS_EXHAUSTED; ESRPC_ERROR_FORKED.
 ///
 /// Thread: any; headers: owner. Since: 0.1.0
@@ -250,17 +281,8 @@ pub unsafe extern "C" fn esrpc_stream_activate(
 ) -> esrpc_status {
     guard::call(|| {
         // SAFETY: NULL or live, all, and unchanged during the call.
-        let (stream, operation, mut message) = unsafe {
-            (
-                stream_of(stream)?,
-                operation.as_slice("operation")?,
-                outgoing(message_type, message_flags, headers, payload)?,
-            )
-        };
-        if std::str::from_utf8(operation).is_err() {
-            return Err(Failure::new(ESRPC_ERROR_INVALID_UTF8, "operation is not UTF-8 text"));
-        }
-        message.operation = Some(operation);
+        let (stream, message) =
+            unsafe { (stream_of(stream)?, first_message(operation, message_type, message_flags, headers, payload)?) };
         stream.activate(message, flush_callback(on_flush, flush_user_data))?;
         Ok(())
     })
@@ -297,7 +319,7 @@ pub unsafe extern "C" fn esrpc_stream_send_message(
     guard::call(|| {
         // SAFETY: NULL or live, all, and unchanged during the call.
         let (stream, message) =
-            unsafe { (stream_of(stream)?, outgoing(message_type, message_flags, headers, payload)?) };
+            unsafe { (held_stream(stream)?, outgoing(message_type, message_flags, headers, payload)?) };
         stream.send(message, flush_callback(on_flush, flush_user_data))?;
         Ok(())
     })
@@ -320,10 +342,11 @@ pub unsafe extern "C" fn esrpc_stream_close(stream: *mut esrpc_stream) -> esrpc_
     })
 }
 
-/// Takes a stream that a client opens. Only inside the on_incoming_stream that announces it.
+/// Takes a stream that a client opens. Only inside the on_incoming_stream that announces it. Without a table its messages
+/// wait to be taken by esrpc_stream_read, from the first one on, if the stream is acquired here; else they are dropped.
 ///
 /// @param stream Borrowed; acquire it to keep it.
-/// @param callbacks Copied; NULL: none.
+/// @param callbacks Copied; NULL: none, the messages are read.
 /// @param user_data Handed to the callbacks; on_destroy tells when it is free.
 /// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if stream is NULL or callbacks has a wrong struct_size;
 /// ESRPC_ERROR_INVALID_STATE if it is not being announced, or was accepted or refused; ESRPC_ERROR_FORKED.

@@ -37,7 +37,7 @@ impl BoxHandle for esrpc_tls_config_builder {}
 ///
 /// # Safety
 /// `builder` is NULL or live, and nobody else uses it.
-unsafe fn set(
+pub(super) unsafe fn set(
     builder: *mut esrpc_tls_config_builder,
     only: Option<TlsRole>,
     change: impl FnOnce(&mut TlsConfigBuilder) -> Result<(), Failure>,
@@ -59,7 +59,7 @@ unsafe fn set(
 ///
 /// # Safety
 /// `path` points to its bytes.
-unsafe fn file_path(path: esrpc_bytes, argument: &str) -> Result<PathBuf, Failure> {
+pub(super) unsafe fn file_path(path: esrpc_bytes, argument: &str) -> Result<PathBuf, Failure> {
     // SAFETY: what the caller promised.
     let bytes = unsafe { path.as_slice(argument) }?;
     if bytes.is_empty() || bytes.contains(&0) {
@@ -81,7 +81,7 @@ unsafe fn file_path(path: esrpc_bytes, argument: &str) -> Result<PathBuf, Failur
 ///
 /// # Safety
 /// `bytes` points to its bytes, which live and do not change during `'a`.
-unsafe fn some_bytes<'a>(bytes: esrpc_bytes, argument: &str) -> Result<&'a [u8], Failure> {
+pub(super) unsafe fn some_bytes<'a>(bytes: esrpc_bytes, argument: &str) -> Result<&'a [u8], Failure> {
     // SAFETY: what the caller promised.
     let bytes = unsafe { bytes.as_slice(argument) }?;
     if bytes.is_empty() { Err(Failure::invalid_argument(format!("{argument} is empty"))) } else { Ok(bytes) }
@@ -379,8 +379,8 @@ pub unsafe extern "C" fn esrpc_tls_config_builder_set_client_auth(
 /// not sent again. Default: on.
 ///
 /// @param builder Changed.
-/// @param on 1: on; 0: off.
-/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL or on is neither 0 nor 1.
+/// @param on 0: off; else on.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL.
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -390,10 +390,7 @@ pub unsafe extern "C" fn esrpc_tls_config_builder_set_session_resumption(
 ) -> esrpc_status {
     guard::call(|| {
         let change = |builder: &mut TlsConfigBuilder| {
-            if !(0..=1).contains(&on) {
-                return Err(Failure::invalid_argument(format!("on is {on}; it must be 0 or 1")));
-            }
-            builder.set_session_resumption(on == 1);
+            builder.set_session_resumption(on != 0);
             Ok(())
         };
         // SAFETY: NULL or a live builder of this thread.
@@ -429,8 +426,8 @@ pub unsafe extern "C" fn esrpc_tls_config_builder_set_key_log_file(
 /// @param builder Borrowed.
 /// @param out_config Receives the settings, to be released with esrpc_tls_config_release.
 /// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder or out_config is NULL; ESRPC_ERROR_TLS_CONFIG if settings do
-/// not go together (a server without a certificate; client authentication without a CA, or a CA without it; a CA without
-/// verification) or cannot be used; ESRPC_ERROR_TLS_NO_CERTIFICATE if the system's trust store is needed and empty.
+/// not go together (a server without a certificate; client authentication without a CA, or a CA or revocation list without it;
+/// a CA or revocation list without verification) or cannot be used; ESRPC_ERROR_TLS_NO_CERTIFICATE if the system's trust store is needed and empty.
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]

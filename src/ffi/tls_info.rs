@@ -38,12 +38,15 @@ unsafe fn settings_for(
     Ok(Some(config.clone()))
 }
 
-/// Makes the connection use TLS, and sets the name that the server's certificate must have.
+/// Makes the connection use TLS, and sets the name that the server's certificate must have. A handshake that fails is a failed
+/// setup. With TLS 1.3 a server judges the client's certificate when the client is set up already: its refusal is then the
+/// reason of on_shutdown, ESRPC_ERROR_TLS_ALERT_RECEIVED, or with esrpc_client_options_set_handshake that of on_setup.
 ///
 /// @param options Changed; it keeps a reference to the settings.
 /// @param config Settings of a client, borrowed; NULL: no TLS, as by default.
 /// @param server_name UTF-8 text, copied, also sent to the server (SNI); empty: the host of the TCP endpoint. On a Unix socket
-/// a name is required; esrpc_connection_connect answers ESRPC_ERROR_TLS_SERVER_NAME_REQUIRED without one.
+/// or a socket of the caller's a name is required; esrpc_connection_connect answers ESRPC_ERROR_TLS_SERVER_NAME_REQUIRED without
+/// one, and ESRPC_ERROR_ADDRESS_INVALID for one that is neither a host name nor an address.
 /// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL, or server_name is NULL with a length;
 /// ESRPC_ERROR_INVALID_UTF8; ESRPC_ERROR_INVALID_STATE if config holds settings of a server.
 ///

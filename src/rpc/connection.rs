@@ -1,7 +1,8 @@
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use crate::codec::{Limits, Message};
-use crate::rpc::outbound::Outbound;
+use crate::rpc::outbound::{Buffers, NewBuffers, Outbound};
 use crate::rpc::protocol::{CONNECTION_ACCEPTED, TERMINATE_STREAM};
 use crate::rpc::streams::{Entry, StreamTable};
 use crate::rpc::{Envelope, Error, MessageType, Outgoing, Prepared, Written};
@@ -78,6 +79,18 @@ pub struct Connection<S, T> {
 
 impl<S: Clone, T> Connection<S, T> {
     pub fn new(role: Role, limits: Limits, max_handshake_message_len: usize, outbound_limit: usize) -> Self {
+        let buffers = Arc::new(NewBuffers);
+        Connection::with_buffers(role, limits, max_handshake_message_len, outbound_limit, buffers)
+    }
+
+    /// With a source of memory for what is queued.
+    pub fn with_buffers(
+        role: Role,
+        limits: Limits,
+        max_handshake_message_len: usize,
+        outbound_limit: usize,
+        buffers: Arc<dyn Buffers>,
+    ) -> Self {
         Connection {
             role,
             limits,
@@ -86,7 +99,7 @@ impl<S: Clone, T> Connection<S, T> {
             handshake: Handshake::Start,
             last_stream_id: 0,
             streams: StreamTable::default(),
-            outbound: Outbound::new(),
+            outbound: Outbound::new(buffers),
             sending_closed: false,
             sent_error_message: false,
             late_messages: 0,
@@ -289,6 +302,11 @@ impl<S: Clone, T> Connection<S, T> {
 
     pub fn open_streams(&self) -> usize {
         self.streams.len()
+    }
+
+    /// The open streams, in no order.
+    pub fn streams(&self) -> impl Iterator<Item = &S> {
+        self.streams.values().map(|entry| &entry.stream)
     }
 
     /// Takes one received message.

@@ -1,9 +1,25 @@
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use crate::rpc::Prepared;
 
-/// A segment takes small messages until it holds this much.
+/// A segment takes small messages as long as this has room.
 const SEGMENT_LEN: usize = 64 * 1024;
+
+/// Where the memory of messages comes from, and goes when they are written.
+pub trait Buffers: Send + Sync {
+    /// An empty buffer with room for `len` bytes.
+    fn take(&self, len: usize) -> Vec<u8>;
+}
+
+/// Memory of the allocator's.
+pub struct NewBuffers;
+
+impl Buffers for NewBuffers {
+    fn take(&self, len: usize) -> Vec<u8> {
+        Vec::with_capacity(len)
+    }
+}
 
 /// Room for marks that an empty queue keeps, so that a busy connection does not ask for it again and again.
 const KEPT_MARKS: usize = 64;
@@ -12,6 +28,7 @@ const KEPT_MARKS: usize = 64;
 ///
 /// The bytes are taken out segment by segment to be written; `written` says how far that came.
 pub struct Outbound<T> {
+    buffers: Arc<dyn Buffers>,
     segments: VecDeque<Vec<u8>>,
     /// Bytes ever queued; the position of the queue's end.
     queued_total: u64,
@@ -40,8 +57,8 @@ pub struct Written<T> {
 }
 
 impl<T> Outbound<T> {
-    pub fn new() -> Outbound<T> {
-        Outbound { segments: VecDeque::new(), queued_total: 0, written_total: 0, marks: VecDeque::new() }
+    pub fn new(buffers: Arc<dyn Buffers>) -> Outbound<T> {
+        Outbound { buffers, segments: VecDeque::new(), queued_total: 0, written_total: 0, marks: VecDeque::new() }
     }
 
     /// Bytes accepted and not yet written.
@@ -59,12 +76,12 @@ impl<T> Outbound<T> {
 
     /// Encodes a message at the end of the queue.
     pub fn push(&mut self, message: Prepared<'_>, stream_id: i32, terminates: bool, token: Option<T>) {
-        let segments = &mut self.segments;
+        let (segments, buffers) = (&mut self.segments, &self.buffers);
         let mut before = 0;
-        let segment = message.finish(stream_id, || {
+        let segment = message.finish(stream_id, |len| {
             let segment = match segments.back() {
-                Some(last) if last.len() < SEGMENT_LEN => segments.pop_back().unwrap_or_default(),
-                _ => Vec::new(),
+                Some(last) if last.capacity() - last.len() >= len => segments.pop_back().unwrap_or_default(),
+                _ => buffers.take(len.max(SEGMENT_LEN)),
             };
             before = segment.len();
             segment
@@ -122,7 +139,7 @@ mod tests {
 
     #[test]
     fn an_empty_queue_keeps_little_memory() {
-        let mut outbound = Outbound::new();
+        let mut outbound = Outbound::new(Arc::new(NewBuffers));
         for number in 0..10_000 {
             let message = Outgoing::empty(MessageType::Ping, 0).prepare(false, &Limits::DEFAULT);
             outbound.push(message.expect("a good message"), 0, false, Some(number));

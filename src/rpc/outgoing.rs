@@ -1,6 +1,6 @@
 use crate::codec::{self, HeaderList, Limits};
 use crate::rpc::protocol::{MESSAGE_FLAGS_HEADER, MESSAGE_TYPE_HEADER, OPERATION_HEADER, STREAM_ID_HEADER};
-use crate::rpc::{Error, MessageType, is_protocol_header};
+use crate::rpc::{Buffers, Error, MessageType, NewBuffers, is_protocol_header};
 
 /// Payloads above this are encoded before the connection's lock is taken, into memory of their own.
 const LARGE_PAYLOAD: usize = 8 * 1024;
@@ -24,6 +24,8 @@ pub struct Outgoing<'a> {
 pub struct Prepared<'a> {
     pub message_type: MessageType,
     outgoing: Outgoing<'a>,
+    /// On the wire.
+    len: usize,
     encoded: Option<codec::Unsealed>,
 }
 
@@ -35,6 +37,11 @@ impl<'a> Outgoing<'a> {
 
     /// Checks type, reserved headers and size limits. `on_stream` says where the message is to go.
     pub fn prepare(self, on_stream: bool, limits: &Limits) -> Result<Prepared<'a>, Error> {
+        self.prepare_in(on_stream, limits, &NewBuffers)
+    }
+
+    /// The same, with the memory of a large message from `buffers`.
+    pub fn prepare_in(self, on_stream: bool, limits: &Limits, buffers: &dyn Buffers) -> Result<Prepared<'a>, Error> {
         let number = self.message_type;
         let message_type = MessageType::from_number(number)
             .ok_or_else(|| Error::WrongMessageType(format!("{number} is not a message type (0 to 7)")))?;
@@ -42,13 +49,15 @@ impl<'a> Outgoing<'a> {
             let place = if on_stream { "on a stream" } else { "as a protocol message (stream-id 0)" };
             return Err(Error::WrongMessageType(format!("{message_type:?} cannot be sent {place}")));
         }
-        self.check_headers(limits)?;
-        let encoded = (self.payload.len() > LARGE_PAYLOAD)
-            .then(|| self.with_header_parts(0, |parts| codec::Unsealed::encode(parts, self.payload)));
-        Ok(Prepared { message_type, outgoing: self, encoded })
+        let len = self.check_headers(limits)?;
+        let encoded = (self.payload.len() > LARGE_PAYLOAD).then(|| {
+            self.with_header_parts(0, |parts| codec::Unsealed::encode(parts, self.payload, buffers.take(len)))
+        });
+        Ok(Prepared { message_type, outgoing: self, len, encoded })
     }
 
-    fn check_headers(&self, limits: &Limits) -> Result<(), Error> {
+    /// Answers the length of the message.
+    fn check_headers(&self, limits: &Limits) -> Result<usize, Error> {
         let mut headers_len = PROTOCOL_HEADERS_LEN;
         let mut count = 3;
         if let Some(operation) = self.operation {
@@ -73,8 +82,7 @@ impl<'a> Outgoing<'a> {
         if count > limits.max_headers {
             return Err(codec::Error::TooManyHeaders { limit: limits.max_headers }.into());
         }
-        codec::encoded_len(headers_len, self.payload.len(), limits)?;
-        Ok(())
+        Ok(codec::encoded_len(headers_len, self.payload.len(), limits)?)
     }
 
     /// Header order on the wire: the caller's, the three of the protocol, `operation` (as the existing peers send them).
@@ -94,7 +102,8 @@ impl Prepared<'_> {
     }
 
     /// Appends the message to the segment that `open_segment` gives, or answers it in one of its own if it is large.
-    pub(super) fn finish(self, stream_id: i32, open_segment: impl FnOnce() -> Vec<u8>) -> Vec<u8> {
+    /// `open_segment` gives a segment with room for so many bytes more.
+    pub(super) fn finish(self, stream_id: i32, open_segment: impl FnOnce(usize) -> Vec<u8>) -> Vec<u8> {
         match self.encoded {
             Some(unsealed) => {
                 let own_len = self.outgoing.headers.map_or(0, |headers| headers.as_bytes().len());
@@ -103,7 +112,7 @@ impl Prepared<'_> {
                 unsealed.seal(id_at, &stream_id.to_be_bytes())
             }
             None => {
-                let mut out = open_segment();
+                let mut out = open_segment(self.len);
                 self.outgoing.with_header_parts(stream_id, |parts| {
                     codec::encode_into(parts, self.outgoing.payload, &mut out);
                 });

@@ -1,4 +1,4 @@
-use crate::codec::{HeaderValue, Headers};
+use crate::codec::{Header, HeaderValue, Headers};
 
 /// Flag of CONNECT_ACK: the server accepts the connection.
 pub const CONNECTION_ACCEPTED: i32 = 1;
@@ -38,10 +38,15 @@ impl MessageType {
     }
 }
 
-/// Whether the name is one of the three headers that the library adds to every message.
+/// Whether the library sets headers of this name itself on every message that it sends.
 pub fn is_protocol_header(name: &[u8]) -> bool {
-    name.first() == Some(&b':')
-        && [MESSAGE_TYPE_HEADER, MESSAGE_FLAGS_HEADER, STREAM_ID_HEADER].iter().any(|h| h.eq_ignore_ascii_case(name))
+    [MESSAGE_TYPE_HEADER, MESSAGE_FLAGS_HEADER, STREAM_ID_HEADER].iter().any(|known| is_name(name, known))
+}
+
+/// Whether two names are the same, without regard to ASCII case. Most often they are so byte by byte, or differ in length.
+#[inline]
+fn is_name(name: &[u8], known: &[u8]) -> bool {
+    name == known || (name.len() == known.len() && name.eq_ignore_ascii_case(known))
 }
 
 /// The headers of a message that the protocol reads. Of repeated ones the last counts; one of another type than it should
@@ -55,24 +60,25 @@ pub struct Envelope<'a> {
 }
 
 impl<'a> Envelope<'a> {
+    /// Finds the headers of the protocol. Of repeated ones the last counts; one of another type is as good as none.
     pub fn read(headers: &Headers<'a>) -> Envelope<'a> {
         let mut envelope = Envelope::default();
-        for header in headers.iter() {
-            match header.value {
-                HeaderValue::Int32(number) if header.name.first() == Some(&b':') => {
-                    let name = header.name;
-                    if name.eq_ignore_ascii_case(MESSAGE_TYPE_HEADER) {
-                        envelope.message_type = Some(number);
-                    } else if name.eq_ignore_ascii_case(MESSAGE_FLAGS_HEADER) {
-                        envelope.flags = Some(number);
-                    } else if name.eq_ignore_ascii_case(STREAM_ID_HEADER) {
-                        envelope.stream_id = Some(number);
-                    }
-                }
-                HeaderValue::String(text) if header.name.eq_ignore_ascii_case(OPERATION_HEADER) => {
-                    envelope.operation = Some(text);
-                }
-                _ => {}
+        let number = |value| match value {
+            HeaderValue::Int32(number) => Some(number),
+            _ => None,
+        };
+        for Header { name, value } in headers.iter() {
+            if is_name(name, MESSAGE_TYPE_HEADER) {
+                envelope.message_type = number(value);
+            } else if is_name(name, MESSAGE_FLAGS_HEADER) {
+                envelope.flags = number(value);
+            } else if is_name(name, STREAM_ID_HEADER) {
+                envelope.stream_id = number(value);
+            } else if is_name(name, OPERATION_HEADER) {
+                envelope.operation = match value {
+                    HeaderValue::String(text) => Some(text),
+                    _ => None,
+                };
             }
         }
         envelope

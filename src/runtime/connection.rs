@@ -1,7 +1,8 @@
+use std::borrow::Cow;
 use std::collections::VecDeque;
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
 use mio::Token;
@@ -9,10 +10,13 @@ use mio::Token;
 use crate::codec::HeaderList;
 use crate::rpc::{self, MessageType, Outgoing, RateLimit, Role};
 use crate::runtime::event_loop::{Command, LoopHandle, Task};
+use crate::runtime::inbox::Inbox;
 use crate::runtime::lifecycle::{Live, wait_until};
 use crate::runtime::timers::TimerKey;
-use crate::runtime::{ConnectionHandler, Error, Log, Outcome, Runtime, Settings, Stream, is_loop_thread, lock};
-use crate::transport::{Endpoint, Resolver, TlsConfig, TlsInfo};
+use crate::runtime::{
+    ConnectionHandler, Drain, Error, Listener, Log, Outcome, Runtime, Settings, Stream, is_loop_thread, lock,
+};
+use crate::transport::{self, Endpoint, PeerCredentials, Resolver, TlsConfig, TlsInfo};
 
 /// Who is told that a send was written: a function and two words of its owner's. No memory of its own, so that a send
 /// makes none.
@@ -63,15 +67,18 @@ pub struct Connection {
     settings: Settings,
     target: Target,
     event_loop: Arc<LoopHandle>,
+    /// Of a server's connection; it may be gone.
+    pub(super) listener: Weak<Listener>,
     /// Always there until the drop.
-    live: Option<Live>,
+    pub(super) live: Option<Live>,
 
     // Written once, on the loop thread or in accept.
     handler: OnceLock<Box<dyn ConnectionHandler>>,
     addresses: OnceLock<(CString, CString)>,
+    peer_credentials: OnceLock<PeerCredentials>,
     connect_ack: OnceLock<Vec<u8>>,
     tls_info: OnceLock<TlsInfo>,
-    end: OnceLock<(Outcome, CString)>,
+    end: OnceLock<(Outcome, Cow<'static, CStr>)>,
     /// Place on the loop plus one; 0 before it has one.
     place: AtomicUsize,
 
@@ -86,9 +93,14 @@ pub(super) struct Shared {
     pub closing: Option<Closing>,
     /// Do not write what is left.
     pub aborted: bool,
+    /// By the application.
     pub reading_paused: bool,
+    /// Streams whose messages nobody has read: reading is paused as long as there is one.
+    pub full_queues: usize,
     /// Writing failed: reading cannot be paused any more.
     pub writing_failed: bool,
+    /// Too much has come after that for a queue that nobody reads.
+    pub queue_overrun: bool,
     /// The incoming-connection callback is running.
     pub may_accept: bool,
     /// The driver will look at this connection without being asked again.
@@ -100,6 +112,8 @@ pub(super) struct Shared {
     pub blocked_streams: Vec<Arc<Stream>>,
     pub setup: Option<Outcome>,
     pub shutdown_told: bool,
+    /// It ends when its last stream does.
+    pub drain: Option<Drain>,
     /// Threads that wait for something other than setup and shutdown.
     pub waiters: usize,
     /// Activated with a deadline that the loop does not know yet.
@@ -142,30 +156,53 @@ impl Connection {
         let host = match &endpoint {
             Endpoint::Tcp { host, .. } => text(host.clone()),
             Endpoint::Unix(_) => text(endpoint.to_string()),
+            Endpoint::Socket(_) => CString::default(),
+        };
+        // The last that can fail: from here on the socket is ours.
+        let adopted = match endpoint {
+            Endpoint::Socket(raw) => Some(Box::new(transport::Stream::adopt(raw, &settings.socket)?)),
+            Endpoint::Tcp { .. } | Endpoint::Unix(_) => None,
         };
         let target = Target { host, endpoint: Some(endpoint), handshake, tls };
-        let connection = Connection::new(Role::Client, settings, live, runtime.pick_loop(), target);
+        let connection = Connection::new(Role::Client, settings, live, runtime.pick_loop(), target, Weak::new());
         let _ = connection.handler.set(handler);
+        connection.join();
         // The caller has its handle before the loop, and so any callback, knows of the connection.
         store(&connection);
-        connection.event_loop.post(Command::Dial(connection.clone()));
+        connection.event_loop.post(Command::Connect(connection.clone(), adopted));
         Ok(())
     }
 
     /// A connection that a listener has accepted, for its loop.
-    pub(super) fn incoming(settings: Settings, live: Live, event_loop: Arc<LoopHandle>) -> Arc<Connection> {
-        Connection::new(Role::Server, settings, live, event_loop, Target::default())
+    pub(super) fn incoming(
+        settings: Settings,
+        live: Live,
+        event_loop: Arc<LoopHandle>,
+        listener: Weak<Listener>,
+    ) -> Arc<Connection> {
+        let connection = Connection::new(Role::Server, settings, live, event_loop, Target::default(), listener);
+        connection.join();
+        connection
     }
 
-    fn new(role: Role, settings: Settings, live: Live, event_loop: Arc<LoopHandle>, target: Target) -> Arc<Connection> {
+    fn new(
+        role: Role,
+        settings: Settings,
+        live: Live,
+        event_loop: Arc<LoopHandle>,
+        target: Target,
+        listener: Weak<Listener>,
+    ) -> Arc<Connection> {
         let (limits, first) = (settings.limits, settings.max_handshake_message_len);
         let shared = Shared {
             phase: Phase::Connecting,
-            rpc: rpc::Connection::new(role, limits, first, settings.outbound_limit),
+            rpc: rpc::Connection::with_buffers(role, limits, first, settings.outbound_limit, event_loop.clone()),
             closing: None,
             aborted: false,
             reading_paused: false,
+            full_queues: 0,
             writing_failed: false,
+            queue_overrun: false,
             may_accept: false,
             scheduled: false,
             dirty: false,
@@ -173,6 +210,7 @@ impl Connection {
             blocked_streams: Vec::new(),
             setup: None,
             shutdown_told: false,
+            drain: None,
             waiters: 0,
             new_stream_deadlines: Vec::new(),
             ended_stream_timers: Vec::new(),
@@ -184,9 +222,11 @@ impl Connection {
             settings,
             target,
             event_loop,
+            listener,
             live: Some(live),
             handler: OnceLock::new(),
             addresses: OnceLock::new(),
+            peer_credentials: OnceLock::new(),
             connect_ack: OnceLock::new(),
             tls_info: OnceLock::new(),
             end: OnceLock::new(),
@@ -224,12 +264,6 @@ impl Connection {
     /// What TLS agreed on, once the connection is set up; nothing on a plain one.
     pub fn tls_info(&self) -> Option<&TlsInfo> {
         self.tls_info.get()
-    }
-
-    pub(super) fn set_tls_info(&self, info: Option<TlsInfo>) {
-        if let Some(info) = info {
-            let _ = self.tls_info.set(info);
-        }
     }
 
     pub(super) fn resolver(&self) -> Option<&Resolver> {
@@ -274,8 +308,21 @@ impl Connection {
         self.addresses.get()
     }
 
-    pub(super) fn set_addresses(&self, local: String, remote: String) {
-        let _ = self.addresses.set((text(local), text(remote)));
+    /// Who is at the other end of a Unix socket, once it is connected.
+    pub fn peer_credentials(&self) -> Option<PeerCredentials> {
+        self.peer_credentials.get().copied()
+    }
+
+    /// Notes what the stream, which is connected now, can tell; it may be asked on any thread, also after its end.
+    pub(super) fn describe(&self, stream: &transport::Stream) {
+        if let Some(credentials) = stream.peer_credentials() {
+            let _ = self.peer_credentials.set(credentials);
+        }
+        if let Some(info) = stream.tls_info() {
+            let _ = self.tls_info.set(info);
+        }
+        // The last: whoever sees the addresses finds the rest.
+        let _ = self.addresses.set((text(stream.local_address()), text(stream.remote_address())));
     }
 
     /// The peer with its address, if it has one, for sentences.
@@ -296,12 +343,12 @@ impl Connection {
     }
 
     /// How the connection ended, with the sentence; nothing while it has not.
-    pub fn end(&self) -> Option<&(Outcome, CString)> {
+    pub fn end(&self) -> Option<&(Outcome, Cow<'static, CStr>)> {
         self.end.get()
     }
 
     pub(super) fn set_end(&self, outcome: Outcome) {
-        let sentence = outcome.as_ref().err().map(|error| text(error.to_string())).unwrap_or_default();
+        let sentence = outcome.as_ref().err().map_or(Cow::Borrowed(c""), |error| Cow::Owned(text(error.to_string())));
         let _ = self.end.set((outcome, sentence));
     }
 
@@ -356,11 +403,15 @@ impl Connection {
         }
         shared.aborted |= abort;
         self.schedule(&mut shared);
+        self.notify();
+        let readers: Vec<_> = shared.rpc.streams().filter(|stream| stream.inbox().is_some()).cloned().collect();
+        drop(shared);
+        readers.iter().filter_map(|stream| stream.inbox()).for_each(Inbox::wake);
     }
 
     /// Queues a protocol message.
     pub fn send_protocol(self: &Arc<Self>, message: Outgoing<'_>, flush: Option<Flush>) -> Result<(), Error> {
-        let prepared = message.prepare(false, &self.settings.limits)?;
+        let prepared = message.prepare_in(false, &self.settings.limits, self.buffers())?;
         let mut shared = self.lock();
         shared.check_ready()?;
         match shared.rpc.send_protocol(prepared, flush) {
@@ -410,6 +461,11 @@ impl Connection {
     /// Runs the task once on the connection's loop thread.
     pub fn run_on_loop(&self, task: Task) {
         self.event_loop.post(Command::Task(task));
+    }
+
+    /// Where the memory of large messages comes from, and goes.
+    pub(super) fn buffers(&self) -> &LoopHandle {
+        &self.event_loop
     }
 
     pub(super) fn post(&self, command: Command) {
@@ -486,6 +542,16 @@ impl Shared {
         self.reading_paused = false;
     }
 
+    /// Nothing is to be read from the peer now.
+    pub fn is_reading_paused(&self) -> bool {
+        self.reading_paused || self.full_queues > 0 && !self.writing_failed
+    }
+
+    /// Enough of the outbound queue is written for those who were refused.
+    pub fn has_room(&self) -> bool {
+        self.rpc.outbound_len() <= self.rpc.outbound_limit() / 2
+    }
+
     pub fn check_ready(&self) -> Result<(), Error> {
         match self.phase {
             Phase::Connecting => Err(Error::NotReady),
@@ -497,6 +563,7 @@ impl Shared {
 
 impl Drop for Connection {
     fn drop(&mut self) {
+        self.leave();
         if let (Some(handler), Some(live)) = (self.handler.take(), self.live.take()) {
             self.event_loop.post(Command::DestroyConnection(handler, live));
         }

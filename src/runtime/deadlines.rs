@@ -28,9 +28,11 @@ pub enum Deadline {
     Linger,
     /// The peer has ended its side and we wait for our streams.
     HalfOpen,
+    /// What a drained connection still has open.
+    Drain,
 }
 
-const COUNT: usize = Deadline::HalfOpen as usize + 1;
+const COUNT: usize = Deadline::Drain as usize + 1;
 
 /// The deadlines of one connection, of which the loop's timers know only the next: moving one on, as every message does,
 /// costs a store.
@@ -85,8 +87,21 @@ impl Deadlines {
     /// Takes one deadline that is over.
     pub fn take_expired(&mut self, now: Instant) -> Option<Deadline> {
         use Deadline::*;
-        const ALL: [Deadline; COUNT] =
-            [NextAttempt, Resolve, Connect, Tls, Handshake, Write, Message, Idle, Ping, PingResponse, Linger, HalfOpen];
+        const ALL: [Deadline; COUNT] = [
+            NextAttempt,
+            Resolve,
+            Connect,
+            Tls,
+            Handshake,
+            Write,
+            Message,
+            Idle,
+            Ping,
+            PingResponse,
+            Linger,
+            HalfOpen,
+            Drain,
+        ];
         let over = |deadline: &Deadline| self.times[*deadline as usize].is_some_and(|at| at <= now);
         let expired = ALL.into_iter().find(over)?;
         self.clear(expired);

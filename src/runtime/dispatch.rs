@@ -43,12 +43,13 @@ impl Driver {
 impl Connection {
     /// Hands one message to whom it is for. Nothing, and the message is not taken, when none may be dispatched now.
     fn deliver(self: &Arc<Self>, message: &Message<'_>, bytes: &[u8]) -> Option<Limits> {
+        let envelope = Envelope::read(&message.headers);
         let (received, limits) = {
             let mut shared = self.lock();
-            if shared.reading_paused || !matches!(shared.phase, Phase::Connecting | Phase::Open) {
+            if shared.is_reading_paused() || !matches!(shared.phase, Phase::Connecting | Phase::Open) {
                 return None;
             }
-            let received = shared.rpc.receive(message);
+            let received = shared.rpc.receive_envelope(&envelope);
             if let Ok(Received::Stream { stream, ended: Some(_) }) = &received {
                 stream.set_phase(StreamPhase::Closed);
             }
@@ -78,7 +79,9 @@ impl Connection {
                     self.end_stream(&stream, &Ok(()));
                 }
             }
-            Ok(Received::NewStream { id, ends }) => self.announce_stream(id, ends, message),
+            Ok(Received::NewStream { id, ends }) => {
+                self.announce_stream(id, ends, envelope.operation.unwrap_or_default(), message);
+            }
         }
         Some(limits)
     }
@@ -147,10 +150,11 @@ impl Connection {
         has_room && shared.ping_answers.take(self.settings().ping_answers, Instant::now())
     }
 
-    fn announce_stream(self: &Arc<Self>, id: i32, ends: bool, message: &Message<'_>) {
-        let operation = Envelope::read(&message.headers).operation.unwrap_or_default();
+    fn announce_stream(self: &Arc<Self>, id: i32, ends: bool, operation: &[u8], message: &Message<'_>) {
         let stream = Stream::announced(self.clone(), id, operation, ends);
-        if let Some(handler) = self.handler() {
+        if self.lock().drain.is_some() {
+            refuse(&stream, "this side is being drained and takes no new streams; nothing was done for this one");
+        } else if let Some(handler) = self.handler() {
             handler.on_incoming_stream(self, &stream, message);
         }
         if stream.phase() == StreamPhase::Announced {
@@ -247,6 +251,10 @@ impl Connection {
             shared.shutdown_told = true;
         }
         self.notify();
+        drop(shared);
+        if !accepted {
+            self.leave();
+        }
         accepted
     }
 
@@ -256,8 +264,7 @@ impl Connection {
         {
             let mut shared = self.lock();
             shared.rpc.written(count, due);
-            let has_room = shared.rpc.outbound_len() <= shared.rpc.outbound_limit() / 2;
-            if has_room && (shared.blocked || !shared.blocked_streams.is_empty()) {
+            if shared.has_room() && (shared.blocked || !shared.blocked_streams.is_empty()) {
                 shared.blocked = false;
                 waiting_for_room = Some(std::mem::take(&mut shared.blocked_streams));
             }
@@ -299,6 +306,11 @@ impl Connection {
 
     /// The stream's deadline is over: both sides are told.
     pub(super) fn expire_stream(self: &Arc<Self>, stream: &Arc<Stream>) {
+        self.cut_stream(stream, Error::StreamDeadline { time: stream.deadline().unwrap_or_default() });
+    }
+
+    /// Ends a stream at once, on both sides. On the loop thread, or for a stream whose handler calls nobody.
+    pub(super) fn cut_stream(self: &Arc<Self>, stream: &Arc<Stream>, error: Error) {
         let Ok(ending) =
             Outgoing::empty(MessageType::ApplicationMessage, TERMINATE_STREAM).prepare(true, &self.settings().limits)
         else {
@@ -313,7 +325,7 @@ impl Connection {
             cut
         };
         let Some((stream, waiting)) = cut else { return };
-        let outcome = Err(Error::StreamDeadline { time: stream.deadline().unwrap_or_default() });
+        let outcome = Err(error);
         for flush in waiting {
             flush.tell(&outcome);
         }
@@ -375,6 +387,7 @@ impl Connection {
                 handler.on_setup(Err(&reason));
             }
         }
+        self.leave();
         self.lock().shutdown_told = true;
         self.notify();
     }
@@ -384,8 +397,11 @@ impl Connection {
 fn refuse_unaccepted(stream: &Arc<Stream>, operation: &[u8]) {
     // The peer knows which operation it meant; a long one would only make the answer too large.
     let name = &operation[..operation.len().min(MAX_QUOTED_LEN)];
-    let text = format!("the operation {} is not accepted here", String::from_utf8_lossy(name));
-    let (headers, payload) = json_message(&text);
+    refuse(stream, &format!("the operation {} is not accepted here", String::from_utf8_lossy(name)));
+}
+
+fn refuse(stream: &Arc<Stream>, text: &str) {
+    let (headers, payload) = json_message(text);
     let bare = Outgoing::empty(MessageType::ApplicationError, TERMINATE_STREAM);
     let refusal = Outgoing { headers: Some(&headers), payload: &payload, ..bare };
     if stream.refuse(refusal).is_err() {

@@ -39,6 +39,15 @@ pub enum Error {
     StreamDeadline {
         time: Duration,
     },
+    /// A call was not answered in time, or not even sent for want of room.
+    CallTimedOut {
+        time: Duration,
+        sent: bool,
+    },
+    /// The peer ended the stream of a call without an answer.
+    NoReply,
+    /// Not begun, or cut off, because this side is being drained.
+    Draining(&'static str),
     /// This side closed the connection.
     ConnectionClosed,
     StreamClosed,
@@ -75,7 +84,9 @@ fn deadline_text(deadline: Deadline) -> &'static str {
         Deadline::PingResponse => {
             "the peer did not answer the keep-alive PING within the timeout_ms of keep_alive_ping"
         }
-        Deadline::Ping | Deadline::NextAttempt | Deadline::Linger | Deadline::HalfOpen => "a time is over",
+        Deadline::Ping | Deadline::NextAttempt | Deadline::Linger | Deadline::HalfOpen | Deadline::Drain => {
+            "a time is over"
+        }
     }
 }
 
@@ -109,6 +120,16 @@ impl fmt::Display for Error {
             Error::StreamDeadline { time } => {
                 write!(f, "the stream did not end within its deadline_ms ({} ms)", time.as_millis())
             }
+            Error::CallTimedOut { time, sent: true } => {
+                write!(f, "the call was not answered within its timeout_ms ({} ms)", time.as_millis())
+            }
+            Error::CallTimedOut { time, sent: false } => write!(
+                f,
+                "the call could not be sent within its timeout_ms ({} ms): the outbound queue stayed full",
+                time.as_millis()
+            ),
+            Error::NoReply => f.write_str("the peer ended the stream without a reply"),
+            Error::Draining(text) => f.write_str(text),
             Error::ConnectionClosed => f.write_str("this side closed the connection"),
             Error::StreamClosed => f.write_str("the peer ended the stream before this was written"),
             Error::StreamNotActivated => f.write_str("the stream is not activated yet"),

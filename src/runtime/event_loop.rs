@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use mio::{Events, Poll, Registry, Token, Waker};
 
-use crate::rpc::Written;
+use crate::rpc::{Buffers, Written};
+use crate::runtime::buffers::BufferPool;
 use crate::runtime::connection::{Connection, Flush};
 use crate::runtime::driver::{Driver, Flow};
 use crate::runtime::handlers::{ConnectionHandler, ListenerHandler, StreamHandler};
@@ -24,18 +25,23 @@ const READ_BUFFER_LEN: usize = 256 * 1024;
 /// Rounds of commands before the sockets get their turn again.
 const COMMAND_ROUNDS: usize = 16;
 const EVENTS_PER_PASS: usize = 512;
+/// After so long without an event the loop gives the memory back that it keeps for messages.
+const IDLE: Duration = Duration::from_secs(1);
 
 /// A function to be run once on a loop thread, with an error if that cannot be.
 pub type Task = Box<dyn FnOnce(Outcome) + Send>;
 
 /// What other threads, and callbacks, ask of a loop.
 pub enum Command {
-    /// A new client connection, to be dialled.
-    Dial(Arc<Connection>),
+    /// A new client connection, to be dialled unless it has its socket.
+    Connect(Arc<Connection>, Option<Box<transport::Stream>>),
     /// A new server connection.
     Accepted(Box<Accepted>),
-    Listen(Arc<Listener>, Box<transport::Listener>),
+    /// Nothing to listen at: only what the application hands over.
+    Listen(Arc<Listener>, Option<Box<transport::Listener>>),
     CloseListener(Arc<Listener>),
+    /// It is to be drained, or the last connection of a drained one is over.
+    DrainListener(Arc<Listener>),
     /// Something changed on the connection: bytes to write, close, abort, pause, resume.
     Service(Arc<Connection>),
     Task(Task),
@@ -52,7 +58,9 @@ pub enum Command {
 /// The side of a loop that other threads see.
 pub struct LoopHandle {
     queue: Mutex<Queue>,
-    waker: Waker,
+    /// Nothing once the loop has stopped: its descriptor does not wait for the last of those who know the loop.
+    waker: Mutex<Option<Waker>>,
+    buffers: BufferPool,
 }
 
 struct Queue {
@@ -90,8 +98,21 @@ impl LoopHandle {
         drop(queue);
         if wake {
             // It fails only if the event queue of the system is gone, and the loop with it.
-            let _ = self.waker.wake();
+            let _ = lock(&self.waker).as_ref().map(Waker::wake);
         }
+    }
+}
+
+impl Buffers for LoopHandle {
+    fn take(&self, len: usize) -> Vec<u8> {
+        self.buffers.take(len)
+    }
+}
+
+impl LoopHandle {
+    /// Keeps the memory for the next message.
+    pub fn give_back(&self, buffer: Vec<u8>) {
+        self.buffers.give_back(buffer);
     }
 }
 
@@ -190,7 +211,11 @@ pub fn spawn_loop(number: usize, log: Arc<Log>) -> Result<(Arc<LoopHandle>, Join
     let poll = Poll::new().map_err(failed)?;
     let waker = Waker::new(poll.registry(), WAKE).map_err(failed)?;
     let queue = Queue { commands: Vec::new(), awake: false, stopped: false };
-    let handle = Arc::new(LoopHandle { queue: Mutex::new(queue), waker });
+    let handle = Arc::new(LoopHandle {
+        queue: Mutex::new(queue),
+        waker: Mutex::new(Some(waker)),
+        buffers: BufferPool::default(),
+    });
     let context = Context {
         registry: poll.registry().try_clone().map_err(failed)?,
         timers: Timers::default(),
@@ -228,7 +253,12 @@ impl EventLoop {
                 self.context.log.write(Level::Error, "runtime", || format!("waiting for events failed: {error}"));
                 self.abort_all();
             }
+            // What is posted from here on, most often by the callbacks of this pass, is seen without a wake.
+            lock(&self.handle.queue).awake = true;
             self.context.now = Instant::now();
+            if events.is_empty() && timeout == Some(IDLE) {
+                self.handle.buffers.clear();
+            }
             for event in &events {
                 let readable = event.is_readable() || event.is_read_closed() || event.is_error();
                 let writable = event.is_writable() || event.is_write_closed() || event.is_error();
@@ -256,10 +286,16 @@ impl EventLoop {
         }
         queue.awake = false;
         drop(queue);
-        let deadline = self.context.timers.next_deadline()?;
-        let left = deadline.saturating_duration_since(Instant::now());
-        // The system counts whole milliseconds: a rounded-down wait would spin until the deadline.
-        Some(if left.is_zero() { left } else { left + Duration::from_millis(1) })
+        let until_deadline = self.context.timers.next_deadline().map(|deadline| {
+            let left = deadline.saturating_duration_since(Instant::now());
+            // The system counts whole milliseconds: a rounded-down wait would spin until the deadline.
+            if left.is_zero() { left } else { left + Duration::from_millis(1) }
+        });
+        match until_deadline {
+            Some(left) if left < IDLE => Some(left),
+            _ if !self.handle.buffers.is_empty() => Some(IDLE),
+            until_deadline => until_deadline,
+        }
     }
 
     fn run_commands(&mut self) {
@@ -286,9 +322,9 @@ impl EventLoop {
 
     fn run_command(&mut self, command: Command) {
         match command {
-            Command::Dial(connection) => {
+            Command::Connect(connection, adopted) => {
                 let token = self.reserve();
-                match Setup::connect(connection, token, &mut self.context) {
+                match Setup::connect(connection, adopted, token, &mut self.context) {
                     Some(setup) => self.occupy(token, Slot::Setup(Box::new(setup))),
                     None => self.freed.push(token.0),
                 }
@@ -302,7 +338,7 @@ impl EventLoop {
             }
             Command::Listen(listener, socket) => {
                 let token = self.reserve();
-                match ListenerDriver::start(listener, *socket, token, &mut self.context) {
+                match ListenerDriver::start(listener, socket, token, &mut self.context) {
                     Some(driver) => self.occupy(token, Slot::Listener(Box::new(driver))),
                     None => self.freed.push(token.0),
                 }
@@ -311,6 +347,14 @@ impl EventLoop {
                 if let Some(token) = listener.token() {
                     self.at(token, |slot, context| match slot {
                         Slot::Listener(driver) => driver.close(Ok(()), context),
+                        _ => Flow::Continue,
+                    });
+                }
+            }
+            Command::DrainListener(listener) => {
+                if let Some(token) = listener.token() {
+                    self.at(token, |slot, context| match slot {
+                        Slot::Listener(driver) => driver.drain(&listener, context),
                         _ => Flow::Continue,
                     });
                 }
@@ -417,6 +461,8 @@ impl EventLoop {
             queue.stopped = true;
             std::mem::take(&mut queue.commands)
         };
+        lock(&self.handle.waker).take();
+        self.handle.buffers.clear();
         for command in commands {
             if let Command::Task(task) = command {
                 task(Err(Error::RuntimeShutdown));

@@ -2,7 +2,7 @@ use std::any::Any;
 use std::sync::Arc;
 
 use crate::codec::Message;
-use crate::runtime::{Connection, Error, Listener, Outcome, Stream};
+use crate::runtime::{Connection, Error, Inbox, Listener, Outcome, Stream};
 
 /// Who is told of what happens on a connection. All calls come on the connection's event-loop thread, with no lock held.
 pub trait ConnectionHandler: Send + Sync {
@@ -24,6 +24,10 @@ pub trait StreamHandler: Send + Sync {
     fn on_writable(&self, stream: &Arc<Stream>);
     fn on_closed(&self, stream: &Arc<Stream>, outcome: &Outcome);
     fn on_destroy(&self);
+    /// Where the messages wait, if they are to be read.
+    fn inbox(&self) -> Option<&Inbox> {
+        None
+    }
     fn as_any(&self) -> &dyn Any;
 }
 

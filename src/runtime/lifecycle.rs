@@ -4,8 +4,9 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::runtime::event_loop::{Command, LoopHandle, spawn_loop};
+use crate::runtime::members::Members;
 use crate::runtime::process::with_signals_blocked;
-use crate::runtime::{Error, Level, Log, ProcessMark, is_loop_thread, lock};
+use crate::runtime::{Connection, Drain, Error, Level, Listener, Log, ProcessMark, is_loop_thread, lock};
 use crate::transport::Resolver;
 
 /// A set of event-loop threads. They end when nothing lives on them any more and the runtime was shut down, joined, or
@@ -18,6 +19,8 @@ pub struct Runtime {
     process: ProcessMark,
 
     next_loop: AtomicUsize,
+    connections: Members<Connection>,
+    listeners: Members<Listener>,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -27,6 +30,8 @@ struct State {
     live: usize,
     /// Nothing new is taken.
     shut_down: bool,
+    /// Nothing new is taken, and what is there is finished.
+    draining: bool,
     joiners: usize,
     /// The threads were told to end.
     ended: bool,
@@ -59,13 +64,16 @@ impl Runtime {
             }
         }
         log.write(Level::Debug, "runtime", || format!("{thread_count} event-loop threads started"));
-        let state = State { live: 0, shut_down: false, joiners: 0, ended: false, threads, running: thread_count };
+        let (shut_down, draining, ended) = (false, false, false);
+        let state = State { live: 0, shut_down, draining, joiners: 0, ended, threads, running: thread_count };
         Ok(Arc::new(Runtime {
             loops,
             log,
             resolver: Resolver::new(spawn_resolver_thread),
             process: ProcessMark::current(),
             next_loop: AtomicUsize::new(0),
+            connections: Members::default(),
+            listeners: Members::default(),
             state: Mutex::new(state),
             changed: Condvar::new(),
         }))
@@ -89,6 +97,9 @@ impl Runtime {
         if state.shut_down || state.ended {
             return Err(Error::RuntimeShutdown);
         }
+        if state.draining {
+            return Err(Error::Draining("the runtime is being drained and takes nothing new"));
+        }
         state.live += 1;
         Ok(Live { runtime: self.clone() })
     }
@@ -107,6 +118,30 @@ impl Runtime {
             self.loops.iter().for_each(|handle| handle.post(Command::Shutdown));
             self.check_end(&mut state);
         }
+    }
+
+    /// Closes the listeners at once, and each connection when its last stream ends or the time is over; takes nothing new.
+    pub fn drain(&self, drain: Drain) {
+        lock(&self.state).draining = true;
+        self.listeners.begin_drain(drain).iter().for_each(|listener| listener.drain(drain));
+        self.connections.begin_drain(drain).iter().for_each(|connection| connection.drain(drain));
+    }
+
+    pub(super) fn connections(&self) -> &Members<Connection> {
+        &self.connections
+    }
+
+    pub(super) fn listeners(&self) -> &Members<Listener> {
+        &self.listeners
+    }
+
+    /// Connections, of either side, that are not over.
+    pub fn open_connections(&self) -> usize {
+        self.connections.len()
+    }
+
+    pub fn open_streams(&self) -> usize {
+        self.connections.open_streams()
     }
 
     /// Waits until nothing lives on the runtime and its threads have ended.

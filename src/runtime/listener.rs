@@ -9,21 +9,29 @@ use crate::runtime::connection::text;
 use crate::runtime::driver::Flow;
 use crate::runtime::event_loop::{Command, Context, LoopHandle};
 use crate::runtime::lifecycle::{Live, wait_until};
+use crate::runtime::members::Members;
 use crate::runtime::timers::TimerKey;
-use crate::runtime::{Connection, Error, Level, ListenerHandler, Outcome, Runtime, Settings, is_loop_thread, lock};
-use crate::transport::{self, Endpoint, TlsConfig};
+use crate::runtime::{
+    Connection, Drain, Error, Level, ListenerHandler, Outcome, Runtime, Settings, is_loop_thread, lock,
+};
+use crate::transport::{self, Endpoint, ListeningSocket, RawSocket, TlsConfig};
 
 /// Connections accepted in one go, before others get their turn.
 const ACCEPTS_PER_RUN: usize = 64;
-/// When no descriptor is left, accepting is tried again after this.
+/// When the system has no room for a connection, accepting is tried again after this.
 const RETRY: Duration = Duration::from_millis(100);
+
+const LISTENER_CLOSED: Error = Error::InvalidState("the listener is closed");
 
 /// What is needed to listen.
 pub struct ListenRequest {
-    pub endpoint: Endpoint,
+    /// Nothing: connections come only by `Listener::adopt_connection`.
+    pub endpoint: Option<Endpoint>,
     pub settings: Settings,
     /// Permissions of the socket file.
     pub unix_mode: u32,
+    /// The socket file stays when the listener closes.
+    pub keep_unix_file: bool,
     pub tls: Option<TlsConfig>,
 }
 
@@ -36,10 +44,12 @@ pub struct Listener {
     handler: OnceLock<Box<dyn ListenerHandler>>,
     address: CString,
     port: u16,
+    socket: Option<ListeningSocket>,
     /// Place on the loop plus one; 0 before it has one.
     place: AtomicUsize,
     /// In force for connections accepted from now on.
     tls: Mutex<Option<TlsConfig>>,
+    connections: Members<Connection>,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -69,22 +79,30 @@ impl Listener {
         store: impl FnOnce(&Arc<Listener>),
     ) -> Result<(), Error> {
         let live = runtime.enter()?;
-        let socket = transport::Listener::bind(&request.endpoint, request.unix_mode, &request.settings.socket)?;
+        let bind = |endpoint: &Endpoint| {
+            transport::Listener::bind(endpoint, request.unix_mode, request.keep_unix_file, &request.settings.socket)
+        };
+        let socket = request.endpoint.as_ref().map(bind).transpose()?;
         let listener = Arc::new(Listener {
             settings: request.settings,
             event_loop: runtime.pick_loop(),
             live: Some(live),
             handler: OnceLock::new(),
-            address: text(socket.address()),
-            port: socket.port(),
+            address: text(socket.as_ref().map(transport::Listener::address).unwrap_or_default()),
+            port: socket.as_ref().map_or(0, transport::Listener::port),
+            socket: socket.as_ref().map(transport::Listener::shared_socket),
             place: AtomicUsize::new(0),
             tls: Mutex::new(request.tls),
+            connections: Members::default(),
             state: Mutex::new(State::default()),
             changed: Condvar::new(),
         });
         let _ = listener.handler.set(handler);
         store(&listener);
-        listener.event_loop.post(Command::Listen(listener.clone(), Box::new(socket)));
+        listener.event_loop.post(Command::Listen(listener.clone(), socket.map(Box::new)));
+        if let Some(drain) = runtime.listeners().join(&listener) {
+            listener.drain(drain);
+        }
         Ok(())
     }
 
@@ -129,6 +147,71 @@ impl Listener {
         }
     }
 
+    /// Stops listening at once; connections end with their streams, or when the time is over. The listener is closed when
+    /// they all have ended.
+    pub fn drain(self: &Arc<Self>, drain: Drain) {
+        lock(&self.state).closed = true;
+        self.connections.begin_drain(drain).iter().for_each(|connection| connection.drain(drain));
+        self.event_loop.post(Command::DrainListener(self.clone()));
+    }
+
+    pub(super) fn connections(&self) -> &Members<Connection> {
+        &self.connections
+    }
+
+    /// Connections that were accepted and are not over.
+    pub fn open_connections(&self) -> usize {
+        self.connections.len()
+    }
+
+    pub fn open_streams(&self) -> usize {
+        self.connections.open_streams()
+    }
+
+    /// The connection is over.
+    pub(super) fn left_by(self: &Arc<Self>, connection: &Connection) {
+        if self.connections.leave(connection) {
+            self.event_loop.post(Command::DrainListener(self.clone()));
+        }
+    }
+
+    /// A descriptor of the listening socket for the caller.
+    pub fn duplicate_socket(&self) -> Result<RawSocket, Error> {
+        let Some(socket) = &self.socket else {
+            return Err(Error::InvalidState("the listener has no socket of its own"));
+        };
+        if self.is_closed() {
+            return Err(LISTENER_CLOSED);
+        }
+        Ok(socket.duplicate().ok_or(LISTENER_CLOSED)??)
+    }
+
+    /// Takes over a connected socket of the application's, as if it had been accepted. After an error it stays the
+    /// application's.
+    pub fn adopt_connection(self: &Arc<Self>, raw: RawSocket) -> Result<(), Error> {
+        if self.is_closed() {
+            return Err(LISTENER_CLOSED);
+        }
+        let Some(live) = self.enter()? else { return Err(Error::RuntimeShutdown) };
+        let stream = transport::Stream::adopt(raw, &self.settings.socket)?;
+        self.take_in(stream, live);
+        Ok(())
+    }
+
+    /// Counts a new connection in.
+    fn enter(&self) -> Result<Option<Live>, Error> {
+        self.live.as_ref().map(|live| live.runtime().enter()).transpose()
+    }
+
+    /// Sends a connected stream on its way to be announced.
+    fn take_in(self: &Arc<Self>, stream: transport::Stream, live: Live) {
+        let event_loop = live.runtime().pick_loop();
+        let connection = Connection::incoming(self.settings.clone(), live, event_loop.clone(), Arc::downgrade(self));
+        let tls = lock(&self.tls).clone();
+        let accepted = Accepted { listener: self.clone(), connection, stream, tls };
+        event_loop.post(Command::Accepted(Box::new(accepted)));
+    }
+
     /// Waits until on_closed has returned.
     pub fn wait_closed(&self, timeout: Option<Duration>) -> Result<(), Error> {
         if is_loop_thread() {
@@ -168,6 +251,9 @@ impl Listener {
 
 impl Drop for Listener {
     fn drop(&mut self) {
+        if let Some(live) = &self.live {
+            live.runtime().listeners().leave(self);
+        }
         if let (Some(handler), Some(live)) = (self.handler.take(), self.live.take()) {
             self.event_loop.post(Command::DestroyListener(handler, live));
         }
@@ -177,8 +263,10 @@ impl Drop for Listener {
 /// The loop thread's side of a listener.
 pub struct ListenerDriver {
     listener: Arc<Listener>,
-    /// Gone once it is closed.
-    socket: Option<transport::Listener>,
+    /// Gone once it is closed or drained; never there if connections come from the application alone.
+    socket: Option<Box<transport::Listener>>,
+    /// The listener's owner was told.
+    over: bool,
     token: Token,
     /// It stands in the loop's line and runs when its turn comes.
     in_line: bool,
@@ -188,7 +276,7 @@ pub struct ListenerDriver {
 impl ListenerDriver {
     pub fn start(
         listener: Arc<Listener>,
-        mut socket: transport::Listener,
+        mut socket: Option<Box<transport::Listener>>,
         token: Token,
         context: &mut Context,
     ) -> Option<ListenerDriver> {
@@ -197,7 +285,7 @@ impl ListenerDriver {
             listener.ended(&if context.shutting_down { Err(Error::RuntimeShutdown) } else { Ok(()) });
             return None;
         }
-        if let Err(error) = socket.register(&context.registry, token) {
+        if let Some(Err(error)) = socket.as_mut().map(|socket| socket.register(&context.registry, token)) {
             let kind = transport::ErrorKind::Io;
             let error = transport::Error::from_io("watching a listening socket", &error, kind);
             drop(socket);
@@ -205,7 +293,7 @@ impl ListenerDriver {
             return None;
         }
         listener.place.store(token.0 + 1, Ordering::Release);
-        Some(ListenerDriver { listener, socket: Some(socket), token, in_line: false, retry: None })
+        Some(ListenerDriver { listener, socket, over: false, token, in_line: false, retry: None })
     }
 
     /// The turn has come for which it stood in the line.
@@ -220,16 +308,20 @@ impl ListenerDriver {
             return Flow::Continue;
         }
         for _ in 0..ACCEPTS_PER_RUN {
-            let Some(socket) = &mut self.socket else { return Flow::Finished };
+            // While it is drained, what waits is for whoever listens next.
+            let Some(socket) = self.socket.as_mut().filter(|_| !self.listener.is_closed()) else {
+                return Flow::Continue;
+            };
             match socket.accept() {
                 Ok(Some(stream)) => self.hand_over(stream),
                 Ok(None) => return Flow::Continue,
-                Err(error) => {
+                Err(failure) if failure.is_lost => self.listener.failed(&failure.error.into()),
+                Err(failure) => {
                     // The event does not come again for a connection that is still in the queue.
                     if self.retry.is_none() {
                         self.retry = Some(context.timers.set(Instant::now() + RETRY, self.token));
                     }
-                    self.listener.failed(&error.into());
+                    self.listener.failed(&failure.error.into());
                     return Flow::Continue;
                 }
             }
@@ -240,15 +332,9 @@ impl ListenerDriver {
     }
 
     fn hand_over(&self, stream: transport::Stream) {
-        let Some(runtime) = self.listener.live.as_ref().map(Live::runtime) else { return };
-        let event_loop = runtime.pick_loop();
-        match runtime.enter() {
-            Ok(live) => {
-                let connection = Connection::incoming(self.listener.settings.clone(), live, event_loop.clone());
-                let tls = lock(&self.listener.tls).clone();
-                let accepted = Accepted { listener: self.listener.clone(), connection, stream, tls };
-                event_loop.post(Command::Accepted(Box::new(accepted)));
-            }
+        match self.listener.enter() {
+            Ok(Some(live)) => self.listener.take_in(stream, live),
+            Ok(None) => {}
             Err(error) => self.listener.failed(&error),
         }
     }
@@ -262,14 +348,28 @@ impl ListenerDriver {
     }
 
     pub fn close(&mut self, outcome: Outcome, context: &mut Context) -> Flow {
-        if let Some(mut socket) = self.socket.take() {
-            socket.deregister(&context.registry);
-            if let Some(key) = self.retry.take() {
-                context.timers.cancel(key);
-            }
-            drop(socket);
+        self.give_up_socket(context);
+        if !std::mem::replace(&mut self.over, true) {
             self.listener.ended(&outcome);
         }
         Flow::Finished
+    }
+
+    /// Listens no more, and is closed once no connection is left. Does nothing to another listener in the same place.
+    pub fn drain(&mut self, listener: &Arc<Listener>, context: &mut Context) -> Flow {
+        if !Arc::ptr_eq(&self.listener, listener) {
+            return Flow::Continue;
+        }
+        self.give_up_socket(context);
+        if listener.connections.is_empty() { self.close(Ok(()), context) } else { Flow::Continue }
+    }
+
+    fn give_up_socket(&mut self, context: &mut Context) {
+        if let Some(mut socket) = self.socket.take() {
+            socket.deregister(&context.registry);
+        }
+        if let Some(key) = self.retry.take() {
+            context.timers.cancel(key);
+        }
     }
 }

@@ -1,28 +1,36 @@
 //! Event-loop threads, and the connections, streams and listeners that live on them.
 
+mod blocking;
+mod buffers;
 mod connection;
 mod deadlines;
 mod default;
 mod dispatch;
+mod drain;
 mod driver;
 mod error;
 mod event_loop;
 mod handlers;
+mod inbox;
 mod lifecycle;
 mod listener;
 mod log;
+mod members;
 mod process;
 mod settings;
 mod setup;
 mod stream;
 mod timers;
 
+pub use blocking::Reply;
 pub use connection::{ConnectRequest, Connection, Flush, Phase};
 pub use deadlines::Deadline;
 pub use default::{default_runtime, take_default_if_ended};
+pub use drain::Drain;
 pub use error::{Error, Outcome};
 pub use event_loop::{Task, is_loop_thread};
 pub use handlers::{ConnectionHandler, ListenerHandler, StreamHandler};
+pub use inbox::Inbox;
 pub use lifecycle::Runtime;
 pub use listener::{ListenRequest, Listener};
 pub use log::{Level, Log};

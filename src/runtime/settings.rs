@@ -11,6 +11,8 @@ pub struct Settings {
     pub limits: Limits,
     pub max_handshake_message_len: usize,
     pub outbound_limit: usize,
+    /// Bytes of a stream's messages that wait to be read; then reading from the connection pauses.
+    pub stream_queue_limit: usize,
     pub times: Times,
     pub socket: SocketOptions,
     /// PINGs are answered by the library and not delivered.
@@ -56,7 +58,7 @@ impl Times {
             Deadline::PingResponse => self.ping_response,
             Deadline::HalfOpen => self.half_open,
             Deadline::Linger => Some(self.linger),
-            Deadline::NextAttempt => None,
+            Deadline::NextAttempt | Deadline::Drain => None,
         }
     }
 }
@@ -86,6 +88,7 @@ impl Default for Settings {
             limits: Limits::default(),
             max_handshake_message_len: 64 * 1024,
             outbound_limit: 16 * 1024 * 1024,
+            stream_queue_limit: 1024 * 1024,
             times: Times::default(),
             socket: SocketOptions::default(),
             answer_pings: false,

@@ -7,7 +7,8 @@ use mio::Token;
 
 use crate::runtime::connection::Connection;
 use crate::runtime::deadlines::{Deadline, Deadlines};
-use crate::runtime::driver::{Driver, Flow};
+use crate::runtime::drain::DRAINED_BEFORE_SETUP;
+use crate::runtime::driver::{BUDGET, Driver, Flow, LAST_WORDS};
 use crate::runtime::event_loop::{Command, Context};
 use crate::runtime::listener::{Accepted, Listener};
 use crate::runtime::timers::TimerKey;
@@ -33,6 +34,8 @@ enum Stage {
     },
     Dialing(Box<Dialer>),
     Handshaking(transport::Stream),
+    /// The TLS handshake has failed, which was told; the peer gets a moment to take the alert.
+    Lingering(transport::Stream),
     /// The stream has been handed on, or the setup has failed.
     Over,
 }
@@ -47,11 +50,16 @@ pub enum Step {
 
 impl Setup {
     /// Begins to connect a client.
-    pub fn connect(connection: Arc<Connection>, token: Token, context: &mut Context) -> Option<Setup> {
+    pub fn connect(
+        connection: Arc<Connection>,
+        adopted: Option<Box<transport::Stream>>,
+        token: Token,
+        context: &mut Context,
+    ) -> Option<Setup> {
         connection.set_token(token);
         let mut setup =
             Setup { connection, listener: None, token, stage: Stage::Over, deadlines: Deadlines::default() };
-        let begun = if context.shutting_down { Err(Error::RuntimeShutdown) } else { setup.begin(context) };
+        let begun = if context.shutting_down { Err(Error::RuntimeShutdown) } else { setup.begin(adopted, context) };
         match begun {
             Ok(()) => Some(setup),
             Err(error) => {
@@ -61,12 +69,16 @@ impl Setup {
         }
     }
 
-    fn begin(&mut self, context: &mut Context) -> Result<(), Error> {
+    fn begin(&mut self, adopted: Option<Box<transport::Stream>>, context: &mut Context) -> Result<(), Error> {
+        if let Some(mut stream) = adopted {
+            stream.register(&context.registry, self.token).map_err(|error| not_watched(&error))?;
+            return Ok(self.begin_tls(*stream, context)?);
+        }
         let Some(endpoint) = self.connection.endpoint().cloned() else {
             return Err(Error::Internal("a client connection without an endpoint".to_owned()));
         };
         let addresses = match &endpoint {
-            Endpoint::Unix(name) => vec![name.resolve()?],
+            Endpoint::Unix(_) | Endpoint::Socket(_) => vec![endpoint.address()?],
             Endpoint::Tcp { host, port } => match literal(host, *port) {
                 Some(address) => vec![Address::from(address)],
                 None => return self.look_up(host, *port, context),
@@ -105,18 +117,20 @@ impl Setup {
     pub fn accept(accepted: Accepted, token: Token, context: &mut Context) -> Option<Setup> {
         let Accepted { listener, connection, mut stream, tls } = accepted;
         if context.shutting_down || listener.is_closed() {
+            // A drained listener is not over before its connections are, so that this can be told.
+            if connection.lock().drain.is_some() && !context.shutting_down {
+                listener.failed(&Error::Draining(DRAINED_BEFORE_SETUP));
+            }
             return None;
         }
         connection.set_token(token);
-        let prepared = stream.register(&context.registry, token).map_err(|error| {
-            let kind = transport::ErrorKind::Io;
-            transport::Error::from_io("watching a socket", &error, kind)
-        });
+        let prepared = stream.register(&context.registry, token).map_err(|error| not_watched(&error));
         let prepared = prepared.and_then(|()| match &tls {
             Some(config) => TlsSession::server(config).map(|session| stream.start_tls(session)),
             None => Ok(()),
         });
         if let Err(error) = prepared {
+            stream.deregister(&context.registry);
             listener.failed(&error.into());
             return None;
         }
@@ -136,7 +150,7 @@ impl Setup {
 
     /// Does all that can be done now.
     pub fn run(&mut self, context: &mut Context) -> Step {
-        {
+        if !matches!(self.stage, Stage::Lingering(_)) {
             let mut shared = self.connection.lock();
             shared.scheduled = false;
             shared.dirty = false;
@@ -144,6 +158,10 @@ impl Setup {
                 let outcome = shared.closing.as_ref().map(|closing| closing.outcome.clone());
                 drop(shared);
                 return self.fail(outcome.and_then(Result::err).unwrap_or(Error::Cancelled), context);
+            }
+            if shared.drain.is_some() {
+                drop(shared);
+                return self.fail(Error::Draining(DRAINED_BEFORE_SETUP), context);
             }
         }
         let step = self.advance(context);
@@ -184,8 +202,9 @@ impl Setup {
             Stage::Handshaking(stream) => match stream.handshake() {
                 Ok(HandshakeProgress::Pending) => Step::Pending,
                 Ok(HandshakeProgress::Done) => self.establish(context),
-                Err(error) => self.fail(error.into(), context),
+                Err(error) => self.fail_handshake(error.into(), context),
             },
+            Stage::Lingering(_) => self.linger(context),
             _ => Step::Pending,
         }
     }
@@ -201,16 +220,17 @@ impl Setup {
 
     fn establish(&mut self, context: &mut Context) -> Step {
         self.deadlines.cancel(&mut context.timers);
-        let Stage::Handshaking(stream) = std::mem::replace(&mut self.stage, Stage::Over) else {
+        let Stage::Handshaking(mut stream) = std::mem::replace(&mut self.stage, Stage::Over) else {
             return Step::Pending;
         };
-        self.connection.set_addresses(stream.local_address(), stream.remote_address());
-        self.connection.set_tls_info(stream.tls_info());
+        self.connection.describe(&stream);
         let accepted = match &self.listener {
             Some(listener) => self.connection.announce(listener),
             None => true,
         };
         if !accepted {
+            // Closing is not enough if another process has the socket too.
+            stream.deregister(&context.registry);
             context.log.write(Level::Debug, "listener", || "the application refused a connection".to_owned());
             return Step::Over;
         }
@@ -226,9 +246,19 @@ impl Setup {
         if !self.deadlines.fired(key) {
             return Step::Pending;
         }
+        // What came while the loop was busy with others is not late.
+        let step = self.run(context);
+        if !matches!(step, Step::Pending) {
+            return step;
+        }
         while let Some(deadline) = self.deadlines.take_expired(context.now) {
-            if deadline == Deadline::NextAttempt {
-                continue;
+            match deadline {
+                Deadline::NextAttempt => continue,
+                Deadline::Linger => {
+                    self.close(context);
+                    return Step::Over;
+                }
+                _ => {}
             }
             let time = self.connection.settings().times.of(deadline).unwrap_or_default();
             let detail = match &self.stage {
@@ -237,27 +267,79 @@ impl Setup {
             };
             return self.fail(Error::deadline(deadline, time, &detail), context);
         }
-        self.run(context)
+        Step::Pending
     }
 
     /// Ends the setup for a reason that is not the application's.
     pub fn abort(&mut self, error: Error, context: &mut Context) -> Flow {
-        self.fail(error, context);
+        if matches!(self.stage, Stage::Lingering(_)) {
+            self.close(context);
+        } else {
+            self.fail(error, context);
+        }
         Flow::Finished
     }
 
     fn fail(&mut self, error: Error, context: &mut Context) -> Step {
+        self.close(context);
+        self.tell_failure(error);
+        Step::Over
+    }
+
+    fn close(&mut self, context: &mut Context) {
         self.deadlines.cancel(&mut context.timers);
         match std::mem::replace(&mut self.stage, Stage::Over) {
             Stage::Dialing(mut dialer) => dialer.give_up(&context.registry),
-            Stage::Handshaking(mut stream) => stream.deregister(&context.registry),
+            Stage::Handshaking(mut stream) | Stage::Lingering(mut stream) => stream.deregister(&context.registry),
             Stage::Resolving { .. } | Stage::Over => {}
         }
+    }
+
+    /// The peer is told by an alert, which a socket that is closed with input unread could lose again.
+    fn fail_handshake(&mut self, error: Error, context: &mut Context) -> Step {
+        let step = match std::mem::replace(&mut self.stage, Stage::Over) {
+            Stage::Handshaking(stream) if stream.wants_flush() || stream.has_unfinished_bytes() => {
+                self.stage = Stage::Lingering(stream);
+                self.deadlines.cancel(&mut context.timers);
+                self.deadlines.set(Deadline::Linger, context.now + LAST_WORDS);
+                self.linger(context)
+            }
+            stage => {
+                self.stage = stage;
+                self.close(context);
+                Step::Over
+            }
+        };
+        self.tell_failure(error);
+        step
+    }
+
+    /// Drops what the peer sends, until its end.
+    fn linger(&mut self, context: &mut Context) -> Step {
+        let Stage::Lingering(stream) = &mut self.stage else { return Step::Over };
+        let mut budget = BUDGET;
+        while budget > 0 {
+            match stream.drain(&mut context.read_buffer) {
+                Ok(count) if count > 0 => budget = budget.saturating_sub(count),
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return Step::Pending,
+                _ => {
+                    self.close(context);
+                    return Step::Over;
+                }
+            }
+        }
+        // No event tells of what is there already.
+        context.ready.push_back(self.token);
+        Step::Pending
+    }
+
+    fn tell_failure(&mut self, error: Error) {
         match &self.listener {
             // Nobody has been told of this connection, only the listener is.
             Some(listener) => {
                 self.connection.lock().phase = Phase::Closed;
                 listener.failed(&error);
+                self.connection.leave();
             }
             None => {
                 let outcome = {
@@ -269,6 +351,9 @@ impl Setup {
                 self.connection.finish(outcome, None);
             }
         }
-        Step::Over
     }
+}
+
+fn not_watched(error: &std::io::Error) -> transport::Error {
+    transport::Error::from_io("watching a socket", error, transport::ErrorKind::Io)
 }

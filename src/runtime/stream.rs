@@ -1,5 +1,6 @@
-use std::ffi::CString;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU32, Ordering};
+use std::borrow::Cow;
+use std::ffi::CStr;
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -8,7 +9,7 @@ use crate::rpc::{self, MessageType, Outgoing, Role, TERMINATE_STREAM};
 use crate::runtime::connection::{Flush, Shared, text};
 use crate::runtime::event_loop::Command;
 use crate::runtime::timers::TimerKey;
-use crate::runtime::{Connection, Error, Outcome, Phase, StreamHandler, is_loop_thread};
+use crate::runtime::{Connection, Error, Inbox, Outcome, Phase, StreamHandler, is_loop_thread};
 
 /// Where a stream is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -31,7 +32,7 @@ pub struct Stream {
     connection: Option<Arc<Connection>>,
     handler: OnceLock<Box<dyn StreamHandler>>,
     operation: OnceLock<Vec<u8>>,
-    end: OnceLock<(Outcome, CString)>,
+    end: OnceLock<(Outcome, Cow<'static, CStr>)>,
     id: AtomicI32,
     phase: AtomicU8,
     /// Set before the activation.
@@ -40,6 +41,8 @@ pub struct Stream {
     timer: OnceLock<TimerKey>,
     /// The first message of an announced stream ended it.
     ends_at_once: bool,
+    /// Of those who may read from it.
+    holders: AtomicUsize,
     /// It stands in the connection's list of those to be told when there is room.
     pub(super) blocked: AtomicBool,
     pub(super) closed_told: AtomicBool,
@@ -75,6 +78,7 @@ impl Stream {
             deadline_ms: AtomicU32::new(0),
             timer: OnceLock::new(),
             ends_at_once,
+            holders: AtomicUsize::new(0),
             blocked: AtomicBool::new(false),
             closed_told: AtomicBool::new(false),
         }
@@ -89,6 +93,28 @@ impl Stream {
 
     pub fn handler(&self) -> Option<&dyn StreamHandler> {
         self.handler.get().map(Box::as_ref)
+    }
+
+    pub(super) fn inbox(&self) -> Option<&Inbox> {
+        self.handler().and_then(StreamHandler::inbox)
+    }
+
+    /// One more may read from the stream.
+    pub fn hold(&self) {
+        self.holders.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// One of those who may read from it has gone; after the last one its messages are dropped.
+    pub fn let_go(&self) {
+        if self.holders.fetch_sub(1, Ordering::AcqRel) == 1
+            && let (Some(inbox), Some(connection)) = (self.inbox(), &self.connection)
+        {
+            inbox.abandon(connection);
+        }
+    }
+
+    pub(super) fn is_held(&self) -> bool {
+        self.holders.load(Ordering::Acquire) > 0
     }
 
     /// 0 until the stream is activated.
@@ -138,13 +164,13 @@ impl Stream {
         self.operation.get().map_or(&[], Vec::as_slice)
     }
 
-    pub fn end(&self) -> Option<&(Outcome, CString)> {
+    pub fn end(&self) -> Option<&(Outcome, Cow<'static, CStr>)> {
         self.end.get()
     }
 
     pub(super) fn set_end(&self, outcome: &Outcome) {
         self.set_phase(StreamPhase::Closed);
-        let sentence = outcome.as_ref().err().map(|error| text(error.to_string())).unwrap_or_default();
+        let sentence = outcome.as_ref().err().map_or(Cow::Borrowed(c""), |error| Cow::Owned(text(error.to_string())));
         let _ = self.end.set((outcome.clone(), sentence));
     }
 
@@ -162,7 +188,7 @@ impl Stream {
     pub fn refuse(self: &Arc<Self>, mut message: Outgoing<'_>) -> Result<(), Error> {
         message.message_type = MessageType::ApplicationError as i32;
         message.flags = TERMINATE_STREAM;
-        let prepared = message.prepare(true, &self.connection().settings().limits)?;
+        let prepared = message.prepare_in(true, &self.connection().settings().limits, self.connection().buffers())?;
         let mut shared = self.connection().lock();
         self.check_announced()?;
         self.set_phase(StreamPhase::Closed);
@@ -181,18 +207,35 @@ impl Stream {
         ))
     }
 
-    /// Sends the first message, which opens the stream.
+    /// Sends the first message, which opens the stream. A refusal for want of room is followed by on_writable.
     pub fn activate(self: &Arc<Self>, message: Outgoing<'_>, flush: Option<Flush>) -> Result<(), Error> {
+        self.activate_or(message, flush, Stream::note_blocked)
+    }
+
+    /// As `activate`, for somebody who waits for room by himself.
+    pub(super) fn try_activate(self: &Arc<Self>, message: Outgoing<'_>, flush: Option<Flush>) -> Result<(), Error> {
+        self.activate_or(message, flush, |_, _| ())
+    }
+
+    fn activate_or(
+        self: &Arc<Self>,
+        message: Outgoing<'_>,
+        flush: Option<Flush>,
+        blocked: impl FnOnce(&Arc<Self>, &mut Shared),
+    ) -> Result<(), Error> {
         if self.connection().role() != Role::Client {
             return Err(Error::InvalidState("only a client activates streams; a server's are open when accepted"));
         }
-        let prepared = message.prepare(true, &self.connection().settings().limits)?;
+        let prepared = message.prepare_in(true, &self.connection().settings().limits, self.connection().buffers())?;
         let terminates = prepared.flags() & TERMINATE_STREAM != 0;
         let mut shared = self.connection().lock();
         if self.phase() != StreamPhase::New {
             return Err(Error::StreamAlreadyActivated);
         }
         shared.check_ready()?;
+        if shared.drain.is_some() {
+            return Err(Error::Draining("the runtime is being drained: its connections open no new streams"));
+        }
         match shared.rpc.activate(self.clone(), prepared, flush) {
             Ok(id) => {
                 self.id.store(id, Ordering::Release);
@@ -204,14 +247,29 @@ impl Stream {
                 self.connection().schedule(&mut shared);
                 Ok(())
             }
-            Err(error) => Err(self.not_accepted(error, &mut shared)),
+            Err(error) => Err(self.not_accepted(error, &mut shared, blocked)),
         }
     }
 
-    /// Queues a message. An empty one that ends the stream may exceed the outbound limit: ending must always work.
+    /// Queues a message. An empty one that ends the stream may exceed the outbound limit: ending must always work. A refusal
+    /// for want of room is followed by on_writable.
     pub fn send(self: &Arc<Self>, message: Outgoing<'_>, flush: Option<Flush>) -> Result<(), Error> {
+        self.send_or(message, flush, Stream::note_blocked)
+    }
+
+    /// As `send`, for somebody who waits for room by himself.
+    pub(super) fn try_send(self: &Arc<Self>, message: Outgoing<'_>, flush: Option<Flush>) -> Result<(), Error> {
+        self.send_or(message, flush, |_, _| ())
+    }
+
+    fn send_or(
+        self: &Arc<Self>,
+        message: Outgoing<'_>,
+        flush: Option<Flush>,
+        blocked: impl FnOnce(&Arc<Self>, &mut Shared),
+    ) -> Result<(), Error> {
         let is_empty = message.payload.is_empty() && message.headers.is_none_or(HeaderList::is_empty);
-        let prepared = message.prepare(true, &self.connection().settings().limits)?;
+        let prepared = message.prepare_in(true, &self.connection().settings().limits, self.connection().buffers())?;
         let terminates = prepared.flags() & TERMINATE_STREAM != 0;
         let mut shared = self.connection().lock();
         match self.phase() {
@@ -229,7 +287,7 @@ impl Stream {
                 self.connection().schedule(&mut shared);
                 Ok(())
             }
-            Err(error) => Err(self.not_accepted(error, &mut shared)),
+            Err(error) => Err(self.not_accepted(error, &mut shared, blocked)),
         }
     }
 
@@ -238,14 +296,25 @@ impl Stream {
         self.send(Outgoing::empty(MessageType::ApplicationMessage, TERMINATE_STREAM), None)
     }
 
-    fn not_accepted(self: &Arc<Self>, error: rpc::Error, shared: &mut Shared) -> Error {
-        if matches!(error, rpc::Error::WouldBlock { .. }) && !self.blocked.swap(true, Ordering::AcqRel) {
-            shared.blocked_streams.push(self.clone());
+    fn not_accepted(
+        self: &Arc<Self>,
+        error: rpc::Error,
+        shared: &mut Shared,
+        blocked: impl FnOnce(&Arc<Self>, &mut Shared),
+    ) -> Error {
+        if matches!(error, rpc::Error::WouldBlock { .. }) {
+            blocked(self, shared);
         }
         // A stream that is over says so, whatever became of its connection since.
         match (&error, self.end()) {
             (rpc::Error::ConnectionClosed, Some((Ok(()), _))) => rpc::Error::StreamClosed("the stream is over").into(),
             _ => error.into(),
+        }
+    }
+
+    fn note_blocked(self: &Arc<Self>, shared: &mut Shared) {
+        if !self.blocked.swap(true, Ordering::AcqRel) {
+            shared.blocked_streams.push(self.clone());
         }
     }
 

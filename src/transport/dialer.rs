@@ -22,6 +22,8 @@ pub struct Dialer {
     waiting: VecDeque<SockAddr>,
     attempts: Vec<Attempt>,
     failures: Vec<(String, Error)>,
+    /// The local address is of one family, and there were addresses of the other only.
+    other_family_only: bool,
     next_at: Option<Instant>,
     /// The next address is tried again and again until its backlog has room.
     backlog_full: bool,
@@ -42,9 +44,12 @@ pub enum Dialing {
 
 impl Dialer {
     pub fn new(endpoint: Endpoint, addresses: Vec<SockAddr>, options: SocketOptions) -> Dialer {
-        let waiting = addresses.into();
+        let found_some = !addresses.is_empty();
+        let waiting: VecDeque<_> =
+            addresses.into_iter().filter(|address| fits(address, options.local_address)).collect();
+        let other_family_only = found_some && waiting.is_empty();
         let (attempts, failures) = (Vec::new(), Vec::new());
-        Dialer { endpoint, options, waiting, attempts, failures, next_at: None, backlog_full: false }
+        Dialer { endpoint, options, waiting, attempts, failures, other_family_only, next_at: None, backlog_full: false }
     }
 
     /// Starts and checks attempts. All of them report to the same token.
@@ -142,10 +147,14 @@ impl Dialer {
     fn failure(&mut self) -> Error {
         let endpoint = &self.endpoint;
         match self.failures.as_slice() {
-            [] => Error::new(
-                ErrorKind::ConnectFailed,
-                format!("connecting to {endpoint}: it has no address of the family asked for"),
-            ),
+            [] => {
+                let family = match self.options.local_address {
+                    Some(local) if self.other_family_only => format!("of the local address {}", local.ip()),
+                    _ => "asked for".to_owned(),
+                };
+                let sentence = format!("connecting to {endpoint}: it has no address of the family {family}");
+                Error::new(ErrorKind::ConnectFailed, sentence)
+            }
             [(_, only)] if !self.has_name() => Error::new(only.kind, format!("connecting to {endpoint}: {only}")),
             [(_, first), rest @ ..] => {
                 // One reason for all is the reason; several are just a failure to connect.
@@ -154,6 +163,14 @@ impl Dialer {
                 Error::new(kind, format!("connecting to {endpoint}: {}", self.tried()))
             }
         }
+    }
+}
+
+/// Whether a socket with that local address can connect to it.
+fn fits(address: &SockAddr, local: Option<SocketAddr>) -> bool {
+    match (address.as_socket(), local) {
+        (Some(remote), Some(local)) => remote.is_ipv6() == local.is_ipv6(),
+        _ => true,
     }
 }
 

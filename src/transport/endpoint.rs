@@ -4,13 +4,18 @@ use std::path::PathBuf;
 use socket2::SockAddr;
 
 use crate::transport::resolver::literal;
-use crate::transport::{Error, ErrorKind};
+use crate::transport::{Error, ErrorKind, RawSocket};
 
 /// Where to connect to or listen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Endpoint {
-    Tcp { host: String, port: u16 },
+    Tcp {
+        host: String,
+        port: u16,
+    },
     Unix(UnixName),
+    /// A socket of the application's, which is connected or listens already.
+    Socket(RawSocket),
 }
 
 /// The name of a Unix socket.
@@ -29,6 +34,9 @@ impl Endpoint {
                 Error::new(ErrorKind::AddressInvalid, format!("{host:?} is not an IPv4 or IPv6 address"))
             }),
             Endpoint::Unix(name) => name.resolve(),
+            Endpoint::Socket(_) => {
+                Err(Error::new(ErrorKind::AddressInvalid, "a socket that exists already is not bound again"))
+            }
         }
     }
 }
@@ -79,6 +87,7 @@ impl fmt::Display for Endpoint {
             Endpoint::Tcp { host, port } => write!(f, "{host}:{port}"),
             Endpoint::Unix(UnixName::Path(path)) => write!(f, "unix:{}", path.display()),
             Endpoint::Unix(UnixName::Abstract(name)) => write!(f, "unix:@{}", String::from_utf8_lossy(name)),
+            Endpoint::Socket(socket) => write!(f, "the given socket {socket}"),
         }
     }
 }

@@ -13,6 +13,7 @@ pub enum ErrorKind {
     /// A Unix socket's backlog is full; nobody tells when it has room.
     BacklogFull,
     ConnectFailed,
+    InterfaceNotFound,
     Io,
     NotFound,
     PathTooLong,
@@ -22,6 +23,8 @@ pub enum ErrorKind {
     Tls(TlsErrorKind),
     TooManyFiles,
     Unsupported,
+    /// A descriptor of the application's is not the socket that is needed.
+    WrongSocket,
 }
 
 /// A failed call: what was tried, on what, and what the system said.

@@ -1,20 +1,23 @@
 use std::io;
+use std::sync::{Arc, Weak};
 
 #[cfg(unix)]
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
 use socket2::{Domain, SockAddr, Socket, Type};
 
+use crate::transport::adopted::take_socket;
 use crate::transport::endpoint::address_text;
 use crate::transport::stream::accepted;
-use crate::transport::{Endpoint, Error, ErrorKind, SocketOptions, Stream, UnixName};
+use crate::transport::{Endpoint, Error, ErrorKind, RawSocket, SocketOptions, SocketUse, Stream, UnixName};
 
 /// Connections that the system keeps for us until they are accepted.
 const BACKLOG: i32 = 1024;
 
 /// A listening socket. Dropping it closes it and removes the socket file it made.
 pub struct Listener {
-    socket: Socket,
+    /// Shared only with `ListeningSocket`, which does not keep it.
+    socket: Arc<Socket>,
     address: SockAddr,
     /// For the connections.
     options: SocketOptions,
@@ -23,9 +26,40 @@ pub struct Listener {
     _file: Option<SocketFile>,
 }
 
+/// What any thread may do with the socket of a listener that another thread has.
+pub struct ListeningSocket {
+    socket: Weak<Socket>,
+}
+
+impl ListeningSocket {
+    /// A descriptor of its own for the caller, closed on exec; nothing if the listener is gone.
+    #[cfg(unix)]
+    pub fn duplicate(&self) -> Option<Result<RawSocket, Error>> {
+        use std::os::fd::IntoRawFd;
+        let failed = |error: io::Error| Error::from_io("duplicating the listening socket", &error, ErrorKind::Io);
+        self.socket.upgrade().map(|socket| socket.try_clone().map(IntoRawFd::into_raw_fd).map_err(failed))
+    }
+
+    #[cfg(not(unix))]
+    pub fn duplicate(&self) -> Option<Result<RawSocket, Error>> {
+        self.socket
+            .upgrade()
+            .map(|_| Err(Error::new(ErrorKind::Unsupported, "sockets are handed out on Unix systems only")))
+    }
+}
+
 impl Listener {
-    /// Binds and listens. `unix_mode` is the permission of a socket file.
-    pub fn bind(endpoint: &Endpoint, unix_mode: u32, options: &SocketOptions) -> Result<Listener, Error> {
+    /// Binds and listens, or takes over the application's listening socket, which after an error keeps it. `unix_mode` is
+    /// the permission of a socket file, which stays behind if it is to be kept.
+    pub fn bind(
+        endpoint: &Endpoint,
+        unix_mode: u32,
+        keep_file: bool,
+        options: &SocketOptions,
+    ) -> Result<Listener, Error> {
+        if let Endpoint::Socket(raw) = endpoint {
+            return Listener::adopt(*raw, options);
+        }
         let address = endpoint.address()?;
         let failed = |error: io::Error| Error::from_io(&format!("listening on {endpoint}"), &error, ErrorKind::Io);
         let socket = Socket::new(address.domain(), Type::STREAM, None).map_err(failed)?;
@@ -38,7 +72,8 @@ impl Listener {
             _ => None,
         };
         #[cfg(not(unix))]
-        let _ = unix_mode;
+        let _ = (unix_mode, keep_file);
+        options.bind_interface(&socket, address.domain())?;
         if address.domain() != Domain::UNIX {
             // Else a server could not start again while connections of the one before wait out their time.
             #[cfg(unix)]
@@ -49,13 +84,31 @@ impl Listener {
         }
         socket.listen(BACKLOG).map_err(failed)?;
         let address = socket.local_addr().map_err(failed)?;
+        #[cfg(unix)]
+        let file = file.map(|file| if keep_file { file.kept() } else { file });
         Ok(Listener {
-            socket,
+            socket: Arc::new(socket),
             address,
             options: options.clone(),
             #[cfg(unix)]
             _file: file,
         })
+    }
+
+    fn adopt(raw: RawSocket, options: &SocketOptions) -> Result<Listener, Error> {
+        let (socket, address) = take_socket(raw, SocketUse::Listener, |_, _| Ok(()))?;
+        Ok(Listener {
+            socket: Arc::new(socket),
+            address,
+            options: options.clone(),
+            // Whoever made the file may have others listen at it.
+            #[cfg(unix)]
+            _file: None,
+        })
+    }
+
+    pub fn shared_socket(&self) -> ListeningSocket {
+        ListeningSocket { socket: Arc::downgrade(&self.socket) }
     }
 
     pub fn address(&self) -> String {
@@ -81,17 +134,61 @@ impl Listener {
     }
 
     /// The next connection, or nothing if none waits.
-    pub fn accept(&mut self) -> Result<Option<Stream>, Error> {
+    pub fn accept(&mut self) -> Result<Option<Stream>, AcceptError> {
+        let failed = |error: io::Error, is_lost: bool| {
+            let otherwise = if is_lost { ErrorKind::Reset } else { ErrorKind::Io };
+            AcceptError {
+                error: Error::from_io(&format!("accepting on {}", self.address()), &error, otherwise),
+                is_lost,
+            }
+        };
         loop {
-            let failed =
-                |error: io::Error| Error::from_io(&format!("accepting on {}", self.address()), &error, ErrorKind::Io);
             match self.socket.accept() {
-                Ok((socket, _)) => return accepted(socket, &self.address, &self.options).map(Some).map_err(failed),
+                Ok((socket, _)) => {
+                    // The socket is ours, so whatever it refuses is its own trouble.
+                    return accepted(socket, &self.address, &self.options)
+                        .map(Some)
+                        .map_err(|error| failed(error, true));
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(failed(error)),
+                Err(error) => {
+                    let is_lost = is_lost(&error);
+                    return Err(failed(error, is_lost));
+                }
             }
         }
+    }
+}
+
+/// Why there is no connection.
+#[derive(Debug)]
+pub struct AcceptError {
+    pub error: Error,
+    /// It is gone, and the next one can be had at once. Otherwise it still waits, and the next try meets the same error until
+    /// the system has room again.
+    pub is_lost: bool,
+}
+
+/// Whether the connection went away while it waited; Linux tells the errors of its network in that way.
+fn is_lost(error: &io::Error) -> bool {
+    #[cfg(unix)]
+    {
+        const LOST: [i32; 8] = [
+            libc::ECONNABORTED,
+            libc::EPROTO,
+            libc::ENOPROTOOPT,
+            libc::EOPNOTSUPP,
+            libc::ENETDOWN,
+            libc::ENETUNREACH,
+            libc::EHOSTDOWN,
+            libc::EHOSTUNREACH,
+        ];
+        error.raw_os_error().is_some_and(|code| LOST.contains(&code))
+    }
+    #[cfg(not(unix))]
+    {
+        matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset)
     }
 }
 
@@ -124,6 +221,15 @@ impl SocketFile {
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
         let identity = std::fs::symlink_metadata(path).ok().map(|file| (file.dev(), file.ino()));
         Ok(SocketFile { path: path.to_owned(), identity })
+    }
+}
+
+#[cfg(unix)]
+impl SocketFile {
+    /// It is not removed.
+    fn kept(mut self) -> SocketFile {
+        self.identity = None;
+        self
     }
 }
 

@@ -1,5 +1,6 @@
 //! Sockets: endpoints, dialling, listening, byte streams, plain or TLS. Knows nothing of messages.
 
+mod adopted;
 mod dialer;
 mod endpoint;
 mod error;
@@ -12,13 +13,15 @@ mod tls;
 /// An address in the system's form.
 pub use socket2::SockAddr as Address;
 
+pub use adopted::{RawSocket, SocketUse, check_socket};
 pub use dialer::{AddressFamily, Dialer, Dialing, interleave};
 pub use endpoint::{Endpoint, UnixName};
 pub use error::{Error, ErrorKind};
-pub use listener::Listener;
+pub use listener::{AcceptError, Listener, ListeningSocket};
 pub use resolver::{Lookup, Resolved, Resolver, literal};
 pub use socket_options::{KeepAlive, SocketOptions};
-pub use stream::{Readiness, Stream};
+pub use stream::{PeerCredentials, Readiness, Stream};
 pub use tls::{
     ClientAuth, HandshakeProgress, TlsConfig, TlsConfigBuilder, TlsErrorKind, TlsInfo, TlsRole, TlsSession, TlsVersion,
+    check_server_name,
 };

@@ -72,8 +72,10 @@ impl Resolver {
         let host = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host).to_owned();
         let job = Job { host, port, tell: Box::new(tell), ticket: ticket.clone() };
         lock(&self.state).waiting.push_back(job);
+        // If no thread can be had, its drop takes the job back.
+        let lookup = Lookup { ticket, resolver: self.clone() };
         self.start_thread_if_needed()?;
-        Ok(Lookup { ticket, resolver: self.clone() })
+        Ok(lookup)
     }
 
     fn start_thread_if_needed(&self) -> Result<(), Error> {

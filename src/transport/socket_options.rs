@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use socket2::{Domain, Socket, TcpKeepalive};
 
-use crate::transport::AddressFamily;
+use crate::transport::{AddressFamily, Error, ErrorKind};
 
 /// How sockets are made.
 #[derive(Clone, Debug)]
@@ -20,6 +20,8 @@ pub struct SocketOptions {
     pub receive_buffer: Option<usize>,
     /// A client's own address.
     pub local_address: Option<SocketAddr>,
+    /// The name of the only network interface to use; not for Unix sockets.
+    pub interface: Option<String>,
 }
 
 /// Times of the system's keep-alive; nothing is the system's default.
@@ -39,11 +41,31 @@ impl Default for SocketOptions {
             send_buffer: None,
             receive_buffer: None,
             local_address: None,
+            interface: None,
         }
     }
 }
 
 impl SocketOptions {
+    /// Restricts a socket that is not bound yet to the interface.
+    pub(super) fn bind_interface(&self, socket: &Socket, domain: Domain) -> Result<(), Error> {
+        let Some(name) = self.interface.as_ref().filter(|_| domain != Domain::UNIX) else { return Ok(()) };
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        {
+            socket.bind_device(Some(name.as_bytes())).map_err(|error| {
+                let missing = error.raw_os_error() == Some(libc::ENODEV);
+                let otherwise = if missing { ErrorKind::InterfaceNotFound } else { ErrorKind::Io };
+                Error::from_io(&format!("binding to the network interface {name:?}"), &error, otherwise)
+            })
+        }
+        #[cfg(not(any(target_os = "linux", target_os = "android")))]
+        {
+            let _ = socket;
+            let sentence = format!("sockets cannot be bound to a network interface ({name}) on this system");
+            Err(Error::new(ErrorKind::Unsupported, sentence))
+        }
+    }
+
     /// Sets what holds for every connected socket of the family.
     pub(super) fn apply(&self, socket: &Socket, domain: Domain) -> io::Result<()> {
         if let Some(bytes) = self.send_buffer {
@@ -55,7 +77,8 @@ impl SocketOptions {
         if domain == Domain::UNIX {
             return Ok(());
         }
-        socket.set_tcp_nodelay(self.no_delay)?;
+        // During the handshakes in any case; see Stream::allow_delay.
+        socket.set_tcp_nodelay(true)?;
         if let Some(keep_alive) = &self.keep_alive {
             socket.set_keepalive(true)?;
             let mut times = TcpKeepalive::new();

@@ -8,19 +8,30 @@ use mio::net::UnixStream;
 use mio::{Interest, Registry, Token};
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 
+use crate::transport::adopted::take_socket;
 use crate::transport::endpoint::address_text;
-use crate::transport::{Error, ErrorKind, HandshakeProgress, SocketOptions, TlsInfo, TlsSession};
+use crate::transport::{Error, ErrorKind, HandshakeProgress, RawSocket, SocketOptions, SocketUse, TlsInfo, TlsSession};
 
 /// A non-blocking byte stream between two processes, plain until TLS is started on it.
 pub struct Stream {
     kind: Kind,
     tls: Option<Box<TlsSession>>,
+    /// Small messages are to wait for the acknowledgement of earlier ones (Nagle's algorithm), once `allow_delay` is called.
+    delays: bool,
 }
 
 enum Kind {
     Tcp(TcpStream),
     #[cfg(unix)]
     Unix(UnixStream),
+}
+
+/// The process at the other end of a Unix socket, as it was when it connected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PeerCredentials {
+    pub pid: i32,
+    pub uid: u32,
+    pub gid: u32,
 }
 
 /// Whether a dial is finished.
@@ -38,6 +49,7 @@ impl Stream {
         socket.set_nonblocking(true).map_err(failed)?;
         // Before the connection is there, since the receive buffer decides on what the peer is told.
         options.apply(&socket, address.domain()).map_err(failed)?;
+        options.bind_interface(&socket, address.domain())?;
         if let (Some(local), true) = (options.local_address, address.domain() != Domain::UNIX) {
             let action = format!("binding to the local address {local}");
             socket.bind(&local.into()).map_err(|error| Error::from_io(&action, &error, ErrorKind::Io))?;
@@ -50,7 +62,7 @@ impl Stream {
             }
             Err(error) => return Err(failed(error)),
         }
-        Stream::new(socket, address.domain()).map_err(failed)
+        Stream::new(socket, address.domain(), options).map_err(failed)
     }
 
     /// Whether the dial is over, and how.
@@ -68,8 +80,16 @@ impl Stream {
         }
     }
 
+    /// Takes over a connected socket of the application's, which after an error keeps it.
+    pub fn adopt(raw: RawSocket, options: &SocketOptions) -> Result<Stream, Error> {
+        let prepare = |socket: &Socket, domain| options.apply(socket, domain);
+        let (socket, address) = take_socket(raw, SocketUse::Connection, prepare)?;
+        Stream::new(socket, address.domain(), options)
+            .map_err(|error| Error::from_io("taking a socket", &error, ErrorKind::Io))
+    }
+
     /// Takes a connected, non-blocking socket.
-    pub(super) fn new(socket: Socket, domain: Domain) -> io::Result<Stream> {
+    pub(super) fn new(socket: Socket, domain: Domain, options: &SocketOptions) -> io::Result<Stream> {
         let kind = if domain == Domain::UNIX {
             #[cfg(unix)]
             {
@@ -80,7 +100,15 @@ impl Stream {
         } else {
             Kind::Tcp(TcpStream::from_std(socket.into()))
         };
-        Ok(Stream { kind, tls: None })
+        Ok(Stream { kind, tls: None, delays: domain != Domain::UNIX && !options.no_delay })
+    }
+
+    /// The handshakes are done, which wait for nothing: from here on small messages do, if that was asked for.
+    pub fn allow_delay(&mut self) {
+        if std::mem::take(&mut self.delays) {
+            // A socket that does not take this is told by the next read or write.
+            let _ = self.socket().set_tcp_nodelay(false);
+        }
     }
 
     fn socket(&self) -> SockRef<'_> {
@@ -137,6 +165,28 @@ impl Stream {
         }
     }
 
+    /// Reads at most `room` bytes more to the end of `bytes`, whose memory is not cleared before.
+    pub fn read_more(&mut self, bytes: &mut Vec<u8>, room: usize) -> io::Result<usize> {
+        bytes.reserve(room);
+        #[cfg(unix)]
+        if self.tls.is_none() {
+            let count = loop {
+                match self.socket().recv(&mut bytes.spare_capacity_mut()[..room]) {
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    result => break result?,
+                }
+            };
+            // SAFETY: the system has written `count` bytes, at most `room`, after the ones that were there.
+            unsafe { bytes.set_len(bytes.len() + count) };
+            return Ok(count);
+        }
+        let start = bytes.len();
+        bytes.resize(start + room, 0);
+        let result = self.read(&mut bytes[start..]);
+        bytes.truncate(start + result.as_ref().map_or(0, |count| *count));
+        result
+    }
+
     /// Writes without ever raising SIGPIPE. With TLS a write that answers WouldBlock is to be repeated with the same bytes.
     pub fn write(&mut self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
         match &mut self.tls {
@@ -164,6 +214,18 @@ impl Stream {
             Some(tls) => tls.close_notify(&mut self.kind),
             None => true,
         }
+    }
+
+    /// Ends a stream whose TLS handshake has failed so that the peer gets the alert: writes what is left of that, ends our
+    /// side, and drops a part of what the peer still sends. Answers as `read`; 0 or an error but WouldBlock: it can be closed.
+    pub fn drain(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if let Some(tls) = &mut self.tls
+            && !tls.flush(&mut self.kind).is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+        {
+            self.tls = None;
+            self.shutdown_write();
+        }
+        self.kind.read(buffer)
     }
 
     /// Tells the peer that nothing more comes.
@@ -195,6 +257,15 @@ impl Stream {
 
     pub fn local_address(&self) -> String {
         self.socket().local_addr().map(|address| address_text(&address)).unwrap_or_default()
+    }
+
+    /// Nothing on other sockets than Unix ones, and where the system does not tell.
+    pub fn peer_credentials(&self) -> Option<PeerCredentials> {
+        match &self.kind {
+            Kind::Tcp(_) => None,
+            #[cfg(unix)]
+            Kind::Unix(stream) => credentials_of(stream),
+        }
     }
 
     pub fn remote_address(&self) -> String {
@@ -271,9 +342,27 @@ fn queue_length(descriptor: std::os::fd::RawFd, request: libc::Ioctl) -> libc::c
     if result == 0 { length } else { 0 }
 }
 
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn credentials_of(stream: &UnixStream) -> Option<PeerCredentials> {
+    use std::os::fd::AsRawFd;
+    let mut peer = libc::ucred { pid: 0, uid: 0, gid: 0 };
+    let mut len = size_of::<libc::ucred>() as libc::socklen_t;
+    let (level, option) = (libc::SOL_SOCKET, libc::SO_PEERCRED);
+    // SAFETY: the option is a ucred, for which `peer` is the place and `len` its size; the descriptor is open as its owner
+    // is borrowed.
+    let result =
+        unsafe { libc::getsockopt(stream.as_raw_fd(), level, option, std::ptr::from_mut(&mut peer).cast(), &mut len) };
+    (result == 0).then_some(PeerCredentials { pid: peer.pid, uid: peer.uid, gid: peer.gid })
+}
+
+#[cfg(all(unix, not(any(target_os = "linux", target_os = "android"))))]
+fn credentials_of(_: &UnixStream) -> Option<PeerCredentials> {
+    None
+}
+
 /// Accepts are made by the listener, which knows the address family.
 pub(super) fn accepted(socket: Socket, address: &SockAddr, options: &SocketOptions) -> io::Result<Stream> {
     socket.set_nonblocking(true)?;
     options.apply(&socket, address.domain())?;
-    Stream::new(socket, address.domain())
+    Stream::new(socket, address.domain(), options)
 }

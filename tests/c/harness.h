@@ -409,4 +409,11 @@ static inline void hold_loop(esrpc_connection *connection, struct gate *gate) {
     gate_await(gate);
 }
 
+/* What the connection's loop was doing is done. */
+static inline void await_loop(esrpc_connection *connection) {
+    struct gate gate;
+    hold_loop(connection, &gate);
+    gate_open(&gate);
+}
+
 #endif

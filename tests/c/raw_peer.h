@@ -288,7 +288,7 @@ static inline void raw_send_message(struct raw *raw, int32_t type, int32_t flags
 static inline size_t raw_read(struct raw *raw, size_t most) {
     for (;;) {
         if (raw->capacity < raw->len + most) {
-            raw->capacity = raw->len + most;
+            raw->capacity = 2 * (raw->len + most);
             raw->input = (uint8_t *)realloc(raw->input, raw->capacity);
             CHECK(raw->input != NULL);
         }

@@ -173,6 +173,10 @@ static void a_server_without_descriptors_accepts_when_it_has_some_again(void) {
     socklen_t len;
     rlim_t limit;
     int fd;
+    if (is_under_valgrind()) {
+        fprintf(stderr, "  skipped: valgrind answers EMFILE itself, and drops the connection\n");
+        return;
+    }
     pair_begin(&pair);
     pair_listen(&pair);
     fd = raw_socket();

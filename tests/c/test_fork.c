@@ -19,6 +19,9 @@ static void check_runtime_is_foreign(esrpc_runtime *runtime) {
     CHECK_FORKED(esrpc_listener_options_set_runtime(listener_options, runtime));
     esrpc_client_options_release(client_options);
     esrpc_listener_options_release(listener_options);
+    CHECK_FORKED(esrpc_runtime_drain(runtime, 0));
+    CHECK(esrpc_runtime_get_open_streams(runtime) == 0);
+    CHECK(esrpc_runtime_get_open_connections(runtime) == 0);
     CHECK_FORKED(esrpc_runtime_shutdown(runtime));
     CHECK_FORKED(esrpc_runtime_join(runtime, 0));
     CHECK_FORKED(esrpc_runtime_join(runtime, ESRPC_WAIT_FOREVER));
@@ -30,8 +33,16 @@ static void check_runtime_is_foreign(esrpc_runtime *runtime) {
 
 static void check_listener_is_foreign(esrpc_listener *listener) {
     CHECK_FORKED(esrpc_listener_close(listener));
+    CHECK_FORKED(esrpc_listener_drain(listener, 0));
+    CHECK(esrpc_listener_get_open_streams(listener) == 0);
+    CHECK(esrpc_listener_get_open_connections(listener) == 0);
     CHECK_FORKED(esrpc_listener_set_tls(listener, NULL));
     CHECK_FORKED(esrpc_listener_wait_closed(listener, ESRPC_WAIT_FOREVER));
+    CHECK_FORKED(esrpc_listener_adopt_connection(listener, 0));
+    {
+        esrpc_socket duplicate;
+        CHECK_FORKED(esrpc_listener_dup_socket(listener, &duplicate));
+    }
     CHECK(strcmp(esrpc_listener_get_address(listener), "") == 0);
     CHECK(esrpc_listener_get_port(listener) == 0);
     CHECK(esrpc_listener_get_user_data(listener) == NULL);
@@ -42,6 +53,7 @@ static void check_listener_is_foreign(esrpc_listener *listener) {
 
 static void check_connection_is_foreign(esrpc_connection *connection) {
     esrpc_stream *stream = NULL;
+    esrpc_message *reply = NULL;
     esrpc_bytes certificate;
     CHECK_FORKED(esrpc_connection_accept(connection, NULL, NULL));
     CHECK_FORKED(esrpc_connection_close(connection, ESRPC_OK));
@@ -54,6 +66,8 @@ static void check_connection_is_foreign(esrpc_connection *connection) {
     CHECK_FORKED(esrpc_connection_wait_setup(connection, ESRPC_WAIT_FOREVER, NULL));
     CHECK_FORKED(esrpc_connection_wait_flush(connection, ESRPC_WAIT_FOREVER, NULL));
     CHECK_FORKED(esrpc_connection_wait_shutdown(connection, ESRPC_WAIT_FOREVER, NULL));
+    CHECK_FORKED(esrpc_connection_call(connection, esrpc_text("x"), NULL, esrpc_text("x"), ESRPC_WAIT_FOREVER, &reply));
+    CHECK(reply == NULL);
     CHECK_FORKED(esrpc_connection_new_stream(connection, NULL, NULL, &stream));
     CHECK(stream == NULL);
     CHECK(esrpc_connection_get_state(connection) == 0);
@@ -63,6 +77,7 @@ static void check_connection_is_foreign(esrpc_connection *connection) {
     CHECK(strcmp(esrpc_connection_get_remote_address(connection), "") == 0);
     CHECK(strcmp(esrpc_connection_get_host(connection), "") == 0);
     CHECK(esrpc_connection_get_port(connection) == 0);
+    CHECK_FORKED(esrpc_connection_get_peer_credentials(connection, NULL, NULL, NULL));
     CHECK(esrpc_connection_get_outbound_size(connection) == 0);
     CHECK(esrpc_connection_get_connect_ack(connection) == NULL);
     CHECK(esrpc_connection_get_tls_version(connection).len == 0);
@@ -79,6 +94,10 @@ static void check_connection_is_foreign(esrpc_connection *connection) {
 }
 
 static void check_stream_is_foreign(esrpc_stream *stream) {
+    esrpc_message *message = NULL;
+    CHECK_FORKED(esrpc_stream_read(stream, ESRPC_WAIT_FOREVER, &message));
+    CHECK_FORKED(esrpc_stream_send_blocking(stream, ESRPC_MESSAGE_TYPE_APPLICATION_MESSAGE, 0, NULL, esrpc_text("x"),
+                                            ESRPC_WAIT_FOREVER));
     CHECK_FORKED(esrpc_stream_accept(stream, NULL, NULL));
     CHECK_FORKED(esrpc_stream_refuse(stream, NULL, esrpc_text("x")));
     CHECK_FORKED(esrpc_stream_activate(stream, esrpc_text("x"), ESRPC_MESSAGE_TYPE_APPLICATION_MESSAGE, 0, NULL,

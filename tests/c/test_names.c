@@ -213,17 +213,15 @@ static void if_all_refuse_the_error_names_host_addresses_and_reasons(void) {
 static void if_they_fail_for_different_reasons_connecting_failed(void) {
     struct pair pair;
     struct raw_listener refusing;
-    esrpc_client_options *options = esrpc_client_options_new();
     patient_pair_begin(&pair);
     refuse_at(&refusing, "127.0.0.2", 0);
-    names_set("127.0.0.2", "::1");
-    CHECK_OK(esrpc_client_options_set_host(options, esrpc_text("two.test"), refusing.port));
-    CHECK_OK(esrpc_client_options_set_local_address(options, esrpc_text("127.0.0.1"), 0));
-    dial_with(&pair, &pair.client, options, &pair.client_connection);
+    names_set("127.0.0.2", "224.0.0.1"); /* a group, to which nobody can connect */
+    dial_host(&pair, &pair.client, "two.test", refusing.port, &pair.client_connection);
     await("client setup CONNECT_FAILED");
     check_end_message_says(pair.client_connection, "127.0.0.2:");
     check_end_message_says(pair.client_connection, "Connection refused");
-    check_end_message_says(pair.client_connection, "[::1]:");
+    check_end_message_says(pair.client_connection, "224.0.0.1:");
+    check_end_message_says(pair.client_connection, "unreachable");
     raw_listener_close(&refusing);
     pair_end(&pair);
     CHECK_EVENTS("client", "setup CONNECT_FAILED", "destroy");
@@ -278,6 +276,41 @@ static void an_address_family_leaves_the_others_out(void) {
     pair_end(&pair);
 }
 
+static esrpc_client_options *from_address(const char *local, const char *host, uint32_t port) {
+    esrpc_client_options *options = esrpc_client_options_new();
+    CHECK_OK(esrpc_client_options_set_host(options, esrpc_text(host), port));
+    CHECK_OK(esrpc_client_options_set_local_address(options, esrpc_text(local), 0));
+    return options;
+}
+
+static void a_local_address_leaves_the_other_family_out(void) {
+    struct pair pair;
+    struct raw_listener refusing;
+    struct party second = a_party("second", NULL, NULL);
+    esrpc_connection *connection = NULL;
+    patient_pair_begin(&pair);
+    refuse_at(&refusing, "127.0.0.2", 0);
+    names_set("::1", "127.0.0.2");
+    dial_with(&pair, &pair.client, from_address("127.0.0.1", "two.test", refusing.port), &pair.client_connection);
+    await("client setup CONNECTION_REFUSED");
+    CHECK(strstr(esrpc_connection_get_end_message(pair.client_connection), "::1") == NULL);
+
+    /* Nothing is left: of a name, and of an address. */
+    dial_with(&pair, &second, from_address("::1", "127.0.0.2", refusing.port), &connection);
+    await("second setup CONNECT_FAILED");
+    check_end_message_says(connection, "127.0.0.2:");
+    check_end_message_says(connection, "no address of the family of the local address ::1");
+    esrpc_connection_release(connection);
+    names_set("::1", NULL);
+    dial_with(&pair, &second, from_address("127.0.0.1", "one.test", refusing.port), &connection);
+    await_count("second setup CONNECT_FAILED", 2);
+    check_end_message_says(connection, "one.test:");
+    check_end_message_says(connection, "no address of the family of the local address 127.0.0.1");
+    esrpc_connection_release(connection);
+    raw_listener_close(&refusing);
+    pair_end(&pair);
+}
+
 /* Numbers need no lookup, in whatever form; a scope that has a name does. */
 static void addresses_are_not_looked_up(void) {
     static const char *const addresses[] = {"127.0.0.1", "::1", "[::1]", "::1%1", "[::1%1]"};
@@ -315,6 +348,7 @@ int main(int argc, char **argv) {
         TEST(if_they_fail_for_different_reasons_connecting_failed),
         TEST(if_some_never_answer_the_deadline_names_them),
         TEST(an_address_family_leaves_the_others_out),
+        TEST(a_local_address_leaves_the_other_family_out),
         TEST(addresses_are_not_looked_up),
     };
     return RUN_TESTS(tests, argc, argv);

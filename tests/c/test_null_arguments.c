@@ -208,6 +208,7 @@ static void options(void) {
     CHECK_INVALID(esrpc_connection_options_set_max_headers_size(NULL, 1));
     CHECK_INVALID(esrpc_connection_options_set_max_header_value_size(NULL, 1));
     CHECK_INVALID(esrpc_connection_options_set_outbound_limit(NULL, 1));
+    CHECK_INVALID(esrpc_connection_options_set_stream_queue_limit(NULL, 1));
     CHECK_INVALID(esrpc_connection_options_set_linger_ms(NULL, 1));
 
     CHECK_OK(esrpc_connection_options_set_max_message_size(options, 16));
@@ -225,6 +226,9 @@ static void options(void) {
     CHECK_OK(esrpc_connection_options_set_max_header_value_size(options, 65535));
     CHECK_INVALID(esrpc_connection_options_set_max_header_value_size(options, 65536));
     CHECK_OK(esrpc_connection_options_set_outbound_limit(options, 1));
+    CHECK_OK(esrpc_connection_options_set_stream_queue_limit(options, 1));
+    CHECK_INVALID(esrpc_connection_options_set_stream_queue_limit(options, 0));
+    CHECK_INVALID(esrpc_connection_options_set_stream_queue_limit(options, SIZE_MAX));
     CHECK_INVALID(esrpc_connection_options_set_outbound_limit(options, 0));
     CHECK_INVALID(esrpc_connection_options_set_outbound_limit(options, SIZE_MAX));
     CHECK_OK(esrpc_connection_options_set_linger_ms(options, 86400000));

@@ -124,6 +124,54 @@ static void names_and_addresses(void) {
     esrpc_client_options_release(options);
 }
 
+static void adopted_sockets(void) {
+    esrpc_client_options *client = esrpc_client_options_new();
+    esrpc_listener_options *server = esrpc_listener_options_new();
+    esrpc_listener *listener = NULL;
+    esrpc_socket duplicate = -1;
+    CHECK_INVALID(esrpc_client_options_set_socket(NULL, 0));
+    CHECK_INVALID(esrpc_listener_options_set_socket(NULL, 0));
+    CHECK_STATUS(ESRPC_ERROR_WRONG_SOCKET, esrpc_client_options_set_socket(client, -1));
+    CHECK_STATUS(ESRPC_ERROR_WRONG_SOCKET, esrpc_listener_options_set_socket(server, -1));
+    CHECK_INVALID(esrpc_listener_options_set_adopt_only(NULL));
+    CHECK_INVALID(esrpc_listener_options_set_keep_unix_file(NULL, 1));
+    CHECK_OK(esrpc_listener_options_set_keep_unix_file(server, INT32_MIN));
+    CHECK_INVALID(esrpc_listener_adopt_connection(NULL, 0));
+    CHECK_INVALID(esrpc_listener_dup_socket(NULL, &duplicate));
+    CHECK(duplicate == -1);
+    /* A socket that was refused is not set. */
+    CHECK_INVALID(esrpc_listener_listen(server, NULL, NULL, &listener));
+    CHECK(last_error_says("no place"));
+    CHECK_OK(esrpc_listener_options_set_adopt_only(server));
+    CHECK_OK(esrpc_listener_listen(server, NULL, NULL, &listener));
+    CHECK_INVALID(esrpc_listener_dup_socket(listener, NULL));
+    CHECK_STATUS(ESRPC_ERROR_WRONG_SOCKET, esrpc_listener_adopt_connection(listener, -1));
+    CHECK_OK(esrpc_listener_close(listener));
+    esrpc_listener_release(listener);
+    CHECK_OK(esrpc_runtime_shutdown(NULL));
+    CHECK_OK(esrpc_runtime_join(NULL, 10000));
+    CHECK_INVALID(esrpc_connection_get_peer_credentials(NULL, NULL, NULL, NULL));
+    esrpc_client_options_release(client);
+    esrpc_listener_options_release(server);
+}
+
+static void interfaces(void) {
+    esrpc_client_options *client = esrpc_client_options_new();
+    esrpc_listener_options *server = esrpc_listener_options_new();
+    CHECK_INVALID(esrpc_client_options_set_interface(NULL, esrpc_text("lo")));
+    CHECK_INVALID(esrpc_listener_options_set_interface(NULL, esrpc_text("lo")));
+    CHECK_INVALID(esrpc_client_options_set_interface(client, no_bytes_of_length_one()));
+    CHECK_INVALID(esrpc_listener_options_set_interface(server, no_bytes_of_length_one()));
+    CHECK_OK(esrpc_client_options_set_interface(client, esrpc_text("a234567890abcde")));
+    CHECK_INVALID(esrpc_client_options_set_interface(client, esrpc_text("a234567890abcdef")));
+    CHECK(last_error_says("16 bytes"));
+    CHECK_INVALID(esrpc_listener_options_set_interface(server, bytes("l\0o", 3)));
+    CHECK_INVALID(esrpc_listener_options_set_interface(server, bytes("\xff", 1)));
+    CHECK_OK(esrpc_listener_options_set_interface(server, bytes(NULL, 0)));
+    esrpc_client_options_release(client);
+    esrpc_listener_options_release(server);
+}
+
 static void deadlines_of_streams(void) {
     CHECK_INVALID(esrpc_stream_set_deadline_ms(NULL, 1));
 }
@@ -134,6 +182,8 @@ int main(void) {
     pings();
     sockets();
     names_and_addresses();
+    adopted_sockets();
+    interfaces();
     deadlines_of_streams();
     return 0;
 }

@@ -32,6 +32,8 @@ static void values_of_nothing(void) {
     CHECK(is_empty_text(esrpc_listener_get_address(NULL)));
     CHECK(esrpc_listener_get_port(NULL) == 0);
     CHECK(esrpc_listener_get_user_data(NULL) == NULL);
+    CHECK(esrpc_listener_get_open_streams(NULL) == 0);
+    CHECK(esrpc_listener_get_open_connections(NULL) == 0);
 }
 
 static void releases_of_nothing(void) {
@@ -46,6 +48,9 @@ static void releases_of_nothing(void) {
 
 /* NULL is the default runtime, and there is none. */
 static void a_default_runtime_that_was_never_used(void) {
+    CHECK(esrpc_runtime_get_open_streams(NULL) == 0);
+    CHECK(esrpc_runtime_get_open_connections(NULL) == 0);
+    CHECK_OK(esrpc_runtime_drain(NULL, 0));
     CHECK_OK(esrpc_runtime_shutdown(NULL));
     CHECK_OK(esrpc_runtime_join(NULL, 0));
 }
@@ -86,6 +91,9 @@ static void client_options(void) {
     CHECK_INVALID(esrpc_client_options_set_handshake(NULL, NULL, none));
     CHECK_INVALID(esrpc_client_options_set_handshake(options, NULL, bad));
 
+    CHECK_INVALID(esrpc_connection_connect_blocking(NULL, 0, &connection));
+    CHECK_INVALID(esrpc_connection_connect_blocking(options, 0, &connection));
+    CHECK_INVALID(esrpc_connection_connect_blocking(options, 0, NULL));
     CHECK_INVALID(esrpc_connection_connect(NULL, NULL, NULL, &connection));
     CHECK_INVALID(esrpc_connection_connect(options, NULL, NULL, &connection));
     CHECK_OK(esrpc_client_options_set_host(options, esrpc_text("127.0.0.1"), 1));
@@ -133,7 +141,15 @@ static void calls_on_nothing(void) {
     const esrpc_bytes none = bytes(NULL, 0);
     esrpc_status status = 77;
     esrpc_stream *stream = NULL;
+    esrpc_message *message = NULL;
     CHECK_INVALID(esrpc_connection_accept(NULL, NULL, NULL));
+    CHECK_INVALID(esrpc_connection_call(NULL, none, NULL, none, 0, &message));
+    CHECK_INVALID(esrpc_connection_call(NULL, none, NULL, none, 0, NULL));
+    CHECK_INVALID(esrpc_stream_read(NULL, 0, &message));
+    CHECK_INVALID(esrpc_stream_read(NULL, 0, NULL));
+    CHECK_INVALID(esrpc_stream_send_blocking(NULL, 0, 0, NULL, none, 0));
+    CHECK_INVALID(esrpc_listener_drain(NULL, 0));
+    CHECK(message == NULL);
     CHECK_INVALID(esrpc_connection_close(NULL, ESRPC_OK));
     CHECK_INVALID(esrpc_connection_abort(NULL));
     CHECK_INVALID(esrpc_connection_send_protocol_message(NULL, ESRPC_MESSAGE_TYPE_PING, 0, NULL, none, NULL, NULL));
@@ -219,6 +235,13 @@ static esrpc_connection *connect_to(esrpc_runtime *runtime, const esrpc_listener
 static void wrong_sends(esrpc_connection *connection, const esrpc_headers *of_a_message) {
     const esrpc_bytes bad = no_bytes_of_length_one();
     const esrpc_bytes none = bytes(NULL, 0);
+    esrpc_message *reply = NULL;
+    CHECK_INVALID(esrpc_connection_call(connection, bad, NULL, none, 0, &reply));
+    CHECK_INVALID(esrpc_connection_call(connection, none, NULL, bad, 0, &reply));
+    CHECK_INVALID(esrpc_connection_call(connection, none, of_a_message, none, 0, &reply));
+    CHECK_INVALID(esrpc_connection_call(connection, none, NULL, none, 0, NULL));
+    CHECK_STATUS(ESRPC_ERROR_INVALID_UTF8, esrpc_connection_call(connection, bytes("\xff", 1), NULL, none, 0, &reply));
+    CHECK(reply == NULL);
     const int32_t ping = ESRPC_MESSAGE_TYPE_PING;
     CHECK_INVALID(esrpc_connection_send_protocol_message(connection, ping, 0, NULL, bad, NULL, NULL));
     CHECK_INVALID(esrpc_connection_send_protocol_message(connection, ping, 0, of_a_message, none, NULL, NULL));
@@ -241,6 +264,7 @@ static void wrong_calls_on_a_stream(esrpc_connection *connection, const esrpc_he
     static char long_text[32768];
     esrpc_stream_callbacks callbacks;
     esrpc_stream *stream = NULL;
+    esrpc_message *message = NULL;
     memset(&callbacks, 0, sizeof callbacks);
     CHECK_INVALID(esrpc_connection_new_stream(connection, &callbacks, NULL, &stream));
     CHECK_INVALID(esrpc_connection_new_stream(connection, NULL, NULL, NULL));
@@ -261,12 +285,17 @@ static void wrong_calls_on_a_stream(esrpc_connection *connection, const esrpc_he
     CHECK_STATUS(ESRPC_ERROR_STREAM_NOT_ACTIVATED,
                  esrpc_stream_send_message(stream, 0, 0, NULL, none, NULL, NULL));
     CHECK_STATUS(ESRPC_ERROR_STREAM_NOT_ACTIVATED, esrpc_stream_wait_closed(stream, 0, NULL));
+    CHECK_STATUS(ESRPC_ERROR_STREAM_NOT_ACTIVATED, esrpc_stream_read(stream, 0, &message));
+    CHECK_STATUS(ESRPC_ERROR_STREAM_NOT_ACTIVATED, esrpc_stream_send_blocking(stream, 0, 0, NULL, none, 0));
     CHECK_STATUS(ESRPC_ERROR_INVALID_STATE, esrpc_stream_accept(stream, NULL, NULL));
     CHECK_STATUS(ESRPC_ERROR_INVALID_STATE, esrpc_stream_refuse(stream, NULL, none));
     CHECK(esrpc_stream_get_id(stream) == 0);
 
     CHECK_OK(esrpc_stream_activate(stream, operation, 0, 0, NULL, none, NULL, NULL));
     CHECK(esrpc_stream_get_id(stream) == 1);
+    CHECK_INVALID(esrpc_stream_send_blocking(stream, 0, 0, NULL, bad, 0));
+    CHECK_INVALID(esrpc_stream_send_blocking(stream, 0, 0, of_a_message, none, 0));
+    CHECK_INVALID(esrpc_stream_read(stream, 0, NULL));
     CHECK_INVALID(esrpc_stream_send_message(stream, 0, 0, NULL, bad, NULL, NULL));
     CHECK_INVALID(esrpc_stream_send_message(stream, 0, 0, of_a_message, none, NULL, NULL));
     CHECK_OK(esrpc_stream_wait_closed(stream, 60000, NULL));

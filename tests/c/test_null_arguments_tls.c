@@ -13,6 +13,9 @@ static void no_builder(void) {
     CHECK_INVALID(esrpc_tls_config_builder_add_ca_file(NULL, text));
     CHECK_INVALID(esrpc_tls_config_builder_add_ca_dir(NULL, text));
     CHECK_INVALID(esrpc_tls_config_builder_add_ca(NULL, text));
+    CHECK_INVALID(esrpc_tls_config_builder_add_crl(NULL, text));
+    CHECK_INVALID(esrpc_tls_config_builder_add_crl_file(NULL, text));
+    CHECK_INVALID(esrpc_tls_config_builder_set_revocation(NULL, ESRPC_TLS_REVOCATION_DEPTH_LEAF, 1));
     CHECK_INVALID(esrpc_tls_config_builder_set_certificate_files(NULL, text, text));
     CHECK_INVALID(esrpc_tls_config_builder_set_certificate(NULL, text, text));
     CHECK_INVALID(esrpc_tls_config_builder_add_alpn(NULL, text));
@@ -31,6 +34,8 @@ static void no_bytes(esrpc_tls_config_builder *builder) {
     CHECK_INVALID(esrpc_tls_config_builder_add_ca_file(builder, none));
     CHECK_INVALID(esrpc_tls_config_builder_add_ca_dir(builder, none));
     CHECK_INVALID(esrpc_tls_config_builder_add_ca(builder, none));
+    CHECK_INVALID(esrpc_tls_config_builder_add_crl(builder, none));
+    CHECK_INVALID(esrpc_tls_config_builder_add_crl_file(builder, none));
     CHECK_INVALID(esrpc_tls_config_builder_set_certificate_files(builder, none, text));
     CHECK_INVALID(esrpc_tls_config_builder_set_certificate_files(builder, text, none));
     CHECK_INVALID(esrpc_tls_config_builder_set_certificate(builder, none, text));

@@ -86,20 +86,6 @@ static void an_answer_that_does_not_fit_into_one_write_is_written_all_the_same(v
     CHECK_ONCE("flush much OK");
 }
 
-/* The loop has dealt with all that it knew of. */
-static void nothing_to_do(esrpc_status status, void *user_data) {
-    enter_callback();
-    CHECK(status == ESRPC_OK);
-    note("%s", (const char *)user_data);
-    leave_callback();
-}
-
-static void await_loop(esrpc_connection *connection) {
-    size_t before = count_of("loop is through");
-    CHECK_OK(esrpc_connection_run_on_loop(connection, nothing_to_do, (void *)"loop is through"));
-    await_count("loop is through", before + 1);
-}
-
 static void without_half_open_ms_open_streams_end_at_once(void) {
     struct pair pair;
     struct raw client;

@@ -311,7 +311,7 @@ static void runtimes_without_work_come_and_go(void) {
         esrpc_runtime_release(runtime);
     }
     await_threads(0);
-    CHECK(count_descriptors() == descriptors);
+    await_descriptors(descriptors);
 }
 
 static void what_lives_on_a_released_runtime_goes_on(void) {

@@ -57,11 +57,39 @@ static void small_messages_do_not_wait_unless_that_is_wished(void) {
             CHECK_OK(esrpc_connection_options_set_tcp_nodelay(pair.server_options, 0));
         }
         pair_connect(&pair);
+        await_loop(pair.client_connection);
+        await_loop(pair.server_connection);
         CHECK((option_of(pair.client_connection, IPPROTO_TCP, TCP_NODELAY) != 0) == !delay);
         CHECK((option_of(pair.server_connection, IPPROTO_TCP, TCP_NODELAY) != 0) == !delay);
         check_option(&pair, SOL_SOCKET, SO_KEEPALIVE, 0);
         pair_end(&pair);
     }
+}
+
+/* What a handshake sends is small, and waits for nothing. */
+static void no_handshake_waits_whatever_is_wished(void) {
+    struct pair pair;
+    struct raw_listener listener;
+    struct raw server;
+    struct sockaddr_storage client;
+    socklen_t len = sizeof client;
+    int descriptor, on = 0;
+    patient_pair_begin(&pair);
+    CHECK_OK(esrpc_connection_options_set_tcp_nodelay(pair.client_options, 0));
+    raw_listen(&listener, 1);
+    dial_raw(&pair, &pair.client, &listener, &pair.client_connection);
+    raw_accept(&listener, &server);
+    CHECK(getpeername(server.descriptor, (struct sockaddr *)&client, &len) == 0);
+    descriptor = socket_between(port_of(&client), listener.port);
+    len = sizeof on;
+    CHECK(getsockopt(descriptor, IPPROTO_TCP, TCP_NODELAY, &on, &len) == 0 && on != 0);
+    raw_accept_connect(&server);
+    await("client setup OK");
+    await_loop(pair.client_connection);
+    CHECK(option_of(pair.client_connection, IPPROTO_TCP, TCP_NODELAY) == 0);
+    raw_close(&server);
+    raw_listener_close(&listener);
+    pair_end(&pair);
 }
 
 static void keep_alive_of_the_system_is_set_as_wished(void) {
@@ -262,9 +290,67 @@ static void a_wait_for_a_full_backlog_can_be_cancelled(void) {
     CHECK_EVENTS("client", "setup CANCELLED", "destroy");
 }
 
+/* SO_BINDTODEVICE of Linux, which the system's headers hide from strict C. */
+enum { BIND_TO_DEVICE = 25 };
+
+static void check_interface(const esrpc_connection *connection, const char *expected) {
+    char name[64] = "";
+    socklen_t len = sizeof name;
+    CHECK(getsockopt(socket_of(connection), SOL_SOCKET, BIND_TO_DEVICE, name, &len) == 0);
+    CHECK(strcmp(name, expected) == 0);
+}
+
+/* The pair's listener, made with these options, which are released. */
+static void listen_at_interface(struct pair *pair, esrpc_listener_options *options) {
+    esrpc_listener_callbacks callbacks = listener_callbacks();
+    CHECK_OK(esrpc_listener_options_set_runtime(options, pair->server_runtime));
+    CHECK_OK(esrpc_listener_options_set_connection_options(options, pair->server_options));
+    CHECK_OK(esrpc_listener_listen(options, &callbacks, &pair->listener, &pair->listening));
+    esrpc_listener_options_release(options);
+}
+
+static void the_loopback_interface_leads_to_loopback(void) {
+    struct pair pair;
+    esrpc_listener_options *listener_options = esrpc_listener_options_new();
+    esrpc_client_options *options = esrpc_client_options_new();
+    pair_begin(&pair);
+    CHECK_OK(esrpc_listener_options_set_host(listener_options, esrpc_text("127.0.0.1"), 0));
+    CHECK_OK(esrpc_listener_options_set_interface(listener_options, esrpc_text("lo")));
+    listen_at_interface(&pair, listener_options);
+    CHECK_OK(esrpc_client_options_set_host(options, esrpc_text("127.0.0.1"), esrpc_listener_get_port(pair.listening)));
+    CHECK_OK(esrpc_client_options_set_interface(options, esrpc_text("lo")));
+    dial_with(&pair, &pair.client, options, &pair.client_connection);
+    await("client setup OK");
+    check_interface(pair.client_connection, "lo");
+    check_interface(pair.server_connection, "lo");
+    pair_end(&pair);
+}
+
+static void an_interface_that_is_not_there_is_named(void) {
+    struct pair pair;
+    esrpc_listener *none = NULL;
+    esrpc_listener_options *listener_options = esrpc_listener_options_new();
+    esrpc_client_options *options = esrpc_client_options_new();
+    patient_pair_begin(&pair);
+    CHECK_OK(esrpc_listener_options_set_host(listener_options, esrpc_text("127.0.0.1"), 0));
+    CHECK_OK(esrpc_listener_options_set_interface(listener_options, esrpc_text("esrpc-none")));
+    CHECK_STATUS(ESRPC_ERROR_INTERFACE_NOT_FOUND, esrpc_listener_listen(listener_options, NULL, NULL, &none));
+    CHECK(last_error_says("esrpc-none"));
+    CHECK(none == NULL);
+    CHECK_OK(esrpc_listener_options_set_interface(listener_options, bytes(NULL, 0)));
+    listen_at_interface(&pair, listener_options);
+    CHECK_OK(esrpc_client_options_set_host(options, esrpc_text("127.0.0.1"), esrpc_listener_get_port(pair.listening)));
+    CHECK_OK(esrpc_client_options_set_interface(options, esrpc_text("esrpc-none")));
+    dial_with(&pair, &pair.client, options, &pair.client_connection);
+    await("client setup INTERFACE_NOT_FOUND");
+    check_end_message_says(pair.client_connection, "esrpc-none");
+    pair_end(&pair);
+}
+
 int main(int argc, char **argv) {
     static const struct test tests[] = {
         TEST(small_messages_do_not_wait_unless_that_is_wished),
+        TEST(no_handshake_waits_whatever_is_wished),
         TEST(keep_alive_of_the_system_is_set_as_wished),
         TEST(times_of_keep_alive_that_are_0_are_the_systems),
         TEST(buffers_have_the_sizes_that_were_wished),
@@ -276,6 +362,8 @@ int main(int argc, char **argv) {
         TEST(a_scope_id_is_part_of_the_address),
         TEST(a_unix_socket_with_a_full_backlog_is_tried_until_there_is_room),
         TEST(a_wait_for_a_full_backlog_can_be_cancelled),
+        TEST(the_loopback_interface_leads_to_loopback),
+        TEST(an_interface_that_is_not_there_is_named),
     };
     return RUN_TESTS(tests, argc, argv);
 }

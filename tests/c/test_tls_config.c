@@ -96,6 +96,44 @@ static void files_that_cannot_be_used(void) {
     esrpc_tls_config_builder_release(builder);
 }
 
+static void revocation_lists(void) {
+    esrpc_tls_config_builder *client = esrpc_tls_config_builder_new_client();
+    esrpc_tls_config_builder *server = esrpc_tls_config_builder_new_server();
+    esrpc_tls_config *config = NULL;
+    esrpc_bytes list = content("good.crl");
+    CHECK_STATUS(ESRPC_ERROR_NOT_FOUND, esrpc_tls_config_builder_add_crl_file(client, file("missing")));
+    CHECK(last_error_says("missing"));
+    CHECK_STATUS(ESRPC_ERROR_TLS_BAD_CRL, esrpc_tls_config_builder_add_crl_file(client, file("ca.pem")));
+    CHECK(last_error_says("ca.pem"));
+    CHECK_STATUS(ESRPC_ERROR_TLS_BAD_CRL, esrpc_tls_config_builder_add_crl_file(client, file("damaged.crl")));
+    CHECK(last_error_says("damaged.crl"));
+    CHECK_STATUS(ESRPC_ERROR_TLS_BAD_CRL, esrpc_tls_config_builder_add_crl(client, bytes("\x30\x00", 2)));
+    CHECK_STATUS(ESRPC_ERROR_TLS_BAD_CRL, esrpc_tls_config_builder_add_crl(client, bytes(list.data, list.len / 2)));
+    CHECK_STATUS(ESRPC_ERROR_TLS_BAD_CRL, esrpc_tls_config_builder_add_crl(client, esrpc_text("no list")));
+    CHECK_OK(esrpc_tls_config_builder_add_ca_file(client, file("ca.pem")));
+    CHECK_OK(esrpc_tls_config_builder_add_crl_file(client, file("good.crl")));
+    CHECK_OK(esrpc_tls_config_builder_add_crl(client, list));
+    CHECK_OK(esrpc_tls_config_builder_build(client, &config));
+    esrpc_tls_config_release(config);
+    esrpc_tls_config_builder_release(client);
+
+    /* A list that nobody would look into is a mistake. */
+    config = NULL;
+    CHECK_OK(esrpc_tls_config_builder_set_certificate_files(server, file("server.pem"), file("server.key")));
+    CHECK_OK(esrpc_tls_config_builder_add_crl(server, list));
+    CHECK_STATUS(ESRPC_ERROR_TLS_CONFIG, esrpc_tls_config_builder_build(server, &config));
+    CHECK(last_error_says("revocation list"));
+    client = esrpc_tls_config_builder_new_client();
+    CHECK_OK(esrpc_tls_config_builder_dangerous_disable_verification(client));
+    CHECK_OK(esrpc_tls_config_builder_add_crl(client, list));
+    CHECK_STATUS(ESRPC_ERROR_TLS_CONFIG, esrpc_tls_config_builder_build(client, &config));
+    CHECK(last_error_says("revocation list"));
+    CHECK(config == NULL);
+    esrpc_tls_config_builder_release(client);
+    esrpc_tls_config_builder_release(server);
+    free((void *)list.data);
+}
+
 static void numbers_and_lengths(void) {
     esrpc_tls_config_builder *builder = esrpc_tls_config_builder_new_server();
     const int32_t v12 = ESRPC_TLS_VERSION_1_2, v13 = ESRPC_TLS_VERSION_1_3;
@@ -111,8 +149,11 @@ static void numbers_and_lengths(void) {
     CHECK_OK(esrpc_tls_config_builder_set_client_auth(builder, ESRPC_TLS_CLIENT_AUTH_OPTIONAL));
     CHECK_INVALID(esrpc_tls_config_builder_set_client_auth(builder, -1));
     CHECK_INVALID(esrpc_tls_config_builder_set_client_auth(builder, 3));
-    CHECK_INVALID(esrpc_tls_config_builder_set_session_resumption(builder, -1));
-    CHECK_INVALID(esrpc_tls_config_builder_set_session_resumption(builder, 2));
+    CHECK_OK(esrpc_tls_config_builder_set_revocation(builder, ESRPC_TLS_REVOCATION_DEPTH_LEAF, 1));
+    CHECK_OK(esrpc_tls_config_builder_set_revocation(builder, ESRPC_TLS_REVOCATION_DEPTH_CHAIN, 0));
+    CHECK_INVALID(esrpc_tls_config_builder_set_revocation(builder, 2, 0));
+    CHECK_INVALID(esrpc_tls_config_builder_set_revocation(builder, -1, 0));
+    CHECK_OK(esrpc_tls_config_builder_set_revocation(builder, 0, -1));
 
     uint8_t long_name[256];
     memset(long_name, 'x', sizeof long_name);
@@ -156,6 +197,7 @@ int main(int argc, char **argv) {
     a_client();
     a_server();
     files_that_cannot_be_used();
+    revocation_lists();
     numbers_and_lengths();
     settings_of_the_other_role();
     return 0;

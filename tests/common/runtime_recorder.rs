@@ -179,7 +179,8 @@ pub fn listen(
     on_incoming: impl Fn(&Arc<Connection>) + Send + Sync + 'static,
 ) -> Arc<Listener> {
     let endpoint = Endpoint::Tcp { host: "127.0.0.1".to_owned(), port: 0 };
-    let request = ListenRequest { endpoint, settings, unix_mode: 0o600, tls: None };
+    let endpoint = Some(endpoint);
+    let request = ListenRequest { endpoint, settings, unix_mode: 0o600, keep_unix_file: false, tls: None };
     let made = Mutex::new(None);
     let store = |listener: &Arc<Listener>| *made.lock().expect("no panic") = Some(listener.clone());
     Listener::listen(runtime, request, Box::new(Doorman(Box::new(on_incoming))), store).expect("a free port");

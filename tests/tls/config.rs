@@ -253,9 +253,12 @@ fn a_client_without_an_authority_uses_the_systems() {
         command.args(["--exact", "config::in_a_process_of_its_own", "--ignored", "--nocapture"]);
         command.env("SSL_CERT_FILE", folder.join(store)).env_remove("SSL_CERT_DIR");
         command.env("ESRPC_TEST_SERVER", folder.join("server.pem"));
+        // Other libraries write their secrets there.
+        command.env("SSLKEYLOGFILE", folder.join("keys"));
         let output = command.output().expect("the test runs");
         let printed = String::from_utf8_lossy(&output.stdout).into_owned();
         assert!(printed.contains(&format!("the store is {expected}")), "{store}: {printed}");
+        assert!(!folder.join("keys").exists(), "no environment variable turns key logging on");
     }
 }
 

@@ -10,9 +10,9 @@ use eventstream_rpc::ffi::constants::{esrpc_tls_client_auth, esrpc_tls_version, 
 
 const BOTH_VERSIONS: [esrpc_tls_version; 2] = [ESRPC_TLS_VERSION_1_2, ESRPC_TLS_VERSION_1_3];
 
-struct Scene {
-    authority: Authority,
-    server: Tls,
+pub struct Scene {
+    pub authority: Authority,
+    pub server: Tls,
 }
 
 impl Scene {
@@ -30,7 +30,7 @@ impl Scene {
     }
 
     #[track_caller]
-    fn assert_accepted(&self, version: esrpc_tls_version, identity: Option<&Identity>, seen: &[&Identity]) {
+    pub fn assert_accepted(&self, version: esrpc_tls_version, identity: Option<&Identity>, seen: &[&Identity]) {
         let runtime = Runtime::start();
         let server = Server::start(&runtime, &self.server);
         let client = Client::ready(&runtime, server.place(), &self.client(version, identity), NAME);
@@ -44,7 +44,7 @@ impl Scene {
 
     /// The status of the server, and what the client's sentence says.
     #[track_caller]
-    fn assert_refused(&self, version: esrpc_tls_version, identity: Option<&Identity>, failure: &str, alert: &str) {
+    pub fn assert_refused(&self, version: esrpc_tls_version, identity: Option<&Identity>, failure: &str, alert: &str) {
         for handshake in [false, true] {
             let runtime = Runtime::start();
             let server = Server::start(&runtime, &self.server);

@@ -8,6 +8,7 @@ use crate::server::Server;
 use crate::settings::{self, NAME, Tls};
 use eventstream_rpc::ffi::constants::esrpc_tls_version::*;
 use eventstream_rpc::transport::TlsVersion;
+use std::io::Read;
 use std::path::PathBuf;
 
 /// A unary and a streaming call, then an orderly close by the client.
@@ -29,7 +30,8 @@ fn talk(client: Client, server: &Server) {
     assert_eq!(server.side.wait_for("shutdown").split(':').next(), Some("shutdown PEER_CLOSED"));
 }
 
-fn socket_path(name: &str) -> PathBuf {
+/// A file that is not there yet.
+fn new_path(name: &str) -> PathBuf {
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("tls_connections");
     std::fs::create_dir_all(&folder).expect("the target folder can be written");
     let path = folder.join(name);
@@ -51,7 +53,7 @@ fn unary_and_streaming_calls_over_tcp() {
 fn unary_and_streaming_calls_over_a_unix_socket() {
     let runtime = Runtime::start();
     let (client, server) = settings::fitting();
-    let path = socket_path("talk.sock");
+    let path = new_path("talk.sock");
     let server = Server::start_at(&runtime, &server, &path);
     talk(Client::ready(&runtime, Place::Path(&path), &client, NAME), &server);
     drop(server);
@@ -104,10 +106,67 @@ fn the_host_is_the_name_unless_another_is_given() {
 fn a_unix_socket_needs_the_name_of_the_server() {
     let runtime = Runtime::start();
     let (client, _) = settings::fitting();
-    let path = socket_path("nobody.sock");
+    let path = new_path("nobody.sock");
     let how = How { tls: Some((&client, "")), ..How::default() };
     let refused = Client::try_connect(&runtime, Place::Path(&path), how).err().map(status_name);
     assert_eq!(refused.as_deref(), Some("TLS_SERVER_NAME_REQUIRED"));
+    runtime.join();
+}
+
+#[test]
+fn a_name_that_no_certificate_can_have_is_refused_before_anything_is_tried() {
+    let runtime = Runtime::start();
+    let (client, _) = settings::fitting();
+    for name in ["two words", "a..b", "[::1", "\0"] {
+        let how = How { tls: Some((&client, name)), ..How::default() };
+        let refused = Client::try_connect(&runtime, Place::Port(1), how).err().map(status_name);
+        assert_eq!(refused.as_deref(), Some("ADDRESS_INVALID"), "{name:?}");
+    }
+    runtime.join();
+}
+
+#[test]
+fn the_name_is_sent_to_the_server_but_an_address_is_not() {
+    for (name, is_sent) in [(NAME, true), ("127.0.0.1", false)] {
+        let runtime = Runtime::start();
+        let (client, _) = settings::fitting();
+        let door = Door::open();
+        let how = How { tls: Some((&client, name)), ..How::default() };
+        let client = Client::connect(&runtime, Place::Port(door.port()), how);
+        let mut server = door.accept();
+        let mut record = [0; 5];
+        server.read_exact(&mut record).expect("the beginning of a ClientHello");
+        let mut hello = vec![0; u16::from_be_bytes([record[3], record[4]]).into()];
+        server.read_exact(&mut hello).expect("the rest of it");
+        assert_eq!(hello.windows(name.len()).any(|window| window == name.as_bytes()), is_sent, "{name}");
+        drop(client);
+        runtime.join();
+    }
+}
+
+#[test]
+fn with_verification_off_anybody_is_taken_for_the_server() {
+    let runtime = Runtime::start();
+    let identity = Authority::new("any CA").server(&["other.example"]);
+    let server = Server::start(&runtime, &settings::server(&identity, |_| {}));
+    let client = Client::ready(&runtime, server.place(), &settings::client_without_verification(), NAME);
+    assert_eq!(client.facts().certificates, [identity.certificate_der]);
+    client.end();
+    drop(server);
+    runtime.join();
+}
+
+#[test]
+fn secrets_are_logged_to_the_file_that_was_named() {
+    let runtime = Runtime::start();
+    let authority = Authority::new("test CA");
+    let path = new_path("keys.log");
+    let tls = settings::client(&authority, |builder| builder.log_keys(&path));
+    let server = Server::start(&runtime, &settings::server(&authority.server(&[NAME]), |_| {}));
+    Client::ready(&runtime, server.place(), &tls, NAME).end();
+    let lines = std::fs::read_to_string(&path).expect("the file was made");
+    assert!(lines.lines().any(|line| line.starts_with("CLIENT_TRAFFIC_SECRET_0 ")), "{lines}");
+    drop(server);
     runtime.join();
 }
 

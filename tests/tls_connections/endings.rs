@@ -6,7 +6,6 @@ use crate::recorder::*;
 use crate::rig::*;
 use crate::server::Server;
 use crate::settings::{self, NAME};
-use eventstream_rpc::ffi::connection::esrpc_connection_abort;
 use eventstream_rpc::transport::TlsVersion;
 
 /// A client of ours at a raw server, after the handshakes of TLS and of the protocol.
@@ -151,12 +150,17 @@ fn what_a_client_sends_in_answer_to_the_last_data_of_its_server_is_written_befor
 }
 
 #[test]
-fn an_abort_does_not_wait() {
+fn what_the_callbacks_answered_before_a_cut_is_written() {
     let runtime = Runtime::start();
-    let (client, server) = client_at_raw_server(&runtime);
-    // SAFETY: a live handle.
-    assert_eq!(unsafe { esrpc_connection_abort(client.handle) }, OK);
-    client.side.wait_for("shutdown OK");
-    drop((client, server));
+    let authority = Authority::new("test CA");
+    let server = Server::start(&runtime, &settings::server(&authority.server(&[NAME]), |_| {}));
+    let mut client = raw_client_at_server(&server, &authority);
+    client.write(&message(APPLICATION_MESSAGE, 0, 1, &[("operation", "unary")], b"the question"));
+    client.cut_sending();
+    let answer = client.read_message();
+    assert!(answer.windows(12).any(|window| window == b"the question"));
+    assert_eq!(client.read_end().expect("close_notify came"), 0);
+    server.side.wait_for("shutdown TLS_TRUNCATED");
+    drop(server);
     runtime.join();
 }

@@ -7,11 +7,11 @@ use crate::rig::*;
 use crate::server::Server;
 use crate::settings::{self, Builder, NAME, Tls};
 use eventstream_rpc::ffi::constants::esrpc_tls_version::*;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 
 /// The client's failure; what the server's listener is told if anything; sentences in part.
 #[track_caller]
-fn assert_fails(client: &Tls, server: &Tls, failure: &str, sentence: &str, server_failure: &str) {
+pub fn assert_fails(client: &Tls, server: &Tls, failure: &str, sentence: &str, server_failure: &str) {
     for handshake in [false, true] {
         let runtime = Runtime::start();
         let server = Server::start(&runtime, server);
@@ -130,6 +130,26 @@ fn a_server_that_does_not_speak_tls() {
     assert_client_fails(b"HTTP/1.0 400 Bad Request\r\n\r\n", "TLS_HANDSHAKE_FAILED", "not TLS");
 }
 
+#[test]
+fn a_server_that_sends_much_that_is_not_tls_is_told_why_and_not_reset() {
+    let runtime = Runtime::start();
+    let tls = settings::client(&Authority::new("test CA"), |_| {});
+    let door = Door::open();
+    let how = How { tls: Some((&tls, NAME)), ..How::default() };
+    let client = Client::connect(&runtime, Place::Port(door.port()), how);
+    let mut server = door.accept();
+    server.write_all(&[b'x'; 1_000_000]).expect("the client takes it");
+    // It does not keep its application waiting for this side's end.
+    client.side.wait_for("setup TLS_HANDSHAKE_FAILED");
+    server.shutdown(std::net::Shutdown::Write).expect("a socket");
+    let mut told = Vec::new();
+    server.read_to_end(&mut told).expect("an orderly end");
+    let (_hello, alert) = told.split_at(told.len() - 7);
+    assert!(alert.starts_with(&[21, 3]), "no alert: {alert:?}");
+    drop(client);
+    runtime.join();
+}
+
 /// What a listener of ours is told if its client does nothing but send this.
 #[track_caller]
 fn assert_server_fails(bytes: &[u8], failure: &str) {
@@ -157,6 +177,47 @@ fn a_client_that_closes_during_the_handshake() {
 #[test]
 fn a_client_that_does_not_speak_tls() {
     assert_server_fails(b"GET / HTTP/1.0\r\n\r\n", "TLS_HANDSHAKE_FAILED");
+}
+
+/// What is left unread would turn the server's close into a reset, which may overtake the alert.
+#[test]
+fn a_client_that_sends_much_that_is_not_tls_is_told_why_and_not_reset() {
+    let runtime = Runtime::start();
+    let (tls, server) = settings::fitting();
+    let server = Server::start(&runtime, &server);
+    let mut client = dial(server.port());
+    client.write_all(&[b'x'; 1_000_000]).expect("the server takes it");
+    client.shutdown(std::net::Shutdown::Write).expect("a socket");
+    let mut told = Vec::new();
+    client.read_to_end(&mut told).expect("an orderly end");
+    assert!(told.starts_with(&[21, 3]), "no alert: {told:?}");
+    assert!(server.side.wait_for("failed").starts_with("failed TLS_HANDSHAKE_FAILED: "));
+    // It goes on.
+    Client::ready(&runtime, server.place(), &tls, NAME).end();
+    drop(server);
+    runtime.join();
+}
+
+/// The server's patience with a client that it has failed is short.
+#[test]
+fn a_client_that_goes_on_after_the_alert_is_cut_off() {
+    let runtime = Runtime::start();
+    let (_, server) = settings::fitting();
+    let server = Server::start(&runtime, &server);
+    let mut client = dial(server.port());
+    client.write_all(&[b'x'; 100_000]).expect("the server takes it");
+    let mut told = Vec::new();
+    client.read_to_end(&mut told).expect("the server's side ends in order");
+    assert!(told.starts_with(&[21, 3]), "no alert: {told:?}");
+    // Until the server is gone; a write that blocks for long would be an error of its own.
+    let error = loop {
+        if let Err(error) = client.write_all(&[b'x'; 10_000]) {
+            break error;
+        }
+    };
+    assert!(matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe), "{error}");
+    drop(server);
+    runtime.join();
 }
 
 #[test]

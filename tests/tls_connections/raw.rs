@@ -142,10 +142,15 @@ impl RawTls {
         let _ = io::copy(&mut self.io.stream, &mut io::sink());
     }
 
-    /// Cuts the connection: an end of the socket that TLS does not announce.
-    pub fn cut(mut self) {
+    /// Ends this side of the socket without telling so in TLS; the other side goes on.
+    pub fn cut_sending(&mut self) {
         self.flush();
         let _ = self.io.stream.shutdown(Shutdown::Write);
+    }
+
+    /// Cuts the connection: an end of the socket that TLS does not announce.
+    pub fn cut(mut self) {
+        self.cut_sending();
         let _ = io::copy(&mut self.io.stream, &mut io::sink());
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::recorder::*;
 use crate::settings::Tls;
+use eventstream_rpc::ffi::adopted_sockets::*;
 use eventstream_rpc::ffi::bytes::esrpc_bytes;
 use eventstream_rpc::ffi::client_options::*;
 use eventstream_rpc::ffi::connection::*;
@@ -14,6 +15,7 @@ use eventstream_rpc::ffi::status::esrpc_status;
 use eventstream_rpc::ffi::stream::*;
 use eventstream_rpc::ffi::tls_info::*;
 use std::ffi::{CStr, c_void};
+use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd};
 use std::path::Path;
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
@@ -154,6 +156,8 @@ pub struct How<'a> {
 pub enum Place<'a> {
     Port(u16),
     Path(&'a Path),
+    /// A connected socket, which the connection takes over.
+    Socket(OwnedFd),
 }
 
 impl Client {
@@ -177,6 +181,7 @@ impl Client {
         unsafe {
             let options = esrpc_client_options_new();
             assert_eq!(esrpc_client_options_set_runtime(options, runtime.0), OK);
+            let mut adopted = None;
             match place {
                 Place::Port(port) => {
                     assert_eq!(esrpc_client_options_set_host(options, lend(b"127.0.0.1"), port.into()), OK);
@@ -184,6 +189,10 @@ impl Client {
                 Place::Path(path) => {
                     let path = lend(path.as_os_str().as_encoded_bytes());
                     assert_eq!(esrpc_client_options_set_unix_path(options, path), OK);
+                }
+                Place::Socket(socket) => {
+                    assert_eq!(esrpc_client_options_set_socket(options, socket.as_raw_fd()), OK);
+                    adopted = Some(socket);
                 }
             }
             if let Some((tls, name)) = how.tls {
@@ -205,6 +214,8 @@ impl Client {
                 Side::give_back(user_data);
                 return Err(status);
             }
+            // It is the library's now.
+            let _ = adopted.map(IntoRawFd::into_raw_fd);
         }
         Ok(Client { handle, side })
     }

@@ -3,8 +3,10 @@
 use crate::recorder::*;
 use crate::rig::*;
 use crate::settings::{self, Tls};
+use eventstream_rpc::ffi::adopted_sockets::*;
 use eventstream_rpc::ffi::connection::*;
 use eventstream_rpc::ffi::connection_options::*;
+use eventstream_rpc::ffi::drain::*;
 use eventstream_rpc::ffi::listener::*;
 use eventstream_rpc::ffi::listener_options::*;
 use eventstream_rpc::ffi::message::esrpc_message;
@@ -13,6 +15,8 @@ use eventstream_rpc::ffi::stream::*;
 use eventstream_rpc::ffi::tls_info::*;
 use std::ffi::c_void;
 use std::ops::Deref;
+use std::os::fd::IntoRawFd;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::ptr;
 use std::sync::Arc;
@@ -98,6 +102,31 @@ impl Server {
 
     pub fn place(&self) -> Place<'static> {
         Place::Port(self.port())
+    }
+
+    /// Hands over one end of a pair of sockets; answers the other.
+    pub fn adopt(&self) -> UnixStream {
+        let (ours, theirs) = UnixStream::pair().expect("two sockets");
+        // SAFETY: a live handle.
+        assert_eq!(unsafe { esrpc_listener_adopt_connection(self.listener, theirs.into_raw_fd()) }, OK);
+        ours
+    }
+
+    pub fn drain(&self, deadline_ms: u32) {
+        // SAFETY: a live handle.
+        assert_eq!(unsafe { esrpc_listener_drain(self.listener, deadline_ms) }, OK);
+    }
+
+    /// Waits until it is closed, and a drained one's connections over.
+    pub fn wait_closed(&self) {
+        // SAFETY: a live handle.
+        assert_eq!(unsafe { esrpc_listener_wait_closed(self.listener, PATIENCE.as_millis() as u32) }, OK);
+    }
+
+    /// Connections that are accepted, those in their TLS handshake included.
+    pub fn open_connections(&self) -> usize {
+        // SAFETY: a live handle.
+        unsafe { esrpc_listener_get_open_connections(self.listener) }
     }
 
     pub fn set_tls(&self, tls: &Tls) {

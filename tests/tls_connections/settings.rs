@@ -2,8 +2,10 @@
 
 use crate::certificates::{Authority, Identity};
 use crate::recorder::{OK, lend};
-use eventstream_rpc::ffi::constants::{esrpc_tls_client_auth, esrpc_tls_version};
+use eventstream_rpc::ffi::constants::{esrpc_tls_client_auth, esrpc_tls_revocation_depth, esrpc_tls_version};
 use eventstream_rpc::ffi::tls_config::*;
+use eventstream_rpc::ffi::tls_revocation::*;
+use std::path::Path;
 use std::ptr;
 
 pub const NAME: &str = "server.example";
@@ -25,6 +27,17 @@ impl Builder {
     pub fn trust(&self, authority: &Authority) {
         // SAFETY: a live builder, and bytes that live during the call.
         assert_eq!(unsafe { esrpc_tls_config_builder_add_ca(self.0, lend(authority.pem.as_bytes())) }, OK);
+    }
+
+    pub fn refuse_revoked(&self, list: &[u8]) {
+        // SAFETY: as above.
+        assert_eq!(unsafe { esrpc_tls_config_builder_add_crl(self.0, lend(list)) }, OK);
+    }
+
+    pub fn look_up(&self, depth: esrpc_tls_revocation_depth, allow_unknown: bool) {
+        // SAFETY: a live builder.
+        let status = unsafe { esrpc_tls_config_builder_set_revocation(self.0, depth as i32, allow_unknown.into()) };
+        assert_eq!(status, OK);
     }
 
     pub fn show(&self, identity: &Identity) {
@@ -55,6 +68,12 @@ impl Builder {
         assert_eq!(unsafe { esrpc_tls_config_builder_set_session_resumption(self.0, 0) }, OK);
     }
 
+    pub fn log_keys(&self, path: &Path) {
+        let path = lend(path.as_os_str().as_encoded_bytes());
+        // SAFETY: as above.
+        assert_eq!(unsafe { esrpc_tls_config_builder_set_key_log_file(self.0, path) }, OK);
+    }
+
     fn build(self) -> Tls {
         let mut config = ptr::null_mut();
         // SAFETY: a live builder, released once.
@@ -71,6 +90,14 @@ pub fn client(authority: &Authority, change: impl FnOnce(&Builder)) -> Tls {
     let builder = Builder(esrpc_tls_config_builder_new_client());
     builder.trust(authority);
     change(&builder);
+    builder.build()
+}
+
+/// A client that takes anybody for its server.
+pub fn client_without_verification() -> Tls {
+    let builder = Builder(esrpc_tls_config_builder_new_client());
+    // SAFETY: a live builder.
+    assert_eq!(unsafe { esrpc_tls_config_builder_dangerous_disable_verification(builder.0) }, OK);
     builder.build()
 }
 

@@ -20,12 +20,13 @@ impl Driver {
 
     /// What is waited for now.
     pub(super) fn update_deadlines(&mut self, context: &mut Context) {
-        let (phase, paused, unwritten, handshake_done, new_timers, ended_timers) = {
+        let (phase, paused, unwritten, handshake_done, drain_until, new_timers, ended_timers) = {
             let mut shared = self.connection.lock();
             let new_timers = std::mem::take(&mut shared.new_stream_deadlines);
             let ended_timers = std::mem::take(&mut shared.ended_stream_timers);
             let done = shared.rpc.is_handshake_done();
-            (shared.phase, shared.reading_paused, shared.rpc.outbound_len(), done, new_timers, ended_timers)
+            let (paused, drain_until) = (shared.is_reading_paused(), shared.drain.and_then(|drain| drain.until));
+            (shared.phase, paused, shared.rpc.outbound_len(), done, drain_until, new_timers, ended_timers)
         };
         for (stream, at) in new_timers.into_iter().filter(|(stream, _)| stream.phase() != StreamPhase::Closed) {
             stream.set_timer(context.timers.set_stream(at, &stream));
@@ -41,6 +42,7 @@ impl Driver {
         }
         if handshake_done || phase == Phase::Closing {
             self.deadlines.clear(Deadline::Handshake);
+            self.stream.allow_delay();
         }
         if phase != Phase::Open || paused {
             // A peer that we do not listen to cannot be late.
@@ -73,6 +75,10 @@ impl Driver {
         } else if !self.deadlines.is_set(Deadline::Write) {
             self.start_clock(Deadline::Write, context);
         }
+        match drain_until {
+            Some(at) if matches!(phase, Phase::Connecting | Phase::Open) => self.deadlines.set(Deadline::Drain, at),
+            _ => self.deadlines.clear(Deadline::Drain),
+        }
         self.deadlines.arm(&mut context.timers, self.token);
     }
 
@@ -101,6 +107,10 @@ impl Driver {
                 Deadline::Linger => return self.linger_expired(context),
                 Deadline::HalfOpen => {
                     let error = Error::PeerClosed("the peer closed the connection while streams were open".to_owned());
+                    self.connection.lock().begin_close(Err(error), false);
+                }
+                Deadline::Drain => {
+                    let error = Error::Draining("the time given to drain what was open is over");
                     self.connection.lock().begin_close(Err(error), false);
                 }
                 Deadline::Write => return self.abort(Error::deadline(deadline, time, ""), context),

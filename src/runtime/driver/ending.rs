@@ -10,7 +10,7 @@ use crate::runtime::event_loop::Context;
 use crate::runtime::{Error, Outcome, Phase};
 
 /// How long a server that refused, or a side with unread input, waits for the peer's end before it closes.
-const LAST_WORDS: Duration = Duration::from_secs(1);
+pub(in crate::runtime) const LAST_WORDS: Duration = Duration::from_secs(1);
 
 impl Driver {
     /// If the connection is to end, does the next step of that.
@@ -19,11 +19,12 @@ impl Driver {
             let mut shared = self.connection.lock();
             if let Some(error) = &self.io_error
                 && matches!(shared.phase, Phase::Connecting | Phase::Open)
-                && (self.peer_ended || !(shared.reading_paused || self.has_input()))
+                && (self.peer_ended || shared.queue_overrun || !(shared.is_reading_paused() || self.has_input()))
             {
                 // Nothing more can be read either: the write's error is the reason.
                 shared.begin_close(Err(error.clone()), false);
             }
+            shared.end_if_drained();
             if shared.phase != Phase::Closing {
                 return Flow::Continue;
             }

@@ -3,6 +3,8 @@ mod ending;
 mod reading;
 mod writing;
 
+pub(super) use ending::LAST_WORDS;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
@@ -17,7 +19,7 @@ use crate::runtime::{Error, Phase};
 use crate::transport;
 
 /// What one connection may read, and write, before the others get their turn.
-const BUDGET: usize = 1024 * 1024;
+pub(super) const BUDGET: usize = 1024 * 1024;
 
 /// Whether the place on the loop is still needed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +47,8 @@ pub struct Driver {
     written_of_first: usize,
     /// Nothing can be written any more: the socket is broken, or the time to linger is over.
     io_error: Option<Error>,
+    /// The peer's TLS session did not end in order; what it sent before that, and what we write, is not touched.
+    cut_short: Option<Error>,
     peer_ended: bool,
     /// Bytes came, or went, since the deadlines were last looked at.
     received: bool,
@@ -70,6 +74,7 @@ impl Driver {
             writing: VecDeque::new(),
             written_of_first: 0,
             io_error: None,
+            cut_short: None,
             peer_ended: false,
             received: false,
             sent: false,
@@ -137,7 +142,7 @@ impl Driver {
                 return Flow::Finished;
             }
             let mut shared = self.connection.lock();
-            let more_to_read = self.has_input() && (!shared.reading_paused || shared.phase != Phase::Open);
+            let more_to_read = self.has_input() && (!shared.is_reading_paused() || shared.phase != Phase::Open);
             let more_to_write = self.writable && self.io_error.is_none() && shared.rpc.outbound_len() > 0;
             if (more_to_read && budget.read == 0) || (more_to_write && budget.write == 0) {
                 // Still scheduled: the place in the line is the promise to come back.

@@ -2,13 +2,17 @@
 
 use super::{Budget, Driver};
 use crate::codec::{self, MIN_MESSAGE_LEN, PRELUDE_LEN};
+use crate::rpc::Buffers;
 use crate::runtime::deadlines::Deadline;
 use crate::runtime::event_loop::Context;
 use crate::runtime::{Error, Phase};
-use crate::transport;
+use crate::transport::{self, TlsErrorKind};
 
 /// A cut message up to this size is completed where the loop reads, a larger one in a buffer of its own.
 const SMALL_REST: usize = 4 * 1024;
+
+/// What one read of a large message takes at most.
+const LARGEST_READ: usize = 256 * 1024;
 
 /// What to do with input.
 enum Input {
@@ -53,7 +57,7 @@ impl Driver {
     fn input_mode(&self) -> Input {
         let shared = self.connection.lock();
         match shared.phase {
-            Phase::Connecting | Phase::Open if shared.reading_paused => Input::Keep,
+            Phase::Connecting | Phase::Open if shared.is_reading_paused() => Input::Keep,
             Phase::Connecting | Phase::Open => Input::Dispatch(shared.rpc.receive_limits()),
             Phase::Closing | Phase::Closed => Input::Drop,
         }
@@ -71,48 +75,68 @@ impl Driver {
 
     /// How many bytes the first gathered message still needs; nothing if it is complete or wrong.
     pub(super) fn missing_of_gathered(&self) -> usize {
-        match self.gathered.first_chunk::<4>() {
-            Some(total_len) if self.gathered.len() >= PRELUDE_LEN => {
-                (u32::from_be_bytes(*total_len) as usize).saturating_sub(self.gathered.len())
-            }
-            _ => PRELUDE_LEN.saturating_sub(self.gathered.len()),
-        }
+        missing_of(&self.gathered)
     }
 
     /// False when there is nothing more to read now.
     fn read_and_dispatch(&mut self, limits: codec::Limits, budget: &mut Budget, context: &mut Context) -> bool {
         let missing = self.missing_of_gathered();
         if self.gathered.len() >= PRELUDE_LEN && (missing > SMALL_REST || self.gathered.len() > SMALL_REST) {
-            // The rest of a large message: the memory grows with what arrives, and nothing is cleared before it is read.
-            let mut buffer = std::mem::take(&mut context.read_buffer);
-            let room = missing.min(buffer.len());
-            let count = self.read_into(budget, |driver| (driver.stream.read(&mut buffer[..room]), room));
-            self.gathered.extend_from_slice(&buffer[..count.unwrap_or(0)]);
-            context.read_buffer = buffer;
-            if count.is_some() && self.missing_of_gathered() == 0 {
-                let bytes = std::mem::take(&mut self.gathered);
-                let used = self.dispatch(&bytes, limits);
-                self.keep_rest(bytes, used);
-            }
-            return count.is_some();
+            return self.read_rest(missing, limits, budget);
         }
         let mut buffer = std::mem::take(&mut context.read_buffer);
-        let start = self.gathered.len();
-        buffer[..start].copy_from_slice(&self.gathered);
-        self.gathered.clear();
-        let count = self.read_into(budget, |driver| {
-            let result = driver.stream.read(&mut buffer[start..]);
-            (result, buffer.len() - start)
-        });
-        let bytes = &buffer[..start + count.unwrap_or(0)];
-        // Without a byte more there is nothing new to find.
-        let used = if count.is_some() { self.dispatch(bytes, limits) } else { 0 };
-        self.gathered.extend_from_slice(&bytes[used..]);
-        if self.gathered.is_empty() {
-            self.gathered = Vec::new();
-        }
+        let more = self.read_into_buffer(&mut buffer, limits, budget);
         context.read_buffer = buffer;
+        more
+    }
+
+    /// Reads more of a large message to the bytes of it that are there: the memory grows with what arrives.
+    fn read_rest(&mut self, missing: usize, limits: codec::Limits, budget: &mut Budget) -> bool {
+        let room = missing.min(self.gathered.len().clamp(SMALL_REST, LARGEST_READ));
+        let count = self.read_into(budget, |driver| (driver.stream.read_more(&mut driver.gathered, room), room));
+        if count.is_some() && self.missing_of_gathered() == 0 {
+            let bytes = std::mem::take(&mut self.gathered);
+            let used = self.dispatch(&bytes, limits);
+            self.keep_rest(bytes, used);
+        }
         count.is_some()
+    }
+
+    /// Reads and dispatches; goes on as long as a message that was cut by the buffer's end fits in it when moved to the
+    /// front.
+    fn read_into_buffer(&mut self, buffer: &mut [u8], mut limits: codec::Limits, budget: &mut Budget) -> bool {
+        let mut kept = self.gathered.len();
+        buffer[..kept].copy_from_slice(&self.gathered);
+        self.gathered.clear();
+        let more = loop {
+            let count = self.read_into(budget, |driver| {
+                let result = driver.stream.read(&mut buffer[kept..]);
+                (result, buffer.len() - kept)
+            });
+            // Without a byte more there is nothing new to find.
+            let Some(count) = count else { break false };
+            let end = kept + count;
+            let used = self.dispatch(&buffer[..end], limits);
+            buffer.copy_within(used..end, 0);
+            kept = end - used;
+            let missing = missing_of(&buffer[..kept]);
+            if missing == 0 || kept + missing > buffer.len() || !self.readable || budget.read == 0 {
+                break true;
+            }
+            match self.input_mode() {
+                Input::Dispatch(next) => limits = next,
+                Input::Drop | Input::Keep => break true,
+            }
+        };
+        if kept == 0 {
+            self.gathered = Vec::new();
+        } else {
+            if kept > SMALL_REST && self.gathered.capacity() < kept {
+                self.gathered = self.connection.buffers().take(kept);
+            }
+            self.gathered.extend_from_slice(&buffer[..kept]);
+        }
+        more
     }
 
     /// What lies in the buffer now is the beginning of another message, with a time of its own.
@@ -124,6 +148,8 @@ impl Driver {
         if used < bytes.len() {
             bytes.drain(..used);
             self.gathered = bytes;
+        } else {
+            self.connection.buffers().give_back(bytes);
         }
     }
 
@@ -157,7 +183,11 @@ impl Driver {
                 let kind = transport::ErrorKind::Io;
                 let error =
                     transport::Error::from_io(&format!("reading from {}", self.connection.peer_name()), &error, kind);
-                self.io_error.get_or_insert(error.into());
+                let place = match error.kind {
+                    transport::ErrorKind::Tls(TlsErrorKind::Truncated) => &mut self.cut_short,
+                    _ => &mut self.io_error,
+                };
+                place.get_or_insert(error.into());
                 None
             }
         }
@@ -175,7 +205,7 @@ impl Driver {
 
     /// The peer's bytes are all dispatched and it sends no more: what the callbacks accepted is written, then it is over.
     pub(super) fn end_of_input(&mut self, context: &Context) {
-        let error = match (&self.io_error, self.gathered.is_empty()) {
+        let error = match (self.io_error.as_ref().or(self.cut_short.as_ref()), self.gathered.is_empty()) {
             (Some(error), _) => error.clone(),
             (None, true) => Error::PeerClosed(format!("{} closed the connection", self.connection.peer_name())),
             (None, false) => {
@@ -197,5 +227,15 @@ impl Driver {
             return;
         }
         shared.begin_close(Err(error), false);
+    }
+}
+
+/// How many bytes the message at the start of `bytes` still needs; nothing if it is complete or wrong.
+fn missing_of(bytes: &[u8]) -> usize {
+    match bytes.first_chunk::<4>() {
+        Some(total_len) if bytes.len() >= PRELUDE_LEN => {
+            (u32::from_be_bytes(*total_len) as usize).saturating_sub(bytes.len())
+        }
+        _ => PRELUDE_LEN.saturating_sub(bytes.len()),
     }
 }

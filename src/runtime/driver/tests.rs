@@ -4,7 +4,7 @@ use std::any::Any;
 use std::collections::VecDeque;
 use std::io::Write;
 use std::net::{TcpListener, TcpStream};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use mio::{Events, Poll, Token};
@@ -76,7 +76,7 @@ impl Rig {
 
         let runtime = Runtime::new(1, Log::off()).expect("a thread");
         let live = runtime.enter().expect("it is up");
-        let connection = Connection::incoming(Settings::default(), live, runtime.pick_loop());
+        let connection = Connection::incoming(Settings::default(), live, runtime.pick_loop(), Weak::new());
         let notes = Arc::new(Notes { delivered: Mutex::default(), on_ping: Box::new(on_ping) });
         connection.lock().may_accept = true;
         connection.accept(Box::new(notes.clone())).expect("it is announced");

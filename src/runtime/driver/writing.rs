@@ -43,8 +43,14 @@ impl Driver {
                     self.writable = count == wanted || !self.stream.ends_by_short_read();
                     budget.write = budget.write.saturating_sub(count);
                     self.note_written(count, context);
+                    if !self.writable {
+                        self.give_spare_memory_back();
+                    }
                 }
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => self.writable = false,
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                    self.writable = false;
+                    self.give_spare_memory_back();
+                }
                 Err(error) => {
                     let kind = transport::ErrorKind::Io;
                     let error =
@@ -61,6 +67,14 @@ impl Driver {
         }
     }
 
+    /// A peer that reads slowly holds no more memory than its messages take.
+    fn give_spare_memory_back(&mut self) {
+        for segment in self.writing.iter_mut().filter(|segment| segment.len() < segment.capacity() / 4) {
+            let exact = segment.as_slice().to_vec();
+            self.connection.buffers().give_back(std::mem::replace(segment, exact));
+        }
+    }
+
     fn note_written(&mut self, count: usize, context: &mut Context) {
         let mut left = count;
         while let Some(first) = self.writing.front() {
@@ -71,7 +85,9 @@ impl Driver {
             }
             left -= rest;
             self.written_of_first = 0;
-            self.writing.pop_front();
+            if let Some(segment) = self.writing.pop_front() {
+                self.connection.buffers().give_back(segment);
+            }
         }
         if self.writing.is_empty() {
             self.writing = VecDeque::new();

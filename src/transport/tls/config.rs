@@ -14,6 +14,7 @@ use super::TlsErrorKind;
 use super::files;
 use super::key_log::FileKeyLog;
 use super::provider::{provider, ticketer};
+use super::revocation::Revocation;
 use super::verifier::AcceptAnyCertificate;
 use crate::transport::{Error, ErrorKind};
 
@@ -49,6 +50,7 @@ pub struct TlsConfigBuilder {
     provider: Arc<CryptoProvider>,
     /// In place of the system's trust store; nothing until one is given.
     authorities: Option<RootCertStore>,
+    revocation: Revocation,
     identity: Option<Arc<CertifiedKey>>,
     alpn: Vec<Vec<u8>>,
     versions: (TlsVersion, TlsVersion),
@@ -81,6 +83,7 @@ impl TlsConfigBuilder {
             role,
             provider: provider(),
             authorities: None,
+            revocation: Revocation::default(),
             identity: None,
             alpn: Vec::new(),
             versions: (TlsVersion::V1_2, TlsVersion::V1_3),
@@ -122,6 +125,22 @@ impl TlsConfigBuilder {
         }
         self.authorities = Some(authorities);
         Ok(())
+    }
+
+    /// Refuses the certificates on lists in a file, PEM or DER.
+    pub fn add_crl_file(&mut self, path: &Path) -> Result<(), Error> {
+        self.revocation.add_file(path, &self.provider)
+    }
+
+    /// Refuses the certificates on lists, PEM or DER.
+    pub fn add_crl(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        self.revocation.add(bytes, "the given bytes", &self.provider)
+    }
+
+    /// `leaf_only`: the certificates that vouch for the peer's are not looked up. `allow_unknown`: a certificate whose CA has
+    /// no list here is good.
+    pub fn set_revocation(&mut self, leaf_only: bool, allow_unknown: bool) {
+        self.revocation.set_policy(leaf_only, allow_unknown);
     }
 
     /// The certificate to show, with those that lead to its CA, and its key.
@@ -207,6 +226,10 @@ impl TlsConfigBuilder {
             let sentence = "a CA was given, but verification is off and would not use it";
             return Err(failed(TlsErrorKind::Config, sentence));
         }
+        if !self.verification && !self.revocation.is_empty() {
+            let sentence = "a revocation list was given, but verification is off and would not use it";
+            return Err(failed(TlsErrorKind::Config, sentence));
+        }
         let builder = ClientConfig::builder_with_provider(self.provider.clone())
             .with_protocol_versions(&self.protocol_versions())
             .map_err(refused)?;
@@ -216,6 +239,7 @@ impl TlsConfigBuilder {
                 None => system_trust_store()?,
             };
             let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(authorities), self.provider.clone());
+            let verifier = self.revocation.apply_to_servers(verifier);
             builder.with_webpki_verifier(verifier.build().map_err(refused)?)
         } else {
             let verifier = AcceptAnyCertificate::new(self.provider.clone());
@@ -242,6 +266,11 @@ impl TlsConfigBuilder {
             .with_protocol_versions(&self.protocol_versions())
             .map_err(refused)?;
         let builder = match (self.client_auth, &self.authorities) {
+            (ClientAuth::None, None) if !self.revocation.is_empty() => {
+                let sentence =
+                    "a revocation list was given, but no certificates are asked for: turn client authentication on";
+                return Err(failed(TlsErrorKind::Config, sentence));
+            }
             (ClientAuth::None, None) => builder.with_no_client_auth(),
             (ClientAuth::None, Some(_)) => {
                 let sentence = "a CA was given, but no certificates are asked for: turn client authentication on";
@@ -254,6 +283,7 @@ impl TlsConfigBuilder {
             (client_auth, Some(authorities)) => {
                 let authorities = Arc::new(authorities.clone());
                 let verifier = WebPkiClientVerifier::builder_with_provider(authorities, self.provider.clone());
+                let verifier = self.revocation.apply_to_clients(verifier);
                 let verifier = match client_auth {
                     ClientAuth::Required => verifier,
                     ClientAuth::Optional | ClientAuth::None => verifier.allow_unauthenticated(),

@@ -35,6 +35,12 @@ pub enum TlsErrorKind {
     /// The client sent none.
     CertificateRequired,
     NoCommonCipher,
+    /// It cannot be read, or is not signed by its CA.
+    BadRevocationList,
+    CertificateRevoked,
+    /// No list says anything of a certificate.
+    RevocationUnknown,
+    RevocationListExpired,
 }
 
 /// How far a session is, for sentences.
@@ -58,6 +64,10 @@ fn explain(error: &rustls::Error, role: TlsRole) -> (TlsErrorKind, String) {
     use rustls::Error;
     match error {
         Error::InvalidCertificate(error) => explain_certificate(error, role),
+        Error::InvalidCertRevocationList(reason) => {
+            let what = format!("a revocation list for the {}'s certificate is not good: {reason:?}", peer(role));
+            (TlsErrorKind::BadRevocationList, what)
+        }
         Error::NoCertificatesPresented => match role {
             TlsRole::Server => (TlsErrorKind::CertificateRequired, "the client sent no certificate".to_owned()),
             TlsRole::Client => (TlsErrorKind::BadCertificate, "the server sent no certificate".to_owned()),
@@ -97,7 +107,21 @@ fn explain_certificate(error: &CertificateError, role: TlsRole) -> (TlsErrorKind
             let names = if names.is_empty() { "no name at all".to_owned() } else { names.join(", ") };
             (TlsErrorKind::WrongName, format!("{of} is not for {}, but for {names}", expected.to_str()))
         }
-        Certificate::Revoked => (TlsErrorKind::BadCertificate, format!("{of} is revoked")),
+        Certificate::Revoked => {
+            (TlsErrorKind::CertificateRevoked, format!("{of}, or one that vouches for it, is revoked"))
+        }
+        Certificate::UnknownRevocationStatus => {
+            let what = format!("no revocation list here is for {of} or for one that vouches for it");
+            (TlsErrorKind::RevocationUnknown, what)
+        }
+        Certificate::ExpiredRevocationList => {
+            (TlsErrorKind::RevocationListExpired, format!("the revocation list for {of} has expired"))
+        }
+        Certificate::ExpiredRevocationListContext { time, next_update } => {
+            let (end, now) = (date(*next_update), date(*time));
+            let what = format!("the revocation list for {of} expired at {end}; now is {now}");
+            (TlsErrorKind::RevocationListExpired, what)
+        }
         Certificate::BadEncoding => (TlsErrorKind::BadCertificate, format!("{of} is not well-formed")),
         Certificate::BadSignature => (TlsErrorKind::BadCertificate, format!("{of} has a signature that is wrong")),
         Certificate::InvalidPurposeContext { required, .. } => {

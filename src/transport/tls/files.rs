@@ -5,13 +5,14 @@ use std::fs;
 use std::path::Path;
 
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 
 use super::TlsErrorKind;
 use crate::transport::{Error, ErrorKind};
 
 const PEM_MARK: &[u8] = b"-----BEGIN ";
 const PEM_CERTIFICATE: &[u8] = b"-----BEGIN CERTIFICATE-----";
+const PEM_REVOCATION_LIST: &[u8] = b"-----BEGIN X509 CRL-----";
 /// PKCS#8 and the older form of OpenSSL.
 const PEM_ENCRYPTED: [&[u8]; 2] = [b"-----BEGIN ENCRYPTED PRIVATE KEY-----", b"Proc-Type: 4,ENCRYPTED"];
 /// The beginnings of the object identifiers of password-based encryption: PKCS#5 and PKCS#12.
@@ -45,6 +46,28 @@ pub fn certificates(bytes: &[u8], source: &str) -> Result<Vec<CertificateDer<'st
     if found.len() < begun {
         let sentence = format!("{source} begins {begun} certificates, but only {} are well-formed PEM", found.len());
         return Err(Error::new(ErrorKind::Tls(TlsErrorKind::BadCertificate), sentence));
+    }
+    Ok(found)
+}
+
+/// The certificate revocation lists in `bytes`, at least one. `source` names the bytes in errors.
+pub fn revocation_lists(bytes: &[u8], source: &str) -> Result<Vec<CertificateRevocationListDer<'static>>, Error> {
+    let failed = |what: String| Err(Error::new(ErrorKind::Tls(TlsErrorKind::BadRevocationList), what));
+    if !contains(bytes, PEM_MARK) {
+        return if bytes.first() == Some(&DER_SEQUENCE) {
+            Ok(vec![CertificateRevocationListDer::from(bytes.to_vec())])
+        } else {
+            failed(format!("{source} holds no certificate revocation list, neither PEM nor DER"))
+        };
+    }
+    let begun = bytes.windows(PEM_REVOCATION_LIST.len()).filter(|window| *window == PEM_REVOCATION_LIST).count();
+    let found: Vec<_> = CertificateRevocationListDer::pem_slice_iter(bytes).filter_map(Result::ok).collect();
+    if begun == 0 {
+        return failed(format!("{source} is PEM, but holds no section X509 CRL"));
+    }
+    if found.len() < begun {
+        let well = found.len();
+        return failed(format!("{source} begins {begun} revocation lists, but only {well} are well-formed PEM"));
     }
     Ok(found)
 }

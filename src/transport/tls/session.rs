@@ -44,7 +44,7 @@ pub struct TlsInfo {
 pub struct TlsSession {
     connection: Connection,
     role: TlsRole,
-    /// Why nothing more can come or go; plaintext that was decrypted before is still read first.
+    /// Why nothing more can come, nor, but for a cut, go; plaintext that was decrypted before is still read first.
     failure: Option<Error>,
     /// Plaintext whose records are not all written yet: a repeated write answers for these bytes.
     in_records: usize,
@@ -157,7 +157,10 @@ impl TlsSession {
     /// Writes plaintext, at most 64 KiB at once, and answers how much of it the system has taken, as records, to the last
     /// byte. WouldBlock while a part of them waits: then the call is to be repeated with the same bytes.
     pub fn write(&mut self, io: &mut (impl Read + Write), buffers: &[IoSlice<'_>]) -> io::Result<usize> {
-        if let Some(failure) = &self.failure {
+        // After a cut the peer may still read.
+        if let Some(failure) = &self.failure
+            && failure.kind != ErrorKind::Tls(TlsErrorKind::Truncated)
+        {
             return Err(as_io(failure));
         }
         if self.in_records == 0 {
@@ -303,6 +306,11 @@ fn read_failed(action: &str, error: &io::Error) -> Error {
 
 fn no_session(error: &rustls::Error) -> Error {
     Error::new(ErrorKind::Tls(TlsErrorKind::Config), format!("no TLS session can be made: {error}"))
+}
+
+/// Whether a certificate can be for this name.
+pub fn check_server_name(text: &str) -> Result<(), Error> {
+    parse_server_name(text).map(drop)
 }
 
 /// What certificates can name. Brackets and the scope of an IPv6 address belong to the address of a socket, not to a name.

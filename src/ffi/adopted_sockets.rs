@@ -1,0 +1,141 @@
+//! Sockets that come from the application, or go to it.
+
+use super::client_options::esrpc_client_options;
+use super::endpoint;
+use super::guard;
+use super::handle::BoxHandle;
+use super::listener::{esrpc_listener, listener_of};
+use super::listener_options::{Place, esrpc_listener_options};
+use super::out::{check_out, write_out};
+use super::status::esrpc_status;
+use crate::transport::{RawSocket, SocketUse};
+
+/// A socket as the system names it: int, or uintptr_t on Windows. build.rs writes it into the header.
+pub type esrpc_socket = RawSocket;
+
+/// Sets a connected socket to be used as it is, in place of what was set before: one end of a socketpair, an inherited
+/// descriptor, a connection made through a proxy. Nothing is looked up or dialled, so addresses, family and interface of the
+/// options do not matter; socket options are set on it. With TLS, esrpc_client_options_set_tls needs a server_name.
+///
+/// The socket is the caller's until esrpc_connection_connect has answered ESRPC_OK. From then on it is the library's, which
+/// makes it non-blocking (other descriptors of the same socket too) and close-on-exec, and closes it when the connection ends;
+/// the options cannot be used for another connect before another socket or place is set. After an error the caller still has
+/// it.
+///
+/// @param options Changed; unchanged if the call fails.
+/// @param socket A connected stream socket of TCP or Unix. It is looked at here and again when connecting.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL; ESRPC_ERROR_WRONG_SOCKET if socket is negative, not
+/// open, no socket, no stream socket of TCP or Unix, not connected, or listening; ESRPC_ERROR_IO; ESRPC_ERROR_UNSUPPORTED on
+/// Windows.
+///
+/// Thread: owner. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_client_options_set_socket(
+    options: *mut esrpc_client_options,
+    socket: esrpc_socket,
+) -> esrpc_status {
+    guard::call(|| {
+        // SAFETY: NULL or live settings of this thread.
+        let options = unsafe { esrpc_client_options::borrow_mut(options, "options") }?;
+        options.endpoint = Some(endpoint::socket(socket, SocketUse::Connection)?);
+        options.socket_taken.set(false);
+        Ok(())
+    })
+}
+
+/// Sets a listening socket to be used as it is, in place of what was set before: from a supervisor (socket activation), from a
+/// parent process, or from esrpc_listener_dup_socket. Its backlog, permissions and interface stay as they are, and a socket
+/// file is never removed.
+///
+/// The socket is the caller's until esrpc_listener_listen has answered ESRPC_OK. From then on it is the library's, which
+/// makes it non-blocking (other descriptors of the same socket too) and close-on-exec, and closes it when the listener closes;
+/// clients are refused once every descriptor of it, in all processes, is closed. The options cannot be used to listen
+/// again before another socket or place is set. After an error the caller still has it.
+///
+/// @param options Changed; unchanged if the call fails.
+/// @param socket A listening stream socket of TCP or Unix. It is looked at here and again when listening.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL; ESRPC_ERROR_WRONG_SOCKET if socket is negative, not
+/// open, no socket, no stream socket of TCP or Unix, or not listening; ESRPC_ERROR_IO; ESRPC_ERROR_UNSUPPORTED on Windows.
+///
+/// Thread: owner. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_listener_options_set_socket(
+    options: *mut esrpc_listener_options,
+    socket: esrpc_socket,
+) -> esrpc_status {
+    guard::call(|| {
+        // SAFETY: NULL or live settings of this thread.
+        let options = unsafe { esrpc_listener_options::borrow_mut(options, "options") }?;
+        options.place = Place::Endpoint(endpoint::socket(socket, SocketUse::Listener)?);
+        options.socket_taken.set(false);
+        Ok(())
+    })
+}
+
+/// Makes a listener that listens nowhere and has no address, in place of what was set before: its connections come from
+/// esrpc_listener_adopt_connection alone.
+///
+/// @param options Changed.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL.
+///
+/// Thread: owner. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_listener_options_set_adopt_only(options: *mut esrpc_listener_options) -> esrpc_status {
+    guard::call(|| {
+        // SAFETY: NULL or live settings of this thread.
+        unsafe { esrpc_listener_options::borrow_mut(options, "options") }?.place = Place::Nowhere;
+        Ok(())
+    })
+}
+
+/// Hands a connected socket to a listener as if it had been accepted there: one that a supervisor accepted (inetd), or one end
+/// of a socketpair. It goes through the listener's TLS and limits, and is announced by on_incoming_connection, or
+/// on_failed_connection tells why not; if the listener is closed before, it is closed and nothing is told.
+///
+/// The socket is the library's once the call has answered ESRPC_OK; it makes it non-blocking (other descriptors of the same
+/// socket too) and close-on-exec, and closes it when the connection ends. After an error the caller still has it.
+///
+/// @param listener Borrowed; any listener, also one that listens.
+/// @param socket A connected stream socket of TCP or Unix.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if listener is NULL; ESRPC_ERROR_WRONG_SOCKET if socket is negative, not
+/// open, no socket, no stream socket of TCP or Unix, not connected, or listening; ESRPC_ERROR_INVALID_STATE if the listener is
+/// closed or drained; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_IO; ESRPC_ERROR_UNSUPPORTED on Windows; ESRPC_ERROR_FORKED.
+///
+/// Thread: any. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_listener_adopt_connection(
+    listener: *mut esrpc_listener,
+    socket: esrpc_socket,
+) -> esrpc_status {
+    guard::call(|| {
+        // SAFETY: NULL or a live or lent handle.
+        unsafe { listener_of(listener) }?.adopt_connection(socket)?;
+        Ok(())
+    })
+}
+
+/// Gives a descriptor of its own for the listening socket, for a successor: another listener of this process
+/// (esrpc_listener_options_set_socket), or another program, which inherits it once the caller has taken close-on-exec off.
+/// While the descriptor is open, clients can connect, also when the listener is closed: they wait for somebody to accept them.
+/// For a Unix path see esrpc_listener_options_set_keep_unix_file as well.
+///
+/// @param listener Borrowed.
+/// @param out_socket Receives the descriptor, close-on-exec, which the caller closes.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if listener or out_socket is NULL; ESRPC_ERROR_INVALID_STATE if the listener
+/// is closed or drained (ask before that), or has no socket of its own; ESRPC_ERROR_TOO_MANY_FILES; ESRPC_ERROR_IO; ESRPC_ERROR_UNSUPPORTED on Windows;
+/// ESRPC_ERROR_FORKED.
+///
+/// Thread: any. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_listener_dup_socket(
+    listener: *mut esrpc_listener,
+    out_socket: *mut esrpc_socket,
+) -> esrpc_status {
+    guard::call(|| {
+        check_out(out_socket, "out_socket")?;
+        // SAFETY: NULL or a live or lent handle.
+        let socket = unsafe { listener_of(listener) }?.duplicate_socket()?;
+        // SAFETY: the caller's variable.
+        unsafe { write_out(out_socket, socket, "out_socket") }
+    })
+}

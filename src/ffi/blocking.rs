@@ -1,0 +1,189 @@
+//! Functions that wait for the outcome of a whole step, for programs without a loop of their own.
+
+use std::ptr;
+
+use super::bytes::esrpc_bytes;
+use super::callbacks::timeout;
+use super::client_options::esrpc_client_options;
+use super::connection::{Callbacks, connection_of, esrpc_connection, first_message, outgoing, runtime_of};
+use super::guard;
+use super::handle::{ArcHandle, BoxHandle};
+use super::headers::esrpc_headers;
+use super::message::esrpc_message;
+use super::out::check_out;
+use super::status::{ESRPC_ERROR_APPLICATION_ERROR, Failure, esrpc_status};
+use super::stream::{esrpc_stream, stream_of};
+use crate::codec::MessageCopy;
+use crate::rpc::MessageType;
+use crate::runtime::{Connection, Error, is_loop_thread};
+
+/// Bytes of the peer's text that the sentence about it repeats.
+const MAX_QUOTED_LEN: usize = 256;
+
+/// Connects a client, does the handshake (CONNECT, CONNECT_ACK) and waits until the connection can open streams. The
+/// connection has no callbacks; esrpc_connection_get_connect_ack shows the server's answer.
+///
+/// @param options Borrowed. Without esrpc_client_options_set_handshake an empty CONNECT is sent.
+/// @param timeout_ms Milliseconds to wait at most for all of it, or ESRPC_WAIT_FOREVER; each phase has a time of its
+/// own as well.
+/// @param out_connection Receives the connection, one reference, to be released with esrpc_connection_release after
+/// esrpc_connection_close. Written only on success.
+/// @return ESRPC_OK; else nothing is left of the connection, and the status is the one that on_setup would have told,
+/// such as ESRPC_ERROR_CONNECTION_REFUSED, ESRPC_ERROR_RESOLVE_FAILED, ESRPC_ERROR_HANDSHAKE_REFUSED,
+/// ESRPC_ERROR_PEER_CLOSED, one of TLS, or that of a phase's time; ESRPC_ERROR_TIMED_OUT after timeout_ms;
+/// ESRPC_ERROR_WOULD_DEADLOCK on an event-loop thread; or what esrpc_connection_connect answers:
+/// ESRPC_ERROR_INVALID_ARGUMENT if options or out_connection is NULL or options name no endpoint,
+/// ESRPC_ERROR_RUNTIME_SHUTDOWN, ESRPC_ERROR_DRAINING, ESRPC_ERROR_FORKED and the others there.
+///
+/// Thread: not-loop; options: owner. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_connection_connect_blocking(
+    options: *const esrpc_client_options,
+    timeout_ms: u32,
+    out_connection: *mut *mut esrpc_connection,
+) -> esrpc_status {
+    guard::call(|| {
+        check_out(out_connection, "out_connection")?;
+        // SAFETY: NULL or live settings of this thread; no table.
+        let (options, callbacks) = unsafe {
+            (esrpc_client_options::borrow(options, "options")?, Callbacks::read(ptr::null(), ptr::null_mut())?)
+        };
+        check_may_wait()?;
+        let (request, runtime) = (options.request()?, runtime_of(options)?);
+        let connection = Connection::connect_and_wait(&runtime, request, callbacks, timeout(timeout_ms))?;
+        // SAFETY: the caller's variable, checked above.
+        unsafe { out_connection.write(esrpc_connection::give(connection)) };
+        Ok(())
+    })
+}
+
+/// Calls an operation of the server: opens a stream with an APPLICATION_MESSAGE, waits for the first message that comes
+/// back, and ends the stream unless the server did. While the outbound queue is full it waits for room. Several threads
+/// may call on one connection at the same time. Closing or aborting the connection on another thread ends the wait.
+///
+/// @param connection Borrowed: a client's connection whose handshake is done.
+/// @param operation The operation's name, UTF-8, 0 to 32767 bytes, copied.
+/// @param headers Copied; NULL: none.
+/// @param payload Copied; may be empty.
+/// @param timeout_ms Milliseconds for all of it, or ESRPC_WAIT_FOREVER.
+/// @param out_reply Receives the reply, to be released with esrpc_message_release, with ESRPC_OK and with
+/// ESRPC_ERROR_APPLICATION_ERROR; else it is set to NULL.
+/// @return ESRPC_OK; ESRPC_ERROR_APPLICATION_ERROR if the answer is an error message; ESRPC_ERROR_NO_REPLY if the
+/// server ended the stream with an empty message, without headers of its own, that was the first one;
+/// ESRPC_ERROR_STREAM_TIMED_OUT after timeout_ms, and then the server is told that the stream is over; why the
+/// connection ended if it did, such as ESRPC_ERROR_PEER_CLOSED, or ESRPC_ERROR_CONNECTION_CLOSED if this side closed
+/// it. If the call was not sent: ESRPC_ERROR_INVALID_ARGUMENT if connection or out_reply is NULL, headers is a
+/// message's list, or operation or payload is NULL with a length; ESRPC_ERROR_WOULD_DEADLOCK on an event-loop thread;
+/// ESRPC_ERROR_INVALID_UTF8, ESRPC_ERROR_HEADER_VALUE_TOO_LONG, ESRPC_ERROR_RESERVED_HEADER,
+/// ESRPC_ERROR_TOO_MANY_HEADERS, ESRPC_ERROR_HEADERS_TOO_LARGE, ESRPC_ERROR_MESSAGE_TOO_LARGE;
+/// ESRPC_ERROR_INVALID_STATE on a server's connection; ESRPC_ERROR_NOT_READY before setup;
+/// ESRPC_ERROR_HANDSHAKE_PENDING before CONNECT_ACK; ESRPC_ERROR_CONNECTION_CLOSED; ESRPC_ERROR_DRAINING;
+/// ESRPC_ERROR_STREAM_IDS_EXHAUSTED; ESRPC_ERROR_FORKED.
+///
+/// Thread: not-loop; headers: owner. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_connection_call(
+    connection: *mut esrpc_connection,
+    operation: esrpc_bytes,
+    headers: *const esrpc_headers,
+    payload: esrpc_bytes,
+    timeout_ms: u32,
+    out_reply: *mut *mut esrpc_message,
+) -> esrpc_status {
+    guard::call(|| {
+        check_out(out_reply, "out_reply")?;
+        // SAFETY: the caller's variable.
+        unsafe { out_reply.write(ptr::null_mut()) };
+        let message_type = MessageType::ApplicationMessage as i32;
+        // SAFETY: NULL or live, all, and unchanged during the call.
+        let (connection, message) =
+            unsafe { (connection_of(connection)?, first_message(operation, message_type, 0, headers, payload)?) };
+        let reply = connection.call(message, timeout(timeout_ms))?;
+        let failure = reply.is_error.then(|| application_error(&reply.message));
+        // SAFETY: the caller's variable.
+        unsafe { out_reply.write(esrpc_message::keep(reply.message)?.give()) };
+        failure.map_or(Ok(()), Err)
+    })
+}
+
+/// Takes the next message of a stream that was made or accepted without a callback table, and waits for it if there is
+/// none. What waits is bounded, see esrpc_connection_options_set_stream_queue_limit: a stream that is neither read nor
+/// ended nor released stops reading from its whole connection once its queue is full. Closing or aborting the
+/// connection on another thread ends the wait; what had come before can still be read.
+///
+/// @param stream Borrowed; activated or accepted. Of several threads that read the same stream each gets other messages.
+/// @param timeout_ms Milliseconds to wait at most, or ESRPC_WAIT_FOREVER; 0: only what has come.
+/// @param out_message Receives the message, to be released with esrpc_message_release. Written only on success.
+/// @return ESRPC_OK; behind the last message ESRPC_ERROR_STREAM_CLOSED if the stream was ended by
+/// ESRPC_MESSAGE_FLAG_TERMINATE_STREAM from either side, else the status that on_closed would have told, such as
+/// ESRPC_ERROR_PEER_CLOSED or ESRPC_ERROR_STREAM_TIMED_OUT; ESRPC_ERROR_TIMED_OUT after timeout_ms;
+/// ESRPC_ERROR_WOULD_DEADLOCK on an event-loop thread; ESRPC_ERROR_STREAM_NOT_ACTIVATED; ESRPC_ERROR_INVALID_STATE if
+/// the stream has a callback table or was not accepted; ESRPC_ERROR_INVALID_ARGUMENT if stream or out_message is NULL;
+/// ESRPC_ERROR_FORKED.
+///
+/// Thread: not-loop. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_stream_read(
+    stream: *mut esrpc_stream,
+    timeout_ms: u32,
+    out_message: *mut *mut esrpc_message,
+) -> esrpc_status {
+    guard::call(|| {
+        check_out(out_message, "out_message")?;
+        // SAFETY: NULL or a live handle.
+        let stream = unsafe { stream_of(stream) }?;
+        let message = esrpc_message::keep(stream.read(timeout(timeout_ms))?)?;
+        // SAFETY: the caller's variable.
+        unsafe { out_message.write(message.give()) };
+        Ok(())
+    })
+}
+
+/// Sends a message on an open stream as esrpc_stream_send_message does, but waits for room while the outbound queue is
+/// full. When it returns, the message is accepted, not yet written; esrpc_connection_wait_flush waits for that.
+///
+/// @param stream Borrowed.
+/// @param message_type ESRPC_MESSAGE_TYPE_APPLICATION_MESSAGE or ESRPC_MESSAGE_TYPE_APPLICATION_ERROR.
+/// @param message_flags ESRPC_MESSAGE_FLAG_ bits.
+/// @param headers Copied; NULL: none.
+/// @param payload Copied; may be empty.
+/// @param timeout_ms Milliseconds to wait at most, or ESRPC_WAIT_FOREVER.
+/// @return ESRPC_OK; else nothing was sent: ESRPC_ERROR_TIMED_OUT; ESRPC_ERROR_WOULD_DEADLOCK on an event-loop thread;
+/// or what esrpc_stream_send_message answers, ESRPC_ERROR_WOULD_BLOCK excepted: ESRPC_ERROR_STREAM_CLOSED,
+/// ESRPC_ERROR_CONNECTION_CLOSED, ESRPC_ERROR_FORKED and the others there.
+///
+/// Thread: not-loop; headers: owner. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_stream_send_blocking(
+    stream: *mut esrpc_stream,
+    message_type: i32,
+    message_flags: i32,
+    headers: *const esrpc_headers,
+    payload: esrpc_bytes,
+    timeout_ms: u32,
+) -> esrpc_status {
+    guard::call(|| {
+        // SAFETY: NULL or live, all, and unchanged during the call.
+        let (stream, message) =
+            unsafe { (stream_of(stream)?, outgoing(message_type, message_flags, headers, payload)?) };
+        stream.send_when_there_is_room(message, timeout(timeout_ms))?;
+        Ok(())
+    })
+}
+
+/// Before a default runtime is made for nothing.
+fn check_may_wait() -> Result<(), Failure> {
+    if is_loop_thread() { Err(Error::WouldDeadlock.into()) } else { Ok(()) }
+}
+
+/// The failure that repeats the beginning of what the server said.
+fn application_error(message: &MessageCopy) -> Failure {
+    let payload = message.message().map_or(&[][..], |message| message.payload);
+    let said = String::from_utf8_lossy(&payload[..payload.len().min(MAX_QUOTED_LEN)]);
+    let detail = if said.is_empty() {
+        String::new()
+    } else {
+        format!("the server answered with an error message; it says: {said}")
+    };
+    Failure::new(ESRPC_ERROR_APPLICATION_ERROR, detail)
+}

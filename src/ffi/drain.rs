@@ -1,0 +1,126 @@
+//! Graceful ends: what is open is finished, nothing new is begun.
+
+use std::sync::Arc;
+
+use super::callbacks::timeout;
+use super::guard;
+use super::listener::{esrpc_listener, listener_of};
+use super::runtime::{esrpc_runtime, runtime_or_default};
+use super::status::{Failure, esrpc_status};
+use crate::runtime::{Drain, Listener, Runtime, default_runtime};
+
+/// Ends a listener gracefully. At once it gives up its listening socket and announces no connection any more; whoever
+/// listens on the same socket (esrpc_listener_dup_socket, called before) or address next gets those who come. Its
+/// connections go on until no stream is open on them, then they are closed as by esrpc_connection_close with ESRPC_OK:
+/// what is written reaches the peer, what has not been dispatched is dropped. A stream that a client opens meanwhile is
+/// refused without asking the application: APPLICATION_ERROR with ESRPC_MESSAGE_FLAG_TERMINATE_STREAM, whose payload
+/// says that nothing was done. So a client may repeat elsewhere what was refused that way, and what got no answer from
+/// a drained server that was not cut off by its deadline. Connections that are still in their TLS handshake, or not
+/// announced for another reason, are given up; on_failed_connection tells of them with ESRPC_ERROR_DRAINING. When the
+/// time is over, the connections that are left are closed with the reason ESRPC_ERROR_DRAINING, which their streams get
+/// too. on_closed comes, and esrpc_listener_wait_closed returns, when the last connection has ended.
+///
+/// @param listener Borrowed. If it was closed before, on_closed is not told again, and its connections are drained.
+/// @param deadline_ms Milliseconds from now, or ESRPC_WAIT_FOREVER: as long as it takes. Of several calls the earliest
+/// deadline counts.
+/// @return ESRPC_OK; returns at once. ESRPC_ERROR_INVALID_ARGUMENT if listener is NULL; ESRPC_ERROR_FORKED.
+///
+/// Thread: any. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_listener_drain(listener: *mut esrpc_listener, deadline_ms: u32) -> esrpc_status {
+    guard::call(|| {
+        // SAFETY: NULL or a live or lent handle.
+        unsafe { listener_of(listener) }?.drain(Drain::within(timeout(deadline_ms)));
+        Ok(())
+    })
+}
+
+/// Ends everything on a runtime gracefully: each listener as esrpc_listener_drain does, and each client's connection
+/// when no stream is open on it. Connections open no new streams: an activation answers ESRPC_ERROR_DRAINING. New
+/// connections and listeners are answered ESRPC_ERROR_DRAINING, connections that are being set up fail with it, and
+/// what is left when the time is over is closed with it. Afterwards the runtime takes nothing new; esrpc_runtime_join
+/// waits until all is over and released.
+///
+/// @param runtime Borrowed; NULL: the default runtime, if there is one.
+/// @param deadline_ms Milliseconds from now, or ESRPC_WAIT_FOREVER: as long as it takes. Of several calls the earliest
+/// deadline counts.
+/// @return ESRPC_OK; returns at once. ESRPC_ERROR_FORKED in a forked child.
+///
+/// Thread: any. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_runtime_drain(runtime: *mut esrpc_runtime, deadline_ms: u32) -> esrpc_status {
+    guard::call(|| {
+        // SAFETY: NULL or a live handle.
+        if let Some(runtime) = unsafe { existing_runtime(runtime) }? {
+            runtime.drain(Drain::within(timeout(deadline_ms)));
+        }
+        Ok(())
+    })
+}
+
+/// Tells how many streams are open on the connections that a listener has accepted.
+///
+/// @param listener Borrowed.
+/// @return The number; 0 if listener is NULL, and in a forked child.
+///
+/// Thread: any. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_listener_get_open_streams(listener: *const esrpc_listener) -> usize {
+    guard::value(0, || {
+        // SAFETY: NULL or a live or lent handle.
+        unsafe { listener_of(listener) }.map_or(0, |listener| Listener::open_streams(&listener))
+    })
+}
+
+/// Tells how many connections that a listener has accepted are not over, those in their TLS handshake included.
+///
+/// @param listener Borrowed.
+/// @return The number; 0 if listener is NULL, and in a forked child.
+///
+/// Thread: any. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_listener_get_open_connections(listener: *const esrpc_listener) -> usize {
+    guard::value(0, || {
+        // SAFETY: NULL or a live or lent handle.
+        unsafe { listener_of(listener) }.map_or(0, |listener| Listener::open_connections(&listener))
+    })
+}
+
+/// Tells how many streams are open on the connections of a runtime, of clients and of servers.
+///
+/// @param runtime Borrowed; NULL: the default runtime, if there is one.
+/// @return The number; 0 in a forked child.
+///
+/// Thread: any. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_runtime_get_open_streams(runtime: *const esrpc_runtime) -> usize {
+    guard::value(0, || {
+        // SAFETY: NULL or a live handle.
+        unsafe { existing_runtime(runtime) }.ok().flatten().map_or(0, |runtime| runtime.open_streams())
+    })
+}
+
+/// Tells how many connections of a runtime, of clients and of servers, are not over, those being set up included.
+///
+/// @param runtime Borrowed; NULL: the default runtime, if there is one.
+/// @return The number; 0 in a forked child.
+///
+/// Thread: any. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_runtime_get_open_connections(runtime: *const esrpc_runtime) -> usize {
+    guard::value(0, || {
+        // SAFETY: NULL or a live handle.
+        unsafe { existing_runtime(runtime) }.ok().flatten().map_or(0, |runtime| runtime.open_connections())
+    })
+}
+
+/// The runtime, or the default one for NULL, which is not made for that.
+///
+/// # Safety NULL or a live handle.
+unsafe fn existing_runtime(runtime: *const esrpc_runtime) -> Result<Option<Arc<Runtime>>, Failure> {
+    if runtime.is_null() {
+        return Ok(default_runtime(false)?);
+    }
+    // SAFETY: a live handle.
+    unsafe { runtime_or_default(runtime) }.map(Some)
+}

@@ -1,0 +1,83 @@
+//! Revocation lists of TLS settings.
+
+use super::bytes::esrpc_bytes;
+use super::constants::esrpc_tls_revocation_depth::*;
+use super::guard;
+use super::status::{Failure, esrpc_status};
+use super::tls_config::{esrpc_tls_config_builder, file_path, set, some_bytes};
+use crate::transport::TlsConfigBuilder;
+
+/// Adds certificate revocation lists (CRLs), beside those given before. A peer whose certificate is on one is refused with
+/// ESRPC_ERROR_TLS_CERTIFICATE_REVOKED. With any list given, a peer is also refused if there is none for its CA
+/// (ESRPC_ERROR_TLS_REVOCATION_UNKNOWN; esrpc_tls_config_builder_set_revocation can allow it) or if that one's time is over
+/// (ESRPC_ERROR_TLS_CRL_EXPIRED). Nothing is fetched from anywhere; a running listener takes newer lists by
+/// esrpc_listener_set_tls. A session that is taken up again is not looked up anew; new settings take up none of older ones.
+///
+/// @param builder Changed; unchanged if the call fails.
+/// @param lists Lists in PEM (X509 CRL), or one in DER; at least one byte; copied.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL or lists is empty; ESRPC_ERROR_TLS_BAD_CRL if there is no
+/// list, or one is not well-formed or of an unknown kind (lists of changes, lists in parts).
+///
+/// Thread: owner. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_tls_config_builder_add_crl(
+    builder: *mut esrpc_tls_config_builder,
+    lists: esrpc_bytes,
+) -> esrpc_status {
+    guard::call(|| {
+        // SAFETY: NULL or a live builder of this thread, and bytes that stay during the call.
+        unsafe { set(builder, None, |builder| Ok(builder.add_crl(some_bytes(lists, "lists")?)?)) }
+    })
+}
+
+/// Adds the certificate revocation lists in a file; see esrpc_tls_config_builder_add_crl.
+///
+/// @param builder Changed; unchanged if the call fails.
+/// @param path The path of a file with lists in PEM (X509 CRL), or one in DER; at least one byte, no NUL. Read in this call.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL or path is empty or has a NUL;
+/// ESRPC_ERROR_NOT_FOUND, ESRPC_ERROR_ACCESS_DENIED or ESRPC_ERROR_IO if the file cannot be read; ESRPC_ERROR_TLS_BAD_CRL if it
+/// holds no list, or one that is not well-formed or of an unknown kind.
+///
+/// Thread: owner. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_tls_config_builder_add_crl_file(
+    builder: *mut esrpc_tls_config_builder,
+    path: esrpc_bytes,
+) -> esrpc_status {
+    guard::call(|| {
+        // SAFETY: NULL or a live builder of this thread, and bytes that stay during the call.
+        unsafe { set(builder, None, |builder| Ok(builder.add_crl_file(&file_path(path, "path")?)?)) }
+    })
+}
+
+/// Sets how revocation lists are applied. Without a list it does nothing.
+///
+/// @param builder Changed.
+/// @param depth An ESRPC_TLS_REVOCATION_DEPTH_ constant. Default: ESRPC_TLS_REVOCATION_DEPTH_CHAIN.
+/// @param allow_unknown 0: a certificate whose CA has no list here is refused, as by default; else it is good.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL or depth is none of the constants.
+///
+/// Thread: owner. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_tls_config_builder_set_revocation(
+    builder: *mut esrpc_tls_config_builder,
+    depth: i32,
+    allow_unknown: i32,
+) -> esrpc_status {
+    guard::call(|| {
+        let change = |builder: &mut TlsConfigBuilder| {
+            let leaf_only = match depth {
+                _ if depth == ESRPC_TLS_REVOCATION_DEPTH_CHAIN as i32 => false,
+                _ if depth == ESRPC_TLS_REVOCATION_DEPTH_LEAF as i32 => true,
+                _ => {
+                    let detail = format!("depth is {depth}; it must be one of ESRPC_TLS_REVOCATION_DEPTH_*");
+                    return Err(Failure::invalid_argument(detail));
+                }
+            };
+            builder.set_revocation(leaf_only, allow_unknown != 0);
+            Ok(())
+        };
+        // SAFETY: NULL or a live builder of this thread.
+        unsafe { set(builder, None, change) }
+    })
+}

@@ -1,0 +1,190 @@
+//! Whole steps for programs without a loop of their own: each call waits for its outcome.
+
+use std::any::Any;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::codec::{Message, MessageCopy};
+use crate::rpc::{self, Envelope, MessageType, Outgoing, TERMINATE_STREAM, is_protocol_header};
+use crate::runtime::inbox::Inbox;
+use crate::runtime::{
+    ConnectRequest, Connection, ConnectionHandler, Error, Outcome, Phase, Runtime, Stream, StreamHandler, StreamPhase,
+    is_loop_thread,
+};
+
+/// What answered a call.
+pub struct Reply {
+    pub message: MessageCopy,
+    /// It is an APPLICATION_ERROR.
+    pub is_error: bool,
+}
+
+/// The handler of a stream that only a call sees.
+#[derive(Default)]
+struct CallHandler {
+    inbox: Inbox,
+}
+
+impl StreamHandler for CallHandler {
+    fn on_message(&self, stream: &Arc<Stream>, message: &Message<'_>) {
+        self.inbox.put(stream, message);
+    }
+
+    fn on_writable(&self, _: &Arc<Stream>) {}
+
+    fn on_closed(&self, stream: &Arc<Stream>, outcome: &Outcome) {
+        self.inbox.end(stream, outcome);
+    }
+
+    fn on_destroy(&self) {}
+
+    fn inbox(&self) -> Option<&Inbox> {
+        Some(&self.inbox)
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
+
+/// Holds a stream as long as somebody reads from it.
+struct Held<'a>(&'a Arc<Stream>);
+
+impl<'a> Held<'a> {
+    fn new(stream: &'a Arc<Stream>) -> Held<'a> {
+        stream.hold();
+        Held(stream)
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.0.let_go();
+    }
+}
+
+fn check_may_wait() -> Result<(), Error> {
+    if is_loop_thread() { Err(Error::WouldDeadlock) } else { Ok(()) }
+}
+
+fn after(timeout: Option<Duration>) -> Option<Instant> {
+    timeout.map(|timeout| Instant::now() + timeout)
+}
+
+impl Connection {
+    /// Connects, does the handshake and waits for both. Without one in the request it is an empty CONNECT.
+    pub fn connect_and_wait(
+        runtime: &Arc<Runtime>,
+        mut request: ConnectRequest,
+        handler: Box<dyn ConnectionHandler>,
+        timeout: Option<Duration>,
+    ) -> Result<Arc<Connection>, Error> {
+        check_may_wait()?;
+        request.handshake.get_or_insert_default();
+        let mut made = None;
+        Connection::connect(runtime, request, handler, |connection| made = Some(connection.clone()))?;
+        let Some(connection) = made else {
+            return Err(Error::Internal("a connection was begun and not stored".to_owned()));
+        };
+        match connection.wait_setup(timeout) {
+            Ok(Ok(())) => Ok(connection),
+            Ok(Err(error)) => Err(error),
+            Err(error) => {
+                connection.abort();
+                Err(error)
+            }
+        }
+    }
+
+    /// Opens a stream with the message and waits for the first one that comes back; then this side ends the stream unless
+    /// the peer has.
+    pub fn call(self: &Arc<Self>, message: Outgoing<'_>, timeout: Option<Duration>) -> Result<Reply, Error> {
+        check_may_wait()?;
+        let deadline = after(timeout);
+        let stream = Stream::new(self, Box::new(CallHandler::default()))?;
+        let _held = Held::new(&stream);
+        let take = |deadline| stream.inbox().map_or(Err(Error::NoReply), |inbox| inbox.take(&stream, deadline));
+        let too_late = |sent| Error::CallTimedOut { time: timeout.unwrap_or_default(), sent };
+        self.when_there_is_room(deadline, || stream.try_activate(message, None)).map_err(|error| match error {
+            Error::TimedOut(_) => too_late(false),
+            error => error,
+        })?;
+        let answer = match take(deadline) {
+            Err(Error::TimedOut(_)) => {
+                self.cut_stream(&stream, too_late(true));
+                // The answer, or another end, may have come first after all.
+                take(Some(Instant::now()))
+            }
+            answer => answer,
+        };
+        match answer {
+            Ok(message) => reply(&stream, message),
+            Err(Error::Rpc(rpc::Error::StreamClosed(_))) => Err(Error::NoReply),
+            // The connection ends at this very moment.
+            Err(Error::TimedOut(_)) => Err(too_late(true)),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Tries until it is not refused for the outbound limit any more.
+    fn when_there_is_room(
+        &self,
+        deadline: Option<Instant>,
+        mut attempt: impl FnMut() -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        loop {
+            match attempt() {
+                Err(Error::Rpc(rpc::Error::WouldBlock { .. })) => {}
+                done => return done,
+            }
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            self.wait(left, "the outbound queue stayed full for the given time", |shared| {
+                (shared.phase != Phase::Open || shared.has_room()).then_some(())
+            })?;
+        }
+    }
+}
+
+impl Stream {
+    /// Waits for the next message of a stream without callbacks.
+    pub fn read(self: &Arc<Self>, timeout: Option<Duration>) -> Result<MessageCopy, Error> {
+        check_may_wait()?;
+        let Some(handler) = self.handler() else {
+            return Err(Error::InvalidState("the stream was not accepted"));
+        };
+        let Some(inbox) = handler.inbox() else {
+            return Err(Error::InvalidState("the stream has callbacks, and its messages go to on_message"));
+        };
+        if self.phase() == StreamPhase::New {
+            return Err(Error::StreamNotActivated);
+        }
+        inbox.take(self, after(timeout))
+    }
+
+    /// Queues a message, and waits until there is room for it.
+    pub fn send_when_there_is_room(
+        self: &Arc<Self>,
+        message: Outgoing<'_>,
+        timeout: Option<Duration>,
+    ) -> Result<(), Error> {
+        check_may_wait()?;
+        self.connection().when_there_is_room(after(timeout), || self.try_send(message, None))
+    }
+}
+
+/// What the first message of an answer is.
+fn reply(stream: &Arc<Stream>, copy: MessageCopy) -> Result<Reply, Error> {
+    let message = copy.message().map_err(Error::Codec)?;
+    let envelope = Envelope::read(&message.headers);
+    let is_last = envelope.flags.is_some_and(|flags| flags & TERMINATE_STREAM != 0);
+    let is_error = envelope.message_type == Some(MessageType::ApplicationError as i32);
+    if !is_last {
+        // Not possible only if the stream is over already.
+        let _ = stream.close();
+    }
+    let is_bare = message.payload.is_empty() && message.headers.iter().all(|header| is_protocol_header(header.name));
+    if is_last && is_bare && !is_error {
+        return Err(Error::NoReply);
+    }
+    Ok(Reply { message: copy, is_error })
+}

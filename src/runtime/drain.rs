@@ -1,0 +1,82 @@
+//! Graceful ends: what a connection does when its listener or runtime is to end.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::runtime::connection::Shared;
+use crate::runtime::members::Members;
+use crate::runtime::{Connection, Error, Phase};
+
+/// Of a connection that is drained before it was set up.
+pub(super) const DRAINED_BEFORE_SETUP: &str =
+    "the connection was not set up yet when its runtime or listener was drained";
+
+/// What is open may be finished, and nothing new is begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Drain {
+    /// Nothing: as long as it takes.
+    pub until: Option<Instant>,
+}
+
+impl Drain {
+    pub fn within(time: Option<Duration>) -> Drain {
+        Drain { until: time.map(|time| Instant::now() + time) }
+    }
+
+    /// Of several deadlines the earliest counts.
+    pub fn and(self, before: Option<Drain>) -> Drain {
+        Drain { until: [self.until, before.and_then(|drain| drain.until)].into_iter().flatten().min() }
+    }
+}
+
+impl Members<Connection> {
+    pub fn open_streams(&self) -> usize {
+        self.all().iter().map(|connection| connection.open_streams()).sum()
+    }
+}
+
+impl Connection {
+    pub(super) fn open_streams(&self) -> usize {
+        self.lock().rpc.open_streams()
+    }
+
+    /// Counts the connection in where somebody may want to drain it.
+    pub(super) fn join(self: &Arc<Self>) {
+        let runtime = self.live.as_ref().and_then(|live| live.runtime().connections().join(self));
+        let listener = self.listener.upgrade().and_then(|listener| listener.connections().join(self));
+        [runtime, listener].into_iter().flatten().for_each(|drain| self.drain(drain));
+    }
+
+    /// The connection is over for those who drain it.
+    pub(super) fn leave(&self) {
+        if let Some(live) = &self.live {
+            live.runtime().connections().leave(self);
+        }
+        if let Some(listener) = self.listener.upgrade() {
+            listener.left_by(self);
+        }
+    }
+
+    /// Lets the open streams go on until they end or the time is over, takes no new ones, then closes.
+    pub(super) fn drain(self: &Arc<Self>, drain: Drain) {
+        let mut shared = self.lock();
+        shared.drain = Some(drain.and(shared.drain));
+        if shared.phase != Phase::Closed {
+            self.schedule(&mut shared);
+        }
+    }
+}
+
+impl Shared {
+    /// The connection is to end as soon as nothing is open on it: what a drain asks for.
+    pub fn end_if_drained(&mut self) {
+        if self.drain.is_none() || self.rpc.open_streams() > 0 {
+            return;
+        }
+        match self.phase {
+            Phase::Connecting => self.begin_close(Err(Error::Draining(DRAINED_BEFORE_SETUP)), false),
+            Phase::Open => self.begin_close(Ok(()), true),
+            Phase::Closing | Phase::Closed => {}
+        }
+    }
+}

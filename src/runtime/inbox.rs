@@ -1,0 +1,141 @@
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Instant;
+
+use crate::codec::{Message, MessageCopy};
+use crate::rpc;
+use crate::runtime::lifecycle::wait_until;
+use crate::runtime::{Connection, Error, Outcome, Phase, Stream, lock};
+
+/// More than any system keeps of what the peer sent before it went away.
+const MOST_AFTER_A_FAILED_WRITE: usize = 64 * 1024 * 1024;
+
+/// A stream's messages that wait for a thread to take them: what a stream without callbacks has in their place. While it is
+/// full, nothing is read from the connection; what has come meanwhile waits there.
+///
+/// Its lock may be held when the connection's is taken, never the other way round.
+#[derive(Default)]
+pub struct Inbox {
+    queue: Mutex<Queue>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Queue {
+    messages: VecDeque<MessageCopy>,
+    bytes: usize,
+    /// The connection is paused on behalf of this queue.
+    full: bool,
+    end: Option<Outcome>,
+}
+
+impl Inbox {
+    /// Keeps a copy of the message, unless the stream is over or nobody is left who could take it.
+    pub fn put(&self, stream: &Arc<Stream>, message: &Message<'_>) {
+        let copy = MessageCopy::of(message);
+        let mut queue = lock(&self.queue);
+        if queue.end.is_some() || !stream.is_held() {
+            return;
+        }
+        queue.bytes += copy.total_len();
+        queue.messages.push_back(copy);
+        let connection = stream.connection();
+        if !queue.full && queue.bytes >= connection.settings().stream_queue_limit {
+            queue.full = true;
+            connection.pause_for_queue();
+        }
+        if queue.full && queue.bytes >= connection.settings().stream_queue_limit + MOST_AFTER_A_FAILED_WRITE {
+            connection.end_for_overrun();
+        }
+        self.changed.notify_one();
+    }
+
+    /// The stream is over: no message comes any more.
+    pub fn end(&self, stream: &Arc<Stream>, outcome: &Outcome) {
+        let mut queue = lock(&self.queue);
+        queue.end.get_or_insert_with(|| outcome.clone());
+        queue.let_read_on(stream.connection());
+        self.changed.notify_all();
+    }
+
+    /// Nobody can take the messages any more.
+    pub(super) fn abandon(&self, connection: &Arc<Connection>) {
+        let mut queue = lock(&self.queue);
+        queue.let_read_on(connection);
+        queue.bytes = 0;
+        let messages = std::mem::take(&mut queue.messages);
+        drop(queue);
+        drop(messages);
+    }
+
+    /// Makes those who wait look at the connection.
+    pub(super) fn wake(&self) {
+        let _queue = lock(&self.queue);
+        self.changed.notify_all();
+    }
+
+    /// Waits for the next message, or the stream's end behind the last one.
+    pub(super) fn take(&self, stream: &Stream, deadline: Option<Instant>) -> Result<MessageCopy, Error> {
+        let connection = stream.connection();
+        let mut queue = lock(&self.queue);
+        loop {
+            if let Some(message) = queue.messages.pop_front() {
+                queue.bytes = queue.bytes.saturating_sub(message.total_len());
+                if queue.bytes <= connection.settings().stream_queue_limit / 2 {
+                    queue.let_read_on(connection);
+                }
+                return Ok(message);
+            }
+            match &queue.end {
+                Some(Ok(())) => {
+                    return Err(rpc::Error::StreamClosed("the stream is over and has no more messages").into());
+                }
+                Some(Err(error)) => return Err(error.clone()),
+                None => {}
+            }
+            if connection.is_ended_here() {
+                // Its streams end when all is written, which may take long; messages come no more.
+                return Err(Error::ConnectionClosed);
+            }
+            let (next, in_time) = wait_until(&self.changed, queue, deadline);
+            queue = next;
+            if !in_time {
+                return Err(Error::TimedOut("no message came within the given time".to_owned()));
+            }
+        }
+    }
+}
+
+impl Queue {
+    fn let_read_on(&mut self, connection: &Arc<Connection>) {
+        if std::mem::take(&mut self.full) {
+            connection.resume_for_queue();
+        }
+    }
+}
+
+impl Connection {
+    /// A queue is full; what the application pauses and resumes is another matter.
+    pub(super) fn pause_for_queue(&self) {
+        self.lock().full_queues += 1;
+    }
+
+    /// A full queue was given more, since writing has failed and what came before the end is delivered: up to here.
+    fn end_for_overrun(&self) {
+        self.lock().queue_overrun = true;
+    }
+
+    pub(super) fn resume_for_queue(self: &Arc<Self>) {
+        let mut shared = self.lock();
+        shared.full_queues = shared.full_queues.saturating_sub(1);
+        if shared.full_queues == 0 && shared.phase != Phase::Closed {
+            self.schedule(&mut shared);
+        }
+    }
+
+    /// This side has ended the connection, so that no message comes any more.
+    pub(super) fn is_ended_here(&self) -> bool {
+        let shared = self.lock();
+        shared.phase == Phase::Closing && shared.closing.as_ref().is_some_and(|closing| closing.by_this_side)
+    }
+}
