@@ -1,0 +1,77 @@
+//! How long a full TLS handshake takes when both sides are in one thread and nothing is sent anywhere: the part of a TLS
+//! connection's set-up that no library on rustls can save.
+//!
+//! usage: tls_handshake CA.pem CERTIFICATE.pem KEY.pem SECONDS
+
+use std::error::Error;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustls::client::Resumption;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, ServerConnection};
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [ca, certificate, key, seconds] = &arguments[..] else {
+        return Err("usage: tls_handshake CA.pem CERTIFICATE.pem KEY.pem SECONDS".into());
+    };
+    let client = Arc::new(client_config(ca)?);
+    let server = Arc::new(server_config(certificate, key)?);
+    let limit = Duration::from_secs_f64(seconds.parse()?);
+
+    handshake(&client, &server)?;
+    let begin = Instant::now();
+    let mut count = 0u32;
+    while begin.elapsed() < limit {
+        handshake(&client, &server)?;
+        count += 1;
+    }
+    println!("handshake {:.2} us/op", begin.elapsed().as_secs_f64() * 1e6 / f64::from(count));
+    Ok(())
+}
+
+fn client_config(ca: &str) -> Result<ClientConfig, Box<dyn Error>> {
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(ca)?)?;
+    let mut config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+    config.resumption = Resumption::disabled();
+    Ok(config)
+}
+
+fn server_config(certificate: &str, key: &str) -> Result<ServerConfig, Box<dyn Error>> {
+    let chain = vec![CertificateDer::from_pem_file(certificate)?];
+    let key = PrivateKeyDer::from_pem_file(key)?;
+    let mut config = ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key)?;
+    config.send_tls13_tickets = 0;
+    Ok(config)
+}
+
+fn handshake(client: &Arc<ClientConfig>, server: &Arc<ServerConfig>) -> Result<(), Box<dyn Error>> {
+    let name = ServerName::try_from("localhost")?;
+    let mut client = ClientConnection::new(client.clone(), name)?;
+    let mut server = ServerConnection::new(server.clone())?;
+    let mut wire = Vec::new();
+    while client.is_handshaking() || server.is_handshaking() {
+        wire.clear();
+        while client.wants_write() {
+            client.write_tls(&mut wire)?;
+        }
+        let mut bytes = &wire[..];
+        while !bytes.is_empty() {
+            server.read_tls(&mut bytes)?;
+            server.process_new_packets()?;
+        }
+        wire.clear();
+        while server.wants_write() {
+            server.write_tls(&mut wire)?;
+        }
+        let mut bytes = &wire[..];
+        while !bytes.is_empty() {
+            client.read_tls(&mut bytes)?;
+            client.process_new_packets()?;
+        }
+    }
+    Ok(())
+}
