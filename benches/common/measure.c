@@ -25,6 +25,11 @@ uint64_t now_ns(void)
     return clock_ns(CLOCK_MONOTONIC);
 }
 
+uint64_t cpu_ns(void)
+{
+    return clock_ns(CLOCK_PROCESS_CPUTIME_ID);
+}
+
 void print_value(const char *metric, double value, const char *unit)
 {
     printf("%s %.*f %s\n", metric, value >= 1000 ? 0 : value >= 10 ? 2 : 4, value, unit);
@@ -63,7 +68,7 @@ void wait_seconds(double seconds)
 
 struct cpu cpu_begin(pid_t server_pid)
 {
-    struct cpu cpu = {server_pid, clock_ns(CLOCK_PROCESS_CPUTIME_ID), 0};
+    struct cpu cpu = {server_pid, cpu_ns(), 0};
     clockid_t clock;
     if (server_pid && clock_getcpuclockid(server_pid, &clock) == 0)
         cpu.server_ns = clock_ns(clock);

@@ -5,6 +5,8 @@
 #include "options.h"
 
 uint64_t now_ns(void);
+/* CPU time of this process. */
+uint64_t cpu_ns(void);
 void print_value(const char *metric, double value, const char *unit);
 /* Ends the process, since the threads that a broken workload waits for cannot be stopped. */
 void die(const char *why);
