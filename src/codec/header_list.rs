@@ -116,6 +116,10 @@ impl HeaderList {
 }
 
 fn check_utf8(text: &[u8]) -> Result<(), Error> {
+    // Short names and values most often are, and this is the quicker look.
+    if text.is_ascii() {
+        return Ok(());
+    }
     match std::str::from_utf8(text) {
         Ok(_) => Ok(()),
         Err(error) => Err(Error::InvalidUtf8 { offset: error.valid_up_to() }),
