@@ -58,7 +58,7 @@ static void *send_until_closed(void *argument) {
     esrpc_status status;
     while ((status = send_text(work->stream, 0, "text", "send")) == ESRPC_OK) {
         note("send accepted");
-        if (count_of("send accepted") == 300) CHECK_OK(esrpc_connection_abort(work->pair->client_connection));
+        if (count_of("send accepted") >= 300) CHECK_OK(esrpc_connection_abort(work->pair->client_connection));
     }
     CHECK(status == ESRPC_ERROR_CONNECTION_CLOSED);
     return NULL;
