@@ -124,6 +124,18 @@ impl Output for Filling<'_> {
     }
 }
 
+/// Appends a prelude. The sum of its two lengths is the beginning of the message's.
+pub(super) fn put_prelude(total_len: usize, headers_len: usize, out: &mut impl Output) -> Hasher {
+    let mut lengths = [0; PRELUDE_CRC_START];
+    lengths[..4].copy_from_slice(&(total_len as u32).to_be_bytes());
+    lengths[4..].copy_from_slice(&(headers_len as u32).to_be_bytes());
+    let mut hasher = Hasher::new();
+    hasher.update(&lengths);
+    out.put(&lengths);
+    out.put(&hasher.clone().finalize().to_be_bytes());
+    hasher
+}
+
 /// Appends one message; its headers section is the concatenation of `header_parts`.
 ///
 /// The lengths were checked with [`encoded_len`].
@@ -138,16 +150,9 @@ pub fn encode_to(header_parts: &[&[u8]], payload: &[u8], out: &mut impl Output) 
     let headers_len: usize = header_parts.iter().map(|part| part.len()).sum();
     let total_len = MIN_MESSAGE_LEN + headers_len + payload.len();
 
-    let mut lengths = [0; PRELUDE_CRC_START];
-    lengths[..4].copy_from_slice(&(total_len as u32).to_be_bytes());
-    lengths[4..].copy_from_slice(&(headers_len as u32).to_be_bytes());
-    out.put(&lengths);
-
-    // A message of ordinary size is summed in one go, once all of it is in place.
-    let mut hasher = Hasher::new();
-    hasher.update(&lengths);
-    let mut summed = out.len();
-    out.put(&hasher.clone().finalize().to_be_bytes());
+    let mut hasher = put_prelude(total_len, headers_len, out);
+    // A message of ordinary size is summed in one go, once all of it is in place; the prelude's checksum is not yet.
+    let mut summed = out.len() - (PRELUDE_LEN - PRELUDE_CRC_START);
     for part in header_parts {
         out.put(part);
     }

@@ -1,12 +1,4 @@
-use super::{Error, Headers, Limits, Message, Prelude};
-
-/// Accepted once, under whatever limits there were.
-const UNLIMITED: Limits = Limits {
-    max_message_len: usize::MAX,
-    max_headers: usize::MAX,
-    max_headers_len: usize::MAX,
-    max_value_len: usize::MAX,
-};
+use super::{Headers, Message, Prelude};
 
 /// A message with bytes of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,6 +6,7 @@ pub struct MessageCopy {
     prelude: Prelude,
     /// Not above the length of `bytes`.
     headers_len: usize,
+    header_count: usize,
     /// Headers, then payload.
     bytes: Vec<u8>,
     crc: u32,
@@ -25,13 +18,20 @@ impl MessageCopy {
         let mut bytes = Vec::with_capacity(section.len() + message.payload.len());
         bytes.extend_from_slice(section);
         bytes.extend_from_slice(message.payload);
-        MessageCopy { prelude: message.prelude, headers_len: section.len(), bytes, crc: message.crc }
+        MessageCopy {
+            prelude: message.prelude,
+            headers_len: section.len(),
+            header_count: message.headers.len(),
+            bytes,
+            crc: message.crc,
+        }
     }
 
     /// The message, as a view of this copy.
-    pub fn message(&self) -> Result<Message<'_>, Error> {
+    pub fn message(&self) -> Message<'_> {
         let (section, payload) = self.bytes.split_at_checked(self.headers_len).unwrap_or_default();
-        Ok(Message { prelude: self.prelude, headers: Headers::parse(section, &UNLIMITED)?, payload, crc: self.crc })
+        let headers = Headers::from_checked(section, self.header_count);
+        Message { prelude: self.prelude, headers, payload, crc: self.crc }
     }
 
     /// The size of the whole message on the wire.

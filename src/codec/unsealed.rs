@@ -1,5 +1,6 @@
 use crc32fast::Hasher;
 
+use crate::codec::message::put_prelude;
 use crate::codec::{MESSAGE_CRC_LEN, PRELUDE_LEN};
 
 /// An encoded message of which a few header bytes may still change: the payload, most of the work, is already copied and
@@ -18,10 +19,7 @@ impl Unsealed {
         let total_len = headers_end + payload.len() + MESSAGE_CRC_LEN;
         bytes.clear();
         bytes.reserve_exact(total_len);
-        bytes.extend_from_slice(&(total_len as u32).to_be_bytes());
-        bytes.extend_from_slice(&(headers_len as u32).to_be_bytes());
-        let prelude_crc = crc32fast::hash(&bytes);
-        bytes.extend_from_slice(&prelude_crc.to_be_bytes());
+        put_prelude(total_len, headers_len, &mut bytes);
         for part in header_parts {
             bytes.extend_from_slice(part);
         }

@@ -15,10 +15,7 @@ use super::status::{ESRPC_ERROR_APPLICATION_ERROR, Failure, esrpc_status};
 use super::stream::{esrpc_stream, stream_of};
 use crate::codec::MessageCopy;
 use crate::rpc::MessageType;
-use crate::runtime::{Connection, Error, is_loop_thread};
-
-/// Bytes of the peer's text that the sentence about it repeats.
-const MAX_QUOTED_LEN: usize = 256;
+use crate::runtime::{Connection, check_may_wait, quoted};
 
 /// Connects a client, does the handshake (CONNECT, CONNECT_ACK) and waits until the connection can open streams. The
 /// connection has no callbacks; esrpc_connection_get_connect_ack shows the server's answer.
@@ -101,7 +98,7 @@ pub unsafe extern "C" fn esrpc_connection_call(
         let reply = connection.call(message, timeout(timeout_ms))?;
         let failure = reply.is_error.then(|| application_error(&reply.message));
         // SAFETY: the caller's variable.
-        unsafe { out_reply.write(esrpc_message::keep(reply.message)?.give()) };
+        unsafe { out_reply.write(esrpc_message::keep(reply.message).give()) };
         failure.map_or(Ok(()), Err)
     })
 }
@@ -132,7 +129,7 @@ pub unsafe extern "C" fn esrpc_stream_read(
         check_out(out_message, "out_message")?;
         // SAFETY: NULL or a live handle.
         let stream = unsafe { stream_of(stream) }?;
-        let message = esrpc_message::keep(stream.read(timeout(timeout_ms))?)?;
+        let message = esrpc_message::keep(stream.read(timeout(timeout_ms))?);
         // SAFETY: the caller's variable.
         unsafe { out_message.write(message.give()) };
         Ok(())
@@ -171,15 +168,9 @@ pub unsafe extern "C" fn esrpc_stream_send_blocking(
     })
 }
 
-/// Before a default runtime is made for nothing.
-fn check_may_wait() -> Result<(), Failure> {
-    if is_loop_thread() { Err(Error::WouldDeadlock.into()) } else { Ok(()) }
-}
-
 /// The failure that repeats the beginning of what the server said.
 fn application_error(message: &MessageCopy) -> Failure {
-    let payload = message.message().map_or(&[][..], |message| message.payload);
-    let said = String::from_utf8_lossy(&payload[..payload.len().min(MAX_QUOTED_LEN)]);
+    let said = quoted(message.message().payload);
     let detail = if said.is_empty() {
         String::new()
     } else {

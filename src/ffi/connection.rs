@@ -168,8 +168,7 @@ impl Callbacks {
         let bytes = connection.connect_ack()?;
         let make = || {
             let limits = Limits { max_message_len: bytes.len(), max_headers: bytes.len(), ..Limits::default() };
-            let (message, _) = Message::decode(bytes, &limits).ok()?;
-            esrpc_message::owned(&message).ok()
+            Message::decode(bytes, &limits).ok().map(|(message, _)| esrpc_message::owned(&message))
         };
         self.connect_ack.get_or_init(make).as_ref()
     }

@@ -60,16 +60,16 @@ impl esrpc_message {
     }
 
     /// A copy with bytes of its own. It can be kept, and given to C with `give`.
-    pub(crate) fn owned(message: &Message<'_>) -> Result<esrpc_message, Failure> {
+    pub(crate) fn owned(message: &Message<'_>) -> esrpc_message {
         esrpc_message::keep(MessageCopy::of(message))
     }
 
     /// A message that was copied before.
-    pub(crate) fn keep(copy: MessageCopy) -> Result<esrpc_message, Failure> {
+    pub(crate) fn keep(copy: MessageCopy) -> esrpc_message {
         // SAFETY: the bytes are on the heap, where they stay when the vector moves, and the result keeps the vector.
-        let mut owned = unsafe { esrpc_message::new(&copy.message()?, Storage::Lent) };
+        let mut owned = unsafe { esrpc_message::new(&copy.message(), Storage::Lent) };
         owned.storage = Storage::Owned(copy.into_bytes());
-        Ok(owned)
+        owned
     }
 
     /// The message as the layers below know it.
@@ -234,7 +234,7 @@ pub unsafe extern "C" fn esrpc_message_copy(
         // SAFETY: NULL, or a live message.
         let message = unsafe { esrpc_message::borrow(message, "message") }?;
         check_out(out_message, "out_message")?;
-        let copy = esrpc_message::owned(&message.as_message())?;
+        let copy = esrpc_message::owned(&message.as_message());
         // SAFETY: the caller's variable.
         unsafe { write_out(out_message, copy.give(), "out_message") }
     })

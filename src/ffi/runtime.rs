@@ -8,7 +8,7 @@ use super::handle::ArcHandle;
 use super::out::{check_out, write_out};
 use super::runtime_options::esrpc_runtime_options;
 use super::status::{Failure, esrpc_status};
-use crate::runtime::{Error, Runtime, default_runtime, is_loop_thread, take_default_if_ended};
+use crate::runtime::{Error, Runtime, check_may_wait, default_runtime, take_default_if_ended};
 
 /// One or more event-loop threads with what lives on them. Counted; the threads end when the last handle is released and
 /// nothing lives on the runtime any more, or by esrpc_runtime_join.
@@ -124,9 +124,7 @@ pub unsafe extern "C" fn esrpc_runtime_shutdown(runtime: *mut esrpc_runtime) -> 
 pub unsafe extern "C" fn esrpc_runtime_join(runtime: *mut esrpc_runtime, timeout_ms: u32) -> esrpc_status {
     guard::call(|| {
         // Also when there would be nothing to wait for, so that the mistake shows at once.
-        if is_loop_thread() {
-            return Err(Error::WouldDeadlock.into());
-        }
+        check_may_wait()?;
         if runtime.is_null() {
             if let Some(runtime) = default_runtime(false)? {
                 runtime.join(timeout(timeout_ms))?;

@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 use crate::codec::{Message, MessageCopy};
 use crate::rpc::{self, Envelope, MessageType, Outgoing, TERMINATE_STREAM, is_protocol_header};
 use crate::runtime::inbox::Inbox;
+use crate::runtime::lifecycle::deadline_after;
 use crate::runtime::{
     ConnectRequest, Connection, ConnectionHandler, Error, Outcome, Phase, Runtime, Stream, StreamHandler, StreamPhase,
-    is_loop_thread,
+    check_may_wait,
 };
 
 /// What answered a call.
@@ -63,14 +64,6 @@ impl Drop for Held<'_> {
     }
 }
 
-fn check_may_wait() -> Result<(), Error> {
-    if is_loop_thread() { Err(Error::WouldDeadlock) } else { Ok(()) }
-}
-
-fn after(timeout: Option<Duration>) -> Option<Instant> {
-    timeout.map(|timeout| Instant::now() + timeout)
-}
-
 impl Connection {
     /// Connects, does the handshake and waits for both. Without one in the request it is an empty CONNECT.
     pub fn connect_and_wait(
@@ -100,7 +93,7 @@ impl Connection {
     /// the peer has.
     pub fn call(self: &Arc<Self>, message: Outgoing<'_>, timeout: Option<Duration>) -> Result<Reply, Error> {
         check_may_wait()?;
-        let deadline = after(timeout);
+        let deadline = deadline_after(timeout);
         let stream = Stream::new(self, Box::new(CallHandler::default()))?;
         let _held = Held::new(&stream);
         let take = |deadline| stream.inbox().map_or(Err(Error::NoReply), |inbox| inbox.take(&stream, deadline));
@@ -158,7 +151,7 @@ impl Stream {
         if self.phase() == StreamPhase::New {
             return Err(Error::StreamNotActivated);
         }
-        inbox.take(self, after(timeout))
+        inbox.take(self, deadline_after(timeout))
     }
 
     /// Queues a message, and waits until there is room for it.
@@ -168,13 +161,13 @@ impl Stream {
         timeout: Option<Duration>,
     ) -> Result<(), Error> {
         check_may_wait()?;
-        self.connection().when_there_is_room(after(timeout), || self.try_send(message, None))
+        self.connection().when_there_is_room(deadline_after(timeout), || self.try_send(message, None))
     }
 }
 
 /// What the first message of an answer is.
 fn reply(stream: &Arc<Stream>, copy: MessageCopy) -> Result<Reply, Error> {
-    let message = copy.message().map_err(Error::Codec)?;
+    let message = copy.message();
     let envelope = Envelope::read(&message.headers);
     let is_last = envelope.flags.is_some_and(|flags| flags & TERMINATE_STREAM != 0);
     let is_error = envelope.message_type == Some(MessageType::ApplicationError as i32);

@@ -9,12 +9,13 @@ use mio::Token;
 
 use crate::codec::HeaderList;
 use crate::rpc::{self, MessageType, Outgoing, RateLimit, Role};
+use crate::runtime::error::{sentence, text};
 use crate::runtime::event_loop::{Command, LoopHandle, Task};
 use crate::runtime::inbox::Inbox;
-use crate::runtime::lifecycle::{Live, wait_until};
+use crate::runtime::lifecycle::{Live, deadline_after, wait_until};
 use crate::runtime::timers::TimerKey;
 use crate::runtime::{
-    ConnectionHandler, Drain, Error, Listener, Log, Outcome, Runtime, Settings, Stream, is_loop_thread, lock,
+    ConnectionHandler, Drain, Error, Listener, Log, Outcome, Runtime, Settings, Stream, check_may_wait, lock,
 };
 use crate::transport::{self, Endpoint, PeerCredentials, Resolver, TlsConfig, TlsInfo};
 
@@ -350,7 +351,7 @@ impl Connection {
     }
 
     pub(super) fn set_end(&self, outcome: Outcome) {
-        let sentence = outcome.as_ref().err().map_or(Cow::Borrowed(c""), |error| Cow::Owned(text(error.to_string())));
+        let sentence = sentence(&outcome);
         let _ = self.end.set((outcome, sentence));
     }
 
@@ -509,10 +510,8 @@ impl Connection {
         what: &str,
         mut ready: impl FnMut(&Shared) -> Option<R>,
     ) -> Result<R, Error> {
-        if is_loop_thread() {
-            return Err(Error::WouldDeadlock);
-        }
-        let deadline = timeout.map(|timeout| Instant::now() + timeout);
+        check_may_wait()?;
+        let deadline = deadline_after(timeout);
         let mut shared = self.lock();
         shared.waiters += 1;
         let result = loop {
@@ -576,10 +575,4 @@ impl Drop for Connection {
 pub(super) fn connect_message<'a>(headers: &'a HeaderList, payload: &'a [u8]) -> Outgoing<'a> {
     let message_type = MessageType::Connect as i32;
     Outgoing { message_type, flags: 0, headers: Some(headers), operation: None, payload }
-}
-
-/// Text as the C interface lends it; what follows a NUL is lost.
-pub(super) fn text(text: String) -> CString {
-    let bytes: Vec<u8> = text.into_bytes().into_iter().take_while(|byte| *byte != 0).collect();
-    CString::new(bytes).unwrap_or_default()
 }

@@ -8,10 +8,7 @@ use crate::rpc::{Ending, Envelope, MessageType, Outgoing, Received, TERMINATE_ST
 use crate::runtime::connection::{Connection, Flush, PingOrigin};
 use crate::runtime::driver::Driver;
 use crate::runtime::stream::{Stream, StreamPhase};
-use crate::runtime::{Error, Level, Listener, Outcome, Phase};
-
-/// Bytes of the peer's text that are repeated in an answer or in an error's sentence.
-const MAX_QUOTED_LEN: usize = 256;
+use crate::runtime::{Error, Level, Listener, Outcome, Phase, quoted};
 
 impl Driver {
     /// Decodes and delivers the messages at the start of `bytes`; answers how many bytes are used up.
@@ -395,9 +392,7 @@ impl Connection {
 
 /// The answer for a stream that the application neither accepted nor refused.
 fn refuse_unaccepted(stream: &Arc<Stream>, operation: &[u8]) {
-    // The peer knows which operation it meant; a long one would only make the answer too large.
-    let name = &operation[..operation.len().min(MAX_QUOTED_LEN)];
-    refuse(stream, &format!("the operation {} is not accepted here", String::from_utf8_lossy(name)));
+    refuse(stream, &format!("the operation {} is not accepted here", quoted(operation)));
 }
 
 fn refuse(stream: &Arc<Stream>, text: &str) {
@@ -417,7 +412,7 @@ fn message_is_whole(bytes: &[u8]) -> bool {
 }
 
 fn refused(message_type: MessageType, message: &Message<'_>) -> Error {
-    let said = String::from_utf8_lossy(&message.payload[..message.payload.len().min(MAX_QUOTED_LEN)]).into_owned();
+    let said = quoted(message.payload);
     let mut text = match message_type {
         MessageType::ConnectAck => {
             "the server refused the connection: CONNECT_ACK without CONNECTION_ACCEPTED".to_owned()

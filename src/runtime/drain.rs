@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::runtime::connection::Shared;
+use crate::runtime::lifecycle::deadline_after;
 use crate::runtime::members::Members;
 use crate::runtime::{Connection, Error, Phase};
 
@@ -20,7 +21,7 @@ pub struct Drain {
 
 impl Drain {
     pub fn within(time: Option<Duration>) -> Drain {
-        Drain { until: time.map(|time| Instant::now() + time) }
+        Drain { until: deadline_after(time) }
     }
 
     /// Of several deadlines the earliest counts.

@@ -1,3 +1,5 @@
+use std::borrow::Cow;
+use std::ffi::{CStr, CString};
 use std::fmt;
 use std::time::Duration;
 
@@ -163,4 +165,21 @@ impl From<transport::Error> for Error {
     fn from(error: transport::Error) -> Self {
         Error::Transport(error)
     }
+}
+
+/// The peer's bytes as text for a sentence or an answer, which a long one would only make too large.
+pub fn quoted(bytes: &[u8]) -> Cow<'_, str> {
+    const MAX_LEN: usize = 256;
+    String::from_utf8_lossy(bytes.get(..MAX_LEN).unwrap_or(bytes))
+}
+
+/// The sentence of an end, as the C interface lends it; empty if it ended well.
+pub(super) fn sentence(outcome: &Outcome) -> Cow<'static, CStr> {
+    outcome.as_ref().err().map_or(Cow::Borrowed(c""), |error| Cow::Owned(text(error.to_string())))
+}
+
+/// Text as the C interface lends it; what follows a NUL is lost.
+pub(super) fn text(text: String) -> CString {
+    let bytes: Vec<u8> = text.into_bytes().into_iter().take_while(|byte| *byte != 0).collect();
+    CString::new(bytes).unwrap_or_default()
 }

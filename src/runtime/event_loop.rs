@@ -81,6 +81,11 @@ pub fn is_loop_thread() -> bool {
     LOOP_OF.get().is_some_and(ProcessMark::is_current)
 }
 
+/// Whether this thread may wait for a loop: not if it is one.
+pub fn check_may_wait() -> Result<(), Error> {
+    if is_loop_thread() { Err(Error::WouldDeadlock) } else { Ok(()) }
+}
+
 impl LoopHandle {
     /// Queues a command. After the loop has stopped, tasks are told so and the rest is dropped.
     pub fn post(&self, command: Command) {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::runtime::event_loop::{Command, LoopHandle, spawn_loop};
 use crate::runtime::members::Members;
 use crate::runtime::process::with_signals_blocked;
-use crate::runtime::{Connection, Drain, Error, Level, Listener, Log, ProcessMark, is_loop_thread, lock};
+use crate::runtime::{Connection, Drain, Error, Level, Listener, Log, ProcessMark, check_may_wait, lock};
 use crate::transport::Resolver;
 
 /// A set of event-loop threads. They end when nothing lives on them any more and the runtime was shut down, joined, or
@@ -146,10 +146,8 @@ impl Runtime {
 
     /// Waits until nothing lives on the runtime and its threads have ended.
     pub fn join(&self, timeout: Option<Duration>) -> Result<(), Error> {
-        if is_loop_thread() {
-            return Err(Error::WouldDeadlock);
-        }
-        let deadline = timeout.map(|timeout| Instant::now() + timeout);
+        check_may_wait()?;
+        let deadline = deadline_after(timeout);
         let mut state = lock(&self.state);
         state.joiners += 1;
         self.check_end(&mut state);
@@ -217,6 +215,11 @@ impl Drop for Live {
 fn spawn_resolver_thread(work: Box<dyn FnOnce() + Send>) -> std::io::Result<()> {
     let spawn = || std::thread::Builder::new().name("esrpc-resolver".to_owned()).spawn(work);
     with_signals_blocked(spawn).map(drop)
+}
+
+/// When a wait of that length is over; never without one.
+pub fn deadline_after(timeout: Option<Duration>) -> Option<Instant> {
+    timeout.map(|timeout| Instant::now() + timeout)
 }
 
 /// Waits for a change until the deadline; false when that has passed.

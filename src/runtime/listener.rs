@@ -5,14 +5,14 @@ use std::time::{Duration, Instant};
 
 use mio::Token;
 
-use crate::runtime::connection::text;
 use crate::runtime::driver::Flow;
+use crate::runtime::error::text;
 use crate::runtime::event_loop::{Command, Context, LoopHandle};
-use crate::runtime::lifecycle::{Live, wait_until};
+use crate::runtime::lifecycle::{Live, deadline_after, wait_until};
 use crate::runtime::members::Members;
 use crate::runtime::timers::TimerKey;
 use crate::runtime::{
-    Connection, Drain, Error, Level, ListenerHandler, Outcome, Runtime, Settings, is_loop_thread, lock,
+    Connection, Drain, Error, Level, ListenerHandler, Outcome, Runtime, Settings, check_may_wait, lock,
 };
 use crate::transport::{self, Endpoint, ListeningSocket, RawSocket, TlsConfig};
 
@@ -214,10 +214,8 @@ impl Listener {
 
     /// Waits until on_closed has returned.
     pub fn wait_closed(&self, timeout: Option<Duration>) -> Result<(), Error> {
-        if is_loop_thread() {
-            return Err(Error::WouldDeadlock);
-        }
-        let deadline = timeout.map(|timeout| Instant::now() + timeout);
+        check_may_wait()?;
+        let deadline = deadline_after(timeout);
         let mut state = lock(&self.state);
         while !state.closed_told {
             let (next, in_time) = wait_until(&self.changed, state, deadline);

@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 
 use crate::codec::HeaderList;
 use crate::rpc::{self, MessageType, Outgoing, Role, TERMINATE_STREAM};
-use crate::runtime::connection::{Flush, Shared, text};
+use crate::runtime::connection::{Flush, Shared};
+use crate::runtime::error::sentence;
 use crate::runtime::event_loop::Command;
 use crate::runtime::timers::TimerKey;
-use crate::runtime::{Connection, Error, Inbox, Outcome, Phase, StreamHandler, is_loop_thread};
+use crate::runtime::{Connection, Error, Inbox, Outcome, Phase, StreamHandler, check_may_wait};
 
 /// Where a stream is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -170,7 +171,7 @@ impl Stream {
 
     pub(super) fn set_end(&self, outcome: &Outcome) {
         self.set_phase(StreamPhase::Closed);
-        let sentence = outcome.as_ref().err().map_or(Cow::Borrowed(c""), |error| Cow::Owned(text(error.to_string())));
+        let sentence = sentence(outcome);
         let _ = self.end.set((outcome.clone(), sentence));
     }
 
@@ -320,9 +321,7 @@ impl Stream {
 
     /// Waits until on_closed has returned; a stream that was refused has none.
     pub fn wait_closed(&self, timeout: Option<Duration>) -> Result<Outcome, Error> {
-        if is_loop_thread() {
-            return Err(Error::WouldDeadlock);
-        }
+        check_may_wait()?;
         if self.phase() == StreamPhase::New && self.connection().phase() != Phase::Connecting {
             return Err(Error::StreamNotActivated);
         }
