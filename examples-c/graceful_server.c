@@ -138,6 +138,7 @@ int main(int argc, char **argv)
                      : choose_address(options, &endpoint);
     /* The file belongs to whoever listens last: the next start replaces one that is left. */
     if (status == ESRPC_OK) status = esrpc_listener_options_set_keep_unix_file(options, 1);
+    if (status == ESRPC_OK) status = set_times(&endpoint, connections);
     if (status == ESRPC_OK) status = esrpc_connection_options_set_answer_pings(connections, 1);
     if (status == ESRPC_OK) status = esrpc_listener_options_set_connection_options(options, connections);
     if (status == ESRPC_OK) status = make_tls(&endpoint, &tls);

@@ -142,6 +142,7 @@ static esrpc_status listen_at(const struct endpoint *endpoint, esrpc_runtime *ru
     esrpc_connection_options *connections = esrpc_connection_options_new();
     esrpc_tls_config *tls = NULL;
     esrpc_status status = esrpc_connection_options_set_answer_pings(connections, 1);
+    if (status == ESRPC_OK) status = set_times(endpoint, connections);
     if (status == ESRPC_OK) status = esrpc_listener_options_set_connection_options(options, connections);
     if (status == ESRPC_OK) status = esrpc_listener_options_set_runtime(options, runtime);
     if (status == ESRPC_OK) status = choose_address(options, endpoint);

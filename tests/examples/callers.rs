@@ -205,3 +205,21 @@ fn mistakes_in_arguments_are_told_in_a_sentence() {
         assert!(ended.err.contains(sentence), "{program} {arguments:?}: {}", ended.err);
     }
 }
+
+/// Sooner than the default would end it.
+#[test]
+fn every_server_ends_a_client_that_says_nothing_after_the_time_it_was_told() {
+    let token = file("patience.token", "s3cret\n");
+    for (program, own) in
+        [("echo_server", &[][..]), ("graceful_server", &[]), ("token_server", &["--token-file", token.as_str()])]
+    {
+        let server =
+            Server::start_program(example(program, &[own, &["--port", "0", "--setup-timeout", "50"]].concat()));
+        let address = server.address.split(' ').next().expect("it says where it listens");
+        let mut silent = TcpStream::connect(address).expect("it listens");
+        silent.set_read_timeout(Some(Duration::from_secs(8))).expect("not zero");
+        let mut said = Vec::new();
+        silent.read_to_end(&mut said).unwrap_or_else(|error| panic!("{program} waits longer: {error}"));
+        server.stop("TERM");
+    }
+}
