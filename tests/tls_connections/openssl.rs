@@ -124,8 +124,9 @@ impl Openssl {
         let fixed = ["s_server", "-accept", "127.0.0.1:0"].map(str::to_owned);
         let server = Openssl::start(&[&fixed[..], more].concat());
         let said = server.output.wait_for("ACCEPT 127.0.0.1:");
-        let digits = said.split("ACCEPT 127.0.0.1:").nth(1).unwrap_or_default();
-        let port = digits.trim_end().parse().unwrap_or_else(|_| panic!("no port in {said:?}"));
+        // What it says on its other pipe may follow.
+        let digits = said.split("ACCEPT 127.0.0.1:").nth(1).and_then(|rest| rest.lines().next()).unwrap_or_default();
+        let port = digits.parse().unwrap_or_else(|_| panic!("no port in {said:?}"));
         (server, port)
     }
 
