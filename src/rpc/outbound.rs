@@ -95,7 +95,12 @@ impl<T> Outbound<T> {
 
     /// Moves all segments that wait to be written.
     pub fn take_segments(&mut self, into: &mut VecDeque<Vec<u8>>) {
-        into.append(&mut self.segments);
+        if into.is_empty() {
+            // Its memory serves for the next ones.
+            std::mem::swap(into, &mut self.segments);
+        } else {
+            into.append(&mut self.segments);
+        }
     }
 
     /// `count` more bytes are written: adds what is due now to `due`, in the order of the sends.

@@ -107,7 +107,7 @@ pub(super) struct Shared {
     pub may_accept: bool,
     /// The driver will look at this connection without being asked again.
     pub scheduled: bool,
-    /// Something changed since the driver last looked.
+    /// Something other than the outgoing queue changed since the driver last looked.
     pub dirty: bool,
     /// A send on the connection itself met the outbound limit.
     pub blocked: bool,
@@ -379,6 +379,11 @@ impl Connection {
     /// Makes the driver look at the connection.
     pub(super) fn schedule(self: &Arc<Self>, shared: &mut Shared) {
         shared.dirty = true;
+        self.schedule_write(shared);
+    }
+
+    /// Makes the driver write what was queued: when its turn ends it looks whether something is.
+    pub(super) fn schedule_write(self: &Arc<Self>, shared: &mut Shared) {
         if !shared.scheduled {
             shared.scheduled = true;
             self.event_loop.post(Command::Service(self.clone()));

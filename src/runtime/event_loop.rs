@@ -25,7 +25,7 @@ const READ_BUFFER_LEN: usize = 256 * 1024;
 /// Rounds of commands before the sockets get their turn again.
 const COMMAND_ROUNDS: usize = 16;
 const EVENTS_PER_PASS: usize = 512;
-/// After so long without an event the loop gives the memory back that it keeps for messages.
+/// After so long without an event the loop gives the memory back that it keeps for large messages.
 const IDLE: Duration = Duration::from_secs(1);
 
 /// A function to be run once on a loop thread, with an error if that cannot be.
@@ -115,6 +115,11 @@ impl Buffers for LoopHandle {
 }
 
 impl LoopHandle {
+    /// Memory for the beginning of a message that has `final_len` bytes if all of it comes.
+    pub fn take_for(&self, len: usize, final_len: usize) -> Vec<u8> {
+        self.buffers.take_for(len, final_len)
+    }
+
     /// Keeps the memory for the next message.
     pub fn give_back(&self, buffer: Vec<u8>) {
         self.buffers.give_back(buffer);
@@ -129,6 +134,8 @@ pub struct Context {
     /// Places that have work left and no event coming for it.
     pub ready: VecDeque<Token>,
     pub due: Vec<Written<Flush>>,
+    /// Empty: memory for what a connection takes out of its queue.
+    pub segments: VecDeque<Vec<u8>>,
     pub log: Arc<Log>,
     /// The time at which the work at hand began, or later.
     pub now: Instant,
@@ -227,6 +234,7 @@ pub fn spawn_loop(number: usize, log: Arc<Log>) -> Result<(Arc<LoopHandle>, Join
         read_buffer: vec![0; READ_BUFFER_LEN],
         ready: VecDeque::new(),
         due: Vec::new(),
+        segments: VecDeque::new(),
         log,
         now: Instant::now(),
         shutting_down: false,
@@ -260,7 +268,6 @@ impl EventLoop {
             }
             // What is posted from here on, most often by the callbacks of this pass, is seen without a wake.
             lock(&self.handle.queue).awake = true;
-            self.context.now = Instant::now();
             if events.is_empty() && timeout == Some(IDLE) {
                 self.handle.buffers.clear();
             }
@@ -296,10 +303,10 @@ impl EventLoop {
             // The system counts whole milliseconds: a rounded-down wait would spin until the deadline.
             if left.is_zero() { left } else { left + Duration::from_millis(1) }
         });
-        match until_deadline {
-            Some(left) if left < IDLE => Some(left),
-            _ if !self.handle.buffers.is_empty() => Some(IDLE),
-            until_deadline => until_deadline,
+        match (until_deadline, self.handle.buffers.settle()) {
+            (Some(left), _) if left < IDLE => Some(left),
+            (_, true) => Some(IDLE),
+            (until_deadline, false) => until_deadline,
         }
     }
 

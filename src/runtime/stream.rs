@@ -195,7 +195,7 @@ impl Stream {
         self.set_phase(StreamPhase::Closed);
         self.connection().notify();
         shared.rpc.refuse_stream(self.id(), prepared)?;
-        self.connection().schedule(&mut shared);
+        self.connection().schedule_write(&mut shared);
         Ok(())
     }
 
@@ -245,7 +245,7 @@ impl Stream {
                 if let Some(time) = self.deadline() {
                     shared.new_stream_deadlines.push((self.clone(), Instant::now() + time));
                 }
-                self.connection().schedule(&mut shared);
+                self.connection().schedule_write(&mut shared);
                 Ok(())
             }
             Err(error) => Err(self.not_accepted(error, &mut shared, blocked)),
@@ -285,7 +285,7 @@ impl Stream {
                 if terminates {
                     self.set_phase(StreamPhase::Closing);
                 }
-                self.connection().schedule(&mut shared);
+                self.connection().schedule_write(&mut shared);
                 Ok(())
             }
             Err(error) => Err(self.not_accepted(error, &mut shared, blocked)),

@@ -150,7 +150,7 @@ impl Driver {
                 context.ready.push_back(self.token);
                 break;
             }
-            if !std::mem::take(&mut shared.dirty) {
+            if !(std::mem::take(&mut shared.dirty) || more_to_write) {
                 shared.scheduled = false;
                 break;
             }

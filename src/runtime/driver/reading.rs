@@ -2,7 +2,6 @@
 
 use super::{Budget, Driver};
 use crate::codec::{self, MIN_MESSAGE_LEN, PRELUDE_LEN};
-use crate::rpc::Buffers;
 use crate::runtime::deadlines::Deadline;
 use crate::runtime::event_loop::Context;
 use crate::runtime::{Error, Phase};
@@ -132,7 +131,8 @@ impl Driver {
             self.gathered = Vec::new();
         } else {
             if kept > SMALL_REST && self.gathered.capacity() < kept {
-                self.gathered = self.connection.buffers().take(kept);
+                let final_len = kept + missing_of(&buffer[..kept]);
+                self.gathered = self.connection.buffers().take_for(kept, final_len);
             }
             self.gathered.extend_from_slice(&buffer[..kept]);
         }

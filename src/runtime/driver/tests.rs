@@ -89,6 +89,7 @@ impl Rig {
             read_buffer: vec![0; 256 * 1024],
             ready: VecDeque::new(),
             due: Vec::new(),
+            segments: VecDeque::new(),
             log: Arc::new(Log::off()),
             now: std::time::Instant::now(),
             shutting_down: false,

@@ -1,6 +1,5 @@
 //! From the queue of the connection to the socket.
 
-use std::collections::VecDeque;
 use std::io::IoSlice;
 
 use super::{Budget, Driver};
@@ -8,7 +7,11 @@ use crate::runtime::deadlines::Deadline;
 use crate::runtime::event_loop::Context;
 use crate::transport;
 
-const SLICES_PER_WRITE: usize = 64;
+/// Small messages share a segment, so these are many; each costs time to fill in whether it is used or not.
+const SLICES_PER_WRITE: usize = 16;
+
+/// Room for so many segments is kept for the next connection that writes.
+const KEPT_SEGMENTS: usize = 64;
 
 impl Driver {
     /// Writes what is queued, and tells who waits for it.
@@ -19,7 +22,18 @@ impl Driver {
                 if shared.aborted {
                     return;
                 }
+                if self.writing.is_empty() {
+                    self.writing = std::mem::take(&mut context.segments);
+                }
                 shared.rpc.take_segments(&mut self.writing);
+            }
+            if self.writing.is_empty() {
+                if self.stream.wants_flush() {
+                    // A broken socket is told by the next read or write.
+                    let result = self.stream.flush();
+                    self.writable = !result.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock);
+                }
+                return;
             }
             let mut slices = [IoSlice::new(&[]); SLICES_PER_WRITE];
             let mut used = 0;
@@ -29,14 +43,6 @@ impl Driver {
                 slices[used] = IoSlice::new(&segment[from..]);
                 wanted += segment.len() - from;
                 used += 1;
-            }
-            if used == 0 {
-                if self.stream.wants_flush() {
-                    // A broken socket is told by the next read or write.
-                    let result = self.stream.flush();
-                    self.writable = !result.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock);
-                }
-                return;
             }
             match self.stream.write(&slices[..used]) {
                 Ok(count) => {
@@ -90,7 +96,10 @@ impl Driver {
             }
         }
         if self.writing.is_empty() {
-            self.writing = VecDeque::new();
+            let segments = std::mem::take(&mut self.writing);
+            if segments.capacity() <= KEPT_SEGMENTS {
+                context.segments = segments;
+            }
         }
         // Progress: the time for the next begins anew.
         self.deadlines.clear(Deadline::Write);
