@@ -190,7 +190,7 @@ impl<S: Clone, T> Connection<S, T> {
 
     /// Ends a stream from this side at once: the peer is told, and what waits to be written is given back.
     pub fn cut_stream(&mut self, id: i32, message: Prepared<'_>) -> Option<(S, Vec<T>)> {
-        let entry = self.streams.remove(&id)?;
+        let entry = self.take_entry(id)?;
         let waiting = self.outbound.cancel_stream(id);
         if !entry.ended_here && !entry.ended_by_peer && !self.sending_closed {
             self.outbound.push(message, id, false, None);
@@ -295,9 +295,18 @@ impl<S: Clone, T> Connection<S, T> {
         Ok(())
     }
 
+    fn take_entry(&mut self, id: i32) -> Option<Entry<S>> {
+        let entry = self.streams.remove(&id)?;
+        if self.streams.is_empty() {
+            // An idle connection holds no memory for them.
+            self.streams = StreamTable::default();
+        }
+        Some(entry)
+    }
+
     /// Forgets a stream that is over.
     pub fn remove_stream(&mut self, id: i32) -> Option<S> {
-        self.streams.remove(&id).map(|entry| entry.stream)
+        self.take_entry(id).map(|entry| entry.stream)
     }
 
     pub fn open_streams(&self) -> usize {

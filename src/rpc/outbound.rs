@@ -21,9 +21,6 @@ impl Buffers for NewBuffers {
     }
 }
 
-/// Room for marks that an empty queue keeps, so that a busy connection does not ask for it again and again.
-const KEPT_MARKS: usize = 64;
-
 /// Encoded messages on their way out, and who is to be told when they are written.
 ///
 /// The bytes are taken out segment by segment to be written; `written` says how far that came.
@@ -111,8 +108,8 @@ impl<T> Outbound<T> {
                 due.push(Written { stream_id: mark.stream_id, terminates: mark.terminates, token: mark.token });
             }
         }
-        if self.marks.is_empty() {
-            self.marks.shrink_to(KEPT_MARKS);
+        if self.marks.is_empty() && self.marks.capacity() > 0 {
+            self.marks = VecDeque::new();
         }
     }
 
@@ -143,7 +140,7 @@ mod tests {
     use crate::rpc::{MessageType, Outgoing};
 
     #[test]
-    fn an_empty_queue_keeps_little_memory() {
+    fn an_empty_queue_keeps_no_memory() {
         let mut outbound = Outbound::new(Arc::new(NewBuffers));
         for number in 0..10_000 {
             let message = Outgoing::empty(MessageType::Ping, 0).prepare(false, &Limits::DEFAULT);
@@ -155,6 +152,6 @@ mod tests {
         outbound.written(segments.iter().map(Vec::len).sum(), &mut due);
         assert!(due.iter().map(|written| written.token).eq((0..10_000).map(Some)));
         assert_eq!(outbound.len(), 0);
-        assert!(outbound.marks.capacity() <= 2 * KEPT_MARKS, "room for {} marks", outbound.marks.capacity());
+        assert_eq!((outbound.marks.capacity(), outbound.segments.capacity()), (0, 0));
     }
 }

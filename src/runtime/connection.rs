@@ -1,4 +1,3 @@
-use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::ffi::{CStr, CString};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,7 +8,7 @@ use mio::Token;
 
 use crate::codec::HeaderList;
 use crate::rpc::{self, MessageType, Outgoing, RateLimit, Role};
-use crate::runtime::error::{sentence, text};
+use crate::runtime::error::{End, Ended, text};
 use crate::runtime::event_loop::{Command, LoopHandle, Task};
 use crate::runtime::inbox::Inbox;
 use crate::runtime::lifecycle::{Live, deadline_after, wait_until};
@@ -52,11 +51,10 @@ pub struct ConnectRequest {
     pub tls: Option<(TlsConfig, String)>,
 }
 
-/// What a client asked for; empty on a server.
-#[derive(Default)]
+/// What a client asked for.
 struct Target {
     host: CString,
-    endpoint: Option<Endpoint>,
+    endpoint: Endpoint,
     handshake: Option<(HeaderList, Vec<u8>)>,
     tls: Option<(TlsConfig, String)>,
 }
@@ -67,7 +65,8 @@ pub struct Connection {
     role: Role,
     /// A listener's connections have the listener's.
     settings: Arc<Settings>,
-    target: Target,
+    /// Nothing on a server.
+    target: Option<Box<Target>>,
     event_loop: Arc<LoopHandle>,
     /// Of a server's connection; it may be gone.
     pub(super) listener: Weak<Listener>,
@@ -79,8 +78,8 @@ pub struct Connection {
     addresses: OnceLock<(CString, CString)>,
     peer_credentials: OnceLock<PeerCredentials>,
     connect_ack: OnceLock<Vec<u8>>,
-    tls_info: OnceLock<TlsInfo>,
-    end: OnceLock<(Outcome, Cow<'static, CStr>)>,
+    tls_info: OnceLock<Box<TlsInfo>>,
+    end: End,
     /// Place on the loop plus one; 0 before it has one.
     place: AtomicUsize,
 
@@ -165,7 +164,7 @@ impl Connection {
             Endpoint::Socket(raw) => Some(Box::new(transport::Stream::adopt(raw, &settings.socket)?)),
             Endpoint::Tcp { .. } | Endpoint::Unix(_) => None,
         };
-        let target = Target { host, endpoint: Some(endpoint), handshake, tls };
+        let target = Some(Box::new(Target { host, endpoint, handshake, tls }));
         let connection =
             Connection::new(Role::Client, Arc::new(settings), live, runtime.pick_loop(), target, Weak::new());
         let _ = connection.handler.set(handler);
@@ -183,7 +182,7 @@ impl Connection {
         event_loop: Arc<LoopHandle>,
         listener: Weak<Listener>,
     ) -> Arc<Connection> {
-        let connection = Connection::new(Role::Server, settings, live, event_loop, Target::default(), listener);
+        let connection = Connection::new(Role::Server, settings, live, event_loop, None, listener);
         connection.join();
         connection
     }
@@ -193,7 +192,7 @@ impl Connection {
         settings: Arc<Settings>,
         live: Live,
         event_loop: Arc<LoopHandle>,
-        target: Target,
+        target: Option<Box<Target>>,
         listener: Weak<Listener>,
     ) -> Arc<Connection> {
         let (limits, first) = (settings.limits, settings.max_handshake_message_len);
@@ -232,7 +231,7 @@ impl Connection {
             peer_credentials: OnceLock::new(),
             connect_ack: OnceLock::new(),
             tls_info: OnceLock::new(),
-            end: OnceLock::new(),
+            end: End::default(),
             place: AtomicUsize::new(0),
             shared: Mutex::new(shared),
             changed: Condvar::new(),
@@ -248,25 +247,25 @@ impl Connection {
     }
 
     pub fn endpoint(&self) -> Option<&Endpoint> {
-        self.target.endpoint.as_ref()
+        self.target.as_ref().map(|target| &target.endpoint)
     }
 
     /// The host, or the Unix socket, that was asked for.
-    pub fn host(&self) -> &CString {
-        &self.target.host
+    pub fn host(&self) -> &CStr {
+        self.target.as_ref().map_or(c"", |target| &target.host)
     }
 
     pub(super) fn handshake(&self) -> Option<&(HeaderList, Vec<u8>)> {
-        self.target.handshake.as_ref()
+        self.target.as_ref()?.handshake.as_ref()
     }
 
     pub(super) fn tls(&self) -> Option<&(TlsConfig, String)> {
-        self.target.tls.as_ref()
+        self.target.as_ref()?.tls.as_ref()
     }
 
     /// What TLS agreed on, once the connection is set up; nothing on a plain one.
     pub fn tls_info(&self) -> Option<&TlsInfo> {
-        self.tls_info.get()
+        self.tls_info.get().map(Box::as_ref)
     }
 
     pub(super) fn resolver(&self) -> Option<&Resolver> {
@@ -322,7 +321,7 @@ impl Connection {
             let _ = self.peer_credentials.set(credentials);
         }
         if let Some(info) = stream.tls_info() {
-            let _ = self.tls_info.set(info);
+            let _ = self.tls_info.set(Box::new(info));
         }
         // The last: whoever sees the addresses finds the rest.
         let _ = self.addresses.set((text(stream.local_address()), text(stream.remote_address())));
@@ -346,13 +345,12 @@ impl Connection {
     }
 
     /// How the connection ended, with the sentence; nothing while it has not.
-    pub fn end(&self) -> Option<&(Outcome, Cow<'static, CStr>)> {
+    pub fn end(&self) -> Option<&Ended> {
         self.end.get()
     }
 
     pub(super) fn set_end(&self, outcome: Outcome) {
-        let sentence = sentence(&outcome);
-        let _ = self.end.set((outcome, sentence));
+        self.end.set(&outcome);
     }
 
     pub fn outbound_len(&self) -> usize {

@@ -1,6 +1,7 @@
 use std::borrow::Cow;
 use std::ffi::{CStr, CString};
 use std::fmt;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use crate::runtime::Deadline;
@@ -173,9 +174,24 @@ pub fn quoted(bytes: &[u8]) -> Cow<'_, str> {
     String::from_utf8_lossy(bytes.get(..MAX_LEN).unwrap_or(bytes))
 }
 
-/// The sentence of an end, as the C interface lends it; empty if it ended well.
-pub(super) fn sentence(outcome: &Outcome) -> Cow<'static, CStr> {
-    outcome.as_ref().err().map_or(Cow::Borrowed(c""), |error| Cow::Owned(text(error.to_string())))
+/// How a connection or stream ended, with the sentence for it, as the C interface lends it; empty if it ended well.
+pub type Ended = (Outcome, Cow<'static, CStr>);
+
+static ENDED_WELL: Ended = (Ok(()), Cow::Borrowed(c""));
+
+/// The place for that, to be filled once. The usual end takes no memory.
+#[derive(Default)]
+pub(super) struct End(OnceLock<Option<Box<Ended>>>);
+
+impl End {
+    pub fn get(&self) -> Option<&Ended> {
+        self.0.get().map(|ended| ended.as_deref().unwrap_or(&ENDED_WELL))
+    }
+
+    pub fn set(&self, outcome: &Outcome) {
+        let ended = outcome.as_ref().err().map(|error| Box::new((outcome.clone(), text(error.to_string()).into())));
+        let _ = self.0.set(ended);
+    }
 }
 
 /// Text as the C interface lends it; what follows a NUL is lost.

@@ -1,5 +1,3 @@
-use std::borrow::Cow;
-use std::ffi::CStr;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -7,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::codec::HeaderList;
 use crate::rpc::{self, MessageType, Outgoing, Role, TERMINATE_STREAM};
 use crate::runtime::connection::{Flush, Shared};
-use crate::runtime::error::sentence;
+use crate::runtime::error::{End, Ended};
 use crate::runtime::event_loop::Command;
 use crate::runtime::timers::TimerKey;
 use crate::runtime::{Connection, Error, Inbox, Outcome, Phase, StreamHandler, check_may_wait};
@@ -33,7 +31,7 @@ pub struct Stream {
     connection: Option<Arc<Connection>>,
     handler: OnceLock<Box<dyn StreamHandler>>,
     operation: OnceLock<Vec<u8>>,
-    end: OnceLock<(Outcome, Cow<'static, CStr>)>,
+    end: End,
     id: AtomicI32,
     phase: AtomicU8,
     /// Set before the activation.
@@ -73,7 +71,7 @@ impl Stream {
             connection: Some(connection),
             handler: OnceLock::new(),
             operation: OnceLock::new(),
-            end: OnceLock::new(),
+            end: End::default(),
             id: AtomicI32::new(id),
             phase: AtomicU8::new(phase as u8),
             deadline_ms: AtomicU32::new(0),
@@ -165,14 +163,13 @@ impl Stream {
         self.operation.get().map_or(&[], Vec::as_slice)
     }
 
-    pub fn end(&self) -> Option<&(Outcome, Cow<'static, CStr>)> {
+    pub fn end(&self) -> Option<&Ended> {
         self.end.get()
     }
 
     pub(super) fn set_end(&self, outcome: &Outcome) {
         self.set_phase(StreamPhase::Closed);
-        let sentence = sentence(outcome);
-        let _ = self.end.set((outcome.clone(), sentence));
+        self.end.set(outcome);
     }
 
     /// Takes a stream that the peer opened; only while the callback announces it.
