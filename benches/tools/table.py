@@ -12,7 +12,7 @@ import re
 import statistics
 
 import chart
-from goals import GOALS
+import goals
 
 COMPARED = ("rate", "p50", "cpu_client", "cpu_server")
 
@@ -58,8 +58,13 @@ def others(pairs, goal):
             yield f"{name} {number(statistics.median(values))}"
 
 
-def goal_rows(pairs):
-    for goal in GOALS:
+def goals_of(remarks):
+    has_avx512 = not any("without AVX-512" in remark for remark in remarks)
+    return [goals.on_cpu(goal, has_avx512) for goal in goals.GOALS]
+
+
+def goal_rows(remarks, pairs):
+    for goal in goals_of(remarks):
         values = goal_values(pairs, goal)
         if not values:
             continue
@@ -71,10 +76,10 @@ def goal_rows(pairs):
                f"{number(min(values))} to {number(max(values))}", "yes" if met else "no", ", ".join(others(pairs, goal)))
 
 
-def goal_table(pairs):
+def goal_table(remarks, pairs):
     yield "| measure, ratio to the floor | goal | ours | least to most | met | others |"
     yield "| --- | --- | --- | --- | --- | --- |"
-    for row in goal_rows(pairs):
+    for row in goal_rows(remarks, pairs):
         yield "| " + " | ".join(row) + " |"
 
 
@@ -91,7 +96,7 @@ def all_ratios(pairs):
 
 
 def put_into_readme(readme, image, remarks, pairs):
-    text = [f"![Share of the floor's speed]({os.path.relpath(image, readme.parent)})", "", *goal_table(pairs), "",
+    text = [f"![Share of the floor's speed]({os.path.relpath(image, readme.parent)})", "", *goal_table(remarks, pairs), "",
             "Measured on: " + "; ".join(remarks[:2]) + "."]
     section = "<!-- speed -->\n" + "\n".join(text) + "\n<!-- end of speed -->"
     old = readme.read_text()
@@ -108,11 +113,11 @@ def main():
     parser.add_argument("--readme", type=pathlib.Path)
     arguments = parser.parse_args()
     remarks, pairs = read(arguments.results)
-    print("\n".join(["", *all_ratios(pairs), "", *goal_table(pairs)]))
+    print("\n".join(["", *all_ratios(pairs), "", *goal_table(remarks, pairs)]))
     for remark in remarks:
         print("#", remark)
     if arguments.chart:
-        bars = [(goal, statistics.median(values)) for goal in GOALS if goal.floor and goal.floor.startswith("floor")
+        bars = [(goal, statistics.median(values)) for goal in goals_of(remarks) if goal.floor and goal.floor.startswith("floor")
                 for values in [goal_values(pairs, goal)] if values]
         arguments.chart.write_text(chart.draw(bars))
     if arguments.readme:
