@@ -2,6 +2,7 @@ use std::borrow::Cow;
 use std::ffi::{CStr, CString};
 use std::fmt;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::runtime::Deadline;
@@ -179,18 +180,25 @@ pub type Ended = (Outcome, Cow<'static, CStr>);
 
 static ENDED_WELL: Ended = (Ok(()), Cow::Borrowed(c""));
 
-/// The place for that, to be filled once. The usual end takes no memory.
+/// The place for that, filled once, on one thread. The usual end costs a store.
 #[derive(Default)]
-pub(super) struct End(OnceLock<Option<Box<Ended>>>);
+pub(super) struct End {
+    well: AtomicBool,
+    badly: OnceLock<Box<Ended>>,
+}
 
 impl End {
     pub fn get(&self) -> Option<&Ended> {
-        self.0.get().map(|ended| ended.as_deref().unwrap_or(&ENDED_WELL))
+        if self.well.load(Ordering::Acquire) { Some(&ENDED_WELL) } else { self.badly.get().map(Box::as_ref) }
     }
 
     pub fn set(&self, outcome: &Outcome) {
-        let ended = outcome.as_ref().err().map(|error| Box::new((outcome.clone(), text(error.to_string()).into())));
-        let _ = self.0.set(ended);
+        match outcome {
+            Ok(()) => self.well.store(self.badly.get().is_none(), Ordering::Release),
+            Err(error) => {
+                let _ = self.badly.set(Box::new((outcome.clone(), text(error.to_string()).into())));
+            }
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::io::{Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -18,6 +18,7 @@ const MOST_BYTES: usize = 10_000;
 /// Serves a few clients, one after the other, and tells what each one did.
 pub struct Nucleus {
     thread: JoinHandle<Vec<String>>,
+    socket: PathBuf,
 }
 
 impl Nucleus {
@@ -26,10 +27,12 @@ impl Nucleus {
         let listener = UnixListener::bind(socket).expect("the folder can be written");
         let expected = format!("{{\"authToken\":\"{}\"}}", token.replace('"', "\\\""));
         let serve_next = move || serve(listener.accept().expect("a client").0, &expected);
-        Nucleus { thread: thread::spawn(move || (0..CLIENTS).map(|_| serve_next()).collect()) }
+        let thread = thread::spawn(move || (0..CLIENTS).map(|_| serve_next()).collect());
+        Nucleus { thread, socket: socket.to_owned() }
     }
 
     pub fn finish(self) -> Vec<String> {
+        let _ = std::fs::remove_file(&self.socket);
         self.thread.join().expect("the clients keep to the protocol")
     }
 }
