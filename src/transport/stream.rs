@@ -187,7 +187,8 @@ impl Stream {
         result
     }
 
-    /// Writes without ever raising SIGPIPE. With TLS a write that answers WouldBlock is to be repeated with the same bytes.
+    /// Writes without ever raising SIGPIPE. With TLS the next write must begin with the bytes after those that were taken, the
+    /// same ones after WouldBlock.
     pub fn write(&mut self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
         match &mut self.tls {
             Some(tls) => tls.write(&mut self.kind, buffers),

@@ -10,9 +10,13 @@ use super::error::{Stage, as_io, from_rustls};
 use super::{TlsConfig, TlsErrorKind, TlsRole};
 use crate::transport::{Error, ErrorKind};
 
-/// Plaintext that one write takes at most: four full records.
-const WRITE_STEP: usize = 64 * 1024;
+/// Plaintext that one write takes at most: sixteen full records.
+const WRITE_STEP: usize = 256 * 1024;
 const SLICES_PER_WRITE: usize = 64;
+/// Plaintext of a full record.
+const FULL_RECORD: usize = 16 * 1024;
+/// More than a full record takes on the wire, so that what TLS writes of its own between records is not taken for one.
+const FULL_RECORD_WRITTEN: usize = FULL_RECORD + 256;
 /// No honest peer sends so many bytes of records in a row that hold no data, and they must not keep a loop busy.
 const MAX_BYTES_WITHOUT_DATA: usize = 1024 * 1024;
 
@@ -48,6 +52,8 @@ pub struct TlsSession {
     failure: Option<Error>,
     /// Plaintext whose records are not all written yet: a repeated write answers for these bytes.
     in_records: usize,
+    /// Bytes of these records, at least those that no answer has counted, that the system has taken.
+    written: usize,
     bytes_without_data: usize,
 }
 
@@ -69,7 +75,7 @@ impl TlsSession {
     fn new(mut connection: Connection, role: TlsRole) -> TlsSession {
         // `write` sets the limit itself, and needs to know that all it gave was taken.
         connection.set_buffer_limit(None);
-        TlsSession { connection, role, failure: None, in_records: 0, bytes_without_data: 0 }
+        TlsSession { connection, role, failure: None, in_records: 0, written: 0, bytes_without_data: 0 }
     }
 
     /// Goes on with the handshake as far as possible now. When it is done, plaintext may be here already: read at once.
@@ -154,8 +160,8 @@ impl TlsSession {
         Ok(filled)
     }
 
-    /// Writes plaintext, at most 64 KiB at once, and answers how much of it the system has taken, as records, to the last
-    /// byte. WouldBlock while a part of them waits: then the call is to be repeated with the same bytes.
+    /// Writes plaintext, at most 256 KiB at once, and answers how much of it the system has taken, as records, to the last
+    /// byte. WouldBlock while not even one more record is taken. The next call must begin with the bytes after these.
     pub fn write(&mut self, io: &mut (impl Read + Write), buffers: &[IoSlice<'_>]) -> io::Result<usize> {
         // After a cut the peer may still read.
         if let Some(failure) = &self.failure
@@ -169,9 +175,21 @@ impl TlsSession {
             let used = take_step(buffers, &mut step);
             let step = step.get(..used).unwrap_or_default();
             self.in_records = self.connection.writer().write_vectored(step).map_err(|error| self.unwrap(error))?;
+            self.written = 0;
         }
-        self.write_records(io)?;
-        Ok(std::mem::take(&mut self.in_records))
+        let result = self.write_records(io);
+        let full_records = self.written / FULL_RECORD_WRITTEN;
+        let count = match result {
+            Ok(()) => self.in_records,
+            // A slow peer is to be seen taking some of it.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock && full_records > 0 => {
+                self.in_records.min(full_records * FULL_RECORD)
+            }
+            Err(error) => return Err(error),
+        };
+        self.written -= full_records * FULL_RECORD_WRITTEN;
+        self.in_records -= count;
+        Ok(count)
     }
 
     /// Whether records wait to be written, of `write` or of TLS itself (tickets after the handshake, answers to a change of
@@ -245,7 +263,7 @@ impl TlsSession {
         while self.connection.wants_write() {
             match self.connection.write_tls(io) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(_) => {}
+                Ok(count) => self.written += count,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
