@@ -168,21 +168,30 @@ impl Stream {
     /// Reads at most `room` bytes more to the end of `bytes`, whose memory is not cleared before.
     pub fn read_more(&mut self, bytes: &mut Vec<u8>, room: usize) -> io::Result<usize> {
         bytes.reserve(room);
-        #[cfg(unix)]
-        if self.tls.is_none() {
-            let count = loop {
-                match self.socket().recv(&mut bytes.spare_capacity_mut()[..room]) {
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                    result => break result?,
-                }
-            };
-            // SAFETY: the system has written `count` bytes, at most `room`, after the ones that were there.
-            unsafe { bytes.set_len(bytes.len() + count) };
-            return Ok(count);
+        if let Some(tls) = &mut self.tls {
+            return tls.read_more(&mut self.kind, bytes, room);
         }
+        self.read_more_plain(bytes, room)
+    }
+
+    #[cfg(unix)]
+    fn read_more_plain(&mut self, bytes: &mut Vec<u8>, room: usize) -> io::Result<usize> {
+        let count = loop {
+            match self.socket().recv(&mut bytes.spare_capacity_mut()[..room]) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                result => break result?,
+            }
+        };
+        // SAFETY: the system has written `count` bytes, at most `room`, after the ones that were there.
+        unsafe { bytes.set_len(bytes.len() + count) };
+        Ok(count)
+    }
+
+    #[cfg(not(unix))]
+    fn read_more_plain(&mut self, bytes: &mut Vec<u8>, room: usize) -> io::Result<usize> {
         let start = bytes.len();
         bytes.resize(start + room, 0);
-        let result = self.read(&mut bytes[start..]);
+        let result = self.kind.read(&mut bytes[start..]);
         bytes.truncate(start + result.as_ref().map_or(0, |count| *count));
         result
     }

@@ -1,6 +1,6 @@
 //! One TLS session over a non-blocking byte stream.
 
-use std::io::{self, IoSlice, Read, Write};
+use std::io::{self, BufRead, IoSlice, Read, Write};
 use std::net::Ipv6Addr;
 
 use rustls::pki_types::ServerName;
@@ -126,11 +126,32 @@ impl TlsSession {
     /// Reads plaintext, as much as there is room for. 0: the peer ended the session in order. WouldBlock: nothing is there
     /// now. Other errors carry a transport error, which `Error::from_io` gets out.
     pub fn read(&mut self, io: &mut (impl Read + Write), buffer: &mut [u8]) -> io::Result<usize> {
+        let mut room = &mut *buffer;
+        // It never gives more than it is asked for.
+        self.read_up_to(io, room.len(), |plaintext| room.write_all(plaintext).unwrap_or_default())
+    }
+
+    /// As `read`, to the end of `bytes`, whose memory is not cleared before.
+    pub fn read_more(&mut self, io: &mut (impl Read + Write), bytes: &mut Vec<u8>, room: usize) -> io::Result<usize> {
+        self.read_up_to(io, room, |plaintext| bytes.extend_from_slice(plaintext))
+    }
+
+    /// Gives at most `room` bytes of plaintext to `take`, in pieces, and answers how many they are.
+    fn read_up_to(
+        &mut self,
+        io: &mut (impl Read + Write),
+        room: usize,
+        mut take: impl FnMut(&[u8]),
+    ) -> io::Result<usize> {
         let mut filled = 0;
-        while let Some(room @ [_, ..]) = buffer.get_mut(filled..) {
-            match self.connection.reader().read(room) {
-                Ok(0) => break,
-                Ok(count) => {
+        while filled < room {
+            let mut reader = self.connection.reader();
+            match reader.fill_buf() {
+                Ok([]) => break,
+                Ok(plaintext) => {
+                    let count = plaintext.len().min(room - filled);
+                    take(&plaintext[..count]);
+                    reader.consume(count);
                     filled += count;
                     self.bytes_without_data = 0;
                     continue;
