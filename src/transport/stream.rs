@@ -138,7 +138,7 @@ impl Stream {
     }
 
     /// Goes on with the TLS handshake as far as possible now; done at once without TLS. When it is done there may be input
-    /// that no event announces: read at once.
+    /// that no event announces: read at once; and TLS may want a flush, which a write does too.
     pub fn handshake(&mut self) -> Result<HandshakeProgress, Error> {
         match &mut self.tls {
             Some(tls) => tls.handshake(&mut self.kind),

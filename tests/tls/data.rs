@@ -211,6 +211,7 @@ fn a_flood_of_tickets_is_not_endured() {
     while client.handshake() != Ok(HandshakeProgress::Done) {
         server.complete_io(&mut server_end).expect("a handshake");
     }
+    client.session.flush(&mut client.end).expect("there is room");
     server.complete_io(&mut server_end).expect("the end of the handshake, and tickets");
     assert!(server_end.in_flight() > MIB);
     let error = client.read_error();

@@ -54,6 +54,10 @@ fn shake(client: &mut Stream, server: &mut Stream) -> (Result<(), Error>, Result
     until(|| {
         at_client = at_client.take().or_else(|| outcome(client.handshake()));
         at_server = at_server.take().or_else(|| outcome(server.handshake()));
+        if at_client == Some(Ok(())) {
+            // Its last words would leave with the first data.
+            client.flush().expect("there is room");
+        }
         at_client.clone().zip(at_server.clone())
     })
 }

@@ -52,8 +52,9 @@ pub struct TlsSession {
     failure: Option<Error>,
     /// Plaintext whose records are not all written yet: a repeated write answers for these bytes.
     in_records: usize,
-    /// Bytes of these records, at least those that no answer has counted, that the system has taken.
-    written: usize,
+    /// How many bytes of these records the system has taken, less those of records that were answered for; nothing if
+    /// records of TLS's own lie before them.
+    written: Option<usize>,
     bytes_without_data: usize,
 }
 
@@ -75,15 +76,19 @@ impl TlsSession {
     fn new(mut connection: Connection, role: TlsRole) -> TlsSession {
         // `write` sets the limit itself, and needs to know that all it gave was taken.
         connection.set_buffer_limit(None);
-        TlsSession { connection, role, failure: None, in_records: 0, written: 0, bytes_without_data: 0 }
+        TlsSession { connection, role, failure: None, in_records: 0, written: None, bytes_without_data: 0 }
     }
 
-    /// Goes on with the handshake as far as possible now. When it is done, plaintext may be here already: read at once.
-    /// A failure was told to the peer, as far as it takes it.
+    /// Goes on with the handshake as far as possible now. When it is done, plaintext may be here already: read at once; and
+    /// the last records of it may wait to leave with the first data, or by `flush`. A failure was told to the peer, as far
+    /// as it takes it.
     pub fn handshake(&mut self, io: &mut (impl Read + Write)) -> Result<HandshakeProgress, Error> {
         loop {
             if let Some(failure) = &self.failure {
                 return Err(failure.clone());
+            }
+            if self.may_send_data() {
+                return Ok(HandshakeProgress::Done);
             }
             if let Err(error) = self.write_records(io)
                 && error.kind() != io::ErrorKind::WouldBlock
@@ -91,11 +96,7 @@ impl TlsSession {
                 return Err(self.write_failed(io, &error));
             }
             if !self.connection.is_handshaking() {
-                // The client that finished has all of the handshake; what is left of a server of TLS 1.3 is tickets, and
-                // a client need not take them before it sends.
-                let is_tickets = self.role == TlsRole::Server
-                    && self.connection.protocol_version() == Some(ProtocolVersion::TLSv1_3);
-                let is_done = is_tickets || !self.connection.wants_write();
+                let is_done = !self.connection.wants_write();
                 return Ok(if is_done { HandshakeProgress::Done } else { HandshakeProgress::Pending });
             }
             match self.read_records(io) {
@@ -112,6 +113,13 @@ impl TlsSession {
                 }
             }
         }
+    }
+
+    /// Whether this side has all of the handshake, and what it still has to write of it may have data in the same segment:
+    /// a client's last words, or tickets of a server of TLS 1.3. A client of TLS 1.2 waits for the server's last words.
+    fn may_send_data(&self) -> bool {
+        !self.connection.is_handshaking()
+            && (self.role == TlsRole::Client || self.connection.protocol_version() == Some(ProtocolVersion::TLSv1_3))
     }
 
     /// Nothing can be written any more; why is often in an alert that the peer sent before it went away.
@@ -191,26 +199,30 @@ impl TlsSession {
             return Err(as_io(failure));
         }
         if self.in_records == 0 {
-            self.write_records(io)?;
+            self.written = if self.connection.wants_write() { None } else { Some(0) };
             let mut step = [IoSlice::new(&[]); SLICES_PER_WRITE];
             let used = take_step(buffers, &mut step);
             let step = step.get(..used).unwrap_or_default();
             self.in_records = self.connection.writer().write_vectored(step).map_err(|error| self.unwrap(error))?;
-            self.written = 0;
         }
-        let result = self.write_records(io);
-        let full_records = self.written / FULL_RECORD_WRITTEN;
-        let count = match result {
+        let count = match self.write_records(io) {
             Ok(()) => self.in_records,
-            // A slow peer is to be seen taking some of it.
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock && full_records > 0 => {
-                self.in_records.min(full_records * FULL_RECORD)
-            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => match self.take_full_records() {
+                0 => return Err(error),
+                count => count,
+            },
             Err(error) => return Err(error),
         };
-        self.written -= full_records * FULL_RECORD_WRITTEN;
         self.in_records -= count;
         Ok(count)
+    }
+
+    /// Plaintext of the records that have left although others still wait: a slow peer is to be seen taking some of it.
+    fn take_full_records(&mut self) -> usize {
+        let Some(written) = &mut self.written else { return 0 };
+        let records = *written / FULL_RECORD_WRITTEN;
+        *written -= records * FULL_RECORD_WRITTEN;
+        self.in_records.min(records * FULL_RECORD)
     }
 
     /// Whether records wait to be written, of `write` or of TLS itself (tickets after the handshake, answers to a change of
@@ -284,7 +296,7 @@ impl TlsSession {
         while self.connection.wants_write() {
             match self.connection.write_tls(io) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(count) => self.written += count,
+                Ok(count) => self.written = self.written.map(|written| written + count),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
@@ -392,7 +404,9 @@ mod tests {
         while client.handshake(&mut client_end) == Ok(HandshakeProgress::Pending) {
             server.handshake(&mut server_end).expect("a handshake");
         }
+        client.flush(&mut client_end).expect("there is room");
         assert_eq!(server.handshake(&mut server_end), Ok(HandshakeProgress::Done));
+        server.flush(&mut server_end).expect("there is room");
         // Two tickets wait, of some hundred bytes.
         client.bytes_without_data = MAX_BYTES_WITHOUT_DATA - 10;
         let error = client.read(&mut client_end, &mut [0; 10]).expect_err("too many");
