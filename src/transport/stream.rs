@@ -151,9 +151,14 @@ impl Stream {
         self.tls.as_ref()?.info()
     }
 
-    /// Whether a read that fills only a part of its buffer, or a write that takes only a part of its bytes, means that the
-    /// socket has, or takes, no more now. With TLS it means nothing: only WouldBlock tells.
-    pub fn ends_by_short_read(&self) -> bool {
+    /// Whether the last read, if it filled only a part of its buffer, means that the socket has no more now.
+    pub fn short_read_ends_input(&self) -> bool {
+        self.tls.as_ref().map_or(cfg!(unix), |tls| tls.is_drained())
+    }
+
+    /// Whether a write that takes only a part of its bytes means that the socket takes no more now. With TLS it means
+    /// nothing: only WouldBlock tells.
+    pub fn short_write_ends_room(&self) -> bool {
         self.tls.is_none() && cfg!(unix)
     }
 

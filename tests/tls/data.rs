@@ -112,6 +112,31 @@ fn one_read_takes_the_data_of_many_records() {
     assert_eq!(server.read(&mut []).expect("no room, no wait"), 0);
 }
 
+#[cfg(unix)]
+#[test]
+fn a_read_knows_whether_it_took_all_that_was_there() {
+    let (client, server) = fitting_configs();
+    let (mut client, mut server) = connected(&client, &server, ROOMY);
+    client.write(&pattern(5000)).expect("there is room");
+    assert_eq!(server.read(&mut [0; 100]).expect("there is data"), 100);
+    assert_eq!(server.read_some().len(), 4900);
+    assert!(server.session.is_drained());
+
+    client.write(b"last words").expect("there is room");
+    assert!(client.session.close_notify(&mut client.end));
+    assert_eq!(server.read_some(), b"last words");
+    assert!(!server.session.is_drained(), "the end is to be told, and no event announces it");
+    assert_eq!(server.read(&mut [0; 10]).expect("an orderly end"), 0);
+
+    let (client, server) = fitting_configs();
+    let (mut client, mut server) = connected(&client, &server, ROOMY);
+    server.write(b"answer").expect("there is room");
+    server.end.write_all(b"no record").expect("there is room");
+    assert_eq!(client.read_some(), b"answer");
+    assert!(!client.session.is_drained(), "what is wrong is to be told");
+    assert_eq!(client.read_error().kind, kind(TlsErrorKind::HandshakeFailed));
+}
+
 #[test]
 fn the_end_of_the_session_is_told_after_the_data() {
     let (client, server) = fitting_configs();

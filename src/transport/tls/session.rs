@@ -56,6 +56,34 @@ pub struct TlsSession {
     /// records of TLS's own lie before them.
     written: Option<usize>,
     bytes_without_data: usize,
+    /// The last read took all that the socket had.
+    drained: bool,
+}
+
+/// The socket as rustls reads from it, which does not tell how much it asked for.
+struct Source<'a, T> {
+    io: &'a mut T,
+    drained: bool,
+}
+
+/// A source that has nothing yet.
+struct NothingNow;
+
+impl Read for NothingNow {
+    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        Err(io::ErrorKind::WouldBlock.into())
+    }
+}
+
+impl<T: Read> Read for Source<'_, T> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let result = self.io.read(buffer);
+        self.drained = match &result {
+            Ok(count) => *count < buffer.len() && cfg!(unix),
+            Err(error) => error.kind() == io::ErrorKind::WouldBlock,
+        };
+        result
+    }
 }
 
 impl TlsSession {
@@ -76,7 +104,15 @@ impl TlsSession {
     fn new(mut connection: Connection, role: TlsRole) -> TlsSession {
         // `write` sets the limit itself, and needs to know that all it gave was taken.
         connection.set_buffer_limit(None);
-        TlsSession { connection, role, failure: None, in_records: 0, written: None, bytes_without_data: 0 }
+        TlsSession {
+            connection,
+            role,
+            failure: None,
+            in_records: 0,
+            written: None,
+            bytes_without_data: 0,
+            drained: false,
+        }
     }
 
     /// Goes on with the handshake as far as possible now. When it is done, plaintext may be here already: read at once; and
@@ -152,10 +188,15 @@ impl TlsSession {
         mut take: impl FnMut(&[u8]),
     ) -> io::Result<usize> {
         let mut filled = 0;
+        // Something may have come since.
+        self.drained = false;
         while filled < room {
             let mut reader = self.connection.reader();
             match reader.fill_buf() {
-                Ok([]) => break,
+                Ok([]) => {
+                    self.drained = false;
+                    break;
+                }
                 Ok(plaintext) => {
                     let count = plaintext.len().min(room - filled);
                     take(&plaintext[..count]);
@@ -172,6 +213,11 @@ impl TlsSession {
                 }
             }
             if self.failure.is_none() {
+                if filled > 0 && self.drained {
+                    // rustls lets the memory of large records go when it is about to read again.
+                    let _ = self.connection.read_tls(&mut NothingNow);
+                    break;
+                }
                 match self.read_records(io) {
                     Ok(_) => continue,
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -180,13 +226,20 @@ impl TlsSession {
                     Err(error) => self.fail(read_failed("reading from the peer", &error)),
                 };
             }
+            // What is there already is answered first; the reason comes with the next call.
+            self.drained = false;
             match &self.failure {
-                // What is there already is answered first; the reason comes with the next call.
                 Some(failure) if filled == 0 => return Err(as_io(failure)),
                 _ => break,
             }
         }
         Ok(filled)
+    }
+
+    /// Whether the last read, if it filled only a part of its buffer, took all that was there, so that the next one is of use
+    /// after an event alone. Not so if the end of the session, or a failure, is still to be told.
+    pub fn is_drained(&self) -> bool {
+        self.drained
     }
 
     /// Writes plaintext, at most 256 KiB at once, and answers how much of it the system has taken, as records, to the last
@@ -269,12 +322,15 @@ impl TlsSession {
 
     /// One read of records, with what follows from it. 0 at the end of input, which the reader then tells apart.
     fn read_records(&mut self, io: &mut (impl Read + Write)) -> io::Result<usize> {
-        let count = loop {
-            match self.connection.read_tls(io) {
+        let mut source = Source { io, drained: false };
+        let result = loop {
+            match self.connection.read_tls(&mut source) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                result => break result?,
+                result => break result,
             }
         };
+        self.drained = source.drained;
+        let count = result?;
         let stage = self.stage();
         if let Err(error) = self.connection.process_new_packets() {
             self.fail(from_rustls(&error, self.role, stage));
