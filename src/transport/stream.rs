@@ -138,7 +138,7 @@ impl Stream {
     }
 
     /// Goes on with the TLS handshake as far as possible now; done at once without TLS. When it is done there may be input
-    /// that no event announces: read at once.
+    /// that no event announces: read at once; and TLS may want a flush, which a write does too.
     pub fn handshake(&mut self) -> Result<HandshakeProgress, Error> {
         match &mut self.tls {
             Some(tls) => tls.handshake(&mut self.kind),
@@ -151,9 +151,14 @@ impl Stream {
         self.tls.as_ref()?.info()
     }
 
-    /// Whether a read that fills only a part of its buffer, or a write that takes only a part of its bytes, means that the
-    /// socket has, or takes, no more now. With TLS it means nothing: only WouldBlock tells.
-    pub fn ends_by_short_read(&self) -> bool {
+    /// Whether the last read, if it filled only a part of its buffer, means that the socket has no more now.
+    pub fn short_read_ends_input(&self) -> bool {
+        self.tls.as_ref().map_or(cfg!(unix), |tls| tls.is_drained())
+    }
+
+    /// Whether a write that takes only a part of its bytes means that the socket takes no more now. With TLS it means
+    /// nothing: only WouldBlock tells.
+    pub fn short_write_ends_room(&self) -> bool {
         self.tls.is_none() && cfg!(unix)
     }
 
@@ -168,26 +173,36 @@ impl Stream {
     /// Reads at most `room` bytes more to the end of `bytes`, whose memory is not cleared before.
     pub fn read_more(&mut self, bytes: &mut Vec<u8>, room: usize) -> io::Result<usize> {
         bytes.reserve(room);
-        #[cfg(unix)]
-        if self.tls.is_none() {
-            let count = loop {
-                match self.socket().recv(&mut bytes.spare_capacity_mut()[..room]) {
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                    result => break result?,
-                }
-            };
-            // SAFETY: the system has written `count` bytes, at most `room`, after the ones that were there.
-            unsafe { bytes.set_len(bytes.len() + count) };
-            return Ok(count);
+        if let Some(tls) = &mut self.tls {
+            return tls.read_more(&mut self.kind, bytes, room);
         }
+        self.read_more_plain(bytes, room)
+    }
+
+    #[cfg(unix)]
+    fn read_more_plain(&mut self, bytes: &mut Vec<u8>, room: usize) -> io::Result<usize> {
+        let count = loop {
+            match self.socket().recv(&mut bytes.spare_capacity_mut()[..room]) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                result => break result?,
+            }
+        };
+        // SAFETY: the system has written `count` bytes, at most `room`, after the ones that were there.
+        unsafe { bytes.set_len(bytes.len() + count) };
+        Ok(count)
+    }
+
+    #[cfg(not(unix))]
+    fn read_more_plain(&mut self, bytes: &mut Vec<u8>, room: usize) -> io::Result<usize> {
         let start = bytes.len();
         bytes.resize(start + room, 0);
-        let result = self.read(&mut bytes[start..]);
+        let result = self.kind.read(&mut bytes[start..]);
         bytes.truncate(start + result.as_ref().map_or(0, |count| *count));
         result
     }
 
-    /// Writes without ever raising SIGPIPE. With TLS a write that answers WouldBlock is to be repeated with the same bytes.
+    /// Writes without ever raising SIGPIPE. With TLS the next write must begin with the bytes after those that were taken, the
+    /// same ones after WouldBlock.
     pub fn write(&mut self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
         match &mut self.tls {
             Some(tls) => tls.write(&mut self.kind, buffers),

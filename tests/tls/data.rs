@@ -43,27 +43,47 @@ fn a_mebibyte_each_way_comes_through_a_narrow_pipe() {
 }
 
 #[test]
-fn a_write_is_answered_when_its_records_have_left() {
+fn what_a_write_answers_for_has_left() {
+    const STEP: usize = 256 * 1024;
     let (client, server) = fitting_configs();
     let (mut client, mut server) = connected(&client, &server, 5000);
-    let sent = pattern(200 * 1024);
-    let mut drained = 0;
+    let sent = pattern(400 * 1024);
+    let mut answers = Vec::new();
+    let mut received = Vec::new();
     let mut buffer = vec![0; 5000];
-    let count = loop {
-        match unless_blocked(client.write(&sent)) {
-            Some(count) => break count,
+    let mut answered = 0;
+    while answered < STEP {
+        match unless_blocked(client.write(&sent[answered..])) {
+            Some(count) => {
+                answers.push(count);
+                answered += count;
+                while let Some(count) = unless_blocked(server.read(&mut buffer)) {
+                    received.extend_from_slice(&buffer[..count]);
+                }
+                assert!(received.len() >= answered, "{} of {answered}", received.len());
+            }
             None => {
                 assert!(client.session.wants_flush(), "some of it waits");
-                drained += unless_blocked(server.read(&mut buffer)).unwrap_or(0);
+                let count = unless_blocked(server.read(&mut buffer)).unwrap_or(0);
+                received.extend_from_slice(&buffer[..count]);
             }
         }
-    };
-    assert_eq!(count, 64 * 1024);
-    assert!(!client.session.wants_flush());
-    while let Some(more) = unless_blocked(server.read(&mut buffer)) {
-        drained += more;
     }
-    assert_eq!(drained, count, "nothing else was sent, and nothing of it kept back");
+    assert!(answers.len() > 10 && answers.iter().all(|count| *count > 0), "{answers:?}");
+    assert_eq!(answered, STEP, "so much is made into records at once");
+    assert!(!client.session.wants_flush());
+    assert!(received == sent[..STEP], "nothing else was sent, and nothing of it kept back");
+}
+
+#[test]
+fn a_write_that_finds_room_takes_a_step_at_once() {
+    let (client, server) = fitting_configs();
+    let (mut client, mut server) = connected(&client, &server, ROOMY);
+    let sent = pattern(400 * 1024);
+    assert_eq!(client.write(&sent).expect("there is room"), 256 * 1024);
+    assert_eq!(server.read_some(), &sent[..256 * 1024]);
+    assert_eq!(client.write(&sent[256 * 1024..]).expect("there is room"), 144 * 1024);
+    assert_eq!(server.read_some(), &sent[256 * 1024..]);
 }
 
 #[test]
@@ -90,6 +110,31 @@ fn one_read_takes_the_data_of_many_records() {
     assert_eq!(server.read_some(), sent);
     assert_eq!(server.read(&mut [0; 10]).expect_err("that was all").kind(), io::ErrorKind::WouldBlock);
     assert_eq!(server.read(&mut []).expect("no room, no wait"), 0);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_read_knows_whether_it_took_all_that_was_there() {
+    let (client, server) = fitting_configs();
+    let (mut client, mut server) = connected(&client, &server, ROOMY);
+    client.write(&pattern(5000)).expect("there is room");
+    assert_eq!(server.read(&mut [0; 100]).expect("there is data"), 100);
+    assert_eq!(server.read_some().len(), 4900);
+    assert!(server.session.is_drained());
+
+    client.write(b"last words").expect("there is room");
+    assert!(client.session.close_notify(&mut client.end));
+    assert_eq!(server.read_some(), b"last words");
+    assert!(!server.session.is_drained(), "the end is to be told, and no event announces it");
+    assert_eq!(server.read(&mut [0; 10]).expect("an orderly end"), 0);
+
+    let (client, server) = fitting_configs();
+    let (mut client, mut server) = connected(&client, &server, ROOMY);
+    server.write(b"answer").expect("there is room");
+    server.end.write_all(b"no record").expect("there is room");
+    assert_eq!(client.read_some(), b"answer");
+    assert!(!client.session.is_drained(), "what is wrong is to be told");
+    assert_eq!(client.read_error().kind, kind(TlsErrorKind::HandshakeFailed));
 }
 
 #[test]
@@ -191,6 +236,7 @@ fn a_flood_of_tickets_is_not_endured() {
     while client.handshake() != Ok(HandshakeProgress::Done) {
         server.complete_io(&mut server_end).expect("a handshake");
     }
+    client.session.flush(&mut client.end).expect("there is room");
     server.complete_io(&mut server_end).expect("the end of the handshake, and tickets");
     assert!(server_end.in_flight() > MIB);
     let error = client.read_error();

@@ -200,6 +200,26 @@ fn a_handshake_goes_through_the_narrowest_pipe() {
 }
 
 #[test]
+fn the_last_words_of_a_client_leave_with_its_first_data() {
+    let (client, server) = fitting_configs();
+    let (mut client, mut server) = peers(&client, &server, ROOMY);
+    assert_eq!(client.handshake(), Ok(HandshakeProgress::Pending));
+    assert_eq!(server.handshake(), Ok(HandshakeProgress::Pending));
+    assert_eq!(client.handshake(), Ok(HandshakeProgress::Done));
+    assert!(client.session.wants_flush() && client.end.in_flight() == 0);
+    // Records that are not data's are not taken for data that has left.
+    client.end.set_room(20_000);
+    let data = vec![b'd'; 30_000];
+    assert_eq!(client.write(&data).expect_err("there is too little room").kind(), std::io::ErrorKind::WouldBlock);
+    let mut received = Vec::new();
+    assert_eq!(server.handshake(), Ok(HandshakeProgress::Done));
+    received.extend(server.read_some());
+    assert_eq!(client.write(&data).expect("the rest fits"), data.len());
+    received.extend(server.read_some());
+    assert!(received == data);
+}
+
+#[test]
 fn data_that_comes_with_the_end_of_the_handshake_is_there_at_once() {
     let authority = Authority::new("test CA");
     let identity = authority.server(&[NAME]);

@@ -38,6 +38,11 @@ impl End {
         self.outgoing.borrow_mut().closed = true;
     }
 
+    /// From now on so many bytes of this end may wait for the other one.
+    pub fn set_room(&self, room: usize) {
+        self.outgoing.borrow_mut().room = room;
+    }
+
     /// How many bytes of this end wait for the other one.
     pub fn in_flight(&self) -> usize {
         self.outgoing.borrow().bytes.len()
@@ -146,6 +151,10 @@ pub fn shake(client: &mut Peer, server: &mut Peer) -> (Result<(), Error>, Result
                         Some(Err(error))
                     }
                 };
+            }
+            if let Some(Ok(())) = outcome {
+                // What is left of it would leave with the first data; a pipe with little room takes it in parts.
+                let _ = peer.session.flush(&mut peer.end);
             }
         }
         if let [Some(client), Some(server)] = &outcomes {

@@ -50,6 +50,8 @@ impl Driver {
             return Flow::Continue;
         }
         if !owes_linger {
+            // Asked before the end of the TLS session is written, which is on its way for a while and is no data.
+            let has_unfinished_data = self.stream.has_unfinished_bytes();
             if !self.stream.close_notify() {
                 // It waits for room as everything else does.
                 if !self.deadlines.is_set(Deadline::Linger) {
@@ -57,7 +59,7 @@ impl Driver {
                 }
                 return Flow::Continue;
             }
-            if !self.stream.has_unfinished_bytes() {
+            if !has_unfinished_data {
                 return self.finish(context);
             }
             self.stream.shutdown_write();

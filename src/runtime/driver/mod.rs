@@ -90,7 +90,11 @@ impl Driver {
             return;
         }
         match self.connection.handshake() {
-            None => self.connection.complete_setup(),
+            None => {
+                // The end of a TLS handshake leaves with CONNECT, but does not wait for the application.
+                let _ = self.stream.flush();
+                self.connection.complete_setup();
+            }
             Some((headers, payload)) => {
                 let mut shared = self.connection.lock();
                 let message = connect_message(headers, payload).prepare(false, shared.rpc.limits());

@@ -169,7 +169,7 @@ impl Driver {
                 self.received = true;
                 budget.read = budget.read.saturating_sub(count);
                 // Less than asked for: the socket is empty, and what comes later comes with an event.
-                self.readable = count == room || self.read_until_end || !self.stream.ends_by_short_read();
+                self.readable = count == room || self.read_until_end || !self.stream.short_read_ends_input();
                 Some(count)
             }
             (Err(error), _) if error.kind() == std::io::ErrorKind::WouldBlock => {

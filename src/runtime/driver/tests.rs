@@ -2,7 +2,7 @@
 
 use std::any::Any;
 use std::collections::VecDeque;
-use std::io::Write;
+use std::io::{IoSlice, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::rpc::{CONNECTION_ACCEPTED, MessageType, Outgoing};
 use crate::runtime::event_loop::Context;
 use crate::runtime::timers::Timers;
 use crate::runtime::{Connection, ConnectionHandler, Error, Log, Outcome, Runtime, Settings, Stream};
-use crate::transport::{self, Readiness};
+use crate::transport::{self, HandshakeProgress, Readiness, TlsConfigBuilder, TlsRole, TlsSession};
 
 const PLACE: Token = Token(0);
 const ALL: Budget = Budget { read: BUDGET, write: BUDGET };
@@ -59,6 +59,8 @@ struct Rig {
     driver: Driver,
     context: Context,
     peer: Option<TcpStream>,
+    /// The peer's session, if it speaks TLS.
+    peer_tls: Option<TlsSession>,
     notes: Arc<Notes>,
     poll: Poll,
 }
@@ -66,13 +68,19 @@ struct Rig {
 impl Rig {
     /// A server's connection after the handshake.
     fn new(on_ping: impl Fn(&Arc<Connection>) + Send + Sync + 'static) -> Rig {
+        Rig::with(None, on_ping)
+    }
+
+    /// The sessions are of the server and of its peer.
+    fn with(tls: Option<(TlsSession, TlsSession)>, on_ping: impl Fn(&Arc<Connection>) + Send + Sync + 'static) -> Rig {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let port = listener.local_addr().expect("an address").port();
         let address = transport::literal("127.0.0.1", port).expect("an address").into();
         let mut stream =
             transport::Stream::dial(&address, &transport::SocketOptions::default()).expect("somebody listens");
-        let (peer, _) = listener.accept().expect("the dial");
+        let (mut peer, _) = listener.accept().expect("the dial");
         assert_eq!(stream.finish_dial(), Ok(Readiness::Ready));
+        let peer_tls = tls.map(|(server, client)| shake(&mut stream, server, &mut peer, client));
 
         let runtime = Runtime::new(1, Log::off()).expect("a thread");
         let live = runtime.enter().expect("it is up");
@@ -96,7 +104,7 @@ impl Rig {
         };
         stream.register(&context.registry, PLACE).expect("it can be watched");
         let driver = Driver::new(connection, stream, PLACE);
-        let mut rig = Rig { driver, context, peer: Some(peer), notes, poll };
+        let mut rig = Rig { driver, context, peer: Some(peer), peer_tls, notes, poll };
         rig.receive(&message(MessageType::Connect, b"connect"), ALL);
         assert!(rig.driver.connection.lock().rpc.is_handshake_done());
         rig
@@ -116,7 +124,10 @@ impl Rig {
 
     fn arrive(&mut self, bytes: &[u8]) {
         let peer = self.peer.as_mut().expect("the peer is there");
-        peer.write_all(bytes).expect("room in the socket");
+        match &mut self.peer_tls {
+            Some(tls) => assert_eq!(tls.write(peer, &[IoSlice::new(bytes)]).expect("room in the socket"), bytes.len()),
+            None => peer.write_all(bytes).expect("room in the socket"),
+        }
         let mut events = Events::with_capacity(8);
         while !events.iter().any(|event| event.is_readable()) {
             self.poll.poll(&mut events, Some(Duration::from_secs(20))).expect("an event queue");
@@ -128,6 +139,36 @@ impl Rig {
     fn delivered(&self) -> Vec<Vec<u8>> {
         self.notes.delivered.lock().expect("no panic").clone()
     }
+}
+
+/// The TLS handshake of a connection and its peer, whose session it answers.
+fn shake(
+    stream: &mut transport::Stream,
+    server: TlsSession,
+    peer: &mut TcpStream,
+    mut client: TlsSession,
+) -> TlsSession {
+    stream.start_tls(server);
+    peer.set_nonblocking(true).expect("a socket");
+    while client.handshake(peer) != Ok(HandshakeProgress::Done) {
+        stream.handshake().expect("a handshake");
+    }
+    client.flush(peer).expect("there is room");
+    while stream.handshake() != Ok(HandshakeProgress::Done) {}
+    peer.set_nonblocking(false).expect("a socket");
+    client
+}
+
+/// Sessions of a server and of a client that trusts it.
+fn sessions() -> (TlsSession, TlsSession) {
+    let made = rcgen::generate_simple_self_signed(["server.example".to_owned()]).expect("a certificate");
+    let (certificate, key) = (made.cert.pem(), made.signing_key.serialize_pem());
+    let mut builder = TlsConfigBuilder::new(TlsRole::Server);
+    builder.set_certificate(certificate.as_bytes(), key.as_bytes()).expect("a certificate");
+    let server = TlsSession::server(&builder.build().expect("settings")).expect("a session");
+    let mut builder = TlsConfigBuilder::new(TlsRole::Client);
+    builder.add_ca(certificate.as_bytes()).expect("a CA");
+    (server, TlsSession::client(&builder.build().expect("settings"), "server.example").expect("a session"))
 }
 
 fn message(message_type: MessageType, payload: &[u8]) -> Vec<u8> {
@@ -233,4 +274,21 @@ fn a_peers_end_while_reading_is_paused_is_seen_at_the_resume() {
         rig.driver.note_readiness(true, true, true);
     }
     assert_eq!(rig.delivered(), [&b"one"[..], b"two", b"shutdown"]);
+}
+
+#[test]
+fn a_close_waits_for_unfinished_data_alone() {
+    let mut rig = Rig::with(Some(sessions()), |_| {});
+    let (mut peer, mut tls) = (rig.peer.take().expect("the peer is there"), rig.peer_tls.take().expect("it has TLS"));
+    let mut ack = message(MessageType::ConnectAck, b"");
+    tls.read(&mut peer, &mut ack).expect("the answer to CONNECT");
+    // What comes now also acknowledges that answer.
+    (rig.peer, rig.peer_tls) = (Some(peer), Some(tls));
+    rig.receive(&pings(&[b"one"]), ALL);
+
+    rig.driver.connection.close(Ok(()));
+    assert_eq!(rig.turn(ALL), Flow::Finished);
+    assert_eq!(rig.delivered(), [&b"one"[..], b"shutdown"]);
+    let (mut peer, mut tls) = (rig.peer.take().expect("the peer is there"), rig.peer_tls.take().expect("it has TLS"));
+    assert_eq!(tls.read(&mut peer, &mut [0; 10]).expect("an orderly end"), 0);
 }

@@ -46,7 +46,7 @@ impl Driver {
             }
             match self.stream.write(&slices[..used]) {
                 Ok(count) => {
-                    self.writable = count == wanted || !self.stream.ends_by_short_read();
+                    self.writable = count == wanted || !self.stream.short_write_ends_room();
                     budget.write = budget.write.saturating_sub(count);
                     self.note_written(count, context);
                     if !self.writable {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use rustls::CipherSuite;
 use rustls::crypto::CryptoProvider;
 use rustls::server::ProducesTickets;
 
@@ -15,10 +16,42 @@ compile_error!("TLS needs cryptography: build with the feature aws-lc-rs (the de
 
 /// Passed to every configuration, so that nothing depends on (or changes) the provider of the process.
 pub fn provider() -> Arc<CryptoProvider> {
-    Arc::new(chosen::default_provider())
+    let mut provider = chosen::default_provider();
+    let suites = &mut provider.cipher_suites;
+    for at in 1..suites.len() {
+        if is_aes_128(suites[at].suite()) {
+            suites.swap(at - 1, at);
+        }
+    }
+    Arc::new(provider)
+}
+
+/// AES with keys of 128 bits comes before its neighbour with keys of 256: it is good enough, and a fifth faster.
+fn is_aes_128(suite: CipherSuite) -> bool {
+    matches!(
+        suite,
+        CipherSuite::TLS13_AES_128_GCM_SHA256
+            | CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256
+            | CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256
+    )
 }
 
 /// What makes session tickets: its keys are its own and change every few hours.
 pub fn ticketer() -> Result<Arc<dyn ProducesTickets>, rustls::Error> {
     chosen::Ticketer::new()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_shorter_keys_of_aes_come_first_of_their_kind() {
+        let names: Vec<_> = provider().cipher_suites.iter().map(|suite| format!("{:?}", suite.suite())).collect();
+        let kinds = ["TLS13", "TLS_ECDHE_ECDSA_WITH", "TLS_ECDHE_RSA_WITH"];
+        let ciphers = ["AES_128_GCM_SHA256", "AES_256_GCM_SHA384", "CHACHA20_POLY1305_SHA256"];
+        let expected: Vec<_> =
+            kinds.iter().flat_map(|kind| ciphers.iter().map(move |cipher| format!("{kind}_{cipher}"))).collect();
+        assert_eq!(names, expected);
+    }
 }

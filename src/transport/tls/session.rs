@@ -1,6 +1,6 @@
 //! One TLS session over a non-blocking byte stream.
 
-use std::io::{self, IoSlice, Read, Write};
+use std::io::{self, BufRead, IoSlice, Read, Write};
 use std::net::Ipv6Addr;
 
 use rustls::pki_types::ServerName;
@@ -10,9 +10,13 @@ use super::error::{Stage, as_io, from_rustls};
 use super::{TlsConfig, TlsErrorKind, TlsRole};
 use crate::transport::{Error, ErrorKind};
 
-/// Plaintext that one write takes at most: four full records.
-const WRITE_STEP: usize = 64 * 1024;
+/// Plaintext that one write takes at most: sixteen full records.
+const WRITE_STEP: usize = 256 * 1024;
 const SLICES_PER_WRITE: usize = 64;
+/// Plaintext of a full record.
+const FULL_RECORD: usize = 16 * 1024;
+/// More than a full record takes on the wire, so that what TLS writes of its own between records is not taken for one.
+const FULL_RECORD_WRITTEN: usize = FULL_RECORD + 256;
 /// No honest peer sends so many bytes of records in a row that hold no data, and they must not keep a loop busy.
 const MAX_BYTES_WITHOUT_DATA: usize = 1024 * 1024;
 
@@ -48,7 +52,38 @@ pub struct TlsSession {
     failure: Option<Error>,
     /// Plaintext whose records are not all written yet: a repeated write answers for these bytes.
     in_records: usize,
+    /// How many bytes of these records the system has taken, less those of records that were answered for; nothing if
+    /// records of TLS's own lie before them.
+    written: Option<usize>,
     bytes_without_data: usize,
+    /// The last read took all that the socket had.
+    drained: bool,
+}
+
+/// The socket as rustls reads from it, which does not tell how much it asked for.
+struct Source<'a, T> {
+    io: &'a mut T,
+    drained: bool,
+}
+
+/// A source that has nothing yet.
+struct NothingNow;
+
+impl Read for NothingNow {
+    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        Err(io::ErrorKind::WouldBlock.into())
+    }
+}
+
+impl<T: Read> Read for Source<'_, T> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let result = self.io.read(buffer);
+        self.drained = match &result {
+            Ok(count) => *count < buffer.len() && cfg!(unix),
+            Err(error) => error.kind() == io::ErrorKind::WouldBlock,
+        };
+        result
+    }
 }
 
 impl TlsSession {
@@ -69,15 +104,27 @@ impl TlsSession {
     fn new(mut connection: Connection, role: TlsRole) -> TlsSession {
         // `write` sets the limit itself, and needs to know that all it gave was taken.
         connection.set_buffer_limit(None);
-        TlsSession { connection, role, failure: None, in_records: 0, bytes_without_data: 0 }
+        TlsSession {
+            connection,
+            role,
+            failure: None,
+            in_records: 0,
+            written: None,
+            bytes_without_data: 0,
+            drained: false,
+        }
     }
 
-    /// Goes on with the handshake as far as possible now. When it is done, plaintext may be here already: read at once.
-    /// A failure was told to the peer, as far as it takes it.
+    /// Goes on with the handshake as far as possible now. When it is done, plaintext may be here already: read at once; and
+    /// the last records of it may wait to leave with the first data, or by `flush`. A failure was told to the peer, as far
+    /// as it takes it.
     pub fn handshake(&mut self, io: &mut (impl Read + Write)) -> Result<HandshakeProgress, Error> {
         loop {
             if let Some(failure) = &self.failure {
                 return Err(failure.clone());
+            }
+            if self.may_send_data() {
+                return Ok(HandshakeProgress::Done);
             }
             if let Err(error) = self.write_records(io)
                 && error.kind() != io::ErrorKind::WouldBlock
@@ -85,11 +132,7 @@ impl TlsSession {
                 return Err(self.write_failed(io, &error));
             }
             if !self.connection.is_handshaking() {
-                // The client that finished has all of the handshake; what is left of a server of TLS 1.3 is tickets, and
-                // a client need not take them before it sends.
-                let is_tickets = self.role == TlsRole::Server
-                    && self.connection.protocol_version() == Some(ProtocolVersion::TLSv1_3);
-                let is_done = is_tickets || !self.connection.wants_write();
+                let is_done = !self.connection.wants_write();
                 return Ok(if is_done { HandshakeProgress::Done } else { HandshakeProgress::Pending });
             }
             match self.read_records(io) {
@@ -108,6 +151,13 @@ impl TlsSession {
         }
     }
 
+    /// Whether this side has all of the handshake, and what it still has to write of it may have data in the same segment:
+    /// a client's last words, or tickets of a server of TLS 1.3. A client of TLS 1.2 waits for the server's last words.
+    fn may_send_data(&self) -> bool {
+        !self.connection.is_handshaking()
+            && (self.role == TlsRole::Client || self.connection.protocol_version() == Some(ProtocolVersion::TLSv1_3))
+    }
+
     /// Nothing can be written any more; why is often in an alert that the peer sent before it went away.
     fn write_failed(&mut self, io: &mut (impl Read + Write), error: &io::Error) -> Error {
         while self.failure.is_none() && matches!(self.read_records(io), Ok(count) if count > 0) {}
@@ -120,11 +170,37 @@ impl TlsSession {
     /// Reads plaintext, as much as there is room for. 0: the peer ended the session in order. WouldBlock: nothing is there
     /// now. Other errors carry a transport error, which `Error::from_io` gets out.
     pub fn read(&mut self, io: &mut (impl Read + Write), buffer: &mut [u8]) -> io::Result<usize> {
+        let mut room = &mut *buffer;
+        // It never gives more than it is asked for.
+        self.read_up_to(io, room.len(), |plaintext| room.write_all(plaintext).unwrap_or_default())
+    }
+
+    /// As `read`, to the end of `bytes`, whose memory is not cleared before.
+    pub fn read_more(&mut self, io: &mut (impl Read + Write), bytes: &mut Vec<u8>, room: usize) -> io::Result<usize> {
+        self.read_up_to(io, room, |plaintext| bytes.extend_from_slice(plaintext))
+    }
+
+    /// Gives at most `room` bytes of plaintext to `take`, in pieces, and answers how many they are.
+    fn read_up_to(
+        &mut self,
+        io: &mut (impl Read + Write),
+        room: usize,
+        mut take: impl FnMut(&[u8]),
+    ) -> io::Result<usize> {
         let mut filled = 0;
-        while let Some(room @ [_, ..]) = buffer.get_mut(filled..) {
-            match self.connection.reader().read(room) {
-                Ok(0) => break,
-                Ok(count) => {
+        // Something may have come since.
+        self.drained = false;
+        while filled < room {
+            let mut reader = self.connection.reader();
+            match reader.fill_buf() {
+                Ok([]) => {
+                    self.drained = false;
+                    break;
+                }
+                Ok(plaintext) => {
+                    let count = plaintext.len().min(room - filled);
+                    take(&plaintext[..count]);
+                    reader.consume(count);
                     filled += count;
                     self.bytes_without_data = 0;
                     continue;
@@ -137,6 +213,11 @@ impl TlsSession {
                 }
             }
             if self.failure.is_none() {
+                if filled > 0 && self.drained {
+                    // rustls lets the memory of large records go when it is about to read again.
+                    let _ = self.connection.read_tls(&mut NothingNow);
+                    break;
+                }
                 match self.read_records(io) {
                     Ok(_) => continue,
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -145,8 +226,9 @@ impl TlsSession {
                     Err(error) => self.fail(read_failed("reading from the peer", &error)),
                 };
             }
+            // What is there already is answered first; the reason comes with the next call.
+            self.drained = false;
             match &self.failure {
-                // What is there already is answered first; the reason comes with the next call.
                 Some(failure) if filled == 0 => return Err(as_io(failure)),
                 _ => break,
             }
@@ -154,8 +236,14 @@ impl TlsSession {
         Ok(filled)
     }
 
-    /// Writes plaintext, at most 64 KiB at once, and answers how much of it the system has taken, as records, to the last
-    /// byte. WouldBlock while a part of them waits: then the call is to be repeated with the same bytes.
+    /// Whether the last read, if it filled only a part of its buffer, took all that was there, so that the next one is of use
+    /// after an event alone. Not so if the end of the session, or a failure, is still to be told.
+    pub fn is_drained(&self) -> bool {
+        self.drained
+    }
+
+    /// Writes plaintext, at most 256 KiB at once, and answers how much of it the system has taken, as records, to the last
+    /// byte. WouldBlock while not even one more record is taken. The next call must begin with the bytes after these.
     pub fn write(&mut self, io: &mut (impl Read + Write), buffers: &[IoSlice<'_>]) -> io::Result<usize> {
         // After a cut the peer may still read.
         if let Some(failure) = &self.failure
@@ -164,14 +252,30 @@ impl TlsSession {
             return Err(as_io(failure));
         }
         if self.in_records == 0 {
-            self.write_records(io)?;
+            self.written = if self.connection.wants_write() { None } else { Some(0) };
             let mut step = [IoSlice::new(&[]); SLICES_PER_WRITE];
             let used = take_step(buffers, &mut step);
             let step = step.get(..used).unwrap_or_default();
             self.in_records = self.connection.writer().write_vectored(step).map_err(|error| self.unwrap(error))?;
         }
-        self.write_records(io)?;
-        Ok(std::mem::take(&mut self.in_records))
+        let count = match self.write_records(io) {
+            Ok(()) => self.in_records,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => match self.take_full_records() {
+                0 => return Err(error),
+                count => count,
+            },
+            Err(error) => return Err(error),
+        };
+        self.in_records -= count;
+        Ok(count)
+    }
+
+    /// Plaintext of the records that have left although others still wait: a slow peer is to be seen taking some of it.
+    fn take_full_records(&mut self) -> usize {
+        let Some(written) = &mut self.written else { return 0 };
+        let records = *written / FULL_RECORD_WRITTEN;
+        *written -= records * FULL_RECORD_WRITTEN;
+        self.in_records.min(records * FULL_RECORD)
     }
 
     /// Whether records wait to be written, of `write` or of TLS itself (tickets after the handshake, answers to a change of
@@ -218,12 +322,15 @@ impl TlsSession {
 
     /// One read of records, with what follows from it. 0 at the end of input, which the reader then tells apart.
     fn read_records(&mut self, io: &mut (impl Read + Write)) -> io::Result<usize> {
-        let count = loop {
-            match self.connection.read_tls(io) {
+        let mut source = Source { io, drained: false };
+        let result = loop {
+            match self.connection.read_tls(&mut source) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                result => break result?,
+                result => break result,
             }
         };
+        self.drained = source.drained;
+        let count = result?;
         let stage = self.stage();
         if let Err(error) = self.connection.process_new_packets() {
             self.fail(from_rustls(&error, self.role, stage));
@@ -245,7 +352,7 @@ impl TlsSession {
         while self.connection.wants_write() {
             match self.connection.write_tls(io) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(_) => {}
+                Ok(count) => self.written = self.written.map(|written| written + count),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
@@ -353,7 +460,9 @@ mod tests {
         while client.handshake(&mut client_end) == Ok(HandshakeProgress::Pending) {
             server.handshake(&mut server_end).expect("a handshake");
         }
+        client.flush(&mut client_end).expect("there is room");
         assert_eq!(server.handshake(&mut server_end), Ok(HandshakeProgress::Done));
+        server.flush(&mut server_end).expect("there is room");
         // Two tickets wait, of some hundred bytes.
         client.bytes_without_data = MAX_BYTES_WITHOUT_DATA - 10;
         let error = client.read(&mut client_end, &mut [0; 10]).expect_err("too many");
