@@ -12,7 +12,7 @@ use crate::transport::{Error, ErrorKind};
 
 /// Plaintext that one write takes at most: sixteen full records.
 const WRITE_STEP: usize = 256 * 1024;
-const SLICES_PER_WRITE: usize = 64;
+const SLICES_PER_WRITE: usize = 16;
 /// Plaintext of a full record.
 const FULL_RECORD: usize = 16 * 1024;
 /// More than a full record takes on the wire, so that what TLS writes of its own between records is not taken for one.
