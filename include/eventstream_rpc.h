@@ -3605,7 +3605,8 @@ esrpc_status esrpc_listener_set_tls(struct esrpc_listener *listener,
 struct esrpc_bytes esrpc_connection_get_tls_version(const struct esrpc_connection *connection);
 
 /**
- * Tells the cipher suite that the handshake agreed on, by its name in IANA's list, such as "TLS_AES_256_GCM_SHA384".
+ * Tells the cipher suite that the handshake agreed on, by its name in IANA's list, such as "TLS_AES_128_GCM_SHA256",
+ * which a client of this library asks for first; a server takes the client's first that it has.
  *
  * @param connection Borrowed.
  * @return Text that lives as long as the handle; empty without TLS, before setup, if connection is NULL, and in a forked

@@ -150,7 +150,8 @@ pub unsafe extern "C" fn esrpc_connection_get_tls_version(connection: *const esr
     })
 }
 
-/// Tells the cipher suite that the handshake agreed on, by its name in IANA's list, such as "TLS_AES_256_GCM_SHA384".
+/// Tells the cipher suite that the handshake agreed on, by its name in IANA's list, such as "TLS_AES_128_GCM_SHA256",
+/// which a client of this library asks for first; a server takes the client's first that it has.
 ///
 /// @param connection Borrowed.
 /// @return Text that lives as long as the handle; empty without TLS, before setup, if connection is NULL, and in a forked

@@ -8,8 +8,10 @@ use std::ffi::c_long;
 use std::sync::Arc;
 
 use rustls::client::Resumption;
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::version::TLS13;
 use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, ServerConnection};
 
 // SAFETY: it is so declared in time.h and takes nothing.
@@ -38,10 +40,18 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
+/// With the suite that the library's two sides agree on.
+fn provider() -> Arc<CryptoProvider> {
+    let mut provider = aws_lc_rs::default_provider();
+    provider.cipher_suites = vec![aws_lc_rs::cipher_suite::TLS13_AES_128_GCM_SHA256];
+    Arc::new(provider)
+}
+
 fn client_config(ca: &str) -> Result<ClientConfig, Box<dyn Error>> {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(ca)?)?;
-    let mut config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+    let builder = ClientConfig::builder_with_provider(provider()).with_protocol_versions(&[&TLS13])?;
+    let mut config = builder.with_root_certificates(roots).with_no_client_auth();
     config.resumption = Resumption::disabled();
     Ok(config)
 }
@@ -49,7 +59,8 @@ fn client_config(ca: &str) -> Result<ClientConfig, Box<dyn Error>> {
 fn server_config(certificate: &str, key: &str) -> Result<ServerConfig, Box<dyn Error>> {
     let chain = vec![CertificateDer::from_pem_file(certificate)?];
     let key = PrivateKeyDer::from_pem_file(key)?;
-    let mut config = ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key)?;
+    let builder = ServerConfig::builder_with_provider(provider()).with_protocol_versions(&[&TLS13])?;
+    let mut config = builder.with_no_client_auth().with_single_cert(chain, key)?;
     config.send_tls13_tickets = 0;
     Ok(config)
 }
