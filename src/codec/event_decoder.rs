@@ -1,5 +1,5 @@
 use super::header::{self, Header, Parsed};
-use super::{Error, Limits, MESSAGE_CRC_LEN, PRELUDE_LEN, Prelude};
+use super::{Error, Limits, MESSAGE_CRC_LEN, PRELUDE_LEN, Prelude, checksum};
 use crc32fast::Hasher;
 
 /// Above this, the buffer of a cut header is given back as soon as that header is complete.
@@ -135,8 +135,7 @@ impl EventDecoder {
     fn take_prelude(&mut self, input: &mut &[u8], events: &mut dyn DecodeEvents) -> Result<Progress, Error> {
         let Some(bytes) = self.take_array::<PRELUDE_LEN>(input) else { return Ok(Progress::NeedInput) };
         let prelude = Prelude::parse(&bytes, &self.limits)?;
-        self.hasher = Hasher::new_with_initial(prelude.crc);
-        self.hasher.update(&prelude.crc.to_be_bytes());
+        self.hasher = Hasher::new_with_initial(checksum::of_prelude(prelude.crc));
         self.headers_left = prelude.headers_len as usize;
         self.header_index = 0;
         self.payload_left = prelude.payload_len();

@@ -4,6 +4,7 @@
 //! of everything before it; all integers are big-endian. Nothing here does I/O, knows time or knows who uses it.
 #![forbid(unsafe_code)]
 
+mod checksum;
 mod error;
 mod event_decoder;
 mod header;
