@@ -1,4 +1,5 @@
 use super::Error;
+use super::flat_header::{FlatHeader, read_flat};
 
 /// The type byte of a header on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +42,7 @@ impl HeaderType {
     }
 
     /// Whether a length field of two bytes comes before the value.
-    fn has_length(self) -> bool {
+    pub(super) fn has_length(self) -> bool {
         matches!(self, HeaderType::ByteBuf | HeaderType::String)
     }
 }
@@ -123,7 +124,7 @@ pub fn write_header(name: &[u8], value: HeaderValue<'_>, out: &mut Vec<u8>) {
 /// What the first bytes of a header say.
 pub(super) enum Parsed<'a> {
     /// The header and its length on the wire.
-    Header(Header<'a>, usize),
+    Header(FlatHeader<'a>, usize),
     /// So many bytes of this header must be there before anything more can be decided.
     NeedBytes(usize),
 }
@@ -140,30 +141,17 @@ pub(super) fn parse(
     max_value_len: usize,
 ) -> Result<Parsed<'_>, Error> {
     let there = bytes.get(..section_left).unwrap_or(bytes);
-    match read_whole(there, 0) {
-        Some((header, len)) if header.value.variable_len() <= max_value_len => Ok(Parsed::Header(header, len)),
+    match read_flat(there, 0) {
+        Some((header, len)) if header.variable_len() <= max_value_len => Ok(Parsed::Header(header, len)),
         _ => why_not_whole(there, section_left, index, max_value_len).map(Parsed::NeedBytes),
     }
 }
 
-/// Reads the header at `at`, if it lies whole in `bytes` and has a known type, and answers where it ends. All of this goes
-/// by positions: shorter and shorter slices, each with two ends, take more instructions.
+/// Reads the header at `at`, if it lies whole in `bytes` and has a known type, and answers where it ends.
 #[inline(always)]
 pub(super) fn read_whole(bytes: &[u8], at: usize) -> Option<(Header<'_>, usize)> {
-    let (name, header_type, at) = read_name(bytes, at)?;
-    let (value, end) = match header_type {
-        HeaderType::BoolTrue => (HeaderValue::Bool(true), at),
-        HeaderType::BoolFalse => (HeaderValue::Bool(false), at),
-        HeaderType::Byte => (HeaderValue::Byte(i8::from_be_bytes(*array_at(bytes, at)?)), at + 1),
-        HeaderType::Int16 => (HeaderValue::Int16(i16::from_be_bytes(*array_at(bytes, at)?)), at + 2),
-        HeaderType::Int32 => (HeaderValue::Int32(i32::from_be_bytes(*array_at(bytes, at)?)), at + 4),
-        HeaderType::Int64 => (HeaderValue::Int64(i64::from_be_bytes(*array_at(bytes, at)?)), at + 8),
-        HeaderType::Timestamp => (HeaderValue::Timestamp(i64::from_be_bytes(*array_at(bytes, at)?)), at + 8),
-        HeaderType::ByteBuf => read_data(bytes, at).map(|(data, end)| (HeaderValue::ByteBuf(data), end))?,
-        HeaderType::String => read_data(bytes, at).map(|(data, end)| (HeaderValue::String(data), end))?,
-        HeaderType::Uuid => (HeaderValue::Uuid(array_at(bytes, at)?), at + 16),
-    };
-    Some((Header { name, value }, end))
+    let (flat, end) = read_flat(bytes, at)?;
+    Some((flat.header()?, end))
 }
 
 /// The name and type of the header at `at`, and where its value or that one's length begins.

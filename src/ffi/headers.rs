@@ -8,7 +8,7 @@ use super::guard;
 use super::handle::BoxHandle;
 use super::out::{check_out, write_out};
 use super::status::{ESRPC_ERROR_HEADER_NOT_FOUND, Failure, esrpc_status};
-use crate::codec::{FlatHeader, Header, HeaderList, HeaderType, Headers};
+use crate::codec::{FlatHeader, HeaderList, HeaderType, Headers};
 
 /// One header, as esrpc_headers_get, esrpc_headers_find and a decoder's on_header give it. Its bytes are borrowed: they
 /// live as long as the list does and is not changed, or as long as the callback.
@@ -28,7 +28,7 @@ pub struct esrpc_header {
 impl esrpc_header {
     /// The view that C gets. It is as short-lived as `header`'s bytes.
     #[inline]
-    pub(crate) fn new(header: FlatHeader<'_>) -> esrpc_header {
+    pub(crate) fn new(header: &FlatHeader<'_>) -> esrpc_header {
         esrpc_header {
             name: esrpc_bytes::from_slice(header.name),
             r#type: i32::from(header.header_type as u8),
@@ -141,7 +141,7 @@ impl esrpc_headers {
     /// indices walks over each header once.
     #[inline]
     fn read_at<'a>(&self, headers: &Headers<'a>, index: usize, offset: usize) -> Option<FlatHeader<'a>> {
-        let (header, next) = headers.read_flat_at(offset)?;
+        let (header, next) = headers.read_at(offset)?;
         // Both fit: a message's lengths are 32-bit numbers.
         self.cursor.store(((index as u64 + 1) << 32) | next as u64, Ordering::Relaxed);
         Some(header)
@@ -152,7 +152,7 @@ impl esrpc_headers {
     #[inline(never)]
     fn get_elsewhere(&self, index: usize) -> Option<FlatHeader<'_>> {
         let headers = match &self.content {
-            Content::Built(list) => return list.get(index).map(|header| FlatHeader::from(&header)),
+            Content::Built(list) => return list.get(index),
             Content::Lent(headers) if index < headers.len() => headers,
             Content::Lent(_) => return None,
         };
@@ -165,7 +165,7 @@ impl esrpc_headers {
     }
 
     /// The last header of that name.
-    pub(crate) fn find(&self, name: &[u8]) -> Option<Header<'_>> {
+    pub(crate) fn find(&self, name: &[u8]) -> Option<FlatHeader<'_>> {
         match &self.content {
             Content::Built(list) => list.as_headers().find(name),
             Content::Lent(headers) => headers.find(name),
@@ -281,7 +281,7 @@ pub unsafe extern "C" fn esrpc_headers_get(
         check_out(out_header, "out_header")?;
         let header = list.get(index).ok_or_else(|| no_header_at(index, list.len()))?;
         // SAFETY: the caller's variable.
-        unsafe { write_out(out_header, esrpc_header::new(header), "out_header") }
+        unsafe { write_out(out_header, esrpc_header::new(&header), "out_header") }
     })
 }
 
@@ -306,7 +306,7 @@ pub unsafe extern "C" fn esrpc_headers_find(
         check_out(out_header, "out_header")?;
         let header = list.find(name).ok_or_else(|| not_found(name))?;
         // SAFETY: the caller's variable.
-        unsafe { write_out(out_header, esrpc_header::new(FlatHeader::from(&header)), "out_header") }
+        unsafe { write_out(out_header, esrpc_header::new(&header), "out_header") }
     })
 }
 
@@ -387,7 +387,7 @@ mod tests {
         for index in (0..22).chain((0..22).rev()).chain(steps).chain([1 << 32, usize::MAX]) {
             let expected = headers.iter().nth(index);
             for list in [&lent, &built] {
-                assert_eq!(list.get(index), expected.as_ref().map(FlatHeader::from), "header {index}");
+                assert_eq!(list.get(index).and_then(|header| header.header()), expected, "header {index}");
             }
         }
     }

@@ -24,7 +24,8 @@ unsafe fn read<T>(
     let (list, name) = unsafe { (esrpc_headers::borrow(headers, "headers")?, name.as_slice("name")?) };
     check_out(out, argument)?;
     let header = list.find(name).ok_or_else(|| not_found(name))?;
-    let value = pick(header.value).ok_or_else(|| wrong_type(name, header.value.header_type(), wanted))?;
+    let value = header.header().and_then(|header| pick(header.value));
+    let value = value.ok_or_else(|| wrong_type(name, header.header_type, wanted))?;
     // SAFETY: what the caller promised.
     unsafe { write_out(out, value, argument) }
 }

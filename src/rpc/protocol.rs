@@ -70,7 +70,7 @@ impl<'a> Envelope<'a> {
     pub fn read(headers: &Headers<'a>) -> Envelope<'a> {
         let mut envelope = Envelope::default();
         let mut at = 0;
-        while let Some((header, next)) = headers.read_flat_at(at) {
+        while let Some((header, next)) = headers.read_at(at) {
             let number = (header.header_type == HeaderType::Int32).then_some(header.number as i32);
             if is_name(header.name, MESSAGE_TYPE) {
                 envelope.message_type = number;
