@@ -227,9 +227,9 @@ impl DecodeEvents for Gathered {
         self.current.prelude_crc = prelude.crc;
     }
 
-    fn on_header(&mut self, header: &codec::Header<'_>) {
+    fn on_header(&mut self, header: &codec::FlatHeader<'_>) {
         assert!(self.current.payload.is_empty(), "headers come before the payload");
-        self.current.headers.push(owned_header(header));
+        self.current.headers.push(owned_header(&header.header().expect("a value")));
     }
 
     fn on_payload(&mut self, segment: &[u8]) {

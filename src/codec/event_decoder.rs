@@ -1,5 +1,5 @@
-use super::header::{self, Header, Parsed};
-use super::{Error, Limits, MESSAGE_CRC_LEN, PRELUDE_LEN, Prelude};
+use super::header::{self, Parsed};
+use super::{Error, FlatHeader, Limits, MESSAGE_CRC_LEN, PRELUDE_LEN, Prelude, checksum};
 use crc32fast::Hasher;
 
 /// Above this, the buffer of a cut header is given back as soon as that header is complete.
@@ -8,7 +8,7 @@ const KEPT_CAPACITY: usize = 1024;
 /// What an [`EventDecoder`] tells, in wire order. Headers and payload come before the message's CRC is known.
 pub trait DecodeEvents {
     fn on_prelude(&mut self, prelude: &Prelude);
-    fn on_header(&mut self, header: &Header<'_>);
+    fn on_header(&mut self, header: &FlatHeader<'_>);
     /// A part of the payload as it arrived, never empty.
     fn on_payload(&mut self, segment: &[u8]);
     /// The message is whole and its CRC is right.
@@ -135,8 +135,7 @@ impl EventDecoder {
     fn take_prelude(&mut self, input: &mut &[u8], events: &mut dyn DecodeEvents) -> Result<Progress, Error> {
         let Some(bytes) = self.take_array::<PRELUDE_LEN>(input) else { return Ok(Progress::NeedInput) };
         let prelude = Prelude::parse(&bytes, &self.limits)?;
-        self.hasher = Hasher::new_with_initial(prelude.crc);
-        self.hasher.update(&prelude.crc.to_be_bytes());
+        self.hasher = Hasher::new_with_initial(checksum::of_prelude(prelude.crc));
         self.headers_left = prelude.headers_len as usize;
         self.header_index = 0;
         self.payload_left = prelude.payload_len();
@@ -268,7 +267,7 @@ mod tests {
 
     impl DecodeEvents for Ignore {
         fn on_prelude(&mut self, _prelude: &Prelude) {}
-        fn on_header(&mut self, _header: &Header<'_>) {}
+        fn on_header(&mut self, _header: &FlatHeader<'_>) {}
         fn on_payload(&mut self, _segment: &[u8]) {}
         fn on_complete(&mut self, _message_crc: u32) {}
     }

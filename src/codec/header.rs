@@ -1,4 +1,5 @@
 use super::Error;
+use super::flat_header::{FlatHeader, read_flat};
 
 /// The type byte of a header on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +42,7 @@ impl HeaderType {
     }
 
     /// Whether a length field of two bytes comes before the value.
-    fn has_length(self) -> bool {
+    pub(super) fn has_length(self) -> bool {
         matches!(self, HeaderType::ByteBuf | HeaderType::String)
     }
 }
@@ -123,7 +124,7 @@ pub fn write_header(name: &[u8], value: HeaderValue<'_>, out: &mut Vec<u8>) {
 /// What the first bytes of a header say.
 pub(super) enum Parsed<'a> {
     /// The header and its length on the wire.
-    Header(Header<'a>, usize),
+    Header(FlatHeader<'a>, usize),
     /// So many bytes of this header must be there before anything more can be decided.
     NeedBytes(usize),
 }
@@ -140,58 +141,62 @@ pub(super) fn parse(
     max_value_len: usize,
 ) -> Result<Parsed<'_>, Error> {
     let there = bytes.get(..section_left).unwrap_or(bytes);
-    match read_whole(there) {
-        Some((header, len)) if header.value.variable_len() <= max_value_len => Ok(Parsed::Header(header, len)),
+    match read_flat(there, 0) {
+        Some((header, len)) if header.variable_len() <= max_value_len => Ok(Parsed::Header(header, len)),
         _ => why_not_whole(there, section_left, index, max_value_len).map(Parsed::NeedBytes),
     }
 }
 
-/// Reads a header that lies whole in `bytes`; nothing if it does not, or has an unknown type.
-#[inline]
-pub(super) fn read_whole(bytes: &[u8]) -> Option<(Header<'_>, usize)> {
-    let (header_type, name_len, len) = measure(bytes)?;
-    let name = bytes.get(1..1 + name_len)?;
-    let data = bytes.get(2 + name_len..len)?;
-    let value = match header_type {
-        HeaderType::BoolTrue => HeaderValue::Bool(true),
-        HeaderType::BoolFalse => HeaderValue::Bool(false),
-        HeaderType::Byte => HeaderValue::Byte(i8::from_be_bytes(*data.first_chunk()?)),
-        HeaderType::Int16 => HeaderValue::Int16(i16::from_be_bytes(*data.first_chunk()?)),
-        HeaderType::Int32 => HeaderValue::Int32(i32::from_be_bytes(*data.first_chunk()?)),
-        HeaderType::Int64 => HeaderValue::Int64(i64::from_be_bytes(*data.first_chunk()?)),
-        HeaderType::Timestamp => HeaderValue::Timestamp(i64::from_be_bytes(*data.first_chunk()?)),
-        HeaderType::Uuid => HeaderValue::Uuid(data.first_chunk()?),
-        HeaderType::ByteBuf => HeaderValue::ByteBuf(data.get(2..)?),
-        HeaderType::String => HeaderValue::String(data.get(2..)?),
-    };
-    Some((Header { name, value }, len))
+/// Reads the header at `at`, if it lies whole in `bytes` and has a known type, and answers where it ends.
+#[inline(always)]
+pub(super) fn read_whole(bytes: &[u8], at: usize) -> Option<(Header<'_>, usize)> {
+    let (flat, end) = read_flat(bytes, at)?;
+    Some((flat.header()?, end))
 }
 
-/// Type, length of the name and length on the wire of a header that lies whole in `bytes`.
+/// The name and type of the header at `at`, and where its value or that one's length begins.
 #[inline]
-fn measure(bytes: &[u8]) -> Option<(HeaderType, usize, usize)> {
-    let name_len = usize::from(*bytes.first()?);
-    let header_type = HeaderType::from_wire(*bytes.get(1 + name_len)?)?;
-    let mut len = 2 + name_len + header_type.fixed_len();
-    if header_type.has_length() {
-        len += usize::from(u16::from_be_bytes(*bytes.get(2 + name_len..)?.first_chunk()?));
+pub(super) fn read_name(bytes: &[u8], at: usize) -> Option<(&[u8], HeaderType, usize)> {
+    let name_len = usize::from(*bytes.get(at)?);
+    let type_at = at + 1 + name_len;
+    let header_type = HeaderType::from_wire(*bytes.get(type_at)?)?;
+    Some((bytes.get(at + 1..type_at)?, header_type, type_at + 1))
+}
+
+#[inline]
+pub(super) fn array_at<const N: usize>(bytes: &[u8], at: usize) -> Option<&[u8; N]> {
+    bytes.get(at..)?.first_chunk()
+}
+
+/// The value whose length is at `at`, and where it ends.
+#[inline]
+pub(super) fn read_data(bytes: &[u8], at: usize) -> Option<(&[u8], usize)> {
+    let len = usize::from(u16::from_be_bytes(*array_at(bytes, at)?));
+    let end = at + 2 + len;
+    Some((bytes.get(at + 2..end)?, end))
+}
+
+/// The end of the header at `at`, which must have a known type and a value of an accepted length. That it lies in `bytes`
+/// is for the caller to see.
+#[inline]
+pub(super) fn end_of(bytes: &[u8], at: usize, max_value_len: usize) -> Option<usize> {
+    let name_len = usize::from(*bytes.get(at)?);
+    let type_at = at + 1 + name_len;
+    // A branch for the most frequent types: a table of lengths would make each header wait for the one before it.
+    match HeaderType::from_wire(*bytes.get(type_at)?)? {
+        HeaderType::Int32 => Some(type_at + 5),
+        HeaderType::ByteBuf | HeaderType::String => {
+            let len = usize::from(u16::from_be_bytes(*array_at(bytes, type_at + 1)?));
+            (len <= max_value_len).then_some(type_at + 3 + len)
+        }
+        header_type => Some(type_at + 1 + header_type.fixed_len()),
     }
-    (len <= bytes.len()).then_some((header_type, name_len, len))
 }
 
-/// The length on the wire of a header that lies whole in `section`, with a value of an accepted length.
-#[inline]
+/// What is wrong with the header at the start of the rest of a section, if anything is; otherwise its length.
+#[cold]
 pub(super) fn check(section: &[u8], index: usize, max_value_len: usize) -> Result<usize, Error> {
-    match measure(section) {
-        Some((header_type, name_len, len)) if !header_type.has_length() || len - name_len - 4 <= max_value_len => {
-            Ok(len)
-        }
-        _ => {
-            why_not_whole(section, section.len(), index, max_value_len)?;
-            // Cannot happen: what does not fit the section is an overrun, and the section is all there.
-            Err(Error::HeaderOverrun { index })
-        }
-    }
+    why_not_whole(section, section.len(), index, max_value_len)
 }
 
 /// What is wrong with a header that could not be read, or how many of its bytes are needed.

@@ -1,5 +1,5 @@
 use super::header::{self, Header};
-use super::{Error, Limits};
+use super::{Error, FlatHeader, Limits, flat_header::read_flat};
 
 /// A headers section that has been checked: walking it cannot fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,19 +18,13 @@ impl<'a> Headers<'a> {
         Headers::EMPTY
     }
 
-    /// Checks a whole headers section in one walk.
+    /// Checks a whole headers section in one walk; a second one finds out what is wrong, if anything is.
+    #[inline]
     pub fn parse(section: &'a [u8], limits: &Limits) -> Result<Headers<'a>, Error> {
-        let mut rest = section;
-        let mut count = 0;
-        while !rest.is_empty() {
-            if count >= limits.max_headers {
-                return Err(Error::TooManyHeaders { limit: limits.max_headers });
-            }
-            let len = header::check(rest, count, limits.max_value_len)?;
-            rest = rest.get(len..).unwrap_or_default();
-            count += 1;
+        match count_sound(section, limits) {
+            Some(count) => Ok(Headers { section, count }),
+            None => Err(first_defect(section, limits)),
         }
-        Ok(Headers { section, count })
     }
 
     /// Headers that were checked, or written, one by one.
@@ -54,20 +48,87 @@ impl<'a> Headers<'a> {
 
     /// The headers in wire order.
     pub fn iter(&self) -> HeadersIter<'a> {
-        HeadersIter { rest: self.section, left: self.count }
+        HeadersIter { section: self.section, at: 0, left: self.count }
     }
 
     /// The header of this name without regard to ASCII case; of repeated ones the last.
-    pub fn find(&self, name: &[u8]) -> Option<Header<'a>> {
-        self.iter().filter(|header| header.name.eq_ignore_ascii_case(name)).last()
+    pub fn find(&self, name: &[u8]) -> Option<FlatHeader<'a>> {
+        let mut found = None;
+        let mut at = 0;
+        while let Some(end) = header::end_of(self.section, at, usize::MAX) {
+            if self.is_name_at(at, name) {
+                found = Some(at);
+            }
+            at = end;
+        }
+        read_flat(self.section, found?).map(|(header, _)| header)
+    }
+
+    /// Where the header lies that is `count` headers behind the one at `offset`, for [`Headers::read_at`].
+    pub fn offset_behind(&self, offset: usize, count: usize) -> Option<usize> {
+        (0..count).try_fold(offset, |at, _| header::end_of(self.section, at, usize::MAX))
     }
 
     /// The header at `offset` (0, or a next offset that this function gave) and the next offset; none at the end.
     #[inline]
-    pub fn read_at(&self, offset: usize) -> Option<(Header<'a>, usize)> {
-        let (header, len) = header::read_whole(self.section.get(offset..)?)?;
-        Some((header, offset + len))
+    pub fn read_at(&self, offset: usize) -> Option<(FlatHeader<'a>, usize)> {
+        read_flat(self.section, offset)
     }
+
+    #[inline]
+    fn is_name_at(&self, at: usize, name: &[u8]) -> bool {
+        self.section.get(at).is_some_and(|len| usize::from(*len) == name.len())
+            && self
+                .section
+                .get(at + 1..)
+                .and_then(|rest| rest.get(..name.len()))
+                .is_some_and(|found| is_same_name(found, name))
+    }
+}
+
+/// How many headers there are, if all is well with them.
+#[inline]
+fn count_sound(section: &[u8], limits: &Limits) -> Option<usize> {
+    let (mut at, mut count) = (0, 0);
+    while at < section.len() {
+        if count >= limits.max_headers {
+            return None;
+        }
+        at = header::end_of(section, at, limits.max_value_len)?;
+        count += 1;
+    }
+    (at == section.len()).then_some(count)
+}
+
+/// The first defect of a section in which there is one.
+#[cold]
+#[inline(never)]
+fn first_defect(section: &[u8], limits: &Limits) -> Error {
+    let (mut rest, mut index) = (section, 0);
+    while !rest.is_empty() {
+        if index >= limits.max_headers {
+            return Error::TooManyHeaders { limit: limits.max_headers };
+        }
+        match header::check(rest, index, limits.max_value_len) {
+            Ok(len) => rest = rest.get(len..).unwrap_or_default(),
+            Err(error) => return error,
+        }
+        index += 1;
+    }
+    // Cannot happen: `count_sound` takes a section that has none of these.
+    Error::HeaderOverrun { index }
+}
+
+/// Whether two names are the same, without regard to ASCII case. Most often they are so byte by byte, or differ in length.
+#[inline]
+pub fn is_same_name(a: &[u8], b: &[u8]) -> bool {
+    a.len() == b.len() && (a == b || is_same_but_for_case(a, b))
+}
+
+/// Not inline: it is long, and most names are in the case that is asked for.
+#[inline(never)]
+fn is_same_but_for_case(a: &[u8], b: &[u8]) -> bool {
+    a.eq_ignore_ascii_case(b)
 }
 
 impl<'a> IntoIterator for Headers<'a> {
@@ -82,7 +143,8 @@ impl<'a> IntoIterator for Headers<'a> {
 /// Walks checked headers in wire order.
 #[derive(Clone, Debug)]
 pub struct HeadersIter<'a> {
-    rest: &'a [u8],
+    section: &'a [u8],
+    at: usize,
     left: usize,
 }
 
@@ -91,8 +153,8 @@ impl<'a> Iterator for HeadersIter<'a> {
 
     #[inline]
     fn next(&mut self) -> Option<Header<'a>> {
-        let (header, len) = header::read_whole(self.rest)?;
-        self.rest = self.rest.get(len..)?;
+        let (header, end) = header::read_whole(self.section, self.at)?;
+        self.at = end;
         self.left = self.left.saturating_sub(1);
         Some(header)
     }
@@ -136,12 +198,52 @@ mod tests {
     }
 
     #[test]
+    fn the_first_defect_is_told_whatever_follows() {
+        let limits = Limits { max_headers: 2, max_value_len: 1, ..Limits::DEFAULT };
+        let cases: [(&[u8], Error); 6] = [
+            (b"\x01a\x00\x01b\x00\x01c\x0a", Error::TooManyHeaders { limit: 2 }),
+            (b"\x01a\x00\x01b\x0a\x01c\x00", Error::UnknownHeaderType { index: 1, header_type: 10 }),
+            (b"\x01a\x07\x00\x02vv\x01b\x0a", Error::HeaderValueTooLong { len: 2, limit: 1 }),
+            (b"\x01a\x04\0\0\0", Error::HeaderOverrun { index: 0 }),
+            (b"\x01a\x00\x01b\x09\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", Error::HeaderOverrun { index: 1 }),
+            (b"\x01a\x00\x01", Error::HeaderOverrun { index: 1 }),
+        ];
+        for (section, error) in cases {
+            assert_eq!(Headers::parse(section, &limits), Err(error), "{}", section.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn the_last_of_repeated_names_is_found_in_whatever_case_and_of_whatever_type() {
+        let values = [HeaderValue::Int32(1), HeaderValue::String(b"text"), HeaderValue::Uuid(b"0123456789abcdef")];
+        for last in values {
+            let mut headers: Vec<(&[u8], _)> = values.iter().map(|value| (b"name".as_slice(), *value)).collect();
+            headers.extend([
+                (b"NAmE".as_slice(), last),
+                (b"nam", HeaderValue::Byte(1)),
+                (b"name_", HeaderValue::Byte(2)),
+            ]);
+            let bytes = section(&headers);
+            let headers = Headers::parse(&bytes, &Limits::DEFAULT).expect("headers");
+            assert_eq!(
+                headers.find(b"naMe").and_then(|header| header.header()),
+                Some(Header { name: b"NAmE", value: last })
+            );
+        }
+        // Only ASCII letters have a case here: these differ in the same bit.
+        let bytes = section(&[(b"a@", HeaderValue::Byte(1)), ("\u{c4}".as_bytes(), HeaderValue::Byte(2))]);
+        let headers = Headers::parse(&bytes, &Limits::DEFAULT).expect("headers");
+        assert_eq!((headers.find(b"a`"), headers.find("\u{e4}".as_bytes())), (None, None));
+        assert!(headers.find(b"A@").is_some());
+    }
+
+    #[test]
     fn names_match_without_case_and_the_last_counts() {
         let bytes =
             section(&[(b"Name", HeaderValue::Byte(1)), (b"nAME", HeaderValue::Byte(2)), (b"", HeaderValue::Byte(3))]);
         let headers = Headers::parse(&bytes, &Limits::DEFAULT).expect("headers");
-        assert_eq!(headers.find(b"name").map(|header| header.value), Some(HeaderValue::Byte(2)));
-        assert_eq!(headers.find(b"").map(|header| header.value), Some(HeaderValue::Byte(3)));
+        assert_eq!(headers.find(b"name").map(|header| header.number), Some(2));
+        assert_eq!(headers.find(b"").map(|header| header.number), Some(3));
         assert_eq!(headers.find(b"names"), None);
     }
 
@@ -153,8 +255,10 @@ mod tests {
         let (second, end) = headers.read_at(next).expect("the second");
         assert_eq!((first.name, second.name), (b"a".as_slice(), b"b".as_slice()));
         assert_eq!(headers.read_at(end), None);
+        assert_eq!([0, 1, 2].map(|count| headers.offset_behind(0, count)), [Some(0), Some(next), Some(end)]);
+        assert_eq!((headers.offset_behind(next, 1), headers.offset_behind(0, 3)), (Some(end), None));
         for offset in (0..=bytes.len() + 1).chain([usize::MAX]) {
-            let _ = headers.read_at(offset);
+            let _ = (headers.read_at(offset), headers.offset_behind(offset, 1));
         }
     }
 }

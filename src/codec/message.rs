@@ -1,4 +1,4 @@
-use super::{Error, Headers, Limits, MESSAGE_CRC_LEN, MIN_MESSAGE_LEN, PRELUDE_LEN, Prelude};
+use super::{Error, Headers, Limits, MESSAGE_CRC_LEN, MIN_MESSAGE_LEN, PRELUDE_LEN, Prelude, checksum};
 use crc32fast::Hasher;
 
 /// Where a prelude's own CRC covers it; the message's CRC goes on from there.
@@ -21,12 +21,12 @@ impl<'a> Message<'a> {
     /// Decodes the first message in `bytes` without copying and says how many bytes it took.
     ///
     /// The prelude is checked as soon as it is there; only then is a cut message `Incomplete`.
+    #[inline(always)]
     pub fn decode(bytes: &'a [u8], limits: &Limits) -> Result<(Message<'a>, usize), Error> {
         let Some(prelude) = bytes.first_chunk::<PRELUDE_LEN>() else {
             return Err(Error::Incomplete { have: bytes.len(), need: PRELUDE_LEN });
         };
-        let mut hasher = Hasher::new();
-        let prelude = Prelude::parse_summing(prelude, limits, &mut hasher)?;
+        let prelude = Prelude::parse(prelude, limits)?;
         let total_len = prelude.total_len as usize;
         let incomplete = Error::Incomplete { have: bytes.len(), need: total_len };
         let Some((covered, stored)) = bytes.get(..total_len).and_then(<[u8]>::split_last_chunk) else {
@@ -40,6 +40,7 @@ impl<'a> Message<'a> {
 
         let headers = Headers::parse(headers, limits)?;
         let stored = u32::from_be_bytes(*stored);
+        let mut hasher = Hasher::new_with_initial(prelude.crc);
         hasher.update(covered.get(PRELUDE_CRC_START..).unwrap_or_default());
         let computed = hasher.finalize();
         if stored != computed {
@@ -129,11 +130,10 @@ pub(super) fn put_prelude(total_len: usize, headers_len: usize, out: &mut impl O
     let mut lengths = [0; PRELUDE_CRC_START];
     lengths[..4].copy_from_slice(&(total_len as u32).to_be_bytes());
     lengths[4..].copy_from_slice(&(headers_len as u32).to_be_bytes());
-    let mut hasher = Hasher::new();
-    hasher.update(&lengths);
+    let crc = checksum::of_lengths(lengths);
     out.put(&lengths);
-    out.put(&hasher.clone().finalize().to_be_bytes());
-    hasher
+    out.put(&crc.to_be_bytes());
+    Hasher::new_with_initial(crc)
 }
 
 /// Appends one message; its headers section is the concatenation of `header_parts`.

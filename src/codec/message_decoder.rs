@@ -1,5 +1,5 @@
 use super::{
-    DecodeEvents, Error, EventDecoder, Header, Headers, Limits, MESSAGE_CRC_LEN, Message, PRELUDE_LEN, Prelude,
+    DecodeEvents, Error, EventDecoder, FlatHeader, Headers, Limits, MESSAGE_CRC_LEN, Message, PRELUDE_LEN, Prelude,
 };
 use std::collections::VecDeque;
 
@@ -123,7 +123,7 @@ impl DecodeEvents for Collector<'_> {
         *self.current = Progress { prelude: Some(*prelude), header_count: 0 };
     }
 
-    fn on_header(&mut self, _header: &Header<'_>) {
+    fn on_header(&mut self, _header: &FlatHeader<'_>) {
         self.current.header_count += 1;
     }
 

@@ -4,8 +4,10 @@
 //! of everything before it; all integers are big-endian. Nothing here does I/O, knows time or knows who uses it.
 #![forbid(unsafe_code)]
 
+mod checksum;
 mod error;
 mod event_decoder;
+mod flat_header;
 mod header;
 mod header_list;
 mod headers;
@@ -19,9 +21,10 @@ mod uuid_text;
 
 pub use error::Error;
 pub use event_decoder::{DecodeEvents, EventDecoder};
+pub use flat_header::FlatHeader;
 pub use header::{Header, HeaderType, HeaderValue, write_header};
 pub use header_list::HeaderList;
-pub use headers::{Headers, HeadersIter};
+pub use headers::{Headers, HeadersIter, is_same_name};
 pub use limits::Limits;
 pub use message::{Filling, Message, encode_into, encode_to, encoded_len};
 pub use message_copy::MessageCopy;

@@ -1,6 +1,4 @@
-use crc32fast::Hasher;
-
-use super::{Error, Limits, MIN_MESSAGE_LEN, PRELUDE_LEN};
+use super::{Error, Limits, MIN_MESSAGE_LEN, PRELUDE_LEN, checksum};
 
 /// The first 12 bytes of a message, checked: the lengths fit each other and the limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,20 +13,11 @@ pub struct Prelude {
 
 impl Prelude {
     /// Reads and checks a prelude: its CRC first, since no length means anything before that.
+    #[inline]
     pub fn parse(bytes: &[u8; PRELUDE_LEN], limits: &Limits) -> Result<Prelude, Error> {
-        Prelude::parse_summing(bytes, limits, &mut Hasher::new())
-    }
-
-    /// Goes on with a new `hasher`, so that the sum of the whole message begins with these bytes.
-    pub(super) fn parse_summing(
-        bytes: &[u8; PRELUDE_LEN],
-        limits: &Limits,
-        hasher: &mut Hasher,
-    ) -> Result<Prelude, Error> {
         let [t0, t1, t2, t3, h0, h1, h2, h3, c0, c1, c2, c3] = *bytes;
         let stored = u32::from_be_bytes([c0, c1, c2, c3]);
-        hasher.update(&[t0, t1, t2, t3, h0, h1, h2, h3]);
-        let computed = hasher.clone().finalize();
+        let computed = checksum::of_lengths([t0, t1, t2, t3, h0, h1, h2, h3]);
         if stored != computed {
             return Err(Error::PreludeChecksum { stored, computed });
         }

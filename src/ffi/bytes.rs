@@ -45,14 +45,21 @@ pub(crate) unsafe fn slice_at<'a>(data: *const u8, len: usize, argument: &str) -
     if len == 0 {
         return Ok(&[]);
     }
-    if data.is_null() {
-        return Err(Failure::invalid_argument(format!("{argument} is NULL but has the length {len}")));
-    }
-    if len > isize::MAX.unsigned_abs() {
-        return Err(Failure::invalid_argument(format!("{argument} has the length {len}, more than any object has")));
+    if data.is_null() || len > isize::MAX.unsigned_abs() {
+        return Err(no_slice(data, len, argument));
     }
     // SAFETY: not NULL, not too long, and what the caller promised.
     Ok(unsafe { slice::from_raw_parts(data, len) })
+}
+
+#[cold]
+#[inline(never)]
+fn no_slice(data: *const u8, len: usize, argument: &str) -> Failure {
+    Failure::invalid_argument(if data.is_null() {
+        format!("{argument} is NULL but has the length {len}")
+    } else {
+        format!("{argument} has the length {len}, more than any object has")
+    })
 }
 
 /// Bytes that the library allocated. Release it with esrpc_buffer_release.

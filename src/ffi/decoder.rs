@@ -13,7 +13,7 @@ use super::message::esrpc_message;
 use super::out::{check_out, write_out};
 use super::status::{Failure, esrpc_status, set_last_error};
 use super::table::read_table;
-use crate::codec::{DecodeEvents, EventDecoder, Header, Limits, Message, MessageDecoder, Prelude};
+use crate::codec::{DecodeEvents, EventDecoder, FlatHeader, Limits, Message, MessageDecoder, Prelude};
 
 /// What a decoder calls while bytes are pushed. Every slot may be NULL. The callbacks of a message come in the order of the
 /// wire, before its checksum is known: on_complete says that it was right. Set struct_size to sizeof
@@ -138,7 +138,7 @@ impl DecodeEvents for Dispatch<'_> {
         }
     }
 
-    fn on_header(&mut self, header: &Header<'_>) {
+    fn on_header(&mut self, header: &FlatHeader<'_>) {
         if let Some(callback) = self.wanted(self.callbacks.on_header) {
             let header = esrpc_header::new(header);
             // SAFETY: as above; the header lives during the callback.

@@ -16,24 +16,22 @@ thread_local! {
 }
 
 /// Runs the body of a function that answers a status; a failure becomes this thread's last error.
+#[inline]
 pub(crate) fn call(f: impl FnOnce() -> Result<(), Failure>) -> esrpc_status {
-    let outcome = if is_inside_log_callback() {
-        Err(Failure::invalid_state("a log callback may not call the library"))
-    } else {
-        // Unwind safety: nothing that a body leaves half done may stay reachable; state shared with other calls is
-        // behind locks that the layers below recover.
-        catch_unwind(AssertUnwindSafe(f)).unwrap_or_else(|panic| Err(defect(panic)))
-    };
-    match outcome {
-        Ok(()) => ESRPC_OK.into(),
-        Err(failure) => {
-            status::set_last_error(&failure);
-            failure.status
-        }
+    if is_inside_log_callback() {
+        return refuse();
+    }
+    // Unwind safety: nothing that a body leaves half done may stay reachable; state shared with other calls is
+    // behind locks that the layers below recover.
+    match catch_unwind(AssertUnwindSafe(f)) {
+        Ok(Ok(())) => ESRPC_OK.into(),
+        Ok(Err(failure)) => report(failure),
+        Err(panic) => report(defect(panic)),
     }
 }
 
 /// Runs the body of a function that answers a value; `default` stands in for a value that cannot be had.
+#[inline]
 pub(crate) fn value<T>(default: T, f: impl FnOnce() -> T) -> T {
     if is_inside_log_callback() {
         return default;
@@ -41,10 +39,24 @@ pub(crate) fn value<T>(default: T, f: impl FnOnce() -> T) -> T {
     match catch_unwind(AssertUnwindSafe(f)) {
         Ok(value) => value,
         Err(panic) => {
-            status::set_last_error(&defect(panic));
+            report(defect(panic));
             default
         }
     }
+}
+
+/// Not inline, as all that only a failure needs: a success then saves no registers and makes no room for it.
+#[cold]
+#[inline(never)]
+fn report(failure: Failure) -> esrpc_status {
+    status::set_last_error(&failure);
+    failure.status
+}
+
+#[cold]
+#[inline(never)]
+fn refuse() -> esrpc_status {
+    report(Failure::invalid_state("a log callback may not call the library"))
 }
 
 /// Runs `f`, a log callback, and keeps it from calling the library meanwhile.
@@ -62,6 +74,7 @@ pub(crate) fn inside_log_callback<R>(f: impl FnOnce() -> R) -> R {
 }
 
 /// Whether a log callback runs on this thread, where nothing may be logged.
+#[inline]
 pub(crate) fn is_inside_log_callback() -> bool {
     LOG_CALLBACKS.load(Ordering::Relaxed) != 0 && this_thread_is_inside()
 }
@@ -73,6 +86,8 @@ fn this_thread_is_inside() -> bool {
     IN_LOG_CALLBACK.get()
 }
 
+#[cold]
+#[inline(never)]
 fn defect(panic: Box<dyn Any + Send>) -> Failure {
     let text = panic
         .downcast_ref::<&str>()

@@ -8,7 +8,7 @@ use super::guard;
 use super::handle::BoxHandle;
 use super::out::{check_out, write_out};
 use super::status::{ESRPC_ERROR_HEADER_NOT_FOUND, Failure, esrpc_status};
-use crate::codec::{Header, HeaderList, HeaderType, HeaderValue, Headers};
+use crate::codec::{FlatHeader, HeaderList, HeaderType, Headers};
 
 /// One header, as esrpc_headers_get, esrpc_headers_find and a decoder's on_header give it. Its bytes are borrowed: they
 /// live as long as the list does and is not changed, or as long as the callback.
@@ -27,18 +27,14 @@ pub struct esrpc_header {
 
 impl esrpc_header {
     /// The view that C gets. It is as short-lived as `header`'s bytes.
-    pub(crate) fn new(header: &Header<'_>) -> esrpc_header {
-        let (number, bytes) = match header.value {
-            HeaderValue::Bool(value) => (i64::from(value), esrpc_bytes::EMPTY),
-            HeaderValue::Byte(value) => (i64::from(value), esrpc_bytes::EMPTY),
-            HeaderValue::Int16(value) => (i64::from(value), esrpc_bytes::EMPTY),
-            HeaderValue::Int32(value) => (i64::from(value), esrpc_bytes::EMPTY),
-            HeaderValue::Int64(value) | HeaderValue::Timestamp(value) => (value, esrpc_bytes::EMPTY),
-            HeaderValue::ByteBuf(value) | HeaderValue::String(value) => (0, esrpc_bytes::from_slice(value)),
-            HeaderValue::Uuid(value) => (0, esrpc_bytes::from_slice(value)),
-        };
-        let r#type = i32::from(header.value.header_type() as u8);
-        esrpc_header { name: esrpc_bytes::from_slice(header.name), r#type, number, bytes }
+    #[inline]
+    pub(crate) fn new(header: &FlatHeader<'_>) -> esrpc_header {
+        esrpc_header {
+            name: esrpc_bytes::from_slice(header.name),
+            r#type: i32::from(header.header_type as u8),
+            number: header.number,
+            bytes: header.data.map_or(esrpc_bytes::EMPTY, esrpc_bytes::from_slice),
+        }
     }
 }
 
@@ -130,37 +126,50 @@ impl esrpc_headers {
         }
     }
 
-    fn get(&self, index: usize) -> Option<Header<'_>> {
+    #[inline]
+    fn get(&self, index: usize) -> Option<FlatHeader<'_>> {
+        let cursor = self.cursor.load(Ordering::Relaxed);
         match &self.content {
-            Content::Built(list) => list.get(index),
-            Content::Lent(headers) => self.walk_to(*headers, index),
+            Content::Lent(headers) if cursor >> 32 == index as u64 => {
+                self.read_at(headers, index, cursor as u32 as usize)
+            }
+            _ => self.get_elsewhere(index),
         }
     }
 
-    /// Goes on from where the last call stopped, so that a loop over all indices reads each header once.
-    fn walk_to<'a>(&self, headers: Headers<'a>, index: usize) -> Option<Header<'a>> {
-        if index >= headers.len() {
-            return None;
-        }
+    /// The header of a message at an index and its offset. Notes where the next one begins, so that a loop over all
+    /// indices walks over each header once.
+    #[inline]
+    fn read_at<'a>(&self, headers: &Headers<'a>, index: usize, offset: usize) -> Option<FlatHeader<'a>> {
+        let (header, next) = headers.read_at(offset)?;
+        // Both fit: a message's lengths are 32-bit numbers.
+        self.cursor.store(((index as u64 + 1) << 32) | next as u64, Ordering::Relaxed);
+        Some(header)
+    }
+
+    /// The header of an index that the last call did not lead to, or of a builder.
+    #[cold]
+    #[inline(never)]
+    fn get_elsewhere(&self, index: usize) -> Option<FlatHeader<'_>> {
+        let headers = match &self.content {
+            Content::Built(list) => return list.get(index),
+            Content::Lent(headers) if index < headers.len() => headers,
+            Content::Lent(_) => return None,
+        };
         let cursor = self.cursor.load(Ordering::Relaxed);
-        let (mut at, mut offset) = ((cursor >> 32) as usize, (cursor & u64::from(u32::MAX)) as usize);
-        if at > index {
-            (at, offset) = (0, 0);
-        }
-        loop {
-            let (header, next) = headers.read_at(offset)?;
-            if at == index {
-                // Both fit: a message's lengths are 32-bit numbers.
-                self.cursor.store(((at as u64 + 1) << 32) | next as u64, Ordering::Relaxed);
-                return Some(header);
-            }
-            (at, offset) = (at + 1, next);
-        }
+        let offset = match index.checked_sub((cursor >> 32) as usize) {
+            Some(ahead) => headers.offset_behind(cursor as u32 as usize, ahead),
+            None => headers.offset_behind(0, index),
+        }?;
+        self.read_at(headers, index, offset)
     }
 
     /// The last header of that name.
-    pub(crate) fn find(&self, name: &[u8]) -> Option<Header<'_>> {
-        self.as_headers().find(name)
+    pub(crate) fn find(&self, name: &[u8]) -> Option<FlatHeader<'_>> {
+        match &self.content {
+            Content::Built(list) => list.as_headers().find(name),
+            Content::Lent(headers) => headers.find(name),
+        }
     }
 
     /// What a call was given as headers: NULL is none.
@@ -195,9 +204,17 @@ pub(super) fn lies_in(part: &[u8], whole: &[u8]) -> bool {
     !part.is_empty() && whole.as_ptr_range().contains(&part.as_ptr())
 }
 
+#[cold]
+#[inline(never)]
 pub(super) fn not_found(name: &[u8]) -> Failure {
     let name = String::from_utf8_lossy(name);
     Failure::new(ESRPC_ERROR_HEADER_NOT_FOUND, format!("there is no header \"{name}\""))
+}
+
+#[cold]
+#[inline(never)]
+fn no_header_at(index: usize, count: usize) -> Failure {
+    Failure::new(ESRPC_ERROR_HEADER_NOT_FOUND, format!("there is no header {index} among {count}"))
 }
 
 /// Makes an empty header list to be filled with esrpc_headers_add_*.
@@ -262,10 +279,7 @@ pub unsafe extern "C" fn esrpc_headers_get(
         // SAFETY: NULL, or a live list that does not change during the call.
         let list = unsafe { esrpc_headers::borrow(headers, "headers") }?;
         check_out(out_header, "out_header")?;
-        let header = list.get(index).ok_or_else(|| {
-            let count = list.len();
-            Failure::new(ESRPC_ERROR_HEADER_NOT_FOUND, format!("there is no header {index} among {count}"))
-        })?;
+        let header = list.get(index).ok_or_else(|| no_header_at(index, list.len()))?;
         // SAFETY: the caller's variable.
         unsafe { write_out(out_header, esrpc_header::new(&header), "out_header") }
     })
@@ -331,8 +345,7 @@ pub unsafe extern "C" fn esrpc_headers_remove_at(headers: *mut esrpc_headers, in
         if list.remove_at(index) {
             return Ok(());
         }
-        let count = list.len();
-        Err(Failure::new(ESRPC_ERROR_HEADER_NOT_FOUND, format!("there is no header {index} among {count}")))
+        Err(no_header_at(index, list.len()))
     })
 }
 
@@ -349,4 +362,33 @@ pub unsafe extern "C" fn esrpc_headers_clear(headers: *mut esrpc_headers) -> esr
         unsafe { esrpc_headers::builder_mut(headers) }?.clear();
         Ok(())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::{HeaderValue, Limits};
+
+    #[test]
+    fn headers_are_read_by_index_in_any_order() {
+        let mut list = HeaderList::new();
+        for index in 0..20 {
+            let name = format!("name {index}");
+            // Headers of three lengths.
+            let value = [HeaderValue::Int32(index), HeaderValue::Bool(true), HeaderValue::String(name.as_bytes())];
+            list.add(name.as_bytes(), value[index as usize % 3]).expect("a header");
+        }
+        let bytes = list.as_bytes().to_vec();
+        let headers = Headers::parse(&bytes, &Limits::DEFAULT).expect("headers");
+        // SAFETY: the bytes outlive the list.
+        let lent = unsafe { esrpc_headers::lent(headers) };
+        let built = esrpc_headers { content: Content::Built(list), cursor: AtomicU64::new(0) };
+        let steps = (0..500).map(|step| step * step % 23);
+        for index in (0..22).chain((0..22).rev()).chain(steps).chain([1 << 32, usize::MAX]) {
+            let expected = headers.iter().nth(index);
+            for list in [&lent, &built] {
+                assert_eq!(list.get(index).and_then(|header| header.header()), expected, "header {index}");
+            }
+        }
+    }
 }

@@ -6,7 +6,7 @@ use super::handle::BoxHandle;
 use super::headers::{esrpc_headers, not_found, type_name};
 use super::out::{check_out, write_out};
 use super::status::{ESRPC_ERROR_WRONG_TYPE, Failure, esrpc_status};
-use crate::codec::HeaderValue;
+use crate::codec::{HeaderType, HeaderValue};
 
 /// Finds the header of a name, takes its value with `pick` if it has the right type, and writes it.
 ///
@@ -24,12 +24,17 @@ unsafe fn read<T>(
     let (list, name) = unsafe { (esrpc_headers::borrow(headers, "headers")?, name.as_slice("name")?) };
     check_out(out, argument)?;
     let header = list.find(name).ok_or_else(|| not_found(name))?;
-    let value = pick(header.value).ok_or_else(|| {
-        let (name, found) = (String::from_utf8_lossy(name), type_name(header.value.header_type()));
-        Failure::new(ESRPC_ERROR_WRONG_TYPE, format!("the header \"{name}\" has the type {found}, not {wanted}"))
-    })?;
+    let value = header.header().and_then(|header| pick(header.value));
+    let value = value.ok_or_else(|| wrong_type(name, header.header_type, wanted))?;
     // SAFETY: what the caller promised.
     unsafe { write_out(out, value, argument) }
+}
+
+#[cold]
+#[inline(never)]
+fn wrong_type(name: &[u8], found: HeaderType, wanted: &str) -> Failure {
+    let (name, found) = (String::from_utf8_lossy(name), type_name(found));
+    Failure::new(ESRPC_ERROR_WRONG_TYPE, format!("the header \"{name}\" has the type {found}, not {wanted}"))
 }
 
 /// Reads the boolean of a name: that of the last header, if the name is repeated.

@@ -38,6 +38,7 @@ impl BoxHandle for esrpc_message {}
 impl esrpc_message {
     /// # Safety
     /// What `message` borrows outlives the result.
+    #[inline]
     unsafe fn new(message: &Message<'_>, storage: Storage) -> esrpc_message {
         esrpc_message {
             prelude: message.prelude,
@@ -48,6 +49,17 @@ impl esrpc_message {
             crc: message.crc,
             storage,
         }
+    }
+
+    /// A view that C owns.
+    ///
+    /// # Safety
+    /// What `message` borrows outlives the result.
+    #[inline]
+    unsafe fn view(message: &Message<'_>) -> Box<esrpc_message> {
+        let place = Box::new_uninit();
+        // SAFETY: what the caller promised.
+        Box::write(place, unsafe { esrpc_message::new(message, Storage::View) })
     }
 
     /// A view that releasing does not free.
@@ -213,7 +225,7 @@ pub unsafe extern "C" fn esrpc_message_decode(
         // SAFETY: as above; the variables are the caller's.
         unsafe {
             write_optional(out_used, used);
-            write_out(out_message, esrpc_message::new(&message, Storage::View).give(), "out_message")
+            write_out(out_message, Box::into_raw(esrpc_message::view(&message)), "out_message")
         }
     })
 }

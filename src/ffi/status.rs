@@ -362,6 +362,8 @@ impl Failure {
     }
 
     /// An argument that may not be NULL is.
+    #[cold]
+    #[inline(never)]
     pub(crate) fn null(argument: &str) -> Failure {
         Failure::new(ESRPC_ERROR_INVALID_ARGUMENT, format!("{argument} is NULL"))
     }
@@ -405,6 +407,8 @@ pub(crate) fn codec_status(error: &codec::Error) -> Status {
 }
 
 impl From<codec::Error> for Failure {
+    #[cold]
+    #[inline(never)]
     fn from(error: codec::Error) -> Failure {
         Failure::new(codec_status(&error), error.to_string())
     }

@@ -324,7 +324,8 @@ pub fn describe(message: &[u8]) -> String {
 /// A PROTOCOL_ERROR of this library says what was wrong, as a JSON object with `message`.
 fn check_error_message(message: &[u8]) -> Result<(), String> {
     let (decoded, _) = decode(message).map_err(|error| error.to_string())?;
-    let content_type = decoded.headers.find(b":content-type").map(|header| header.value);
+    let content_type =
+        decoded.headers.find(b":content-type").and_then(|header| header.header()).map(|header| header.value);
     let payload: Value = serde_json::from_slice(decoded.payload).map_err(|error| error.to_string())?;
     let is_good = content_type == Some(HeaderValue::String(b"application/json")) && payload["message"].is_string();
     if is_good { Ok(()) } else { Err(format!("an error message without a message: {payload}")) }

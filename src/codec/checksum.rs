@@ -1,0 +1,71 @@
+//! The CRC-32 of a prelude's two lengths. crc32fast is made for long inputs: for these 8 bytes its way to the right
+//! instructions takes longer than the sum.
+
+/// `TABLES[i][byte]`: what a byte contributes to the sum if `i` bytes follow it.
+static TABLES: [[u32; 256]; 8] = tables();
+
+/// The polynomial, its lowest power in the highest bit.
+const POLYNOMIAL: u32 = 0xedb8_8320;
+
+const fn tables() -> [[u32; 256]; 8] {
+    let mut tables = [[0; 256]; 8];
+    let mut byte = 0;
+    while byte < 256 {
+        let mut sum = byte as u32;
+        let mut bit = 0;
+        while bit < 8 {
+            sum = (sum >> 1) ^ (if sum & 1 == 1 { POLYNOMIAL } else { 0 });
+            bit += 1;
+        }
+        tables[0][byte] = sum;
+        byte += 1;
+    }
+    let mut following = 1;
+    while following < 8 {
+        let mut byte = 0;
+        while byte < 256 {
+            let before = tables[following - 1][byte];
+            tables[following][byte] = (before >> 8) ^ tables[0][(before & 0xff) as usize];
+            byte += 1;
+        }
+        following += 1;
+    }
+    tables
+}
+
+/// The CRC-32 of these bytes, as crc32fast computes it.
+#[inline]
+pub(super) fn of_lengths(bytes: [u8; 8]) -> u32 {
+    let [a, b, c, d, e, f, g, h] = (u64::from_le_bytes(bytes) ^ u64::from(u32::MAX)).to_le_bytes().map(usize::from);
+    let [t0, t1, t2, t3, t4, t5, t6, t7] = &TABLES;
+    !(t7[a] ^ t6[b] ^ t5[c] ^ t4[d] ^ t3[e] ^ t2[f] ^ t1[g] ^ t0[h])
+}
+
+/// The CRC-32 of a whole prelude whose two lengths have the CRC-32 `crc`, which follows them.
+#[inline]
+pub(super) fn of_prelude(crc: u32) -> u32 {
+    let [a, b, c, d] = (crc.swap_bytes() ^ !crc).to_le_bytes().map(usize::from);
+    let [t0, t1, t2, t3, ..] = &TABLES;
+    !(t3[a] ^ t2[b] ^ t1[c] ^ t0[d])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sum_is_that_of_crc32fast() {
+        let single_bits = (0..64).map(|bit| 1u64 << bit);
+        let spread = (1..1000u64).map(|seed| seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        for number in [0, u64::MAX].into_iter().chain(single_bits).chain(spread) {
+            let bytes = number.to_le_bytes();
+            let crc = crc32fast::hash(&bytes);
+            assert_eq!(of_lengths(bytes), crc, "{bytes:x?}");
+            assert_eq!(
+                of_prelude(crc),
+                crc32fast::hash(&[bytes.as_slice(), &crc.to_be_bytes()].concat()),
+                "{bytes:x?}"
+            );
+        }
+    }
+}
