@@ -54,7 +54,7 @@ impl EventDecoder {
             limits,
             stage: Stage::Prelude,
             held: Vec::new(),
-            hasher: Hasher::new(),
+            hasher: checksum::hasher(),
             prelude: Prelude { total_len: 0, headers_len: 0, crc: 0 },
             headers_left: 0,
             header_index: 0,
@@ -98,15 +98,11 @@ impl EventDecoder {
     }
 
     fn advance(&mut self, mut input: &[u8], events: &mut dyn DecodeEvents) -> Result<(), Error> {
-        // Headers and payload of a message lie side by side in the input, so they are summed in one go.
+        // What the sum of a message covers lies side by side in the input, so it is summed in one go.
         let mut unsummed = input;
         loop {
             let progress = match self.stage {
-                Stage::Prelude => {
-                    let progress = self.take_prelude(&mut input, events)?;
-                    unsummed = input;
-                    progress
-                }
+                Stage::Prelude => self.take_prelude(&mut input, events)?,
                 Stage::Headers => self.take_headers(&mut input, events)?,
                 Stage::Payload => self.take_payload(&mut input, events),
                 Stage::Checksum => {
@@ -135,7 +131,6 @@ impl EventDecoder {
     fn take_prelude(&mut self, input: &mut &[u8], events: &mut dyn DecodeEvents) -> Result<Progress, Error> {
         let Some(bytes) = self.take_array::<PRELUDE_LEN>(input) else { return Ok(Progress::NeedInput) };
         let prelude = Prelude::parse(&bytes, &self.limits)?;
-        self.hasher = Hasher::new_with_initial(checksum::of_prelude(prelude.crc));
         self.headers_left = prelude.headers_len as usize;
         self.header_index = 0;
         self.payload_left = prelude.payload_len();
@@ -215,7 +210,7 @@ impl EventDecoder {
     fn take_checksum(&mut self, input: &mut &[u8], events: &mut dyn DecodeEvents) -> Result<Progress, Error> {
         let Some(bytes) = self.take_array::<MESSAGE_CRC_LEN>(input) else { return Ok(Progress::NeedInput) };
         let stored = u32::from_be_bytes(bytes);
-        let computed = std::mem::take(&mut self.hasher).finalize();
+        let computed = std::mem::replace(&mut self.hasher, checksum::hasher()).finalize();
         if stored != computed {
             return Err(Error::MessageChecksum { stored, computed });
         }

@@ -1,8 +1,4 @@
 use super::{Error, Headers, Limits, MESSAGE_CRC_LEN, MIN_MESSAGE_LEN, PRELUDE_LEN, Prelude, checksum};
-use crc32fast::Hasher;
-
-/// Where a prelude's own CRC covers it; the message's CRC goes on from there.
-const PRELUDE_CRC_START: usize = PRELUDE_LEN - 4;
 
 /// A payload is copied and summed in blocks of this size, so that the second reading comes from the cache.
 const COPY_BLOCK_LEN: usize = 64 * 1024;
@@ -40,8 +36,8 @@ impl<'a> Message<'a> {
 
         let headers = Headers::parse(headers, limits)?;
         let stored = u32::from_be_bytes(*stored);
-        let mut hasher = Hasher::new_with_initial(prelude.crc);
-        hasher.update(covered.get(PRELUDE_CRC_START..).unwrap_or_default());
+        let mut hasher = checksum::hasher();
+        hasher.update(covered);
         let computed = hasher.finalize();
         if stored != computed {
             return Err(Error::MessageChecksum { stored, computed });
@@ -125,15 +121,14 @@ impl Output for Filling<'_> {
     }
 }
 
-/// Appends a prelude. The sum of its two lengths is the beginning of the message's.
-pub(super) fn put_prelude(total_len: usize, headers_len: usize, out: &mut impl Output) -> Hasher {
-    let mut lengths = [0; PRELUDE_CRC_START];
+/// Appends a prelude.
+#[inline]
+pub(super) fn put_prelude(total_len: usize, headers_len: usize, out: &mut impl Output) {
+    let mut lengths = [0; PRELUDE_LEN - 4];
     lengths[..4].copy_from_slice(&(total_len as u32).to_be_bytes());
     lengths[4..].copy_from_slice(&(headers_len as u32).to_be_bytes());
-    let crc = checksum::of_lengths(lengths);
     out.put(&lengths);
-    out.put(&crc.to_be_bytes());
-    Hasher::new_with_initial(crc)
+    out.put(&checksum::of_lengths(lengths).to_be_bytes());
 }
 
 /// Appends one message; its headers section is the concatenation of `header_parts`.
@@ -150,9 +145,10 @@ pub fn encode_to(header_parts: &[&[u8]], payload: &[u8], out: &mut impl Output) 
     let headers_len: usize = header_parts.iter().map(|part| part.len()).sum();
     let total_len = MIN_MESSAGE_LEN + headers_len + payload.len();
 
-    let mut hasher = put_prelude(total_len, headers_len, out);
-    // A message of ordinary size is summed in one go, once all of it is in place; the prelude's checksum is not yet.
-    let mut summed = out.len() - (PRELUDE_LEN - PRELUDE_CRC_START);
+    // A message of ordinary size is summed in one go, once all of it is in place.
+    let mut hasher = checksum::hasher();
+    let mut summed = out.len();
+    put_prelude(total_len, headers_len, out);
     for part in header_parts {
         out.put(part);
     }

@@ -1,7 +1,7 @@
 use crc32fast::Hasher;
 
 use crate::codec::message::put_prelude;
-use crate::codec::{MESSAGE_CRC_LEN, PRELUDE_LEN};
+use crate::codec::{MESSAGE_CRC_LEN, PRELUDE_LEN, checksum};
 
 /// An encoded message of which a few header bytes may still change: the payload, most of the work, is already copied and
 /// summed. Lets a large message be encoded before its stream id is known.
@@ -24,7 +24,7 @@ impl Unsealed {
             bytes.extend_from_slice(part);
         }
         bytes.extend_from_slice(payload);
-        let mut payload_hasher = Hasher::new();
+        let mut payload_hasher = checksum::hasher();
         payload_hasher.update(payload);
         Unsealed { bytes, headers_end, payload_hasher }
     }
@@ -34,7 +34,7 @@ impl Unsealed {
         if let Some(place) = self.bytes.get_mut(at..at + value.len()) {
             place.copy_from_slice(value);
         }
-        let mut hasher = Hasher::new();
+        let mut hasher = checksum::hasher();
         hasher.update(self.bytes.get(..self.headers_end).unwrap_or_default());
         hasher.combine(&self.payload_hasher);
         self.bytes.extend_from_slice(&hasher.finalize().to_be_bytes());
