@@ -58,6 +58,8 @@ pub struct Listener {
 struct State {
     /// No connection is announced any more.
     closed: bool,
+    /// It was closed by a drain: connections that are not announced yet are told of.
+    draining: bool,
     /// on_closed has returned.
     closed_told: bool,
 }
@@ -126,6 +128,10 @@ impl Listener {
         lock(&self.state).closed
     }
 
+    pub(super) fn is_draining(&self) -> bool {
+        lock(&self.state).draining
+    }
+
     pub(super) fn token(&self) -> Option<Token> {
         self.place.load(Ordering::Acquire).checked_sub(1).map(Token)
     }
@@ -150,7 +156,11 @@ impl Listener {
     /// Stops listening at once; connections end with their streams, or when the time is over. The listener is closed when
     /// they all have ended.
     pub fn drain(self: &Arc<Self>, drain: Drain) {
-        lock(&self.state).closed = true;
+        {
+            let mut state = lock(&self.state);
+            state.draining |= !state.closed;
+            state.closed = true;
+        }
         self.connections.begin_drain(drain).iter().for_each(|connection| connection.drain(drain));
         self.event_loop.post(Command::DrainListener(self.clone()));
     }

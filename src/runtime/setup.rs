@@ -118,7 +118,7 @@ impl Setup {
         let Accepted { listener, connection, mut stream, tls } = accepted;
         if context.shutting_down || listener.is_closed() {
             // A drained listener is not over before its connections are, so that this can be told.
-            if connection.lock().drain.is_some() && !context.shutting_down {
+            if listener.is_draining() && !context.shutting_down {
                 listener.failed(&Error::Draining(DRAINED_BEFORE_SETUP));
             }
             return None;
