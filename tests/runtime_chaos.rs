@@ -4,8 +4,7 @@
 #[path = "common/runtime_recorder.rs"]
 mod runtime_recorder;
 
-use eventstream_rpc::codec::Message;
-use eventstream_rpc::rpc::{CONNECTION_ACCEPTED, Envelope, MessageType, Outgoing, TERMINATE_STREAM};
+use eventstream_rpc::rpc::{CONNECTION_ACCEPTED, Envelope, Incoming, MessageType, Outgoing, TERMINATE_STREAM};
 use eventstream_rpc::runtime::{
     ConnectRequest, Connection, ConnectionHandler, Error, Flush, Listener, Log, Outcome, Runtime, Settings, Stream,
     StreamHandler, Times,
@@ -167,7 +166,7 @@ impl ConnectionHandler for OnConnection {
         }
     }
 
-    fn on_protocol_message(&self, connection: &Arc<Connection>, message: &Message<'_>) {
+    fn on_protocol_message(&self, connection: &Arc<Connection>, Incoming { message, .. }: &Incoming<'_>) {
         self.tally.must(self.tally.shutdowns.load(SeqCst) == 0, "a message came after on_shutdown");
         if Envelope::read(&message.headers).message_type == Some(MessageType::Connect as i32) {
             let ack = Outgoing::empty(MessageType::ConnectAck, CONNECTION_ACCEPTED);
@@ -176,7 +175,7 @@ impl ConnectionHandler for OnConnection {
         disturb(&self.tally, connection);
     }
 
-    fn on_incoming_stream(&self, connection: &Arc<Connection>, stream: &Arc<Stream>, _: &Message<'_>) {
+    fn on_incoming_stream(&self, connection: &Arc<Connection>, stream: &Arc<Stream>, _: &Incoming<'_>) {
         if disturb(&self.tally, connection) || self.tally.below(8) == 0 {
             return;
         }
@@ -207,7 +206,7 @@ impl ConnectionHandler for OnConnection {
 }
 
 impl StreamHandler for OnStream {
-    fn on_message(&self, stream: &Arc<Stream>, _: &Message<'_>) {
+    fn on_message(&self, stream: &Arc<Stream>, _: &Incoming<'_>) {
         self.tally.must(!self.closed.load(SeqCst), "a message came after on_closed");
         if !disturb(&self.tally, stream.connection()) && self.tally.below(2) == 0 {
             send_on(&self.tally, stream);

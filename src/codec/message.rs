@@ -124,11 +124,10 @@ impl Output for Filling<'_> {
 /// Appends a prelude.
 #[inline]
 pub(super) fn put_prelude(total_len: usize, headers_len: usize, out: &mut impl Output) {
-    let mut lengths = [0; PRELUDE_LEN - 4];
-    lengths[..4].copy_from_slice(&(total_len as u32).to_be_bytes());
-    lengths[4..].copy_from_slice(&(headers_len as u32).to_be_bytes());
-    out.put(&lengths);
-    out.put(&checksum::of_lengths(lengths).to_be_bytes());
+    let [t0, t1, t2, t3] = (total_len as u32).to_be_bytes();
+    let [h0, h1, h2, h3] = (headers_len as u32).to_be_bytes();
+    let [c0, c1, c2, c3] = checksum::of_lengths([t0, t1, t2, t3, h0, h1, h2, h3]).to_be_bytes();
+    out.put(&[t0, t1, t2, t3, h0, h1, h2, h3, c0, c1, c2, c3]);
 }
 
 /// Appends one message; its headers section is the concatenation of `header_parts`.

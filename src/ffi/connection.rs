@@ -18,7 +18,7 @@ use super::status::{ESRPC_ERROR_INVALID_UTF8, Failure, esrpc_status};
 use super::stream::esrpc_stream;
 use super::table::read_table;
 use crate::codec::{Limits, Message};
-use crate::rpc::Outgoing;
+use crate::rpc::{Incoming, Outgoing};
 use crate::runtime::{Connection, ConnectionHandler, Error, Outcome, Runtime, Stream};
 
 /// One connection, of a client or of a server. Counted: esrpc_connection_acquire, esrpc_connection_release. It stays up
@@ -100,19 +100,19 @@ impl ConnectionHandler for Callbacks {
         }
     }
 
-    fn on_protocol_message(&self, connection: &Arc<Connection>, message: &Message<'_>) {
+    fn on_protocol_message(&self, connection: &Arc<Connection>, incoming: &Incoming<'_>) {
         if let Some(function) = self.table.on_protocol_message {
-            with_view(message, |view| {
+            with_view(incoming, |view| {
                 // SAFETY: see above.
                 unsafe { function(esrpc_connection::lend(connection), view, self.user_data.0) }
             });
         }
     }
 
-    fn on_incoming_stream(&self, connection: &Arc<Connection>, stream: &Arc<Stream>, message: &Message<'_>) {
+    fn on_incoming_stream(&self, connection: &Arc<Connection>, stream: &Arc<Stream>, incoming: &Incoming<'_>) {
         if let Some(function) = self.table.on_incoming_stream {
             let (connection, stream) = (esrpc_connection::lend(connection), esrpc_stream::lend(stream));
-            with_view(message, |view| {
+            with_view(incoming, |view| {
                 // SAFETY: see above.
                 unsafe { function(connection, stream, view, self.user_data.0) }
             });

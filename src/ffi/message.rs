@@ -10,7 +10,7 @@ use super::json;
 use super::out::{check_out, write_optional, write_out};
 use super::status::{ESRPC_ERROR_BUFFER_TOO_SMALL, Failure, esrpc_status};
 use crate::codec::{self, Headers, Limits, Message, MessageCopy, Prelude};
-use crate::rpc::Envelope;
+use crate::rpc::{Envelope, Incoming};
 
 /// A decoded message: a view lent to a callback or by a decoder, a view of the caller's bytes (esrpc_message_decode), or an
 /// owned copy (esrpc_message_copy). Several threads may read the same message.
@@ -20,6 +20,8 @@ pub struct esrpc_message {
     /// As short-lived as the bytes of `headers`.
     payload: &'static [u8],
     crc: u32,
+    /// What the RPC protocol reads from `headers`, if it was read already.
+    envelope: Option<Envelope<'static>>,
     storage: Storage,
 }
 
@@ -47,6 +49,7 @@ impl esrpc_message {
             // SAFETY: only the lifetime changes, and the caller promised that it is long enough.
             payload: unsafe { std::mem::transmute::<&[u8], &'static [u8]>(message.payload) },
             crc: message.crc,
+            envelope: None,
             storage,
         }
     }
@@ -91,14 +94,18 @@ impl esrpc_message {
 
     /// The headers that the RPC protocol adds.
     fn envelope(&self) -> Envelope<'_> {
-        Envelope::read(&self.headers.as_headers())
+        self.envelope.unwrap_or_else(|| Envelope::read(&self.headers.as_headers()))
     }
 }
 
-/// Runs `f` with a view of `message` for C, made on the stack. The pointer dies with the call.
-pub(crate) fn with_view<R>(message: &Message<'_>, f: impl FnOnce(*const esrpc_message) -> R) -> R {
-    // SAFETY: `message` outlives this call, and the view does not.
-    let view = unsafe { esrpc_message::lent(message) };
+/// Runs `f` with a view of the message for C, made on the stack. The pointer dies with the call.
+pub(crate) fn with_view<R>(incoming: &Incoming<'_>, f: impl FnOnce(*const esrpc_message) -> R) -> R {
+    // SAFETY: what `incoming` borrows outlives this call, and the view does not.
+    let (mut view, envelope) = unsafe {
+        let envelope = std::mem::transmute::<Envelope<'_>, Envelope<'static>>(incoming.envelope);
+        (esrpc_message::lent(incoming.message), envelope)
+    };
+    view.envelope = Some(envelope);
     f(&raw const view)
 }
 

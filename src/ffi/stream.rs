@@ -17,7 +17,7 @@ use super::message::{esrpc_message, with_view};
 use super::out::{check_out, write_optional};
 use super::status::{ESRPC_OK, Failure, esrpc_status};
 use super::table::read_table;
-use crate::codec::Message;
+use crate::rpc::Incoming;
 use crate::runtime::{Error, Inbox, Outcome, Stream, StreamHandler, StreamPhase};
 
 /// One stream of a connection: a call, in either direction. Counted: esrpc_stream_acquire, esrpc_stream_release. It holds its
@@ -84,12 +84,12 @@ impl Callbacks {
 // In each of the calls below:
 // SAFETY: the caller gave the function together with the pointer, to be called on the connection's loop thread.
 impl StreamHandler for Callbacks {
-    fn on_message(&self, stream: &Arc<Stream>, message: &Message<'_>) {
+    fn on_message(&self, stream: &Arc<Stream>, incoming: &Incoming<'_>) {
         if let Some(inbox) = &self.inbox {
-            inbox.put(stream, message);
+            inbox.put(stream, incoming.message);
         }
         if let Some(function) = self.table.on_message {
-            with_view(message, |view| {
+            with_view(incoming, |view| {
                 // SAFETY: see above.
                 unsafe { function(esrpc_stream::lend(stream), view, self.user_data.0) }
             });

@@ -14,7 +14,7 @@ pub use error::Error;
 pub use outbound::{Buffers, NewBuffers, Written};
 pub use outgoing::{Outgoing, Prepared};
 pub use protocol::{
-    CONNECTION_ACCEPTED, Envelope, MESSAGE_FLAGS_HEADER, MESSAGE_TYPE_HEADER, MessageType, OPERATION_HEADER,
+    CONNECTION_ACCEPTED, Envelope, Incoming, MESSAGE_FLAGS_HEADER, MESSAGE_TYPE_HEADER, MessageType, OPERATION_HEADER,
     STREAM_ID_HEADER, TERMINATE_STREAM, is_protocol_header,
 };
 pub use rate_limit::{Rate, RateLimit};

@@ -1,4 +1,4 @@
-use crate::codec::{HeaderType, Headers, is_same_name};
+use crate::codec::{HeaderType, Headers, Message, is_same_name};
 
 /// Flag of CONNECT_ACK: the server accepts the connection.
 pub const CONNECTION_ACCEPTED: i32 = 1;
@@ -63,6 +63,19 @@ pub struct Envelope<'a> {
     pub flags: Option<i32>,
     pub stream_id: Option<i32>,
     pub operation: Option<&'a [u8]>,
+}
+
+/// A received message, and what the protocol reads from it: once, for all who ask.
+#[derive(Clone, Copy, Debug)]
+pub struct Incoming<'a> {
+    pub message: &'a Message<'a>,
+    pub envelope: Envelope<'a>,
+}
+
+impl<'a> Incoming<'a> {
+    pub fn read(message: &'a Message<'a>) -> Incoming<'a> {
+        Incoming { message, envelope: Envelope::read(&message.headers) }
+    }
 }
 
 impl<'a> Envelope<'a> {

@@ -4,8 +4,8 @@ use std::any::Any;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::codec::{Message, MessageCopy};
-use crate::rpc::{self, Envelope, MessageType, Outgoing, TERMINATE_STREAM, is_protocol_header};
+use crate::codec::MessageCopy;
+use crate::rpc::{self, Envelope, Incoming, MessageType, Outgoing, TERMINATE_STREAM, is_protocol_header};
 use crate::runtime::inbox::Inbox;
 use crate::runtime::lifecycle::deadline_after;
 use crate::runtime::{
@@ -27,8 +27,8 @@ struct CallHandler {
 }
 
 impl StreamHandler for CallHandler {
-    fn on_message(&self, stream: &Arc<Stream>, message: &Message<'_>) {
-        self.inbox.put(stream, message);
+    fn on_message(&self, stream: &Arc<Stream>, incoming: &Incoming<'_>) {
+        self.inbox.put(stream, incoming.message);
     }
 
     fn on_writable(&self, _: &Arc<Stream>) {}

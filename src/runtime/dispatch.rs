@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::codec::{self, HeaderList, HeaderValue, Limits, Message};
-use crate::rpc::{Ending, Envelope, MessageType, Outgoing, Received, TERMINATE_STREAM, Violation, Written};
+use crate::rpc::{Ending, Incoming, MessageType, Outgoing, Received, TERMINATE_STREAM, Violation, Written};
 use crate::runtime::connection::{Connection, Flush, PingOrigin};
 use crate::runtime::driver::Driver;
 use crate::runtime::stream::{Stream, StreamPhase};
@@ -40,13 +40,13 @@ impl Driver {
 impl Connection {
     /// Hands one message to whom it is for. Nothing, and the message is not taken, when none may be dispatched now.
     fn deliver(self: &Arc<Self>, message: &Message<'_>, bytes: &[u8]) -> Option<Limits> {
-        let envelope = Envelope::read(&message.headers);
+        let incoming = Incoming::read(message);
         let (received, limits) = {
             let mut shared = self.lock();
             if shared.is_reading_paused() || !matches!(shared.phase, Phase::Connecting | Phase::Open) {
                 return None;
             }
-            let received = shared.rpc.receive_envelope(&envelope);
+            let received = shared.rpc.receive_envelope(&incoming.envelope);
             if let Ok(Received::Stream { stream, ended: Some(_) }) = &received {
                 stream.set_phase(StreamPhase::Closed);
             }
@@ -60,13 +60,13 @@ impl Connection {
             Err(violation) => self.violated(violation),
             Ok(Received::Late) => {}
             Ok(Received::Protocol { message_type, ending }) => {
-                self.deliver_protocol(message_type, message, ending, bytes);
+                self.deliver_protocol(message_type, &incoming, ending, bytes);
                 // The callback may have done the handshake.
                 return Some(self.lock().rpc.receive_limits());
             }
             Ok(Received::Stream { stream, ended }) => {
                 if let Some(handler) = stream.handler() {
-                    handler.on_message(&stream, message);
+                    handler.on_message(&stream, &incoming);
                 }
                 if let Some(waiting) = ended {
                     for flush in waiting {
@@ -77,7 +77,7 @@ impl Connection {
                 }
             }
             Ok(Received::NewStream { id, ends }) => {
-                self.announce_stream(id, ends, envelope.operation.unwrap_or_default(), message);
+                self.announce_stream(id, ends, &incoming);
             }
         }
         Some(limits)
@@ -86,7 +86,7 @@ impl Connection {
     fn deliver_protocol(
         self: &Arc<Self>,
         message_type: MessageType,
-        message: &Message<'_>,
+        incoming: &Incoming<'_>,
         ending: Option<Ending>,
         bytes: &[u8],
     ) {
@@ -96,10 +96,10 @@ impl Connection {
             if ending.is_none() {
                 self.complete_setup();
             }
-        } else if !self.answers_itself(message_type, message)
+        } else if !self.answers_itself(message_type, incoming.message)
             && let Some(handler) = self.handler()
         {
-            handler.on_protocol_message(self, message);
+            handler.on_protocol_message(self, incoming);
         }
         if ending == Some(Ending::Terminated) {
             let what = "the peer ended the connection: TERMINATE_STREAM on stream-id 0";
@@ -147,12 +147,13 @@ impl Connection {
         has_room && shared.ping_answers.take(self.settings().ping_answers, Instant::now())
     }
 
-    fn announce_stream(self: &Arc<Self>, id: i32, ends: bool, operation: &[u8], message: &Message<'_>) {
+    fn announce_stream(self: &Arc<Self>, id: i32, ends: bool, incoming: &Incoming<'_>) {
+        let operation = incoming.envelope.operation.unwrap_or_default();
         let stream = Stream::announced(self.clone(), id, operation, ends);
         if self.lock().drain.is_some() {
             refuse(&stream, "this side is being drained and takes no new streams; nothing was done for this one");
         } else if let Some(handler) = self.handler() {
-            handler.on_incoming_stream(self, &stream, message);
+            handler.on_incoming_stream(self, &stream, incoming);
         }
         if stream.phase() == StreamPhase::Announced {
             refuse_unaccepted(&stream, operation);
@@ -162,7 +163,7 @@ impl Connection {
             // The stream is told of the connection's end.
             return;
         }
-        handler.on_message(&stream, message);
+        handler.on_message(&stream, incoming);
         if ends {
             self.lock().rpc.remove_stream(id);
             self.end_stream(&stream, &Ok(()));

@@ -1,16 +1,16 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use crate::codec::Message;
+use crate::rpc::Incoming;
 use crate::runtime::{Connection, Error, Inbox, Listener, Outcome, Stream};
 
 /// Who is told of what happens on a connection. All calls come on the connection's event-loop thread, with no lock held.
 pub trait ConnectionHandler: Send + Sync {
     /// Client only; the error if there is no connection.
     fn on_setup(&self, result: Result<&Arc<Connection>, &Error>);
-    fn on_protocol_message(&self, connection: &Arc<Connection>, message: &Message<'_>);
+    fn on_protocol_message(&self, connection: &Arc<Connection>, incoming: &Incoming<'_>);
     /// Server only; the stream is refused unless it is accepted meanwhile.
-    fn on_incoming_stream(&self, connection: &Arc<Connection>, stream: &Arc<Stream>, message: &Message<'_>);
+    fn on_incoming_stream(&self, connection: &Arc<Connection>, stream: &Arc<Stream>, incoming: &Incoming<'_>);
     fn on_writable(&self, connection: &Arc<Connection>);
     fn on_shutdown(&self, connection: &Arc<Connection>, outcome: &Outcome);
     fn on_destroy(&self);
@@ -20,7 +20,7 @@ pub trait ConnectionHandler: Send + Sync {
 
 /// Who is told of what happens on a stream; same rules.
 pub trait StreamHandler: Send + Sync {
-    fn on_message(&self, stream: &Arc<Stream>, message: &Message<'_>);
+    fn on_message(&self, stream: &Arc<Stream>, incoming: &Incoming<'_>);
     fn on_writable(&self, stream: &Arc<Stream>);
     fn on_closed(&self, stream: &Arc<Stream>, outcome: &Outcome);
     fn on_destroy(&self);

@@ -4,7 +4,7 @@
 #![allow(dead_code)]
 
 use eventstream_rpc::codec::{self, HeaderList, HeaderValue, Message};
-use eventstream_rpc::rpc::{CONNECTION_ACCEPTED, Envelope, MessageType, Outgoing};
+use eventstream_rpc::rpc::{CONNECTION_ACCEPTED, Envelope, Incoming, MessageType, Outgoing};
 use eventstream_rpc::runtime::{
     ConnectRequest, Connection, ConnectionHandler, Error, Flush, ListenRequest, Listener, ListenerHandler, Log,
     Outcome, Runtime, Settings, Stream, StreamHandler,
@@ -83,13 +83,18 @@ impl ConnectionHandler for Recorder {
         (self.react)(self, On::Setup(result));
     }
 
-    fn on_protocol_message(&self, connection: &Arc<Connection>, message: &Message<'_>) {
+    fn on_protocol_message(&self, connection: &Arc<Connection>, Incoming { message, .. }: &Incoming<'_>) {
         let number = Envelope::read(&message.headers).message_type.unwrap_or(-1);
         self.note(Event::Protocol(number, message.payload.to_vec()));
         (self.react)(self, On::Protocol(connection, number));
     }
 
-    fn on_incoming_stream(&self, connection: &Arc<Connection>, stream: &Arc<Stream>, message: &Message<'_>) {
+    fn on_incoming_stream(
+        &self,
+        connection: &Arc<Connection>,
+        stream: &Arc<Stream>,
+        Incoming { message, .. }: &Incoming<'_>,
+    ) {
         self.note(Event::IncomingStream(stream.id()));
         (self.react)(self, On::IncomingStream(connection, stream, message));
     }
@@ -113,7 +118,7 @@ impl ConnectionHandler for Recorder {
 }
 
 impl StreamHandler for Recorder {
-    fn on_message(&self, stream: &Arc<Stream>, message: &Message<'_>) {
+    fn on_message(&self, stream: &Arc<Stream>, Incoming { message, .. }: &Incoming<'_>) {
         self.note(Event::Message(stream.id(), message.payload.to_vec()));
         (self.react)(self, On::Message(stream));
     }

@@ -10,8 +10,8 @@ use std::time::Duration;
 use mio::{Events, Poll, Token};
 
 use super::{BUDGET, Budget, Driver, Flow};
-use crate::codec::{HeaderList, HeaderValue, Message, encode_into};
-use crate::rpc::{CONNECTION_ACCEPTED, MessageType, Outgoing};
+use crate::codec::{HeaderList, HeaderValue, encode_into};
+use crate::rpc::{CONNECTION_ACCEPTED, Incoming, MessageType, Outgoing};
 use crate::runtime::event_loop::Context;
 use crate::runtime::timers::Timers;
 use crate::runtime::{Connection, ConnectionHandler, Error, Log, Outcome, Runtime, Settings, Stream};
@@ -31,7 +31,7 @@ struct Notes {
 impl ConnectionHandler for Arc<Notes> {
     fn on_setup(&self, _: Result<&Arc<Connection>, &Error>) {}
 
-    fn on_protocol_message(&self, connection: &Arc<Connection>, message: &Message<'_>) {
+    fn on_protocol_message(&self, connection: &Arc<Connection>, Incoming { message, .. }: &Incoming<'_>) {
         if message.payload == b"connect" {
             let ack = Outgoing::empty(MessageType::ConnectAck, CONNECTION_ACCEPTED);
             return connection.send_protocol(ack, None).expect("CONNECT came");
@@ -40,7 +40,7 @@ impl ConnectionHandler for Arc<Notes> {
         (self.on_ping)(connection);
     }
 
-    fn on_incoming_stream(&self, _: &Arc<Connection>, _: &Arc<Stream>, _: &Message<'_>) {}
+    fn on_incoming_stream(&self, _: &Arc<Connection>, _: &Arc<Stream>, _: &Incoming<'_>) {}
 
     fn on_writable(&self, _: &Arc<Connection>) {}
 
