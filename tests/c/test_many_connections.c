@@ -58,6 +58,14 @@ static void count(size_t *counter) {
     pthread_mutex_unlock(&recorder.lock);
 }
 
+static size_t value_of(const size_t *counter) {
+    size_t value;
+    pthread_mutex_lock(&recorder.lock);
+    value = *counter;
+    pthread_mutex_unlock(&recorder.lock);
+    return value;
+}
+
 static void await_equal(const size_t *counter, const size_t *expected) {
     struct timespec deadline = deadline_in(PATIENCE_SECONDS);
     pthread_mutex_lock(&recorder.lock);
@@ -274,7 +282,7 @@ static void expect_loss(esrpc_connection *connection) {
 static void break_the_rules(esrpc_listener *listener, const char *bytes_to_send, const size_t *counter) {
     struct raw raw;
     struct pair place = all.pair;
-    size_t before = *counter;
+    size_t before = value_of(counter);
     place.listening = listener;
     raw_dial(&raw, &place);
     if (*bytes_to_send != '\0') {
