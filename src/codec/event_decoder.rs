@@ -24,7 +24,7 @@ pub struct EventDecoder {
     stage: Stage,
     /// The beginning of a prelude, header or CRC that the last chunk cut.
     held: Vec<u8>,
-    /// Sum of the current message, from its prelude's CRC on.
+    /// Sum of the current message, from its first byte on.
     hasher: Hasher,
     prelude: Prelude,
     headers_left: usize,

@@ -193,8 +193,11 @@ impl End {
     }
 
     pub fn set(&self, outcome: &Outcome) {
+        if self.get().is_some() {
+            return;
+        }
         match outcome {
-            Ok(()) => self.well.store(self.badly.get().is_none(), Ordering::Release),
+            Ok(()) => self.well.store(true, Ordering::Release),
             Err(error) => {
                 let _ = self.badly.set(Box::new((outcome.clone(), text(error.to_string()).into())));
             }
@@ -206,4 +209,22 @@ impl End {
 pub(super) fn text(text: String) -> CString {
     let bytes: Vec<u8> = text.into_bytes().into_iter().take_while(|byte| *byte != 0).collect();
     CString::new(bytes).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_end_stays() {
+        let bad = || Err(Error::StreamClosed);
+        for outcomes in [[Ok(()), bad(), Ok(())], [bad(), Ok(()), Err(Error::NoReply)]] {
+            let end = End::default();
+            assert_eq!(end.get(), None);
+            for outcome in &outcomes {
+                end.set(outcome);
+                assert_eq!(end.get().map(|(outcome, _)| outcome), Some(&outcomes[0]));
+            }
+        }
+    }
 }

@@ -89,11 +89,15 @@ unsafe impl Sync for Runtime {}
 
 impl Runtime {
     pub fn start() -> Runtime {
+        Runtime::with_threads(2)
+    }
+
+    pub fn with_threads(count: usize) -> Runtime {
         let mut runtime = ptr::null_mut();
         // SAFETY: the options are live until they are released.
         unsafe {
             let options = esrpc_runtime_options_new();
-            assert_eq!(esrpc_runtime_options_set_thread_count(options, 2), OK);
+            assert_eq!(esrpc_runtime_options_set_thread_count(options, count), OK);
             assert_eq!(esrpc_runtime_new(options, &mut runtime), OK);
             esrpc_runtime_options_release(options);
         }

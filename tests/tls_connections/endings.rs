@@ -6,7 +6,11 @@ use crate::recorder::*;
 use crate::rig::*;
 use crate::server::Server;
 use crate::settings::{self, NAME};
+use eventstream_rpc::ffi::connection::esrpc_connection_run_on_loop;
+use eventstream_rpc::ffi::status::esrpc_status;
 use eventstream_rpc::transport::TlsVersion;
+use std::ffi::c_void;
+use std::sync::Barrier;
 
 /// A client of ours at a raw server, after the handshakes of TLS and of the protocol.
 fn client_at_raw_server(runtime: &Runtime) -> (Client, RawTls) {
@@ -63,6 +67,38 @@ fn a_cut_is_told_to_a_server_as_well() {
     assert_eq!(&server.side.outline()[..4], told);
     drop(server);
     runtime.join();
+}
+
+#[test]
+fn a_cut_is_seen_if_it_comes_with_the_end_of_the_handshake() {
+    let runtime = Runtime::with_threads(1);
+    let authority = Authority::new("test CA");
+    let server = Server::start(&runtime, &settings::server(&authority.server(&[NAME]), |_| {}));
+    let other = raw_client_at_server(&server, &authority);
+    let mut client = RawTls::client(dial(server.port()), &authority, TlsVersion::V1_3);
+    // More than the server takes in one read for its handshake, so that it finds the rest, and the end, later.
+    client.write(&message(CONNECT, 0, 0, &[], &[b'x'; 6000]));
+    let busy = Barrier::new(2);
+    // SAFETY: a live connection; the barrier lives until the task has met it twice.
+    let status = unsafe {
+        let user_data = (&raw const busy).cast_mut().cast();
+        esrpc_connection_run_on_loop(server.connection(), Some(meet_twice), user_data)
+    };
+    assert_eq!(status, OK);
+    // The loop sees all of this at once.
+    busy.wait();
+    client.cut_sending();
+    busy.wait();
+    server.side.wait_for("shutdown TLS_TRUNCATED");
+    drop((other, server));
+    runtime.join();
+}
+
+unsafe extern "C" fn meet_twice(_: esrpc_status, barrier: *mut c_void) {
+    // SAFETY: a barrier that lives until it was met twice.
+    let barrier = unsafe { &*barrier.cast::<Barrier>() };
+    barrier.wait();
+    barrier.wait();
 }
 
 #[test]

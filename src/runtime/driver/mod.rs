@@ -66,10 +66,10 @@ impl Driver {
             stream,
             token,
             in_line: false,
-            // The first tries tell; the poll's events may lie before this.
+            // The first tries tell; the poll's events, also that of the peer's end, may lie before this.
             readable: true,
             writable: true,
-            read_until_end: false,
+            read_until_end: true,
             gathered: Vec::new(),
             writing: VecDeque::new(),
             written_of_first: 0,
