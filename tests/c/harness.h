@@ -339,7 +339,9 @@ static inline void pair_end(struct pair *pair) {
     }
     esrpc_listener_release(pair->listening);
     CHECK_OK(esrpc_runtime_join(pair->client_runtime, PATIENCE_MS));
+    pthread_mutex_lock(&keeping);
     esrpc_stream_release(pair->handler_stream);
+    pthread_mutex_unlock(&keeping);
     esrpc_connection_release(pair->server_connection);
     CHECK_OK(esrpc_runtime_join(pair->server_runtime, PATIENCE_MS));
     esrpc_runtime_release(pair->client_runtime);

@@ -117,8 +117,8 @@ static void flush_hook(esrpc_status status, void *user_data) {
 static void task_hook(esrpc_status status, void *user_data) {
     struct scene *scene = (struct scene *)user_data;
     enter_callback();
-    note_status("task", "run", status);
     act(scene, "task", scene->pair.client_connection, NULL);
+    note_status("task", "run", status);
     leave_callback();
 }
 
@@ -179,6 +179,7 @@ static void play(struct scene *scene) {
     CHECK_OK(esrpc_connection_close(pair->client_connection, ESRPC_OK));
     CHECK_OK(esrpc_connection_wait_shutdown(pair->client_connection, PATIENCE_MS, NULL));
     esrpc_stream_release(stream);
+    await("task run"); /* which may come after the end of a connection that an action ended */
     esrpc_connection_release(pair->client_connection);
     pair->client_connection = NULL;
     await("client destroy");
