@@ -1,12 +1,10 @@
 use crate::codec::{self, HeaderList, Limits};
-use crate::rpc::protocol::{MESSAGE_FLAGS_HEADER, MESSAGE_TYPE_HEADER, OPERATION_HEADER, STREAM_ID_HEADER};
+use crate::rpc::protocol::{OPERATION_HEADER, PROTOCOL_HEADERS_LEN, protocol_headers};
 use crate::rpc::{Buffers, Error, MessageType, NewBuffers, is_protocol_header};
 
 /// Payloads above this are encoded before the connection's lock is taken, into memory of their own.
 const LARGE_PAYLOAD: usize = 8 * 1024;
-const INT32_TYPE: u8 = 4;
 const STRING_TYPE: u8 = 7;
-const PROTOCOL_HEADERS_LEN: usize = 55;
 const OPERATION_PREFIX_LEN: usize = 13;
 
 /// A message as the caller gives it.
@@ -88,7 +86,7 @@ impl<'a> Outgoing<'a> {
     /// Header order on the wire: the caller's, the three of the protocol, `operation` (as the existing peers send them).
     fn with_header_parts<R>(&self, stream_id: i32, encode: impl FnOnce(&[&[u8]]) -> R) -> R {
         let own = self.headers.map_or(&[][..], HeaderList::as_bytes);
-        let protocol = protocol_headers(self.message_type, self.flags, stream_id);
+        let protocol = protocol_headers([self.message_type, self.flags, stream_id]);
         match self.operation {
             Some(operation) => encode(&[own, &protocol, &operation_prefix(operation.len()), operation]),
             None => encode(&[own, &protocol]),
@@ -120,21 +118,6 @@ impl Prepared<'_> {
             }
         }
     }
-}
-
-fn protocol_headers(message_type: i32, flags: i32, stream_id: i32) -> [u8; PROTOCOL_HEADERS_LEN] {
-    let mut out = [0; PROTOCOL_HEADERS_LEN];
-    let mut at = 0;
-    let values = [(MESSAGE_TYPE_HEADER, message_type), (MESSAGE_FLAGS_HEADER, flags), (STREAM_ID_HEADER, stream_id)];
-    for (name, value) in values {
-        out[at] = name.len() as u8;
-        out[at + 1..at + 1 + name.len()].copy_from_slice(name);
-        at += 1 + name.len();
-        out[at] = INT32_TYPE;
-        out[at + 1..at + 5].copy_from_slice(&value.to_be_bytes());
-        at += 5;
-    }
-    out
 }
 
 fn operation_prefix(len: usize) -> [u8; OPERATION_PREFIX_LEN] {
