@@ -1,10 +1,11 @@
 //! From received bytes, and bytes written, to the calls of the handlers. No lock is held in any of these calls.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
 use crate::codec::{self, HeaderList, HeaderValue, Limits, Message};
-use crate::rpc::{Ending, Incoming, MessageType, Outgoing, Received, TERMINATE_STREAM, Violation, Written};
+use crate::rpc::{Ending, Incoming, Mark, MessageType, Outgoing, Received, TERMINATE_STREAM, Violation};
 use crate::runtime::connection::{Connection, Flush, PingOrigin};
 use crate::runtime::driver::Driver;
 use crate::runtime::stream::{Stream, StreamPhase};
@@ -257,7 +258,7 @@ impl Connection {
     }
 
     /// `count` bytes more are written: tells whom that concerns, and who waits for room.
-    pub(super) fn note_written(self: &Arc<Self>, count: usize, due: &mut Vec<Written<Flush>>) {
+    pub(super) fn note_written(self: &Arc<Self>, count: usize, due: &mut VecDeque<Mark<Flush>>) {
         let mut waiting_for_room = None;
         {
             let mut shared = self.lock();
@@ -270,7 +271,7 @@ impl Connection {
                 self.notify();
             }
         }
-        for written in due.drain(..) {
+        for Mark { written, .. } in due.drain(..) {
             if let Some(flush) = written.token {
                 flush.tell(&Ok(()));
             }

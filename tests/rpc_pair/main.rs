@@ -84,9 +84,9 @@ impl Side {
     }
 
     fn wrote(&mut self, count: usize) -> Vec<Written<Name>> {
-        let mut due = Vec::new();
+        let mut due = VecDeque::new();
         self.rpc.written(count, &mut due);
-        due
+        due.into_iter().map(|due| due.written).collect()
     }
 
     /// Takes and writes everything.

@@ -156,6 +156,7 @@ impl Driver {
             }
             if !(std::mem::take(&mut shared.dirty) || more_to_write) {
                 shared.scheduled = false;
+                shared.rpc.rest();
                 break;
             }
         }
