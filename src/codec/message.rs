@@ -136,19 +136,17 @@ pub(super) fn put_prelude(total_len: usize, headers_len: usize, out: &mut impl O
 /// The lengths were checked with [`encoded_len`].
 pub fn encode_into(header_parts: &[&[u8]], payload: &[u8], out: &mut Vec<u8>) {
     let headers_len: usize = header_parts.iter().map(|part| part.len()).sum();
-    out.reserve(MIN_MESSAGE_LEN + headers_len + payload.len());
-    encode_to(header_parts, payload, out);
+    let total_len = MIN_MESSAGE_LEN + headers_len + payload.len();
+    out.reserve(total_len);
+    encode_to(total_len, header_parts, payload, out);
 }
 
-/// The same into any output that has room.
-pub fn encode_to(header_parts: &[&[u8]], payload: &[u8], out: &mut impl Output) {
-    let headers_len: usize = header_parts.iter().map(|part| part.len()).sum();
-    let total_len = MIN_MESSAGE_LEN + headers_len + payload.len();
-
+/// The same into any output that has room. `total_len` is what [`encoded_len`] answered.
+pub fn encode_to(total_len: usize, header_parts: &[&[u8]], payload: &[u8], out: &mut impl Output) {
     // A message of ordinary size is summed in one go, once all of it is in place.
     let mut hasher = checksum::hasher();
     let mut summed = out.len();
-    put_prelude(total_len, headers_len, out);
+    put_prelude(total_len, total_len - MIN_MESSAGE_LEN - payload.len(), out);
     for part in header_parts {
         out.put(part);
     }

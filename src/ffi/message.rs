@@ -160,7 +160,7 @@ pub unsafe extern "C" fn esrpc_message_encode(
             // SAFETY: the caller's buffer has room for `capacity` bytes, which is no less, and nothing else that is used here
             // lies in it. C has no uninitialized bytes to speak of; none is read before it is written.
             let place = unsafe { slice::from_raw_parts_mut(buffer, needed) };
-            codec::encode_to(&[headers.as_bytes()], payload, &mut codec::Filling::new(place));
+            codec::encode_to(needed, &[headers.as_bytes()], payload, &mut codec::Filling::new(place));
         }
         // SAFETY: the caller's variable.
         unsafe { write_out(out_len, needed, "out_len") }

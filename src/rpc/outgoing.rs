@@ -112,7 +112,7 @@ impl Prepared<'_> {
             None => {
                 let mut out = open_segment(self.len);
                 self.outgoing.with_header_parts(stream_id, |parts| {
-                    codec::encode_into(parts, self.outgoing.payload, &mut out);
+                    codec::encode_to(self.len, parts, self.outgoing.payload, &mut out);
                 });
                 out
             }
