@@ -39,7 +39,16 @@ impl<'a> Outgoing<'a> {
     }
 
     /// The same, with the memory of a large message from `buffers`.
+    #[inline]
     pub fn prepare_in(self, on_stream: bool, limits: &Limits, buffers: &dyn Buffers) -> Result<Prepared<'a>, Error> {
+        let (message_type, len) = self.check(on_stream, limits)?;
+        let encoded = if self.payload.len() > LARGE_PAYLOAD { Some(self.encode_large(len, buffers)) } else { None };
+        Ok(Prepared { message_type, outgoing: self, len, encoded })
+    }
+
+    /// Not inline: then what is prepared is put together where it is needed, not copied there.
+    #[inline(never)]
+    fn check(&self, on_stream: bool, limits: &Limits) -> Result<(MessageType, usize), Error> {
         let number = self.message_type;
         let message_type = MessageType::from_number(number)
             .ok_or_else(|| Error::WrongMessageType(format!("{number} is not a message type (0 to 7)")))?;
@@ -47,11 +56,12 @@ impl<'a> Outgoing<'a> {
             let place = if on_stream { "on a stream" } else { "as a protocol message (stream-id 0)" };
             return Err(Error::WrongMessageType(format!("{message_type:?} cannot be sent {place}")));
         }
-        let len = self.check_headers(limits)?;
-        let encoded = (self.payload.len() > LARGE_PAYLOAD).then(|| {
-            self.with_header_parts(0, |parts| codec::Unsealed::encode(parts, self.payload, buffers.take(len)))
-        });
-        Ok(Prepared { message_type, outgoing: self, len, encoded })
+        Ok((message_type, self.check_headers(limits)?))
+    }
+
+    #[inline(never)]
+    fn encode_large(&self, len: usize, buffers: &dyn Buffers) -> codec::Unsealed {
+        self.with_header_parts(0, |parts| codec::Unsealed::encode(parts, self.payload, buffers.take(len)))
     }
 
     /// Answers the length of the message.
