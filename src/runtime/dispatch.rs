@@ -17,13 +17,8 @@ impl Driver {
         let mut used = 0;
         while let Some(rest) = bytes.get(used..).filter(|rest| !rest.is_empty()) {
             match Message::decode(rest, &limits) {
-                Ok((message, len)) => match self.connection.deliver(&message, &rest[..len]) {
-                    Some(next) => {
-                        limits = next;
-                        used += len;
-                    }
-                    None => break,
-                },
+                Ok((message, len)) if self.connection.deliver(&message, &rest[..len], &mut limits) => used += len,
+                Ok(_) => break,
                 Err(codec::Error::Incomplete { .. }) => break,
                 Err(error) => {
                     self.connection.reject(error, rest);
@@ -39,13 +34,14 @@ impl Driver {
 }
 
 impl Connection {
-    /// Hands one message to whom it is for. Nothing, and the message is not taken, when none may be dispatched now.
-    fn deliver(self: &Arc<Self>, message: &Message<'_>, bytes: &[u8]) -> Option<Limits> {
+    /// Hands one message to whom it is for, and sets the limits of the next one if that changes them. False, and the message
+    /// is not taken, when none may be dispatched now.
+    fn deliver(self: &Arc<Self>, message: &Message<'_>, bytes: &[u8], limits: &mut Limits) -> bool {
         let incoming = Incoming::read(message);
-        let (received, limits) = {
+        let received = {
             let mut shared = self.lock();
             if shared.is_reading_paused() || !matches!(shared.phase, Phase::Connecting | Phase::Open) {
-                return None;
+                return false;
             }
             let received = shared.rpc.receive_envelope(&incoming.envelope);
             if let Ok(Received::Stream { stream, ended: Some(_) }) = &received {
@@ -55,15 +51,15 @@ impl Connection {
                 // Before the message is delivered, so that a close inside the callback does not hide the reason.
                 shared.begin_close(Err(refused(*message_type, message)), false);
             }
-            (received, shared.rpc.receive_limits())
+            received
         };
         match received {
             Err(violation) => self.violated(violation),
             Ok(Received::Late) => {}
             Ok(Received::Protocol { message_type, ending }) => {
                 self.deliver_protocol(message_type, &incoming, ending, bytes);
-                // The callback may have done the handshake.
-                return Some(self.lock().rpc.receive_limits());
+                // The message, or its callback, may have done the handshake.
+                *limits = self.lock().rpc.receive_limits();
             }
             Ok(Received::Stream { stream, ended }) => {
                 if let Some(handler) = stream.handler() {
@@ -81,7 +77,7 @@ impl Connection {
                 self.announce_stream(id, ends, &incoming);
             }
         }
-        Some(limits)
+        true
     }
 
     fn deliver_protocol(
