@@ -468,7 +468,8 @@ mod tests {
     fn a_client_says_when_all_stream_ids_are_used() {
         let mut client = after_the_last_but_one_id(Role::Client);
         let mut activate = || {
-            let message = Outgoing::empty(MessageType::ApplicationMessage, 0).prepare(true, &Limits::DEFAULT);
+            let message = Outgoing::empty(MessageType::ApplicationMessage, 0);
+            let message = message.prepare(true, &Limits::DEFAULT);
             client.activate((), message.expect("a good message"), None)
         };
         assert_eq!(activate(), Ok(i32::MAX));

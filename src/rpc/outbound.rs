@@ -149,7 +149,8 @@ mod tests {
     fn an_empty_queue_keeps_no_memory() {
         let mut outbound = Outbound::new(Arc::new(NewBuffers));
         for number in 0..10_000 {
-            let message = Outgoing::empty(MessageType::Ping, 0).prepare(false, &Limits::DEFAULT);
+            let message = Outgoing::empty(MessageType::Ping, 0);
+            let message = message.prepare(false, &Limits::DEFAULT);
             outbound.push(message.expect("a good message"), 0, false, Some(number));
         }
         let mut segments = VecDeque::new();

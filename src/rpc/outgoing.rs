@@ -21,7 +21,7 @@ pub struct Outgoing<'a> {
 /// A message that has passed all checks that need no connection; large ones are encoded already.
 pub struct Prepared<'a> {
     pub message_type: MessageType,
-    outgoing: Outgoing<'a>,
+    outgoing: &'a Outgoing<'a>,
     /// On the wire.
     len: usize,
     encoded: Option<codec::Unsealed>,
@@ -34,13 +34,18 @@ impl<'a> Outgoing<'a> {
     }
 
     /// Checks type, reserved headers and size limits. `on_stream` says where the message is to go.
-    pub fn prepare(self, on_stream: bool, limits: &Limits) -> Result<Prepared<'a>, Error> {
+    pub fn prepare(&'a self, on_stream: bool, limits: &Limits) -> Result<Prepared<'a>, Error> {
         self.prepare_in(on_stream, limits, &NewBuffers)
     }
 
     /// The same, with the memory of a large message from `buffers`.
     #[inline]
-    pub fn prepare_in(self, on_stream: bool, limits: &Limits, buffers: &dyn Buffers) -> Result<Prepared<'a>, Error> {
+    pub fn prepare_in(
+        &'a self,
+        on_stream: bool,
+        limits: &Limits,
+        buffers: &dyn Buffers,
+    ) -> Result<Prepared<'a>, Error> {
         let (message_type, len) = self.check(on_stream, limits)?;
         let encoded = if self.payload.len() > LARGE_PAYLOAD { Some(self.encode_large(len, buffers)) } else { None };
         Ok(Prepared { message_type, outgoing: self, len, encoded })

@@ -306,11 +306,8 @@ impl Connection {
 
     /// Ends a stream at once, on both sides. On the loop thread, or for a stream whose handler calls nobody.
     pub(super) fn cut_stream(self: &Arc<Self>, stream: &Arc<Stream>, error: Error) {
-        let Ok(ending) =
-            Outgoing::empty(MessageType::ApplicationMessage, TERMINATE_STREAM).prepare(true, &self.settings().limits)
-        else {
-            return;
-        };
+        let ending = Outgoing::empty(MessageType::ApplicationMessage, TERMINATE_STREAM);
+        let Ok(ending) = ending.prepare(true, &self.settings().limits) else { return };
         let cut = {
             let mut shared = self.lock();
             let cut = shared.rpc.cut_stream(stream.id(), ending);

@@ -45,7 +45,8 @@ impl Side {
 
     /// Sends a protocol message that `token` waits for; "" is nobody.
     fn send_for(&mut self, token: Name, message_type: MessageType, flags: i32) -> Result<Option<Ending>, Error> {
-        let message = Outgoing::empty(message_type, flags).prepare(false, self.rpc.limits())?;
+        let message = Outgoing::empty(message_type, flags);
+        let message = message.prepare(false, self.rpc.limits())?;
         self.rpc.send_protocol(message, (!token.is_empty()).then_some(token))
     }
 
