@@ -371,8 +371,6 @@ impl<S: Clone, T> Connection<S, T> {
         Ok((flags & TERMINATE_STREAM != 0).then_some(Ending::Terminated))
     }
 
-    /// Inline: the answer then stays in registers.
-    #[inline(always)]
     fn receive_on_stream(
         &mut self,
         id: i32,

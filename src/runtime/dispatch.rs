@@ -17,8 +17,12 @@ impl Driver {
         let mut used = 0;
         while let Some(rest) = bytes.get(used..).filter(|rest| !rest.is_empty()) {
             match Message::decode(rest, &limits) {
-                Ok((message, len)) if self.connection.deliver(&message, &rest[..len], &mut limits) => used += len,
-                Ok(_) => break,
+                Ok((message, len)) => {
+                    if !self.connection.deliver(&message, &rest[..len], &mut limits) {
+                        break;
+                    }
+                    used += len;
+                }
                 Err(codec::Error::Incomplete { .. }) => break,
                 Err(error) => {
                     self.connection.reject(error, rest);
