@@ -1,7 +1,8 @@
+use super::copying::PIECE_LEN;
 use super::{Error, Headers, Limits, MESSAGE_CRC_LEN, MIN_MESSAGE_LEN, PRELUDE_LEN, Prelude, checksum};
 
-/// A payload is copied and summed in blocks of this size, so that the second reading comes from the cache.
-const COPY_BLOCK_LEN: usize = 64 * 1024;
+/// What is copied is summed in blocks of this size, so that the second reading comes from the cache.
+pub(super) const SUM_BLOCK_LEN: usize = 64 * 1024;
 
 /// A decoded message: a view of the bytes it was decoded from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -135,28 +136,26 @@ pub(super) fn put_prelude(total_len: usize, headers_len: usize, out: &mut impl O
 /// The lengths were checked with [`encoded_len`].
 pub fn encode_into(header_parts: &[&[u8]], payload: &[u8], out: &mut Vec<u8>) {
     let headers_len: usize = header_parts.iter().map(|part| part.len()).sum();
-    out.reserve(MIN_MESSAGE_LEN + headers_len + payload.len());
-    encode_to(header_parts, payload, out);
+    let total_len = MIN_MESSAGE_LEN + headers_len + payload.len();
+    out.reserve(total_len);
+    encode_to(total_len, header_parts, payload, out);
 }
 
-/// The same into any output that has room.
-pub fn encode_to(header_parts: &[&[u8]], payload: &[u8], out: &mut impl Output) {
-    let headers_len: usize = header_parts.iter().map(|part| part.len()).sum();
-    let total_len = MIN_MESSAGE_LEN + headers_len + payload.len();
-
+/// The same into any output that has room. `total_len` is what [`encoded_len`] answered.
+pub fn encode_to(total_len: usize, header_parts: &[&[u8]], payload: &[u8], out: &mut impl Output) {
     // A message of ordinary size is summed in one go, once all of it is in place.
     let mut hasher = checksum::hasher();
     let mut summed = out.len();
-    put_prelude(total_len, headers_len, out);
+    put_prelude(total_len, total_len - MIN_MESSAGE_LEN - payload.len(), out);
     for part in header_parts {
         out.put(part);
     }
-    for block in payload.chunks(COPY_BLOCK_LEN) {
-        if out.len() - summed >= COPY_BLOCK_LEN {
+    for piece in payload.chunks(PIECE_LEN) {
+        if out.len() - summed >= SUM_BLOCK_LEN {
             hasher.update(out.since(summed));
             summed = out.len();
         }
-        out.put(block);
+        out.put(piece);
     }
     hasher.update(out.since(summed));
     out.put(&hasher.finalize().to_be_bytes());
@@ -185,8 +184,8 @@ mod tests {
     }
 
     #[test]
-    fn payloads_around_the_copy_block_decode_again() {
-        for len in [0, 1, COPY_BLOCK_LEN - 1, COPY_BLOCK_LEN, COPY_BLOCK_LEN + 1, 3 * COPY_BLOCK_LEN + 5] {
+    fn payloads_around_the_sum_block_decode_again() {
+        for len in [0, 1, SUM_BLOCK_LEN - 1, SUM_BLOCK_LEN, SUM_BLOCK_LEN + 1, 3 * SUM_BLOCK_LEN + 5] {
             let payload: Vec<u8> = (0..len).map(|at| (at % 251) as u8).collect();
             let mut bytes = b"before".to_vec();
             encode_into(&[b"\x01a\x00", b"", b"\x01b\x02\x07"], &payload, &mut bytes);

@@ -1,4 +1,4 @@
-use super::{Headers, Message, Prelude};
+use super::{Headers, Message, Prelude, append_bytes};
 
 /// A message with bytes of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,7 +17,7 @@ impl MessageCopy {
         let section = message.headers.as_bytes();
         let mut bytes = Vec::with_capacity(section.len() + message.payload.len());
         bytes.extend_from_slice(section);
-        bytes.extend_from_slice(message.payload);
+        append_bytes(&mut bytes, message.payload);
         MessageCopy {
             prelude: message.prelude,
             headers_len: section.len(),

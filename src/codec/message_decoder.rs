@@ -1,5 +1,6 @@
 use super::{
     DecodeEvents, Error, EventDecoder, FlatHeader, Headers, Limits, MESSAGE_CRC_LEN, Message, PRELUDE_LEN, Prelude,
+    append_bytes,
 };
 use std::collections::VecDeque;
 
@@ -57,7 +58,7 @@ impl MessageDecoder {
             return Err(error.clone());
         }
         self.drop_taken(bytes.len());
-        self.buffer.extend_from_slice(bytes);
+        append_bytes(&mut self.buffer, bytes);
         let mut collector =
             Collector { whole: &mut self.whole, whole_end: &mut self.whole_end, current: &mut self.current };
         let result = self.decoder.push(bytes, &mut collector);

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod checksum;
+mod copying;
 mod error;
 mod event_decoder;
 mod flat_header;
@@ -19,6 +20,7 @@ mod prelude;
 mod unsealed;
 mod uuid_text;
 
+pub use copying::{append_bytes, move_to_front};
 pub use error::Error;
 pub use event_decoder::{DecodeEvents, EventDecoder};
 pub use flat_header::FlatHeader;

@@ -1,7 +1,7 @@
 use crc32fast::Hasher;
 
-use crate::codec::message::put_prelude;
-use crate::codec::{MESSAGE_CRC_LEN, PRELUDE_LEN, checksum};
+use crate::codec::message::{SUM_BLOCK_LEN, put_prelude};
+use crate::codec::{MESSAGE_CRC_LEN, PRELUDE_LEN, append_bytes, checksum};
 
 /// An encoded message of which a few header bytes may still change: the payload, most of the work, is already copied and
 /// summed. Lets a large message be encoded before its stream id is known.
@@ -23,9 +23,11 @@ impl Unsealed {
         for part in header_parts {
             bytes.extend_from_slice(part);
         }
-        bytes.extend_from_slice(payload);
         let mut payload_hasher = checksum::hasher();
-        payload_hasher.update(payload);
+        for block in payload.chunks(SUM_BLOCK_LEN) {
+            append_bytes(&mut bytes, block);
+            payload_hasher.update(block);
+        }
         Unsealed { bytes, headers_end, payload_hasher }
     }
 

@@ -92,9 +92,13 @@ impl esrpc_message {
         Message { prelude: self.prelude, headers: self.headers.as_headers(), payload: self.payload, crc: self.crc }
     }
 
-    /// The headers that the RPC protocol adds.
-    fn envelope(&self) -> Envelope<'_> {
-        self.envelope.unwrap_or_else(|| Envelope::read(&self.headers.as_headers()))
+    /// A header of those that the RPC protocol adds. Picked in place: a copy of the whole envelope, which has just been
+    /// written in other pieces, would wait for those to arrive.
+    fn protocol_header(&self, pick: impl Fn(&Envelope<'_>) -> Option<i32>) -> Option<i32> {
+        match &self.envelope {
+            Some(envelope) => pick(envelope),
+            None => pick(&Envelope::read(&self.headers.as_headers())),
+        }
     }
 }
 
@@ -160,7 +164,7 @@ pub unsafe extern "C" fn esrpc_message_encode(
             // SAFETY: the caller's buffer has room for `capacity` bytes, which is no less, and nothing else that is used here
             // lies in it. C has no uninitialized bytes to speak of; none is read before it is written.
             let place = unsafe { slice::from_raw_parts_mut(buffer, needed) };
-            codec::encode_to(&[headers.as_bytes()], payload, &mut codec::Filling::new(place));
+            codec::encode_to(needed, &[headers.as_bytes()], payload, &mut codec::Filling::new(place));
         }
         // SAFETY: the caller's variable.
         unsafe { write_out(out_len, needed, "out_len") }
@@ -371,7 +375,7 @@ pub unsafe extern "C" fn esrpc_message_get_message_crc(message: *const esrpc_mes
 pub unsafe extern "C" fn esrpc_message_get_type(message: *const esrpc_message) -> i32 {
     guard::value(-1, || {
         // SAFETY: NULL, or a live message.
-        unsafe { read(message, -1, |message| message.envelope().message_type.unwrap_or(-1)) }
+        unsafe { read(message, -1, |message| message.protocol_header(|envelope| envelope.message_type).unwrap_or(-1)) }
     })
 }
 
@@ -386,7 +390,7 @@ pub unsafe extern "C" fn esrpc_message_get_type(message: *const esrpc_message) -
 pub unsafe extern "C" fn esrpc_message_get_flags(message: *const esrpc_message) -> i32 {
     guard::value(0, || {
         // SAFETY: NULL, or a live message.
-        unsafe { read(message, 0, |message| message.envelope().flags.unwrap_or(0)) }
+        unsafe { read(message, 0, |message| message.protocol_header(|envelope| envelope.flags).unwrap_or(0)) }
     })
 }
 
@@ -400,7 +404,7 @@ pub unsafe extern "C" fn esrpc_message_get_flags(message: *const esrpc_message) 
 pub unsafe extern "C" fn esrpc_message_get_stream_id(message: *const esrpc_message) -> i32 {
     guard::value(-1, || {
         // SAFETY: NULL, or a live message.
-        unsafe { read(message, -1, |message| message.envelope().stream_id.unwrap_or(-1)) }
+        unsafe { read(message, -1, |message| message.protocol_header(|envelope| envelope.stream_id).unwrap_or(-1)) }
     })
 }
 

@@ -143,6 +143,7 @@ pub(crate) unsafe fn stream_of(stream: *const esrpc_stream) -> Result<Arc<Stream
 ///
 /// # Safety
 /// NULL, or a handle that stays live or lent as long as the result is used.
+#[inline(always)]
 unsafe fn held_stream(stream: *const esrpc_stream) -> Result<ManuallyDrop<Arc<Stream>>, Failure> {
     // SAFETY: what the caller promised.
     let stream = unsafe { esrpc_stream::hold(stream, "stream") }?;

@@ -2,10 +2,10 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::codec::{Limits, Message};
-use crate::rpc::outbound::{Buffers, NewBuffers, Outbound};
+use crate::rpc::outbound::{Buffers, Mark, NewBuffers, Outbound};
 use crate::rpc::protocol::{CONNECTION_ACCEPTED, TERMINATE_STREAM};
 use crate::rpc::streams::{Entry, StreamTable};
-use crate::rpc::{Envelope, Error, MessageType, Outgoing, Prepared, Written};
+use crate::rpc::{Envelope, Error, MessageType, Outgoing, Prepared};
 
 /// Which side of the connection this is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -421,9 +421,14 @@ impl<S: Clone, T> Connection<S, T> {
         self.outbound.take_segments(into);
     }
 
-    /// `count` more of the moved bytes are written.
-    pub fn written(&mut self, count: usize, due: &mut Vec<Written<T>>) {
+    /// `count` more of the moved bytes are written: moves what is due now to `due`, which is empty.
+    pub fn written(&mut self, count: usize, due: &mut VecDeque<Mark<T>>) {
         self.outbound.written(count, due);
+    }
+
+    /// Nothing is sent for now: what is empty keeps no memory.
+    pub fn rest(&mut self) {
+        self.outbound.rest();
     }
 
     /// The connection is over.
@@ -461,7 +466,8 @@ mod tests {
     fn a_client_says_when_all_stream_ids_are_used() {
         let mut client = after_the_last_but_one_id(Role::Client);
         let mut activate = || {
-            let message = Outgoing::empty(MessageType::ApplicationMessage, 0).prepare(true, &Limits::DEFAULT);
+            let message = Outgoing::empty(MessageType::ApplicationMessage, 0);
+            let message = message.prepare(true, &Limits::DEFAULT);
             client.activate((), message.expect("a good message"), None)
         };
         assert_eq!(activate(), Ok(i32::MAX));

@@ -11,7 +11,7 @@ mod streams;
 
 pub use connection::{Connection, Ended, Ending, Received, Role, Violation, violation_message};
 pub use error::Error;
-pub use outbound::{Buffers, NewBuffers, Written};
+pub use outbound::{Buffers, Mark, NewBuffers, Written};
 pub use outgoing::{Outgoing, Prepared};
 pub use protocol::{
     CONNECTION_ACCEPTED, Envelope, Incoming, MESSAGE_FLAGS_HEADER, MESSAGE_TYPE_HEADER, MessageType, OPERATION_HEADER,

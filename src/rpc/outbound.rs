@@ -35,12 +35,10 @@ pub struct Outbound<T> {
     marks: VecDeque<Mark<T>>,
 }
 
-/// A place in the queue at which something is due.
-struct Mark<T> {
+/// What is due once the queue is written up to a place.
+pub struct Mark<T> {
     end: u64,
-    stream_id: i32,
-    terminates: bool,
-    token: Option<T>,
+    pub written: Written<T>,
 }
 
 /// What was due at a place that has been written.
@@ -86,7 +84,8 @@ impl<T> Outbound<T> {
         self.queued_total += (segment.len() - before) as u64;
         self.segments.push_back(segment);
         if terminates || token.is_some() {
-            self.marks.push_back(Mark { end: self.queued_total, stream_id, terminates, token });
+            let written = Written { stream_id, terminates, token };
+            self.marks.push_back(Mark { end: self.queued_total, written });
         }
     }
 
@@ -100,14 +99,21 @@ impl<T> Outbound<T> {
         }
     }
 
-    /// `count` more bytes are written: adds what is due now to `due`, in the order of the sends.
-    pub fn written(&mut self, count: usize, due: &mut Vec<Written<T>>) {
+    /// `count` more bytes are written: moves what is due now to `due`, which is empty, in the order of the sends.
+    pub fn written(&mut self, count: usize, due: &mut VecDeque<Mark<T>>) {
         self.written_total = (self.written_total + count as u64).min(self.queued_total);
-        while self.marks.front().is_some_and(|mark| mark.end <= self.written_total) {
-            if let Some(mark) = self.marks.pop_front() {
-                due.push(Written { stream_id: mark.stream_id, terminates: mark.terminates, token: mark.token });
-            }
+        if self.marks.back().is_some_and(|last| last.end <= self.written_total) {
+            // All of it. The memory of `due` serves for what is sent from now on.
+            std::mem::swap(due, &mut self.marks);
+            return;
         }
+        while self.marks.front().is_some_and(|mark| mark.end <= self.written_total) {
+            due.extend(self.marks.pop_front());
+        }
+    }
+
+    /// Nothing is sent for now: an empty queue keeps no memory.
+    pub fn rest(&mut self) {
         if self.marks.is_empty() && self.marks.capacity() > 0 {
             self.marks = VecDeque::new();
         }
@@ -117,10 +123,10 @@ impl<T> Outbound<T> {
     pub fn cancel_stream(&mut self, stream_id: i32) -> Vec<T> {
         let mut cancelled = Vec::new();
         self.marks.retain_mut(|mark| {
-            if mark.stream_id != stream_id {
+            if mark.written.stream_id != stream_id {
                 return true;
             }
-            cancelled.extend(mark.token.take());
+            cancelled.extend(mark.written.token.take());
             false
         });
         cancelled
@@ -129,7 +135,7 @@ impl<T> Outbound<T> {
     /// Takes every token that is left, in the order of the sends, and forgets the bytes.
     pub fn drain(&mut self) -> Vec<T> {
         self.segments.clear();
-        self.marks.drain(..).filter_map(|mark| mark.token).collect()
+        self.marks.drain(..).filter_map(|mark| mark.written.token).collect()
     }
 }
 
@@ -143,14 +149,16 @@ mod tests {
     fn an_empty_queue_keeps_no_memory() {
         let mut outbound = Outbound::new(Arc::new(NewBuffers));
         for number in 0..10_000 {
-            let message = Outgoing::empty(MessageType::Ping, 0).prepare(false, &Limits::DEFAULT);
+            let message = Outgoing::empty(MessageType::Ping, 0);
+            let message = message.prepare(false, &Limits::DEFAULT);
             outbound.push(message.expect("a good message"), 0, false, Some(number));
         }
         let mut segments = VecDeque::new();
         outbound.take_segments(&mut segments);
-        let mut due = Vec::new();
+        let mut due = VecDeque::with_capacity(10);
         outbound.written(segments.iter().map(Vec::len).sum(), &mut due);
-        assert!(due.iter().map(|written| written.token).eq((0..10_000).map(Some)));
+        assert!(due.iter().map(|due| due.written.token).eq((0..10_000).map(Some)));
+        outbound.rest();
         assert_eq!(outbound.len(), 0);
         assert_eq!((outbound.marks.capacity(), outbound.segments.capacity()), (0, 0));
     }

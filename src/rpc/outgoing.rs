@@ -1,12 +1,10 @@
 use crate::codec::{self, HeaderList, Limits};
-use crate::rpc::protocol::{MESSAGE_FLAGS_HEADER, MESSAGE_TYPE_HEADER, OPERATION_HEADER, STREAM_ID_HEADER};
+use crate::rpc::protocol::{OPERATION_HEADER, PROTOCOL_HEADERS_LEN, protocol_headers};
 use crate::rpc::{Buffers, Error, MessageType, NewBuffers, is_protocol_header};
 
 /// Payloads above this are encoded before the connection's lock is taken, into memory of their own.
 const LARGE_PAYLOAD: usize = 8 * 1024;
-const INT32_TYPE: u8 = 4;
 const STRING_TYPE: u8 = 7;
-const PROTOCOL_HEADERS_LEN: usize = 55;
 const OPERATION_PREFIX_LEN: usize = 13;
 
 /// A message as the caller gives it.
@@ -23,7 +21,7 @@ pub struct Outgoing<'a> {
 /// A message that has passed all checks that need no connection; large ones are encoded already.
 pub struct Prepared<'a> {
     pub message_type: MessageType,
-    outgoing: Outgoing<'a>,
+    outgoing: &'a Outgoing<'a>,
     /// On the wire.
     len: usize,
     encoded: Option<codec::Unsealed>,
@@ -36,12 +34,26 @@ impl<'a> Outgoing<'a> {
     }
 
     /// Checks type, reserved headers and size limits. `on_stream` says where the message is to go.
-    pub fn prepare(self, on_stream: bool, limits: &Limits) -> Result<Prepared<'a>, Error> {
+    pub fn prepare(&'a self, on_stream: bool, limits: &Limits) -> Result<Prepared<'a>, Error> {
         self.prepare_in(on_stream, limits, &NewBuffers)
     }
 
     /// The same, with the memory of a large message from `buffers`.
-    pub fn prepare_in(self, on_stream: bool, limits: &Limits, buffers: &dyn Buffers) -> Result<Prepared<'a>, Error> {
+    #[inline]
+    pub fn prepare_in(
+        &'a self,
+        on_stream: bool,
+        limits: &Limits,
+        buffers: &dyn Buffers,
+    ) -> Result<Prepared<'a>, Error> {
+        let (message_type, len) = self.check(on_stream, limits)?;
+        let encoded = if self.payload.len() > LARGE_PAYLOAD { Some(self.encode_large(len, buffers)) } else { None };
+        Ok(Prepared { message_type, outgoing: self, len, encoded })
+    }
+
+    /// Not inline: then what is prepared is put together where it is needed, not copied there.
+    #[inline(never)]
+    fn check(&self, on_stream: bool, limits: &Limits) -> Result<(MessageType, usize), Error> {
         let number = self.message_type;
         let message_type = MessageType::from_number(number)
             .ok_or_else(|| Error::WrongMessageType(format!("{number} is not a message type (0 to 7)")))?;
@@ -49,11 +61,12 @@ impl<'a> Outgoing<'a> {
             let place = if on_stream { "on a stream" } else { "as a protocol message (stream-id 0)" };
             return Err(Error::WrongMessageType(format!("{message_type:?} cannot be sent {place}")));
         }
-        let len = self.check_headers(limits)?;
-        let encoded = (self.payload.len() > LARGE_PAYLOAD).then(|| {
-            self.with_header_parts(0, |parts| codec::Unsealed::encode(parts, self.payload, buffers.take(len)))
-        });
-        Ok(Prepared { message_type, outgoing: self, len, encoded })
+        Ok((message_type, self.check_headers(limits)?))
+    }
+
+    #[inline(never)]
+    fn encode_large(&self, len: usize, buffers: &dyn Buffers) -> codec::Unsealed {
+        self.with_header_parts(0, |parts| codec::Unsealed::encode(parts, self.payload, buffers.take(len)))
     }
 
     /// Answers the length of the message.
@@ -88,7 +101,7 @@ impl<'a> Outgoing<'a> {
     /// Header order on the wire: the caller's, the three of the protocol, `operation` (as the existing peers send them).
     fn with_header_parts<R>(&self, stream_id: i32, encode: impl FnOnce(&[&[u8]]) -> R) -> R {
         let own = self.headers.map_or(&[][..], HeaderList::as_bytes);
-        let protocol = protocol_headers(self.message_type, self.flags, stream_id);
+        let protocol = protocol_headers([self.message_type, self.flags, stream_id]);
         match self.operation {
             Some(operation) => encode(&[own, &protocol, &operation_prefix(operation.len()), operation]),
             None => encode(&[own, &protocol]),
@@ -114,27 +127,12 @@ impl Prepared<'_> {
             None => {
                 let mut out = open_segment(self.len);
                 self.outgoing.with_header_parts(stream_id, |parts| {
-                    codec::encode_into(parts, self.outgoing.payload, &mut out);
+                    codec::encode_to(self.len, parts, self.outgoing.payload, &mut out);
                 });
                 out
             }
         }
     }
-}
-
-fn protocol_headers(message_type: i32, flags: i32, stream_id: i32) -> [u8; PROTOCOL_HEADERS_LEN] {
-    let mut out = [0; PROTOCOL_HEADERS_LEN];
-    let mut at = 0;
-    let values = [(MESSAGE_TYPE_HEADER, message_type), (MESSAGE_FLAGS_HEADER, flags), (STREAM_ID_HEADER, stream_id)];
-    for (name, value) in values {
-        out[at] = name.len() as u8;
-        out[at + 1..at + 1 + name.len()].copy_from_slice(name);
-        at += 1 + name.len();
-        out[at] = INT32_TYPE;
-        out[at + 1..at + 5].copy_from_slice(&value.to_be_bytes());
-        at += 5;
-    }
-    out
 }
 
 fn operation_prefix(len: usize) -> [u8; OPERATION_PREFIX_LEN] {

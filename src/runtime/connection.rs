@@ -441,9 +441,10 @@ impl Connection {
 
     /// Asks a silent peer for a sign of life; false if that is not allowed now, as before the handshake is done.
     pub(super) fn send_keep_alive(self: &Arc<Self>) -> bool {
+        let ping = Outgoing::empty(MessageType::Ping, 0);
         let mut shared = self.lock();
         if shared.phase == Phase::Open
-            && let Ok(ping) = Outgoing::empty(MessageType::Ping, 0).prepare(false, &self.settings.limits)
+            && let Ok(ping) = ping.prepare(false, &self.settings.limits)
             && shared.rpc.send_own(ping).is_ok()
         {
             shared.pings.push_back(PingOrigin::KeepAlive);

@@ -1,10 +1,11 @@
 //! From received bytes, and bytes written, to the calls of the handlers. No lock is held in any of these calls.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
 use crate::codec::{self, HeaderList, HeaderValue, Limits, Message};
-use crate::rpc::{Ending, Incoming, MessageType, Outgoing, Received, TERMINATE_STREAM, Violation, Written};
+use crate::rpc::{Ending, Incoming, Mark, MessageType, Outgoing, Received, TERMINATE_STREAM, Violation};
 use crate::runtime::connection::{Connection, Flush, PingOrigin};
 use crate::runtime::driver::Driver;
 use crate::runtime::stream::{Stream, StreamPhase};
@@ -16,13 +17,12 @@ impl Driver {
         let mut used = 0;
         while let Some(rest) = bytes.get(used..).filter(|rest| !rest.is_empty()) {
             match Message::decode(rest, &limits) {
-                Ok((message, len)) => match self.connection.deliver(&message, &rest[..len]) {
-                    Some(next) => {
-                        limits = next;
-                        used += len;
+                Ok((message, len)) => {
+                    if !self.connection.deliver(&message, &rest[..len], &mut limits) {
+                        break;
                     }
-                    None => break,
-                },
+                    used += len;
+                }
                 Err(codec::Error::Incomplete { .. }) => break,
                 Err(error) => {
                     self.connection.reject(error, rest);
@@ -38,13 +38,14 @@ impl Driver {
 }
 
 impl Connection {
-    /// Hands one message to whom it is for. Nothing, and the message is not taken, when none may be dispatched now.
-    fn deliver(self: &Arc<Self>, message: &Message<'_>, bytes: &[u8]) -> Option<Limits> {
+    /// Hands one message to whom it is for, and sets the limits of the next one if that changes them. False, and the message
+    /// is not taken, when none may be dispatched now.
+    fn deliver(self: &Arc<Self>, message: &Message<'_>, bytes: &[u8], limits: &mut Limits) -> bool {
         let incoming = Incoming::read(message);
-        let (received, limits) = {
+        let received = {
             let mut shared = self.lock();
             if shared.is_reading_paused() || !matches!(shared.phase, Phase::Connecting | Phase::Open) {
-                return None;
+                return false;
             }
             let received = shared.rpc.receive_envelope(&incoming.envelope);
             if let Ok(Received::Stream { stream, ended: Some(_) }) = &received {
@@ -54,15 +55,15 @@ impl Connection {
                 // Before the message is delivered, so that a close inside the callback does not hide the reason.
                 shared.begin_close(Err(refused(*message_type, message)), false);
             }
-            (received, shared.rpc.receive_limits())
+            received
         };
         match received {
             Err(violation) => self.violated(violation),
             Ok(Received::Late) => {}
             Ok(Received::Protocol { message_type, ending }) => {
                 self.deliver_protocol(message_type, &incoming, ending, bytes);
-                // The callback may have done the handshake.
-                return Some(self.lock().rpc.receive_limits());
+                // The message, or its callback, may have done the handshake.
+                *limits = self.lock().rpc.receive_limits();
             }
             Ok(Received::Stream { stream, ended }) => {
                 if let Some(handler) = stream.handler() {
@@ -80,7 +81,7 @@ impl Connection {
                 self.announce_stream(id, ends, &incoming);
             }
         }
-        Some(limits)
+        true
     }
 
     fn deliver_protocol(
@@ -257,7 +258,7 @@ impl Connection {
     }
 
     /// `count` bytes more are written: tells whom that concerns, and who waits for room.
-    pub(super) fn note_written(self: &Arc<Self>, count: usize, due: &mut Vec<Written<Flush>>) {
+    pub(super) fn note_written(self: &Arc<Self>, count: usize, due: &mut VecDeque<Mark<Flush>>) {
         let mut waiting_for_room = None;
         {
             let mut shared = self.lock();
@@ -270,7 +271,7 @@ impl Connection {
                 self.notify();
             }
         }
-        for written in due.drain(..) {
+        for Mark { written, .. } in due.drain(..) {
             if let Some(flush) = written.token {
                 flush.tell(&Ok(()));
             }
@@ -309,11 +310,8 @@ impl Connection {
 
     /// Ends a stream at once, on both sides. On the loop thread, or for a stream whose handler calls nobody.
     pub(super) fn cut_stream(self: &Arc<Self>, stream: &Arc<Stream>, error: Error) {
-        let Ok(ending) =
-            Outgoing::empty(MessageType::ApplicationMessage, TERMINATE_STREAM).prepare(true, &self.settings().limits)
-        else {
-            return;
-        };
+        let ending = Outgoing::empty(MessageType::ApplicationMessage, TERMINATE_STREAM);
+        let Ok(ending) = ending.prepare(true, &self.settings().limits) else { return };
         let cut = {
             let mut shared = self.lock();
             let cut = shared.rpc.cut_stream(stream.id(), ending);

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use mio::{Events, Poll, Registry, Token, Waker};
 
-use crate::rpc::{Buffers, Written};
+use crate::rpc::{Buffers, Mark};
 use crate::runtime::buffers::BufferPool;
 use crate::runtime::connection::{Connection, Flush};
 use crate::runtime::driver::{Driver, Flow};
@@ -133,7 +133,7 @@ pub struct Context {
     pub read_buffer: Vec<u8>,
     /// Places that have work left and no event coming for it.
     pub ready: VecDeque<Token>,
-    pub due: Vec<Written<Flush>>,
+    pub due: VecDeque<Mark<Flush>>,
     /// Empty: memory for what a connection takes out of its queue.
     pub segments: VecDeque<Vec<u8>>,
     pub log: Arc<Log>,
@@ -233,7 +233,7 @@ pub fn spawn_loop(number: usize, log: Arc<Log>) -> Result<(Arc<LoopHandle>, Join
         timers: Timers::default(),
         read_buffer: vec![0; READ_BUFFER_LEN],
         ready: VecDeque::new(),
-        due: Vec::new(),
+        due: VecDeque::new(),
         segments: VecDeque::new(),
         log,
         now: Instant::now(),

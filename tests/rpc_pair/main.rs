@@ -45,7 +45,8 @@ impl Side {
 
     /// Sends a protocol message that `token` waits for; "" is nobody.
     fn send_for(&mut self, token: Name, message_type: MessageType, flags: i32) -> Result<Option<Ending>, Error> {
-        let message = Outgoing::empty(message_type, flags).prepare(false, self.rpc.limits())?;
+        let message = Outgoing::empty(message_type, flags);
+        let message = message.prepare(false, self.rpc.limits())?;
         self.rpc.send_protocol(message, (!token.is_empty()).then_some(token))
     }
 
@@ -84,9 +85,9 @@ impl Side {
     }
 
     fn wrote(&mut self, count: usize) -> Vec<Written<Name>> {
-        let mut due = Vec::new();
+        let mut due = VecDeque::new();
         self.rpc.written(count, &mut due);
-        due
+        due.into_iter().map(|due| due.written).collect()
     }
 
     /// Takes and writes everything.

@@ -108,7 +108,8 @@ fn of_stream_ids_by_the_server_are_noticed_by_the_client() {
 fn are_told_to_the_peer_and_end_all_sending() {
     let headers = HeaderList::new();
     let tell = |side: &mut Side| {
-        let message = rpc::violation_message(&headers, b"why").prepare(false, side.rpc.limits());
+        let message = rpc::violation_message(&headers, b"why");
+        let message = message.prepare(false, side.rpc.limits());
         side.rpc.send_violation(message.expect("a good message"));
         assert_eq!(side.send(MessageType::Ping, 0), Err(Error::ConnectionClosed));
         side.take()

@@ -97,8 +97,10 @@ impl Driver {
             }
             Some((headers, payload)) => {
                 let mut shared = self.connection.lock();
-                let message = connect_message(headers, payload).prepare(false, shared.rpc.limits());
-                let sent = message.and_then(|message| shared.rpc.send_protocol(message, None));
+                let connect = connect_message(headers, payload);
+                let sent = connect
+                    .prepare(false, shared.rpc.limits())
+                    .and_then(|message| shared.rpc.send_protocol(message, None));
                 if let Err(error) = sent {
                     shared.begin_close(Err(error.into()), false);
                 }
@@ -156,6 +158,7 @@ impl Driver {
             }
             if !(std::mem::take(&mut shared.dirty) || more_to_write) {
                 shared.scheduled = false;
+                shared.rpc.rest();
                 break;
             }
         }

@@ -116,7 +116,7 @@ impl Driver {
             let Some(count) = count else { break false };
             let end = kept + count;
             let used = self.dispatch(&buffer[..end], limits);
-            buffer.copy_within(used..end, 0);
+            codec::move_to_front(buffer, used, end);
             kept = end - used;
             let missing = missing_of(&buffer[..kept]);
             if missing == 0 || kept + missing > buffer.len() || !self.readable || budget.read == 0 {
@@ -134,7 +134,7 @@ impl Driver {
                 let final_len = kept + missing_of(&buffer[..kept]);
                 self.gathered = self.connection.buffers().take_for(kept, final_len);
             }
-            self.gathered.extend_from_slice(&buffer[..kept]);
+            codec::append_bytes(&mut self.gathered, &buffer[..kept]);
         }
         more
     }

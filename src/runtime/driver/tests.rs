@@ -96,7 +96,7 @@ impl Rig {
             timers: Timers::default(),
             read_buffer: vec![0; 256 * 1024],
             ready: VecDeque::new(),
-            due: Vec::new(),
+            due: VecDeque::new(),
             segments: VecDeque::new(),
             log: Arc::new(Log::off()),
             now: std::time::Instant::now(),
