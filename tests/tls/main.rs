@@ -8,3 +8,5 @@ mod errors;
 mod handshake;
 mod peers;
 mod sockets;
+#[cfg(feature = "aws-lc-rs")]
+mod unusual_servers;

@@ -12,6 +12,11 @@ impl Backlog {
         self.bytes.is_empty()
     }
 
+    #[cfg(test)]
+    pub fn capacity(&self) -> usize {
+        self.bytes.capacity()
+    }
+
     pub fn as_slice(&self) -> &[u8] {
         &self.bytes[self.taken..]
     }
@@ -61,6 +66,6 @@ mod tests {
         assert_eq!(backlog.as_slice(), b"e223");
         backlog.take(4);
         assert!(backlog.is_empty());
-        assert_eq!(backlog.bytes.capacity(), 0);
+        assert_eq!(backlog.capacity(), 0);
     }
 }

@@ -3,11 +3,12 @@
 use std::cell::RefCell;
 use std::io::{self, IoSlice, Read, Write};
 
+use rustls::ProtocolVersion;
 use rustls::unbuffered::EncryptError;
-use rustls::{HandshakeKind, ProtocolVersion};
 
 use super::backlog::Backlog;
 use super::error::{Stage, as_io, from_rustls};
+use super::info::TlsInfo;
 use super::records::Records;
 use super::server_name::parse_server_name;
 use super::{TlsConfig, TlsErrorKind, TlsRole};
@@ -43,23 +44,6 @@ struct Scratch {
 pub enum HandshakeProgress {
     Done,
     Pending,
-}
-
-/// What the handshake agreed on.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TlsInfo {
-    /// "TLSv1.2" or "TLSv1.3".
-    pub version: &'static str,
-    /// The name in IANA's list, such as "TLS_AES_256_GCM_SHA384".
-    pub cipher_suite: String,
-    /// The application protocol, if both sides spoke of one.
-    pub alpn: Option<Vec<u8>>,
-    /// The peer's chain, DER, its own certificate first; empty if it showed none.
-    pub peer_certificates: Vec<Vec<u8>>,
-    /// Such as "X25519MLKEM768"; nothing in a resumed session of TLS 1.2.
-    pub key_exchange_group: Option<String>,
-    /// An earlier session was taken up again.
-    pub resumed: bool,
 }
 
 /// The TLS state of one connection. Every call does what it can without waiting.
@@ -142,7 +126,7 @@ impl TlsSession {
                 let is_done = self.outgoing.is_empty();
                 return Ok(if is_done { HandshakeProgress::Done } else { HandshakeProgress::Pending });
             }
-            match self.keep_records(io) {
+            match self.read_records(io, 0, |_| {}) {
                 Ok(0) => {
                     let sentence = "the peer closed the connection during the TLS handshake";
                     return Err(self.fail(Error::new(ErrorKind::Tls(TlsErrorKind::PeerClosed), sentence)));
@@ -172,7 +156,7 @@ impl TlsSession {
 
     /// Nothing can be written any more; why is often in an alert that the peer sent before it went away.
     fn write_failed(&mut self, io: &mut (impl Read + Write), error: &io::Error) -> Error {
-        while self.failure.is_none() && matches!(self.keep_records(io), Ok(count) if count > 0) {}
+        while self.failure.is_none() && matches!(self.read_records(io, 0, |_| {}), Ok(count) if count > 0) {}
         match &self.failure {
             Some(alert) => alert.clone(),
             None => self.fail(Error::from_io("the TLS handshake failed: writing to the peer", error, ErrorKind::Io)),
@@ -206,14 +190,10 @@ impl TlsSession {
         self.drained = false;
         // What is there already is answered first; the reason why nothing follows comes with the next call.
         while filled < room && self.failure.is_none() && !self.peer_closed && !(filled > 0 && self.drained) {
-            let mut plaintext = std::mem::take(&mut self.plaintext);
-            let result = self.read_records(io, room - filled, |bytes| {
-                let (fitting, rest) = bytes.split_at(bytes.len().min(room - filled));
-                take(fitting);
-                plaintext.push(rest);
-                filled += fitting.len();
+            let result = self.read_records(io, room - filled, |plaintext| {
+                take(plaintext);
+                filled += plaintext.len();
             });
-            self.plaintext = plaintext;
             match result {
                 Ok(0) => _ = self.fail(cut_short()),
                 Ok(_) => {}
@@ -323,59 +303,34 @@ impl TlsSession {
 
     /// What the handshake agreed on; nothing before it is done.
     pub fn info(&self) -> Option<TlsInfo> {
-        let connection = self.records.state();
-        if connection.is_handshaking() {
-            return None;
-        }
-        let suite = connection.negotiated_cipher_suite()?;
-        let version = match connection.protocol_version()? {
-            ProtocolVersion::TLSv1_2 => "TLSv1.2",
-            ProtocolVersion::TLSv1_3 => "TLSv1.3",
-            _ => "unknown",
-        };
-        let name = format!("{:?}", suite.suite());
-        let certificates = connection.peer_certificates().unwrap_or_default();
-        Some(TlsInfo {
-            version,
-            // rustls writes the version into the names of those of TLS 1.3; IANA does not.
-            cipher_suite: name.strip_prefix("TLS13_").map(|rest| format!("TLS_{rest}")).unwrap_or(name),
-            alpn: connection.alpn_protocol().map(<[u8]>::to_vec),
-            peer_certificates: certificates.iter().map(|der| der.to_vec()).collect(),
-            key_exchange_group: connection.negotiated_key_exchange_group().map(|group| format!("{:?}", group.name())),
-            resumed: connection.handshake_kind() == Some(HandshakeKind::Resumed),
-        })
+        TlsInfo::of(self.records.state())
     }
 
-    /// One read of records during the handshake; data that follows it is kept.
-    fn keep_records(&mut self, io: &mut (impl Read + Write)) -> io::Result<usize> {
-        let mut plaintext = std::mem::take(&mut self.plaintext);
-        let result = self.read_records(io, 0, |bytes| plaintext.push(bytes));
-        self.plaintext = plaintext;
-        result
-    }
-
-    /// One read of records, of about `wanted` bytes of plaintext and up to a record more, with what follows from it. 0 at the
-    /// end of input.
+    /// One read of records, with what follows from it: at most `room` bytes of plaintext go to `take`, what is more is kept. 0 at
+    /// the end of input.
     fn read_records(
         &mut self,
         io: &mut (impl Read + Write),
-        wanted: usize,
+        mut room: usize,
         mut take: impl FnMut(&[u8]),
     ) -> io::Result<usize> {
         let stage = self.stage();
         let (count, intake) = SCRATCH.with_borrow_mut(|Scratch { read: records, .. }| {
             let kept = self.cut.len();
-            let room = (wanted + LARGEST_RECORD).min(READ_STEP);
-            records.resize(records.len().max(kept + room), 0);
-            let count = read_now(io, &mut records[kept..kept + room]);
-            self.drained = cfg!(unix) && matches!(count, Ok(count) if count < room);
+            let wanted = (room + LARGEST_RECORD).min(READ_STEP);
+            records.resize(records.len().max(kept + wanted), 0);
+            let count = read_now(io, &mut records[kept..kept + wanted]);
+            self.drained = cfg!(unix) && matches!(count, Ok(count) if count < wanted);
             let count = count?;
             records[..kept].copy_from_slice(&self.cut);
             let records = &mut records[..kept + count];
             let mut has_data = false;
-            let intake = self.records.take_in(records, &mut self.outgoing, |bytes| {
+            let intake = self.records.take_in(records, &mut self.outgoing, |plaintext| {
+                let (fitting, rest) = plaintext.split_at(plaintext.len().min(room));
+                take(fitting);
+                self.plaintext.push(rest);
+                room -= fitting.len();
                 has_data = true;
-                take(bytes);
             });
             self.bytes_without_data = if has_data { 0 } else { self.bytes_without_data.saturating_add(count) };
             self.cut.clear();
@@ -525,5 +480,9 @@ mod tests {
         server.write(&mut server_end, &[IoSlice::new(b"data")]).expect("there is room");
         assert_eq!(client.read(&mut client_end, &mut [0; 10]).expect("data"), 4);
         assert_eq!(client.bytes_without_data, 0);
+        for session in [&client, &server] {
+            let kept = session.cut.capacity() + session.plaintext.capacity() + session.outgoing.capacity();
+            assert_eq!(kept, 0, "a connection that rests costs no buffers");
+        }
     }
 }
