@@ -153,6 +153,19 @@ fn the_end_of_the_session_is_told_after_the_data() {
 }
 
 #[test]
+fn what_follows_the_end_of_the_session_is_ignored() {
+    let (client, server) = fitting_configs();
+    let (mut client, mut server) = connected(&client, &server, ROOMY);
+    client.write(b"last words").expect("there is room");
+    assert!(client.session.close_notify(&mut client.end));
+    client.end.write_all(&pattern(200 * 1024)).expect("there is room");
+    assert_eq!(server.read_some(), b"last words");
+    assert_eq!(server.read(&mut [0; 10]).expect("an orderly end"), 0);
+    server.write(b"answer").expect("there is room");
+    assert_eq!(client.read_some(), b"answer");
+}
+
+#[test]
 fn the_end_of_the_session_waits_for_room_and_is_sent_once() {
     let (client, server) = fitting_configs();
     let (mut client, mut server) = connected(&client, &server, 10);

@@ -75,6 +75,10 @@ impl Records {
                 Next::Failed(failure) => intake.failure = Some(failure),
             }
         }
+        if intake.peer_closed || intake.failure.is_some() {
+            // What follows is ignored.
+            intake.used = input.len();
+        }
         intake
     }
 
