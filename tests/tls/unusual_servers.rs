@@ -3,10 +3,12 @@
 use std::io::{Read, Write};
 use std::sync::Arc;
 
-use eventstream_rpc::transport::{HandshakeProgress, TlsErrorKind, TlsSession};
+use eventstream_rpc::transport::{HandshakeProgress, TlsConfig, TlsErrorKind, TlsSession};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ServerConfig, ServerConnection};
+use rustls::server::ProducesTickets;
+use rustls::version::{TLS12, TLS13};
+use rustls::{ServerConfig, ServerConnection, SupportedProtocolVersion};
 
 use crate::certificates::Authority;
 use crate::peers::*;
@@ -16,17 +18,31 @@ const MIB: usize = 1024 * 1024;
 /// A server whose certificate is followed by `more`, as it is before the handshake, and a client that trusts it.
 fn pair(room: usize, more: &[Vec<u8>], change: impl FnOnce(&mut ServerConfig)) -> (Peer, ServerConnection, End) {
     let authority = Authority::new("test CA");
+    let server = server_config_of(&authority, &TLS13, more, change);
+    connect(&client_config(&authority, |_| {}), &server, room)
+}
+
+fn server_config_of(
+    authority: &Authority,
+    version: &'static SupportedProtocolVersion,
+    more: &[Vec<u8>],
+    change: impl FnOnce(&mut ServerConfig),
+) -> Arc<ServerConfig> {
     let identity = authority.server(&[NAME]);
     let chain = [&[identity.certificate_der], more].concat().into_iter().map(CertificateDer::from).collect();
     let key = PrivateKeyDer::from_pem_slice(identity.key.as_bytes()).expect("a key");
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let builder = ServerConfig::builder_with_provider(provider).with_protocol_versions(&[&rustls::version::TLS13]);
+    let builder = ServerConfig::builder_with_provider(provider).with_protocol_versions(&[version]);
     let mut config =
         builder.expect("a version").with_no_client_auth().with_single_cert(chain, key).expect("a certificate");
     change(&mut config);
-    let server = ServerConnection::new(Arc::new(config)).expect("a session");
+    Arc::new(config)
+}
+
+fn connect(client: &TlsConfig, server: &Arc<ServerConfig>, room: usize) -> (Peer, ServerConnection, End) {
+    let server = ServerConnection::new(server.clone()).expect("a session");
     let (client_end, server_end) = pipe(room);
-    let session = TlsSession::client(&client_config(&authority, |_| {}), NAME).expect("a session");
+    let session = TlsSession::client(client, NAME).expect("a session");
     (Peer { session, end: client_end }, server, server_end)
 }
 
@@ -111,4 +127,48 @@ fn keys_that_change_are_followed_and_answered_with_new_ones() {
             }
         }
     }
+}
+
+/// Tickets that come back damaged: the server takes a session up again, with another secret than the client's.
+#[derive(Debug)]
+struct DamagedTickets;
+
+impl ProducesTickets for DamagedTickets {
+    fn enabled(&self) -> bool {
+        true
+    }
+
+    fn lifetime(&self) -> u32 {
+        1000
+    }
+
+    fn encrypt(&self, plain: &[u8]) -> Option<Vec<u8>> {
+        Some(plain.to_vec())
+    }
+
+    fn decrypt(&self, cipher: &[u8]) -> Option<Vec<u8>> {
+        let mut plain = cipher.to_vec();
+        // The secret lies behind the server's name, the version and the cipher suite.
+        plain[2 + NAME.len() + 5 + 10] ^= 1;
+        Some(plain)
+    }
+}
+
+#[test]
+fn a_session_that_cannot_be_taken_up_again_is_forgotten() {
+    let authority = Authority::new("test CA");
+    let config = client_config(&authority, |_| {});
+    let server_config = server_config_of(&authority, &TLS12, &[], |config| config.ticketer = Arc::new(DamagedTickets));
+    let (mut client, mut server, mut end) = connect(&config, &server_config, ROOMY);
+    shake_hands(&mut client, &mut server, &mut end);
+
+    let (mut client, mut server, mut end) = connect(&config, &server_config, ROOMY);
+    client.handshake().expect("the first words");
+    let _ = server.complete_io(&mut end);
+    let error = client.handshake().expect_err("another secret");
+    assert_eq!(error.kind, kind(TlsErrorKind::HandshakeFailed), "{error}");
+
+    let (mut client, mut server, mut end) = connect(&config, &server_config, ROOMY);
+    shake_hands(&mut client, &mut server, &mut end);
+    assert!(!client.session.info().expect("done").resumed);
 }

@@ -2,18 +2,25 @@
 
 use std::sync::Arc;
 
-use rustls::client::UnbufferedClientConnection;
+use rustls::client::{ClientSessionStore, UnbufferedClientConnection};
 use rustls::pki_types::ServerName;
 use rustls::server::UnbufferedServerConnection;
 use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, InsufficientSizeError, UnbufferedStatus};
-use rustls::{ClientConfig, CommonState, ServerConfig};
+use rustls::{CommonState, ServerConfig};
 
 use super::backlog::Backlog;
+use super::config::ClientSettings;
 
 /// Turns records into plaintext and back; either side of a session.
 pub enum Records {
-    Client(UnbufferedClientConnection),
+    Client(UnbufferedClientConnection, Option<Box<Remembered>>),
     Server(UnbufferedServerConnection),
+}
+
+/// Where a client finds the session that it takes up again; kept during the handshake.
+pub struct Remembered {
+    sessions: Arc<dyn ClientSessionStore>,
+    server_name: ServerName<'static>,
 }
 
 /// What came of the records that were taken in.
@@ -41,8 +48,10 @@ enum Outbound<'a> {
 }
 
 impl Records {
-    pub fn client(config: Arc<ClientConfig>, server_name: ServerName<'static>) -> Result<Records, rustls::Error> {
-        UnbufferedClientConnection::new(config, server_name).map(Records::Client)
+    pub fn client(settings: ClientSettings, server_name: ServerName<'static>) -> Result<Records, rustls::Error> {
+        let remembered =
+            settings.sessions.map(|sessions| Box::new(Remembered { sessions, server_name: server_name.clone() }));
+        Ok(Records::Client(UnbufferedClientConnection::new(settings.config, server_name)?, remembered))
     }
 
     pub fn server(config: Arc<ServerConfig>) -> Result<Records, rustls::Error> {
@@ -51,7 +60,7 @@ impl Records {
 
     pub fn state(&self) -> &CommonState {
         match self {
-            Records::Client(client) => client,
+            Records::Client(client, _) => client,
             Records::Server(server) => server,
         }
     }
@@ -64,7 +73,7 @@ impl Records {
         while intake.failure.is_none() || self.state().wants_write() {
             let rest = input.get_mut(intake.used..).unwrap_or_default();
             let (used, next) = match self {
-                Records::Client(client) => advance(client.process_tls_records(rest), outgoing, &mut data),
+                Records::Client(client, _) => advance(client.process_tls_records(rest), outgoing, &mut data),
                 Records::Server(server) => advance(server.process_tls_records(rest), outgoing, &mut data),
             };
             intake.used += used;
@@ -79,7 +88,20 @@ impl Records {
             // What follows is ignored.
             intake.used = input.len();
         }
+        self.forget_unusable_session(intake.failure.as_ref());
         intake
+    }
+
+    /// A session of TLS 1.2 that the server takes up with other keys would fail each time. rustls itself forgets it, but not
+    /// in its unbuffered interface.
+    fn forget_unusable_session(&mut self, failure: Option<&rustls::Error>) {
+        if let Records::Client(client, remembered) = self
+            && (failure.is_some() || !client.is_handshaking())
+            && let Some(remembered) = remembered.take()
+            && failure == Some(&rustls::Error::DecryptError)
+        {
+            remembered.sessions.remove_tls12_session(&remembered.server_name);
+        }
     }
 
     /// Writes `data`, at most a full record of it, as a record from `at` on into `out`, which grows if it must; answers how many
@@ -108,7 +130,7 @@ impl Records {
         at: usize,
     ) -> Result<usize, EncryptError> {
         match self {
-            Records::Client(client) => encrypt(client.process_tls_records(input), what, out, at),
+            Records::Client(client, _) => encrypt(client.process_tls_records(input), what, out, at),
             Records::Server(server) => encrypt(server.process_tls_records(input), what, out, at),
         }
     }
