@@ -63,7 +63,7 @@ pub struct TlsSession {
     own: usize,
     /// Plaintext whose records are not all written yet: a repeated write answers for these bytes.
     in_records: usize,
-    /// What each of these records takes on the wire, but for the last, which may be shorter.
+    /// What each of these records takes on the wire at most; one before which new keys are announced takes more than others.
     record_len: usize,
     /// How many bytes of these records the system has taken, less those of records that were answered for.
     written: usize,
@@ -244,11 +244,10 @@ impl TlsSession {
             out.resize(out.len().max(own + WRITE_STEP + WRITE_STEP / FULL_RECORD * (LARGEST_RECORD - FULL_RECORD)), 0);
             out[..own].copy_from_slice(self.outgoing.as_slice());
             let mut end = own;
+            self.record_len = 0;
             for_each_record(buffers, record, |plaintext| {
                 let count = self.records.encrypt(&mut self.cut, plaintext, out, end)?;
-                if end == own {
-                    self.record_len = count;
-                }
+                self.record_len = self.record_len.max(count);
                 end += count;
                 self.in_records += plaintext.len();
                 Ok(())
@@ -443,46 +442,4 @@ fn no_session(error: &rustls::Error) -> Error {
 }
 
 #[cfg(all(test, unix))]
-mod tests {
-    use super::*;
-    use crate::transport::TlsConfigBuilder;
-    use std::os::unix::net::UnixStream;
-
-    #[test]
-    fn records_without_data_are_endured_up_to_a_limit() {
-        let made = rcgen::generate_simple_self_signed(["server.example".to_owned()]).expect("a certificate");
-        let (certificate, key) = (made.cert.pem(), made.signing_key.serialize_pem());
-        let mut builder = TlsConfigBuilder::new(TlsRole::Server);
-        builder.set_certificate(certificate.as_bytes(), key.as_bytes()).expect("a certificate");
-        let mut server = TlsSession::server(&builder.build().expect("settings")).expect("a session");
-        let mut builder = TlsConfigBuilder::new(TlsRole::Client);
-        builder.add_ca(certificate.as_bytes()).expect("a CA");
-        let mut client = TlsSession::client(&builder.build().expect("settings"), "server.example").expect("a session");
-
-        let (mut client_end, mut server_end) = UnixStream::pair().expect("two sockets");
-        client_end.set_nonblocking(true).expect("a socket");
-        server_end.set_nonblocking(true).expect("a socket");
-        while client.handshake(&mut client_end) == Ok(HandshakeProgress::Pending) {
-            server.handshake(&mut server_end).expect("a handshake");
-        }
-        client.flush(&mut client_end).expect("there is room");
-        assert_eq!(server.handshake(&mut server_end), Ok(HandshakeProgress::Done));
-        server.flush(&mut server_end).expect("there is room");
-        // Two tickets wait, of some hundred bytes.
-        client.bytes_without_data = MAX_BYTES_WITHOUT_DATA - 10;
-        let error = client.read(&mut client_end, &mut [0; 10]).expect_err("too many");
-        let error = Error::from_io("", &error, ErrorKind::Io);
-        assert_eq!(error.kind, ErrorKind::Tls(TlsErrorKind::HandshakeFailed), "{error}");
-        assert!(error.to_string().contains("without data"), "{error}");
-
-        // Data makes up for them.
-        client.failure = None;
-        server.write(&mut server_end, &[IoSlice::new(b"data")]).expect("there is room");
-        assert_eq!(client.read(&mut client_end, &mut [0; 10]).expect("data"), 4);
-        assert_eq!(client.bytes_without_data, 0);
-        for session in [&client, &server] {
-            let kept = session.cut.capacity() + session.plaintext.capacity() + session.outgoing.capacity();
-            assert_eq!(kept, 0, "a connection that rests costs no buffers");
-        }
-    }
-}
+mod tests;
