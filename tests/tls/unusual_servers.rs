@@ -22,7 +22,7 @@ fn pair(room: usize, more: &[Vec<u8>], change: impl FnOnce(&mut ServerConfig)) -
     connect(&client_config(&authority, |_| {}), &server, room)
 }
 
-fn server_config_of(
+pub fn server_config_of(
     authority: &Authority,
     version: &'static SupportedProtocolVersion,
     more: &[Vec<u8>],
@@ -47,7 +47,7 @@ fn connect(client: &TlsConfig, server: &Arc<ServerConfig>, room: usize) -> (Peer
 }
 
 /// Tries again until it is so; that comes soon, or never.
-fn until(mut is_so: impl FnMut() -> bool) {
+pub fn until(mut is_so: impl FnMut() -> bool) {
     assert!((0..10_000).any(|_| is_so()), "it goes on and on");
 }
 
