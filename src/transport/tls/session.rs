@@ -332,11 +332,8 @@ impl TlsSession {
                 has_data = true;
             });
             self.bytes_without_data = if has_data { 0 } else { self.bytes_without_data.saturating_add(count) };
-            self.cut.clear();
-            self.cut.extend_from_slice(&records[intake.used..]);
-            if self.cut.is_empty() {
-                self.cut = Vec::new();
-            }
+            // Not more memory than that.
+            self.cut = records[intake.used..].to_vec();
             Ok::<_, io::Error>((count, intake))
         })?;
         if let Some(error) = &intake.failure {
