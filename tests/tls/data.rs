@@ -153,6 +153,19 @@ fn the_end_of_the_session_is_told_after_the_data() {
 }
 
 #[test]
+fn what_follows_the_end_of_the_session_is_ignored() {
+    let (client, server) = fitting_configs();
+    let (mut client, mut server) = connected(&client, &server, ROOMY);
+    client.write(b"last words").expect("there is room");
+    assert!(client.session.close_notify(&mut client.end));
+    client.end.write_all(&pattern(200 * 1024)).expect("there is room");
+    assert_eq!(server.read_some(), b"last words");
+    assert_eq!(server.read(&mut [0; 10]).expect("an orderly end"), 0);
+    server.write(b"answer").expect("there is room");
+    assert_eq!(client.read_some(), b"answer");
+}
+
+#[test]
 fn the_end_of_the_session_waits_for_room_and_is_sent_once() {
     let (client, server) = fitting_configs();
     let (mut client, mut server) = connected(&client, &server, 10);
@@ -207,39 +220,4 @@ fn a_peer_that_is_gone_ends_the_close_too() {
     let (mut client, server) = connected(&client, &server, ROOMY);
     drop(server);
     assert!(client.session.close_notify(&mut client.end), "nothing to wait for");
-}
-
-/// The peer is rustls itself, since our own servers do no such thing.
-#[cfg(feature = "aws-lc-rs")]
-#[test]
-fn a_flood_of_tickets_is_not_endured() {
-    use eventstream_rpc::transport::{HandshakeProgress, TlsSession};
-    use rustls::pki_types::pem::PemObject;
-    use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-    use std::sync::Arc;
-
-    let authority = crate::certificates::Authority::new("test CA");
-    let identity = authority.server(&[NAME]);
-    let chain = vec![CertificateDer::from(identity.certificate_der)];
-    let key = PrivateKeyDer::from_pem_slice(identity.key.as_bytes()).expect("a key");
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let builder =
-        rustls::ServerConfig::builder_with_provider(provider).with_protocol_versions(&[&rustls::version::TLS13]);
-    let mut config =
-        builder.expect("a version").with_no_client_auth().with_single_cert(chain, key).expect("a certificate");
-    config.send_tls13_tickets = 20_000;
-    let mut server = rustls::ServerConnection::new(Arc::new(config)).expect("a session");
-
-    let (client_end, mut server_end) = pipe(16 * ROOMY);
-    let session = TlsSession::client(&client_config(&authority, |_| {}), NAME).expect("a session");
-    let mut client = Peer { session, end: client_end };
-    while client.handshake() != Ok(HandshakeProgress::Done) {
-        server.complete_io(&mut server_end).expect("a handshake");
-    }
-    client.session.flush(&mut client.end).expect("there is room");
-    server.complete_io(&mut server_end).expect("the end of the handshake, and tickets");
-    assert!(server_end.in_flight() > MIB);
-    let error = client.read_error();
-    assert_eq!(error.kind, kind(TlsErrorKind::HandshakeFailed), "{error}");
-    assert!(error.to_string().contains("too long"), "{error}");
 }

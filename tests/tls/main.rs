@@ -7,4 +7,8 @@ mod data;
 mod errors;
 mod handshake;
 mod peers;
+#[cfg(feature = "aws-lc-rs")]
+mod random;
 mod sockets;
+#[cfg(feature = "aws-lc-rs")]
+mod unusual_servers;

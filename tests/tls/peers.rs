@@ -75,7 +75,7 @@ impl Write for End {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
         let mut channel = self.outgoing.borrow_mut();
-        let count = buffer.len().min(channel.room - channel.bytes.len());
+        let count = buffer.len().min(channel.room.saturating_sub(channel.bytes.len()));
         if count == 0 && !buffer.is_empty() {
             return Err(io::ErrorKind::WouldBlock.into());
         }

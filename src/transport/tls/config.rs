@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use rustls::client::{Resumption, WebPkiServerVerifier};
+use rustls::client::{ClientSessionMemoryCache, ClientSessionStore, Resumption, WebPkiServerVerifier};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{NoServerSessionStorage, ParsedCertificate, ServerSessionMemoryCache, WebPkiClientVerifier};
@@ -73,8 +73,16 @@ struct Inner {
 }
 
 enum Side {
-    Client(Arc<ClientConfig>),
+    Client(ClientSettings),
     Server(Arc<ServerConfig>),
+}
+
+/// What clients' sessions are made with.
+#[derive(Clone)]
+pub(super) struct ClientSettings {
+    pub config: Arc<ClientConfig>,
+    /// Where `config` remembers sessions, if it does.
+    pub sessions: Option<Arc<dyn ClientSessionStore>>,
 }
 
 impl TlsConfigBuilder {
@@ -215,13 +223,13 @@ impl TlsConfigBuilder {
     /// Makes the settings. The builder stays as it is.
     pub fn build(&self) -> Result<TlsConfig, Error> {
         let side = match self.role {
-            TlsRole::Client => Side::Client(Arc::new(self.build_client()?)),
+            TlsRole::Client => Side::Client(self.build_client()?),
             TlsRole::Server => Side::Server(Arc::new(self.build_server()?)),
         };
         Ok(TlsConfig { inner: Arc::new(Inner { side, process: std::process::id() }) })
     }
 
-    fn build_client(&self) -> Result<ClientConfig, Error> {
+    fn build_client(&self) -> Result<ClientSettings, Error> {
         if !self.verification && self.authorities.is_some() {
             let sentence = "a CA was given, but verification is off and would not use it";
             return Err(failed(TlsErrorKind::Config, sentence));
@@ -250,12 +258,13 @@ impl TlsConfigBuilder {
             None => builder.with_no_client_auth(),
         };
         config.alpn_protocols = self.alpn.clone();
-        config.resumption =
-            if self.resumption { Resumption::in_memory_sessions(REMEMBERED_SESSIONS) } else { Resumption::disabled() };
+        let sessions: Option<Arc<dyn ClientSessionStore>> =
+            if self.resumption { Some(Arc::new(ClientSessionMemoryCache::new(REMEMBERED_SESSIONS))) } else { None };
+        config.resumption = sessions.clone().map_or_else(Resumption::disabled, Resumption::store);
         if let Some(key_log) = &self.key_log {
             config.key_log = key_log.clone();
         }
-        Ok(config)
+        Ok(ClientSettings { config: Arc::new(config), sessions })
     }
 
     fn build_server(&self) -> Result<ServerConfig, Error> {
@@ -321,14 +330,14 @@ impl TlsConfig {
     }
 
     /// For a session of this role, which must be a client's.
-    pub(super) fn client(&self) -> Result<Arc<ClientConfig>, Error> {
+    pub(super) fn client(&self) -> Result<ClientSettings, Error> {
         match &self.inner.side {
-            Side::Client(config) if self.is_inherited() => {
-                let mut config = ClientConfig::clone(config);
+            Side::Client(settings) if self.is_inherited() => {
+                let mut config = ClientConfig::clone(&settings.config);
                 config.resumption = Resumption::disabled();
-                Ok(Arc::new(config))
+                Ok(ClientSettings { config: Arc::new(config), sessions: None })
             }
-            Side::Client(config) => Ok(config.clone()),
+            Side::Client(settings) => Ok(settings.clone()),
             Side::Server(_) => Err(failed(TlsErrorKind::Config, "these TLS settings are for servers")),
         }
     }
@@ -426,10 +435,12 @@ mod tests {
 
         let mut builder = TlsConfigBuilder::new(TlsRole::Client);
         builder.add_ca(certificate.as_bytes()).expect("a CA");
-        let side = || Side::Client(Arc::new(builder.build_client().expect("settings")));
+        let side = || Side::Client(builder.build_client().expect("settings"));
         let ours = of_process(side(), std::process::id()).client().expect("settings of a client");
         let inherited = of_process(side(), 1).client().expect("settings of a client");
-        assert_ne!(format!("{:?}", inherited.resumption), format!("{:?}", ours.resumption));
-        assert_eq!(format!("{:?}", inherited.resumption), format!("{:?}", Resumption::disabled()));
+        assert!(ours.sessions.is_some() && inherited.sessions.is_none());
+        let [ours, inherited] = [ours, inherited].map(|settings| format!("{:?}", settings.config.resumption));
+        assert_ne!(inherited, ours);
+        assert_eq!(inherited, format!("{:?}", Resumption::disabled()));
     }
 }

@@ -1,14 +1,20 @@
 //! TLS: settings, and sessions that turn plaintext into records and back over any non-blocking byte stream.
 
+mod backlog;
 mod config;
 mod error;
 mod files;
+mod info;
 mod key_log;
 mod provider;
+mod records;
 mod revocation;
+mod server_name;
 mod session;
 mod verifier;
 
 pub use config::{ClientAuth, TlsConfig, TlsConfigBuilder, TlsRole, TlsVersion};
 pub use error::TlsErrorKind;
-pub use session::{HandshakeProgress, TlsInfo, TlsSession, check_server_name};
+pub use info::TlsInfo;
+pub use server_name::check_server_name;
+pub use session::{HandshakeProgress, TlsSession};

@@ -23,6 +23,9 @@ pub fn provider() -> Arc<CryptoProvider> {
             suites.swap(at - 1, at);
         }
     }
+    // The first random bytes of a process take tens of milliseconds, in which aws-lc measures the jitter of the CPU. Better
+    // now than on a loop, where other connections would wait as well. A failure comes again when it matters.
+    let _ = provider.secure_random.fill(&mut [0]);
     Arc::new(provider)
 }
 

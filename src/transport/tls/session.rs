@@ -1,24 +1,43 @@
 //! One TLS session over a non-blocking byte stream.
 
-use std::io::{self, BufRead, IoSlice, Read, Write};
-use std::net::Ipv6Addr;
+use std::cell::RefCell;
+use std::io::{self, IoSlice, Read, Write};
 
-use rustls::pki_types::ServerName;
-use rustls::{ClientConnection, Connection, HandshakeKind, ProtocolVersion, ServerConnection};
+use rustls::ProtocolVersion;
+use rustls::unbuffered::EncryptError;
 
+use super::backlog::Backlog;
 use super::error::{Stage, as_io, from_rustls};
+use super::info::TlsInfo;
+use super::records::Records;
+use super::server_name::parse_server_name;
 use super::{TlsConfig, TlsErrorKind, TlsRole};
 use crate::transport::{Error, ErrorKind};
 
 /// Plaintext that one write takes at most: sixteen full records.
 const WRITE_STEP: usize = 256 * 1024;
-const SLICES_PER_WRITE: usize = 16;
 /// Plaintext of a full record.
 const FULL_RECORD: usize = 16 * 1024;
-/// More than a full record takes on the wire, so that what TLS writes of its own between records is not taken for one.
-const FULL_RECORD_WRITTEN: usize = FULL_RECORD + 256;
+/// What a record of any version takes on the wire at most.
+const LARGEST_RECORD: usize = FULL_RECORD + 2048 + 5;
+/// Bytes of records that one read takes at most.
+const READ_STEP: usize = 128 * 1024;
+/// What the handshake's messages may take until they can be dealt with. TLS has longer ones, which nobody sends.
+const LARGEST_HANDSHAKE_MESSAGE: usize = 64 * 1024;
 /// No honest peer sends so many bytes of records in a row that hold no data, and they must not keep a loop busy.
 const MAX_BYTES_WITHOUT_DATA: usize = 1024 * 1024;
+
+thread_local! {
+    /// The records that this thread reads or writes just now: a session itself keeps only what is cut, or waits for room.
+    static SCRATCH: RefCell<Scratch> = const { RefCell::new(Scratch { read: Vec::new(), written: Vec::new(), record: Vec::new() }) };
+}
+
+struct Scratch {
+    read: Vec<u8>,
+    written: Vec<u8>,
+    /// Plaintext of a record that is put together from several pieces.
+    record: Vec<u8>,
+}
 
 /// Whether a handshake is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,89 +46,61 @@ pub enum HandshakeProgress {
     Pending,
 }
 
-/// What the handshake agreed on.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TlsInfo {
-    /// "TLSv1.2" or "TLSv1.3".
-    pub version: &'static str,
-    /// The name in IANA's list, such as "TLS_AES_256_GCM_SHA384".
-    pub cipher_suite: String,
-    /// The application protocol, if both sides spoke of one.
-    pub alpn: Option<Vec<u8>>,
-    /// The peer's chain, DER, its own certificate first; empty if it showed none.
-    pub peer_certificates: Vec<Vec<u8>>,
-    /// Such as "X25519MLKEM768"; nothing in a resumed session of TLS 1.2.
-    pub key_exchange_group: Option<String>,
-    /// An earlier session was taken up again.
-    pub resumed: bool,
-}
-
 /// The TLS state of one connection. Every call does what it can without waiting.
 pub struct TlsSession {
-    connection: Connection,
+    records: Records,
     role: TlsRole,
     /// Why nothing more can come, nor, but for a cut, go; plaintext that was decrypted before is still read first.
     failure: Option<Error>,
+    peer_closed: bool,
+    /// What was read of a record, or of a handshake message, that is not whole yet.
+    cut: Vec<u8>,
+    /// Decrypted, but there was no room for it.
+    plaintext: Backlog,
+    /// Records that the system has not taken yet.
+    outgoing: Backlog,
+    /// So many bytes at the front of `outgoing` are of TLS's own.
+    own: usize,
     /// Plaintext whose records are not all written yet: a repeated write answers for these bytes.
     in_records: usize,
-    /// How many bytes of these records the system has taken, less those of records that were answered for; nothing if
-    /// records of TLS's own lie before them.
-    written: Option<usize>,
+    /// What each of these records takes on the wire at most; one before which new keys are announced takes more than others.
+    record_len: usize,
+    /// How many bytes of these records the system has taken, less those of records that were answered for.
+    written: usize,
     bytes_without_data: usize,
     /// The last read took all that the socket had.
     drained: bool,
 }
 
-/// The socket as rustls reads from it, which does not tell how much it asked for.
-struct Source<'a, T> {
-    io: &'a mut T,
-    drained: bool,
-}
-
-/// A source that has nothing yet.
-struct NothingNow;
-
-impl Read for NothingNow {
-    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
-        Err(io::ErrorKind::WouldBlock.into())
-    }
-}
-
-impl<T: Read> Read for Source<'_, T> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let result = self.io.read(buffer);
-        self.drained = match &result {
-            Ok(count) => *count < buffer.len() && cfg!(unix),
-            Err(error) => error.kind() == io::ErrorKind::WouldBlock,
-        };
-        result
-    }
-}
-
 impl TlsSession {
     /// A client's session with the server `server_name`: a host name or an address, which its certificate must have.
     pub fn client(config: &TlsConfig, server_name: &str) -> Result<TlsSession, Error> {
-        let config = config.client()?;
-        let connection =
-            ClientConnection::new(config, parse_server_name(server_name)?).map_err(|error| no_session(&error))?;
-        Ok(TlsSession::new(connection.into(), TlsRole::Client))
+        let records = Records::client(config.client()?, parse_server_name(server_name)?);
+        Ok(TlsSession::new(records.map_err(|error| no_session(&error))?, TlsRole::Client))
     }
 
     /// A server's session.
     pub fn server(config: &TlsConfig) -> Result<TlsSession, Error> {
-        let connection = ServerConnection::new(config.server()?).map_err(|error| no_session(&error))?;
-        Ok(TlsSession::new(connection.into(), TlsRole::Server))
+        let records = Records::server(config.server()?);
+        Ok(TlsSession::new(records.map_err(|error| no_session(&error))?, TlsRole::Server))
     }
 
-    fn new(mut connection: Connection, role: TlsRole) -> TlsSession {
-        // `write` sets the limit itself, and needs to know that all it gave was taken.
-        connection.set_buffer_limit(None);
+    fn new(mut records: Records, role: TlsRole) -> TlsSession {
+        let mut outgoing = Backlog::default();
+        // A client has something to say before anything comes.
+        let intake = records.take_in(&mut [], &mut outgoing, |_| {});
         TlsSession {
-            connection,
+            records,
             role,
-            failure: None,
+            failure: intake.failure.map(|error| from_rustls(&error, role, Stage::Handshake)),
+            peer_closed: false,
+            cut: Vec::new(),
+            plaintext: Backlog::default(),
+            outgoing,
+            own: 0,
             in_records: 0,
-            written: None,
+            record_len: 0,
+            written: 0,
             bytes_without_data: 0,
             drained: false,
         }
@@ -126,16 +117,16 @@ impl TlsSession {
             if self.may_send_data() {
                 return Ok(HandshakeProgress::Done);
             }
-            if let Err(error) = self.write_records(io)
+            if let Err(error) = self.flush(io)
                 && error.kind() != io::ErrorKind::WouldBlock
             {
                 return Err(self.write_failed(io, &error));
             }
-            if !self.connection.is_handshaking() {
-                let is_done = !self.connection.wants_write();
+            if !self.is_handshaking() {
+                let is_done = self.outgoing.is_empty();
                 return Ok(if is_done { HandshakeProgress::Done } else { HandshakeProgress::Pending });
             }
-            match self.read_records(io) {
+            match self.read_records(io, 0, |_| {}) {
                 Ok(0) => {
                     let sentence = "the peer closed the connection during the TLS handshake";
                     return Err(self.fail(Error::new(ErrorKind::Tls(TlsErrorKind::PeerClosed), sentence)));
@@ -154,13 +145,18 @@ impl TlsSession {
     /// Whether this side has all of the handshake, and what it still has to write of it may have data in the same segment:
     /// a client's last words, or tickets of a server of TLS 1.3. A client of TLS 1.2 waits for the server's last words.
     fn may_send_data(&self) -> bool {
-        !self.connection.is_handshaking()
-            && (self.role == TlsRole::Client || self.connection.protocol_version() == Some(ProtocolVersion::TLSv1_3))
+        !self.is_handshaking()
+            && (self.role == TlsRole::Client
+                || self.records.state().protocol_version() == Some(ProtocolVersion::TLSv1_3))
+    }
+
+    fn is_handshaking(&self) -> bool {
+        self.records.state().is_handshaking()
     }
 
     /// Nothing can be written any more; why is often in an alert that the peer sent before it went away.
     fn write_failed(&mut self, io: &mut (impl Read + Write), error: &io::Error) -> Error {
-        while self.failure.is_none() && matches!(self.read_records(io), Ok(count) if count > 0) {}
+        while self.failure.is_none() && matches!(self.read_records(io, 0, |_| {}), Ok(count) if count > 0) {}
         match &self.failure {
             Some(alert) => alert.clone(),
             None => self.fail(Error::from_io("the TLS handshake failed: writing to the peer", error, ErrorKind::Io)),
@@ -187,53 +183,30 @@ impl TlsSession {
         room: usize,
         mut take: impl FnMut(&[u8]),
     ) -> io::Result<usize> {
-        let mut filled = 0;
+        let mut filled = self.plaintext.as_slice().len().min(room);
+        take(&self.plaintext.as_slice()[..filled]);
+        self.plaintext.take(filled);
         // Something may have come since.
         self.drained = false;
-        while filled < room {
-            let mut reader = self.connection.reader();
-            match reader.fill_buf() {
-                Ok([]) => {
-                    self.drained = false;
-                    break;
-                }
-                Ok(plaintext) => {
-                    let count = plaintext.len().min(room - filled);
-                    take(&plaintext[..count]);
-                    reader.consume(count);
-                    filled += count;
-                    self.bytes_without_data = 0;
-                    continue;
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => {
-                    if self.failure.is_none() {
-                        self.fail(cut_short(&error));
-                    }
-                }
-            }
-            if self.failure.is_none() {
-                if filled > 0 && self.drained {
-                    // rustls lets the memory of large records go when it is about to read again.
-                    let _ = self.connection.read_tls(&mut NothingNow);
-                    break;
-                }
-                match self.read_records(io) {
-                    Ok(_) => continue,
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                        return if filled > 0 { Ok(filled) } else { Err(error) };
-                    }
-                    Err(error) => self.fail(read_failed("reading from the peer", &error)),
-                };
-            }
-            // What is there already is answered first; the reason comes with the next call.
-            self.drained = false;
-            match &self.failure {
-                Some(failure) if filled == 0 => return Err(as_io(failure)),
-                _ => break,
+        // What is there already is answered first; the reason why nothing follows comes with the next call.
+        while filled < room && self.failure.is_none() && !self.peer_closed && !(filled > 0 && self.drained) {
+            let result = self.read_records(io, room - filled, |plaintext| {
+                take(plaintext);
+                filled += plaintext.len();
+            });
+            match result {
+                Ok(0) => _ = self.fail(cut_short()),
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock && filled == 0 => return Err(error),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.drained = true,
+                Err(error) => _ = self.fail(Error::from_io("reading from the peer", &error, ErrorKind::Io)),
             }
         }
-        Ok(filled)
+        self.drained &= self.plaintext.is_empty() && self.failure.is_none() && !self.peer_closed;
+        match &self.failure {
+            Some(failure) if filled == 0 => Err(as_io(failure)),
+            _ => Ok(filled),
+        }
     }
 
     /// Whether the last read, if it filled only a part of its buffer, took all that was there, so that the next one is of use
@@ -245,20 +218,13 @@ impl TlsSession {
     /// Writes plaintext, at most 256 KiB at once, and answers how much of it the system has taken, as records, to the last
     /// byte. WouldBlock while not even one more record is taken. The next call must begin with the bytes after these.
     pub fn write(&mut self, io: &mut (impl Read + Write), buffers: &[IoSlice<'_>]) -> io::Result<usize> {
-        // After a cut the peer may still read.
         if let Some(failure) = &self.failure
-            && failure.kind != ErrorKind::Tls(TlsErrorKind::Truncated)
+            && !self.may_write()
         {
             return Err(as_io(failure));
         }
-        if self.in_records == 0 {
-            self.written = if self.connection.wants_write() { None } else { Some(0) };
-            let mut step = [IoSlice::new(&[]); SLICES_PER_WRITE];
-            let used = take_step(buffers, &mut step);
-            let step = step.get(..used).unwrap_or_default();
-            self.in_records = self.connection.writer().write_vectored(step).map_err(|error| self.unwrap(error))?;
-        }
-        let count = match self.write_records(io) {
+        let result = if self.in_records == 0 { self.write_step(io, buffers) } else { self.flush(io) };
+        let count = match result {
             Ok(()) => self.in_records,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => match self.take_full_records() {
                 0 => return Err(error),
@@ -270,98 +236,130 @@ impl TlsSession {
         Ok(count)
     }
 
+    /// Encrypts a step of `buffers` and writes it behind the records that wait, of which those that the system does not take
+    /// wait with them.
+    fn write_step(&mut self, io: &mut (impl Read + Write), buffers: &[IoSlice<'_>]) -> io::Result<()> {
+        SCRATCH.with_borrow_mut(|Scratch { written: out, record, .. }| {
+            let own = self.outgoing.as_slice().len();
+            out.resize(out.len().max(own + WRITE_STEP + WRITE_STEP / FULL_RECORD * (LARGEST_RECORD - FULL_RECORD)), 0);
+            out[..own].copy_from_slice(self.outgoing.as_slice());
+            let mut end = own;
+            self.record_len = 0;
+            for_each_record(buffers, record, |plaintext| {
+                let count = self.records.encrypt(&mut self.cut, plaintext, out, end)?;
+                self.record_len = self.record_len.max(count);
+                end += count;
+                self.in_records += plaintext.len();
+                Ok(())
+            })
+            .map_err(|error| as_io(&self.fail(keys_used_up(&error))))?;
+            (self.own, self.written) = (own, 0);
+            let (count, result) = write_now(io, &out[..end]);
+            self.note_written(count);
+            self.outgoing = Backlog::default();
+            self.outgoing.push(&out[count..end]);
+            result
+        })
+    }
+
+    fn note_written(&mut self, count: usize) {
+        let own = count.min(self.own);
+        self.own -= own;
+        self.written += count - own;
+    }
+
     /// Plaintext of the records that have left although others still wait: a slow peer is to be seen taking some of it.
     fn take_full_records(&mut self) -> usize {
-        let Some(written) = &mut self.written else { return 0 };
-        let records = *written / FULL_RECORD_WRITTEN;
-        *written -= records * FULL_RECORD_WRITTEN;
+        let records = self.written / self.record_len.max(1);
+        self.written -= records * self.record_len;
         self.in_records.min(records * FULL_RECORD)
     }
 
     /// Whether records wait to be written, of `write` or of TLS itself (tickets after the handshake, answers to a change of
     /// keys): `flush` is to be called when the socket takes bytes again.
     pub fn wants_flush(&self) -> bool {
-        self.connection.wants_write()
+        !self.outgoing.is_empty()
     }
 
     /// Writes the records that wait; WouldBlock if some are left.
     pub fn flush(&mut self, io: &mut (impl Read + Write)) -> io::Result<()> {
-        self.write_records(io)
+        if self.outgoing.is_empty() {
+            return Ok(());
+        }
+        let (count, result) = write_now(io, self.outgoing.as_slice());
+        self.outgoing.take(count);
+        self.note_written(count);
+        result
     }
 
     /// Tells the peer that nothing more comes. True once that is written, or cannot be.
     pub fn close_notify(&mut self, io: &mut (impl Read + Write)) -> bool {
-        self.connection.send_close_notify();
-        !matches!(self.write_records(io), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+        if self.may_write() && !self.is_handshaking() {
+            self.records.close(&mut self.cut, &mut self.outgoing);
+        }
+        !matches!(self.flush(io), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
     }
 
     /// What the handshake agreed on; nothing before it is done.
     pub fn info(&self) -> Option<TlsInfo> {
-        let connection = &self.connection;
-        if connection.is_handshaking() {
-            return None;
-        }
-        let suite = connection.negotiated_cipher_suite()?;
-        let version = match connection.protocol_version()? {
-            ProtocolVersion::TLSv1_2 => "TLSv1.2",
-            ProtocolVersion::TLSv1_3 => "TLSv1.3",
-            _ => "unknown",
-        };
-        let name = format!("{:?}", suite.suite());
-        let certificates = connection.peer_certificates().unwrap_or_default();
-        Some(TlsInfo {
-            version,
-            // rustls writes the version into the names of those of TLS 1.3; IANA does not.
-            cipher_suite: name.strip_prefix("TLS13_").map(|rest| format!("TLS_{rest}")).unwrap_or(name),
-            alpn: connection.alpn_protocol().map(<[u8]>::to_vec),
-            peer_certificates: certificates.iter().map(|der| der.to_vec()).collect(),
-            key_exchange_group: connection.negotiated_key_exchange_group().map(|group| format!("{:?}", group.name())),
-            resumed: connection.handshake_kind() == Some(HandshakeKind::Resumed),
-        })
+        TlsInfo::of(self.records.state())
     }
 
-    /// One read of records, with what follows from it. 0 at the end of input, which the reader then tells apart.
-    fn read_records(&mut self, io: &mut (impl Read + Write)) -> io::Result<usize> {
-        let mut source = Source { io, drained: false };
-        let result = loop {
-            match self.connection.read_tls(&mut source) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                result => break result,
-            }
-        };
-        self.drained = source.drained;
-        let count = result?;
+    /// One read of records, with what follows from it: at most `room` bytes of plaintext go to `take`, what is more is kept. 0 at
+    /// the end of input.
+    fn read_records(
+        &mut self,
+        io: &mut (impl Read + Write),
+        mut room: usize,
+        mut take: impl FnMut(&[u8]),
+    ) -> io::Result<usize> {
         let stage = self.stage();
-        if let Err(error) = self.connection.process_new_packets() {
-            self.fail(from_rustls(&error, self.role, stage));
+        let (count, intake) = SCRATCH.with_borrow_mut(|Scratch { read: records, .. }| {
+            let kept = self.cut.len();
+            let wanted = (room + LARGEST_RECORD).min(READ_STEP);
+            records.resize(records.len().max(kept + wanted), 0);
+            let count = read_now(io, &mut records[kept..kept + wanted]);
+            self.drained = cfg!(unix) && matches!(count, Ok(count) if count < wanted);
+            let count = count?;
+            records[..kept].copy_from_slice(&self.cut);
+            let records = &mut records[..kept + count];
+            let mut has_data = false;
+            let intake = self.records.take_in(records, &mut self.outgoing, |plaintext| {
+                let (fitting, rest) = plaintext.split_at(plaintext.len().min(room));
+                take(fitting);
+                self.plaintext.push(rest);
+                room -= fitting.len();
+                has_data = true;
+            });
+            self.bytes_without_data = if has_data { 0 } else { self.bytes_without_data.saturating_add(count) };
+            // Not more memory than that.
+            self.cut = records[intake.used..].to_vec();
+            Ok::<_, io::Error>((count, intake))
+        })?;
+        if let Some(error) = &intake.failure {
+            self.fail(from_rustls(error, self.role, stage));
         }
-        self.bytes_without_data = self.bytes_without_data.saturating_add(count);
+        self.peer_closed |= intake.peer_closed;
         if stage == Stage::Established && self.bytes_without_data > MAX_BYTES_WITHOUT_DATA {
             let sentence = format!("the peer sent {MAX_BYTES_WITHOUT_DATA} bytes of TLS records without data in them");
+            self.fail(Error::new(ErrorKind::Tls(TlsErrorKind::HandshakeFailed), sentence));
+        }
+        if self.cut.len() > LARGEST_HANDSHAKE_MESSAGE + LARGEST_RECORD {
+            let sentence = format!(
+                "the peer's messages of the TLS handshake are too long: {LARGEST_HANDSHAKE_MESSAGE} bytes and no end of one"
+            );
             self.fail(Error::new(ErrorKind::Tls(TlsErrorKind::HandshakeFailed), sentence));
         }
         // An alert, or an answer to the peer: if it cannot be written now it waits, and a broken socket is told by the
         // next read or write.
         if self.failure.is_some() || stage == Stage::Established {
-            let _ = self.write_records(io);
+            let _ = self.flush(io);
         }
         Ok(count)
     }
 
-    fn write_records(&mut self, io: &mut (impl Read + Write)) -> io::Result<()> {
-        while self.connection.wants_write() {
-            match self.connection.write_tls(io) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(count) => self.written = self.written.map(|written| written + count),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
-    }
-
     fn stage(&self) -> Stage {
-        if self.connection.is_handshaking() { Stage::Handshake } else { Stage::Established }
+        if self.is_handshaking() { Stage::Handshake } else { Stage::Established }
     }
 
     /// Remembers the first failure.
@@ -369,111 +367,76 @@ impl TlsSession {
         self.failure.get_or_insert(failure).clone()
     }
 
-    /// The error of rustls inside an I/O error.
-    fn unwrap(&self, error: io::Error) -> io::Error {
-        match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-            Some(inner) => as_io(&from_rustls(inner, self.role, self.stage())),
-            None => error,
-        }
+    /// After a cut the peer may still read.
+    fn may_write(&self) -> bool {
+        self.failure.as_ref().is_none_or(|failure| failure.kind == ErrorKind::Tls(TlsErrorKind::Truncated))
     }
 }
 
-/// Puts the first `WRITE_STEP` bytes of `buffers`, or fewer if they are in many pieces, into `step`; answers in how many.
-fn take_step<'a>(buffers: &'a [IoSlice<'_>], step: &mut [IoSlice<'a>]) -> usize {
+/// Cuts the first `WRITE_STEP` bytes of `buffers` into the plaintext of records, all of them full but the last. Those that lie
+/// in several pieces are put together in `record`.
+fn for_each_record(
+    buffers: &[IoSlice<'_>],
+    record: &mut Vec<u8>,
+    mut take: impl FnMut(&[u8]) -> Result<(), EncryptError>,
+) -> Result<(), EncryptError> {
+    record.clear();
     let mut left = WRITE_STEP;
-    let mut used = 0;
-    for (buffer, place) in buffers.iter().filter(|buffer| !buffer.is_empty()).zip(step) {
-        let take = buffer.len().min(left);
-        if take == 0 {
-            break;
+    for buffer in buffers {
+        let mut bytes = &buffer[..buffer.len().min(left)];
+        left -= bytes.len();
+        while !bytes.is_empty() {
+            let (piece, rest) = bytes.split_at(bytes.len().min(FULL_RECORD - record.len()));
+            bytes = rest;
+            if piece.len() == FULL_RECORD {
+                take(piece)?;
+                continue;
+            }
+            record.extend_from_slice(piece);
+            if record.len() == FULL_RECORD {
+                take(record)?;
+                record.clear();
+            }
         }
-        *place = IoSlice::new(buffer.get(..take).unwrap_or_default());
-        left -= take;
-        used += 1;
     }
-    used
+    if record.is_empty() { Ok(()) } else { take(record) }
 }
 
-fn cut_short(error: &io::Error) -> Error {
-    if error.kind() == io::ErrorKind::UnexpectedEof {
-        let sentence = "the connection ended without the end of the TLS session (close_notify): data may be missing";
-        return Error::new(ErrorKind::Tls(TlsErrorKind::Truncated), sentence);
+/// Writes as much as the system takes now: how much that is, and why not all.
+fn write_now(io: &mut impl Write, bytes: &[u8]) -> (usize, io::Result<()>) {
+    let mut count = 0;
+    while count < bytes.len() {
+        match io.write(&bytes[count..]) {
+            Ok(0) => return (count, Err(io::ErrorKind::WriteZero.into())),
+            Ok(more) => count += more,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return (count, Err(error)),
+        }
     }
-    Error::from_io("reading from the TLS session", error, ErrorKind::Io)
+    (count, Ok(()))
 }
 
-/// Sockets do not answer InvalidData; rustls does, when messages of the handshake's kind grow beyond what it keeps.
-fn read_failed(action: &str, error: &io::Error) -> Error {
-    if error.kind() == io::ErrorKind::InvalidData {
-        let sentence = format!("{action}: what it sent is too long for TLS messages ({error})");
-        return Error::new(ErrorKind::Tls(TlsErrorKind::HandshakeFailed), sentence);
+fn read_now(io: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match io.read(buffer) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
+        }
     }
-    Error::from_io(action, error, ErrorKind::Io)
+}
+
+fn cut_short() -> Error {
+    let sentence = "the connection ended without the end of the TLS session (close_notify): data may be missing";
+    Error::new(ErrorKind::Tls(TlsErrorKind::Truncated), sentence)
+}
+
+fn keys_used_up(error: &EncryptError) -> Error {
+    Error::new(ErrorKind::Tls(TlsErrorKind::HandshakeFailed), format!("the TLS connection failed: {error}"))
 }
 
 fn no_session(error: &rustls::Error) -> Error {
     Error::new(ErrorKind::Tls(TlsErrorKind::Config), format!("no TLS session can be made: {error}"))
 }
 
-/// Whether a certificate can be for this name.
-pub fn check_server_name(text: &str) -> Result<(), Error> {
-    parse_server_name(text).map(drop)
-}
-
-/// What certificates can name. Brackets and the scope of an IPv6 address belong to the address of a socket, not to a name.
-fn parse_server_name(text: &str) -> Result<ServerName<'static>, Error> {
-    if text.is_empty() {
-        let sentence = "a TLS client needs the name of the server, which its certificate must have";
-        return Err(Error::new(ErrorKind::Tls(TlsErrorKind::ServerNameRequired), sentence));
-    }
-    let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
-    let address = bare.split_once('%').map_or(bare, |(address, _scope)| address);
-    if let Ok(address) = address.parse::<Ipv6Addr>() {
-        return Ok(ServerName::from(std::net::IpAddr::V6(address)));
-    }
-    ServerName::try_from(text.to_owned()).map_err(|_| {
-        let sentence = format!("{text:?} cannot be the name of a TLS server: it is neither a host name nor an address");
-        Error::new(ErrorKind::AddressInvalid, sentence)
-    })
-}
-
 #[cfg(all(test, unix))]
-mod tests {
-    use super::*;
-    use crate::transport::TlsConfigBuilder;
-    use std::os::unix::net::UnixStream;
-
-    #[test]
-    fn records_without_data_are_endured_up_to_a_limit() {
-        let made = rcgen::generate_simple_self_signed(["server.example".to_owned()]).expect("a certificate");
-        let (certificate, key) = (made.cert.pem(), made.signing_key.serialize_pem());
-        let mut builder = TlsConfigBuilder::new(TlsRole::Server);
-        builder.set_certificate(certificate.as_bytes(), key.as_bytes()).expect("a certificate");
-        let mut server = TlsSession::server(&builder.build().expect("settings")).expect("a session");
-        let mut builder = TlsConfigBuilder::new(TlsRole::Client);
-        builder.add_ca(certificate.as_bytes()).expect("a CA");
-        let mut client = TlsSession::client(&builder.build().expect("settings"), "server.example").expect("a session");
-
-        let (mut client_end, mut server_end) = UnixStream::pair().expect("two sockets");
-        client_end.set_nonblocking(true).expect("a socket");
-        server_end.set_nonblocking(true).expect("a socket");
-        while client.handshake(&mut client_end) == Ok(HandshakeProgress::Pending) {
-            server.handshake(&mut server_end).expect("a handshake");
-        }
-        client.flush(&mut client_end).expect("there is room");
-        assert_eq!(server.handshake(&mut server_end), Ok(HandshakeProgress::Done));
-        server.flush(&mut server_end).expect("there is room");
-        // Two tickets wait, of some hundred bytes.
-        client.bytes_without_data = MAX_BYTES_WITHOUT_DATA - 10;
-        let error = client.read(&mut client_end, &mut [0; 10]).expect_err("too many");
-        let error = Error::from_io("", &error, ErrorKind::Io);
-        assert_eq!(error.kind, ErrorKind::Tls(TlsErrorKind::HandshakeFailed), "{error}");
-        assert!(error.to_string().contains("without data"), "{error}");
-
-        // Data makes up for them.
-        client.failure = None;
-        server.write(&mut server_end, &[IoSlice::new(b"data")]).expect("there is room");
-        assert_eq!(client.read(&mut client_end, &mut [0; 10]).expect("data"), 4);
-        assert_eq!(client.bytes_without_data, 0);
-    }
-}
+mod tests;

@@ -1,0 +1,46 @@
+//! What a TLS session says of itself.
+
+use rustls::{CommonState, HandshakeKind, ProtocolVersion};
+
+/// What the handshake agreed on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsInfo {
+    /// "TLSv1.2" or "TLSv1.3".
+    pub version: &'static str,
+    /// The name in IANA's list, such as "TLS_AES_256_GCM_SHA384".
+    pub cipher_suite: String,
+    /// The application protocol, if both sides spoke of one.
+    pub alpn: Option<Vec<u8>>,
+    /// The peer's chain, DER, its own certificate first; empty if it showed none.
+    pub peer_certificates: Vec<Vec<u8>>,
+    /// Such as "X25519MLKEM768"; nothing in a resumed session of TLS 1.2.
+    pub key_exchange_group: Option<String>,
+    /// An earlier session was taken up again.
+    pub resumed: bool,
+}
+
+impl TlsInfo {
+    /// Nothing before the handshake is done.
+    pub fn of(state: &CommonState) -> Option<TlsInfo> {
+        if state.is_handshaking() {
+            return None;
+        }
+        let suite = state.negotiated_cipher_suite()?;
+        let version = match state.protocol_version()? {
+            ProtocolVersion::TLSv1_2 => "TLSv1.2",
+            ProtocolVersion::TLSv1_3 => "TLSv1.3",
+            _ => "unknown",
+        };
+        let name = format!("{:?}", suite.suite());
+        let certificates = state.peer_certificates().unwrap_or_default();
+        Some(TlsInfo {
+            version,
+            // rustls writes the version into the names of those of TLS 1.3; IANA does not.
+            cipher_suite: name.strip_prefix("TLS13_").map(|rest| format!("TLS_{rest}")).unwrap_or(name),
+            alpn: state.alpn_protocol().map(<[u8]>::to_vec),
+            peer_certificates: certificates.iter().map(|der| der.to_vec()).collect(),
+            key_exchange_group: state.negotiated_key_exchange_group().map(|group| format!("{:?}", group.name())),
+            resumed: state.handshake_kind() == Some(HandshakeKind::Resumed),
+        })
+    }
+}
