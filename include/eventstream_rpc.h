@@ -788,8 +788,8 @@ typedef struct esrpc_bytes {
 } esrpc_bytes;
 
 /**
- * One header, as esrpc_headers_get, esrpc_headers_find and a decoder's on_header give it. Its bytes are borrowed: they
- * live as long as the list does and is not changed, or as long as the callback.
+ * One header, as esrpc_headers_get, esrpc_headers_get_range, esrpc_headers_find and a decoder's on_header give it. Its bytes
+ * are borrowed: they live as long as the list does and is not changed, or as long as the callback.
  */
 typedef struct esrpc_header {
     /**
@@ -1146,6 +1146,30 @@ size_t esrpc_headers_count(const struct esrpc_headers *headers);
 esrpc_status esrpc_headers_get(const struct esrpc_headers *headers,
                                size_t index,
                                struct esrpc_header *out_header);
+
+/**
+ * Reads several headers at once, in order: for languages in which each call costs, and to read all of a message's. In C:
+ *
+ *     esrpc_header all[16];
+ *     size_t count;
+ *     status = esrpc_headers_get_range(headers, 0, all, 16, &count);
+ *
+ * @param headers Borrowed.
+ * @param first The index of the first header to read, from 0.
+ * @param out_headers An array of at least capacity headers, of which the first ones are written; may be NULL if capacity is 0.
+ * Their bytes live as long as the list does and is not changed.
+ * @param capacity How many headers to read at most.
+ * @param out_count Receives how many were read: fewer than capacity if the list ends before, 0 from its end on.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if headers or out_count is NULL, or out_headers is NULL with a capacity other
+ * than 0.
+ *
+ * Thread: owner; any for the list of a message. Since: 0.1.0
+ */
+esrpc_status esrpc_headers_get_range(const struct esrpc_headers *headers,
+                                     size_t first,
+                                     struct esrpc_header *out_headers,
+                                     size_t capacity,
+                                     size_t *out_count);
 
 /**
  * Reads the header of a name: the last one, if the name is repeated.

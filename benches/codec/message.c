@@ -107,16 +107,12 @@ uint64_t decode(struct message *message, uint64_t times)
     uint64_t i;
     for (i = 0; i < times; i++) {
         esrpc_message *decoded;
-        const esrpc_headers *headers;
-        esrpc_header header;
+        esrpc_header headers[8];
         size_t count, number;
         check(esrpc_message_decode(data, &decoded, NULL));
-        headers = esrpc_message_get_headers(decoded);
-        count = esrpc_headers_count(headers);
-        for (number = 0; number < count; number++) {
-            check(esrpc_headers_get(headers, number, &header));
-            use(&header);
-        }
+        check(esrpc_headers_get_range(esrpc_message_get_headers(decoded), 0, headers, 8, &count));
+        for (number = 0; number < count; number++)
+            use(&headers[number]);
         message->seen += esrpc_message_get_payload(decoded).len;
         esrpc_message_release(decoded);
     }

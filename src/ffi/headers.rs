@@ -10,8 +10,8 @@ use super::out::{check_out, write_out};
 use super::status::{ESRPC_ERROR_HEADER_NOT_FOUND, Failure, esrpc_status};
 use crate::codec::{FlatHeader, HeaderList, HeaderType, Headers};
 
-/// One header, as esrpc_headers_get, esrpc_headers_find and a decoder's on_header give it. Its bytes are borrowed: they
-/// live as long as the list does and is not changed, or as long as the callback.
+/// One header, as esrpc_headers_get, esrpc_headers_get_range, esrpc_headers_find and a decoder's on_header give it. Its bytes
+/// are borrowed: they live as long as the list does and is not changed, or as long as the callback.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct esrpc_header {
@@ -142,8 +142,7 @@ impl esrpc_headers {
     #[inline]
     fn read_at<'a>(&self, headers: &Headers<'a>, index: usize, offset: usize) -> Option<FlatHeader<'a>> {
         let (header, next) = headers.read_at(offset)?;
-        // Both fit: a message's lengths are 32-bit numbers.
-        self.cursor.store(((index as u64 + 1) << 32) | next as u64, Ordering::Relaxed);
+        self.note_next(index + 1, next);
         Some(header)
     }
 
@@ -151,17 +150,58 @@ impl esrpc_headers {
     #[cold]
     #[inline(never)]
     fn get_elsewhere(&self, index: usize) -> Option<FlatHeader<'_>> {
-        let headers = match &self.content {
-            Content::Built(list) => return list.get(index),
-            Content::Lent(headers) if index < headers.len() => headers,
-            Content::Lent(_) => return None,
-        };
+        match &self.content {
+            Content::Built(list) => list.get(index),
+            Content::Lent(headers) => self.read_at(headers, index, self.offset_of(headers, index)?),
+        }
+    }
+
+    /// Where the header of an index lies, if there is one.
+    fn offset_of(&self, headers: &Headers<'_>, index: usize) -> Option<usize> {
+        if index >= headers.len() {
+            return None;
+        }
         let cursor = self.cursor.load(Ordering::Relaxed);
-        let offset = match index.checked_sub((cursor >> 32) as usize) {
+        match index.checked_sub((cursor >> 32) as usize) {
             Some(ahead) => headers.offset_behind(cursor as u32 as usize, ahead),
             None => headers.offset_behind(0, index),
-        }?;
-        self.read_at(headers, index, offset)
+        }
+    }
+
+    /// Gives at most `capacity` headers from an index on to `take`; answers how many.
+    fn get_range<'a>(&'a self, first: usize, capacity: usize, mut take: impl FnMut(usize, &FlatHeader<'a>)) -> usize {
+        let mut count = 0;
+        match &self.content {
+            Content::Built(list) => {
+                while count < capacity
+                    && let Some(header) = list.get(first + count)
+                {
+                    take(count, &header);
+                    count += 1;
+                }
+            }
+            Content::Lent(headers) => {
+                let Some(mut at) = (if first == 0 { Some(0) } else { self.offset_of(headers, first) }) else {
+                    return 0;
+                };
+                while count < capacity
+                    && let Some((header, next)) = headers.read_at(at)
+                {
+                    take(count, &header);
+                    count += 1;
+                    at = next;
+                }
+                self.note_next(first + count, at);
+            }
+        }
+        count
+    }
+
+    /// A walk that goes on at this index finds its header at this offset.
+    #[inline]
+    fn note_next(&self, index: usize, offset: usize) {
+        // Both fit: a message's lengths are 32-bit numbers.
+        self.cursor.store(((index as u64) << 32) | offset as u64, Ordering::Relaxed);
     }
 
     /// The last header of that name.
@@ -282,6 +322,46 @@ pub unsafe extern "C" fn esrpc_headers_get(
         let header = list.get(index).ok_or_else(|| no_header_at(index, list.len()))?;
         // SAFETY: the caller's variable.
         unsafe { write_out(out_header, esrpc_header::new(&header), "out_header") }
+    })
+}
+
+/// Reads several headers at once, in order: for languages in which each call costs, and to read all of a message's. In C:
+///
+///     esrpc_header all[16];
+///     size_t count;
+///     status = esrpc_headers_get_range(headers, 0, all, 16, &count);
+///
+/// @param headers Borrowed.
+/// @param first The index of the first header to read, from 0.
+/// @param out_headers An array of at least capacity headers, of which the first ones are written; may be NULL if capacity is 0.
+/// Their bytes live as long as the list does and is not changed.
+/// @param capacity How many headers to read at most.
+/// @param out_count Receives how many were read: fewer than capacity if the list ends before, 0 from its end on.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if headers or out_count is NULL, or out_headers is NULL with a capacity other
+/// than 0.
+///
+/// Thread: owner; any for the list of a message. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_headers_get_range(
+    headers: *const esrpc_headers,
+    first: usize,
+    out_headers: *mut esrpc_header,
+    capacity: usize,
+    out_count: *mut usize,
+) -> esrpc_status {
+    guard::call(|| {
+        // SAFETY: NULL, or a live list that does not change during the call.
+        let list = unsafe { esrpc_headers::borrow(headers, "headers") }?;
+        check_out(out_count, "out_count")?;
+        if capacity != 0 {
+            check_out(out_headers, "out_headers")?;
+        }
+        let count = list.get_range(first, capacity, |at, header| {
+            // SAFETY: the caller's array has `capacity` places, and there are no more calls than that.
+            unsafe { out_headers.add(at).write(esrpc_header::new(header)) };
+        });
+        // SAFETY: the caller's variable.
+        unsafe { write_out(out_count, count, "out_count") }
     })
 }
 

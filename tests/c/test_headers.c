@@ -79,6 +79,47 @@ static void the_list_of_a_message_reads_the_same_in_any_order(void) {
     esrpc_buffer_release(wire);
 }
 
+static void check_ranges(const esrpc_headers *headers) {
+    esrpc_header read[12];
+    size_t count;
+    for (size_t first = 0; first <= 12; first++) {
+        for (size_t capacity = 0; capacity <= 12; capacity++) {
+            size_t left = first < 10 ? 10 - first : 0;
+            CHECK_OK(esrpc_headers_get_range(headers, first, read, capacity, &count));
+            CHECK(count == (capacity < left ? capacity : left));
+            for (size_t i = 0; i < count; i++) {
+                esrpc_header one;
+                CHECK_OK(esrpc_headers_get(headers, first + i, &one));
+                CHECK(read[i].type == one.type && read[i].number == one.number);
+                CHECK(read[i].name.data == one.name.data && read[i].name.len == one.name.len);
+                CHECK(read[i].bytes.data == one.bytes.data && read[i].bytes.len == one.bytes.len);
+            }
+        }
+    }
+    CHECK_OK(esrpc_headers_get_range(headers, SIZE_MAX, read, 12, &count));
+    CHECK(count == 0);
+    /* Page by page, with a look at another one in between. */
+    size_t seen = 0;
+    do {
+        CHECK_OK(esrpc_headers_get_range(headers, seen, read, 3, &count));
+        for (size_t i = 0; i < count; i++) CHECK(read[i].type == (int32_t)(seen + i));
+        seen += count;
+        CHECK_OK(esrpc_headers_get(headers, 9 - seen % 10, &read[0]));
+    } while (count == 3);
+    CHECK(seen == 10);
+}
+
+static void several_headers_are_read_at_once(void) {
+    esrpc_headers *headers = list_with_every_type();
+    check_ranges(headers);
+    esrpc_buffer *wire = NULL;
+    esrpc_message *message = encode_and_decode(headers, &wire);
+    esrpc_headers_release(headers);
+    check_ranges(esrpc_message_get_headers(message));
+    esrpc_message_release(message);
+    esrpc_buffer_release(wire);
+}
+
 static void the_list_of_a_message_cannot_be_changed(void) {
     esrpc_headers *headers = list_with_every_type();
     esrpc_buffer *wire = NULL;
@@ -263,6 +304,7 @@ static void uuids_have_a_text_form(void) {
 int main(void) {
     every_type_is_added_and_read();
     the_list_of_a_message_reads_the_same_in_any_order();
+    several_headers_are_read_at_once();
     the_list_of_a_message_cannot_be_changed();
     typed_getters_read_their_type_and_refuse_others();
     names_match_without_case_and_the_last_counts();

@@ -108,6 +108,13 @@ static void reading_headers(void) {
     CHECK_INVALID(esrpc_headers_get(NULL, 0, &header));
     CHECK_INVALID(esrpc_headers_get(headers, 0, NULL));
     CHECK_STATUS(ESRPC_ERROR_HEADER_NOT_FOUND, esrpc_headers_get(headers, SIZE_MAX, &header));
+    size_t count = 7;
+    CHECK_INVALID(esrpc_headers_get_range(NULL, 0, &header, 1, &count));
+    CHECK_INVALID(esrpc_headers_get_range(headers, 0, NULL, 1, &count));
+    CHECK_INVALID(esrpc_headers_get_range(headers, 0, &header, 1, NULL));
+    CHECK(count == 7);
+    CHECK_OK(esrpc_headers_get_range(headers, 0, NULL, 0, &count));
+    CHECK(count == 0);
     CHECK_INVALID(esrpc_headers_find(NULL, name, &header));
     CHECK_INVALID(esrpc_headers_find(headers, bad, &header));
     CHECK_INVALID(esrpc_headers_find(headers, name, NULL));
