@@ -1148,11 +1148,7 @@ esrpc_status esrpc_headers_get(const struct esrpc_headers *headers,
                                struct esrpc_header *out_header);
 
 /**
- * Reads several headers at once, in order: for languages in which each call costs, and to read all of a message's. In C:
- *
- *     esrpc_header all[16];
- *     size_t count;
- *     status = esrpc_headers_get_range(headers, 0, all, 16, &count);
+ * Reads several headers at once, in order: for languages in which each call costs, and to read all headers of a message.
  *
  * @param headers Borrowed.
  * @param first The index of the first header to read, from 0.
