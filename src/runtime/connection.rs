@@ -285,8 +285,11 @@ impl Connection {
         lock(&self.shared)
     }
 
-    pub(super) fn notify(&self) {
-        self.changed.notify_all();
+    /// Wakes the threads that wait for a change, if there are any: that asks the system. With the lock held.
+    pub(super) fn notify(&self, shared: &Shared) {
+        if shared.waiters > 0 {
+            self.changed.notify_all();
+        }
     }
 
     pub fn handler(&self) -> Option<&dyn ConnectionHandler> {
@@ -409,7 +412,7 @@ impl Connection {
         }
         shared.aborted |= abort;
         self.schedule(&mut shared);
-        self.notify();
+        self.notify(&shared);
         let readers: Vec<_> = shared.rpc.streams().filter(|stream| stream.inbox().is_some()).cloned().collect();
         drop(shared);
         readers.iter().filter_map(|stream| stream.inbox()).for_each(Inbox::wake);

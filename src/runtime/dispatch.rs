@@ -220,7 +220,7 @@ impl Connection {
             }
             shared.phase = Phase::Open;
             shared.setup = Some(Ok(()));
-            self.notify();
+            self.notify(&shared);
         }
         if let Some(log) = self.log() {
             log.write(Level::Info, "connection", || format!("connected to {}", self.host().to_string_lossy()));
@@ -249,7 +249,7 @@ impl Connection {
             shared.setup = Some(outcome);
             shared.shutdown_told = true;
         }
-        self.notify();
+        self.notify(&shared);
         drop(shared);
         if !accepted {
             self.leave();
@@ -267,9 +267,7 @@ impl Connection {
                 shared.blocked = false;
                 waiting_for_room = Some(std::mem::take(&mut shared.blocked_streams));
             }
-            if shared.waiters > 0 {
-                self.notify();
-            }
+            self.notify(&shared);
         }
         for Mark { written, .. } in due.drain(..) {
             if let Some(flush) = written.token {
@@ -336,9 +334,7 @@ impl Connection {
         let mut shared = self.lock();
         shared.ended_stream_timers.extend(stream.timer());
         stream.closed_told.store(true, std::sync::atomic::Ordering::Release);
-        if shared.waiters > 0 {
-            self.notify();
-        }
+        self.notify(&shared);
     }
 
     /// The connection is over: answers everything that was promised an answer. `lost` says why sends were not written, if
@@ -384,8 +380,9 @@ impl Connection {
             }
         }
         self.leave();
-        self.lock().shutdown_told = true;
-        self.notify();
+        let mut shared = self.lock();
+        shared.shutdown_told = true;
+        self.notify(&shared);
     }
 }
 

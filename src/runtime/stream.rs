@@ -190,7 +190,7 @@ impl Stream {
         let mut shared = self.connection().lock();
         self.check_announced()?;
         self.set_phase(StreamPhase::Closed);
-        self.connection().notify();
+        self.connection().notify(&shared);
         shared.rpc.refuse_stream(self.id(), prepared)?;
         self.connection().schedule_write(&mut shared);
         Ok(())
