@@ -26,6 +26,7 @@ impl Driver {
                 Err(codec::Error::Incomplete { .. }) => break,
                 Err(error) => {
                     self.connection.reject(error, rest);
+                    self.refused_input = true;
                     return bytes.len();
                 }
             }

@@ -51,7 +51,7 @@ impl Driver {
         }
         if !owes_linger {
             // Asked before the end of the TLS session is written, which is on its way for a while and is no data.
-            let has_unfinished_data = self.stream.has_unfinished_bytes();
+            let has_unfinished_data = self.refused_input || self.stream.has_unfinished_bytes();
             if !self.stream.close_notify() {
                 // It waits for room as everything else does.
                 if !self.deadlines.is_set(Deadline::Linger) {

@@ -53,6 +53,8 @@ pub struct Driver {
     /// Bytes came, or went, since the deadlines were last looked at.
     received: bool,
     sent: bool,
+    /// Input was wrong from somewhere on: more of it may be on its way.
+    pub(in crate::runtime) refused_input: bool,
     /// All is written; the rest of the input is dropped until the peer's end.
     lingering: bool,
     deadlines: Deadlines,
@@ -78,6 +80,7 @@ impl Driver {
             peer_ended: false,
             received: false,
             sent: false,
+            refused_input: false,
             lingering: false,
             deadlines: Deadlines::default(),
         }

@@ -2,7 +2,7 @@
 
 use std::any::Any;
 use std::collections::VecDeque;
-use std::io::{IoSlice, Write};
+use std::io::{IoSlice, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
@@ -291,4 +291,25 @@ fn a_close_waits_for_unfinished_data_alone() {
     assert_eq!(rig.delivered(), [&b"one"[..], b"shutdown"]);
     let (mut peer, mut tls) = (rig.peer.take().expect("the peer is there"), rig.peer_tls.take().expect("it has TLS"));
     assert_eq!(tls.read(&mut peer, &mut [0; 10]).expect("an orderly end"), 0);
+}
+
+#[test]
+fn a_peer_in_the_middle_of_a_refused_message_is_not_reset() {
+    let mut rig = Rig::new(|_| {});
+    let mut ack = vec![0; message(MessageType::ConnectAck, b"").len()];
+    rig.peer.as_mut().expect("the peer is there").read_exact(&mut ack).expect("the answer to CONNECT");
+    let too_large = message(MessageType::Ping, &vec![b'p'; 25 * 1024 * 1024]);
+    assert_eq!(rig.receive(&too_large[..100], ALL), Flow::Continue);
+
+    let peer = rig.peer.as_mut().expect("the peer is there");
+    assert_eq!(peer.read(&mut [0]).expect("an end, in order"), 0);
+    rig.arrive(&too_large[100..200]);
+    assert_eq!(rig.turn(ALL), Flow::Continue);
+    let peer = rig.peer.take().expect("the peer is there");
+    assert_eq!((&peer).read(&mut [0]).expect("still in order"), 0);
+
+    drop(peer);
+    rig.driver.note_readiness(true, true, true);
+    assert_eq!(rig.turn(ALL), Flow::Finished);
+    assert_eq!(rig.delivered(), [b"shutdown"]);
 }
