@@ -13,6 +13,7 @@ struct scene {
     const char *callback; /* the event in which to act */
     enum action action;
     esrpc_connection *bystander_connection;
+    size_t tasks; /* begun */
 };
 
 static void open_streams(struct scene *scene, esrpc_connection *connection) {
@@ -122,6 +123,11 @@ static void task_hook(esrpc_status status, void *user_data) {
     leave_callback();
 }
 
+static void begin_task(struct scene *scene) {
+    CHECK_OK(esrpc_connection_run_on_loop(scene->pair.client_connection, task_hook, scene));
+    scene->tasks++;
+}
+
 static void await_either(const char *a, const char *b) {
     struct timespec deadline = deadline_in(PATIENCE_SECONDS);
     pthread_mutex_lock(&recorder.lock);
@@ -143,7 +149,7 @@ static void converse(struct scene *scene, esrpc_stream *stream) {
     ping(pair->client_connection, "filler", NULL);
     gate_open(&gate);
     await_either("call writable", "call closed");
-    CHECK_OK(esrpc_connection_run_on_loop(pair->client_connection, task_hook, scene));
+    begin_task(scene);
     esrpc_connection_send_protocol_message(pair->client_connection, ESRPC_MESSAGE_TYPE_PING, 0, NULL, esrpc_text("ask"),
                                            flush_hook, scene);
     await_either("client protocol PING answer", "client shutdown");
@@ -175,11 +181,11 @@ static void play(struct scene *scene) {
             converse(scene, stream);
         }
     }
-    CHECK_OK(esrpc_connection_run_on_loop(pair->client_connection, task_hook, scene));
+    begin_task(scene);
     CHECK_OK(esrpc_connection_close(pair->client_connection, ESRPC_OK));
     CHECK_OK(esrpc_connection_wait_shutdown(pair->client_connection, PATIENCE_MS, NULL));
     esrpc_stream_release(stream);
-    await("task run"); /* which may come after the end of a connection that an action ended */
+    await_count("task run", scene->tasks); /* which may come after the end of a connection that an action ended */
     esrpc_connection_release(pair->client_connection);
     pair->client_connection = NULL;
     await("client destroy");
