@@ -67,8 +67,12 @@ impl HeaderList {
     }
 
     pub fn get(&self, index: usize) -> Option<FlatHeader<'_>> {
-        let offset = *self.offsets.get(index)?;
-        self.as_headers().read_at(offset).map(|(header, _)| header)
+        self.as_headers().read_at(self.offset_of(index)?).map(|(header, _)| header)
+    }
+
+    /// Where the header at `index` starts in the wire form, for [`Headers::read_at`].
+    pub fn offset_of(&self, index: usize) -> Option<usize> {
+        self.offsets.get(index).copied()
     }
 
     /// Removes the header at `index`; false if there is none.

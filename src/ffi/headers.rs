@@ -58,7 +58,7 @@ pub(crate) fn type_name(header_type: HeaderType) -> &'static str {
 /// the list of a message, which cannot be changed and lives as long as the message. Order and repeated names are kept.
 pub struct esrpc_headers {
     content: Content,
-    /// Where a walk by index through `Lent` goes on: the index in the upper half, that header's offset in the lower one.
+    /// Where a walk by index goes on, looked at for `Lent` only: the index in the upper half, its offset in the lower one.
     /// In one word, so that threads that read the same message see a pair that fits together.
     cursor: AtomicU64,
 }
@@ -152,15 +152,18 @@ impl esrpc_headers {
     fn get_elsewhere(&self, index: usize) -> Option<FlatHeader<'_>> {
         match &self.content {
             Content::Built(list) => list.get(index),
-            Content::Lent(headers) => self.read_at(headers, index, self.offset_of(headers, index)?),
+            Content::Lent(headers) => self.read_at(headers, index, self.offset_of(index)?),
         }
     }
 
     /// Where the header of an index lies, if there is one.
-    fn offset_of(&self, headers: &Headers<'_>, index: usize) -> Option<usize> {
-        if index >= headers.len() {
-            return None;
-        }
+    #[inline]
+    fn offset_of(&self, index: usize) -> Option<usize> {
+        let headers = match &self.content {
+            Content::Built(list) => return list.offset_of(index),
+            Content::Lent(headers) if index < headers.len() => headers,
+            Content::Lent(_) => return None,
+        };
         let cursor = self.cursor.load(Ordering::Relaxed);
         match index.checked_sub((cursor >> 32) as usize) {
             Some(ahead) => headers.offset_behind(cursor as u32 as usize, ahead),
@@ -170,30 +173,17 @@ impl esrpc_headers {
 
     /// Gives at most `capacity` headers from an index on to `take`; answers how many.
     fn get_range<'a>(&'a self, first: usize, capacity: usize, mut take: impl FnMut(usize, &FlatHeader<'a>)) -> usize {
+        let headers = self.as_headers();
+        let Some(mut at) = self.offset_of(first) else { return 0 };
         let mut count = 0;
-        match &self.content {
-            Content::Built(list) => {
-                while count < capacity
-                    && let Some(header) = list.get(first + count)
-                {
-                    take(count, &header);
-                    count += 1;
-                }
-            }
-            Content::Lent(headers) => {
-                let Some(mut at) = (if first == 0 { Some(0) } else { self.offset_of(headers, first) }) else {
-                    return 0;
-                };
-                while count < capacity
-                    && let Some((header, next)) = headers.read_at(at)
-                {
-                    take(count, &header);
-                    count += 1;
-                    at = next;
-                }
-                self.note_next(first + count, at);
-            }
+        while count < capacity
+            && let Some((header, next)) = headers.read_at(at)
+        {
+            take(count, &header);
+            count += 1;
+            at = next;
         }
+        self.note_next(first + count, at);
         count
     }
 

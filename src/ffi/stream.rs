@@ -139,7 +139,8 @@ pub(crate) unsafe fn stream_of(stream: *const esrpc_stream) -> Result<Arc<Stream
     Ok(Arc::clone(&*unsafe { held_stream(stream) }?))
 }
 
-/// The same without counting a reference, for calls that are made for each message.
+/// The same without counting a reference, for calls that are made for each message: without being one themselves, which would
+/// take 21 instructions more.
 ///
 /// # Safety
 /// NULL, or a handle that stays live or lent as long as the result is used.
