@@ -156,6 +156,16 @@ impl Stream {
         self.tls.as_ref().map_or(cfg!(unix), |tls| tls.is_drained())
     }
 
+    /// Whether there may be more to read although the last read answered WouldBlock: it has stopped for the others' sake.
+    pub fn is_cut_off(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.is_cut_off())
+    }
+
+    /// Bytes that came over the wire since the last call, of which the last read has made `count` bytes of data.
+    pub fn take_wire_len(&mut self, count: usize) -> usize {
+        self.tls.as_mut().map_or(count, |tls| tls.take_wire_len())
+    }
+
     /// Whether a write that takes only a part of its bytes means that the socket takes no more now. With TLS it means
     /// nothing: only WouldBlock tells.
     pub fn short_write_ends_room(&self) -> bool {
@@ -247,6 +257,12 @@ impl Stream {
     pub fn shutdown_write(&self) {
         // An error means that the connection is gone already, which the next read tells.
         let _ = self.socket().shutdown(Shutdown::Write);
+    }
+
+    /// Ends the connection for both sides at once, whoever else has the socket.
+    pub fn shut_down(&self) {
+        // As above.
+        let _ = self.socket().shutdown(Shutdown::Both);
     }
 
     /// Whether closing now could lose bytes: some that arrived are unread (the peer's system would throw away ours), or,

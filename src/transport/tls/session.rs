@@ -26,6 +26,9 @@ const READ_STEP: usize = 128 * 1024;
 const LARGEST_HANDSHAKE_MESSAGE: usize = 64 * 1024;
 /// No honest peer sends so many bytes of records in a row that hold no data, and they must not keep a loop busy.
 const MAX_BYTES_WITHOUT_DATA: usize = 1024 * 1024;
+/// After so many bytes of records a call reads no more, whatever was in them: as many as 256 KiB of data take. A record with
+/// little plaintext in it costs as much as a full one.
+const READ_LIMIT: usize = WRITE_STEP / FULL_RECORD * LARGEST_RECORD;
 
 thread_local! {
     /// The records that this thread reads or writes just now: a session itself keeps only what is cut, or waits for room.
@@ -68,6 +71,10 @@ pub struct TlsSession {
     /// How many bytes of these records the system has taken, less those of records that were answered for.
     written: usize,
     bytes_without_data: usize,
+    /// Bytes of records that were read since somebody asked.
+    wire_len: usize,
+    /// The last read stopped at its limit though there may be more.
+    is_cut_off: bool,
     /// The last read took all that the socket had.
     drained: bool,
 }
@@ -102,6 +109,8 @@ impl TlsSession {
             record_len: 0,
             written: 0,
             bytes_without_data: 0,
+            wire_len: 0,
+            is_cut_off: false,
             drained: false,
         }
     }
@@ -188,8 +197,14 @@ impl TlsSession {
         self.plaintext.take(filled);
         // Something may have come since.
         self.drained = false;
+        self.is_cut_off = false;
+        let before = self.wire_len;
         // What is there already is answered first; the reason why nothing follows comes with the next call.
         while filled < room && self.failure.is_none() && !self.peer_closed && !(filled > 0 && self.drained) {
+            self.is_cut_off = self.wire_len - before >= READ_LIMIT;
+            if self.is_cut_off {
+                break;
+            }
             let result = self.read_records(io, room - filled, |plaintext| {
                 take(plaintext);
                 filled += plaintext.len();
@@ -205,8 +220,20 @@ impl TlsSession {
         self.drained &= self.plaintext.is_empty() && self.failure.is_none() && !self.peer_closed;
         match &self.failure {
             Some(failure) if filled == 0 => Err(as_io(failure)),
+            None if filled == 0 && self.is_cut_off => Err(io::ErrorKind::WouldBlock.into()),
             _ => Ok(filled),
         }
+    }
+
+    /// Whether the last read stopped before it had seen all that is there, also if it answered WouldBlock: the next one need not
+    /// wait for an event.
+    pub fn is_cut_off(&self) -> bool {
+        self.is_cut_off
+    }
+
+    /// How many bytes of records were read since the last call of this function.
+    pub fn take_wire_len(&mut self) -> usize {
+        std::mem::take(&mut self.wire_len)
     }
 
     /// Whether the last read, if it filled only a part of its buffer, took all that was there, so that the next one is of use
@@ -331,6 +358,7 @@ impl TlsSession {
                 room -= fitting.len();
                 has_data = true;
             });
+            self.wire_len += count;
             self.bytes_without_data = if has_data { 0 } else { self.bytes_without_data.saturating_add(count) };
             // Not more memory than that.
             self.cut = records[intake.used..].to_vec();

@@ -89,6 +89,55 @@ impl Write for Wire {
     }
 }
 
+/// Two sides after their handshake.
+fn session_pair() -> ((TlsSession, Wire), (TlsSession, Wire)) {
+    let (certificate, key) = identity();
+    let mut server = server_session(&certificate, &key);
+    let mut builder = TlsConfigBuilder::new(TlsRole::Client);
+    builder.add_ca(certificate.as_bytes()).expect("a CA");
+    let mut client = TlsSession::client(&builder.build().expect("settings"), "server.example").expect("a session");
+    let [client_wire, server_wire] = shake(&mut client, &mut server);
+    ((client, client_wire), (server, server_wire))
+}
+
+fn shake(client: &mut TlsSession, server: &mut TlsSession) -> [Wire; 2] {
+    let [mut client_wire, mut server_wire] = [(); 2].map(|()| Wire { room: usize::MAX, ..Wire::default() });
+    while client.handshake(&mut client_wire) != Ok(HandshakeProgress::Done) || client.wants_flush() {
+        client.flush(&mut client_wire).expect("there is room");
+        server_wire.incoming.append(&mut client_wire.outgoing);
+        server.handshake(&mut server_wire).expect("a handshake");
+        client_wire.incoming.append(&mut server_wire.outgoing);
+    }
+    server_wire.incoming.append(&mut client_wire.outgoing);
+    assert_eq!(server.handshake(&mut server_wire), Ok(HandshakeProgress::Done));
+    [client_wire, server_wire]
+}
+
+#[test]
+fn a_read_counts_the_bytes_of_the_wire_and_stops_at_its_limit() {
+    const BYTES: usize = 40_000;
+    let ((mut client, mut client_wire), (mut server, mut server_wire)) = session_pair();
+    for _ in 0..BYTES {
+        assert_eq!(client.write(&mut client_wire, &[IoSlice::new(b"x")]).expect("there is room"), 1);
+    }
+    server_wire.incoming.append(&mut client_wire.outgoing);
+    let sent = server_wire.incoming.len();
+    assert!(sent > 3 * READ_LIMIT, "each byte is a record of its own: {sent}");
+
+    server.take_wire_len();
+    let (mut received, mut buffer, mut reads) = (0, vec![0; BYTES], 0);
+    while received < BYTES {
+        let before = server_wire.incoming.len();
+        received += server.read(&mut server_wire, &mut buffer).expect("data");
+        let wire_len = server.take_wire_len();
+        assert_eq!(wire_len, before - server_wire.incoming.len());
+        assert!(wire_len <= READ_LIMIT + READ_STEP, "{wire_len} bytes in one read");
+        assert_eq!(server.is_cut_off(), !server_wire.incoming.is_empty());
+        reads += 1;
+    }
+    assert!(reads >= sent / (READ_LIMIT + READ_STEP), "{reads} reads");
+}
+
 /// A client that takes new keys after so many records.
 fn client_with_short_lived_keys(certificate: &str, records: u64) -> TlsSession {
     let mut provider = provider().as_ref().clone();
@@ -113,15 +162,7 @@ fn a_write_that_changes_keys_answers_only_for_what_has_left() {
     let (certificate, key) = identity();
     let mut client = client_with_short_lived_keys(&certificate, 3);
     let mut server = server_session(&certificate, &key);
-    let [mut client_wire, mut server_wire] = [(); 2].map(|()| Wire { room: usize::MAX, ..Wire::default() });
-    while client.handshake(&mut client_wire) != Ok(HandshakeProgress::Done) || client.wants_flush() {
-        client.flush(&mut client_wire).expect("there is room");
-        server_wire.incoming.append(&mut client_wire.outgoing);
-        server.handshake(&mut server_wire).expect("a handshake");
-        client_wire.incoming.append(&mut server_wire.outgoing);
-    }
-    server_wire.incoming.append(&mut client_wire.outgoing);
-    assert_eq!(server.handshake(&mut server_wire), Ok(HandshakeProgress::Done));
+    let [mut client_wire, mut server_wire] = shake(&mut client, &mut server);
 
     let data: Vec<u8> = (0..11 * FULL_RECORD + 500).map(|index| (index % 251) as u8).collect();
     let (mut answered, mut received) = (0, Vec::new());
