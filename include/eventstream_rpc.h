@@ -437,6 +437,10 @@ typedef enum esrpc_status_code {
      */
     ESRPC_ERROR_KEEP_ALIVE_TIMED_OUT = 518,
     /**
+     * The peer sent too many messages for streams that were over, or ended too many streams before they were answered.
+     */
+    ESRPC_ERROR_TOO_MANY_ABNORMAL_EVENTS = 520,
+    /**
      * A defect of the library.
      */
     ESRPC_ERROR_INTERNAL = 900,
@@ -2193,6 +2197,37 @@ esrpc_status esrpc_connection_options_set_max_header_value_size(struct esrpc_con
  */
 esrpc_status esrpc_connection_options_set_outbound_limit(struct esrpc_connection_options *options,
                                                          size_t bytes);
+
+/**
+ * Sets how many streams a client may have open on one connection at a time. The server refuses the next one with an
+ * APPLICATION_ERROR message that has TERMINATE_STREAM, and the connection stays open; on_incoming_stream is not called for it.
+ * A stream counts from its acceptance until its on_closed. A client's own connections have no such limit. Default: 1000.
+ *
+ * @param options Changed.
+ * @param count The number of streams, 1 to 2147483647.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or count is out of its range.
+ *
+ * Thread: owner. Since: 0.1.0
+ */
+esrpc_status esrpc_connection_options_set_max_streams(struct esrpc_connection_options *options,
+                                                      size_t count);
+
+/**
+ * Sets how often a client may do to a server what costs the server more than it costs the client: send a message without
+ * TERMINATE_STREAM for a stream that is over, or end a stream that the server has accepted and not yet sent anything on. When
+ * it does so more often, the server sends PROTOCOL_ERROR and ends the connection with
+ * ESRPC_ERROR_TOO_MANY_ABNORMAL_EVENTS. Default: 33 a second, 1000 at once.
+ *
+ * @param options Changed.
+ * @param per_second Events a second in the long run, 1 to 1000000.
+ * @param burst Events at once after a rest, 1 to 1000000.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or a number is out of its range.
+ *
+ * Thread: owner. Since: 0.1.0
+ */
+esrpc_status esrpc_connection_options_set_abnormal_event_limit(struct esrpc_connection_options *options,
+                                                               uint32_t per_second,
+                                                               uint32_t burst);
 
 /**
  * Sets how many bytes of messages may wait for esrpc_stream_read on one stream: once it holds that many, nothing more is read

@@ -92,6 +92,11 @@ fn a_server_accepts_and_refuses() {
 }
 
 #[test]
+fn strangers_neither_grow_nor_hold_up_a_server() {
+    run("test_strangers.c");
+}
+
+#[test]
 fn limits_hold_just_inside_and_just_outside() {
     run("test_limits.c");
 }

@@ -236,7 +236,9 @@ impl StreamHandler for OnStream {
 
 fn settings() -> Settings {
     let times = Times { linger: Duration::from_millis(100), ..Times::default() };
-    Settings { times, outbound_limit: 300_000, ..Settings::default() }
+    let mut settings = Settings { times, ..Settings::default() };
+    settings.limits.outbound = 300_000;
+    settings
 }
 
 /// What an application thread does with a client's connection.

@@ -123,7 +123,8 @@ fn from_a_client_that_fills_its_queue() {
     let runtime = runtime();
     let server = pausing_server(&runtime);
     let (client, events) = Recorder::new(|_, _| {});
-    let settings = Settings { outbound_limit: 500_000, ..Settings::default() };
+    let mut settings = Settings::default();
+    settings.limits.outbound = 500_000;
     let endpoint = endpoint_of(&server.listener);
     let connection = connect_with(&runtime, settings, endpoint, Some(Default::default()), &client);
     assert_eq!(connection.wait_setup(Some(LONG)), Ok(Ok(())));

@@ -88,7 +88,7 @@ fn a_stream_that_nobody_accepts_is_refused_however_long_its_operation() {
         on => serve(recorder, on),
     });
     let mut settings = Settings::default();
-    settings.limits.max_message_len = 2000;
+    settings.limits.messages.max_message_len = 2000;
     let listener = serve_with(&runtime, settings, &recorder);
     let mut peer = raw_peer(&listener);
     peer.write_all(&message(MessageType::Connect, 0, 0, b"")).expect("the server reads");

@@ -85,6 +85,16 @@ const DIFFERENCES: &[Difference] = &[
         },
     },
     Difference {
+        case: "client_server_connect",
+        rule: "6: CONNECT to a client and CONNECT_ACK to a server are violations (a deliberate difference from recorded peers).",
+        ours: |outcome| {
+            outcome.sent.push("PROTOCOL_ERROR flags=0".to_owned());
+            outcome.replace_event("protocol_message CONNECT ", "shutdown PROTOCOL_VIOLATION");
+            outcome.replace_event("is_open", "is_open false");
+            outcome.stays_open = false;
+        },
+    },
+    Difference {
         case: "client_violation_then_stream_message_in_one_write",
         rule: "6: After a violation the offender's further messages are not dispatched, also not those of the same read.",
         ours: |outcome| outcome.remove_events("stream_message"),

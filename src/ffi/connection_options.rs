@@ -8,6 +8,7 @@ use super::guard;
 use super::handle::BoxHandle;
 use super::status::{Failure, esrpc_status};
 use crate::codec::MIN_MESSAGE_LEN;
+use crate::rpc::Rate;
 use crate::runtime::Settings;
 
 /// The largest size that the format's lengths are used for.
@@ -43,6 +44,13 @@ pub(crate) fn in_range<T: PartialOrd + Display>(
     }
     let (low, high) = range.into_inner();
     Err(Failure::invalid_argument(format!("{option} is {value}; it must be {low} to {high}")))
+}
+
+/// So many times a second in the long run, and at once after a rest.
+pub(crate) fn rate(per_second: u32, burst: u32) -> Result<Rate, Failure> {
+    const MAX: u32 = 1_000_000;
+    let per_second = in_range(per_second, 1..=MAX, "per_second")?;
+    Ok(Rate { per_second, burst: in_range(burst, 1..=MAX, "burst")? })
 }
 
 /// Changes one option.
@@ -95,7 +103,7 @@ pub unsafe extern "C" fn esrpc_connection_options_set_max_message_size(
 ) -> esrpc_status {
     guard::call(|| {
         let change = |options: &mut esrpc_connection_options| {
-            options.settings.limits.max_message_len =
+            options.settings.limits.messages.max_message_len =
                 in_range(bytes, MIN_MESSAGE_LEN..=MAX_SIZE, "the maximum message size")?;
             Ok(())
         };
@@ -120,7 +128,7 @@ pub unsafe extern "C" fn esrpc_connection_options_set_max_handshake_message_size
     guard::call(|| {
         let change = |options: &mut esrpc_connection_options| {
             let name = "the maximum size of a handshake message";
-            options.settings.max_handshake_message_len = in_range(bytes, MIN_MESSAGE_LEN..=MAX_SIZE, name)?;
+            options.settings.limits.max_handshake_message_len = in_range(bytes, MIN_MESSAGE_LEN..=MAX_SIZE, name)?;
             Ok(())
         };
         // SAFETY: NULL or live settings of this thread.
@@ -142,7 +150,8 @@ pub unsafe extern "C" fn esrpc_connection_options_set_max_headers(
 ) -> esrpc_status {
     guard::call(|| {
         let change = |options: &mut esrpc_connection_options| {
-            options.settings.limits.max_headers = in_range(count, 0..=MAX_SIZE, "the maximum number of headers")?;
+            options.settings.limits.messages.max_headers =
+                in_range(count, 0..=MAX_SIZE, "the maximum number of headers")?;
             Ok(())
         };
         // SAFETY: NULL or live settings of this thread.
@@ -164,7 +173,8 @@ pub unsafe extern "C" fn esrpc_connection_options_set_max_headers_size(
 ) -> esrpc_status {
     guard::call(|| {
         let change = |options: &mut esrpc_connection_options| {
-            options.settings.limits.max_headers_len = in_range(bytes, 0..=MAX_SIZE, "the maximum size of the headers")?;
+            options.settings.limits.messages.max_headers_len =
+                in_range(bytes, 0..=MAX_SIZE, "the maximum size of the headers")?;
             Ok(())
         };
         // SAFETY: NULL or live settings of this thread.
@@ -188,7 +198,7 @@ pub unsafe extern "C" fn esrpc_connection_options_set_max_header_value_size(
     guard::call(|| {
         let change = |options: &mut esrpc_connection_options| {
             let name = "the maximum size of a header's value";
-            options.settings.limits.max_value_len = in_range(bytes, 0..=MAX_RECEIVED_VALUE_LEN, name)?;
+            options.settings.limits.messages.max_value_len = in_range(bytes, 0..=MAX_RECEIVED_VALUE_LEN, name)?;
             Ok(())
         };
         // SAFETY: NULL or live settings of this thread.
@@ -211,7 +221,58 @@ pub unsafe extern "C" fn esrpc_connection_options_set_outbound_limit(
 ) -> esrpc_status {
     guard::call(|| {
         let change = |options: &mut esrpc_connection_options| {
-            options.settings.outbound_limit = in_range(bytes, 1..=usize::MAX / 2, "the outbound limit")?;
+            options.settings.limits.outbound = in_range(bytes, 1..=usize::MAX / 2, "the outbound limit")?;
+            Ok(())
+        };
+        // SAFETY: NULL or live settings of this thread.
+        unsafe { set(options, change) }
+    })
+}
+
+/// Sets how many streams a client may have open on one connection at a time. The server refuses the next one with an
+/// APPLICATION_ERROR message that has TERMINATE_STREAM, and the connection stays open; on_incoming_stream is not called for it.
+/// A stream counts from its acceptance until its on_closed. A client's own connections have no such limit. Default: 1000.
+///
+/// @param options Changed.
+/// @param count The number of streams, 1 to 2147483647.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or count is out of its range.
+///
+/// Thread: owner. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_connection_options_set_max_streams(
+    options: *mut esrpc_connection_options,
+    count: usize,
+) -> esrpc_status {
+    guard::call(|| {
+        let change = |options: &mut esrpc_connection_options| {
+            options.settings.limits.max_streams = in_range(count, 1..=MAX_SIZE, "the maximum number of streams")?;
+            Ok(())
+        };
+        // SAFETY: NULL or live settings of this thread.
+        unsafe { set(options, change) }
+    })
+}
+
+/// Sets how often a client may do to a server what costs the server more than it costs the client: send a message without
+/// TERMINATE_STREAM for a stream that is over, or end a stream that the server has accepted and not yet sent anything on. When
+/// it does so more often, the server sends PROTOCOL_ERROR and ends the connection with
+/// ESRPC_ERROR_TOO_MANY_ABNORMAL_EVENTS. Default: 33 a second, 1000 at once.
+///
+/// @param options Changed.
+/// @param per_second Events a second in the long run, 1 to 1000000.
+/// @param burst Events at once after a rest, 1 to 1000000.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or a number is out of its range.
+///
+/// Thread: owner. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_connection_options_set_abnormal_event_limit(
+    options: *mut esrpc_connection_options,
+    per_second: u32,
+    burst: u32,
+) -> esrpc_status {
+    guard::call(|| {
+        let change = |options: &mut esrpc_connection_options| {
+            options.settings.limits.abnormal_events = rate(per_second, burst)?;
             Ok(())
         };
         // SAFETY: NULL or live settings of this thread.

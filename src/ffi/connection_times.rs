@@ -2,13 +2,10 @@
 
 use std::time::Duration;
 
-use super::connection_options::{MAX_TIME_MS, esrpc_connection_options, in_range, set};
+use super::connection_options::{MAX_TIME_MS, esrpc_connection_options, in_range, rate, set};
 use super::guard;
 use super::status::{Failure, esrpc_status};
-use crate::rpc::Rate;
 use crate::runtime::Times;
-
-const MAX_PING_ANSWERS: u32 = 1_000_000;
 
 /// A time in milliseconds; 0 is none.
 fn time(timeout_ms: u32, option: &str) -> Result<Option<Duration>, Failure> {
@@ -250,9 +247,7 @@ pub unsafe extern "C" fn esrpc_connection_options_set_ping_answer_limit(
 ) -> esrpc_status {
     guard::call(|| {
         let change = |options: &mut esrpc_connection_options| {
-            let per_second = in_range(per_second, 1..=MAX_PING_ANSWERS, "per_second")?;
-            let burst = in_range(burst, 1..=MAX_PING_ANSWERS, "burst")?;
-            options.settings.ping_answers = Rate { per_second, burst };
+            options.settings.ping_answers = rate(per_second, burst)?;
             Ok(())
         };
         // SAFETY: NULL or live settings of this thread.

@@ -269,8 +269,8 @@ pub unsafe extern "C" fn esrpc_decoder_set_limits(
             return Err(Failure::invalid_state("the limits of a decoder can only be set before its first push"));
         }
         match &mut *shape {
-            Shape::Callbacks { decoder, .. } => *decoder = EventDecoder::new(options.settings.limits),
-            Shape::Messages { decoder, .. } => *decoder = MessageDecoder::new(options.settings.limits),
+            Shape::Callbacks { decoder, .. } => *decoder = EventDecoder::new(options.settings.limits.messages),
+            Shape::Messages { decoder, .. } => *decoder = MessageDecoder::new(options.settings.limits.messages),
         }
         Ok(())
     })

@@ -11,6 +11,7 @@ pub(crate) fn status_of(error: &Error) -> esrpc_status {
         Error::Codec(error) => codec_status(error),
         Error::HandshakeMessageTooLarge { .. } => ESRPC_ERROR_HANDSHAKE_MESSAGE_TOO_LARGE,
         Error::Violation(_) => ESRPC_ERROR_PROTOCOL_VIOLATION,
+        Error::TooManyAbnormalEvents => ESRPC_ERROR_TOO_MANY_ABNORMAL_EVENTS,
         Error::HandshakeRefused(_) => ESRPC_ERROR_HANDSHAKE_REFUSED,
         Error::Transport(error) => transport_status(error.kind),
         Error::PeerClosed(_) => ESRPC_ERROR_PEER_CLOSED,

@@ -201,6 +201,8 @@ pub enum esrpc_status_code {
     ESRPC_ERROR_IDLE_TIMED_OUT = 517,
     /// The peer did not answer the library's PING.
     ESRPC_ERROR_KEEP_ALIVE_TIMED_OUT = 518,
+    /// The peer sent too many messages for streams that were over, or ended too many streams before they were answered.
+    ESRPC_ERROR_TOO_MANY_ABNORMAL_EVENTS = 520,
     /// A defect of the library.
     ESRPC_ERROR_INTERNAL = 900,
 }
@@ -322,6 +324,7 @@ static TABLE: &[Entry] = &[
     entry(ESRPC_ERROR_MESSAGE_TIMED_OUT, c"ESRPC_ERROR_MESSAGE_TIMED_OUT", c"a message that had begun did not end in time"),
     entry(ESRPC_ERROR_IDLE_TIMED_OUT, c"ESRPC_ERROR_IDLE_TIMED_OUT", c"nothing came or went for too long"),
     entry(ESRPC_ERROR_KEEP_ALIVE_TIMED_OUT, c"ESRPC_ERROR_KEEP_ALIVE_TIMED_OUT", c"the peer did not answer a keep-alive PING"),
+    entry(ESRPC_ERROR_TOO_MANY_ABNORMAL_EVENTS, c"ESRPC_ERROR_TOO_MANY_ABNORMAL_EVENTS", c"the peer did too often what costs this side more than it"),
     entry(ESRPC_ERROR_INTERNAL, c"ESRPC_ERROR_INTERNAL", c"a defect of the library"),
 ];
 

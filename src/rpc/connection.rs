@@ -1,11 +1,16 @@
 use std::collections::VecDeque;
+use std::fmt;
 use std::sync::Arc;
+use std::time::Instant;
 
-use crate::codec::{Limits, Message};
-use crate::rpc::outbound::{Buffers, Mark, NewBuffers, Outbound};
+use crate::codec::{self, Message};
+use crate::rpc::outbound::{Buffers, Mark, NewBuffers, Outbound, Trail};
 use crate::rpc::protocol::{CONNECTION_ACCEPTED, TERMINATE_STREAM};
 use crate::rpc::streams::{Entry, StreamTable};
-use crate::rpc::{Envelope, Error, MessageType, Outgoing, Prepared};
+use crate::rpc::{Envelope, Error, Limits, MessageType, Outgoing, Prepared, RateLimit};
+
+/// While more than this of what a server sends whatever its outbound limit waits to be written, it reads nothing.
+pub const MAX_EXEMPT_LEN: usize = 64 * 1024;
 
 /// Which side of the connection this is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +40,8 @@ pub enum Received<S, T> {
     Stream { stream: S, ended: Option<Vec<T>> },
     /// The first message of a stream that the client opens.
     NewStream { id: i32, ends: bool },
+    /// The first message of a stream that would be one too many: it is to be refused.
+    ExcessStream { id: i32 },
     /// A message for a stream that is over.
     Late,
 }
@@ -48,9 +55,27 @@ pub enum Ending {
     Terminated,
 }
 
-/// The peer broke a rule of the protocol. The text says which.
+/// What the peer did that ends the connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Violation(pub String);
+pub enum Violation {
+    /// It broke a rule of the protocol. The text says which.
+    Rule(String),
+    /// It did too often what an honest peer does rarely: see [`Limits::abnormal_events`].
+    TooManyAbnormalEvents,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Violation::Rule(text) => f.write_str(text),
+            Violation::TooManyAbnormalEvents => f.write_str(
+                "too many messages for streams that are over, or too many streams ended before they were answered",
+            ),
+        }
+    }
+}
+
+impl std::error::Error for Violation {}
 
 /// What was open when a connection ended.
 pub struct Ended<S, T> {
@@ -64,8 +89,6 @@ pub struct Ended<S, T> {
 pub struct Connection<S, T> {
     role: Role,
     limits: Limits,
-    max_handshake_message_len: usize,
-    outbound_limit: usize,
     handshake: Handshake,
     /// Client: the last id given away. Server: the last id that the client used.
     last_stream_id: i32,
@@ -75,27 +98,19 @@ pub struct Connection<S, T> {
     sending_closed: bool,
     sent_error_message: bool,
     late_messages: u64,
+    abnormal_events: RateLimit,
 }
 
 impl<S: Clone, T> Connection<S, T> {
-    pub fn new(role: Role, limits: Limits, max_handshake_message_len: usize, outbound_limit: usize) -> Self {
-        let buffers = Arc::new(NewBuffers);
-        Connection::with_buffers(role, limits, max_handshake_message_len, outbound_limit, buffers)
+    pub fn new(role: Role, limits: Limits) -> Self {
+        Connection::with_buffers(role, limits, Arc::new(NewBuffers))
     }
 
     /// With a source of memory for what is queued.
-    pub fn with_buffers(
-        role: Role,
-        limits: Limits,
-        max_handshake_message_len: usize,
-        outbound_limit: usize,
-        buffers: Arc<dyn Buffers>,
-    ) -> Self {
+    pub fn with_buffers(role: Role, limits: Limits, buffers: Arc<dyn Buffers>) -> Self {
         Connection {
             role,
             limits,
-            max_handshake_message_len,
-            outbound_limit,
             handshake: Handshake::Start,
             last_stream_id: 0,
             streams: StreamTable::default(),
@@ -103,6 +118,7 @@ impl<S: Clone, T> Connection<S, T> {
             sending_closed: false,
             sent_error_message: false,
             late_messages: 0,
+            abnormal_events: RateLimit::default(),
         }
     }
 
@@ -115,17 +131,23 @@ impl<S: Clone, T> Connection<S, T> {
     }
 
     /// The limits for what is received now: tighter until the handshake is done.
-    pub fn receive_limits(&self) -> Limits {
-        let mut limits = self.limits;
+    pub fn receive_limits(&self) -> codec::Limits {
+        let mut limits = self.limits.messages;
         if self.handshake != Handshake::Done {
-            limits.max_message_len = limits.max_message_len.min(self.max_handshake_message_len);
+            limits.max_message_len = limits.max_message_len.min(self.limits.max_handshake_message_len);
         }
         limits
     }
 
     /// The limits for what is sent.
-    pub fn limits(&self) -> &Limits {
-        &self.limits
+    pub fn limits(&self) -> &codec::Limits {
+        &self.limits.messages
+    }
+
+    /// A server takes nothing from a peer that does not read what this side cannot refuse to send. A client goes on: what
+    /// it sends in this way is bounded by the streams that it opened, and two sides that both wait would wait for ever.
+    pub fn must_not_read(&self) -> bool {
+        self.role == Role::Server && self.outbound.exempt_len() > MAX_EXEMPT_LEN
     }
 
     /// This side sent a refusal or an error message: the peer must get the time to read it.
@@ -143,7 +165,7 @@ impl<S: Clone, T> Connection<S, T> {
     }
 
     pub fn outbound_limit(&self) -> usize {
-        self.outbound_limit
+        self.limits.outbound
     }
 
     /// Positions in the outgoing bytes: what was ever accepted, what was ever written.
@@ -174,7 +196,7 @@ impl<S: Clone, T> Connection<S, T> {
         self.sending_closed = ending.is_some();
         self.sent_error_message |=
             matches!(message.message_type, MessageType::ProtocolError | MessageType::InternalError);
-        self.outbound.push(message, 0, false, token);
+        self.outbound.push(message, 0, token);
         Ok(ending)
     }
 
@@ -184,16 +206,16 @@ impl<S: Clone, T> Connection<S, T> {
             return Err(Error::ConnectionClosed);
         }
         self.handshake_after_sending(message.message_type, message.flags())?;
-        self.outbound.push(message, 0, false, None);
+        self.outbound.push_exempt(message, 0);
         Ok(())
     }
 
     /// Ends a stream from this side at once: the peer is told, and what waits to be written is given back.
     pub fn cut_stream(&mut self, id: i32, message: Prepared<'_>) -> Option<(S, Vec<T>)> {
         let entry = self.take_entry(id)?;
-        let waiting = self.outbound.cancel_stream(id);
+        let waiting = self.outbound.cancel_stream(entry.trail);
         if !entry.ended_here && !entry.ended_by_peer && !self.sending_closed {
-            self.outbound.push(message, id, false, None);
+            self.outbound.push_exempt(message, id);
         }
         Some((entry.stream, waiting))
     }
@@ -230,7 +252,7 @@ impl<S: Clone, T> Connection<S, T> {
     }
 
     fn check_room(&self) -> Result<(), Error> {
-        let (queued, limit) = (self.outbound.len(), self.outbound_limit);
+        let (queued, limit) = (self.outbound.len(), self.limits.outbound);
         if queued >= limit { Err(Error::WouldBlock { queued, limit }) } else { Ok(()) }
     }
 
@@ -246,9 +268,9 @@ impl<S: Clone, T> Connection<S, T> {
         self.check_room()?;
         self.last_stream_id = id;
         let ended_here = message.flags() & TERMINATE_STREAM != 0;
-        self.outbound.push(message, id, ended_here, token);
-        let queued_until = self.outbound.queued_total();
-        self.streams.insert(id, Entry { stream, ended_here, ended_by_peer: false, queued_until });
+        let mut trail = Trail::default();
+        self.outbound.push_on_stream(message, id, ended_here, token, &mut trail);
+        self.streams.insert(id, Entry { stream, ended_here, ended_by_peer: false, answered: true, trail });
         Ok(id)
     }
 
@@ -270,20 +292,25 @@ impl<S: Clone, T> Connection<S, T> {
         if entry.ended_here {
             return Err(Error::StreamClosed("TERMINATE_STREAM was sent on the stream before"));
         }
-        let (queued, limit) = (self.outbound.len(), self.outbound_limit);
+        let (queued, limit) = (self.outbound.len(), self.limits.outbound);
         if !exempt && queued >= limit {
             return Err(Error::WouldBlock { queued, limit });
         }
         let terminates = message.flags() & TERMINATE_STREAM != 0;
         entry.ended_here = terminates;
-        self.outbound.push(message, id, terminates, token);
-        entry.queued_until = self.outbound.queued_total();
+        entry.answered = true;
+        let start = self.outbound.queued_total();
+        self.outbound.push_on_stream(message, id, terminates, token, &mut entry.trail);
+        if exempt {
+            self.outbound.note_exempt(start);
+        }
         Ok(())
     }
 
     /// The application takes the stream that `Received::NewStream` announced.
     pub fn accept_stream(&mut self, id: i32, stream: S, ends: bool) {
-        self.streams.insert(id, Entry { stream, ended_here: false, ended_by_peer: ends, queued_until: 0 });
+        let trail = Trail::default();
+        self.streams.insert(id, Entry { stream, ended_here: false, ended_by_peer: ends, answered: false, trail });
     }
 
     /// The application does not take it: the answer is APPLICATION_ERROR with TERMINATE_STREAM.
@@ -291,7 +318,7 @@ impl<S: Clone, T> Connection<S, T> {
         if self.sending_closed {
             return Err(Error::ConnectionClosed);
         }
-        self.outbound.push(message, id, false, None);
+        self.outbound.push_exempt(message, id);
         Ok(())
     }
 
@@ -318,37 +345,37 @@ impl<S: Clone, T> Connection<S, T> {
         self.streams.values().map(|entry| &entry.stream)
     }
 
-    /// Takes one received message.
-    pub fn receive(&mut self, message: &Message<'_>) -> Result<Received<S, T>, Violation> {
-        self.receive_envelope(&Envelope::read(&message.headers))
+    /// Takes one message that was received at about `now`.
+    pub fn receive(&mut self, message: &Message<'_>, now: Instant) -> Result<Received<S, T>, Violation> {
+        self.receive_envelope(&Envelope::read(&message.headers), now)
     }
 
-    pub fn receive_envelope(&mut self, envelope: &Envelope<'_>) -> Result<Received<S, T>, Violation> {
-        let missing = |name: &str| Violation(format!("a message has no int32 header {name}"));
+    pub fn receive_envelope(&mut self, envelope: &Envelope<'_>, now: Instant) -> Result<Received<S, T>, Violation> {
+        let missing = |name: &str| Violation::Rule(format!("a message has no int32 header {name}"));
         let number = envelope.message_type.ok_or_else(|| missing(":message-type"))?;
         let flags = envelope.flags.ok_or_else(|| missing(":message-flags"))?;
         let id = envelope.stream_id.ok_or_else(|| missing(":stream-id"))?;
         let message_type = MessageType::from_number(number)
-            .ok_or_else(|| Violation(format!("{number} is not a message type (0 to 7)")))?;
+            .ok_or_else(|| Violation::Rule(format!("{number} is not a message type (0 to 7)")))?;
         if id < 0 {
-            return Err(Violation(format!("the stream id {id} is negative")));
+            return Err(Violation::Rule(format!("the stream id {id} is negative")));
         }
         if message_type.belongs_on_stream() != (id > 0) {
-            return Err(Violation(format!("{message_type:?} cannot come on stream-id {id}")));
+            return Err(Violation::Rule(format!("{message_type:?} cannot come on stream-id {id}")));
         }
         if id == 0 {
             let ending = self.receive_protocol(message_type, flags)?;
             return Ok(Received::Protocol { message_type, ending });
         }
         if self.handshake != Handshake::Done {
-            return Err(Violation(format!("{message_type:?} came on stream {id} before the handshake was done")));
+            return Err(Violation::Rule(format!("{message_type:?} came on stream {id} before the handshake was done")));
         }
-        self.receive_on_stream(id, flags & TERMINATE_STREAM != 0, envelope.operation)
+        self.receive_on_stream(id, flags & TERMINATE_STREAM != 0, envelope.operation, now)
     }
 
     fn receive_protocol(&mut self, message_type: MessageType, flags: i32) -> Result<Option<Ending>, Violation> {
         use MessageType::{Connect, ConnectAck, InternalError, ProtocolError};
-        let violation = |text: &str| Err(Violation(format!("{message_type:?} {text}")));
+        let violation = |text: &str| Err(Violation::Rule(format!("{message_type:?} {text}")));
         match (self.role, self.handshake, message_type) {
             (Role::Server, Handshake::Start, Connect) => self.handshake = Handshake::Connecting,
             (Role::Server, Handshake::Start, _) => return violation("came before CONNECT"),
@@ -366,6 +393,8 @@ impl<S: Clone, T> Connection<S, T> {
             }
             (Role::Client, Handshake::Connecting, _) => return violation("came in place of CONNECT_ACK"),
             (Role::Client, Handshake::Done, ConnectAck) => return violation("came a second time"),
+            (Role::Client, _, Connect) => return violation("is for servers"),
+            (Role::Server, _, ConnectAck) => return violation("is for clients"),
             _ => {}
         }
         Ok((flags & TERMINATE_STREAM != 0).then_some(Ending::Terminated))
@@ -376,33 +405,45 @@ impl<S: Clone, T> Connection<S, T> {
         id: i32,
         ends: bool,
         operation: Option<&[u8]>,
+        now: Instant,
     ) -> Result<Received<S, T>, Violation> {
         if let Some(entry) = self.streams.get_mut(&id) {
             let stream = entry.stream.clone();
             if !ends {
                 return Ok(Received::Stream { stream, ended: None });
             }
+            if !entry.answered && !self.abnormal_events.take(self.limits.abnormal_events, now) {
+                return Err(Violation::TooManyAbnormalEvents);
+            }
             entry.ended_by_peer = true;
-            // Most often all is written, and the queue, which may be long, need not be searched.
-            let waiting = entry.queued_until > self.outbound.written_total();
-            let cancelled = if waiting { self.outbound.cancel_stream(id) } else { Vec::new() };
-            return Ok(Received::Stream { stream, ended: Some(cancelled) });
+            return Ok(Received::Stream { stream, ended: Some(self.outbound.cancel_stream(entry.trail)) });
         }
         if id <= self.last_stream_id {
-            self.late_messages += u64::from(!ends);
+            if !ends {
+                self.late_messages += 1;
+                // A client drops them uncounted: it cannot know what a server had sent before it read the end.
+                if self.role == Role::Server && !self.abnormal_events.take(self.limits.abnormal_events, now) {
+                    return Err(Violation::TooManyAbnormalEvents);
+                }
+            }
             return Ok(Received::Late);
         }
         let last = self.last_stream_id;
         if self.role == Role::Client {
-            return Err(Violation(format!("a message came on stream {id}; the last one opened is {last}")));
+            return Err(Violation::Rule(format!("a message came on stream {id}; the last one opened is {last}")));
         }
         if last.checked_add(1) != Some(id) {
-            return Err(Violation(format!("stream {id} was opened, the next id after {last} was expected")));
+            return Err(Violation::Rule(format!("stream {id} was opened, the next id after {last} was expected")));
         }
         if operation.is_none() {
-            return Err(Violation(format!("the first message of stream {id} has no string header \"operation\"")));
+            return Err(Violation::Rule(format!(
+                "the first message of stream {id} has no string header \"operation\""
+            )));
         }
         self.last_stream_id = id;
+        if self.streams.len() >= self.limits.max_streams {
+            return Ok(Received::ExcessStream { id });
+        }
         Ok(Received::NewStream { id, ends })
     }
 
@@ -411,7 +452,7 @@ impl<S: Clone, T> Connection<S, T> {
     pub fn send_violation(&mut self, message: Prepared<'_>) {
         if !self.sending_closed && (self.role == Role::Server || self.handshake == Handshake::Done) {
             self.sent_error_message = true;
-            self.outbound.push(message, 0, false, None);
+            self.outbound.push_exempt(message, 0);
         }
         self.sending_closed = true;
     }
@@ -456,7 +497,7 @@ mod tests {
     use super::*;
 
     fn after_the_last_but_one_id(role: Role) -> Connection<(), ()> {
-        let mut connection = Connection::new(role, Limits::DEFAULT, usize::MAX, usize::MAX);
+        let mut connection = Connection::new(role, Limits::default());
         connection.handshake = Handshake::Done;
         connection.last_stream_id = i32::MAX - 1;
         connection
@@ -467,7 +508,7 @@ mod tests {
         let mut client = after_the_last_but_one_id(Role::Client);
         let mut activate = || {
             let message = Outgoing::empty(MessageType::ApplicationMessage, 0);
-            let message = message.prepare(true, &Limits::DEFAULT);
+            let message = message.prepare(true, &codec::Limits::DEFAULT);
             client.activate((), message.expect("a good message"), None)
         };
         assert_eq!(activate(), Ok(i32::MAX));
@@ -479,7 +520,8 @@ mod tests {
         let mut server = after_the_last_but_one_id(Role::Server);
         let mut open = |id| {
             let operation = Some(&b"operation"[..]);
-            server.receive_envelope(&Envelope { message_type: Some(0), flags: Some(0), stream_id: Some(id), operation })
+            let envelope = Envelope { message_type: Some(0), flags: Some(0), stream_id: Some(id), operation };
+            server.receive_envelope(&envelope, Instant::now())
         };
         assert_eq!(open(i32::MAX), Ok(Received::NewStream { id: i32::MAX, ends: false }));
         assert_eq!(open(i32::MAX), Ok(Received::Late));

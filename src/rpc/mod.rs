@@ -3,14 +3,16 @@
 
 mod connection;
 mod error;
+mod limits;
 mod outbound;
 mod outgoing;
 mod protocol;
 mod rate_limit;
 mod streams;
 
-pub use connection::{Connection, Ended, Ending, Received, Role, Violation, violation_message};
+pub use connection::{Connection, Ended, Ending, MAX_EXEMPT_LEN, Received, Role, Violation, violation_message};
 pub use error::Error;
+pub use limits::Limits;
 pub use outbound::{Buffers, Mark, NewBuffers, Written};
 pub use outgoing::{Outgoing, Prepared};
 pub use protocol::{

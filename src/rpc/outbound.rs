@@ -33,15 +33,30 @@ pub struct Outbound<T> {
     written_total: u64,
     /// In the order of their ends.
     marks: VecDeque<Mark<T>>,
+    /// Marks that have left the queue: the number of the first one that is still in it.
+    first_mark: u64,
+    /// Where messages lie that are taken whatever the limit: positions of their beginning and end, in order.
+    exempt: VecDeque<(u64, u64)>,
+    /// The sum of the lengths of these.
+    exempt_len: u64,
 }
 
 /// What is due once the queue is written up to a place.
 pub struct Mark<T> {
     end: u64,
+    /// How many marks before this one the last of the same stream stands; 0 if there was none in the queue.
+    back: u64,
     pub written: Written<T>,
 }
 
-/// What was due at a place that has been written.
+/// The marks of one stream in the queue, from the last one back.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Trail {
+    /// The number of the stream's last mark plus one; 0 if it never had one.
+    last: u64,
+}
+
+/// What was due at a place that has been written: nothing if the stream ended before that.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Written<T> {
     /// Of the stream whose message is written; 0 for protocol messages.
@@ -53,7 +68,16 @@ pub struct Written<T> {
 
 impl<T> Outbound<T> {
     pub fn new(buffers: Arc<dyn Buffers>) -> Outbound<T> {
-        Outbound { buffers, segments: VecDeque::new(), queued_total: 0, written_total: 0, marks: VecDeque::new() }
+        Outbound {
+            buffers,
+            segments: VecDeque::new(),
+            queued_total: 0,
+            written_total: 0,
+            marks: VecDeque::new(),
+            first_mark: 0,
+            exempt: VecDeque::new(),
+            exempt_len: 0,
+        }
     }
 
     /// Bytes accepted and not yet written.
@@ -69,8 +93,43 @@ impl<T> Outbound<T> {
         self.written_total
     }
 
-    /// Encodes a message at the end of the queue.
-    pub fn push(&mut self, message: Prepared<'_>, stream_id: i32, terminates: bool, token: Option<T>) {
+    /// Bytes of messages that were taken whatever the limit and are not yet written.
+    pub fn exempt_len(&self) -> usize {
+        let written_of_first = self.exempt.front().map_or(0, |(start, _)| self.written_total.saturating_sub(*start));
+        (self.exempt_len - written_of_first) as usize
+    }
+
+    /// Encodes a message that belongs to no stream, or of whose stream nobody waits for it.
+    pub fn push(&mut self, message: Prepared<'_>, stream_id: i32, token: Option<T>) {
+        self.push_on_stream(message, stream_id, false, token, &mut Trail::default());
+    }
+
+    /// The same for one that is taken whatever the limit.
+    pub fn push_exempt(&mut self, message: Prepared<'_>, stream_id: i32) {
+        let start = self.queued_total;
+        self.push(message, stream_id, None);
+        self.note_exempt(start);
+    }
+
+    /// What was queued from `start` on is taken whatever the limit.
+    pub fn note_exempt(&mut self, start: u64) {
+        let end = self.queued_total;
+        self.exempt_len += end - start;
+        match self.exempt.back_mut() {
+            Some(last) if last.1 == start => last.1 = end,
+            _ => self.exempt.push_back((start, end)),
+        }
+    }
+
+    /// Encodes a message of a stream at the end of the queue.
+    pub fn push_on_stream(
+        &mut self,
+        message: Prepared<'_>,
+        stream_id: i32,
+        terminates: bool,
+        token: Option<T>,
+        trail: &mut Trail,
+    ) {
         let (segments, buffers) = (&mut self.segments, &self.buffers);
         let mut before = 0;
         let segment = message.finish(stream_id, |len| {
@@ -85,7 +144,10 @@ impl<T> Outbound<T> {
         self.segments.push_back(segment);
         if terminates || token.is_some() {
             let written = Written { stream_id, terminates, token };
-            self.marks.push_back(Mark { end: self.queued_total, written });
+            let number = self.first_mark + self.marks.len() as u64;
+            let back = if trail.last > self.first_mark { number + 1 - trail.last } else { 0 };
+            trail.last = number + 1;
+            self.marks.push_back(Mark { end: self.queued_total, back, written });
         }
     }
 
@@ -102,12 +164,18 @@ impl<T> Outbound<T> {
     /// `count` more bytes are written: moves what is due now to `due`, which is empty, in the order of the sends.
     pub fn written(&mut self, count: usize, due: &mut VecDeque<Mark<T>>) {
         self.written_total = (self.written_total + count as u64).min(self.queued_total);
+        while let Some((start, end)) = self.exempt.front().filter(|(_, end)| *end <= self.written_total) {
+            self.exempt_len -= end - start;
+            self.exempt.pop_front();
+        }
         if self.marks.back().is_some_and(|last| last.end <= self.written_total) {
             // All of it. The memory of `due` serves for what is sent from now on.
+            self.first_mark += self.marks.len() as u64;
             std::mem::swap(due, &mut self.marks);
             return;
         }
         while self.marks.front().is_some_and(|mark| mark.end <= self.written_total) {
+            self.first_mark += 1;
             due.extend(self.marks.pop_front());
         }
     }
@@ -117,24 +185,31 @@ impl<T> Outbound<T> {
         if self.marks.is_empty() && self.marks.capacity() > 0 {
             self.marks = VecDeque::new();
         }
+        if self.exempt.is_empty() && self.exempt.capacity() > 0 {
+            self.exempt = VecDeque::new();
+        }
     }
 
-    /// Takes the tokens of one stream's messages that are not yet written; the bytes stay.
-    pub fn cancel_stream(&mut self, stream_id: i32) -> Vec<T> {
+    /// Takes the tokens of one stream's messages that are not yet written, in the order of the sends; the bytes stay. Looks
+    /// at this stream's marks only, however many others wait; what is taken leaves an empty mark.
+    pub fn cancel_stream(&mut self, trail: Trail) -> Vec<T> {
         let mut cancelled = Vec::new();
-        self.marks.retain_mut(|mark| {
-            if mark.written.stream_id != stream_id {
-                return true;
-            }
+        let mut next = trail.last;
+        while next > self.first_mark
+            && let Some(mark) = self.marks.get_mut((next - 1 - self.first_mark) as usize)
+        {
             cancelled.extend(mark.written.token.take());
-            false
-        });
+            mark.written.terminates = false;
+            next = if mark.back == 0 { 0 } else { next - mark.back };
+        }
+        cancelled.reverse();
         cancelled
     }
 
     /// Takes every token that is left, in the order of the sends, and forgets the bytes.
     pub fn drain(&mut self) -> Vec<T> {
         self.segments.clear();
+        self.first_mark += self.marks.len() as u64;
         self.marks.drain(..).filter_map(|mark| mark.written.token).collect()
     }
 }
@@ -151,7 +226,7 @@ mod tests {
         for number in 0..10_000 {
             let message = Outgoing::empty(MessageType::Ping, 0);
             let message = message.prepare(false, &Limits::DEFAULT);
-            outbound.push(message.expect("a good message"), 0, false, Some(number));
+            outbound.push(message.expect("a good message"), 0, Some(number));
         }
         let mut segments = VecDeque::new();
         outbound.take_segments(&mut segments);

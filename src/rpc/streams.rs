@@ -1,6 +1,8 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
+use crate::rpc::outbound::Trail;
+
 /// A stream that is open on the connection.
 pub struct Entry<S> {
     pub stream: S,
@@ -8,8 +10,10 @@ pub struct Entry<S> {
     pub ended_here: bool,
     /// TERMINATE_STREAM was received.
     pub ended_by_peer: bool,
-    /// Where in the outgoing bytes the stream's last message ends.
-    pub queued_until: u64,
+    /// This side has sent something on it.
+    pub answered: bool,
+    /// Those of its messages that wait to be written.
+    pub trail: Trail,
 }
 
 /// The open streams by id.

@@ -151,7 +151,7 @@ impl Connection {
     ) -> Result<(), Error> {
         let ConnectRequest { endpoint, settings, handshake, tls } = request;
         if let Some((headers, payload)) = &handshake {
-            connect_message(headers, payload).prepare(false, &settings.limits)?;
+            connect_message(headers, payload).prepare(false, &settings.limits.messages)?;
         }
         let live = runtime.enter()?;
         let host = match &endpoint {
@@ -195,10 +195,9 @@ impl Connection {
         target: Option<Box<Target>>,
         listener: Weak<Listener>,
     ) -> Arc<Connection> {
-        let (limits, first) = (settings.limits, settings.max_handshake_message_len);
         let shared = Shared {
             phase: Phase::Connecting,
-            rpc: rpc::Connection::with_buffers(role, limits, first, settings.outbound_limit, event_loop.clone()),
+            rpc: rpc::Connection::with_buffers(role, settings.limits, event_loop.clone()),
             closing: None,
             aborted: false,
             reading_paused: false,
@@ -420,7 +419,7 @@ impl Connection {
 
     /// Queues a protocol message.
     pub fn send_protocol(self: &Arc<Self>, message: Outgoing<'_>, flush: Option<Flush>) -> Result<(), Error> {
-        let prepared = message.prepare_in(false, &self.settings.limits, self.buffers())?;
+        let prepared = message.prepare_in(false, &self.settings.limits.messages, self.buffers())?;
         let mut shared = self.lock();
         shared.check_ready()?;
         match shared.rpc.send_protocol(prepared, flush) {
@@ -447,7 +446,7 @@ impl Connection {
         let ping = Outgoing::empty(MessageType::Ping, 0);
         let mut shared = self.lock();
         if shared.phase == Phase::Open
-            && let Ok(ping) = ping.prepare(false, &self.settings.limits)
+            && let Ok(ping) = ping.prepare(false, &self.settings.limits.messages)
             && shared.rpc.send_own(ping).is_ok()
         {
             shared.pings.push_back(PingOrigin::KeepAlive);
@@ -552,7 +551,7 @@ impl Shared {
 
     /// Nothing is to be read from the peer now.
     pub fn is_reading_paused(&self) -> bool {
-        self.reading_paused || self.full_queues > 0 && !self.writing_failed
+        self.reading_paused || (self.full_queues > 0 || self.rpc.must_not_read()) && !self.writing_failed
     }
 
     /// Enough of the outbound queue is written for those who were refused.

@@ -7,21 +7,24 @@ use std::time::Instant;
 use crate::codec::{self, HeaderList, HeaderValue, Limits, Message};
 use crate::rpc::{Ending, Incoming, Mark, MessageType, Outgoing, Received, TERMINATE_STREAM, Violation};
 use crate::runtime::connection::{Connection, Flush, PingOrigin};
-use crate::runtime::driver::Driver;
+use crate::runtime::driver::{Driver, Turn};
 use crate::runtime::stream::{Stream, StreamPhase};
 use crate::runtime::{Error, Level, Listener, Outcome, Phase, quoted};
 
 impl Driver {
     /// Decodes and delivers the messages at the start of `bytes`; answers how many bytes are used up.
-    pub(super) fn dispatch(&mut self, bytes: &[u8], mut limits: Limits) -> usize {
+    pub(super) fn dispatch(&mut self, bytes: &[u8], mut limits: Limits, turn: &mut Turn) -> usize {
         let mut used = 0;
         while let Some(rest) = bytes.get(used..).filter(|rest| !rest.is_empty()) {
             match Message::decode(rest, &limits) {
                 Ok((message, len)) => {
-                    if !self.connection.deliver(&message, &rest[..len], &mut limits) {
+                    if !self.connection.deliver(&message, &rest[..len], &mut limits, turn.now) {
                         break;
                     }
                     used += len;
+                    if turn.note_call(len) {
+                        break;
+                    }
                 }
                 Err(codec::Error::Incomplete { .. }) => break,
                 Err(error) => {
@@ -41,14 +44,14 @@ impl Driver {
 impl Connection {
     /// Hands one message to whom it is for, and sets the limits of the next one if that changes them. False, and the message
     /// is not taken, when none may be dispatched now.
-    fn deliver(self: &Arc<Self>, message: &Message<'_>, bytes: &[u8], limits: &mut Limits) -> bool {
+    fn deliver(self: &Arc<Self>, message: &Message<'_>, bytes: &[u8], limits: &mut Limits, now: Instant) -> bool {
         let incoming = Incoming::read(message);
         let received = {
             let mut shared = self.lock();
             if shared.is_reading_paused() || !matches!(shared.phase, Phase::Connecting | Phase::Open) {
                 return false;
             }
-            let received = shared.rpc.receive_envelope(&incoming.envelope);
+            let received = shared.rpc.receive_envelope(&incoming.envelope, now);
             if let Ok(Received::Stream { stream, ended: Some(_) }) = &received {
                 stream.set_phase(StreamPhase::Closed);
             }
@@ -62,7 +65,7 @@ impl Connection {
             Err(violation) => self.violated(violation),
             Ok(Received::Late) => {}
             Ok(Received::Protocol { message_type, ending }) => {
-                self.deliver_protocol(message_type, &incoming, ending, bytes);
+                self.deliver_protocol(message_type, &incoming, ending, bytes, now);
                 // The message, or its callback, may have done the handshake.
                 *limits = self.lock().rpc.receive_limits();
             }
@@ -81,6 +84,13 @@ impl Connection {
             Ok(Received::NewStream { id, ends }) => {
                 self.announce_stream(id, ends, &incoming);
             }
+            Ok(Received::ExcessStream { id }) => {
+                let limit = self.settings().limits.max_streams;
+                self.refuse_stream(
+                    id,
+                    &format!("{limit} streams are open on this connection, and the server allows no more"),
+                );
+            }
         }
         true
     }
@@ -91,6 +101,7 @@ impl Connection {
         incoming: &Incoming<'_>,
         ending: Option<Ending>,
         bytes: &[u8],
+        now: Instant,
     ) {
         if self.handshake().is_some() && self.lock().setup.is_none() {
             // The library does the handshake: the answer is kept, not delivered.
@@ -98,7 +109,7 @@ impl Connection {
             if ending.is_none() {
                 self.complete_setup();
             }
-        } else if !self.answers_itself(message_type, incoming.message)
+        } else if !self.answers_itself(message_type, incoming.message, now)
             && let Some(handler) = self.handler()
         {
             handler.on_protocol_message(self, incoming);
@@ -110,11 +121,11 @@ impl Connection {
     }
 
     /// Deals with PINGs that the library was asked to answer, and with answers to its own.
-    fn answers_itself(self: &Arc<Self>, message_type: MessageType, message: &Message<'_>) -> bool {
+    fn answers_itself(self: &Arc<Self>, message_type: MessageType, message: &Message<'_>, now: Instant) -> bool {
         match message_type {
             MessageType::PingResponse => self.lock().pings.pop_front() == Some(PingOrigin::KeepAlive),
             MessageType::Ping if self.settings().answer_pings => {
-                if !self.may_answer_ping() {
+                if !self.may_answer_ping(now) {
                     return true;
                 }
                 let mut headers = HeaderList::new();
@@ -143,22 +154,26 @@ impl Connection {
     }
 
     /// A peer that asks too often, or does not read the answers, gets no more of them for a while.
-    fn may_answer_ping(&self) -> bool {
+    fn may_answer_ping(&self, now: Instant) -> bool {
         let mut shared = self.lock();
         let has_room = shared.rpc.outbound_len() < shared.rpc.outbound_limit();
-        has_room && shared.ping_answers.take(self.settings().ping_answers, Instant::now())
+        has_room && shared.ping_answers.take(self.settings().ping_answers, now)
     }
 
     fn announce_stream(self: &Arc<Self>, id: i32, ends: bool, incoming: &Incoming<'_>) {
         let operation = incoming.envelope.operation.unwrap_or_default();
-        let stream = Stream::announced(self.clone(), id, operation, ends);
         if self.lock().drain.is_some() {
-            refuse(&stream, "this side is being drained and takes no new streams; nothing was done for this one");
-        } else if let Some(handler) = self.handler() {
+            let text = "this side is being drained and takes no new streams; nothing was done for this one";
+            return self.refuse_stream(id, text);
+        }
+        let stream = Stream::announced(self.clone(), id, operation, ends);
+        if let Some(handler) = self.handler() {
             handler.on_incoming_stream(self, &stream, incoming);
         }
         if stream.phase() == StreamPhase::Announced {
-            refuse_unaccepted(&stream, operation);
+            // The application neither accepted nor refused it.
+            self.refuse_stream(id, &format!("the operation {} is not accepted here", quoted(operation)));
+            stream.note_refused();
         }
         let Some(handler) = stream.handler() else { return };
         if self.lock().phase != Phase::Open {
@@ -194,8 +209,23 @@ impl Connection {
         shared.begin_close(Err(reason), false);
     }
 
-    fn violated(self: &Arc<Self>, Violation(text): Violation) {
-        self.end_by_violation(&text.clone(), Error::Violation(text));
+    /// Refuses a stream that the peer opened, on the library's own account.
+    fn refuse_stream(self: &Arc<Self>, id: i32, text: &str) {
+        let (headers, payload) = json_message(text);
+        let bare = Outgoing::empty(MessageType::ApplicationError, TERMINATE_STREAM);
+        let refusal = Outgoing { headers: Some(&headers), payload: &payload, ..bare };
+        let mut shared = self.lock();
+        // Under some limits the text does not fit.
+        let prepared = refusal.prepare(true, shared.rpc.limits()).or_else(|_| bare.prepare(true, shared.rpc.limits()));
+        // It fails only while the connection is closing, which the peer learns anyway.
+        if prepared.and_then(|prepared| shared.rpc.refuse_stream(id, prepared)).is_ok() {
+            self.schedule_write(&mut shared);
+        }
+    }
+
+    fn violated(self: &Arc<Self>, violation: Violation) {
+        let text = violation.to_string();
+        self.end_by_violation(&text, violation.into());
     }
 
     /// Tells the peer what was wrong and ends the connection.
@@ -258,15 +288,22 @@ impl Connection {
         accepted
     }
 
-    /// `count` bytes more are written: tells whom that concerns, and who waits for room.
-    pub(super) fn note_written(self: &Arc<Self>, count: usize, due: &mut VecDeque<Mark<Flush>>) {
-        let mut waiting_for_room = None;
+    /// `count` bytes more are written: tells whom that concerns. If there is room again, tells the connection's owner, and
+    /// moves the streams that wait for it to `writable`.
+    pub(super) fn note_written(
+        self: &Arc<Self>,
+        count: usize,
+        due: &mut VecDeque<Mark<Flush>>,
+        writable: &mut VecDeque<Arc<Stream>>,
+    ) {
+        let mut has_room_again = false;
         {
             let mut shared = self.lock();
             shared.rpc.written(count, due);
             if shared.has_room() && (shared.blocked || !shared.blocked_streams.is_empty()) {
                 shared.blocked = false;
-                waiting_for_room = Some(std::mem::take(&mut shared.blocked_streams));
+                has_room_again = true;
+                writable.extend(std::mem::take(&mut shared.blocked_streams));
             }
             self.notify(&shared);
         }
@@ -281,24 +318,8 @@ impl Connection {
                 }
             }
         }
-        if let Some(streams) = waiting_for_room {
-            self.tell_writable(streams);
-        }
-    }
-
-    fn tell_writable(self: &Arc<Self>, streams: Vec<Arc<Stream>>) {
-        for stream in &streams {
-            stream.blocked.store(false, std::sync::atomic::Ordering::Release);
-        }
-        if let Some(handler) = self.handler() {
+        if has_room_again && let Some(handler) = self.handler() {
             handler.on_writable(self);
-        }
-        for stream in &streams {
-            if let Some(handler) = stream.handler()
-                && matches!(stream.phase(), StreamPhase::New | StreamPhase::Open)
-            {
-                handler.on_writable(stream);
-            }
         }
     }
 
@@ -310,7 +331,7 @@ impl Connection {
     /// Ends a stream at once, on both sides. On the loop thread, or for a stream whose handler calls nobody.
     pub(super) fn cut_stream(self: &Arc<Self>, stream: &Arc<Stream>, error: Error) {
         let ending = Outgoing::empty(MessageType::ApplicationMessage, TERMINATE_STREAM);
-        let Ok(ending) = ending.prepare(true, &self.settings().limits) else { return };
+        let Ok(ending) = ending.prepare(true, &self.settings().limits.messages) else { return };
         let cut = {
             let mut shared = self.lock();
             let cut = shared.rpc.cut_stream(stream.id(), ending);
@@ -327,7 +348,7 @@ impl Connection {
         self.end_stream(&stream, &outcome);
     }
 
-    fn end_stream(self: &Arc<Self>, stream: &Arc<Stream>, outcome: &Outcome) {
+    pub(super) fn end_stream(self: &Arc<Self>, stream: &Arc<Stream>, outcome: &Outcome) {
         stream.set_end(outcome);
         if let Some(handler) = stream.handler() {
             handler.on_closed(stream, outcome);
@@ -336,69 +357,6 @@ impl Connection {
         shared.ended_stream_timers.extend(stream.timer());
         stream.closed_told.store(true, std::sync::atomic::Ordering::Release);
         self.notify(&shared);
-    }
-
-    /// The connection is over: answers everything that was promised an answer. `lost` says why sends were not written, if
-    /// that is not the outcome.
-    pub(super) fn finish(self: &Arc<Self>, outcome: Outcome, lost: Option<Error>) {
-        let (ended, by_this_side, was_set_up, kept_streams) = {
-            let mut shared = self.lock();
-            if shared.phase == Phase::Closed {
-                return;
-            }
-            shared.phase = Phase::Closed;
-            // They hold this connection: kept, they would keep it for ever.
-            let kept = (std::mem::take(&mut shared.blocked_streams), std::mem::take(&mut shared.new_stream_deadlines));
-            let by_this_side = shared.closing.as_ref().is_some_and(|closing| closing.by_this_side);
-            let was_set_up = shared.setup == Some(Ok(()));
-            (shared.rpc.end(), by_this_side, was_set_up, kept)
-        };
-        drop(kept_streams);
-        let reason = outcome.clone().err().unwrap_or(Error::ConnectionClosed);
-        let unwritten = Err(lost.unwrap_or_else(|| reason.clone()));
-        for flush in ended.tokens {
-            flush.tell(&unwritten);
-        }
-        let stream_outcome = Err(if by_this_side { Error::ConnectionClosed } else { reason.clone() });
-        for stream in &ended.streams {
-            self.end_stream(stream, &stream_outcome);
-        }
-        if let Some(log) = self.log() {
-            log.write(Level::Info, "connection", || match &outcome {
-                Ok(()) => "a connection ended".to_owned(),
-                Err(error) => format!("a connection ended: {error}"),
-            });
-        }
-        self.set_end(outcome.clone());
-        if !was_set_up {
-            self.lock().setup = Some(Err(reason.clone()));
-        }
-        if let Some(handler) = self.handler() {
-            if was_set_up {
-                handler.on_shutdown(self, &outcome);
-            } else {
-                handler.on_setup(Err(&reason));
-            }
-        }
-        self.leave();
-        let mut shared = self.lock();
-        shared.shutdown_told = true;
-        self.notify(&shared);
-    }
-}
-
-/// The answer for a stream that the application neither accepted nor refused.
-fn refuse_unaccepted(stream: &Arc<Stream>, operation: &[u8]) {
-    refuse(stream, &format!("the operation {} is not accepted here", quoted(operation)));
-}
-
-fn refuse(stream: &Arc<Stream>, text: &str) {
-    let (headers, payload) = json_message(text);
-    let bare = Outgoing::empty(MessageType::ApplicationError, TERMINATE_STREAM);
-    let refusal = Outgoing { headers: Some(&headers), payload: &payload, ..bare };
-    if stream.refuse(refusal).is_err() {
-        // Limits under which the text does not fit; or the connection is closing, which the peer learns anyway.
-        let _ = stream.refuse(bare);
     }
 }
 

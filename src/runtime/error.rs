@@ -22,6 +22,8 @@ pub enum Error {
     },
     /// The peer broke a rule of the protocol.
     Violation(String),
+    /// The peer did too often what an honest one does rarely.
+    TooManyAbnormalEvents,
     HandshakeRefused(String),
     Transport(transport::Error),
     PeerClosed(String),
@@ -107,6 +109,13 @@ impl fmt::Display for Error {
                 "the peer sent a message of {len} bytes before the handshake was done; the limit there is {limit} bytes"
             ),
             Error::Violation(text) => write!(f, "the peer broke the protocol: {text}"),
+            Error::TooManyAbnormalEvents => {
+                write!(
+                    f,
+                    "{}; the limit is abnormal_event_limit of the connection options",
+                    rpc::Violation::TooManyAbnormalEvents
+                )
+            }
             Error::HandshakeRefused(text) => f.write_str(text),
             Error::Transport(error) => error.fmt(f),
             Error::PeerClosed(text) => f.write_str(text),
@@ -156,6 +165,15 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+impl From<rpc::Violation> for Error {
+    fn from(violation: rpc::Violation) -> Error {
+        match violation {
+            rpc::Violation::Rule(text) => Error::Violation(text),
+            rpc::Violation::TooManyAbnormalEvents => Error::TooManyAbnormalEvents,
+        }
+    }
+}
 
 impl From<rpc::Error> for Error {
     fn from(error: rpc::Error) -> Self {

@@ -443,8 +443,7 @@ impl EventLoop {
                 context.read_buffer.resize(READ_BUFFER_LEN, 0);
                 let error = || Error::Internal("the event loop panicked on this connection".to_owned());
                 // Even telling the connection's owner may panic; then the place is just freed.
-                let _ = catch_unwind(AssertUnwindSafe(|| slot.abort(error(), context)));
-                Flow::Finished
+                catch_unwind(AssertUnwindSafe(|| slot.abort(error(), context))).unwrap_or(Flow::Finished)
             }
         };
         if flow == Flow::Finished && !matches!(self.slots[token.0], Slot::Free) {

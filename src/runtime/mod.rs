@@ -10,6 +10,7 @@ mod drain;
 mod driver;
 mod error;
 mod event_loop;
+mod farewell;
 mod handlers;
 mod inbox;
 mod lifecycle;

@@ -1,7 +1,6 @@
 use std::time::Duration;
 
-use crate::codec::Limits;
-use crate::rpc::Rate;
+use crate::rpc::{Limits, Rate};
 use crate::runtime::deadlines::Deadline;
 use crate::transport::SocketOptions;
 
@@ -9,8 +8,6 @@ use crate::transport::SocketOptions;
 #[derive(Clone, Debug)]
 pub struct Settings {
     pub limits: Limits,
-    pub max_handshake_message_len: usize,
-    pub outbound_limit: usize,
     /// Bytes of a stream's messages that wait to be read; then reading from the connection pauses.
     pub stream_queue_limit: usize,
     pub times: Times,
@@ -86,8 +83,6 @@ impl Default for Settings {
     fn default() -> Self {
         Settings {
             limits: Limits::default(),
-            max_handshake_message_len: 64 * 1024,
-            outbound_limit: 16 * 1024 * 1024,
             stream_queue_limit: 1024 * 1024,
             times: Times::default(),
             socket: SocketOptions::default(),

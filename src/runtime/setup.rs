@@ -8,7 +8,7 @@ use mio::Token;
 use crate::runtime::connection::Connection;
 use crate::runtime::deadlines::{Deadline, Deadlines};
 use crate::runtime::drain::DRAINED_BEFORE_SETUP;
-use crate::runtime::driver::{BUDGET, Driver, Flow, LAST_WORDS};
+use crate::runtime::driver::{Driver, Flow, LAST_WORDS, TURN_LEN, Turn};
 use crate::runtime::event_loop::{Command, Context};
 use crate::runtime::listener::{Accepted, Listener};
 use crate::runtime::timers::TimerKey;
@@ -317,7 +317,7 @@ impl Setup {
     /// Drops what the peer sends, until its end.
     fn linger(&mut self, context: &mut Context) -> Step {
         let Stage::Lingering(stream) = &mut self.stage else { return Step::Over };
-        let mut budget = BUDGET;
+        let mut budget = TURN_LEN;
         while budget > 0 {
             match stream.drain(&mut context.read_buffer) {
                 Ok(count) if count > 0 => budget = budget.saturating_sub(count),
@@ -348,7 +348,10 @@ impl Setup {
                     shared.begin_close(Err(error), false);
                     shared.closing.as_ref().map_or(Ok(()), |closing| closing.outcome.clone())
                 };
-                self.connection.finish(outcome, None);
+                // No stream can be open yet: one turn is enough.
+                if let Some(mut farewell) = self.connection.begin_farewell(outcome, None) {
+                    farewell.advance(&self.connection, &mut Turn::begin(Instant::now()));
+                }
             }
         }
     }

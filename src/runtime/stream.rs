@@ -186,7 +186,8 @@ impl Stream {
     pub fn refuse(self: &Arc<Self>, mut message: Outgoing<'_>) -> Result<(), Error> {
         message.message_type = MessageType::ApplicationError as i32;
         message.flags = TERMINATE_STREAM;
-        let prepared = message.prepare_in(true, &self.connection().settings().limits, self.connection().buffers())?;
+        let prepared =
+            message.prepare_in(true, &self.connection().settings().limits.messages, self.connection().buffers())?;
         let mut shared = self.connection().lock();
         self.check_announced()?;
         self.set_phase(StreamPhase::Closed);
@@ -194,6 +195,13 @@ impl Stream {
         shared.rpc.refuse_stream(self.id(), prepared)?;
         self.connection().schedule_write(&mut shared);
         Ok(())
+    }
+
+    /// The library has refused it.
+    pub(super) fn note_refused(&self) {
+        let shared = self.connection().lock();
+        self.set_phase(StreamPhase::Closed);
+        self.connection().notify(&shared);
     }
 
     fn check_announced(&self) -> Result<(), Error> {
@@ -224,7 +232,8 @@ impl Stream {
         if self.connection().role() != Role::Client {
             return Err(Error::InvalidState("only a client activates streams; a server's are open when accepted"));
         }
-        let prepared = message.prepare_in(true, &self.connection().settings().limits, self.connection().buffers())?;
+        let prepared =
+            message.prepare_in(true, &self.connection().settings().limits.messages, self.connection().buffers())?;
         let terminates = prepared.flags() & TERMINATE_STREAM != 0;
         let mut shared = self.connection().lock();
         if self.phase() != StreamPhase::New {
@@ -267,7 +276,8 @@ impl Stream {
         blocked: impl FnOnce(&Arc<Self>, &mut Shared),
     ) -> Result<(), Error> {
         let is_empty = message.payload.is_empty() && message.headers.is_none_or(HeaderList::is_empty);
-        let prepared = message.prepare_in(true, &self.connection().settings().limits, self.connection().buffers())?;
+        let prepared =
+            message.prepare_in(true, &self.connection().settings().limits.messages, self.connection().buffers())?;
         let terminates = prepared.flags() & TERMINATE_STREAM != 0;
         let mut shared = self.connection().lock();
         match self.phase() {
@@ -307,6 +317,16 @@ impl Stream {
         match (&error, self.end()) {
             (rpc::Error::ConnectionClosed, Some((Ok(()), _))) => rpc::Error::StreamClosed("the stream is over").into(),
             _ => error.into(),
+        }
+    }
+
+    /// There is room again for a stream whose send was refused.
+    pub(super) fn tell_writable(self: &Arc<Self>) {
+        self.blocked.store(false, Ordering::Release);
+        if let Some(handler) = self.handler()
+            && matches!(self.phase(), StreamPhase::New | StreamPhase::Open)
+        {
+            handler.on_writable(self);
         }
     }
 

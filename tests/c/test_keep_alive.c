@@ -194,7 +194,7 @@ static void pings_above_the_limit_are_not_answered_and_do_no_harm(void) {
 }
 
 static void answers_that_the_peer_does_not_read_take_no_more_memory_than_the_outbound_limit(void) {
-    enum { LIMIT = 64 * 1024, PING_LEN = 32 * 1024, PINGS = 1024 };
+    enum { LIMIT = 16 * 1024, PING_LEN = 32 * 1024, PINGS = 1024 };
     static uint8_t payload[PING_LEN];
     struct pair pair;
     struct raw client;

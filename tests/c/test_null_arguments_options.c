@@ -64,6 +64,14 @@ static void pings(void) {
     CHECK_INVALID(esrpc_connection_options_set_ping_answer_limit(options, 1000001, 1));
     CHECK_INVALID(esrpc_connection_options_set_ping_answer_limit(options, 1, UINT32_MAX));
     CHECK_OK(esrpc_connection_options_set_ping_answer_limit(options, 1000000, 1000000));
+    CHECK_INVALID(esrpc_connection_options_set_abnormal_event_limit(NULL, 1, 1));
+    CHECK_INVALID(esrpc_connection_options_set_abnormal_event_limit(options, 0, 1));
+    CHECK_INVALID(esrpc_connection_options_set_abnormal_event_limit(options, 1, 1000001));
+    CHECK_OK(esrpc_connection_options_set_abnormal_event_limit(options, 1000000, 1000000));
+    CHECK_INVALID(esrpc_connection_options_set_max_streams(NULL, 1));
+    CHECK_INVALID(esrpc_connection_options_set_max_streams(options, 0));
+    CHECK_INVALID(esrpc_connection_options_set_max_streams(options, (size_t)INT32_MAX + 1));
+    CHECK_OK(esrpc_connection_options_set_max_streams(options, INT32_MAX));
     esrpc_connection_options_release(options);
 }
 

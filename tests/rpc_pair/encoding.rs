@@ -7,7 +7,7 @@ fn both(payload: &[u8], headers: Option<&HeaderList>, operation: Option<&[u8]>) 
     let (mut client, _) = pair_with_two_streams();
     let flags = 0x7654_3210 & !TERMINATE_STREAM;
     let outgoing = Outgoing { message_type: 1, flags, headers, operation, payload };
-    let message = outgoing.prepare(true, &Limits::DEFAULT).expect("within the limits");
+    let message = outgoing.prepare(true, &codec::Limits::DEFAULT).expect("within the limits");
     let id = if operation.is_some() {
         client.rpc.activate("c", message, None).expect("the connection is open")
     } else {
@@ -54,7 +54,7 @@ fn keeps_the_order_of_small_and_large_messages() {
     assert_eq!(due.len(), lens.len());
     let mut rest = &bytes[..];
     for (number, len) in lens.into_iter().enumerate() {
-        let (message, used) = Message::decode(rest, &Limits::DEFAULT).expect("a message");
+        let (message, used) = Message::decode(rest, &codec::Limits::DEFAULT).expect("a message");
         assert!(message.payload == vec![number as u8; len], "message {number}");
         rest = &rest[used..];
     }
@@ -67,7 +67,7 @@ fn refuses_headers_that_the_protocol_adds_itself() {
         let mut headers = HeaderList::new();
         headers.add(name, HeaderValue::Bool(true)).expect("a good header");
         let message = Outgoing::empty(MessageType::ApplicationMessage, 0);
-        Outgoing { headers: Some(&headers), operation, ..message }.prepare(true, &Limits::DEFAULT).map(|_| ())
+        Outgoing { headers: Some(&headers), operation, ..message }.prepare(true, &codec::Limits::DEFAULT).map(|_| ())
     };
     for name in [":message-type", ":Message-Flags", ":STREAM-ID"] {
         assert_eq!(prepare(name.as_bytes(), None), Err(Error::ReservedHeader(name.to_owned())));
@@ -82,13 +82,13 @@ fn refuses_types_that_do_not_belong_there() {
     for number in 0..8 {
         let message_type = MessageType::from_number(number).expect("a type");
         for on_stream in [false, true] {
-            let prepared = Outgoing::empty(message_type, 0).prepare(on_stream, &Limits::DEFAULT).map(|_| ());
+            let prepared = Outgoing::empty(message_type, 0).prepare(on_stream, &codec::Limits::DEFAULT).map(|_| ());
             assert_eq!(prepared.is_ok(), on_stream == (number < 2), "{message_type:?}, on a stream: {on_stream}");
         }
     }
     for message_type in [-1, 8, i32::MIN, i32::MAX] {
         let outgoing = Outgoing { message_type, ..Outgoing::empty(MessageType::Ping, 0) };
-        let prepared = outgoing.prepare(false, &Limits::DEFAULT).map(|_| ());
+        let prepared = outgoing.prepare(false, &codec::Limits::DEFAULT).map(|_| ());
         assert!(matches!(prepared, Err(Error::WrongMessageType(_))), "{message_type}");
     }
 }
@@ -96,22 +96,22 @@ fn refuses_types_that_do_not_belong_there() {
 #[test]
 fn holds_sizes_to_the_limits_with_the_headers_of_the_protocol_counted() {
     let empty_len = raw(0, 0, 1, None).len();
-    let fits = Limits { max_message_len: empty_len + 100, ..Limits::DEFAULT };
-    let prepare = |payload: &[u8], limits: &Limits| {
+    let fits = codec::Limits { max_message_len: empty_len + 100, ..codec::Limits::DEFAULT };
+    let prepare = |payload: &[u8], limits: &codec::Limits| {
         let outgoing = Outgoing { payload, ..Outgoing::empty(MessageType::ApplicationMessage, 0) };
         outgoing.prepare(true, limits).map(|_| ())
     };
     assert_eq!(prepare(&[0; 100], &fits), Ok(()));
     let too_large = codec::Error::MessageTooLarge { len: empty_len + 101, limit: empty_len + 100 };
     assert_eq!(prepare(&[0; 101], &fits), Err(Error::Codec(too_large)));
-    assert_eq!(prepare(&[], &Limits { max_headers: 3, ..Limits::DEFAULT }), Ok(()));
+    assert_eq!(prepare(&[], &codec::Limits { max_headers: 3, ..codec::Limits::DEFAULT }), Ok(()));
     let too_many = codec::Error::TooManyHeaders { limit: 2 };
-    assert_eq!(prepare(&[], &Limits { max_headers: 2, ..Limits::DEFAULT }), Err(Error::Codec(too_many)));
+    assert_eq!(prepare(&[], &codec::Limits { max_headers: 2, ..codec::Limits::DEFAULT }), Err(Error::Codec(too_many)));
 
     let operation = vec![b'o'; codec::MAX_SENT_VALUE_LEN + 1];
     let prepare = |operation| {
         let message = Outgoing::empty(MessageType::ApplicationMessage, 0);
-        Outgoing { operation: Some(operation), ..message }.prepare(true, &Limits::DEFAULT).map(|_| ())
+        Outgoing { operation: Some(operation), ..message }.prepare(true, &codec::Limits::DEFAULT).map(|_| ())
     };
     assert_eq!(prepare(&operation[1..]), Ok(()));
     assert!(matches!(prepare(&operation), Err(Error::Codec(codec::Error::HeaderValueTooLong { .. }))));

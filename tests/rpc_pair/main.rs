@@ -5,17 +5,19 @@ mod encoding;
 mod ending;
 mod handshake;
 mod in_transit;
+mod limits;
 mod pressure;
 mod streams;
 mod violations;
 
-use eventstream_rpc::codec::{self, HeaderList, HeaderValue, Limits, Message};
+use eventstream_rpc::codec::{self, HeaderList, HeaderValue, Message};
 use eventstream_rpc::rpc::{
-    self, CONNECTION_ACCEPTED, Connection, Ended, Ending, Error, MessageType, Outgoing, Received, Role,
-    TERMINATE_STREAM, Violation, Written,
+    self, CONNECTION_ACCEPTED, Connection, Ended, Ending, Error, Limits, MessageType, Outgoing, Received, Role,
+    TERMINATE_STREAM, Written,
 };
 use std::collections::VecDeque;
 use std::mem;
+use std::time::Instant;
 
 const HANDSHAKE_LIMIT: usize = 64 * 1024;
 const OUTBOUND_LIMIT: usize = 1024 * 1024;
@@ -27,6 +29,8 @@ type Name = &'static str;
 struct Side {
     rpc: Connection<Name, Name>,
     input: Vec<u8>,
+    /// The time at which messages come.
+    now: Instant,
 }
 
 impl Side {
@@ -34,9 +38,13 @@ impl Side {
         Side::with_outbound_limit(role, OUTBOUND_LIMIT)
     }
 
-    fn with_outbound_limit(role: Role, outbound_limit: usize) -> Side {
-        let rpc = Connection::new(role, Limits::DEFAULT, HANDSHAKE_LIMIT, outbound_limit);
-        Side { rpc, input: Vec::new() }
+    fn with_outbound_limit(role: Role, outbound: usize) -> Side {
+        Side::with_limits(role, Limits { max_handshake_message_len: HANDSHAKE_LIMIT, outbound, ..Limits::default() })
+    }
+
+    fn with_limits(role: Role, limits: Limits) -> Side {
+        let rpc = Connection::new(role, limits);
+        Side { rpc, input: Vec::new(), now: Instant::now() }
     }
 
     fn send(&mut self, message_type: MessageType, flags: i32) -> Result<Option<Ending>, Error> {
@@ -87,7 +95,7 @@ impl Side {
     fn wrote(&mut self, count: usize) -> Vec<Written<Name>> {
         let mut due = VecDeque::new();
         self.rpc.written(count, &mut due);
-        due.into_iter().map(|due| due.written).collect()
+        due.into_iter().map(|due| due.written).filter(|due| due.terminates || due.token.is_some()).collect()
     }
 
     /// Takes and writes everything.
@@ -102,7 +110,7 @@ impl Side {
         let input = mem::take(&mut self.input);
         match Message::decode(&input, &self.rpc.receive_limits()) {
             Ok((message, len)) => {
-                let received = self.rpc.receive(&message).map_err(|Violation(text)| text);
+                let received = self.rpc.receive(&message, self.now).map_err(|violation| violation.to_string());
                 self.input = input[len..].to_vec();
                 Some(received)
             }
@@ -138,7 +146,10 @@ fn transfer(from: &mut Side, to: &mut Side) -> Vec<Received<Name, Name>> {
 
 /// Client and server after an accepted handshake.
 fn open_pair() -> (Side, Side) {
-    let (mut client, mut server) = (Side::new(Role::Client), Side::new(Role::Server));
+    opened(Side::new(Role::Client), Side::new(Role::Server))
+}
+
+fn opened(mut client: Side, mut server: Side) -> (Side, Side) {
     client.send(MessageType::Connect, 0).expect("CONNECT is first");
     transfer(&mut client, &mut server);
     server.send(MessageType::ConnectAck, CONNECTION_ACCEPTED).expect("CONNECT came");

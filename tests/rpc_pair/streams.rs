@@ -136,7 +136,7 @@ fn flags_that_nobody_knows_pass_unchanged_and_end_nothing() {
     let unknown = !(CONNECTION_ACCEPTED | TERMINATE_STREAM);
     assert_eq!(client.send_on(1, "odd", unknown), Ok(()));
     let (bytes, _) = client.flush();
-    let (message, _) = Message::decode(&bytes, &Limits::DEFAULT).expect("a message");
+    let (message, _) = Message::decode(&bytes, &codec::Limits::DEFAULT).expect("a message");
     assert_eq!(rpc::Envelope::read(&message.headers).flags, Some(unknown));
     assert_eq!(server.receive_one(&bytes), Ok(on("a")));
 }

@@ -26,6 +26,8 @@ fn of_the_handshake_are_noticed_by_both_sides() {
         (Role::Server, "connecting", Connect, "Connect came before CONNECT was acknowledged"),
         (Role::Server, "connecting", Ping, "Ping came before CONNECT was acknowledged"),
         (Role::Server, "done", Connect, "Connect came a second time"),
+        (Role::Server, "done", ConnectAck, "ConnectAck is for clients"),
+        (Role::Client, "done", Connect, "Connect is for servers"),
         (Role::Client, "start", Ping, "Ping came before CONNECT was sent"),
         (Role::Client, "start", ConnectAck, "ConnectAck came before CONNECT was sent"),
         (Role::Client, "connecting", Ping, "Ping came in place of CONNECT_ACK"),
@@ -117,7 +119,7 @@ fn are_told_to_the_peer_and_end_all_sending() {
     for state in ["start", "connecting", "done"] {
         let mut server = side(Role::Server, state);
         let bytes = tell(&mut server);
-        let (message, _) = Message::decode(&bytes, &Limits::DEFAULT).expect("a message");
+        let (message, _) = Message::decode(&bytes, &codec::Limits::DEFAULT).expect("a message");
         assert_eq!(message.payload, b"why");
         assert!(server.rpc.owes_linger());
     }

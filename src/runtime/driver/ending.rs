@@ -1,9 +1,9 @@
 //! How a connection ends: what is left is written, the peer gets its time, then everybody is told.
 
 use std::collections::VecDeque;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::{BUDGET, Budget, Driver, Flow};
+use super::{Driver, Flow, Turn};
 use crate::runtime::connection::Closing;
 use crate::runtime::deadlines::Deadline;
 use crate::runtime::event_loop::Context;
@@ -77,14 +77,17 @@ impl Driver {
         } else {
             // What came since the poll would turn the close into a reset.
             self.readable = true;
-            let mut budget = Budget { read: BUDGET, write: 0 };
-            while !self.peer_ended && budget.read > 0 && self.read_and_drop(&mut budget, context) {}
+            let mut turn = Turn::begin(context.now);
+            while !self.peer_ended && turn.read > 0 && self.read_and_drop(&mut turn, context) {}
         }
         self.finish(context)
     }
 
     /// Ends the connection at once, for a reason that is not the application's.
     pub fn abort(&mut self, error: Error, context: &mut Context) -> Flow {
+        if self.farewell.is_some() {
+            return Flow::Continue;
+        }
         {
             let mut shared = self.connection.lock();
             if matches!(shared.phase, Phase::Connecting | Phase::Open) {
@@ -103,11 +106,26 @@ impl Driver {
         self.stream.deregister(&context.registry);
         self.writing = VecDeque::new();
         self.gathered = Vec::new();
+        self.writable_streams = VecDeque::new();
         let (outcome, lost) = self.outcome();
-        self.connection.finish(outcome, lost);
+        self.farewell = self.connection.begin_farewell(outcome, lost).map(Box::new);
+        self.go_on_with_farewell(context)
+    }
+
+    /// Tells the next part of those who are to be told of the end.
+    pub(super) fn go_on_with_farewell(&mut self, context: &mut Context) -> Flow {
+        let Some(farewell) = &mut self.farewell else { return Flow::Finished };
+        let all_told = farewell.advance(&self.connection, &mut Turn::begin(Instant::now()));
         let ended = std::mem::take(&mut self.connection.lock().ended_stream_timers);
         ended.into_iter().for_each(|key| context.timers.cancel(key));
-        Flow::Finished
+        if all_told {
+            return Flow::Finished;
+        }
+        // The peer need not wait for the rest.
+        self.stream.shut_down();
+        self.in_line = true;
+        context.ready.push_back(self.token);
+        Flow::Continue
     }
 
     /// How the connection ends, and why what is not written is lost if that is another reason.

@@ -1,9 +1,11 @@
 mod clocks;
 mod ending;
 mod reading;
+mod turn;
 mod writing;
 
 pub(super) use ending::LAST_WORDS;
+pub(super) use turn::{TURN_LEN, Turn};
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -15,11 +17,9 @@ use crate::rpc::Role;
 use crate::runtime::connection::{Connection, connect_message};
 use crate::runtime::deadlines::{Deadline, Deadlines};
 use crate::runtime::event_loop::Context;
-use crate::runtime::{Error, Phase};
+use crate::runtime::farewell::Farewell;
+use crate::runtime::{Error, Phase, Stream};
 use crate::transport;
-
-/// What one connection may read, and write, before the others get their turn.
-pub(super) const BUDGET: usize = 1024 * 1024;
 
 /// Whether the place on the loop is still needed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +58,10 @@ pub struct Driver {
     /// All is written; the rest of the input is dropped until the peer's end.
     lingering: bool,
     deadlines: Deadlines,
+    /// Streams that are to be told that there is room again.
+    writable_streams: VecDeque<Arc<Stream>>,
+    /// The connection is over, which is being told.
+    farewell: Option<Box<Farewell>>,
 }
 
 impl Driver {
@@ -83,6 +87,8 @@ impl Driver {
             refused_input: false,
             lingering: false,
             deadlines: Deadlines::default(),
+            writable_streams: VecDeque::new(),
+            farewell: None,
         }
     }
 
@@ -125,12 +131,15 @@ impl Driver {
 
     /// Does all that can be done now, in fair parts.
     pub fn run(&mut self, context: &mut Context) -> Flow {
-        self.run_within(Budget { read: BUDGET, write: BUDGET }, context)
+        self.run_within(Turn::begin(context.now), context)
     }
 
-    fn run_within(&mut self, mut budget: Budget, context: &mut Context) -> Flow {
+    fn run_within(&mut self, mut turn: Turn, context: &mut Context) -> Flow {
         if self.in_line {
             return Flow::Continue;
+        }
+        if self.farewell.is_some() {
+            return self.go_on_with_farewell(context);
         }
         {
             let mut shared = self.connection.lock();
@@ -139,21 +148,27 @@ impl Driver {
             shared.dirty = false;
         }
         loop {
-            self.receive(&mut budget, context);
-            self.transmit(&mut budget, context);
+            self.receive(&mut turn, context);
+            self.transmit(&mut turn, context);
+            self.tell_writable(&mut turn);
             if self.peer_ended {
                 // The last of the streams that a half-open connection waits for may have ended with that.
                 self.end_of_input(context);
             }
             // The callbacks may have taken their time, and clocks that start now must not start in the past.
             context.now = Instant::now();
+            turn.look_at(context.now);
             if self.conclude(context) == Flow::Finished {
                 return Flow::Finished;
             }
             let mut shared = self.connection.lock();
             let more_to_read = self.has_input() && (!shared.is_reading_paused() || shared.phase != Phase::Open);
             let more_to_write = self.writable && self.io_error.is_none() && shared.rpc.outbound_len() > 0;
-            if (more_to_read && budget.read == 0) || (more_to_write && budget.write == 0) {
+            let more_to_tell = !self.writable_streams.is_empty() || shared.dirty;
+            if (more_to_read && turn.read == 0)
+                || (more_to_write && (turn.write == 0 || turn.is_over()))
+                || (more_to_tell && turn.is_over())
+            {
                 // Still scheduled: the place in the line is the promise to come back.
                 self.in_line = true;
                 context.ready.push_back(self.token);
@@ -168,12 +183,16 @@ impl Driver {
         self.update_deadlines(context);
         Flow::Continue
     }
-}
 
-/// Bytes that a connection may still move before the others get their turn.
-struct Budget {
-    read: usize,
-    write: usize,
+    /// Tells streams whose sends were refused that there is room.
+    fn tell_writable(&mut self, turn: &mut Turn) {
+        while !turn.is_over()
+            && let Some(stream) = self.writable_streams.pop_front()
+        {
+            stream.tell_writable();
+            turn.note_call(0);
+        }
+    }
 }
 
 #[cfg(test)]

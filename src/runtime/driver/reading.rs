@@ -1,6 +1,6 @@
 //! From the socket to the messages that are dispatched.
 
-use super::{Budget, Driver};
+use super::{Driver, Turn};
 use crate::codec::{self, MIN_MESSAGE_LEN, PRELUDE_LEN};
 use crate::runtime::deadlines::Deadline;
 use crate::runtime::event_loop::Context;
@@ -22,30 +22,29 @@ enum Input {
 
 impl Driver {
     /// Reads and dispatches until nothing is there, or may be taken, or the budget is used.
-    pub(super) fn receive(&mut self, budget: &mut Budget, context: &mut Context) {
-        self.read_all(budget, context);
+    pub(super) fn receive(&mut self, turn: &mut Turn, context: &mut Context) {
+        self.read_all(turn, context);
         if self.peer_ended {
             self.end_of_input(context);
         }
     }
 
-    fn read_all(&mut self, budget: &mut Budget, context: &mut Context) {
-        while !self.peer_ended && budget.read > 0 {
+    fn read_all(&mut self, turn: &mut Turn, context: &mut Context) {
+        while !self.peer_ended && turn.read > 0 {
             match self.input_mode() {
                 Input::Keep => return,
                 Input::Drop => {
                     self.gathered = Vec::new();
-                    if !self.read_and_drop(budget, context) {
+                    if !self.read_and_drop(turn, context) {
                         return;
                     }
                 }
                 Input::Dispatch(limits) => {
                     if self.holds_message() {
                         let bytes = std::mem::take(&mut self.gathered);
-                        let used = self.dispatch(&bytes, limits);
-                        budget.read = budget.read.saturating_sub(used);
+                        let used = self.dispatch(&bytes, limits, turn);
                         self.keep_rest(bytes, used);
-                    } else if !self.readable || !self.read_and_dispatch(limits, budget, context) {
+                    } else if !self.readable || !self.read_and_dispatch(limits, turn, context) {
                         return;
                     }
                 }
@@ -78,24 +77,24 @@ impl Driver {
     }
 
     /// False when there is nothing more to read now.
-    fn read_and_dispatch(&mut self, limits: codec::Limits, budget: &mut Budget, context: &mut Context) -> bool {
+    fn read_and_dispatch(&mut self, limits: codec::Limits, turn: &mut Turn, context: &mut Context) -> bool {
         let missing = self.missing_of_gathered();
         if self.gathered.len() >= PRELUDE_LEN && (missing > SMALL_REST || self.gathered.len() > SMALL_REST) {
-            return self.read_rest(missing, limits, budget);
+            return self.read_rest(missing, limits, turn);
         }
         let mut buffer = std::mem::take(&mut context.read_buffer);
-        let more = self.read_into_buffer(&mut buffer, limits, budget);
+        let more = self.read_into_buffer(&mut buffer, limits, turn);
         context.read_buffer = buffer;
         more
     }
 
     /// Reads more of a large message to the bytes of it that are there: the memory grows with what arrives.
-    fn read_rest(&mut self, missing: usize, limits: codec::Limits, budget: &mut Budget) -> bool {
+    fn read_rest(&mut self, missing: usize, limits: codec::Limits, turn: &mut Turn) -> bool {
         let room = missing.min(self.gathered.len().clamp(SMALL_REST, LARGEST_READ));
-        let count = self.read_into(budget, |driver| (driver.stream.read_more(&mut driver.gathered, room), room));
+        let count = self.read_into(turn, |driver| (driver.stream.read_more(&mut driver.gathered, room), room));
         if count.is_some() && self.missing_of_gathered() == 0 {
             let bytes = std::mem::take(&mut self.gathered);
-            let used = self.dispatch(&bytes, limits);
+            let used = self.dispatch(&bytes, limits, turn);
             self.keep_rest(bytes, used);
         }
         count.is_some()
@@ -103,23 +102,23 @@ impl Driver {
 
     /// Reads and dispatches; goes on as long as a message that was cut by the buffer's end fits in it when moved to the
     /// front.
-    fn read_into_buffer(&mut self, buffer: &mut [u8], mut limits: codec::Limits, budget: &mut Budget) -> bool {
+    fn read_into_buffer(&mut self, buffer: &mut [u8], mut limits: codec::Limits, turn: &mut Turn) -> bool {
         let mut kept = self.gathered.len();
         buffer[..kept].copy_from_slice(&self.gathered);
         self.gathered.clear();
         let more = loop {
-            let count = self.read_into(budget, |driver| {
+            let count = self.read_into(turn, |driver| {
                 let result = driver.stream.read(&mut buffer[kept..]);
                 (result, buffer.len() - kept)
             });
             // Without a byte more there is nothing new to find.
             let Some(count) = count else { break false };
             let end = kept + count;
-            let used = self.dispatch(&buffer[..end], limits);
+            let used = self.dispatch(&buffer[..end], limits, turn);
             codec::move_to_front(buffer, used, end);
             kept = end - used;
             let missing = missing_of(&buffer[..kept]);
-            if missing == 0 || kept + missing > buffer.len() || !self.readable || budget.read == 0 {
+            if missing == 0 || kept + missing > buffer.len() || !self.readable || turn.read == 0 {
                 break true;
             }
             match self.input_mode() {
@@ -156,10 +155,13 @@ impl Driver {
     /// One read: how many bytes came, or nothing at the end, on an error, or when there is nothing now.
     fn read_into(
         &mut self,
-        budget: &mut Budget,
+        turn: &mut Turn,
         read: impl FnOnce(&mut Self) -> (std::io::Result<usize>, usize),
     ) -> Option<usize> {
-        match read(self) {
+        let (result, room) = read(self);
+        let wire_len = self.stream.take_wire_len(result.as_ref().map_or(0, |count| *count));
+        turn.read = turn.read.saturating_sub(wire_len);
+        match (result, room) {
             (Ok(0), _) => {
                 self.peer_ended = true;
                 self.readable = false;
@@ -167,14 +169,13 @@ impl Driver {
             }
             (Ok(count), room) => {
                 self.received = true;
-                budget.read = budget.read.saturating_sub(count);
                 // Less than asked for: the socket is empty, and what comes later comes with an event.
                 self.readable = count == room || self.read_until_end || !self.stream.short_read_ends_input();
                 Some(count)
             }
             (Err(error), _) if error.kind() == std::io::ErrorKind::WouldBlock => {
-                self.readable = false;
-                self.read_until_end = false;
+                self.readable = self.stream.is_cut_off();
+                self.read_until_end &= self.readable;
                 None
             }
             (Err(error), _) => {
@@ -193,12 +194,12 @@ impl Driver {
         }
     }
 
-    pub(super) fn read_and_drop(&mut self, budget: &mut Budget, context: &mut Context) -> bool {
+    pub(super) fn read_and_drop(&mut self, turn: &mut Turn, context: &mut Context) -> bool {
         if !self.readable {
             return false;
         }
         let mut buffer = std::mem::take(&mut context.read_buffer);
-        let count = self.read_into(budget, |driver| (driver.stream.read(&mut buffer), buffer.len()));
+        let count = self.read_into(turn, |driver| (driver.stream.read(&mut buffer), buffer.len()));
         context.read_buffer = buffer;
         count.is_some()
     }

@@ -5,11 +5,11 @@ use std::collections::VecDeque;
 use std::io::{IoSlice, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mio::{Events, Poll, Token};
 
-use super::{BUDGET, Budget, Driver, Flow};
+use super::{Driver, Flow, Turn};
 use crate::codec::{HeaderList, HeaderValue, encode_into};
 use crate::rpc::{CONNECTION_ACCEPTED, Incoming, MessageType, Outgoing};
 use crate::runtime::event_loop::Context;
@@ -18,7 +18,18 @@ use crate::runtime::{Connection, ConnectionHandler, Error, Log, Outcome, Runtime
 use crate::transport::{self, HandshakeProgress, Readiness, TlsConfigBuilder, TlsRole, TlsSession};
 
 const PLACE: Token = Token(0);
-const ALL: Budget = Budget { read: BUDGET, write: BUDGET };
+
+/// A turn that ends by itself, however slow the machine is.
+fn all() -> Turn {
+    Turn::begin(Instant::now() + Duration::from_secs(60))
+}
+
+/// A turn in which nothing may be read.
+fn no_reading() -> Turn {
+    let mut turn = all();
+    turn.read = 0;
+    turn
+}
 
 type OnPing = dyn Fn(&Arc<Connection>) + Send + Sync;
 
@@ -105,21 +116,21 @@ impl Rig {
         stream.register(&context.registry, PLACE).expect("it can be watched");
         let driver = Driver::new(connection, stream, PLACE);
         let mut rig = Rig { driver, context, peer: Some(peer), peer_tls, notes, poll };
-        rig.receive(&message(MessageType::Connect, b"connect"), ALL);
+        rig.receive(&message(MessageType::Connect, b"connect"), all());
         assert!(rig.driver.connection.lock().rpc.is_handshake_done());
         rig
     }
 
     /// The peer writes; the driver runs once all of it has arrived.
-    fn receive(&mut self, bytes: &[u8], budget: Budget) -> Flow {
+    fn receive(&mut self, bytes: &[u8], turn: Turn) -> Flow {
         self.arrive(bytes);
-        self.turn(budget)
+        self.turn(turn)
     }
 
-    fn turn(&mut self, budget: Budget) -> Flow {
+    fn turn(&mut self, turn: Turn) -> Flow {
         self.context.ready.clear();
         self.driver.in_line = false;
-        self.driver.run_within(budget, &mut self.context)
+        self.driver.run_within(turn, &mut self.context)
     }
 
     fn arrive(&mut self, bytes: &[u8]) {
@@ -196,21 +207,21 @@ fn input_is_delivered_though_writing_failed_and_the_turn_is_over() {
     let connection = rig.driver.connection.clone();
     while rig.driver.io_error.is_none() {
         connection.send_protocol(Outgoing::empty(MessageType::Ping, 0), None).expect("it is open");
-        assert_eq!(rig.turn(Budget { read: 0, write: BUDGET }), Flow::Continue);
+        assert_eq!(rig.turn(no_reading()), Flow::Continue);
     }
     assert_eq!(rig.delivered(), [b""; 0]);
-    assert_eq!(rig.turn(ALL), Flow::Finished);
+    assert_eq!(rig.turn(all()), Flow::Finished);
     assert_eq!(rig.delivered(), [&b"one"[..], b"two", b"three", b"shutdown"]);
 }
 
 #[test]
 fn messages_that_waited_for_a_resume_are_delivered_though_the_turn_is_over() {
     let mut rig = Rig::new(|connection| connection.set_reading_paused(true).expect("it is open"));
-    rig.receive(&pings(&[b"one", b"two", b"three"]), ALL);
+    rig.receive(&pings(&[b"one", b"two", b"three"]), all());
     assert_eq!(rig.delivered(), [b"one"]);
 
     rig.driver.connection.set_reading_paused(false).expect("it is open");
-    rig.turn(Budget { read: 0, write: BUDGET });
+    rig.turn(no_reading());
     assert_eq!(rig.context.ready, [PLACE], "it comes back for the messages that it has");
 }
 
@@ -219,7 +230,7 @@ fn a_connection_stands_in_the_line_once() {
     let mut rig = Rig::new(|_| {});
     for payload in [b"one", b"two"] {
         rig.arrive(&pings(&[payload]));
-        rig.driver.run_within(Budget { read: 0, write: BUDGET }, &mut rig.context);
+        rig.driver.run_within(no_reading(), &mut rig.context);
     }
     assert_eq!(rig.context.ready, [PLACE]);
     rig.context.ready.clear();
@@ -231,7 +242,7 @@ fn a_connection_stands_in_the_line_once() {
 fn the_memory_of_a_large_message_grows_with_what_arrives() {
     let mut rig = Rig::new(|_| {});
     let large = message(MessageType::Ping, &vec![b'p'; 20_000_000]);
-    rig.receive(&large[..30_000], ALL);
+    rig.receive(&large[..30_000], all());
     assert!(rig.driver.gathered.capacity() < 300_000, "{} bytes", rig.driver.gathered.capacity());
 }
 
@@ -240,19 +251,19 @@ fn a_connection_that_can_do_nothing_asks_for_no_turn() {
     let mut rig = Rig::new(|_| {});
     let connection = rig.driver.connection.clone();
     connection.set_reading_paused(true).expect("it is open");
-    rig.receive(&pings(&[b"one"]), ALL);
+    rig.receive(&pings(&[b"one"]), all());
     let much = vec![0; 15 * 1024 * 1024];
     let message = Outgoing { payload: &much, ..Outgoing::empty(MessageType::Ping, 0) };
     connection.send_protocol(message, None).expect("there is room");
     while rig.driver.writable {
-        rig.turn(ALL);
+        rig.turn(all());
     }
-    assert_eq!(rig.turn(ALL), Flow::Continue);
+    assert_eq!(rig.turn(all()), Flow::Continue);
     assert!(rig.context.ready.is_empty(), "reading is paused and the peer takes nothing");
     assert_eq!(rig.delivered(), [b""; 0]);
 
     connection.close(Ok(()));
-    assert_eq!(rig.turn(ALL), Flow::Continue);
+    assert_eq!(rig.turn(all()), Flow::Continue);
     assert!(rig.context.ready.is_empty(), "it waits for the peer to take some, or for its linger time");
     assert!(rig.context.timers.next_deadline().is_some());
 }
@@ -260,16 +271,16 @@ fn a_connection_that_can_do_nothing_asks_for_no_turn() {
 #[test]
 fn a_peers_end_while_reading_is_paused_is_seen_at_the_resume() {
     let mut rig = Rig::new(|connection| drop(connection.set_reading_paused(true)));
-    rig.receive(&pings(&[b"one", b"two"]), ALL);
+    rig.receive(&pings(&[b"one", b"two"]), all());
     let peer = rig.peer.take().expect("the peer is there");
     peer.shutdown(std::net::Shutdown::Write).expect("it is connected");
     rig.driver.note_readiness(true, true, true);
-    assert_eq!(rig.turn(ALL), Flow::Continue);
+    assert_eq!(rig.turn(all()), Flow::Continue);
     assert!(rig.context.ready.is_empty());
     assert_eq!(rig.delivered(), [b"one"]);
 
     // Once for the second ping, which pauses again, once for the end.
-    while rig.turn(ALL) == Flow::Continue {
+    while rig.turn(all()) == Flow::Continue {
         rig.driver.connection.set_reading_paused(false).expect("it is open");
         rig.driver.note_readiness(true, true, true);
     }
@@ -284,10 +295,10 @@ fn a_close_waits_for_unfinished_data_alone() {
     tls.read(&mut peer, &mut ack).expect("the answer to CONNECT");
     // What comes now also acknowledges that answer.
     (rig.peer, rig.peer_tls) = (Some(peer), Some(tls));
-    rig.receive(&pings(&[b"one"]), ALL);
+    rig.receive(&pings(&[b"one"]), all());
 
     rig.driver.connection.close(Ok(()));
-    assert_eq!(rig.turn(ALL), Flow::Finished);
+    assert_eq!(rig.turn(all()), Flow::Finished);
     assert_eq!(rig.delivered(), [&b"one"[..], b"shutdown"]);
     let (mut peer, mut tls) = (rig.peer.take().expect("the peer is there"), rig.peer_tls.take().expect("it has TLS"));
     assert_eq!(tls.read(&mut peer, &mut [0; 10]).expect("an orderly end"), 0);
@@ -299,17 +310,17 @@ fn a_peer_in_the_middle_of_a_refused_message_is_not_reset() {
     let mut ack = vec![0; message(MessageType::ConnectAck, b"").len()];
     rig.peer.as_mut().expect("the peer is there").read_exact(&mut ack).expect("the answer to CONNECT");
     let too_large = message(MessageType::Ping, &vec![b'p'; 25 * 1024 * 1024]);
-    assert_eq!(rig.receive(&too_large[..100], ALL), Flow::Continue);
+    assert_eq!(rig.receive(&too_large[..100], all()), Flow::Continue);
 
     let peer = rig.peer.as_mut().expect("the peer is there");
     assert_eq!(peer.read(&mut [0]).expect("an end, in order"), 0);
     rig.arrive(&too_large[100..200]);
-    assert_eq!(rig.turn(ALL), Flow::Continue);
+    assert_eq!(rig.turn(all()), Flow::Continue);
     let peer = rig.peer.take().expect("the peer is there");
     assert_eq!((&peer).read(&mut [0]).expect("still in order"), 0);
 
     drop(peer);
     rig.driver.note_readiness(true, true, true);
-    assert_eq!(rig.turn(ALL), Flow::Finished);
+    assert_eq!(rig.turn(all()), Flow::Finished);
     assert_eq!(rig.delivered(), [b"shutdown"]);
 }

@@ -2,7 +2,7 @@
 
 use std::io::IoSlice;
 
-use super::{Budget, Driver};
+use super::{Driver, Turn};
 use crate::runtime::deadlines::Deadline;
 use crate::runtime::event_loop::Context;
 use crate::transport;
@@ -15,8 +15,9 @@ const KEPT_SEGMENTS: usize = 64;
 
 impl Driver {
     /// Writes what is queued, and tells who waits for it.
-    pub(super) fn transmit(&mut self, budget: &mut Budget, context: &mut Context) {
-        while self.writable && self.io_error.is_none() && budget.write > 0 {
+    pub(super) fn transmit(&mut self, turn: &mut Turn, context: &mut Context) {
+        let mut has_written = false;
+        while self.writable && self.io_error.is_none() && turn.write > 0 {
             {
                 let mut shared = self.connection.lock();
                 if shared.aborted {
@@ -35,19 +36,29 @@ impl Driver {
                 }
                 return;
             }
+            if std::mem::replace(&mut has_written, true) {
+                turn.look();
+                if turn.is_over() {
+                    return;
+                }
+            }
             let mut slices = [IoSlice::new(&[]); SLICES_PER_WRITE];
             let mut used = 0;
             let mut wanted = 0;
             for segment in self.writing.iter().take(SLICES_PER_WRITE) {
                 let from = if used == 0 { self.written_of_first } else { 0 };
-                slices[used] = IoSlice::new(&segment[from..]);
-                wanted += segment.len() - from;
+                let len = (segment.len() - from).min(turn.write - wanted);
+                slices[used] = IoSlice::new(&segment[from..from + len]);
+                wanted += len;
                 used += 1;
+                if wanted == turn.write {
+                    break;
+                }
             }
             match self.stream.write(&slices[..used]) {
                 Ok(count) => {
                     self.writable = count == wanted || !self.stream.short_write_ends_room();
-                    budget.write = budget.write.saturating_sub(count);
+                    turn.write = turn.write.saturating_sub(count);
                     self.note_written(count, context);
                     if !self.writable {
                         self.give_spare_memory_back();
@@ -67,7 +78,7 @@ impl Driver {
                     // What the peer sent before it went away is still there to be read.
                     self.readable = true;
                     self.read_until_end = true;
-                    self.receive(budget, context);
+                    self.receive(turn, context);
                 }
             }
         }
@@ -107,6 +118,6 @@ impl Driver {
             self.deadlines.clear(Deadline::Linger);
         }
         self.sent = true;
-        self.connection.note_written(count, &mut context.due);
+        self.connection.note_written(count, &mut context.due, &mut self.writable_streams);
     }
 }
