@@ -49,7 +49,8 @@ impl esrpc_runtime_options {
                 return;
             }
             let target = CString::new(target).unwrap_or_default();
-            let message = CString::new(message.replace('\0', "\u{fffd}")).unwrap_or_default();
+            // A line is a line, whatever a peer has put into the names and texts that stand in it.
+            let message = CString::new(message.replace(char::is_control, " ")).unwrap_or_default();
             guard::inside_log_callback(|| {
                 // SAFETY: the caller gave the callback together with the pointer, for any thread.
                 unsafe { callback(level as i32, target.as_ptr(), message.as_ptr(), user_data.0) }

@@ -361,21 +361,21 @@ impl<S: Clone, T> Connection<S, T> {
             return Err(Violation::Rule(format!("the stream id {id} is negative")));
         }
         if message_type.belongs_on_stream() != (id > 0) {
-            return Err(Violation::Rule(format!("{message_type:?} cannot come on stream-id {id}")));
+            return Err(Violation::Rule(format!("{message_type} cannot come on stream-id {id}")));
         }
         if id == 0 {
             let ending = self.receive_protocol(message_type, flags)?;
             return Ok(Received::Protocol { message_type, ending });
         }
         if self.handshake != Handshake::Done {
-            return Err(Violation::Rule(format!("{message_type:?} came on stream {id} before the handshake was done")));
+            return Err(Violation::Rule(format!("{message_type} came on stream {id} before the handshake was done")));
         }
         self.receive_on_stream(id, flags & TERMINATE_STREAM != 0, envelope.operation, now)
     }
 
     fn receive_protocol(&mut self, message_type: MessageType, flags: i32) -> Result<Option<Ending>, Violation> {
         use MessageType::{Connect, ConnectAck, InternalError, ProtocolError};
-        let violation = |text: &str| Err(Violation::Rule(format!("{message_type:?} {text}")));
+        let violation = |text: &str| Err(Violation::Rule(format!("{message_type} {text}")));
         match (self.role, self.handshake, message_type) {
             (Role::Server, Handshake::Start, Connect) => self.handshake = Handshake::Connecting,
             (Role::Server, Handshake::Start, _) => return violation("came before CONNECT"),

@@ -59,7 +59,7 @@ impl<'a> Outgoing<'a> {
             .ok_or_else(|| Error::WrongMessageType(format!("{number} is not a message type (0 to 7)")))?;
         if message_type.belongs_on_stream() != on_stream {
             let place = if on_stream { "on a stream" } else { "as a protocol message (stream-id 0)" };
-            return Err(Error::WrongMessageType(format!("{message_type:?} cannot be sent {place}")));
+            return Err(Error::WrongMessageType(format!("{message_type} cannot be sent {place}")));
         }
         Ok((message_type, self.check_headers(limits)?))
     }

@@ -1,3 +1,5 @@
+use std::fmt;
+
 use crate::codec::{HeaderType, Headers, Message, is_same_name};
 
 /// Flag of CONNECT_ACK: the server accepts the connection.
@@ -45,9 +47,29 @@ impl MessageType {
             .find(|message_type| *message_type as i32 == number)
     }
 
+    /// As the protocol's documentation writes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            MessageType::ApplicationMessage => "APPLICATION_MESSAGE",
+            MessageType::ApplicationError => "APPLICATION_ERROR",
+            MessageType::Ping => "PING",
+            MessageType::PingResponse => "PING_RESPONSE",
+            MessageType::Connect => "CONNECT",
+            MessageType::ConnectAck => "CONNECT_ACK",
+            MessageType::ProtocolError => "PROTOCOL_ERROR",
+            MessageType::InternalError => "INTERNAL_ERROR",
+        }
+    }
+
     /// Application messages go only on streams, all others only on stream-id 0.
     pub fn belongs_on_stream(self) -> bool {
         matches!(self, MessageType::ApplicationMessage | MessageType::ApplicationError)
+    }
+}
+
+impl fmt::Display for MessageType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
     }
 }
 

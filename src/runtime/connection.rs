@@ -14,7 +14,7 @@ use crate::runtime::inbox::Inbox;
 use crate::runtime::lifecycle::{Live, deadline_after, wait_until};
 use crate::runtime::timers::TimerKey;
 use crate::runtime::{
-    ConnectionHandler, Drain, Error, Listener, Log, Outcome, Runtime, Settings, Stream, check_may_wait, lock,
+    ConnectionHandler, Drain, Error, Level, Listener, Log, Outcome, Runtime, Settings, Stream, check_may_wait, lock,
 };
 use crate::transport::{self, Endpoint, PeerCredentials, Resolver, TlsConfig, TlsInfo};
 
@@ -72,6 +72,8 @@ pub struct Connection {
     pub(super) listener: Weak<Listener>,
     /// Always there until the drop.
     pub(super) live: Option<Live>,
+    /// Of the runtime's log: looked at for each message.
+    pub(super) log_level: Level,
 
     // Written once, on the loop thread or in accept.
     handler: OnceLock<Box<dyn ConnectionHandler>>,
@@ -218,8 +220,10 @@ impl Connection {
             pings: VecDeque::new(),
             ping_answers: RateLimit::default(),
         };
+        let log_level = live.runtime().log().level();
         Arc::new(Connection {
             role,
+            log_level,
             settings,
             target,
             event_loop,
@@ -432,6 +436,8 @@ impl Connection {
                     shared.begin_close(Ok(()), true);
                 }
                 self.schedule(&mut shared);
+                drop(shared);
+                self.log_sent(&message, 0);
                 Ok(())
             }
             Err(error) => {

@@ -9,7 +9,7 @@ use crate::rpc::{Ending, Incoming, Mark, MessageType, Outgoing, Received, TERMIN
 use crate::runtime::connection::{Connection, Flush, PingOrigin};
 use crate::runtime::driver::{Driver, Turn};
 use crate::runtime::stream::{Stream, StreamPhase};
-use crate::runtime::{Error, Level, Listener, Outcome, Phase, quoted};
+use crate::runtime::{Error, Level, Listener, Outcome, Phase, Repeated, quoted};
 
 impl Driver {
     /// Decodes and delivers the messages at the start of `bytes`; answers how many bytes are used up.
@@ -61,9 +61,12 @@ impl Connection {
             }
             received
         };
+        self.log_received(&incoming.envelope, message.payload.len());
         match received {
             Err(violation) => self.violated(violation),
-            Ok(Received::Late) => {}
+            Ok(Received::Late) => {
+                self.log_line(Level::Debug, || "a message for a stream that is over: dropped".to_owned())
+            }
             Ok(Received::Protocol { message_type, ending }) => {
                 self.deliver_protocol(message_type, &incoming, ending, bytes, now);
                 // The message, or its callback, may have done the handshake.
@@ -221,6 +224,8 @@ impl Connection {
         if prepared.and_then(|prepared| shared.rpc.refuse_stream(id, prepared)).is_ok() {
             self.schedule_write(&mut shared);
         }
+        drop(shared);
+        self.log_line(Level::Debug, || format!("stream {id} refused: {text}"));
     }
 
     fn violated(self: &Arc<Self>, violation: Violation) {
@@ -230,9 +235,7 @@ impl Connection {
 
     /// Tells the peer what was wrong and ends the connection.
     fn end_by_violation(self: &Arc<Self>, text: &str, reason: Error) {
-        if let Some(log) = self.log() {
-            log.write(Level::Warn, "connection", || format!("{reason}"));
-        }
+        self.log_repeated(Repeated::Violation, Level::Warn, || reason.to_string());
         let (headers, payload) = json_message(text);
         let message = crate::rpc::violation_message(&headers, &payload);
         let mut shared = self.lock();
@@ -253,9 +256,7 @@ impl Connection {
             shared.setup = Some(Ok(()));
             self.notify(&shared);
         }
-        if let Some(log) = self.log() {
-            log.write(Level::Info, "connection", || format!("connected to {}", self.host().to_string_lossy()));
-        }
+        self.log_line(Level::Info, || "set up".to_owned());
         if let Some(handler) = self.handler() {
             handler.on_setup(Ok(self));
         }
@@ -282,6 +283,7 @@ impl Connection {
         }
         self.notify(&shared);
         drop(shared);
+        self.log_line(Level::Info, || if accepted { "accepted" } else { "refused by the application" }.to_owned());
         if !accepted {
             self.leave();
         }
@@ -350,6 +352,7 @@ impl Connection {
 
     pub(super) fn end_stream(self: &Arc<Self>, stream: &Arc<Stream>, outcome: &Outcome) {
         stream.set_end(outcome);
+        self.log_stream_end(stream, outcome);
         if let Some(handler) = stream.handler() {
             handler.on_closed(stream, outcome);
         }
@@ -372,7 +375,7 @@ fn refused(message_type: MessageType, message: &Message<'_>) -> Error {
         MessageType::ConnectAck => {
             "the server refused the connection: CONNECT_ACK without CONNECTION_ACCEPTED".to_owned()
         }
-        other => format!("the server answered CONNECT with {other:?}"),
+        other => format!("the server answered CONNECT with {other}"),
     };
     if !said.is_empty() {
         text = format!("{text}; it says: {said}");

@@ -16,7 +16,7 @@ use crate::runtime::lifecycle::Live;
 use crate::runtime::listener::{Accepted, Listener, ListenerDriver};
 use crate::runtime::setup::{Setup, Step};
 use crate::runtime::timers::{Due, TimerKey, Timers};
-use crate::runtime::{Error, Level, Log, Outcome, ProcessMark, lock};
+use crate::runtime::{Error, Level, Log, Outcome, ProcessMark, Repeated, lock};
 use crate::transport;
 
 const WAKE: Token = Token(usize::MAX);
@@ -263,7 +263,8 @@ impl EventLoop {
             if let Err(error) = poll.poll(&mut events, timeout)
                 && error.kind() != std::io::ErrorKind::Interrupted
             {
-                self.context.log.write(Level::Error, "runtime", || format!("waiting for events failed: {error}"));
+                let sentence = || format!("waiting for events failed: {error}");
+                self.context.log.write_repeated(Repeated::Poll, Level::Error, "runtime", sentence);
                 self.abort_all();
             }
             // What is posted from here on, most often by the callbacks of this pass, is seen without a wake.
@@ -438,7 +439,8 @@ impl EventLoop {
         let flow = match catch_unwind(AssertUnwindSafe(|| work(slot, context))) {
             Ok(flow) => flow,
             Err(_) => {
-                context.log.write(Level::Error, "runtime", || "the event loop panicked on a connection".to_owned());
+                let sentence = || "the event loop panicked on a connection".to_owned();
+                context.log.write_repeated(Repeated::Panic, Level::Error, "runtime", sentence);
                 // The panic may have come while the buffer was lent out; reads into an empty one look like the peer's end.
                 context.read_buffer.resize(READ_BUFFER_LEN, 0);
                 let error = || Error::Internal("the event loop panicked on this connection".to_owned());

@@ -64,12 +64,10 @@ impl Farewell {
     }
 
     fn conclude(&self, connection: &Arc<Connection>) {
-        if let Some(log) = connection.log() {
-            log.write(Level::Info, "connection", || match &self.outcome {
-                Ok(()) => "a connection ended".to_owned(),
-                Err(error) => format!("a connection ended: {error}"),
-            });
-        }
+        connection.log_line(Level::Info, || match &self.outcome {
+            Ok(()) => "ended".to_owned(),
+            Err(error) => format!("ended: {error}"),
+        });
         connection.set_end(self.outcome.clone());
         if !self.was_set_up {
             connection.lock().setup = Some(Err(self.reason.clone()));

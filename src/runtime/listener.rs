@@ -12,7 +12,7 @@ use crate::runtime::lifecycle::{Live, deadline_after, wait_until};
 use crate::runtime::members::Members;
 use crate::runtime::timers::TimerKey;
 use crate::runtime::{
-    Connection, Drain, Error, Level, ListenerHandler, Outcome, Runtime, Settings, check_may_wait, lock,
+    Connection, Drain, Error, Level, ListenerHandler, Outcome, Repeated, Runtime, Settings, check_may_wait, lock,
 };
 use crate::transport::{self, Endpoint, ListeningSocket, RawSocket, TlsConfig};
 
@@ -240,7 +240,9 @@ impl Listener {
     /// Tells of a connection that could not be had.
     pub(super) fn failed(self: &Arc<Self>, error: &Error) {
         if let Some(live) = &self.live {
-            live.runtime().log().write(Level::Warn, "listener", || error.to_string());
+            live.runtime()
+                .log()
+                .write_repeated(Repeated::FailedConnection, Level::Warn, "listener", || error.to_string());
         }
         if let Some(handler) = self.handler() {
             handler.on_failed_connection(self, error);

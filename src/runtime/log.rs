@@ -1,3 +1,8 @@
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use crate::runtime::lock;
+
 /// How much a log message matters; a log takes its own level and the graver ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(i32)]
@@ -10,22 +15,48 @@ pub enum Level {
     Trace = 5,
 }
 
+/// Lines that a stranger, or a lasting fault, can cause in any number: of each kind one is written a second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum Repeated {
+    FailedConnection,
+    Violation,
+    Poll,
+    Panic,
+}
+
+const KINDS: usize = Repeated::Panic as usize + 1;
+const PAUSE: Duration = Duration::from_secs(1);
+
 type Sink = dyn Fn(Level, &str, &str) + Send + Sync;
 
 /// Where a runtime's log messages go.
 pub struct Log {
     level: Level,
     sink: Option<Box<Sink>>,
+    repeated: [Mutex<Muted>; KINDS],
+}
+
+/// When lines of one kind were left out.
+#[derive(Default)]
+struct Muted {
+    until: Option<Instant>,
+    left_out: u64,
 }
 
 impl Log {
     /// No log at all: one comparison per place that would write one.
     pub fn off() -> Log {
-        Log { level: Level::Off, sink: None }
+        Log { level: Level::Off, sink: None, repeated: Default::default() }
     }
 
     pub fn new(level: Level, sink: impl Fn(Level, &str, &str) + Send + Sync + 'static) -> Log {
-        Log { level, sink: Some(Box::new(sink)) }
+        Log { level, sink: Some(Box::new(sink)), repeated: Default::default() }
+    }
+
+    /// The least grave level that is written.
+    pub fn level(&self) -> Level {
+        if self.sink.is_some() { self.level } else { Level::Off }
     }
 
     /// The message is made only if somebody wants it.
@@ -35,5 +66,66 @@ impl Log {
         {
             sink(level, target, &message());
         }
+    }
+
+    /// The same for a line that may come in any number: at most one of its kind is written a second, with the number of those
+    /// that were left out since.
+    pub fn write_repeated(&self, kind: Repeated, level: Level, target: &str, message: impl FnOnce() -> String) {
+        if level <= self.level() {
+            self.write_repeated_at(Instant::now(), kind, level, target, message);
+        }
+    }
+
+    fn write_repeated_at(
+        &self,
+        now: Instant,
+        kind: Repeated,
+        level: Level,
+        target: &str,
+        message: impl FnOnce() -> String,
+    ) {
+        let left_out = {
+            let mut muted = lock(&self.repeated[kind as usize]);
+            if muted.until.is_some_and(|until| now < until) {
+                muted.left_out += 1;
+                return;
+            }
+            muted.until = Some(now + PAUSE);
+            std::mem::take(&mut muted.left_out)
+        };
+        self.write(level, target, || match left_out {
+            0 => message(),
+            1 => format!("{} (1 line like this was left out before it)", message()),
+            count => format!("{} ({count} lines like this were left out before it)", message()),
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    #[test]
+    fn of_lines_that_repeat_one_of_each_kind_is_written_a_second() {
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let written = lines.clone();
+        let log = Log::new(Level::Warn, move |_, _, line| lock(&written).push(line.to_owned()));
+        let start = Instant::now();
+        let write = |kind, ms, level| {
+            let now = start + Duration::from_millis(ms);
+            log.write_repeated_at(now, kind, level, "target", || format!("{kind:?} at {ms}"));
+        };
+        for ms in [0, 1, 999, 1000, 1500, 2100] {
+            write(Repeated::Violation, ms, Level::Warn);
+        }
+        write(Repeated::Poll, 1, Level::Error);
+        let expected = [
+            "Violation at 0",
+            "Violation at 1000 (2 lines like this were left out before it)",
+            "Violation at 2100 (1 line like this was left out before it)",
+            "Poll at 1",
+        ];
+        assert_eq!(*lock(&lines), expected);
     }
 }

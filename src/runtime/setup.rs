@@ -92,6 +92,7 @@ impl Setup {
         let Some(resolver) = self.connection.resolver() else {
             return Err(Error::Internal("a connection without a resolver".to_owned()));
         };
+        self.connection.log_line(Level::Debug, || "resolving the host name".to_owned());
         let found = Arc::new(Mutex::new(None));
         // A lookup that is given up may go on for long; it must not keep the connection.
         let (place, connection) = (found.clone(), Arc::downgrade(&self.connection));
@@ -108,6 +109,10 @@ impl Setup {
 
     fn dial(&mut self, addresses: Vec<Address>, context: &Context) {
         let Some(endpoint) = self.connection.endpoint().cloned() else { return };
+        self.connection.log_line(Level::Debug, || match addresses.len() {
+            1 => "connecting".to_owned(),
+            count => format!("connecting, {count} addresses to try"),
+        });
         let options = self.connection.settings().socket.clone();
         self.stage = Stage::Dialing(Box::new(Dialer::new(endpoint, addresses, options)));
         self.start_clock(Deadline::Connect, context);
@@ -211,6 +216,7 @@ impl Setup {
 
     fn begin_tls(&mut self, mut stream: transport::Stream, context: &Context) -> Result<(), transport::Error> {
         if let Some((config, server_name)) = self.connection.tls() {
+            self.connection.log_line(Level::Debug, || format!("connected; TLS handshake for {server_name}"));
             stream.start_tls(TlsSession::client(config, server_name)?);
             self.start_clock(Deadline::Tls, context);
         }
@@ -224,6 +230,9 @@ impl Setup {
             return Step::Pending;
         };
         self.connection.describe(&stream);
+        if let Some(info) = self.connection.tls_info() {
+            self.connection.log_line(Level::Debug, || format!("TLS handshake done: {}", info.summary()));
+        }
         let accepted = match &self.listener {
             Some(listener) => self.connection.announce(listener),
             None => true,
@@ -231,7 +240,6 @@ impl Setup {
         if !accepted {
             // Closing is not enough if another process has the socket too.
             stream.deregister(&context.registry);
-            context.log.write(Level::Debug, "listener", || "the application refused a connection".to_owned());
             return Step::Over;
         }
         // The callback may have taken its time.

@@ -179,6 +179,8 @@ impl Stream {
         let _ = self.handler.set(handler);
         self.set_phase(StreamPhase::Open);
         shared.rpc.accept_stream(self.id(), self.clone(), self.ends_at_once);
+        drop(shared);
+        self.connection().log_stream_begin(self, "accepted");
         Ok(())
     }
 
@@ -194,6 +196,9 @@ impl Stream {
         self.connection().notify(&shared);
         shared.rpc.refuse_stream(self.id(), prepared)?;
         self.connection().schedule_write(&mut shared);
+        drop(shared);
+        self.connection().log_stream_begin(self, "refused");
+        self.connection().log_sent(&message, self.id());
         Ok(())
     }
 
@@ -252,6 +257,9 @@ impl Stream {
                     shared.new_stream_deadlines.push((self.clone(), Instant::now() + time));
                 }
                 self.connection().schedule_write(&mut shared);
+                drop(shared);
+                self.connection().log_stream_begin(self, "activated");
+                self.connection().log_sent(&message, id);
                 Ok(())
             }
             Err(error) => Err(self.not_accepted(error, &mut shared, blocked)),
@@ -293,6 +301,8 @@ impl Stream {
                     self.set_phase(StreamPhase::Closing);
                 }
                 self.connection().schedule_write(&mut shared);
+                drop(shared);
+                self.connection().log_sent(&message, self.id());
                 Ok(())
             }
             Err(error) => Err(self.not_accepted(error, &mut shared, blocked)),

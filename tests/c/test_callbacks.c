@@ -205,6 +205,77 @@ static void a_log_callback_comes_for_its_level_and_may_call_nothing(void) {
     }
 }
 
+static void note_log(int32_t level, const char *target, const char *message, void *user_data) {
+    const char *text = strstr(message, ": ");
+    CHECK(text != NULL || strcmp(target, "connection") != 0);
+    note("%s log %d %s", (const char *)user_data, (int)level, text == NULL ? message : text + 2);
+}
+
+static esrpc_runtime *logging_runtime(int32_t level, const char *name) {
+    esrpc_runtime_options *options = esrpc_runtime_options_new();
+    esrpc_runtime *runtime = NULL;
+    CHECK_OK(esrpc_runtime_options_set_log(options, level, note_log, (void *)name));
+    CHECK_OK(esrpc_runtime_new(options, &runtime));
+    esrpc_runtime_options_release(options);
+    return runtime;
+}
+
+/* One call with a request and a reply, whose end is written by the server. */
+static void a_conversation_at(int32_t level) {
+    struct pair pair;
+    struct party call = a_party("call", NULL, NULL);
+    esrpc_stream *stream;
+    recorder_clear();
+    pair_begin(&pair);
+    esrpc_runtime_release(pair.client_runtime);
+    esrpc_runtime_release(pair.server_runtime);
+    pair.client_runtime = logging_runtime(level, "client");
+    pair.server_runtime = logging_runtime(level, "server");
+    pair.keep_streams = true;
+    pair_connect(&pair);
+    stream = open_stream(pair.client_connection, &call);
+    await("handler message first");
+    CHECK_OK(send_text(pair.handler_stream, LAST, "reply", NULL));
+    await("call closed OK");
+    await("handler closed OK");
+    esrpc_stream_release(stream);
+    pair_end(&pair);
+}
+
+static void a_log_shows_each_message_at_trace_and_steps_and_streams_at_debug(void) {
+    a_conversation_at(ESRPC_LOG_LEVEL_TRACE);
+    CHECK_COUNT(1, "client log 5 accepted for sending: CONNECT, flags 0, stream 0, 7 bytes of payload");
+    CHECK_COUNT(1, "server log 5 received: CONNECT, flags 0, stream 0, 7 bytes of payload");
+    CHECK_COUNT(1, "server log 5 accepted for sending: CONNECT_ACK, flags 1, stream 0, 3 bytes of payload");
+    CHECK_COUNT(1, "client log 5 received: CONNECT_ACK, flags 1, stream 0, 3 bytes of payload");
+    CHECK_COUNT(1, "client log 5 accepted for sending: APPLICATION_MESSAGE, flags 0, stream 1, 5 bytes of payload");
+    CHECK_COUNT(1, "server log 5 received: APPLICATION_MESSAGE, flags 0, stream 1, 5 bytes of payload");
+    CHECK_COUNT(1, "server log 5 accepted for sending: APPLICATION_MESSAGE, flags 2, stream 1, 5 bytes of payload");
+    CHECK_COUNT(1, "client log 5 received: APPLICATION_MESSAGE, flags 2, stream 1, 5 bytes of payload");
+    CHECK_COUNT(4, "client log 5");
+    CHECK_COUNT(4, "server log 5");
+}
+
+static void a_log_below_trace_leaves_the_messages_out(void) {
+    a_conversation_at(ESRPC_LOG_LEVEL_DEBUG);
+    CHECK_COUNT(1, "client log 4 connecting");
+    CHECK_COUNT(1, "client log 4 stream 1 activated: \"test#Operation\"");
+    CHECK_COUNT(1, "client log 4 stream 1 ended");
+    CHECK_COUNT(1, "server log 4 stream 1 accepted: \"test#Operation\"");
+    CHECK_COUNT(1, "server log 4 stream 1 ended");
+    CHECK_COUNT(1, "client log 3 set up");
+    CHECK_COUNT(1, "server log 3 accepted");
+    CHECK_COUNT(1, "client log 3 ended");
+    CHECK_COUNT(1, "server log 3 ended");
+    CHECK_COUNT(0, "client log 5");
+    a_conversation_at(ESRPC_LOG_LEVEL_INFO);
+    CHECK_COUNT(0, "client log 4");
+    CHECK_COUNT(1, "client log 3 set up");
+    a_conversation_at(ESRPC_LOG_LEVEL_WARN);
+    CHECK_COUNT(0, "client log");
+    CHECK_COUNT(0, "server log");
+}
+
 int main(int argc, char **argv) {
     static const struct test tests[] = {
         TEST(all_callbacks_of_a_connection_and_its_streams_come_on_one_thread),
@@ -213,6 +284,8 @@ int main(int argc, char **argv) {
         TEST(a_task_runs_once_after_what_was_asked_before_also_when_the_connection_has_ended),
         TEST(a_decoder_inside_its_callback_takes_no_push_and_is_released_on_return),
         TEST(a_log_callback_comes_for_its_level_and_may_call_nothing),
+        TEST(a_log_shows_each_message_at_trace_and_steps_and_streams_at_debug),
+        TEST(a_log_below_trace_leaves_the_messages_out),
     };
     return RUN_TESTS(tests, argc, argv);
 }

@@ -87,9 +87,9 @@ fn is_done_once() {
         assert!(matches!(server.send(MessageType::ConnectAck, flags), Err(Error::HandshakeAlreadyDone(_))));
     }
     let again = server.receive(&raw(MessageType::Connect as i32, 0, 0, None));
-    assert_eq!(again, Err("Connect came a second time".to_owned()));
+    assert_eq!(again, Err("CONNECT came a second time".to_owned()));
     let again = client.receive(&raw(MessageType::ConnectAck as i32, CONNECTION_ACCEPTED, 0, None));
-    assert_eq!(again, Err("ConnectAck came a second time".to_owned()));
+    assert_eq!(again, Err("CONNECT_ACK came a second time".to_owned()));
 }
 
 #[test]

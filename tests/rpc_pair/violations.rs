@@ -20,19 +20,19 @@ fn side(role: Role, state: &str) -> Side {
 fn of_the_handshake_are_noticed_by_both_sides() {
     use MessageType::*;
     let rows = [
-        (Role::Server, "start", ConnectAck, "ConnectAck came before CONNECT"),
-        (Role::Server, "start", Ping, "Ping came before CONNECT"),
-        (Role::Server, "start", InternalError, "InternalError came before CONNECT"),
-        (Role::Server, "connecting", Connect, "Connect came before CONNECT was acknowledged"),
-        (Role::Server, "connecting", Ping, "Ping came before CONNECT was acknowledged"),
-        (Role::Server, "done", Connect, "Connect came a second time"),
-        (Role::Server, "done", ConnectAck, "ConnectAck is for clients"),
-        (Role::Client, "done", Connect, "Connect is for servers"),
-        (Role::Client, "start", Ping, "Ping came before CONNECT was sent"),
-        (Role::Client, "start", ConnectAck, "ConnectAck came before CONNECT was sent"),
-        (Role::Client, "connecting", Ping, "Ping came in place of CONNECT_ACK"),
-        (Role::Client, "connecting", Connect, "Connect came in place of CONNECT_ACK"),
-        (Role::Client, "done", ConnectAck, "ConnectAck came a second time"),
+        (Role::Server, "start", ConnectAck, "CONNECT_ACK came before CONNECT"),
+        (Role::Server, "start", Ping, "PING came before CONNECT"),
+        (Role::Server, "start", InternalError, "INTERNAL_ERROR came before CONNECT"),
+        (Role::Server, "connecting", Connect, "CONNECT came before CONNECT was acknowledged"),
+        (Role::Server, "connecting", Ping, "PING came before CONNECT was acknowledged"),
+        (Role::Server, "done", Connect, "CONNECT came a second time"),
+        (Role::Server, "done", ConnectAck, "CONNECT_ACK is for clients"),
+        (Role::Client, "done", Connect, "CONNECT is for servers"),
+        (Role::Client, "start", Ping, "PING came before CONNECT was sent"),
+        (Role::Client, "start", ConnectAck, "CONNECT_ACK came before CONNECT was sent"),
+        (Role::Client, "connecting", Ping, "PING came in place of CONNECT_ACK"),
+        (Role::Client, "connecting", Connect, "CONNECT came in place of CONNECT_ACK"),
+        (Role::Client, "done", ConnectAck, "CONNECT_ACK came a second time"),
     ];
     for (role, state, message_type, text) in rows {
         let received = side(role, state).receive(&raw(message_type as i32, CONNECTION_ACCEPTED, 0, None));
@@ -40,7 +40,7 @@ fn of_the_handshake_are_noticed_by_both_sides() {
     }
     for (role, state) in [(Role::Server, "start"), (Role::Server, "connecting"), (Role::Client, "connecting")] {
         let received = side(role, state).receive(&raw(0, 0, 1, Some(b"a")));
-        let text = "ApplicationMessage came on stream 1 before the handshake was done";
+        let text = "APPLICATION_MESSAGE came on stream 1 before the handshake was done";
         assert_eq!(received, Err(text.to_owned()), "{role:?}, {state}");
     }
 }
@@ -49,10 +49,10 @@ fn of_the_handshake_are_noticed_by_both_sides() {
 fn of_types_and_stream_ids_are_noticed_by_both_sides() {
     for role in [Role::Client, Role::Server] {
         for (message_type, stream_id, text) in [
-            (0, 0, "ApplicationMessage cannot come on stream-id 0"),
-            (1, 0, "ApplicationError cannot come on stream-id 0"),
-            (2, 1, "Ping cannot come on stream-id 1"),
-            (6, 3, "ProtocolError cannot come on stream-id 3"),
+            (0, 0, "APPLICATION_MESSAGE cannot come on stream-id 0"),
+            (1, 0, "APPLICATION_ERROR cannot come on stream-id 0"),
+            (2, 1, "PING cannot come on stream-id 1"),
+            (6, 3, "PROTOCOL_ERROR cannot come on stream-id 3"),
             (8, 0, "8 is not a message type (0 to 7)"),
             (-1, 0, "-1 is not a message type (0 to 7)"),
             (99, 1, "99 is not a message type (0 to 7)"),

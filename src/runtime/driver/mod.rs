@@ -113,6 +113,8 @@ impl Driver {
                 if let Err(error) = sent {
                     shared.begin_close(Err(error.into()), false);
                 }
+                drop(shared);
+                self.connection.log_sent(&connect, 0);
             }
         }
     }

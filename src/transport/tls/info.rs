@@ -43,4 +43,10 @@ impl TlsInfo {
             resumed: state.handshake_kind() == Some(HandshakeKind::Resumed),
         })
     }
+
+    /// In a few words.
+    pub fn summary(&self) -> String {
+        let resumed = if self.resumed { ", resumed" } else { "" };
+        format!("{}, {}{resumed}", self.version, self.cipher_suite)
+    }
 }
