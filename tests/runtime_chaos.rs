@@ -7,7 +7,7 @@ mod runtime_recorder;
 use eventstream_rpc::rpc::{CONNECTION_ACCEPTED, Envelope, Incoming, MessageType, Outgoing, TERMINATE_STREAM};
 use eventstream_rpc::runtime::{
     ConnectRequest, Connection, ConnectionHandler, Error, Flush, Listener, Log, Outcome, Runtime, Settings, Stream,
-    StreamHandler, Times,
+    StreamHandler, Times, is_loop_thread,
 };
 use runtime_recorder::{LONG, endpoint_of, listen};
 use std::any::Any;
@@ -45,6 +45,11 @@ struct Tally {
     streams_opened: AtomicUsize,
     streams_closed: AtomicUsize,
     streams_destroyed: AtomicUsize,
+    /// A close has returned on the loop thread, or on another one.
+    closed_on_loop: AtomicBool,
+    closed_elsewhere: AtomicBool,
+    /// Messages that began to be delivered after a close had returned on another thread.
+    late_messages: AtomicUsize,
     /// A promise about order that was broken.
     wrong: Mutex<Option<&'static str>>,
     random: AtomicU64,
@@ -58,6 +63,23 @@ impl Tally {
     fn must(&self, right: bool, what: &'static str) {
         if !right {
             self.wrong.lock().expect("no panic").get_or_insert(what);
+        }
+    }
+
+    /// A call that ends the connection has returned.
+    fn note_end_here(&self) {
+        let place = if is_loop_thread() { &self.closed_on_loop } else { &self.closed_elsewhere };
+        place.store(true, SeqCst);
+    }
+
+    /// A message is being delivered: none begins after a close on the loop thread has returned, and after one on another
+    /// thread at most the one that was being dispatched.
+    fn note_message(&self) {
+        self.must(self.shutdowns.load(SeqCst) == 0, "a message came after on_shutdown");
+        self.must(!self.closed_on_loop.load(SeqCst), "a message came after a close on the loop thread");
+        if self.closed_elsewhere.load(SeqCst) {
+            let before = self.late_messages.fetch_add(1, SeqCst);
+            self.must(before == 0, "two messages came after a close on another thread");
         }
     }
 
@@ -137,10 +159,12 @@ fn disturb(tally: &Arc<Tally>, connection: &Arc<Connection>) -> bool {
         12..20 => drop(connection.set_reading_paused(false)),
         20 => {
             connection.close(Ok(()));
+            tally.note_end_here();
             return true;
         }
         21 => {
             connection.abort();
+            tally.note_end_here();
             return true;
         }
         22 => drop(
@@ -167,7 +191,7 @@ impl ConnectionHandler for OnConnection {
     }
 
     fn on_protocol_message(&self, connection: &Arc<Connection>, Incoming { message, .. }: &Incoming<'_>) {
-        self.tally.must(self.tally.shutdowns.load(SeqCst) == 0, "a message came after on_shutdown");
+        self.tally.note_message();
         if Envelope::read(&message.headers).message_type == Some(MessageType::Connect as i32) {
             let ack = Outgoing::empty(MessageType::ConnectAck, CONNECTION_ACCEPTED);
             self.tally.send(|flush| connection.send_protocol(ack, flush));
@@ -176,6 +200,7 @@ impl ConnectionHandler for OnConnection {
     }
 
     fn on_incoming_stream(&self, connection: &Arc<Connection>, stream: &Arc<Stream>, _: &Incoming<'_>) {
+        self.tally.note_message();
         if disturb(&self.tally, connection) || self.tally.below(8) == 0 {
             return;
         }
@@ -208,6 +233,7 @@ impl ConnectionHandler for OnConnection {
 impl StreamHandler for OnStream {
     fn on_message(&self, stream: &Arc<Stream>, _: &Incoming<'_>) {
         self.tally.must(!self.closed.load(SeqCst), "a message came after on_closed");
+        self.tally.note_message();
         if !disturb(&self.tally, stream.connection()) && self.tally.below(2) == 0 {
             send_on(&self.tally, stream);
         }
@@ -300,6 +326,7 @@ fn converse(runtime: &Arc<Runtime>, listener: &Listener, seed: u64) -> Arc<Tally
     } else {
         connection.close(Ok(()))
     }
+    tally.note_end_here();
     drop(connection.wait_shutdown(Some(LONG)).expect("the connection ends in time"));
     tally
 }
