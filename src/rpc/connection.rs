@@ -85,6 +85,26 @@ pub struct Ended<S, T> {
     pub streams: Vec<S>,
 }
 
+/// What has happened on a connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    pub messages_received: u64,
+    /// Accepted for sending.
+    pub messages_sent: u64,
+    /// Activated by a client, accepted by a server.
+    pub streams_opened: u64,
+    /// On servers, for whatever reason.
+    pub streams_refused: u64,
+    /// Of these, for the limit of streams.
+    pub streams_in_excess: u64,
+    /// For streams that were over, without TERMINATE_STREAM.
+    pub late_messages: u64,
+    /// Streams that the client ended before the server had sent anything on them.
+    pub unanswered_ends: u64,
+    /// Sends and activations for which there was no room.
+    pub sends_refused: u64,
+}
+
 /// One side of an event-stream RPC connection. `S` stands for a stream, `T` for whoever waits for a send to be written.
 pub struct Connection<S, T> {
     role: Role,
@@ -97,7 +117,7 @@ pub struct Connection<S, T> {
     /// Nothing more is accepted for sending.
     sending_closed: bool,
     sent_error_message: bool,
-    late_messages: u64,
+    counts: Counts,
     abnormal_events: RateLimit,
 }
 
@@ -117,7 +137,7 @@ impl<S: Clone, T> Connection<S, T> {
             outbound: Outbound::new(buffers),
             sending_closed: false,
             sent_error_message: false,
-            late_messages: 0,
+            counts: Counts::default(),
             abnormal_events: RateLimit::default(),
         }
     }
@@ -147,7 +167,7 @@ impl<S: Clone, T> Connection<S, T> {
     /// A server takes nothing from a peer that does not read what this side cannot refuse to send. A client goes on: what
     /// it sends in this way is bounded by the streams that it opened, and two sides that both wait would wait for ever.
     pub fn must_not_read(&self) -> bool {
-        self.role == Role::Server && self.outbound.exempt_len() > MAX_EXEMPT_LEN
+        self.outbound.exempt_exceeds(MAX_EXEMPT_LEN as u64) && self.role == Role::Server
     }
 
     /// This side sent a refusal or an error message: the peer must get the time to read it.
@@ -155,9 +175,13 @@ impl<S: Clone, T> Connection<S, T> {
         self.role == Role::Server && (self.sent_error_message || self.handshake == Handshake::Refused)
     }
 
-    /// Messages received for streams that were over, without TERMINATE_STREAM.
-    pub fn late_messages(&self) -> u64 {
-        self.late_messages
+    pub fn counts(&self) -> Counts {
+        Counts { messages_sent: self.outbound.messages(), ..self.counts }
+    }
+
+    /// The most bytes that waited to be written at a time.
+    pub fn most_outbound_len(&self) -> usize {
+        self.outbound.most_len()
     }
 
     pub fn outbound_len(&self) -> usize {
@@ -251,9 +275,13 @@ impl<S: Clone, T> Connection<S, T> {
         }
     }
 
-    fn check_room(&self) -> Result<(), Error> {
+    fn check_room(&mut self) -> Result<(), Error> {
         let (queued, limit) = (self.outbound.len(), self.limits.outbound);
-        if queued >= limit { Err(Error::WouldBlock { queued, limit }) } else { Ok(()) }
+        if queued < limit {
+            return Ok(());
+        }
+        self.counts.sends_refused += 1;
+        Err(Error::WouldBlock { queued, limit })
     }
 
     /// Opens a stream with its first message. Answers its id.
@@ -268,6 +296,7 @@ impl<S: Clone, T> Connection<S, T> {
         self.check_room()?;
         self.last_stream_id = id;
         let ended_here = message.flags() & TERMINATE_STREAM != 0;
+        self.counts.streams_opened += 1;
         let mut trail = Trail::default();
         self.outbound.push_on_stream(message, id, ended_here, token, &mut trail);
         self.streams.insert(id, Entry { stream, ended_here, ended_by_peer: false, answered: true, trail });
@@ -294,6 +323,7 @@ impl<S: Clone, T> Connection<S, T> {
         }
         let (queued, limit) = (self.outbound.len(), self.limits.outbound);
         if !exempt && queued >= limit {
+            self.counts.sends_refused += 1;
             return Err(Error::WouldBlock { queued, limit });
         }
         let terminates = message.flags() & TERMINATE_STREAM != 0;
@@ -309,6 +339,7 @@ impl<S: Clone, T> Connection<S, T> {
 
     /// The application takes the stream that `Received::NewStream` announced.
     pub fn accept_stream(&mut self, id: i32, stream: S, ends: bool) {
+        self.counts.streams_opened += 1;
         let trail = Trail::default();
         self.streams.insert(id, Entry { stream, ended_here: false, ended_by_peer: ends, answered: false, trail });
     }
@@ -318,6 +349,7 @@ impl<S: Clone, T> Connection<S, T> {
         if self.sending_closed {
             return Err(Error::ConnectionClosed);
         }
+        self.counts.streams_refused += 1;
         self.outbound.push_exempt(message, id);
         Ok(())
     }
@@ -351,6 +383,7 @@ impl<S: Clone, T> Connection<S, T> {
     }
 
     pub fn receive_envelope(&mut self, envelope: &Envelope<'_>, now: Instant) -> Result<Received<S, T>, Violation> {
+        self.counts.messages_received += 1;
         let missing = |name: &str| Violation::Rule(format!("a message has no int32 header {name}"));
         let number = envelope.message_type.ok_or_else(|| missing(":message-type"))?;
         let flags = envelope.flags.ok_or_else(|| missing(":message-flags"))?;
@@ -412,6 +445,7 @@ impl<S: Clone, T> Connection<S, T> {
             if !ends {
                 return Ok(Received::Stream { stream, ended: None });
             }
+            self.counts.unanswered_ends += u64::from(!entry.answered);
             if !entry.answered && !self.abnormal_events.take(self.limits.abnormal_events, now) {
                 return Err(Violation::TooManyAbnormalEvents);
             }
@@ -420,7 +454,7 @@ impl<S: Clone, T> Connection<S, T> {
         }
         if id <= self.last_stream_id {
             if !ends {
-                self.late_messages += 1;
+                self.counts.late_messages += 1;
                 // A client drops them uncounted: it cannot know what a server had sent before it read the end.
                 if self.role == Role::Server && !self.abnormal_events.take(self.limits.abnormal_events, now) {
                     return Err(Violation::TooManyAbnormalEvents);
@@ -442,6 +476,7 @@ impl<S: Clone, T> Connection<S, T> {
         }
         self.last_stream_id = id;
         if self.streams.len() >= self.limits.max_streams {
+            self.counts.streams_in_excess += 1;
             return Ok(Received::ExcessStream { id });
         }
         Ok(Received::NewStream { id, ends })

@@ -39,6 +39,10 @@ pub struct Outbound<T> {
     exempt: VecDeque<(u64, u64)>,
     /// The sum of the lengths of these.
     exempt_len: u64,
+    /// Messages ever queued.
+    messages: u64,
+    /// The most bytes that waited at a time, as far as a write has looked.
+    most_len: usize,
 }
 
 /// What is due once the queue is written up to a place.
@@ -77,12 +81,24 @@ impl<T> Outbound<T> {
             first_mark: 0,
             exempt: VecDeque::new(),
             exempt_len: 0,
+            messages: 0,
+            most_len: 0,
         }
     }
 
     /// Bytes accepted and not yet written.
     pub fn len(&self) -> usize {
         (self.queued_total - self.written_total) as usize
+    }
+
+    /// The most bytes that waited at a time.
+    pub fn most_len(&self) -> usize {
+        self.most_len.max(self.len())
+    }
+
+    /// Messages ever queued.
+    pub fn messages(&self) -> u64 {
+        self.messages
     }
 
     pub fn queued_total(&self) -> u64 {
@@ -93,10 +109,15 @@ impl<T> Outbound<T> {
         self.written_total
     }
 
-    /// Bytes of messages that were taken whatever the limit and are not yet written.
-    pub fn exempt_len(&self) -> usize {
-        let written_of_first = self.exempt.front().map_or(0, |(start, _)| self.written_total.saturating_sub(*start));
-        (self.exempt_len - written_of_first) as usize
+    /// Whether messages that were taken whatever the limit and are not yet written have more than `len` bytes.
+    #[inline]
+    pub fn exempt_exceeds(&self, len: u64) -> bool {
+        // Most often there are none, which is seen at once.
+        self.exempt_len > len && self.exempt_len - self.written_of_first_exempt() > len
+    }
+
+    fn written_of_first_exempt(&self) -> u64 {
+        self.exempt.front().map_or(0, |(start, _)| self.written_total.saturating_sub(*start))
     }
 
     /// Encodes a message that belongs to no stream, or of whose stream nobody waits for it.
@@ -141,6 +162,7 @@ impl<T> Outbound<T> {
             segment
         });
         self.queued_total += (segment.len() - before) as u64;
+        self.messages += 1;
         self.segments.push_back(segment);
         if terminates || token.is_some() {
             let written = Written { stream_id, terminates, token };
@@ -163,6 +185,8 @@ impl<T> Outbound<T> {
 
     /// `count` more bytes are written: moves what is due now to `due`, which is empty, in the order of the sends.
     pub fn written(&mut self, count: usize, due: &mut VecDeque<Mark<T>>) {
+        // The queue grows until something is written: it is longest just before that.
+        self.most_len = self.most_len();
         self.written_total = (self.written_total + count as u64).min(self.queued_total);
         while let Some((start, end)) = self.exempt.front().filter(|(_, end)| *end <= self.written_total) {
             self.exempt_len -= end - start;

@@ -28,6 +28,7 @@ impl Connection {
         }
     }
 
+    #[inline]
     pub(super) fn log_received(&self, envelope: &Envelope<'_>, len: usize) {
         if self.logs(Level::Trace) {
             let (message_type, flags) = (envelope.message_type.unwrap_or(-1), envelope.flags.unwrap_or(0));
@@ -35,6 +36,7 @@ impl Connection {
         }
     }
 
+    #[inline]
     pub(super) fn log_sent(&self, message: &Outgoing<'_>, stream_id: i32) {
         if self.logs(Level::Trace) {
             self.log_message(

@@ -81,7 +81,7 @@ fn ended_by_both_at_once_end_once_on_each_side() {
     assert_eq!(server.wrote(to_client.len()), [last]);
     assert_eq!(server.rpc.remove_stream(1), Some("a"));
     assert_eq!(server.receive_one(&to_server), Ok(Received::Late));
-    assert_eq!(server.rpc.late_messages(), 0, "it has TERMINATE_STREAM, as two sides may well do");
+    assert_eq!(server.rpc.counts().late_messages, 0, "it has TERMINATE_STREAM, as two sides may well do");
 }
 
 #[test]
@@ -104,7 +104,7 @@ fn that_are_over_count_late_messages_only_without_terminate() {
     for side in [&mut client, &mut server] {
         for (flags, count) in [(0, 1), (TERMINATE_STREAM, 1), (CONNECTION_ACCEPTED, 2)] {
             assert_eq!(side.receive_one(&raw(0, flags, 1, None)), Ok(Received::Late));
-            assert_eq!(side.rpc.late_messages(), count);
+            assert_eq!(side.rpc.counts().late_messages, count);
         }
     }
     assert_eq!(client.activate("c", 0), Ok(3), "the ids go on");

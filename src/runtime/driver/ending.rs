@@ -105,7 +105,7 @@ impl Driver {
         self.stream.close_notify();
         self.stream.deregister(&context.registry);
         self.writing = VecDeque::new();
-        self.gathered = Vec::new();
+        self.gathered.clear();
         self.writable_streams = VecDeque::new();
         let (outcome, lost) = self.outcome();
         self.farewell = self.connection.begin_farewell(outcome, lost).map(Box::new);

@@ -1,5 +1,6 @@
 mod clocks;
 mod ending;
+mod gathered;
 mod reading;
 mod turn;
 mod writing;
@@ -13,6 +14,7 @@ use std::time::Instant;
 
 use mio::Token;
 
+use self::gathered::Gathered;
 use crate::rpc::Role;
 use crate::runtime::connection::{Connection, connect_message};
 use crate::runtime::deadlines::{Deadline, Deadlines};
@@ -40,8 +42,7 @@ pub struct Driver {
     writable: bool,
     /// The peer's end is to be read: a short read is not the last one.
     read_until_end: bool,
-    /// Input that is not dispatched yet: the beginning of a message, or more if reading was paused.
-    gathered: Vec<u8>,
+    gathered: Gathered,
     /// Taken from the connection's queue, the first one up to `written_of_first`.
     writing: VecDeque<Vec<u8>>,
     written_of_first: usize,
@@ -76,7 +77,7 @@ impl Driver {
             readable: true,
             writable: true,
             read_until_end: true,
-            gathered: Vec::new(),
+            gathered: Gathered::default(),
             writing: VecDeque::new(),
             written_of_first: 0,
             io_error: None,
@@ -159,28 +160,27 @@ impl Driver {
             }
             // The callbacks may have taken their time, and clocks that start now must not start in the past.
             context.now = Instant::now();
-            turn.look_at(context.now);
             if self.conclude(context) == Flow::Finished {
                 return Flow::Finished;
             }
             let mut shared = self.connection.lock();
-            let more_to_read = self.has_input() && (!shared.is_reading_paused() || shared.phase != Phase::Open);
+            let more_to_read =
+                !self.peer_ended && self.has_input() && (!shared.is_reading_paused() || shared.phase != Phase::Open);
             let more_to_write = self.writable && self.io_error.is_none() && shared.rpc.outbound_len() > 0;
-            let more_to_tell = !self.writable_streams.is_empty() || shared.dirty;
-            if (more_to_read && turn.read == 0)
-                || (more_to_write && (turn.write == 0 || turn.is_over()))
-                || (more_to_tell && turn.is_over())
-            {
+            let more_to_tell = shared.dirty || !self.writable_streams.is_empty();
+            if !(more_to_read || more_to_write || more_to_tell) {
+                shared.scheduled = false;
+                shared.rpc.rest();
+                break;
+            }
+            turn.look_at(context.now);
+            if turn.is_over() || (more_to_read && turn.read == 0) || (more_to_write && turn.write == 0) {
                 // Still scheduled: the place in the line is the promise to come back.
                 self.in_line = true;
                 context.ready.push_back(self.token);
                 break;
             }
-            if !(std::mem::take(&mut shared.dirty) || more_to_write) {
-                shared.scheduled = false;
-                shared.rpc.rest();
-                break;
-            }
+            shared.dirty = false;
         }
         self.update_deadlines(context);
         Flow::Continue

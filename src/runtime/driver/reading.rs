@@ -1,5 +1,6 @@
 //! From the socket to the messages that are dispatched.
 
+use super::gathered::Gathered;
 use super::{Driver, Turn};
 use crate::codec::{self, MIN_MESSAGE_LEN, PRELUDE_LEN};
 use crate::runtime::deadlines::Deadline;
@@ -34,16 +35,14 @@ impl Driver {
             match self.input_mode() {
                 Input::Keep => return,
                 Input::Drop => {
-                    self.gathered = Vec::new();
+                    self.gathered.clear();
                     if !self.read_and_drop(turn, context) {
                         return;
                     }
                 }
                 Input::Dispatch(limits) => {
                     if self.holds_message() {
-                        let bytes = std::mem::take(&mut self.gathered);
-                        let used = self.dispatch(&bytes, limits, turn);
-                        self.keep_rest(bytes, used);
+                        self.dispatch_gathered(limits, turn);
                     } else if !self.readable || !self.read_and_dispatch(limits, turn, context) {
                         return;
                     }
@@ -91,11 +90,9 @@ impl Driver {
     /// Reads more of a large message to the bytes of it that are there: the memory grows with what arrives.
     fn read_rest(&mut self, missing: usize, limits: codec::Limits, turn: &mut Turn) -> bool {
         let room = missing.min(self.gathered.len().clamp(SMALL_REST, LARGEST_READ));
-        let count = self.read_into(turn, |driver| (driver.stream.read_more(&mut driver.gathered, room), room));
+        let count = self.read_into(turn, |driver| (driver.stream.read_more(driver.gathered.to_extend(), room), room));
         if count.is_some() && self.missing_of_gathered() == 0 {
-            let bytes = std::mem::take(&mut self.gathered);
-            let used = self.dispatch(&bytes, limits, turn);
-            self.keep_rest(bytes, used);
+            self.dispatch_gathered(limits, turn);
         }
         count.is_some()
     }
@@ -105,37 +102,42 @@ impl Driver {
     fn read_into_buffer(&mut self, buffer: &mut [u8], mut limits: codec::Limits, turn: &mut Turn) -> bool {
         let mut kept = self.gathered.len();
         buffer[..kept].copy_from_slice(&self.gathered);
-        self.gathered.clear();
-        let more = loop {
+        self.gathered.forget();
+        let (rest, more) = loop {
             let count = self.read_into(turn, |driver| {
                 let result = driver.stream.read(&mut buffer[kept..]);
                 (result, buffer.len() - kept)
             });
             // Without a byte more there is nothing new to find.
-            let Some(count) = count else { break false };
+            let Some(count) = count else { break (0..kept, false) };
             let end = kept + count;
             let used = self.dispatch(&buffer[..end], limits, turn);
-            codec::move_to_front(buffer, used, end);
             kept = end - used;
-            let missing = missing_of(&buffer[..kept]);
+            let missing = missing_of(&buffer[used..end]);
             if missing == 0 || kept + missing > buffer.len() || !self.readable || turn.read == 0 {
-                break true;
+                break (used..end, true);
             }
             match self.input_mode() {
                 Input::Dispatch(next) => limits = next,
-                Input::Drop | Input::Keep => break true,
+                Input::Drop | Input::Keep => break (used..end, true),
             }
+            codec::move_to_front(buffer, used, end);
         };
-        if kept == 0 {
-            self.gathered = Vec::new();
-        } else {
-            if kept > SMALL_REST && self.gathered.capacity() < kept {
-                let final_len = kept + missing_of(&buffer[..kept]);
-                self.gathered = self.connection.buffers().take_for(kept, final_len);
-            }
-            codec::append_bytes(&mut self.gathered, &buffer[..kept]);
-        }
+        self.gather(&buffer[rest]);
         more
+    }
+
+    /// Keeps what is not dispatched; what is kept already is none of it.
+    fn gather(&mut self, bytes: &[u8]) {
+        if bytes.is_empty() {
+            self.gathered.clear();
+            return;
+        }
+        if bytes.len() > SMALL_REST && self.gathered.capacity() < bytes.len() {
+            let final_len = bytes.len() + missing_of(bytes);
+            self.gathered = Gathered::from(self.connection.buffers().take_for(bytes.len(), final_len));
+        }
+        codec::append_bytes(self.gathered.to_extend(), bytes);
     }
 
     /// What lies in the buffer now is the beginning of another message, with a time of its own.
@@ -143,13 +145,12 @@ impl Driver {
         self.deadlines.clear(Deadline::Message);
     }
 
-    fn keep_rest(&mut self, mut bytes: Vec<u8>, used: usize) {
-        if used < bytes.len() {
-            bytes.drain(..used);
-            self.gathered = bytes;
-        } else {
-            self.connection.buffers().give_back(bytes);
-        }
+    /// Dispatches what was gathered, as far as it goes.
+    fn dispatch_gathered(&mut self, limits: codec::Limits, turn: &mut Turn) {
+        let mut gathered = std::mem::take(&mut self.gathered);
+        let used = self.dispatch(&gathered, limits, turn);
+        gathered.skip(used, |memory| self.connection.buffers().give_back(memory));
+        self.gathered = gathered;
     }
 
     /// One read: how many bytes came, or nothing at the end, on an error, or when there is nothing now.
@@ -215,7 +216,7 @@ impl Driver {
             }
         };
         let clean = matches!(error, Error::PeerClosed(_));
-        self.gathered = Vec::new();
+        self.gathered.clear();
         let mut shared = self.connection.lock();
         if !matches!(shared.phase, Phase::Connecting | Phase::Open) {
             return;

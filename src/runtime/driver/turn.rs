@@ -15,7 +15,7 @@ pub(in crate::runtime) struct Turn {
     pub write: usize,
     /// When the clock was last looked at.
     pub now: Instant,
-    until: Instant,
+    begun: Instant,
     calls: usize,
     bytes: usize,
     is_over: bool,
@@ -23,7 +23,7 @@ pub(in crate::runtime) struct Turn {
 
 impl Turn {
     pub fn begin(now: Instant) -> Turn {
-        Turn { read: TURN_LEN, write: TURN_LEN, now, until: now + TURN_TIME, calls: 0, bytes: 0, is_over: false }
+        Turn { read: TURN_LEN, write: TURN_LEN, now, begun: now, calls: 0, bytes: 0, is_over: false }
     }
 
     /// The time is over: what is left waits for the next turn.
@@ -39,7 +39,7 @@ impl Turn {
     /// The same for somebody who has just looked.
     pub fn look_at(&mut self, now: Instant) {
         (self.now, self.calls, self.bytes) = (now, 0, 0);
-        if now >= self.until {
+        if now.saturating_duration_since(self.begun) >= TURN_TIME {
             self.is_over = true;
             self.read = 0;
         }
