@@ -6,9 +6,8 @@ use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use crate::transport::adopted::take_socket;
+use crate::transport::adopted::{refuse_descriptors, take_socket};
 use crate::transport::endpoint::address_text;
-use crate::transport::stream::accepted;
 use crate::transport::{Endpoint, Error, ErrorKind, RawSocket, SocketOptions, SocketUse, Stream, UnixName};
 
 /// Connections that the system keeps for us until they are accepted.
@@ -21,6 +20,8 @@ pub struct Listener {
     address: SockAddr,
     /// For the connections.
     options: SocketOptions,
+    /// Others have the socket too, and what they set on it the connections would take over.
+    is_adopted: bool,
     /// Removes the socket file when the listener goes.
     #[cfg(unix)]
     _file: Option<SocketFile>,
@@ -73,6 +74,7 @@ impl Listener {
         };
         #[cfg(not(unix))]
         let _ = (unix_mode, keep_file);
+        refuse_descriptors(&socket, address.domain());
         options.bind_interface(&socket, address.domain())?;
         if address.domain() != Domain::UNIX {
             // Else a server could not start again while connections of the one before wait out their time.
@@ -90,6 +92,7 @@ impl Listener {
             socket: Arc::new(socket),
             address,
             options: options.clone(),
+            is_adopted: false,
             #[cfg(unix)]
             _file: file,
         })
@@ -101,6 +104,7 @@ impl Listener {
             socket: Arc::new(socket),
             address,
             options: options.clone(),
+            is_adopted: true,
             // Whoever made the file may have others listen at it.
             #[cfg(unix)]
             _file: None,
@@ -143,13 +147,9 @@ impl Listener {
             }
         };
         loop {
-            match self.socket.accept() {
-                Ok((socket, _)) => {
-                    // The socket is ours, so whatever it refuses is its own trouble.
-                    return accepted(socket, &self.address, &self.options)
-                        .map(Some)
-                        .map_err(|error| failed(error, true));
-                }
+            match accept(&self.socket) {
+                // The socket is ours, so whatever it refuses is its own trouble.
+                Ok(socket) => return self.prepare(socket).map(Some).map_err(|error| failed(error, true)),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => {
@@ -159,6 +159,38 @@ impl Listener {
             }
         }
     }
+}
+
+impl Listener {
+    fn prepare(&self, socket: Socket) -> io::Result<Stream> {
+        let domain = self.address.domain();
+        if self.is_adopted && domain != Domain::UNIX {
+            socket.set_linger(None)?;
+        }
+        self.options.apply(&socket, domain)?;
+        Stream::new(socket, domain, &self.options)
+    }
+}
+
+/// Non-blocking and closed on exec from the first moment.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn accept(socket: &Socket) -> io::Result<Socket> {
+    use std::os::fd::{AsRawFd, FromRawFd};
+    let flags = libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
+    let (nobody, no_len) = (std::ptr::null_mut(), std::ptr::null_mut());
+    // SAFETY: nobody asks for the peer's address; the descriptor is open as `socket` is borrowed.
+    match unsafe { libc::accept4(socket.as_raw_fd(), nobody, no_len, flags) } {
+        -1 => Err(io::Error::last_os_error()),
+        // SAFETY: a new descriptor, which nobody else knows.
+        accepted => Ok(unsafe { Socket::from_raw_fd(accepted) }),
+    }
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn accept(socket: &Socket) -> io::Result<Socket> {
+    let (accepted, _) = socket.accept()?;
+    accepted.set_nonblocking(true)?;
+    Ok(accepted)
 }
 
 /// Why there is no connection.

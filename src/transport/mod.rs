@@ -5,6 +5,7 @@ mod dialer;
 mod endpoint;
 mod error;
 mod listener;
+mod plain;
 mod resolver;
 mod socket_options;
 mod stream;

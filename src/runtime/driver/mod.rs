@@ -38,7 +38,7 @@ pub struct Driver {
     /// What the poll said and no read or write has contradicted since.
     readable: bool,
     writable: bool,
-    /// The peer's end is to be read: a short read is not the last one.
+    /// The peer's end, or something behind urgent data, is to be read: a short read is not the last one.
     read_until_end: bool,
     /// Input that is not dispatched yet: the beginning of a message, or more if reading was paused.
     gathered: Vec<u8>,
@@ -111,10 +111,10 @@ impl Driver {
         }
     }
 
-    pub fn note_readiness(&mut self, readable: bool, writable: bool, end_follows: bool) {
+    pub fn note_readiness(&mut self, readable: bool, writable: bool, read_until_end: bool) {
         self.readable |= readable;
         self.writable |= writable;
-        self.read_until_end |= end_follows;
+        self.read_until_end |= read_until_end;
     }
 
     /// The turn has come for which it stood in the line.
