@@ -68,6 +68,11 @@ fn sockets_of_the_application() {
 }
 
 #[test]
+fn inherited_sockets() {
+    run("test_inherited_state.c", true);
+}
+
+#[test]
 fn who_is_at_the_other_end() {
     run("test_peer_credentials.c", false);
 }

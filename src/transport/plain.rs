@@ -2,6 +2,7 @@
 
 use std::io::{self, IoSlice, Read, Write};
 use std::mem::MaybeUninit;
+use std::net::Shutdown;
 
 use mio::event::Source;
 use mio::net::TcpStream;
@@ -11,6 +12,8 @@ use socket2::{Domain, SockRef, Socket};
 
 use crate::transport::PeerCredentials;
 
+/// Dropping it shuts the socket down before it is closed: a child that was forked meanwhile has a duplicate, and closing alone
+/// would leave the peer waiting for that.
 pub struct PlainStream {
     kind: Kind,
     /// Something that is not read came with the bytes of the last read, and ended it.
@@ -95,6 +98,13 @@ impl PlainStream {
             #[cfg(unix)]
             Kind::Unix(stream) => credentials_of(stream),
         }
+    }
+}
+
+impl Drop for PlainStream {
+    fn drop(&mut self) {
+        // An error means that the connection is over already, or was never made.
+        let _ = self.socket().shutdown(Shutdown::Both);
     }
 }
 
