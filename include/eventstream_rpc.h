@@ -2595,7 +2595,12 @@ esrpc_status esrpc_listener_options_set_host(struct esrpc_listener_options *opti
 
 /**
  * Sets the path of a Unix socket to listen at, in place of what was set before. A socket file that nobody listens at any more
- * is replaced, a live one is not; the file is removed when the listener closes.
+ * is replaced, a live one is not; the file is removed when the listener closes. Of several listeners that begin at the same
+ * moment, in whatever processes, exactly one succeeds.
+ *
+ * For that an empty file lies beside the socket's while esrpc_listener_listen runs: the path with ".esrpc-lock" behind it. A
+ * process that is killed just then leaves it behind, which hinders nobody: the next listener at that path removes it. If another
+ * process keeps it locked for a second, listening fails with ESRPC_ERROR_ADDRESS_IN_USE.
  *
  * @param options Changed.
  * @param path At least one byte, no NUL; copied. What the system takes is at most 107 bytes; a longer one is

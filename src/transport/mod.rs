@@ -7,6 +7,8 @@ mod error;
 mod listener;
 mod plain;
 mod resolver;
+#[cfg(unix)]
+mod socket_file;
 mod socket_options;
 mod stream;
 mod tls;
