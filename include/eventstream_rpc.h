@@ -1133,7 +1133,7 @@ void esrpc_headers_release(struct esrpc_headers *headers);
 size_t esrpc_headers_count(const struct esrpc_headers *headers);
 
 /**
- * Reads a header by its index. Going through a list in order takes time in proportion to its length.
+ * Reads a header by its index. Reading them all takes time in proportion to their number, in whatever order.
  *
  * @param headers Borrowed.
  * @param index From 0 to one less than esrpc_headers_count.

@@ -18,7 +18,7 @@ const TIME_FOR_ROUNDS: Duration = Duration::from_secs(10);
 static FORKS: RwLock<()> = RwLock::new(());
 
 /// A new folder, removed at the end, in which nothing may be left.
-struct Folder(PathBuf, Option<RwLockReadGuard<'static, ()>>);
+struct Folder(PathBuf, #[allow(dead_code, reason = "held, not read")] Option<RwLockReadGuard<'static, ()>>);
 
 impl Folder {
     fn new(name: &str) -> Folder {
