@@ -8,12 +8,14 @@ use eventstream_rpc::codec::{
     MessageDecoder, Prelude, Unsealed, encode_into,
 };
 use eventstream_rpc::ffi::bytes::{esrpc_buffer_release, esrpc_bytes};
+use eventstream_rpc::ffi::decoder::*;
 use eventstream_rpc::ffi::headers::*;
 use eventstream_rpc::ffi::headers_add::*;
 use eventstream_rpc::ffi::headers_get::*;
 use eventstream_rpc::ffi::message::*;
 use eventstream_rpc::ffi::status::{esrpc_status, esrpc_status_code};
 use eventstream_rpc::rpc::Outgoing;
+use std::ffi::c_void;
 use std::hint::black_box;
 use std::mem::MaybeUninit;
 use std::ptr;
@@ -352,6 +354,47 @@ fn changes_to_lists_from_c() {
         ratio < TOLERATED,
         "a list of which the last header does not fit takes {ratio:.1} times as long as one that fits"
     );
+}
+
+unsafe extern "C" fn on_header(_: *mut esrpc_decoder, header: *const esrpc_header, _: *mut c_void) {
+    black_box(header);
+}
+
+#[test]
+fn decoders_from_c() {
+    let callbacks = esrpc_decoder_callbacks {
+        struct_size: size_of::<esrpc_decoder_callbacks>(),
+        on_prelude: None,
+        on_header: Some(on_header),
+        on_payload: None,
+        on_complete: None,
+        on_error: None,
+    };
+    let decode = |bytes: &[u8], chunk: usize, callbacks: *const esrpc_decoder_callbacks| {
+        let mut decoder = ptr::null_mut();
+        // SAFETY: a live decoder, bytes that live during the calls, and a place for each message.
+        unsafe {
+            assert_eq!(esrpc_decoder_new(callbacks, ptr::null_mut(), &mut decoder), OK);
+            for chunk in bytes.chunks(chunk) {
+                let data = esrpc_bytes { data: chunk.as_ptr(), len: chunk.len() };
+                assert_eq!(esrpc_decoder_push(decoder, data), OK);
+                let mut message = ptr::null();
+                while callbacks.is_null() {
+                    assert_eq!(esrpc_decoder_next_message(decoder, &mut message), OK);
+                    if message.is_null() {
+                        break;
+                    }
+                }
+            }
+            assert_eq!(esrpc_decoder_finish(decoder), OK);
+            esrpc_decoder_release(decoder);
+        }
+    };
+    let messages = |size: usize| message_of(1).repeat(size);
+    check("messages at once", messages, |bytes| decode(bytes, usize::MAX, ptr::null()));
+    check("messages byte by byte", messages, |bytes| decode(bytes, 1, ptr::null()));
+    check("callbacks for each header", message_of, |bytes| decode(bytes, usize::MAX, &callbacks));
+    check("callbacks for each header byte by byte", message_of, |bytes| decode(bytes, 1, &callbacks));
 }
 
 #[test]

