@@ -62,8 +62,8 @@ pub struct esrpc_headers {
     /// Where a walk by index goes on, looked at for `Lent` only: the index in the upper half, its offset in the lower one.
     /// In one word, so that threads that read the same message see a pair that fits together.
     cursor: AtomicU64,
-    /// Where every `STRIDE`th header of `Lent` starts, once somebody has jumped further than that: so that reading in whatever order
-    /// takes time in proportion to what is read.
+    /// Where every `STRIDE`th header of `Lent` starts, once somebody has jumped further than that: so that reading in whatever
+    /// order takes time in proportion to what is read.
     landmarks: OnceLock<Box<[u32]>>,
 }
 

@@ -278,6 +278,9 @@ pub unsafe extern "C" fn esrpc_listener_options_set_connection_options(
 /// Sets the permissions of the socket file of a Unix path. The file never has more than these; the umask of the process is
 /// neither used nor touched. Default: 0600, the owner alone. Abstract names have no permissions: anyone may connect.
 ///
+/// On Linux before 6.16 let only those connect whom you trust: a peer may pass a descriptor that takes long to close, such as a
+/// socket that lingers, and the system closes it on the loop's thread. Later ones refuse it.
+///
 /// @param options Changed.
 /// @param mode Permission bits, 0 to 0777.
 /// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or mode is out of its range.

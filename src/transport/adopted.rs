@@ -106,7 +106,7 @@ pub(super) fn take_socket(
 ///
 /// | set before | would | here |
 /// | --- | --- | --- |
-/// | `SO_LINGER` | make close wait, and the loop with it, or reset the connection | off; also on each socket accepted from an adopted listener |
+/// | `SO_LINGER` | make close stop the loop, or reset the connection | off; also on what an adopted listener accepts |
 /// | `SO_RCVLOWAT` | hold messages back until there are more | 1 byte |
 /// | `SO_OOBINLINE` | put urgent bytes among those of the messages | off: they are dropped |
 /// | `TCP_CORK` | hold small messages back for 200 ms, whatever `TCP_NODELAY` is | off |
