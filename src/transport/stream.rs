@@ -43,7 +43,11 @@ impl Stream {
     /// Begins to connect; the socket becomes writable when that is over.
     pub fn dial(address: &SockAddr, options: &SocketOptions) -> Result<Stream, Error> {
         let failed = |error: io::Error| connect_error(&error);
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        let socket = Socket::new(address.domain(), Type::STREAM.nonblocking(), None).map_err(failed)?;
+        #[cfg(not(any(target_os = "linux", target_os = "android")))]
         let socket = Socket::new(address.domain(), Type::STREAM, None).map_err(failed)?;
+        #[cfg(not(any(target_os = "linux", target_os = "android")))]
         socket.set_nonblocking(true).map_err(failed)?;
         // Before the connection is there, since the receive buffer decides on what the peer is told.
         options.apply(&socket, address.domain()).map_err(failed)?;
