@@ -1137,7 +1137,7 @@ void esrpc_headers_release(struct esrpc_headers *headers);
 size_t esrpc_headers_count(const struct esrpc_headers *headers);
 
 /**
- * Reads a header by its index. Going through a list in order takes time in proportion to its length.
+ * Reads a header by its index. Reading them all takes time in proportion to their number, in whatever order.
  *
  * @param headers Borrowed.
  * @param index From 0 to one less than esrpc_headers_count.
@@ -2630,7 +2630,12 @@ esrpc_status esrpc_listener_options_set_host(struct esrpc_listener_options *opti
 
 /**
  * Sets the path of a Unix socket to listen at, in place of what was set before. A socket file that nobody listens at any more
- * is replaced, a live one is not; the file is removed when the listener closes.
+ * is replaced, a live one is not; the file is removed when the listener closes. Of several listeners that begin at the same
+ * moment, in whatever processes, exactly one succeeds.
+ *
+ * For that an empty file lies beside the socket's while esrpc_listener_listen runs: the path with ".esrpc-lock" behind it. A
+ * process that is killed just then leaves it behind, which hinders nobody: the next listener at that path removes it. If another
+ * process keeps it locked for a second, listening fails with ESRPC_ERROR_ADDRESS_IN_USE.
  *
  * @param options Changed.
  * @param path At least one byte, no NUL; copied. What the system takes is at most 107 bytes; a longer one is
@@ -2699,6 +2704,9 @@ esrpc_status esrpc_listener_options_set_connection_options(struct esrpc_listener
 /**
  * Sets the permissions of the socket file of a Unix path. The file never has more than these; the umask of the process is
  * neither used nor touched. Default: 0600, the owner alone. Abstract names have no permissions: anyone may connect.
+ *
+ * On Linux before 6.16 let only those connect whom you trust: a peer may pass a descriptor that takes long to close, such as a
+ * socket that lingers, and the system closes it on the loop's thread. Later ones refuse it.
  *
  * @param options Changed.
  * @param mode Permission bits, 0 to 0777.
@@ -3519,9 +3527,11 @@ esrpc_status esrpc_listener_wait_closed(struct esrpc_listener *listener,
  * options do not matter; socket options are set on it. With TLS, esrpc_client_options_set_tls needs a server_name.
  *
  * The socket is the caller's until esrpc_connection_connect has answered ESRPC_OK. From then on it is the library's, which
- * makes it non-blocking (other descriptors of the same socket too) and close-on-exec, and closes it when the connection ends;
- * the options cannot be used for another connect before another socket or place is set. After an error the caller still has
- * it.
+ * makes it non-blocking (other descriptors of the same socket too) and close-on-exec, and closes it when the connection ends,
+ * after shutting it down: duplicates of it are at their end then. What would hinder the library is undone: SO_LINGER,
+ * SO_RCVLOWAT, SO_OOBINLINE, TCP_CORK, O_ASYNC, and on Unix sockets SO_PASSCRED, SO_PASSSEC, SO_PASSPIDFD and SO_PASSRIGHTS.
+ * The options cannot be used for another connect before another socket or place is set. After an error the caller still has
+ * the socket.
  *
  * @param options Changed; unchanged if the call fails.
  * @param socket A connected stream socket of TCP or Unix. It is looked at here and again when connecting.
@@ -3540,9 +3550,10 @@ esrpc_status esrpc_client_options_set_socket(struct esrpc_client_options *option
  * file is never removed.
  *
  * The socket is the caller's until esrpc_listener_listen has answered ESRPC_OK. From then on it is the library's, which
- * makes it non-blocking (other descriptors of the same socket too) and close-on-exec, and closes it when the listener closes;
- * clients are refused once every descriptor of it, in all processes, is closed. The options cannot be used to listen
- * again before another socket or place is set. After an error the caller still has it.
+ * makes it non-blocking (other descriptors of the same socket too) and close-on-exec, undoes on it what
+ * esrpc_client_options_set_socket names, which connections would inherit, and closes it when the listener closes, without
+ * shutting it down; clients are refused once every descriptor of it, in all processes, is closed. The options cannot be used
+ * to listen again before another socket or place is set. After an error the caller still has it.
  *
  * @param options Changed; unchanged if the call fails.
  * @param socket A listening stream socket of TCP or Unix. It is looked at here and again when listening.
@@ -3571,7 +3582,8 @@ esrpc_status esrpc_listener_options_set_adopt_only(struct esrpc_listener_options
  * on_failed_connection tells why not; if the listener is closed before, it is closed and nothing is told.
  *
  * The socket is the library's once the call has answered ESRPC_OK; it makes it non-blocking (other descriptors of the same
- * socket too) and close-on-exec, and closes it when the connection ends. After an error the caller still has it.
+ * socket too) and close-on-exec, undoes on it what esrpc_client_options_set_socket names, and shuts it down and closes it when
+ * the connection ends. After an error the caller still has it.
  *
  * @param listener Borrowed; any listener, also one that listens.
  * @param socket A connected stream socket of TCP or Unix.

@@ -9,6 +9,7 @@ mod certificates;
 
 use std::fs;
 use std::path::PathBuf;
+use std::sync::LazyLock;
 
 use cc::Standard;
 use certificates::Authority;
@@ -67,6 +68,11 @@ fn sockets_of_the_application() {
 }
 
 #[test]
+fn inherited_sockets() {
+    run("test_inherited_state.c", true);
+}
+
+#[test]
 fn who_is_at_the_other_end() {
     run("test_peer_credentials.c", false);
 }
@@ -76,8 +82,8 @@ fn servers_that_decide_later() {
     run("test_deciding_later.c", true);
 }
 
-#[test]
-fn ten_thousand_connections() {
+/// A folder with certificates, for programs that include certificates.h.
+static CERTIFICATES: LazyLock<String> = LazyLock::new(|| {
     let folder = cc::scratch().join("certificates");
     fs::create_dir_all(&folder).expect("the target folder can be written");
     let (authority, other) = (Authority::new("test CA"), Authority::new("other CA"));
@@ -91,5 +97,19 @@ fn ten_thousand_connections() {
     for (name, content) in files {
         fs::write(folder.join(name), content).expect("the target folder can be written");
     }
-    cc::run(&compile("test_many_connections.c"), &[&folder.display().to_string()]);
+    folder.display().to_string()
+});
+
+#[test]
+fn ten_thousand_connections() {
+    cc::run(&compile("test_many_connections.c"), &[CERTIFICATES.as_str()]);
+}
+
+#[test]
+fn reads_that_end_early() {
+    let program = compile("test_divided_reads.c");
+    for protection in ["plain", "tls"] {
+        cc::run(&program, &[CERTIFICATES.as_str(), protection]);
+        cc::run(&program, &[CERTIFICATES.as_str(), protection, "--unix"]);
+    }
 }

@@ -1,4 +1,7 @@
-use super::{Error, FlatHeader, Header, HeaderValue, Headers, Limits, MAX_NAME_LEN, MAX_SENT_VALUE_LEN, write_header};
+use super::{
+    Error, FlatHeader, Header, HeaderValue, Headers, Limits, MAX_NAME_LEN, MAX_SENT_VALUE_LEN, append_bytes,
+    is_same_name, write_header,
+};
 
 /// A list of headers under construction. It keeps their wire form, so that encoding a message copies it once.
 #[derive(Clone, Debug, Default)]
@@ -75,32 +78,76 @@ impl HeaderList {
         self.offsets.get(index).copied()
     }
 
+    /// Adds a copy of each of `headers` whose name `wanted` accepts. They may have what [`HeaderList::add`] refuses; only the total
+    /// size of 24 MiB bounds them. On an error nothing changes.
+    pub fn add_copies(&mut self, headers: Headers<'_>, mut wanted: impl FnMut(&[u8]) -> bool) -> Result<(), Error> {
+        let before = self.len();
+        let (section, limit) = (headers.as_bytes(), Limits::DEFAULT.max_headers_len);
+        // What is wanted is copied in runs that are as long as they can be: this one begins at `run` and goes on.
+        let (mut at, mut run) = (0, 0);
+        while let Some((name, end)) = headers.name_at(at) {
+            if wanted(name) {
+                let start = self.bytes.len() + at - run;
+                let len = start + end - at;
+                if len > limit {
+                    self.truncate(before);
+                    return Err(Error::HeadersTooLarge { len, limit });
+                }
+                self.offsets.push(start);
+            } else {
+                append_bytes(&mut self.bytes, section.get(run..at).unwrap_or_default());
+                run = end;
+            }
+            at = end;
+        }
+        append_bytes(&mut self.bytes, section.get(run..at).unwrap_or_default());
+        Ok(())
+    }
+
     /// Removes the header at `index`; false if there is none.
     pub fn remove_at(&mut self, index: usize) -> bool {
-        if index >= self.len() {
-            return false;
-        }
-        self.retain(|position, _| position != index);
+        let Some((start, end)) = self.range_of(index) else { return false };
+        self.bytes.drain(start..end);
+        self.offsets.remove(index);
+        self.offsets.iter_mut().skip(index).for_each(|offset| *offset -= end - start);
         true
     }
 
     /// Removes every header of this name, without regard to ASCII case, and says how many there were.
     pub fn remove(&mut self, name: &[u8]) -> usize {
         let before = self.len();
-        self.retain(|_, header| !header.name.eq_ignore_ascii_case(name));
-        before - self.len()
+        // What is kept moves down, each header once.
+        let (mut kept, mut kept_len) = (0, 0);
+        for index in 0..before {
+            let Some((start, end)) = self.range_of(index) else { break };
+            if self.as_headers().name_at(start).is_some_and(|(found, _)| is_same_name(found, name)) {
+                continue;
+            }
+            if kept < index {
+                self.bytes.copy_within(start..end, kept_len);
+                if let Some(offset) = self.offsets.get_mut(kept) {
+                    *offset = kept_len;
+                }
+            }
+            kept += 1;
+            kept_len += end - start;
+        }
+        self.offsets.truncate(kept);
+        self.bytes.truncate(kept_len);
+        before - kept
     }
 
-    /// Rewrites the list without the headers that `keep` rejects.
-    fn retain(&mut self, keep: impl Fn(usize, &Header<'_>) -> bool) {
-        let mut kept = HeaderList::new();
-        for (position, header) in self.as_headers().iter().enumerate() {
-            if keep(position, &header) {
-                kept.offsets.push(kept.bytes.len());
-                write_header(header.name, header.value, &mut kept.bytes);
-            }
+    /// Removes all headers but the first `len`.
+    pub fn truncate(&mut self, len: usize) {
+        if let Some(end) = self.offset_of(len) {
+            self.offsets.truncate(len);
+            self.bytes.truncate(end);
         }
-        *self = kept;
+    }
+
+    /// Where the header at `index` starts and ends.
+    fn range_of(&self, index: usize) -> Option<(usize, usize)> {
+        Some((self.offset_of(index)?, self.offset_of(index + 1).unwrap_or(self.bytes.len())))
     }
 
     pub fn clear(&mut self) {
@@ -218,6 +265,43 @@ mod tests {
         assert!(copy(&mut list, &long[..256], VALUE).is_err());
         assert!(copy(&mut list, b"n", HeaderValue::ByteBuf(&long)).is_err());
         assert_eq!(list.as_headers().iter().count(), 1);
+    }
+
+    #[test]
+    fn copies_of_a_list_are_all_of_those_that_are_wanted_or_none() {
+        let mut source = HeaderList::new();
+        for name in [&b":a"[..], b"b", b"c", b":d", b":e", b"f", b":g"] {
+            source.add(name, HeaderValue::ByteBuf(&[b'v'; 5000])).expect("a header");
+        }
+        let mut list = HeaderList::new();
+        list.add(b"first", VALUE).expect("a header");
+        assert_eq!(list.add_copies(source.as_headers(), |name| !name.starts_with(b":")), Ok(()));
+        assert_eq!(names(&list), [&b"first"[..], b"b", b"c", b"f"]);
+        assert_eq!(list.add_copies(source.as_headers(), |name| name.starts_with(b":")), Ok(()));
+        assert_eq!(names(&list)[4..], [&b":a"[..], b":d", b":e", b":g"]);
+        assert_eq!(list.add_copies(source.as_headers(), |_| false), Ok(()));
+        assert_eq!(list.add_copies(Headers::EMPTY, |_| true), Ok(()));
+        let expected = Headers::parse(list.as_bytes(), &Limits::DEFAULT).expect("whole headers");
+        assert_eq!(expected, list.as_headers());
+        assert_eq!(list.get(7).and_then(|header| header.data), Some(&[b'v'; 5000][..]));
+
+        // Doubled until it is too large.
+        let (outcome, len) = loop {
+            let (copy, len) = (list.clone(), list.len());
+            let outcome = list.add_copies(copy.as_headers(), |_| true);
+            assert_eq!(list.as_headers().iter().count(), list.len());
+            if outcome.is_err() {
+                break (outcome, len);
+            }
+        };
+        assert!(matches!(outcome, Err(Error::HeadersTooLarge { len, limit: 0x0180_0000 }) if len < 0x0180_0000 + 6000));
+        assert_eq!(list.len(), len);
+        list.add(b"last", VALUE).expect_err("more headers than a list of one's own takes");
+        list.truncate(3);
+        list.add(b"last", VALUE).expect("room");
+        assert_eq!(names(&list), [&b"first"[..], b"b", b"c", b"last"]);
+        list.truncate(4);
+        assert_eq!(list.len(), 4);
     }
 
     #[test]

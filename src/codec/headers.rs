@@ -75,6 +75,13 @@ impl<'a> Headers<'a> {
         read_flat(self.section, offset)
     }
 
+    /// The name of the header at `offset`, as in [`Headers::read_at`], and the next offset.
+    #[inline]
+    pub(super) fn name_at(&self, offset: usize) -> Option<(&'a [u8], usize)> {
+        let (name, _, _) = header::read_name(self.section, offset)?;
+        Some((name, header::end_of(self.section, offset, usize::MAX)?))
+    }
+
     #[inline]
     fn is_name_at(&self, at: usize, name: &[u8]) -> bool {
         self.section.get(at).is_some_and(|len| usize::from(*len) == name.len())

@@ -18,9 +18,11 @@ pub type esrpc_socket = RawSocket;
 /// options do not matter; socket options are set on it. With TLS, esrpc_client_options_set_tls needs a server_name.
 ///
 /// The socket is the caller's until esrpc_connection_connect has answered ESRPC_OK. From then on it is the library's, which
-/// makes it non-blocking (other descriptors of the same socket too) and close-on-exec, and closes it when the connection ends;
-/// the options cannot be used for another connect before another socket or place is set. After an error the caller still has
-/// it.
+/// makes it non-blocking (other descriptors of the same socket too) and close-on-exec, and closes it when the connection ends,
+/// after shutting it down: duplicates of it are at their end then. What would hinder the library is undone: SO_LINGER,
+/// SO_RCVLOWAT, SO_OOBINLINE, TCP_CORK, O_ASYNC, and on Unix sockets SO_PASSCRED, SO_PASSSEC, SO_PASSPIDFD and SO_PASSRIGHTS.
+/// The options cannot be used for another connect before another socket or place is set. After an error the caller still has
+/// the socket.
 ///
 /// @param options Changed; unchanged if the call fails.
 /// @param socket A connected stream socket of TCP or Unix. It is looked at here and again when connecting.
@@ -48,9 +50,10 @@ pub unsafe extern "C" fn esrpc_client_options_set_socket(
 /// file is never removed.
 ///
 /// The socket is the caller's until esrpc_listener_listen has answered ESRPC_OK. From then on it is the library's, which
-/// makes it non-blocking (other descriptors of the same socket too) and close-on-exec, and closes it when the listener closes;
-/// clients are refused once every descriptor of it, in all processes, is closed. The options cannot be used to listen
-/// again before another socket or place is set. After an error the caller still has it.
+/// makes it non-blocking (other descriptors of the same socket too) and close-on-exec, undoes on it what
+/// esrpc_client_options_set_socket names, which connections would inherit, and closes it when the listener closes, without
+/// shutting it down; clients are refused once every descriptor of it, in all processes, is closed. The options cannot be used
+/// to listen again before another socket or place is set. After an error the caller still has it.
 ///
 /// @param options Changed; unchanged if the call fails.
 /// @param socket A listening stream socket of TCP or Unix. It is looked at here and again when listening.
@@ -93,7 +96,8 @@ pub unsafe extern "C" fn esrpc_listener_options_set_adopt_only(options: *mut esr
 /// on_failed_connection tells why not; if the listener is closed before, it is closed and nothing is told.
 ///
 /// The socket is the library's once the call has answered ESRPC_OK; it makes it non-blocking (other descriptors of the same
-/// socket too) and close-on-exec, and closes it when the connection ends. After an error the caller still has it.
+/// socket too) and close-on-exec, undoes on it what esrpc_client_options_set_socket names, and shuts it down and closes it when
+/// the connection ends. After an error the caller still has it.
 ///
 /// @param listener Borrowed; any listener, also one that listens.
 /// @param socket A connected stream socket of TCP or Unix.

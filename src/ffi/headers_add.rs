@@ -5,7 +5,7 @@ use super::guard;
 use super::handle::BoxHandle;
 use super::headers::{esrpc_headers, lies_in};
 use super::status::{Failure, esrpc_status};
-use crate::codec::{self, Header, HeaderList, HeaderValue};
+use crate::codec::{self, HeaderValue};
 use crate::rpc::is_protocol_header;
 
 /// Adds one header.
@@ -22,9 +22,14 @@ unsafe fn add(headers: *mut esrpc_headers, name: esrpc_bytes, value: HeaderValue
     };
     if lies_in(name, list.as_bytes()) || lies_in(value_bytes, list.as_bytes()) {
         // The caller adds what it read from this very list, which would move under the reading.
-        let mut longer = list.clone();
-        longer.add(name, value)?;
-        *list = longer;
+        let (name, bytes) = (name.to_vec(), value_bytes.to_vec());
+        let value = match value {
+            HeaderValue::ByteBuf(_) => HeaderValue::ByteBuf(&bytes),
+            HeaderValue::String(_) => HeaderValue::String(&bytes),
+            HeaderValue::Uuid(uuid) => HeaderValue::Uuid(bytes.first_chunk().unwrap_or(uuid)),
+            number => number,
+        };
+        list.add(&name, value)?;
     } else {
         list.add(name, value)?;
     }
@@ -38,20 +43,6 @@ unsafe fn add(headers: *mut esrpc_headers, name: esrpc_bytes, value: HeaderValue
 pub(super) unsafe fn uuid_at<'a>(uuid: *const u8) -> Result<&'a [u8; 16], Failure> {
     // SAFETY: what the caller promised.
     unsafe { uuid.cast::<[u8; 16]>().as_ref() }.ok_or_else(|| Failure::null("uuid"))
-}
-
-/// Appends a copy of all of `source`'s headers, or nothing.
-fn append<'a>(list: &mut HeaderList, source: impl Iterator<Item = Header<'a>>) -> Result<(), codec::Error> {
-    let before = list.len();
-    for header in source {
-        if let Err(error) = list.add_unchecked_copy(&header) {
-            while list.len() > before {
-                list.remove_at(list.len() - 1);
-            }
-            return Err(error);
-        }
-    }
-    Ok(())
 }
 
 /// Adds a boolean to a list.
@@ -307,17 +298,17 @@ pub unsafe extern "C" fn esrpc_headers_add_from(
     keep_protocol_headers: i32,
 ) -> esrpc_status {
     guard::call(|| {
-        let wanted = |header: &Header<'_>| keep_protocol_headers != 0 || !is_protocol_header(header.name);
+        let wanted = |name: &[u8]| keep_protocol_headers != 0 || !is_protocol_header(name);
         if headers.cast_const() == source {
             // SAFETY: NULL or live; a builder has one user.
             let list = unsafe { esrpc_headers::builder_mut(headers) }?;
             let source = list.clone();
-            append(list, source.as_headers().iter().filter(wanted))?;
+            list.add_copies(source.as_headers(), wanted)?;
         } else {
             // SAFETY: NULL or live, both; they are two objects, and a builder has one user.
             let (list, source) =
                 unsafe { (esrpc_headers::builder_mut(headers)?, esrpc_headers::borrow(source, "source")?) };
-            append(list, source.as_headers().iter().filter(wanted))?;
+            list.add_copies(source.as_headers(), wanted)?;
         }
         Ok(())
     })

@@ -148,7 +148,12 @@ pub unsafe extern "C" fn esrpc_listener_options_set_host(
 }
 
 /// Sets the path of a Unix socket to listen at, in place of what was set before. A socket file that nobody listens at any more
-/// is replaced, a live one is not; the file is removed when the listener closes.
+/// is replaced, a live one is not; the file is removed when the listener closes. Of several listeners that begin at the same
+/// moment, in whatever processes, exactly one succeeds.
+///
+/// For that an empty file lies beside the socket's while esrpc_listener_listen runs: the path with ".esrpc-lock" behind it. A
+/// process that is killed just then leaves it behind, which hinders nobody: the next listener at that path removes it. If another
+/// process keeps it locked for a second, listening fails with ESRPC_ERROR_ADDRESS_IN_USE.
 ///
 /// @param options Changed.
 /// @param path At least one byte, no NUL; copied. What the system takes is at most 107 bytes; a longer one is
@@ -272,6 +277,9 @@ pub unsafe extern "C" fn esrpc_listener_options_set_connection_options(
 
 /// Sets the permissions of the socket file of a Unix path. The file never has more than these; the umask of the process is
 /// neither used nor touched. Default: 0600, the owner alone. Abstract names have no permissions: anyone may connect.
+///
+/// On Linux before 6.16 let only those connect whom you trust: a peer may pass a descriptor that takes long to close, such as a
+/// socket that lingers, and the system closes it on the loop's thread. Later ones refuse it.
 ///
 /// @param options Changed.
 /// @param mode Permission bits, 0 to 0777.

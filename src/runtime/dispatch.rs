@@ -132,10 +132,8 @@ impl Connection {
                     return true;
                 }
                 let mut headers = HeaderList::new();
-                for header in message.headers.iter().filter(|header| header.name.first() != Some(&b':')) {
-                    // What came fits on the way back.
-                    let _ = headers.add_unchecked_copy(&header);
-                }
+                // What came fits on the way back.
+                let _ = headers.add_copies(message.headers, |name| name.first() != Some(&b':'));
                 let message_type = MessageType::PingResponse as i32;
                 let answer = Outgoing {
                     message_type,

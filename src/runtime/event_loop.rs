@@ -275,9 +275,11 @@ impl EventLoop {
             for event in &events {
                 let readable = event.is_readable() || event.is_read_closed() || event.is_error();
                 let writable = event.is_writable() || event.is_write_closed() || event.is_error();
+                // Behind an end, and behind urgent data, a read that ends early is not the last one.
+                let until_end = event.is_read_closed() || event.is_error() || event.is_priority();
                 self.at(event.token(), |slot, context| match slot {
                     Slot::Connection(driver) => {
-                        driver.note_readiness(readable, writable, event.is_read_closed() || event.is_error());
+                        driver.note_readiness(readable, writable, until_end);
                         driver.run(context)
                     }
                     slot => slot.run(context),

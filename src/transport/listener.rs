@@ -6,24 +6,28 @@ use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use crate::transport::adopted::take_socket;
+use crate::transport::adopted::{refuse_descriptors, take_socket};
 use crate::transport::endpoint::address_text;
-use crate::transport::stream::accepted;
+#[cfg(unix)]
+use crate::transport::socket_file::SocketFile;
 use crate::transport::{Endpoint, Error, ErrorKind, RawSocket, SocketOptions, SocketUse, Stream, UnixName};
 
 /// Connections that the system keeps for us until they are accepted.
 const BACKLOG: i32 = 1024;
 
-/// A listening socket. Dropping it closes it and removes the socket file it made.
+/// A listening socket. Dropping it removes the socket file it made and closes it.
 pub struct Listener {
+    /// Removes the socket file when the listener goes. Before the socket is closed: until then nobody takes the file for a stale
+    /// one and puts its own in its place.
+    #[cfg(unix)]
+    _file: Option<SocketFile>,
     /// Shared only with `ListeningSocket`, which does not keep it.
     socket: Arc<Socket>,
     address: SockAddr,
     /// For the connections.
     options: SocketOptions,
-    /// Removes the socket file when the listener goes.
-    #[cfg(unix)]
-    _file: Option<SocketFile>,
+    /// Others have the socket too, and what they set on it the connections would take over.
+    is_adopted: bool,
 }
 
 /// What any thread may do with the socket of a listener that another thread has.
@@ -64,46 +68,48 @@ impl Listener {
         let failed = |error: io::Error| Error::from_io(&format!("listening on {endpoint}"), &error, ErrorKind::Io);
         let socket = Socket::new(address.domain(), Type::STREAM, None).map_err(failed)?;
         socket.set_nonblocking(true).map_err(failed)?;
+        refuse_descriptors(&socket, address.domain());
+        options.bind_interface(&socket, address.domain())?;
         #[cfg(unix)]
         let file = match endpoint {
             Endpoint::Unix(UnixName::Path(path)) => {
-                Some(SocketFile::bind(&socket, &address, path, unix_mode).map_err(failed)?)
+                let file = SocketFile::listen(&socket, &address, path, unix_mode, BACKLOG).map_err(failed)?;
+                Some(if keep_file { file.kept() } else { file })
             }
             _ => None,
         };
         #[cfg(not(unix))]
-        let _ = (unix_mode, keep_file);
-        options.bind_interface(&socket, address.domain())?;
-        if address.domain() != Domain::UNIX {
+        let (file, _, _) = (None::<()>, unix_mode, keep_file);
+        if file.is_none() {
             // Else a server could not start again while connections of the one before wait out their time.
             #[cfg(unix)]
-            socket.set_reuse_address(true).map_err(failed)?;
-        }
-        if !matches!(endpoint, Endpoint::Unix(UnixName::Path(_))) {
+            if address.domain() != Domain::UNIX {
+                socket.set_reuse_address(true).map_err(failed)?;
+            }
             socket.bind(&address).map_err(failed)?;
+            socket.listen(BACKLOG).map_err(failed)?;
         }
-        socket.listen(BACKLOG).map_err(failed)?;
         let address = socket.local_addr().map_err(failed)?;
-        #[cfg(unix)]
-        let file = file.map(|file| if keep_file { file.kept() } else { file });
         Ok(Listener {
+            #[cfg(unix)]
+            _file: file,
             socket: Arc::new(socket),
             address,
             options: options.clone(),
-            #[cfg(unix)]
-            _file: file,
+            is_adopted: false,
         })
     }
 
     fn adopt(raw: RawSocket, options: &SocketOptions) -> Result<Listener, Error> {
         let (socket, address) = take_socket(raw, SocketUse::Listener, |_, _| Ok(()))?;
         Ok(Listener {
-            socket: Arc::new(socket),
-            address,
-            options: options.clone(),
             // Whoever made the file may have others listen at it.
             #[cfg(unix)]
             _file: None,
+            socket: Arc::new(socket),
+            address,
+            options: options.clone(),
+            is_adopted: true,
         })
     }
 
@@ -143,13 +149,9 @@ impl Listener {
             }
         };
         loop {
-            match self.socket.accept() {
-                Ok((socket, _)) => {
-                    // The socket is ours, so whatever it refuses is its own trouble.
-                    return accepted(socket, &self.address, &self.options)
-                        .map(Some)
-                        .map_err(|error| failed(error, true));
-                }
+            match accept(&self.socket) {
+                // The socket is ours, so whatever it refuses is its own trouble.
+                Ok(socket) => return self.prepare(socket).map(Some).map_err(|error| failed(error, true)),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => {
@@ -159,6 +161,38 @@ impl Listener {
             }
         }
     }
+}
+
+impl Listener {
+    fn prepare(&self, socket: Socket) -> io::Result<Stream> {
+        let domain = self.address.domain();
+        if self.is_adopted && domain != Domain::UNIX {
+            socket.set_linger(None)?;
+        }
+        self.options.apply(&socket, domain)?;
+        Stream::new(socket, domain, &self.options)
+    }
+}
+
+/// Non-blocking and closed on exec from the first moment.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn accept(socket: &Socket) -> io::Result<Socket> {
+    use std::os::fd::{AsRawFd, FromRawFd};
+    let flags = libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
+    let (nobody, no_len) = (std::ptr::null_mut(), std::ptr::null_mut());
+    // SAFETY: nobody asks for the peer's address; the descriptor is open as `socket` is borrowed.
+    match unsafe { libc::accept4(socket.as_raw_fd(), nobody, no_len, flags) } {
+        -1 => Err(io::Error::last_os_error()),
+        // SAFETY: a new descriptor, which nobody else knows.
+        accepted => Ok(unsafe { Socket::from_raw_fd(accepted) }),
+    }
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn accept(socket: &Socket) -> io::Result<Socket> {
+    let (accepted, _) = socket.accept()?;
+    accepted.set_nonblocking(true)?;
+    Ok(accepted)
 }
 
 /// Why there is no connection.
@@ -190,70 +224,4 @@ fn is_lost(error: &io::Error) -> bool {
     {
         matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset)
     }
-}
-
-/// The file of a listening Unix socket, to be removed with it.
-#[cfg(unix)]
-struct SocketFile {
-    path: std::path::PathBuf,
-    /// Device and inode: only our own file is removed, not one that another server has put in its place.
-    identity: Option<(u64, u64)>,
-}
-
-#[cfg(unix)]
-impl SocketFile {
-    /// Binds so that the file never has more permissions than `mode`: it is set on the socket before the file exists, where
-    /// the system lessens it by the umask, and made exact afterwards. A stale file is replaced, a live server's is not.
-    fn bind(socket: &Socket, address: &SockAddr, path: &std::path::Path, mode: u32) -> io::Result<SocketFile> {
-        use std::os::fd::AsRawFd;
-        use std::os::unix::fs::{MetadataExt, PermissionsExt};
-        // SAFETY: fchmod takes plain numbers; the descriptor is open as `socket` is borrowed.
-        if unsafe { libc::fchmod(socket.as_raw_fd(), mode as libc::mode_t) } != 0 && cfg!(target_os = "linux") {
-            return Err(io::Error::last_os_error());
-        }
-        match socket.bind(address) {
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse && is_stale(address, path) => {
-                std::fs::remove_file(path)?;
-                socket.bind(address)?;
-            }
-            result => result?,
-        }
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
-        let identity = std::fs::symlink_metadata(path).ok().map(|file| (file.dev(), file.ino()));
-        Ok(SocketFile { path: path.to_owned(), identity })
-    }
-}
-
-#[cfg(unix)]
-impl SocketFile {
-    /// It is not removed.
-    fn kept(mut self) -> SocketFile {
-        self.identity = None;
-        self
-    }
-}
-
-#[cfg(unix)]
-impl Drop for SocketFile {
-    fn drop(&mut self) {
-        use std::os::unix::fs::MetadataExt;
-        let now = std::fs::symlink_metadata(&self.path).ok().map(|file| (file.dev(), file.ino()));
-        if now.is_some() && now == self.identity {
-            // Nobody could be told of a failure here, and the next bind replaces the file.
-            let _ = std::fs::remove_file(&self.path);
-        }
-    }
-}
-
-/// A socket file that nobody listens on any more.
-#[cfg(unix)]
-fn is_stale(address: &SockAddr, path: &std::path::Path) -> bool {
-    use std::os::unix::fs::FileTypeExt;
-    let is_socket = std::fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket());
-    let refused = || {
-        let probe = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-        probe.set_nonblocking(true)?;
-        probe.connect(address)
-    };
-    is_socket && refused().is_err_and(|error: io::Error| error.kind() == io::ErrorKind::ConnectionRefused)
 }

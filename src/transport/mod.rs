@@ -5,7 +5,10 @@ mod dialer;
 mod endpoint;
 mod error;
 mod listener;
+mod plain;
 mod resolver;
+#[cfg(unix)]
+mod socket_file;
 mod socket_options;
 mod stream;
 mod tls;

@@ -1,29 +1,27 @@
 use std::io::{self, IoSlice, Read, Write};
 use std::net::Shutdown;
 
-use mio::event::Source;
-use mio::net::TcpStream;
-#[cfg(unix)]
-use mio::net::UnixStream;
 use mio::{Interest, Registry, Token};
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 
-use crate::transport::adopted::take_socket;
+use crate::transport::adopted::{refuse_descriptors, take_socket};
 use crate::transport::endpoint::address_text;
+use crate::transport::plain::PlainStream;
 use crate::transport::{Error, ErrorKind, HandshakeProgress, RawSocket, SocketOptions, SocketUse, TlsInfo, TlsSession};
 
-/// A non-blocking byte stream between two processes, plain until TLS is started on it.
+/// What a poll is asked for. Linux reports urgent data apart from other input.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const INTEREST: Interest = Interest::READABLE.add(Interest::WRITABLE).add(Interest::PRIORITY);
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+const INTEREST: Interest = Interest::READABLE.add(Interest::WRITABLE);
+
+/// A non-blocking byte stream between two processes, plain until TLS is started on it. Dropping it ends the connection also
+/// for duplicates of the socket in other processes.
 pub struct Stream {
-    kind: Kind,
+    plain: PlainStream,
     tls: Option<Box<TlsSession>>,
     /// Small messages are to wait for the acknowledgement of earlier ones (Nagle's algorithm), once `allow_delay` is called.
     delays: bool,
-}
-
-enum Kind {
-    Tcp(TcpStream),
-    #[cfg(unix)]
-    Unix(UnixStream),
 }
 
 /// The process at the other end of a Unix socket, as it was when it connected.
@@ -45,11 +43,16 @@ impl Stream {
     /// Begins to connect; the socket becomes writable when that is over.
     pub fn dial(address: &SockAddr, options: &SocketOptions) -> Result<Stream, Error> {
         let failed = |error: io::Error| connect_error(&error);
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        let socket = Socket::new(address.domain(), Type::STREAM.nonblocking(), None).map_err(failed)?;
+        #[cfg(not(any(target_os = "linux", target_os = "android")))]
         let socket = Socket::new(address.domain(), Type::STREAM, None).map_err(failed)?;
+        #[cfg(not(any(target_os = "linux", target_os = "android")))]
         socket.set_nonblocking(true).map_err(failed)?;
         // Before the connection is there, since the receive buffer decides on what the peer is told.
         options.apply(&socket, address.domain()).map_err(failed)?;
         options.bind_interface(&socket, address.domain())?;
+        refuse_descriptors(&socket, address.domain());
         if let (Some(local), true) = (options.local_address, address.domain() != Domain::UNIX) {
             let action = format!("binding to the local address {local}");
             socket.bind(&local.into()).map_err(|error| Error::from_io(&action, &error, ErrorKind::Io))?;
@@ -90,17 +93,8 @@ impl Stream {
 
     /// Takes a connected, non-blocking socket.
     pub(super) fn new(socket: Socket, domain: Domain, options: &SocketOptions) -> io::Result<Stream> {
-        let kind = if domain == Domain::UNIX {
-            #[cfg(unix)]
-            {
-                Kind::Unix(UnixStream::from_std(std::os::fd::OwnedFd::from(socket).into()))
-            }
-            #[cfg(not(unix))]
-            return Err(io::ErrorKind::Unsupported.into());
-        } else {
-            Kind::Tcp(TcpStream::from_std(socket.into()))
-        };
-        Ok(Stream { kind, tls: None, delays: domain != Domain::UNIX && !options.no_delay })
+        let delays = domain != Domain::UNIX && !options.no_delay;
+        Ok(Stream { plain: PlainStream::new(socket, domain)?, tls: None, delays })
     }
 
     /// The handshakes are done, which wait for nothing: from here on small messages do, if that was asked for.
@@ -112,24 +106,16 @@ impl Stream {
     }
 
     fn socket(&self) -> SockRef<'_> {
-        self.kind.socket()
-    }
-
-    fn source(&mut self) -> &mut dyn Source {
-        match &mut self.kind {
-            Kind::Tcp(stream) => stream,
-            #[cfg(unix)]
-            Kind::Unix(stream) => stream,
-        }
+        self.plain.socket()
     }
 
     pub fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
-        registry.register(self.source(), token, Interest::READABLE | Interest::WRITABLE)
+        registry.register(self.plain.source(), token, INTEREST)
     }
 
     pub fn deregister(&mut self, registry: &Registry) {
         // Closing the socket takes it out of the poll as well, so an error changes nothing.
-        let _ = registry.deregister(self.source());
+        let _ = registry.deregister(self.plain.source());
     }
 
     /// Puts TLS on top of the connected socket; `handshake` is next.
@@ -141,7 +127,7 @@ impl Stream {
     /// that no event announces: read at once; and TLS may want a flush, which a write does too.
     pub fn handshake(&mut self) -> Result<HandshakeProgress, Error> {
         match &mut self.tls {
-            Some(tls) => tls.handshake(&mut self.kind),
+            Some(tls) => tls.handshake(&mut self.plain),
             None => Ok(HandshakeProgress::Done),
         }
     }
@@ -151,9 +137,10 @@ impl Stream {
         self.tls.as_ref()?.info()
     }
 
-    /// Whether the last read, if it filled only a part of its buffer, means that the socket has no more now.
+    /// Whether the last read, if it filled only a part of its buffer, means that the socket has no more now. Not so behind
+    /// urgent data, of which the poll tells; then only WouldBlock means that.
     pub fn short_read_ends_input(&self) -> bool {
-        self.tls.as_ref().map_or(cfg!(unix), |tls| tls.is_drained())
+        self.plain.short_read_ends_input() && self.tls.as_ref().is_none_or(|tls| tls.is_drained())
     }
 
     /// Whether there may be more to read although the last read answered WouldBlock: it has stopped for the others' sake.
@@ -175,8 +162,8 @@ impl Stream {
     /// 0 at the peer's end; with TLS only if the peer ended its session in order.
     pub fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match &mut self.tls {
-            Some(tls) => tls.read(&mut self.kind, buffer),
-            None => self.kind.read(buffer),
+            Some(tls) => tls.read(&mut self.plain, buffer),
+            None => self.plain.read(buffer),
         }
     }
 
@@ -184,39 +171,17 @@ impl Stream {
     pub fn read_more(&mut self, bytes: &mut Vec<u8>, room: usize) -> io::Result<usize> {
         bytes.reserve(room);
         if let Some(tls) = &mut self.tls {
-            return tls.read_more(&mut self.kind, bytes, room);
+            return tls.read_more(&mut self.plain, bytes, room);
         }
-        self.read_more_plain(bytes, room)
-    }
-
-    #[cfg(unix)]
-    fn read_more_plain(&mut self, bytes: &mut Vec<u8>, room: usize) -> io::Result<usize> {
-        let count = loop {
-            match self.socket().recv(&mut bytes.spare_capacity_mut()[..room]) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                result => break result?,
-            }
-        };
-        // SAFETY: the system has written `count` bytes, at most `room`, after the ones that were there.
-        unsafe { bytes.set_len(bytes.len() + count) };
-        Ok(count)
-    }
-
-    #[cfg(not(unix))]
-    fn read_more_plain(&mut self, bytes: &mut Vec<u8>, room: usize) -> io::Result<usize> {
-        let start = bytes.len();
-        bytes.resize(start + room, 0);
-        let result = self.kind.read(&mut bytes[start..]);
-        bytes.truncate(start + result.as_ref().map_or(0, |count| *count));
-        result
+        self.plain.read_more(bytes, room)
     }
 
     /// Writes without ever raising SIGPIPE. With TLS the next write must begin with the bytes after those that were taken, the
     /// same ones after WouldBlock.
     pub fn write(&mut self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
         match &mut self.tls {
-            Some(tls) => tls.write(&mut self.kind, buffers),
-            None => self.kind.write_vectored(buffers),
+            Some(tls) => tls.write(&mut self.plain, buffers),
+            None => self.plain.write_vectored(buffers),
         }
     }
 
@@ -228,7 +193,7 @@ impl Stream {
     /// Writes what TLS has of its own; WouldBlock if some of it is left.
     pub fn flush(&mut self) -> io::Result<()> {
         match &mut self.tls {
-            Some(tls) => tls.flush(&mut self.kind),
+            Some(tls) => tls.flush(&mut self.plain),
             None => Ok(()),
         }
     }
@@ -236,7 +201,7 @@ impl Stream {
     /// Ends the TLS session in order, before `shutdown_write`. True once that is written, or cannot be, or without TLS.
     pub fn close_notify(&mut self) -> bool {
         match &mut self.tls {
-            Some(tls) => tls.close_notify(&mut self.kind),
+            Some(tls) => tls.close_notify(&mut self.plain),
             None => true,
         }
     }
@@ -245,12 +210,12 @@ impl Stream {
     /// side, and drops a part of what the peer still sends. Answers as `read`; 0 or an error but WouldBlock: it can be closed.
     pub fn drain(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if let Some(tls) = &mut self.tls
-            && !tls.flush(&mut self.kind).is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+            && !tls.flush(&mut self.plain).is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
         {
             self.tls = None;
             self.shutdown_write();
         }
-        self.kind.read(buffer)
+        self.plain.read(buffer)
     }
 
     /// Tells the peer that nothing more comes.
@@ -273,11 +238,10 @@ impl Stream {
             use std::os::fd::AsRawFd;
             let descriptor = self.socket().as_raw_fd();
             let unread = queue_length(descriptor, libc::FIONREAD as _);
-            let unacknowledged = match self.kind {
-                #[cfg(any(target_os = "linux", target_os = "android"))]
-                Kind::Tcp(_) => queue_length(descriptor, libc::TIOCOUTQ as _),
-                _ => 0,
-            };
+            #[cfg(any(target_os = "linux", target_os = "android"))]
+            let unacknowledged = if self.plain.is_tcp() { queue_length(descriptor, libc::TIOCOUTQ as _) } else { 0 };
+            #[cfg(not(any(target_os = "linux", target_os = "android")))]
+            let unacknowledged = 0;
             unread > 0 || unacknowledged > 0
         }
         #[cfg(not(unix))]
@@ -292,64 +256,11 @@ impl Stream {
 
     /// Nothing on other sockets than Unix ones, and where the system does not tell.
     pub fn peer_credentials(&self) -> Option<PeerCredentials> {
-        match &self.kind {
-            Kind::Tcp(_) => None,
-            #[cfg(unix)]
-            Kind::Unix(stream) => credentials_of(stream),
-        }
+        self.plain.peer_credentials()
     }
 
     pub fn remote_address(&self) -> String {
         self.socket().peer_addr().map(|address| address_text(&address)).unwrap_or_default()
-    }
-}
-
-impl Kind {
-    fn socket(&self) -> SockRef<'_> {
-        match self {
-            Kind::Tcp(stream) => SockRef::from(stream),
-            #[cfg(unix)]
-            Kind::Unix(stream) => SockRef::from(stream),
-        }
-    }
-}
-
-impl Read for Kind {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        loop {
-            let result = match self {
-                Kind::Tcp(stream) => stream.read(buffer),
-                #[cfg(unix)]
-                Kind::Unix(stream) => stream.read(buffer),
-            };
-            match result {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                result => return result,
-            }
-        }
-    }
-}
-
-impl Write for Kind {
-    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
-        self.write_vectored(&[IoSlice::new(buffer)])
-    }
-
-    fn write_vectored(&mut self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
-        #[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
-        const FLAGS: i32 = libc::MSG_NOSIGNAL;
-        #[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd")))]
-        const FLAGS: i32 = 0;
-        loop {
-            match self.socket().send_vectored_with_flags(buffers, FLAGS) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                result => return result,
-            }
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }
 
@@ -371,29 +282,4 @@ fn queue_length(descriptor: std::os::fd::RawFd, request: libc::Ioctl) -> libc::c
     // SAFETY: both requests write one int, for which `length` is the place; the descriptor is open as its owner is borrowed.
     let result = unsafe { libc::ioctl(descriptor, request, &mut length) };
     if result == 0 { length } else { 0 }
-}
-
-#[cfg(any(target_os = "linux", target_os = "android"))]
-fn credentials_of(stream: &UnixStream) -> Option<PeerCredentials> {
-    use std::os::fd::AsRawFd;
-    let mut peer = libc::ucred { pid: 0, uid: 0, gid: 0 };
-    let mut len = size_of::<libc::ucred>() as libc::socklen_t;
-    let (level, option) = (libc::SOL_SOCKET, libc::SO_PEERCRED);
-    // SAFETY: the option is a ucred, for which `peer` is the place and `len` its size; the descriptor is open as its owner
-    // is borrowed.
-    let result =
-        unsafe { libc::getsockopt(stream.as_raw_fd(), level, option, std::ptr::from_mut(&mut peer).cast(), &mut len) };
-    (result == 0).then_some(PeerCredentials { pid: peer.pid, uid: peer.uid, gid: peer.gid })
-}
-
-#[cfg(all(unix, not(any(target_os = "linux", target_os = "android"))))]
-fn credentials_of(_: &UnixStream) -> Option<PeerCredentials> {
-    None
-}
-
-/// Accepts are made by the listener, which knows the address family.
-pub(super) fn accepted(socket: Socket, address: &SockAddr, options: &SocketOptions) -> io::Result<Stream> {
-    socket.set_nonblocking(true)?;
-    options.apply(&socket, address.domain())?;
-    Stream::new(socket, address.domain(), options)
 }

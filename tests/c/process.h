@@ -71,6 +71,11 @@ static inline bool is_under_valgrind(void) {
     return wrapper != NULL && strstr(wrapper, "valgrind") != NULL;
 }
 
+/* Valgrind and sanitizers are slow, and keep memory of their own. */
+static inline bool is_watched(void) {
+    return getenv("ESRPC_TEST_WRAPPER") != NULL || getenv("ESRPC_TEST_CFLAGS") != NULL;
+}
+
 /* Runs `work` in a forked child, which must succeed. */
 static inline void in_child(void (*work)(void *data), void *data) {
     int status;

@@ -3,6 +3,7 @@
 #include "harness.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdatomic.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -21,9 +22,15 @@ int accept4(int descriptor, struct sockaddr *address, socklen_t *len, int flags)
 int accept4(int descriptor, struct sockaddr *address, socklen_t *len, int flags) {
     unsigned call = atomic_fetch_add(&calls, 1);
     int answer = call < MOST ? atomic_load(&answers[call]) : 0;
-    (void)flags;
     if (call < MOST) atomic_store(&waits_before[call], waits);
-    if (answer == 0) return accept(descriptor, address, len);
+    if (answer == 0) {
+        int accepted = accept(descriptor, address, len);
+        if (accepted >= 0) {
+            CHECK(fcntl(accepted, F_SETFD, (flags & SOCK_CLOEXEC) != 0 ? FD_CLOEXEC : 0) == 0);
+            CHECK(fcntl(accepted, F_SETFL, (flags & SOCK_NONBLOCK) != 0 ? O_NONBLOCK : 0) == 0);
+        }
+        return accepted;
+    }
     errno = answer;
     return -1;
 }

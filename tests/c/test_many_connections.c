@@ -429,11 +429,6 @@ static size_t resident_kib(void) {
     return kib;
 }
 
-/* Valgrind and sanitizers are slow, and keep memory of their own. */
-static bool is_watched(void) {
-    return getenv("ESRPC_TEST_WRAPPER") != NULL || getenv("ESRPC_TEST_CFLAGS") != NULL;
-}
-
 static void ten_thousand_connections_leave_nothing_behind(void) {
     const size_t connections = is_watched() ? WARM_UP : CONNECTIONS;
     uint32_t random = 20240607;

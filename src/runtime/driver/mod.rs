@@ -40,7 +40,7 @@ pub struct Driver {
     /// What the poll said and no read or write has contradicted since.
     readable: bool,
     writable: bool,
-    /// The peer's end is to be read: a short read is not the last one.
+    /// The peer's end, or something behind urgent data, is to be read: a short read is not the last one.
     read_until_end: bool,
     gathered: Gathered,
     /// Taken from the connection's queue, the first one up to `written_of_first`.
@@ -120,10 +120,10 @@ impl Driver {
         }
     }
 
-    pub fn note_readiness(&mut self, readable: bool, writable: bool, end_follows: bool) {
+    pub fn note_readiness(&mut self, readable: bool, writable: bool, read_until_end: bool) {
         self.readable |= readable;
         self.writable |= writable;
-        self.read_until_end |= end_follows;
+        self.read_until_end |= read_until_end;
     }
 
     /// The turn has come for which it stood in the line.
