@@ -433,6 +433,8 @@ impl<S: Clone, T> Connection<S, T> {
         Ok((flags & TERMINATE_STREAM != 0).then_some(Ending::Terminated))
     }
 
+    /// Inline, since all messages of streams come this way.
+    #[inline]
     fn receive_on_stream(
         &mut self,
         id: i32,

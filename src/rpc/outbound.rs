@@ -206,10 +206,10 @@ impl<T> Outbound<T> {
 
     /// Nothing is sent for now: an empty queue keeps no memory.
     pub fn rest(&mut self) {
-        if self.marks.is_empty() && self.marks.capacity() > 0 {
+        if self.marks.capacity() > 0 && self.marks.is_empty() {
             self.marks = VecDeque::new();
         }
-        if self.exempt.is_empty() && self.exempt.capacity() > 0 {
+        if self.exempt.capacity() > 0 && self.exempt.is_empty() {
             self.exempt = VecDeque::new();
         }
     }

@@ -283,11 +283,11 @@ impl Stream {
         flush: Option<Flush>,
         blocked: impl FnOnce(&Arc<Self>, &mut Shared),
     ) -> Result<(), Error> {
+        let connection = self.connection();
         let is_empty = message.payload.is_empty() && message.headers.is_none_or(HeaderList::is_empty);
-        let prepared =
-            message.prepare_in(true, &self.connection().settings().limits.messages, self.connection().buffers())?;
+        let prepared = message.prepare_in(true, &connection.settings().limits.messages, connection.buffers())?;
         let terminates = prepared.flags() & TERMINATE_STREAM != 0;
-        let mut shared = self.connection().lock();
+        let mut shared = connection.lock();
         match self.phase() {
             StreamPhase::New => return Err(Error::StreamNotActivated),
             StreamPhase::Announced => {
@@ -300,9 +300,9 @@ impl Stream {
                 if terminates {
                     self.set_phase(StreamPhase::Closing);
                 }
-                self.connection().schedule_write(&mut shared);
+                connection.schedule_write(&mut shared);
                 drop(shared);
-                self.connection().log_sent(&message, self.id());
+                connection.log_sent(&message, self.id());
                 Ok(())
             }
             Err(error) => Err(self.not_accepted(error, &mut shared, blocked)),

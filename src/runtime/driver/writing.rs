@@ -1,5 +1,6 @@
 //! From the queue of the connection to the socket.
 
+use std::collections::VecDeque;
 use std::io::IoSlice;
 
 use super::{Driver, Turn};
@@ -24,7 +25,7 @@ impl Driver {
                     return;
                 }
                 if self.writing.is_empty() {
-                    self.writing = std::mem::take(&mut context.segments);
+                    std::mem::swap(&mut self.writing, &mut context.segments);
                 }
                 shared.rpc.take_segments(&mut self.writing);
             }
@@ -62,6 +63,9 @@ impl Driver {
                     self.note_written(count, context);
                     if !self.writable {
                         self.give_spare_memory_back();
+                    } else if self.writing.is_empty() && !self.stream.wants_flush() {
+                        // What was queued meanwhile is seen at the end of the turn.
+                        return;
                     }
                 }
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
@@ -107,9 +111,11 @@ impl Driver {
             }
         }
         if self.writing.is_empty() {
-            let segments = std::mem::take(&mut self.writing);
-            if segments.capacity() <= KEPT_SEGMENTS {
-                context.segments = segments;
+            if self.writing.capacity() <= KEPT_SEGMENTS {
+                std::mem::swap(&mut self.writing, &mut context.segments);
+            }
+            if self.writing.capacity() > 0 {
+                self.writing = VecDeque::new();
             }
         }
         // Progress: the time for the next begins anew.
