@@ -69,15 +69,18 @@ impl Connection {
 }
 
 impl Shared {
-    /// The connection is to end as soon as nothing is open on it: what a drain asks for.
-    pub fn end_if_drained(&mut self) {
+    /// The connection is to end as soon as nothing is open on it: what a drain asks for. Whether it begins to with that; then
+    /// the driver has to look at it from the start, as at one that is closed: what has come and was not read is dropped.
+    pub fn end_if_drained(&mut self) -> bool {
         if self.drain.is_none() || self.rpc.open_streams() > 0 {
-            return;
+            return false;
         }
         match self.phase {
             Phase::Connecting => self.begin_close(Err(Error::Draining(DRAINED_BEFORE_SETUP)), false),
             Phase::Open => self.begin_close(Ok(()), true),
-            Phase::Closing | Phase::Closed => {}
+            Phase::Closing | Phase::Closed => return false,
         }
+        self.dirty = true;
+        true
     }
 }

@@ -24,8 +24,7 @@ impl Driver {
                 // Nothing more can be read either: the write's error is the reason.
                 shared.begin_close(Err(error.clone()), false);
             }
-            shared.end_if_drained();
-            if shared.phase != Phase::Closing {
+            if shared.end_if_drained() || shared.phase != Phase::Closing {
                 return Flow::Continue;
             }
             if shared.aborted || shared.setup.is_none() && self.connection.endpoint().is_some() {
