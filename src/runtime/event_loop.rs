@@ -355,10 +355,11 @@ impl EventLoop {
                     None => self.freed.push(token.0),
                 }
             }
+            // Whoever is over has left its place, perhaps to another.
             Command::CloseListener(listener) => {
                 if let Some(token) = listener.token() {
                     self.at(token, |slot, context| match slot {
-                        Slot::Listener(driver) => driver.close(Ok(()), context),
+                        Slot::Listener(driver) if driver.is_of(&listener) => driver.close(Ok(()), context),
                         _ => Flow::Continue,
                     });
                 }
@@ -366,7 +367,7 @@ impl EventLoop {
             Command::DrainListener(listener) => {
                 if let Some(token) = listener.token() {
                     self.at(token, |slot, context| match slot {
-                        Slot::Listener(driver) => driver.drain(&listener, context),
+                        Slot::Listener(driver) if driver.is_of(&listener) => driver.drain(context),
                         _ => Flow::Continue,
                     });
                 }
@@ -374,7 +375,8 @@ impl EventLoop {
             Command::Service(connection) => {
                 if let Some(token) = connection.token() {
                     self.at(token, |slot, context| match slot {
-                        Slot::Setup(_) | Slot::Connection(_) => slot.run(context),
+                        Slot::Connection(driver) if Arc::ptr_eq(&driver.connection, &connection) => driver.run(context),
+                        Slot::Setup(setup) if setup.is_of(&connection) => slot.run(context),
                         _ => Flow::Continue,
                     });
                 }

@@ -363,13 +363,14 @@ impl ListenerDriver {
         Flow::Finished
     }
 
-    /// Listens no more, and is closed once no connection is left. Does nothing to another listener in the same place.
-    pub fn drain(&mut self, listener: &Arc<Listener>, context: &mut Context) -> Flow {
-        if !Arc::ptr_eq(&self.listener, listener) {
-            return Flow::Continue;
-        }
+    pub fn is_of(&self, listener: &Arc<Listener>) -> bool {
+        Arc::ptr_eq(&self.listener, listener)
+    }
+
+    /// Listens no more, and is closed once no connection is left.
+    pub fn drain(&mut self, context: &mut Context) -> Flow {
         self.give_up_socket(context);
-        if listener.connections.is_empty() { self.close(Ok(()), context) } else { Flow::Continue }
+        if self.listener.connections.is_empty() { self.close(Ok(()), context) } else { Flow::Continue }
     }
 
     fn give_up_socket(&mut self, context: &mut Context) {
@@ -381,3 +382,6 @@ impl ListenerDriver {
         }
     }
 }
+
+#[cfg(all(test, unix))]
+mod tests;

@@ -142,6 +142,10 @@ impl Setup {
         Some(setup)
     }
 
+    pub fn is_of(&self, connection: &Arc<Connection>) -> bool {
+        Arc::ptr_eq(&self.connection, connection)
+    }
+
     fn start_clock(&mut self, deadline: Deadline, context: &Context) {
         if let Some(time) = self.connection.settings().times.of(deadline) {
             self.deadlines.set(deadline, context.now + time);
