@@ -977,8 +977,9 @@ typedef struct esrpc_listener_callbacks {
      */
     void (*on_failed_connection)(struct esrpc_listener *listener, esrpc_status status, void *user_data);
     /**
-     * The socket is closed, and a socket file removed; after esrpc_listener_drain its connections have ended, too. Once.
-     * ESRPC_OK: this side asked for it. Comes on the listener's event-loop thread.
+     * The socket is closed, and a socket file removed; after esrpc_listener_drain its connections have ended, too. Once, and
+     * after every on_incoming_connection and on_failed_connection has returned. ESRPC_OK: this side asked for it. Comes on
+     * the listener's event-loop thread.
      */
     void (*on_closed)(struct esrpc_listener *listener, esrpc_status reason, void *user_data);
     /**
@@ -3423,8 +3424,9 @@ struct esrpc_listener *esrpc_listener_acquire(struct esrpc_listener *listener);
 void esrpc_listener_release(struct esrpc_listener *listener);
 
 /**
- * Stops listening. Returns at once; on_closed tells when the address is free again. Connections that were accepted live on;
- * esrpc_listener_drain ends them too.
+ * Stops listening. Returns at once; on_closed is called when the address is free again. Connections that were announced live
+ * on, esrpc_listener_drain ends them too; those that were not, as their TLS handshake is not done, are closed without a
+ * callback.
  *
  * @param listener Borrowed.
  * @return ESRPC_OK, also if it was closed before; ESRPC_ERROR_INVALID_ARGUMENT if listener is NULL; ESRPC_ERROR_FORKED.

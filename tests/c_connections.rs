@@ -9,6 +9,7 @@ mod certificates;
 
 use std::fs;
 use std::path::PathBuf;
+use std::sync::OnceLock;
 
 use cc::Standard;
 use certificates::Authority;
@@ -77,7 +78,22 @@ fn servers_that_decide_later() {
 }
 
 #[test]
+fn the_end_of_a_listener() {
+    cc::run(&compile("test_listener_end.c"), &[&certificates()]);
+}
+
+#[test]
 fn ten_thousand_connections() {
+    cc::run(&compile("test_many_connections.c"), &[&certificates()]);
+}
+
+/// A folder with the files that tests/c/certificates.h names.
+fn certificates() -> String {
+    static FOLDER: OnceLock<String> = OnceLock::new();
+    FOLDER.get_or_init(make_certificates).clone()
+}
+
+fn make_certificates() -> String {
     let folder = cc::scratch().join("certificates");
     fs::create_dir_all(&folder).expect("the target folder can be written");
     let (authority, other) = (Authority::new("test CA"), Authority::new("other CA"));
@@ -91,5 +107,5 @@ fn ten_thousand_connections() {
     for (name, content) in files {
         fs::write(folder.join(name), content).expect("the target folder can be written");
     }
-    cc::run(&compile("test_many_connections.c"), &[&folder.display().to_string()]);
+    folder.display().to_string()
 }

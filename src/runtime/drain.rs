@@ -58,6 +58,14 @@ impl Connection {
         }
     }
 
+    /// Makes the loop look at a connection that is not set up yet.
+    pub(super) fn wake_setup(self: &Arc<Self>) {
+        let mut shared = self.lock();
+        if shared.phase == Phase::Connecting {
+            self.schedule(&mut shared);
+        }
+    }
+
     /// Lets the open streams go on until they end or the time is over, takes no new ones, then closes.
     pub(super) fn drain(self: &Arc<Self>, drain: Drain) {
         let mut shared = self.lock();

@@ -60,13 +60,41 @@ struct State {
     closed: bool,
     /// It was closed by a drain: connections that are not announced yet are told of.
     draining: bool,
+    /// Connections on their way to be announced, or to be told of as failed: on_closed comes after them.
+    arrivals: usize,
+    /// The socket is gone and all that a drain waits for is over.
+    ended: Option<Outcome>,
+    /// on_closed is called, or was.
+    closing: bool,
     /// on_closed has returned.
     closed_told: bool,
 }
 
+/// A connection of which the listener's owner is still to be told, in one way or another.
+pub struct Arrival {
+    listener: Arc<Listener>,
+}
+
+impl Arrival {
+    pub fn listener(&self) -> &Arc<Listener> {
+        &self.listener
+    }
+}
+
+impl Drop for Arrival {
+    fn drop(&mut self) {
+        let mut state = lock(&self.listener.state);
+        state.arrivals -= 1;
+        if state.arrivals == 0 && state.ended.is_some() {
+            drop(state);
+            self.listener.event_loop.post(Command::ServiceListener(self.listener.clone()));
+        }
+    }
+}
+
 /// A connection on its way from the listener's loop to its own.
 pub struct Accepted {
-    pub listener: Arc<Listener>,
+    pub arrival: Arrival,
     pub connection: Arc<Connection>,
     pub stream: transport::Stream,
     pub tls: Option<TlsConfig>,
@@ -146,10 +174,11 @@ impl Listener {
         Ok(())
     }
 
-    /// Stops listening. Connections that were accepted live on.
+    /// Stops listening. Connections that were announced live on; the others are ended, and nobody is told of them.
     pub fn close(self: &Arc<Self>) {
         if !std::mem::replace(&mut lock(&self.state).closed, true) {
-            self.event_loop.post(Command::CloseListener(self.clone()));
+            self.connections.all().iter().for_each(Connection::wake_setup);
+            self.event_loop.post(Command::ServiceListener(self.clone()));
         }
     }
 
@@ -162,7 +191,7 @@ impl Listener {
             state.closed = true;
         }
         self.connections.begin_drain(drain).iter().for_each(|connection| connection.drain(drain));
-        self.event_loop.post(Command::DrainListener(self.clone()));
+        self.event_loop.post(Command::ServiceListener(self.clone()));
     }
 
     pub(super) fn connections(&self) -> &Members<Connection> {
@@ -181,7 +210,7 @@ impl Listener {
     /// The connection is over.
     pub(super) fn left_by(self: &Arc<Self>, connection: &Connection) {
         if self.connections.leave(connection) {
-            self.event_loop.post(Command::DrainListener(self.clone()));
+            self.event_loop.post(Command::ServiceListener(self.clone()));
         }
     }
 
@@ -199,13 +228,21 @@ impl Listener {
     /// Takes over a connected socket of the application's, as if it had been accepted. After an error it stays the
     /// application's.
     pub fn adopt_connection(self: &Arc<Self>, raw: RawSocket) -> Result<(), Error> {
-        if self.is_closed() {
-            return Err(LISTENER_CLOSED);
-        }
+        let arrival = self.begin_arrival().ok_or(LISTENER_CLOSED)?;
         let Some(live) = self.enter()? else { return Err(Error::RuntimeShutdown) };
         let stream = transport::Stream::adopt(raw, &self.settings.socket)?;
-        self.take_in(stream, live);
+        self.take_in(stream, live, arrival);
         Ok(())
+    }
+
+    /// Nothing if the listener is closed.
+    fn begin_arrival(self: &Arc<Self>) -> Option<Arrival> {
+        let mut state = lock(&self.state);
+        if state.closed {
+            return None;
+        }
+        state.arrivals += 1;
+        Some(Arrival { listener: self.clone() })
     }
 
     /// Counts a new connection in.
@@ -214,11 +251,11 @@ impl Listener {
     }
 
     /// Sends a connected stream on its way to be announced.
-    fn take_in(self: &Arc<Self>, stream: transport::Stream, live: Live) {
+    fn take_in(self: &Arc<Self>, stream: transport::Stream, live: Live, arrival: Arrival) {
         let event_loop = live.runtime().pick_loop();
         let connection = Connection::incoming(self.settings.clone(), live, event_loop.clone(), Arc::downgrade(self));
         let tls = lock(&self.tls).clone();
-        let accepted = Accepted { listener: self.clone(), connection, stream, tls };
+        let accepted = Accepted { arrival, connection, stream, tls };
         event_loop.post(Command::Accepted(Box::new(accepted)));
     }
 
@@ -247,10 +284,31 @@ impl Listener {
         }
     }
 
-    fn ended(self: &Arc<Self>, outcome: &Outcome) {
-        lock(&self.state).closed = true;
+    /// The listener is over but for its arrivals. On its loop thread.
+    fn end(self: &Arc<Self>, outcome: Outcome) {
+        {
+            let mut state = lock(&self.state);
+            state.closed = true;
+            state.ended.get_or_insert(outcome);
+        }
+        self.tell_end();
+    }
+
+    /// Tells the listener's owner that it is closed, if all is told that comes before that. On its loop thread.
+    pub(super) fn tell_end(self: &Arc<Self>) {
+        let outcome = {
+            let mut state = lock(&self.state);
+            match &state.ended {
+                Some(outcome) if state.arrivals == 0 && !state.closing => {
+                    let outcome = outcome.clone();
+                    state.closing = true;
+                    outcome
+                }
+                _ => return,
+            }
+        };
         if let Some(handler) = self.handler() {
-            handler.on_closed(self, outcome);
+            handler.on_closed(self, &outcome);
         }
         lock(&self.state).closed_told = true;
         self.changed.notify_all();
@@ -273,8 +331,6 @@ pub struct ListenerDriver {
     listener: Arc<Listener>,
     /// Gone once it is closed or drained; never there if connections come from the application alone.
     socket: Option<Box<transport::Listener>>,
-    /// The listener's owner was told.
-    over: bool,
     token: Token,
     /// It stands in the loop's line and runs when its turn comes.
     in_line: bool,
@@ -288,20 +344,24 @@ impl ListenerDriver {
         token: Token,
         context: &mut Context,
     ) -> Option<ListenerDriver> {
-        if context.shutting_down || listener.is_closed() {
+        if context.shutting_down {
             drop(socket);
-            listener.ended(&if context.shutting_down { Err(Error::RuntimeShutdown) } else { Ok(()) });
+            listener.end(Err(Error::RuntimeShutdown));
             return None;
         }
         if let Some(Err(error)) = socket.as_mut().map(|socket| socket.register(&context.registry, token)) {
             let kind = transport::ErrorKind::Io;
             let error = transport::Error::from_io("watching a listening socket", &error, kind);
             drop(socket);
-            listener.ended(&Err(error.into()));
+            listener.end(Err(error.into()));
             return None;
         }
         listener.place.store(token.0 + 1, Ordering::Release);
-        Some(ListenerDriver { listener, socket, over: false, token, in_line: false, retry: None })
+        Some(ListenerDriver { listener, socket, token, in_line: false, retry: None })
+    }
+
+    pub fn is_of(&self, listener: &Arc<Listener>) -> bool {
+        Arc::ptr_eq(&self.listener, listener)
     }
 
     /// The turn has come for which it stood in the line.
@@ -310,18 +370,17 @@ impl ListenerDriver {
         self.run(context)
     }
 
-    /// Accepts what waits, in fair parts.
+    /// Accepts what waits, in fair parts, or does the next step of its end.
     pub fn run(&mut self, context: &mut Context) -> Flow {
-        if self.in_line {
-            return Flow::Continue;
-        }
         for _ in 0..ACCEPTS_PER_RUN {
-            // While it is drained, what waits is for whoever listens next.
-            let Some(socket) = self.socket.as_mut().filter(|_| !self.listener.is_closed()) else {
+            let Some(arrival) = self.listener.begin_arrival() else {
+                return self.wind_up(context);
+            };
+            let Some(socket) = self.socket.as_mut().filter(|_| !self.in_line) else {
                 return Flow::Continue;
             };
             match socket.accept() {
-                Ok(Some(stream)) => self.hand_over(stream),
+                Ok(Some(stream)) => self.hand_over(stream, arrival),
                 Ok(None) => return Flow::Continue,
                 Err(failure) if failure.is_lost => self.listener.failed(&failure.error.into()),
                 Err(failure) => {
@@ -339,9 +398,9 @@ impl ListenerDriver {
         Flow::Continue
     }
 
-    fn hand_over(&self, stream: transport::Stream) {
+    fn hand_over(&self, stream: transport::Stream, arrival: Arrival) {
         match self.listener.enter() {
-            Ok(Some(live)) => self.listener.take_in(stream, live),
+            Ok(Some(live)) => self.listener.take_in(stream, live, arrival),
             Ok(None) => {}
             Err(error) => self.listener.failed(&error),
         }
@@ -355,22 +414,21 @@ impl ListenerDriver {
         self.run(context)
     }
 
-    pub fn close(&mut self, outcome: Outcome, context: &mut Context) -> Flow {
+    /// Listens no more. Once it is closed, or drained and without connections, it is over.
+    fn wind_up(&mut self, context: &mut Context) -> Flow {
         self.give_up_socket(context);
-        if !std::mem::replace(&mut self.over, true) {
-            self.listener.ended(&outcome);
+        if self.listener.is_draining() && !self.listener.connections.is_empty() {
+            return Flow::Continue;
         }
+        self.listener.end(Ok(()));
         Flow::Finished
     }
 
-    pub fn is_of(&self, listener: &Arc<Listener>) -> bool {
-        Arc::ptr_eq(&self.listener, listener)
-    }
-
-    /// Listens no more, and is closed once no connection is left.
-    pub fn drain(&mut self, context: &mut Context) -> Flow {
+    /// Ends the listener for a reason that is not the application's.
+    pub fn abort(&mut self, error: Error, context: &mut Context) -> Flow {
         self.give_up_socket(context);
-        if self.listener.connections.is_empty() { self.close(Ok(()), context) } else { Flow::Continue }
+        self.listener.end(Err(error));
+        Flow::Finished
     }
 
     fn give_up_socket(&mut self, context: &mut Context) {

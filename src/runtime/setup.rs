@@ -10,7 +10,7 @@ use crate::runtime::deadlines::{Deadline, Deadlines};
 use crate::runtime::drain::DRAINED_BEFORE_SETUP;
 use crate::runtime::driver::{BUDGET, Driver, Flow, LAST_WORDS};
 use crate::runtime::event_loop::{Command, Context};
-use crate::runtime::listener::{Accepted, Listener};
+use crate::runtime::listener::{Accepted, Arrival};
 use crate::runtime::timers::TimerKey;
 use crate::runtime::{Error, Level, Phase, lock};
 use crate::transport::{
@@ -20,8 +20,8 @@ use crate::transport::{
 /// The loop thread's side of a connection that is being set up.
 pub struct Setup {
     connection: Arc<Connection>,
-    /// A server's connection is announced here.
-    listener: Option<Arc<Listener>>,
+    /// Of a server's connection, until its listener has been told of it.
+    arrival: Option<Arrival>,
     token: Token,
     stage: Stage,
     deadlines: Deadlines,
@@ -57,8 +57,7 @@ impl Setup {
         context: &mut Context,
     ) -> Option<Setup> {
         connection.set_token(token);
-        let mut setup =
-            Setup { connection, listener: None, token, stage: Stage::Over, deadlines: Deadlines::default() };
+        let mut setup = Setup { connection, arrival: None, token, stage: Stage::Over, deadlines: Deadlines::default() };
         let begun = if context.shutting_down { Err(Error::RuntimeShutdown) } else { setup.begin(adopted, context) };
         match begun {
             Ok(()) => Some(setup),
@@ -115,9 +114,9 @@ impl Setup {
 
     /// Takes over a connection that a listener accepted.
     pub fn accept(accepted: Accepted, token: Token, context: &mut Context) -> Option<Setup> {
-        let Accepted { listener, connection, mut stream, tls } = accepted;
+        let Accepted { arrival, connection, mut stream, tls } = accepted;
+        let listener = arrival.listener();
         if context.shutting_down || listener.is_closed() {
-            // A drained listener is not over before its connections are, so that this can be told.
             if listener.is_draining() && !context.shutting_down {
                 listener.failed(&Error::Draining(DRAINED_BEFORE_SETUP));
             }
@@ -135,7 +134,7 @@ impl Setup {
             return None;
         }
         let stage = Stage::Handshaking(stream);
-        let mut setup = Setup { connection, listener: Some(listener), token, stage, deadlines: Deadlines::default() };
+        let mut setup = Setup { connection, arrival: Some(arrival), token, stage, deadlines: Deadlines::default() };
         if tls.is_some() {
             setup.start_clock(Deadline::Tls, context);
         }
@@ -166,6 +165,17 @@ impl Setup {
             if shared.drain.is_some() {
                 drop(shared);
                 return self.fail(Error::Draining(DRAINED_BEFORE_SETUP), context);
+            }
+            drop(shared);
+            if let Some(listener) = self.arrival.as_ref().map(Arrival::listener)
+                && listener.is_closed()
+            {
+                let draining = listener.is_draining();
+                return if draining {
+                    self.fail(Error::Draining(DRAINED_BEFORE_SETUP), context)
+                } else {
+                    self.vanish(context)
+                };
             }
         }
         let step = self.advance(context);
@@ -228,10 +238,8 @@ impl Setup {
             return Step::Pending;
         };
         self.connection.describe(&stream);
-        let accepted = match &self.listener {
-            Some(listener) => self.connection.announce(listener),
-            None => true,
-        };
+        // When it is told, the arrival is over.
+        let accepted = self.arrival.take().is_none_or(|arrival| self.connection.announce(arrival.listener()));
         if !accepted {
             // Closing is not enough if another process has the socket too.
             stream.deregister(&context.registry);
@@ -337,12 +345,21 @@ impl Setup {
         Step::Pending
     }
 
+    /// Ends a connection of a listener that is closed: of what was not announced nobody is told.
+    fn vanish(&mut self, context: &mut Context) -> Step {
+        self.close(context);
+        self.connection.lock().phase = Phase::Closed;
+        self.connection.leave();
+        self.arrival = None;
+        Step::Over
+    }
+
     fn tell_failure(&mut self, error: Error) {
-        match &self.listener {
+        match self.arrival.take() {
             // Nobody has been told of this connection, only the listener is.
-            Some(listener) => {
+            Some(arrival) => {
                 self.connection.lock().phase = Phase::Closed;
-                listener.failed(&error);
+                arrival.listener().failed(&error);
                 self.connection.leave();
             }
             None => {

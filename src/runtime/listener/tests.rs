@@ -88,7 +88,7 @@ fn a_late_close_leaves_the_listener_alone_that_has_the_place_now() {
         listener.wait_closed(Some(PATIENCE)).expect("it has no connections");
     };
     let (first, second) = two_at_one_place(|| listen(&runtime), |listener| listener.token(), end);
-    first.event_loop.post(Command::CloseListener(first.clone()));
+    first.event_loop.post(Command::ServiceListener(first.clone()));
     settle(&first.event_loop);
     assert!(!second.is_closed());
     second.close();
