@@ -83,6 +83,11 @@ fn the_end_of_a_listener() {
 }
 
 #[test]
+fn limits_of_a_listener() {
+    cc::run(&compile("test_listener_limits.c"), &[&certificates()]);
+}
+
+#[test]
 fn ten_thousand_connections() {
     cc::run(&compile("test_many_connections.c"), &[&certificates()]);
 }

@@ -38,8 +38,8 @@ pub struct esrpc_listener_callbacks {
     pub on_incoming_connection: Option<
         unsafe extern "C" fn(listener: *mut esrpc_listener, connection: *mut esrpc_connection, user_data: *mut c_void),
     >,
-    /// A connection could not be had, as the system has no room for it, or it was lost, or its TLS handshake failed; the
-    /// listener goes on. Comes on the event-loop thread of the listener or of that connection, so perhaps several at once.
+    /// A connection could not be had, as the system has no room for it, or it was lost, or its TLS handshake failed or was given
+    /// up for more recent ones; the listener goes on. Comes on the event-loop thread of the listener or of that connection, so perhaps several at once.
     pub on_failed_connection:
         Option<unsafe extern "C" fn(listener: *mut esrpc_listener, status: esrpc_status, user_data: *mut c_void)>,
     /// The socket is closed, and a socket file removed; after esrpc_listener_drain its connections have ended, too. Once, and

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::runtime::connection::Shared;
 use crate::runtime::lifecycle::deadline_after;
 use crate::runtime::members::Members;
-use crate::runtime::{Connection, Error, Phase};
+use crate::runtime::{Connection, Error, Listener, Phase};
 
 /// Of a connection that is drained before it was set up.
 pub(super) const DRAINED_BEFORE_SETUP: &str =
@@ -44,7 +44,7 @@ impl Connection {
     /// Counts the connection in where somebody may want to drain it.
     pub(super) fn join(self: &Arc<Self>) {
         let runtime = self.live.as_ref().and_then(|live| live.runtime().connections().join(self));
-        let listener = self.listener.upgrade().and_then(|listener| listener.connections().join(self));
+        let listener = self.listener().and_then(|listener| listener.connections().join(self));
         [runtime, listener].into_iter().flatten().for_each(|drain| self.drain(drain));
     }
 
@@ -53,9 +53,17 @@ impl Connection {
         if let Some(live) = &self.live {
             live.runtime().connections().leave(self);
         }
-        if let Some(listener) = self.listener.upgrade() {
+        if let Some(listener) = self.listener() {
             listener.left_by(self);
         }
+        if let Some(seat) = &self.seat {
+            seat.leave();
+        }
+    }
+
+    /// Of a server's connection, unless it is gone.
+    fn listener(&self) -> Option<Arc<Listener>> {
+        self.seat.as_ref()?.listener()
     }
 
     /// Makes the loop look at a connection that is not set up yet.

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use mio::Token;
 
+use crate::runtime::admission::{Admission, Seat};
 use crate::runtime::driver::Flow;
 use crate::runtime::error::text;
 use crate::runtime::event_loop::{Command, Context, LoopHandle};
@@ -12,7 +13,7 @@ use crate::runtime::lifecycle::{Live, deadline_after, wait_until};
 use crate::runtime::members::Members;
 use crate::runtime::timers::TimerKey;
 use crate::runtime::{
-    Connection, Drain, Error, Level, ListenerHandler, Outcome, Runtime, Settings, check_may_wait, lock,
+    Connection, Drain, Error, Level, ListenerHandler, ListenerLimits, Outcome, Runtime, Settings, check_may_wait, lock,
 };
 use crate::transport::{self, Endpoint, ListeningSocket, RawSocket, TlsConfig};
 
@@ -28,6 +29,7 @@ pub struct ListenRequest {
     /// Nothing: connections come only by `Listener::adopt_connection`.
     pub endpoint: Option<Endpoint>,
     pub settings: Settings,
+    pub limits: ListenerLimits,
     /// Permissions of the socket file.
     pub unix_mode: u32,
     /// The socket file stays when the listener closes.
@@ -50,6 +52,7 @@ pub struct Listener {
     /// In force for connections accepted from now on.
     tls: Mutex<Option<TlsConfig>>,
     connections: Members<Connection>,
+    admission: Arc<Admission>,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -124,10 +127,12 @@ impl Listener {
             place: AtomicUsize::new(0),
             tls: Mutex::new(request.tls),
             connections: Members::default(),
+            admission: Admission::new(request.limits),
             state: Mutex::new(State::default()),
             changed: Condvar::new(),
         });
         let _ = listener.handler.set(handler);
+        listener.admission.open(&listener);
         store(&listener);
         listener.event_loop.post(Command::Listen(listener.clone(), socket.map(Box::new)));
         if let Some(drain) = runtime.listeners().join(&listener) {
@@ -178,7 +183,7 @@ impl Listener {
     pub fn close(self: &Arc<Self>) {
         if !std::mem::replace(&mut lock(&self.state).closed, true) {
             self.connections.all().iter().for_each(Connection::wake_setup);
-            self.event_loop.post(Command::ServiceListener(self.clone()));
+            self.wake();
         }
     }
 
@@ -191,6 +196,11 @@ impl Listener {
             state.closed = true;
         }
         self.connections.begin_drain(drain).iter().for_each(|connection| connection.drain(drain));
+        self.wake();
+    }
+
+    /// Makes the loop look at the listener.
+    pub(super) fn wake(self: &Arc<Self>) {
         self.event_loop.post(Command::ServiceListener(self.clone()));
     }
 
@@ -210,7 +220,7 @@ impl Listener {
     /// The connection is over.
     pub(super) fn left_by(self: &Arc<Self>, connection: &Connection) {
         if self.connections.leave(connection) {
-            self.event_loop.post(Command::ServiceListener(self.clone()));
+            self.wake();
         }
     }
 
@@ -230,8 +240,9 @@ impl Listener {
     pub fn adopt_connection(self: &Arc<Self>, raw: RawSocket) -> Result<(), Error> {
         let arrival = self.begin_arrival().ok_or(LISTENER_CLOSED)?;
         let Some(live) = self.enter()? else { return Err(Error::RuntimeShutdown) };
+        let seat = self.admission.seat()?;
         let stream = transport::Stream::adopt(raw, &self.settings.socket)?;
-        self.take_in(stream, live, arrival);
+        self.take_in(stream, live, seat, arrival);
         Ok(())
     }
 
@@ -251,9 +262,12 @@ impl Listener {
     }
 
     /// Sends a connected stream on its way to be announced.
-    fn take_in(self: &Arc<Self>, stream: transport::Stream, live: Live, arrival: Arrival) {
+    fn take_in(self: &Arc<Self>, stream: transport::Stream, live: Live, seat: Seat, arrival: Arrival) {
         let event_loop = live.runtime().pick_loop();
-        let connection = Connection::incoming(self.settings.clone(), live, event_loop.clone(), Arc::downgrade(self));
+        let connection = Connection::incoming(self.settings.clone(), live, event_loop.clone(), Some(seat));
+        if let Some(seat) = &connection.seat {
+            seat.begin_handshake(&connection);
+        }
         let tls = lock(&self.tls).clone();
         let accepted = Accepted { arrival, connection, stream, tls };
         event_loop.post(Command::Accepted(Box::new(accepted)));
@@ -276,11 +290,16 @@ impl Listener {
 
     /// Tells of a connection that could not be had.
     pub(super) fn failed(self: &Arc<Self>, error: &Error) {
-        if let Some(live) = &self.live {
-            live.runtime().log().write(Level::Warn, "listener", || error.to_string());
-        }
+        self.admission.note_failure(error);
+        self.log(Level::Warn, || error.to_string());
         if let Some(handler) = self.handler() {
             handler.on_failed_connection(self, error);
+        }
+    }
+
+    fn log(&self, level: Level, message: impl FnOnce() -> String) {
+        if let Some(live) = &self.live {
+            live.runtime().log().write(level, "listener", message);
         }
     }
 
@@ -307,6 +326,7 @@ impl Listener {
                 _ => return,
             }
         };
+        self.log(Level::Debug, || format!("a listener is closed: {:?}", self.admission.counts()));
         if let Some(handler) = self.handler() {
             handler.on_closed(self, &outcome);
         }
@@ -332,6 +352,8 @@ pub struct ListenerDriver {
     /// Gone once it is closed or drained; never there if connections come from the application alone.
     socket: Option<Box<transport::Listener>>,
     token: Token,
+    /// The loop watches the socket: there is, or may be, room for a connection.
+    watched: bool,
     /// It stands in the loop's line and runs when its turn comes.
     in_line: bool,
     retry: Option<TimerKey>,
@@ -349,15 +371,13 @@ impl ListenerDriver {
             listener.end(Err(Error::RuntimeShutdown));
             return None;
         }
-        if let Some(Err(error)) = socket.as_mut().map(|socket| socket.register(&context.registry, token)) {
-            let kind = transport::ErrorKind::Io;
-            let error = transport::Error::from_io("watching a listening socket", &error, kind);
+        if let Some(Err(error)) = socket.as_mut().map(|socket| watch(socket, token, context)) {
             drop(socket);
             listener.end(Err(error.into()));
             return None;
         }
         listener.place.store(token.0 + 1, Ordering::Release);
-        Some(ListenerDriver { listener, socket, token, in_line: false, retry: None })
+        Some(ListenerDriver { listener, socket, token, watched: true, in_line: false, retry: None })
     }
 
     pub fn is_of(&self, listener: &Arc<Listener>) -> bool {
@@ -379,16 +399,28 @@ impl ListenerDriver {
             let Some(socket) = self.socket.as_mut().filter(|_| !self.in_line) else {
                 return Flow::Continue;
             };
+            let Some(seat) = self.listener.admission.seat_or_wake() else {
+                if std::mem::take(&mut self.watched) {
+                    socket.deregister(&context.registry);
+                    self.listener
+                        .log(Level::Warn, || "the listener has max_connections and accepts no more for now".to_owned());
+                }
+                return Flow::Continue;
+            };
+            if !self.watched {
+                if let Err(error) = watch(socket, self.token, context) {
+                    self.try_later(error, context);
+                    return Flow::Continue;
+                }
+                self.watched = true;
+            }
             match socket.accept() {
-                Ok(Some(stream)) => self.hand_over(stream, arrival),
+                Ok(Some(stream)) => self.hand_over(stream, seat, arrival),
                 Ok(None) => return Flow::Continue,
                 Err(failure) if failure.is_lost => self.listener.failed(&failure.error.into()),
                 Err(failure) => {
                     // The event does not come again for a connection that is still in the queue.
-                    if self.retry.is_none() {
-                        self.retry = Some(context.timers.set(Instant::now() + RETRY, self.token));
-                    }
-                    self.listener.failed(&failure.error.into());
+                    self.try_later(failure.error, context);
                     return Flow::Continue;
                 }
             }
@@ -398,9 +430,16 @@ impl ListenerDriver {
         Flow::Continue
     }
 
-    fn hand_over(&self, stream: transport::Stream, arrival: Arrival) {
+    fn try_later(&mut self, error: transport::Error, context: &mut Context) {
+        if self.retry.is_none() {
+            self.retry = Some(context.timers.set(Instant::now() + RETRY, self.token));
+        }
+        self.listener.failed(&error.into());
+    }
+
+    fn hand_over(&self, stream: transport::Stream, seat: Seat, arrival: Arrival) {
         match self.listener.enter() {
-            Ok(Some(live)) => self.listener.take_in(stream, live, arrival),
+            Ok(Some(live)) => self.listener.take_in(stream, live, seat, arrival),
             Ok(None) => {}
             Err(error) => self.listener.failed(&error),
         }
@@ -439,6 +478,12 @@ impl ListenerDriver {
             context.timers.cancel(key);
         }
     }
+}
+
+fn watch(socket: &mut transport::Listener, token: Token, context: &Context) -> Result<(), transport::Error> {
+    let kind = transport::ErrorKind::Io;
+    let failed = |error| transport::Error::from_io("watching a listening socket", &error, kind);
+    socket.register(&context.registry, token).map_err(failed)
 }
 
 #[cfg(all(test, unix))]

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use mio::Token;
 
+use crate::rpc::Role;
 use crate::runtime::connection::Connection;
 use crate::runtime::deadlines::{Deadline, Deadlines};
 use crate::runtime::drain::DRAINED_BEFORE_SETUP;
@@ -38,6 +39,13 @@ enum Stage {
     Lingering(transport::Stream),
     /// The stream has been handed on, or the setup has failed.
     Over,
+}
+
+/// How a setup ends that others have decided on.
+enum Verdict {
+    Fail(Error),
+    /// Whoever is to know of it knows.
+    Vanish,
 }
 
 /// What became of a step.
@@ -153,34 +161,39 @@ impl Setup {
 
     /// Does all that can be done now.
     pub fn run(&mut self, context: &mut Context) -> Step {
-        if !matches!(self.stage, Stage::Lingering(_)) {
-            let mut shared = self.connection.lock();
-            shared.scheduled = false;
-            shared.dirty = false;
-            if shared.phase != Phase::Connecting {
-                let outcome = shared.closing.as_ref().map(|closing| closing.outcome.clone());
-                drop(shared);
-                return self.fail(outcome.and_then(Result::err).unwrap_or(Error::Cancelled), context);
-            }
-            if shared.drain.is_some() {
-                drop(shared);
-                return self.fail(Error::Draining(DRAINED_BEFORE_SETUP), context);
-            }
-            drop(shared);
-            if let Some(listener) = self.arrival.as_ref().map(Arrival::listener)
-                && listener.is_closed()
-            {
-                let draining = listener.is_draining();
-                return if draining {
-                    self.fail(Error::Draining(DRAINED_BEFORE_SETUP), context)
-                } else {
-                    self.vanish(context)
-                };
-            }
+        match self.verdict() {
+            Some(Verdict::Fail(error)) => return self.fail(error, context),
+            Some(Verdict::Vanish) => return self.vanish(context),
+            None => {}
         }
         let step = self.advance(context);
         self.deadlines.arm(&mut context.timers, self.token);
         step
+    }
+
+    /// What others have decided since the last look.
+    fn verdict(&self) -> Option<Verdict> {
+        let (phase, closing, is_drained, eviction) = {
+            let mut shared = self.connection.lock();
+            shared.scheduled = false;
+            shared.dirty = false;
+            (shared.phase, shared.closing.clone(), shared.drain.is_some(), shared.eviction.clone())
+        };
+        if matches!(self.stage, Stage::Lingering(_)) {
+            return (is_drained || eviction.is_some()).then_some(Verdict::Vanish);
+        }
+        if eviction.is_some() {
+            return eviction.map(Verdict::Fail);
+        }
+        if phase != Phase::Connecting {
+            let reason = closing.and_then(|closing| closing.outcome.err());
+            return Some(Verdict::Fail(reason.unwrap_or(Error::Cancelled)));
+        }
+        let listener = self.arrival.as_ref().map(Arrival::listener).filter(|listener| listener.is_closed());
+        if is_drained || listener.is_some_and(|listener| listener.is_draining()) {
+            return Some(Verdict::Fail(Error::Draining(DRAINED_BEFORE_SETUP)));
+        }
+        listener.map(|_| Verdict::Vanish)
     }
 
     fn advance(&mut self, context: &mut Context) -> Step {
@@ -302,7 +315,14 @@ impl Setup {
         self.deadlines.cancel(&mut context.timers);
         match std::mem::replace(&mut self.stage, Stage::Over) {
             Stage::Dialing(mut dialer) => dialer.give_up(&context.registry),
-            Stage::Handshaking(mut stream) | Stage::Lingering(mut stream) => stream.deregister(&context.registry),
+            Stage::Handshaking(mut stream) => stream.deregister(&context.registry),
+            Stage::Lingering(mut stream) => {
+                stream.deregister(&context.registry);
+                drop(stream);
+                if self.connection.role() == Role::Server {
+                    self.connection.leave();
+                }
+            }
             Stage::Resolving { .. } | Stage::Over => {}
         }
     }
@@ -345,7 +365,7 @@ impl Setup {
         Step::Pending
     }
 
-    /// Ends a connection of a listener that is closed: of what was not announced nobody is told.
+    /// Ends a connection of which nobody is to be told: its listener is closed, or its failure was told before.
     fn vanish(&mut self, context: &mut Context) -> Step {
         self.close(context);
         self.connection.lock().phase = Phase::Closed;
@@ -360,7 +380,9 @@ impl Setup {
             Some(arrival) => {
                 self.connection.lock().phase = Phase::Closed;
                 arrival.listener().failed(&error);
-                self.connection.leave();
+                if !matches!(self.stage, Stage::Lingering(_)) {
+                    self.connection.leave();
+                }
             }
             None => {
                 let outcome = {

@@ -54,6 +54,7 @@ fn listen(runtime: &Arc<Runtime>) -> Arc<Listener> {
     let request = ListenRequest {
         endpoint: None,
         settings: Settings::default(),
+        limits: ListenerLimits::default(),
         unix_mode: 0o600,
         keep_unix_file: false,
         tls: None,

@@ -1,0 +1,314 @@
+//! What a listener's connections may have together: how many there are, how many of them are in their handshake, and how
+//! many bytes they hold. Lives as long as the last of them, also when the listener is gone.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
+
+use crate::runtime::{Connection, Deadline, Error, Listener, Phase, lock};
+use crate::transport;
+
+/// A connection reports what it holds in steps of so many bytes, so that small messages do not touch what all share.
+const STEP: usize = 16 * 1024;
+
+/// The limits of one listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ListenerLimits {
+    /// From accept to end.
+    pub max_connections: usize,
+    /// Accepted, and CONNECT not answered yet.
+    pub max_pending_handshakes: usize,
+    /// Unfinished messages, unwritten ones, and those that nobody has read from their streams.
+    pub max_held_bytes: usize,
+}
+
+impl Default for ListenerLimits {
+    fn default() -> Self {
+        ListenerLimits { max_connections: 1024, max_pending_handshakes: 128, max_held_bytes: 256 * 1024 * 1024 }
+    }
+}
+
+/// What happened on a listener since it was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ListenerCounts {
+    pub accepted: u64,
+    /// How often it stopped accepting because of `max_connections`.
+    pub pauses: u64,
+    /// Connections of the application's that were not adopted because of `max_connections`.
+    pub adoptions_refused: u64,
+    /// Ended because of `max_pending_handshakes`.
+    pub handshakes_ended: u64,
+    /// Ended because of `max_held_bytes`.
+    pub holders_ended: u64,
+    /// TLS handshakes that failed, those that took too long apart.
+    pub tls_failed: u64,
+    pub tls_timed_out: u64,
+    /// Connections that failed before they were announced for another reason that is no limit.
+    pub otherwise_failed: u64,
+    /// Connections that ended before their CONNECT was answered, for whatever reason.
+    pub unfinished: u64,
+}
+
+pub struct Admission {
+    limits: ListenerLimits,
+    /// To be woken when there is room again; set once the listener exists.
+    listener: OnceLock<Weak<Listener>>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Seats that are taken.
+    taken: usize,
+    last_number: u64,
+    /// The listener does not accept until one is free.
+    waiting_for_seat: bool,
+    /// Those in their handshake, the oldest first.
+    pending: BTreeMap<u64, Weak<Connection>>,
+    /// Those that hold something, by what they have reported.
+    holders: BTreeMap<(usize, u64), Weak<Connection>>,
+    /// The sum of that.
+    held: usize,
+    counts: ListenerCounts,
+}
+
+/// One connection's place among those of its listener.
+pub struct Seat {
+    admission: Arc<Admission>,
+    number: u64,
+    /// Bytes that the driver holds, after its last turn.
+    in_driver: AtomicUsize,
+    /// Bytes of messages that wait in inboxes.
+    unread: AtomicUsize,
+    /// This one's part of `State::held`. It changes under the lock of that.
+    reported: AtomicUsize,
+    /// Set under the same lock.
+    left: AtomicBool,
+}
+
+impl Admission {
+    pub fn new(limits: ListenerLimits) -> Arc<Admission> {
+        Arc::new(Admission { limits, listener: OnceLock::new(), state: Mutex::default() })
+    }
+
+    /// Names the listener that is to be woken.
+    pub fn open(&self, listener: &Arc<Listener>) {
+        let _ = self.listener.set(Arc::downgrade(listener));
+    }
+
+    pub fn counts(&self) -> ListenerCounts {
+        lock(&self.state).counts
+    }
+
+    /// A place for one that the listener accepts next; if there is none, the listener is woken as soon as there is.
+    pub fn seat_or_wake(self: &Arc<Self>) -> Option<Seat> {
+        let mut state = lock(&self.state);
+        let seat = self.seat_in(&mut state);
+        if seat.is_none() && !std::mem::replace(&mut state.waiting_for_seat, true) {
+            state.counts.pauses += 1;
+        }
+        seat
+    }
+
+    /// A place for one that the application brings.
+    pub fn seat(self: &Arc<Self>) -> Result<Seat, Error> {
+        let mut state = lock(&self.state);
+        self.seat_in(&mut state).ok_or_else(|| {
+            state.counts.adoptions_refused += 1;
+            Error::TooManyConnections { limit: self.limits.max_connections }
+        })
+    }
+
+    fn seat_in(self: &Arc<Self>, state: &mut MutexGuard<'_, State>) -> Option<Seat> {
+        if state.taken >= self.limits.max_connections {
+            return None;
+        }
+        state.taken += 1;
+        state.last_number += 1;
+        Some(Seat {
+            admission: self.clone(),
+            number: state.last_number,
+            in_driver: AtomicUsize::new(0),
+            unread: AtomicUsize::new(0),
+            reported: AtomicUsize::new(0),
+            left: AtomicBool::new(false),
+        })
+    }
+
+    /// Counts a connection that could not be had.
+    pub fn note_failure(&self, error: &Error) {
+        let mut state = lock(&self.state);
+        let counter = match error {
+            Error::Transport(transport::Error { kind: transport::ErrorKind::Tls(_), .. }) => {
+                &mut state.counts.tls_failed
+            }
+            Error::Deadline { deadline: Deadline::Tls, .. } => &mut state.counts.tls_timed_out,
+            // Counted where it was found out.
+            Error::TooManyHandshakes { .. } | Error::TooManyHeldBytes { .. } => return,
+            _ => &mut state.counts.otherwise_failed,
+        };
+        *counter += 1;
+    }
+}
+
+impl Seat {
+    pub fn listener(&self) -> Option<Arc<Listener>> {
+        self.admission.listener.get()?.upgrade()
+    }
+
+    /// The seat is this connection's, which now begins its handshake. One too many of those ends the oldest.
+    pub fn begin_handshake(&self, connection: &Arc<Connection>) {
+        let limit = self.admission.limits.max_pending_handshakes;
+        let oldest = {
+            let mut state = lock(&self.admission.state);
+            state.counts.accepted += 1;
+            state.pending.insert(self.number, Arc::downgrade(connection));
+            let oldest = if state.pending.len() > limit { state.pending.pop_first() } else { None };
+            state.counts.handshakes_ended += u64::from(oldest.is_some());
+            oldest
+        };
+        if let Some(oldest) = oldest.and_then(|(_, connection)| connection.upgrade()) {
+            oldest.evict(Error::TooManyHandshakes { limit });
+        }
+    }
+
+    /// CONNECT was answered.
+    pub fn end_handshake(&self) {
+        lock(&self.admission.state).pending.remove(&self.number);
+    }
+
+    /// The connection is over, or there is none. Does nothing the second time.
+    pub fn leave(&self) {
+        let wake = {
+            let mut state = lock(&self.admission.state);
+            if self.left.swap(true, Ordering::Relaxed) {
+                return;
+            }
+            state.taken -= 1;
+            let is_pending = state.pending.remove(&self.number).is_some();
+            state.counts.unfinished += u64::from(is_pending);
+            let reported = self.reported.load(Ordering::Relaxed);
+            if state.holders.remove(&(reported, self.number)).is_some() {
+                state.held -= reported;
+            }
+            std::mem::take(&mut state.waiting_for_seat)
+        };
+        if wake && let Some(listener) = self.listener() {
+            listener.wake();
+        }
+    }
+
+    /// Reports what the connection holds now, if that is worth it.
+    fn refresh(&self, connection: &Arc<Connection>) {
+        let (held, reported) = (self.held(), self.reported.load(Ordering::Relaxed));
+        if held.abs_diff(reported) >= STEP || (held == 0 && reported > 0) {
+            self.report(connection);
+        }
+    }
+
+    fn held(&self) -> usize {
+        self.in_driver.load(Ordering::Relaxed) + self.unread.load(Ordering::Relaxed)
+    }
+
+    #[cold]
+    fn report(&self, connection: &Arc<Connection>) {
+        let limit = self.admission.limits.max_held_bytes;
+        let mut too_much = Vec::new();
+        {
+            let mut state = lock(&self.admission.state);
+            let before = self.reported.load(Ordering::Relaxed);
+            let was_counted = state.holders.remove(&(before, self.number)).is_some();
+            if self.left.load(Ordering::Relaxed) || (before > 0 && !was_counted) {
+                // Over, or about to be for holding most: what it held is taken off already.
+                return;
+            }
+            let held = self.held();
+            self.reported.store(held, Ordering::Relaxed);
+            state.held = state.held - before + held;
+            if held > 0 {
+                state.holders.insert((held, self.number), Arc::downgrade(connection));
+            }
+            while state.held > limit
+                && let Some(((held, _), largest)) = state.holders.pop_last()
+            {
+                // At once, so that one excess does not end several.
+                state.held -= held;
+                state.counts.holders_ended += 1;
+                too_much.push((held, largest));
+            }
+        }
+        for (held, largest) in too_much {
+            if let Some(largest) = largest.upgrade() {
+                largest.evict(Error::TooManyHeldBytes { held, limit });
+            }
+        }
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.leave();
+    }
+}
+
+impl Connection {
+    /// What the driver holds of messages after a turn: the unfinished one that comes in, and those to be written.
+    pub(super) fn report_held(self: &Arc<Self>, in_driver: usize) {
+        if let Some(seat) = &self.seat {
+            seat.in_driver.store(in_driver, Ordering::Relaxed);
+            seat.refresh(self);
+        }
+    }
+
+    /// So many bytes more wait to be read from a stream; reported after the driver's turn.
+    pub(super) fn note_unread(&self, bytes: usize) {
+        if let Some(seat) = &self.seat {
+            seat.unread.fetch_add(bytes, Ordering::Relaxed);
+        }
+    }
+
+    /// So many bytes of those have been read or dropped, on any thread.
+    pub(super) fn note_read(self: &Arc<Self>, bytes: usize) {
+        if let Some(seat) = &self.seat {
+            seat.unread.fetch_sub(bytes, Ordering::Relaxed);
+            seat.refresh(self);
+        }
+    }
+
+    /// Ends the connection at once, since those of its listener are over a limit together.
+    fn evict(self: &Arc<Self>, error: Error) {
+        let mut shared = self.lock();
+        if shared.phase == Phase::Open {
+            shared.begin_close(Err(error.clone()), false);
+        }
+        // Before that, and after, whoever sets the connection up, or ends it, looks at this.
+        shared.eviction.get_or_insert(error);
+        shared.aborted = true;
+        self.schedule(&mut shared);
+        self.notify(&shared);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn admission(max_connections: usize) -> Arc<Admission> {
+        Admission::new(ListenerLimits { max_connections, ..ListenerLimits::default() })
+    }
+
+    #[test]
+    fn a_seat_is_free_again_once() {
+        let admission = admission(2);
+        let (first, second) = (admission.seat().expect("one of two"), admission.seat().expect("two of two"));
+        assert_eq!(admission.seat().err(), Some(Error::TooManyConnections { limit: 2 }));
+        assert!(admission.seat_or_wake().is_none());
+        first.leave();
+        drop(first);
+        let third = admission.seat_or_wake().expect("one is free");
+        assert!(admission.seat_or_wake().is_none());
+        drop((second, third));
+        let state = lock(&admission.state);
+        assert_eq!((state.taken, state.counts.pauses, state.counts.adoptions_refused), (0, 2, 1));
+    }
+}
