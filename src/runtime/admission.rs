@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 
 use crate::runtime::{Connection, Deadline, Error, Listener, Phase, lock};
 use crate::transport;
@@ -100,39 +100,44 @@ impl Admission {
         lock(&self.state).counts
     }
 
-    /// A place for one that the listener accepts next; if there is none, the listener is woken as soon as there is.
-    pub fn seat_or_wake(self: &Arc<Self>) -> Option<Seat> {
+    /// Whether the listener may accept one; if not, it is woken as soon as it may.
+    pub fn has_room_or_wakes(&self) -> bool {
         let mut state = lock(&self.state);
-        let seat = self.seat_in(&mut state);
-        if seat.is_none() && !std::mem::replace(&mut state.waiting_for_seat, true) {
+        let has_room = state.taken < self.limits.max_connections;
+        if !has_room && !std::mem::replace(&mut state.waiting_for_seat, true) {
             state.counts.pauses += 1;
         }
-        seat
+        has_room
+    }
+
+    /// A place for one that was accepted. If the application has brought one meanwhile, it is one too many: a place that the
+    /// listener kept, in case that somebody waits to be accepted, could not be had by the application.
+    pub fn seat_of_accepted(self: &Arc<Self>) -> Seat {
+        self.take_seat(&mut lock(&self.state))
     }
 
     /// A place for one that the application brings.
     pub fn seat(self: &Arc<Self>) -> Result<Seat, Error> {
         let mut state = lock(&self.state);
-        self.seat_in(&mut state).ok_or_else(|| {
+        let limit = self.limits.max_connections;
+        if state.taken >= limit {
             state.counts.adoptions_refused += 1;
-            Error::TooManyConnections { limit: self.limits.max_connections }
-        })
+            return Err(Error::TooManyConnections { limit });
+        }
+        Ok(self.take_seat(&mut state))
     }
 
-    fn seat_in(self: &Arc<Self>, state: &mut MutexGuard<'_, State>) -> Option<Seat> {
-        if state.taken >= self.limits.max_connections {
-            return None;
-        }
+    fn take_seat(self: &Arc<Self>, state: &mut State) -> Seat {
         state.taken += 1;
         state.last_number += 1;
-        Some(Seat {
+        Seat {
             admission: self.clone(),
             number: state.last_number,
             in_driver: AtomicUsize::new(0),
             unread: AtomicUsize::new(0),
             reported: AtomicUsize::new(0),
             left: AtomicBool::new(false),
-        })
+        }
     }
 
     /// Counts a connection that could not be had.
@@ -302,11 +307,12 @@ mod tests {
         let admission = admission(2);
         let (first, second) = (admission.seat().expect("one of two"), admission.seat().expect("two of two"));
         assert_eq!(admission.seat().err(), Some(Error::TooManyConnections { limit: 2 }));
-        assert!(admission.seat_or_wake().is_none());
+        assert!(!admission.has_room_or_wakes());
         first.leave();
         drop(first);
-        let third = admission.seat_or_wake().expect("one is free");
-        assert!(admission.seat_or_wake().is_none());
+        assert!(admission.has_room_or_wakes());
+        let third = admission.seat_of_accepted();
+        assert!(!admission.has_room_or_wakes());
         drop((second, third));
         let state = lock(&admission.state);
         assert_eq!((state.taken, state.counts.pauses, state.counts.adoptions_refused), (0, 2, 1));

@@ -13,7 +13,8 @@ use crate::runtime::lifecycle::{Live, deadline_after, wait_until};
 use crate::runtime::members::Members;
 use crate::runtime::timers::TimerKey;
 use crate::runtime::{
-    Connection, Drain, Error, Level, ListenerHandler, ListenerLimits, Outcome, Runtime, Settings, check_may_wait, lock,
+    Connection, Drain, Error, Level, ListenerCounts, ListenerHandler, ListenerLimits, Outcome, Runtime, Settings,
+    check_may_wait, lock,
 };
 use crate::transport::{self, Endpoint, ListeningSocket, RawSocket, TlsConfig};
 
@@ -217,6 +218,10 @@ impl Listener {
         self.connections.open_streams()
     }
 
+    pub fn counts(&self) -> ListenerCounts {
+        self.admission.counts()
+    }
+
     /// The connection is over.
     pub(super) fn left_by(self: &Arc<Self>, connection: &Connection) {
         if self.connections.leave(connection) {
@@ -326,7 +331,7 @@ impl Listener {
                 _ => return,
             }
         };
-        self.log(Level::Debug, || format!("a listener is closed: {:?}", self.admission.counts()));
+        self.log(Level::Debug, || format!("a listener is closed: {:?}", self.counts()));
         if let Some(handler) = self.handler() {
             handler.on_closed(self, &outcome);
         }
@@ -399,14 +404,14 @@ impl ListenerDriver {
             let Some(socket) = self.socket.as_mut().filter(|_| !self.in_line) else {
                 return Flow::Continue;
             };
-            let Some(seat) = self.listener.admission.seat_or_wake() else {
+            if !self.listener.admission.has_room_or_wakes() {
                 if std::mem::take(&mut self.watched) {
                     socket.deregister(&context.registry);
                     self.listener
                         .log(Level::Warn, || "the listener has max_connections and accepts no more for now".to_owned());
                 }
                 return Flow::Continue;
-            };
+            }
             if !self.watched {
                 if let Err(error) = watch(socket, self.token, context) {
                     self.try_later(error, context);
@@ -415,7 +420,7 @@ impl ListenerDriver {
                 self.watched = true;
             }
             match socket.accept() {
-                Ok(Some(stream)) => self.hand_over(stream, seat, arrival),
+                Ok(Some(stream)) => self.hand_over(stream, arrival),
                 Ok(None) => return Flow::Continue,
                 Err(failure) if failure.is_lost => self.listener.failed(&failure.error.into()),
                 Err(failure) => {
@@ -437,7 +442,8 @@ impl ListenerDriver {
         self.listener.failed(&error.into());
     }
 
-    fn hand_over(&self, stream: transport::Stream, seat: Seat, arrival: Arrival) {
+    fn hand_over(&self, stream: transport::Stream, arrival: Arrival) {
+        let seat = self.listener.admission.seat_of_accepted();
         match self.listener.enter() {
             Ok(Some(live)) => self.listener.take_in(stream, live, seat, arrival),
             Ok(None) => {}

@@ -23,7 +23,7 @@ mod setup;
 mod stream;
 mod timers;
 
-pub use admission::ListenerLimits;
+pub use admission::{ListenerCounts, ListenerLimits};
 pub use blocking::Reply;
 pub use connection::{ConnectRequest, Connection, Flush, Phase};
 pub use deadlines::Deadline;
