@@ -76,7 +76,7 @@ struct State {
 pub struct Seat {
     admission: Arc<Admission>,
     number: u64,
-    /// Bytes that the driver holds, after its last turn.
+    /// Bytes that the driver held after its last turn that was worth a report.
     in_driver: AtomicUsize,
     /// Bytes of messages that wait in inboxes.
     unread: AtomicUsize,
@@ -258,10 +258,15 @@ impl Drop for Seat {
 
 impl Connection {
     /// What the driver holds of messages after a turn: the unfinished one that comes in, and those to be written.
+    #[inline]
     pub(super) fn report_held(self: &Arc<Self>, in_driver: usize) {
         if let Some(seat) = &self.seat {
-            seat.in_driver.store(in_driver, Ordering::Relaxed);
-            seat.refresh(self);
+            // So it is after most turns, and nothing has to be noted: what is there is too little to be reported.
+            let held = in_driver + seat.unread.load(Ordering::Relaxed);
+            if held >= STEP || seat.reported.load(Ordering::Relaxed) > 0 {
+                seat.in_driver.store(in_driver, Ordering::Relaxed);
+                seat.refresh(self);
+            }
         }
     }
 
