@@ -351,7 +351,8 @@ pub unsafe extern "C" fn esrpc_listener_options_set_max_connections(
 
 /// Sets how many of the listener's connections may be in their handshake: accepted, and no CONNECT_ACK has been sent on them
 /// yet. One more ends the one that has waited longest, with ESRPC_ERROR_TOO_MANY_HANDSHAKES: given to its on_shutdown, or to
-/// on_failed_connection if it was not announced yet, as during a TLS handshake. Default: 128.
+/// on_failed_connection if it was not announced yet, as during a TLS handshake. Clients that connect all at once do not end
+/// each other: the listener accepts no more until the oldest has had 100 ms. Default: 128.
 ///
 /// @param options Changed.
 /// @param count The number of connections, 1 to 2147483647.

@@ -4,12 +4,17 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
+use std::time::{Duration, Instant};
 
 use crate::runtime::{Connection, Deadline, Error, Listener, Phase, lock};
 use crate::transport;
 
 /// A connection reports what it holds in steps of so many bytes, so that small messages do not touch what all share.
 const STEP: usize = 16 * 1024;
+
+/// As long as every handshake that may be pending is younger than this, no more connections are accepted: many clients that
+/// come at once are not to push each other out.
+const GRACE: Duration = Duration::from_millis(100);
 
 /// The limits of one listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +54,15 @@ pub struct ListenerCounts {
     pub unfinished: u64,
 }
 
+/// When the listener may accept one more connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MayAccept {
+    Now,
+    /// Or when it is woken, if that is before.
+    At(Instant),
+    WhenWoken,
+}
+
 pub struct Admission {
     limits: ListenerLimits,
     /// To be woken when there is room again; set once the listener exists.
@@ -61,10 +75,10 @@ struct State {
     /// Seats that are taken.
     taken: usize,
     last_number: u64,
-    /// The listener does not accept until one is free.
-    waiting_for_seat: bool,
-    /// Those in their handshake, the oldest first.
-    pending: BTreeMap<u64, Weak<Connection>>,
+    /// The listener does not accept until it is woken.
+    asleep: bool,
+    /// Those in their handshake and when they began it, the oldest first.
+    pending: BTreeMap<u64, (Instant, Weak<Connection>)>,
     /// Those that hold something, by what they have reported.
     holders: BTreeMap<(usize, u64), Weak<Connection>>,
     /// The sum of that.
@@ -100,14 +114,22 @@ impl Admission {
         lock(&self.state).counts
     }
 
-    /// Whether the listener may accept one; if not, it is woken as soon as it may.
-    pub fn has_room_or_wakes(&self) -> bool {
+    /// Whether the listener may accept one. If not, it is woken when a connection ends or has done its handshake.
+    pub fn may_accept(&self, now: Instant) -> MayAccept {
         let mut state = lock(&self.state);
-        let has_room = state.taken < self.limits.max_connections;
-        if !has_room && !std::mem::replace(&mut state.waiting_for_seat, true) {
-            state.counts.pauses += 1;
-        }
-        has_room
+        let answer = if state.taken >= self.limits.max_connections {
+            state.counts.pauses += u64::from(!state.asleep);
+            MayAccept::WhenWoken
+        } else if state.pending.len() >= self.limits.max_pending_handshakes
+            && let Some((_, (began, _))) = state.pending.first_key_value()
+            && *began + GRACE > now
+        {
+            MayAccept::At(*began + GRACE)
+        } else {
+            MayAccept::Now
+        };
+        state.asleep = answer != MayAccept::Now;
+        answer
     }
 
     /// A place for one that was accepted. If the application has brought one meanwhile, it is one too many: a place that the
@@ -167,19 +189,30 @@ impl Seat {
         let oldest = {
             let mut state = lock(&self.admission.state);
             state.counts.accepted += 1;
-            state.pending.insert(self.number, Arc::downgrade(connection));
+            state.pending.insert(self.number, (Instant::now(), Arc::downgrade(connection)));
             let oldest = if state.pending.len() > limit { state.pending.pop_first() } else { None };
             state.counts.handshakes_ended += u64::from(oldest.is_some());
             oldest
         };
-        if let Some(oldest) = oldest.and_then(|(_, connection)| connection.upgrade()) {
+        if let Some(oldest) = oldest.and_then(|(_, (_, connection))| connection.upgrade()) {
             oldest.evict(Error::TooManyHandshakes { limit });
         }
     }
 
     /// CONNECT was answered.
     pub fn end_handshake(&self) {
-        lock(&self.admission.state).pending.remove(&self.number);
+        let wake = {
+            let mut state = lock(&self.admission.state);
+            state.pending.remove(&self.number);
+            std::mem::take(&mut state.asleep)
+        };
+        self.wake_listener_if(wake);
+    }
+
+    fn wake_listener_if(&self, wake: bool) {
+        if wake && let Some(listener) = self.listener() {
+            listener.wake();
+        }
     }
 
     /// The connection is over, or there is none. Does nothing the second time.
@@ -196,11 +229,9 @@ impl Seat {
             if state.holders.remove(&(reported, self.number)).is_some() {
                 state.held -= reported;
             }
-            std::mem::take(&mut state.waiting_for_seat)
+            std::mem::take(&mut state.asleep)
         };
-        if wake && let Some(listener) = self.listener() {
-            listener.wake();
-        }
+        self.wake_listener_if(wake);
     }
 
     /// Reports what the connection holds now, if that is worth it.
@@ -307,17 +338,38 @@ mod tests {
         Admission::new(ListenerLimits { max_connections, ..ListenerLimits::default() })
     }
 
+    /// One after another ends the oldest; all at once wait for each other, but not for long.
+    #[test]
+    fn who_begins_a_handshake_has_a_moment_for_it() {
+        let limits = ListenerLimits { max_pending_handshakes: 2, ..ListenerLimits::default() };
+        let admission = Admission::new(limits);
+        let began = Instant::now();
+        let seats = [(); 2].map(|()| {
+            let seat = admission.seat_of_accepted();
+            lock(&admission.state).pending.insert(seat.number, (began, Weak::new()));
+            seat
+        });
+        assert_eq!(admission.may_accept(began), MayAccept::At(began + GRACE));
+        assert!(lock(&admission.state).asleep);
+        assert_eq!(admission.may_accept(began + GRACE), MayAccept::Now);
+        assert_eq!(admission.may_accept(began), MayAccept::At(began + GRACE));
+        seats[1].end_handshake();
+        assert!(!lock(&admission.state).asleep);
+        assert_eq!(admission.may_accept(began), MayAccept::Now);
+    }
+
     #[test]
     fn a_seat_is_free_again_once() {
         let admission = admission(2);
         let (first, second) = (admission.seat().expect("one of two"), admission.seat().expect("two of two"));
         assert_eq!(admission.seat().err(), Some(Error::TooManyConnections { limit: 2 }));
-        assert!(!admission.has_room_or_wakes());
+        let now = Instant::now();
+        assert_eq!(admission.may_accept(now), MayAccept::WhenWoken);
         first.leave();
         drop(first);
-        assert!(admission.has_room_or_wakes());
+        assert_eq!(admission.may_accept(now), MayAccept::Now);
         let third = admission.seat_of_accepted();
-        assert!(!admission.has_room_or_wakes());
+        assert_eq!(admission.may_accept(now), MayAccept::WhenWoken);
         drop((second, third));
         let state = lock(&admission.state);
         assert_eq!((state.taken, state.counts.pauses, state.counts.adoptions_refused), (0, 2, 1));

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use mio::Token;
 
-use crate::runtime::admission::{Admission, Seat};
+use crate::runtime::admission::{Admission, MayAccept, Seat};
 use crate::runtime::driver::Flow;
 use crate::runtime::error::text;
 use crate::runtime::event_loop::{Command, Context, LoopHandle};
@@ -404,11 +404,16 @@ impl ListenerDriver {
             let Some(socket) = self.socket.as_mut().filter(|_| !self.in_line) else {
                 return Flow::Continue;
             };
-            if !self.listener.admission.has_room_or_wakes() {
+            let may_accept = self.listener.admission.may_accept(Instant::now());
+            if may_accept != MayAccept::Now {
                 if std::mem::take(&mut self.watched) {
                     socket.deregister(&context.registry);
-                    self.listener
-                        .log(Level::Warn, || "the listener has max_connections and accepts no more for now".to_owned());
+                }
+                match may_accept {
+                    MayAccept::At(at) => self.run_again_at(at, context),
+                    _ => self
+                        .listener
+                        .log(Level::Warn, || "the listener has max_connections and accepts no more".to_owned()),
                 }
                 return Flow::Continue;
             }
@@ -436,10 +441,14 @@ impl ListenerDriver {
     }
 
     fn try_later(&mut self, error: transport::Error, context: &mut Context) {
-        if self.retry.is_none() {
-            self.retry = Some(context.timers.set(Instant::now() + RETRY, self.token));
-        }
+        self.run_again_at(Instant::now() + RETRY, context);
         self.listener.failed(&error.into());
+    }
+
+    fn run_again_at(&mut self, at: Instant, context: &mut Context) {
+        if self.retry.is_none() {
+            self.retry = Some(context.timers.set(at, self.token));
+        }
     }
 
     fn hand_over(&self, stream: transport::Stream, arrival: Arrival) {

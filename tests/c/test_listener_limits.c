@@ -190,6 +190,25 @@ static void one_handshake_more_ends_the_oldest(void) {
     CHECK_NEVER("listener failed");
 }
 
+/* Not at once, but soon, and nothing else has to happen for it. */
+static void silent_clients_make_room_at_the_listening_socket(void) {
+    enum { MOST = 3, MORE = 4 };
+    struct pair pair;
+    struct raw clients[MOST + MORE];
+    memset(&limits, 0, sizeof limits);
+    limits.handshakes = MOST;
+    begin(&pair);
+    pair_listen(&pair);
+    for (size_t i = 0; i < MOST + MORE; i++) raw_dial(&clients[i], &pair);
+    for (size_t i = 0; i < MORE; i++) raw_expect_end(&clients[i]);
+    for (size_t i = MORE; i < MOST + MORE; i++) shake(&clients[i]);
+    for (size_t i = 0; i < MOST + MORE; i++) raw_close(&clients[i]);
+    await_count("server shutdown", MOST + MORE);
+    pair_end(&pair);
+    CHECK_COUNT(MORE, "server shutdown TOO_MANY_HANDSHAKES");
+    CHECK_COUNT(MOST, "server shutdown PEER_CLOSED");
+}
+
 /* A CONNECT that waits for its answer is a handshake, one that is refused is none any more. */
 static void a_connect_that_is_not_answered_counts(void) {
     for (int refuse = 0; refuse <= 1; refuse++) {
@@ -315,6 +334,32 @@ static void of_a_crowd_that_says_nothing_the_limit_is_left(void) {
         CHECK(ended == (size_t)CROWD - MOST + !over_tls);
         pair_end(&pair);
     }
+}
+
+/* More at once than may be in their handshake: those that come in at the listening socket wait there for a moment. */
+static void honest_clients_that_come_at_once_are_served(void) {
+    enum { CLIENTS = 1000, TRIES = 5 };
+    static esrpc_connection *clients[CLIENTS];
+    size_t served = 0;
+    /* On a machine that is too busy to look at a client for so long, a try is one of several. */
+    for (int i = 0; i < TRIES && served < CLIENTS; i++) {
+        struct pair pair;
+        recorder_clear();
+        memset(&limits, 0, sizeof limits);
+        begin(&pair);
+        pair_listen(&pair);
+        for (size_t at = 0; at < CLIENTS; at++) pair_dial_as(&pair, &pair.client, &clients[at]);
+        await_count("client setup", CLIENTS);
+        served = count_of("client setup OK");
+        for (size_t at = 0; at < CLIENTS; at++) {
+            CHECK_OK(esrpc_connection_abort(clients[at]));
+            esrpc_connection_release(clients[at]);
+        }
+        CHECK_OK(esrpc_listener_drain(pair.listening, 0));
+        CHECK_OK(esrpc_listener_wait_closed(pair.listening, PATIENCE_MS));
+        pair_end(&pair);
+    }
+    CHECK(served == CLIENTS);
 }
 
 /* Bytes */
@@ -545,10 +590,12 @@ int main(int argc, char **argv) {
         TEST(a_full_listener_can_be_closed_and_drained),
         TEST(one_adopted_connection_more_is_refused),
         TEST(one_handshake_more_ends_the_oldest),
+        TEST(silent_clients_make_room_at_the_listening_socket),
         TEST(a_connect_that_is_not_answered_counts),
         TEST(a_tls_handshake_that_is_given_up_is_told_to_the_listener),
         TEST(one_that_is_being_announced_is_accepted_and_ends),
         TEST(of_a_crowd_that_says_nothing_the_limit_is_left),
+        TEST(honest_clients_that_come_at_once_are_served),
         TEST(unfinished_messages_are_counted_together),
         TEST(what_has_come_to_its_end_is_not_counted),
         TEST(messages_that_are_not_written_are_counted),
