@@ -79,6 +79,8 @@ struct State {
     asleep: bool,
     /// Those in their handshake and when they began it, the oldest first.
     pending: BTreeMap<u64, (Instant, Weak<Connection>)>,
+    /// When the last one was ended for another.
+    last_end_of_handshake: Option<Instant>,
     /// Those that hold something, by what they have reported.
     holders: BTreeMap<(usize, u64), Weak<Connection>>,
     /// The sum of that.
@@ -98,6 +100,17 @@ pub struct Seat {
     reported: AtomicUsize,
     /// Set under the same lock.
     left: AtomicBool,
+}
+
+impl State {
+    /// When the oldest handshake may be ended for one more; nothing if there is room for that. Those that began together do
+    /// not end together either: most of them would have finished a little later.
+    fn next_end_of_handshake(&self, limit: usize) -> Option<Instant> {
+        let (_, (began, _)) = self.pending.first_key_value().filter(|_| self.pending.len() >= limit)?;
+        let pace = GRACE / u32::try_from(limit).unwrap_or(u32::MAX);
+        let after_the_last = self.last_end_of_handshake.map(|last| last + pace);
+        after_the_last.max(Some(*began + GRACE))
+    }
 }
 
 impl Admission {
@@ -120,13 +133,9 @@ impl Admission {
         let answer = if state.taken >= self.limits.max_connections {
             state.counts.pauses += u64::from(!state.asleep);
             MayAccept::WhenWoken
-        } else if state.pending.len() >= self.limits.max_pending_handshakes
-            && let Some((_, (began, _))) = state.pending.first_key_value()
-            && *began + GRACE > now
-        {
-            MayAccept::At(*began + GRACE)
         } else {
-            MayAccept::Now
+            let at = state.next_end_of_handshake(self.limits.max_pending_handshakes);
+            at.filter(|at| *at > now).map_or(MayAccept::Now, MayAccept::At)
         };
         state.asleep = answer != MayAccept::Now;
         answer
@@ -189,9 +198,13 @@ impl Seat {
         let oldest = {
             let mut state = lock(&self.admission.state);
             state.counts.accepted += 1;
-            state.pending.insert(self.number, (Instant::now(), Arc::downgrade(connection)));
+            let now = Instant::now();
+            state.pending.insert(self.number, (now, Arc::downgrade(connection)));
             let oldest = if state.pending.len() > limit { state.pending.pop_first() } else { None };
-            state.counts.handshakes_ended += u64::from(oldest.is_some());
+            if oldest.is_some() {
+                state.last_end_of_handshake = Some(now);
+                state.counts.handshakes_ended += 1;
+            }
             oldest
         };
         if let Some(oldest) = oldest.and_then(|(_, (_, connection))| connection.upgrade()) {
