@@ -77,10 +77,9 @@ static esrpc_status drain(esrpc_listener *listener, uint32_t drain_ms)
     sigemptyset(&stop);
     sigaddset(&stop, SIGINT);
     sigaddset(&stop, SIGTERM);
-    /* Counted first: idle connections end as soon as the drain begins. */
-    printf("draining: %zu calls on %zu connections\n", esrpc_listener_get_open_streams(listener),
-           esrpc_listener_get_open_connections(listener));
+    size_t calls = esrpc_listener_get_open_streams(listener), connections = esrpc_listener_get_open_connections(listener);
     esrpc_status status = esrpc_listener_drain(listener, drain_ms);
+    printf("draining: %zu calls on %zu connections\n", calls, connections);
     fflush(stdout);
     while (status == ESRPC_OK && (status = esrpc_listener_wait_closed(listener, 50)) == ESRPC_ERROR_TIMED_OUT)
         status = sigtimedwait(&stop, NULL, &now) > 0 ? esrpc_listener_drain(listener, 0) : ESRPC_OK;

@@ -437,9 +437,21 @@ typedef enum esrpc_status_code {
      */
     ESRPC_ERROR_KEEP_ALIVE_TIMED_OUT = 518,
     /**
+     * The listener has as many connections as esrpc_listener_options_set_max_connections allows.
+     */
+    ESRPC_ERROR_TOO_MANY_CONNECTIONS = 520,
+    /**
+     * The handshake was given up for more recent ones: esrpc_listener_options_set_max_pending_handshakes.
+     */
+    ESRPC_ERROR_TOO_MANY_HANDSHAKES = 521,
+    /**
+     * The connections of the listener held too much memory, and this one most: esrpc_listener_options_set_max_held_bytes.
+     */
+    ESRPC_ERROR_TOO_MANY_HELD_BYTES = 522,
+    /**
      * The peer sent too many messages for streams that were over, or ended too many streams before they were answered.
      */
-    ESRPC_ERROR_TOO_MANY_ABNORMAL_EVENTS = 520,
+    ESRPC_ERROR_TOO_MANY_ABNORMAL_EVENTS = 523,
     /**
      * A defect of the library.
      */
@@ -976,13 +988,14 @@ typedef struct esrpc_listener_callbacks {
                                    struct esrpc_connection *connection,
                                    void *user_data);
     /**
-     * A connection could not be had, as the system has no room for it, or it was lost, or its TLS handshake failed; the
-     * listener goes on. Comes on the event-loop thread of the listener or of that connection, so perhaps several at once.
+     * A connection could not be had, as the system has no room for it, or it was lost, or its TLS handshake failed or was given
+     * up for more recent ones; the listener goes on. Comes on the event-loop thread of the listener or of that connection, so perhaps several at once.
      */
     void (*on_failed_connection)(struct esrpc_listener *listener, esrpc_status status, void *user_data);
     /**
-     * The socket is closed, and a socket file removed; after esrpc_listener_drain its connections have ended, too. Once.
-     * ESRPC_OK: this side asked for it. Comes on the listener's event-loop thread.
+     * The socket is closed, and a socket file removed; after esrpc_listener_drain its connections have ended, too. Once, and
+     * after every on_incoming_connection and on_failed_connection has returned. ESRPC_OK: this side asked for it. Comes on
+     * the listener's event-loop thread.
      */
     void (*on_closed)(struct esrpc_listener *listener, esrpc_status reason, void *user_data);
     /**
@@ -2732,6 +2745,51 @@ esrpc_status esrpc_listener_options_set_keep_unix_file(struct esrpc_listener_opt
                                                        int32_t on);
 
 /**
+ * Sets how many connections the listener may have, those in their handshake included. When it has as many, it accepts no
+ * more until one has ended: who connects meanwhile waits in the queue of the system. Default: 1024.
+ *
+ * esrpc_listener_adopt_connection then fails with ESRPC_ERROR_TOO_MANY_CONNECTIONS.
+ *
+ * @param options Changed.
+ * @param count The number of connections, 1 to 2147483647.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or count is out of its range.
+ *
+ * Thread: owner. Since: 0.1.0
+ */
+esrpc_status esrpc_listener_options_set_max_connections(struct esrpc_listener_options *options,
+                                                        size_t count);
+
+/**
+ * Sets how many of the listener's connections may be in their handshake: accepted, and no CONNECT_ACK has been sent on them
+ * yet. One more ends the one that has waited longest, with ESRPC_ERROR_TOO_MANY_HANDSHAKES: given to its on_shutdown, or to
+ * on_failed_connection if it was not announced yet, as during a TLS handshake. Clients that connect all at once do not end
+ * each other: the listener accepts no more until the oldest has had 100 ms. Default: 128.
+ *
+ * @param options Changed.
+ * @param count The number of connections, 1 to 2147483647.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or count is out of its range.
+ *
+ * Thread: owner. Since: 0.1.0
+ */
+esrpc_status esrpc_listener_options_set_max_pending_handshakes(struct esrpc_listener_options *options,
+                                                               size_t count);
+
+/**
+ * Sets how many bytes of messages the listener's connections may hold together: messages that have not come to their end,
+ * messages that are not written yet, and those that nobody has read with esrpc_stream_read. Above it the connection that
+ * holds most is aborted; its on_shutdown is given ESRPC_ERROR_TOO_MANY_HELD_BYTES, and what was not read from its streams is
+ * dropped. Each connection is counted in steps of 16 KiB. Default: 256 MiB.
+ *
+ * @param options Changed.
+ * @param bytes The number of bytes, at least 1; SIZE_MAX: no limit.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or bytes is 0.
+ *
+ * Thread: owner. Since: 0.1.0
+ */
+esrpc_status esrpc_listener_options_set_max_held_bytes(struct esrpc_listener_options *options,
+                                                       size_t bytes);
+
+/**
  * Makes runtime settings with every option at its default.
  *
  * @return New settings, to be released with esrpc_runtime_options_release. NULL only inside a log callback, where nothing
@@ -3466,8 +3524,9 @@ struct esrpc_listener *esrpc_listener_acquire(struct esrpc_listener *listener);
 void esrpc_listener_release(struct esrpc_listener *listener);
 
 /**
- * Stops listening. Returns at once; on_closed tells when the address is free again. Connections that were accepted live on;
- * esrpc_listener_drain ends them too.
+ * Stops listening. Returns at once; on_closed is called when the address is free again. Connections that were announced live
+ * on, esrpc_listener_drain ends them too; those that were not, as their TLS handshake is not done, are closed without a
+ * callback.
  *
  * @param listener Borrowed.
  * @return ESRPC_OK, also if it was closed before; ESRPC_ERROR_INVALID_ARGUMENT if listener is NULL; ESRPC_ERROR_FORKED.
@@ -3589,7 +3648,8 @@ esrpc_status esrpc_listener_options_set_adopt_only(struct esrpc_listener_options
  * @param socket A connected stream socket of TCP or Unix.
  * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if listener is NULL; ESRPC_ERROR_WRONG_SOCKET if socket is negative, not
  * open, no socket, no stream socket of TCP or Unix, not connected, or listening; ESRPC_ERROR_INVALID_STATE if the listener is
- * closed or drained; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_IO; ESRPC_ERROR_UNSUPPORTED on Windows; ESRPC_ERROR_FORKED.
+ * closed or drained; ESRPC_ERROR_TOO_MANY_CONNECTIONS if it has as many as esrpc_listener_options_set_max_connections allows;
+ * ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_IO; ESRPC_ERROR_UNSUPPORTED on Windows; ESRPC_ERROR_FORKED.
  *
  * Thread: any. Since: 0.1.0
  */

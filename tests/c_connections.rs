@@ -82,7 +82,22 @@ fn servers_that_decide_later() {
     run("test_deciding_later.c", true);
 }
 
-/// A folder with certificates, for programs that include certificates.h.
+#[test]
+fn the_end_of_a_listener() {
+    cc::run(&compile("test_listener_end.c"), &[CERTIFICATES.as_str()]);
+}
+
+#[test]
+fn limits_of_a_listener() {
+    cc::run(&compile("test_listener_limits.c"), &[CERTIFICATES.as_str()]);
+}
+
+#[test]
+fn ten_thousand_connections() {
+    cc::run(&compile("test_many_connections.c"), &[CERTIFICATES.as_str()]);
+}
+
+/// A folder with the files that tests/c/certificates.h names.
 static CERTIFICATES: LazyLock<String> = LazyLock::new(|| {
     let folder = cc::scratch().join("certificates");
     fs::create_dir_all(&folder).expect("the target folder can be written");
@@ -99,11 +114,6 @@ static CERTIFICATES: LazyLock<String> = LazyLock::new(|| {
     }
     folder.display().to_string()
 });
-
-#[test]
-fn ten_thousand_connections() {
-    cc::run(&compile("test_many_connections.c"), &[CERTIFICATES.as_str()]);
-}
 
 #[test]
 fn reads_that_end_early() {

@@ -89,6 +89,12 @@ static esrpc_status listen_at(const struct options *options, esrpc_runtime *runt
     if (!status && options->transport == TRANSPORT_TLS)
         status = set_tls(at, options);
     if (!status)
+        status = esrpc_listener_options_set_max_connections(at, 1000000);
+    if (!status)
+        status = esrpc_listener_options_set_max_pending_handshakes(at, 1000000);
+    if (!status)
+        status = esrpc_listener_options_set_max_held_bytes(at, SIZE_MAX);
+    if (!status)
         status = esrpc_listener_listen(at, &callbacks, NULL, listener);
     esrpc_listener_options_release(at);
     return status;

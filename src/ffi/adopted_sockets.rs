@@ -103,7 +103,8 @@ pub unsafe extern "C" fn esrpc_listener_options_set_adopt_only(options: *mut esr
 /// @param socket A connected stream socket of TCP or Unix.
 /// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if listener is NULL; ESRPC_ERROR_WRONG_SOCKET if socket is negative, not
 /// open, no socket, no stream socket of TCP or Unix, not connected, or listening; ESRPC_ERROR_INVALID_STATE if the listener is
-/// closed or drained; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_IO; ESRPC_ERROR_UNSUPPORTED on Windows; ESRPC_ERROR_FORKED.
+/// closed or drained; ESRPC_ERROR_TOO_MANY_CONNECTIONS if it has as many as esrpc_listener_options_set_max_connections allows;
+/// ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_IO; ESRPC_ERROR_UNSUPPORTED on Windows; ESRPC_ERROR_FORKED.
 ///
 /// Thread: any. Since: 0.1.0
 #[unsafe(no_mangle)]

@@ -4,17 +4,18 @@ use std::cell::Cell;
 use std::sync::Arc;
 
 use super::bytes::esrpc_bytes;
-use super::connection_options::esrpc_connection_options;
+use super::connection_options::{esrpc_connection_options, in_range};
 use super::handle::BoxHandle;
 use super::runtime::{esrpc_runtime, runtime_or_default};
 use super::status::{Failure, esrpc_status};
 use super::{endpoint, guard};
-use crate::runtime::{ListenRequest, Runtime, Settings};
+use crate::runtime::{ListenRequest, ListenerLimits, Runtime, Settings};
 use crate::transport::{Endpoint, TlsConfig};
 
 /// Only the owner may connect.
 const DEFAULT_UNIX_MODE: u32 = 0o600;
 const MAX_UNIX_MODE: u32 = 0o777;
+const MAX_COUNT: usize = i32::MAX as usize;
 
 /// What a listener gets its connections from.
 pub(crate) enum Place {
@@ -31,6 +32,7 @@ pub struct esrpc_listener_options {
     pub(crate) socket_taken: Cell<bool>,
     runtime: Option<Arc<Runtime>>,
     settings: Settings,
+    limits: ListenerLimits,
     unix_mode: u32,
     keep_unix_file: bool,
     interface: Option<String>,
@@ -44,6 +46,7 @@ impl Default for esrpc_listener_options {
             socket_taken: Cell::new(false),
             runtime: None,
             settings: Settings::default(),
+            limits: ListenerLimits::default(),
             unix_mode: DEFAULT_UNIX_MODE,
             keep_unix_file: false,
             interface: None,
@@ -73,6 +76,7 @@ impl esrpc_listener_options {
         Ok(ListenRequest {
             endpoint,
             settings,
+            limits: self.limits,
             unix_mode: self.unix_mode,
             keep_unix_file: self.keep_unix_file,
             tls: self.tls.clone(),
@@ -321,6 +325,81 @@ pub unsafe extern "C" fn esrpc_listener_options_set_keep_unix_file(
     guard::call(|| {
         let change = |options: &mut esrpc_listener_options| {
             options.keep_unix_file = on != 0;
+            Ok(())
+        };
+        // SAFETY: NULL or live settings of this thread.
+        unsafe { set(options, change) }
+    })
+}
+
+/// Sets how many connections the listener may have, those in their handshake included. When it has as many, it accepts no
+/// more until one has ended: who connects meanwhile waits in the queue of the system. Default: 1024.
+///
+/// esrpc_listener_adopt_connection then fails with ESRPC_ERROR_TOO_MANY_CONNECTIONS.
+///
+/// @param options Changed.
+/// @param count The number of connections, 1 to 2147483647.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or count is out of its range.
+///
+/// Thread: owner. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_listener_options_set_max_connections(
+    options: *mut esrpc_listener_options,
+    count: usize,
+) -> esrpc_status {
+    guard::call(|| {
+        let change = |options: &mut esrpc_listener_options| {
+            options.limits.max_connections = in_range(count, 1..=MAX_COUNT, "max_connections")?;
+            Ok(())
+        };
+        // SAFETY: NULL or live settings of this thread.
+        unsafe { set(options, change) }
+    })
+}
+
+/// Sets how many of the listener's connections may be in their handshake: accepted, and no CONNECT_ACK has been sent on them
+/// yet. One more ends the one that has waited longest, with ESRPC_ERROR_TOO_MANY_HANDSHAKES: given to its on_shutdown, or to
+/// on_failed_connection if it was not announced yet, as during a TLS handshake. Clients that connect all at once do not end
+/// each other: the listener accepts no more until the oldest has had 100 ms. Default: 128.
+///
+/// @param options Changed.
+/// @param count The number of connections, 1 to 2147483647.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or count is out of its range.
+///
+/// Thread: owner. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_listener_options_set_max_pending_handshakes(
+    options: *mut esrpc_listener_options,
+    count: usize,
+) -> esrpc_status {
+    guard::call(|| {
+        let change = |options: &mut esrpc_listener_options| {
+            options.limits.max_pending_handshakes = in_range(count, 1..=MAX_COUNT, "max_pending_handshakes")?;
+            Ok(())
+        };
+        // SAFETY: NULL or live settings of this thread.
+        unsafe { set(options, change) }
+    })
+}
+
+/// Sets how many bytes of messages the listener's connections may hold together: messages that have not come to their end,
+/// messages that are not written yet, and those that nobody has read with esrpc_stream_read. Above it the connection that
+/// holds most is aborted; its on_shutdown is given ESRPC_ERROR_TOO_MANY_HELD_BYTES, and what was not read from its streams is
+/// dropped. Each connection is counted in steps of 16 KiB. Default: 256 MiB.
+///
+/// @param options Changed.
+/// @param bytes The number of bytes, at least 1; SIZE_MAX: no limit.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or bytes is 0.
+///
+/// Thread: owner. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_listener_options_set_max_held_bytes(
+    options: *mut esrpc_listener_options,
+    bytes: usize,
+) -> esrpc_status {
+    guard::call(|| {
+        let change = |options: &mut esrpc_listener_options| {
+            options.limits.max_held_bytes = in_range(bytes, 1..=usize::MAX, "max_held_bytes")?;
             Ok(())
         };
         // SAFETY: NULL or live settings of this thread.

@@ -1,20 +1,21 @@
 use std::collections::VecDeque;
 use std::ffi::{CStr, CString};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, Weak};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock};
 use std::time::{Duration, Instant};
 
 use mio::Token;
 
 use crate::codec::HeaderList;
 use crate::rpc::{self, MessageType, Outgoing, RateLimit, Role};
+use crate::runtime::admission::Seat;
 use crate::runtime::error::{End, Ended, text};
 use crate::runtime::event_loop::{Command, LoopHandle, Task};
 use crate::runtime::inbox::Inbox;
 use crate::runtime::lifecycle::{Live, deadline_after, wait_until};
 use crate::runtime::timers::TimerKey;
 use crate::runtime::{
-    ConnectionHandler, Drain, Error, Level, Listener, Log, Outcome, Runtime, Settings, Stream, check_may_wait, lock,
+    ConnectionHandler, Drain, Error, Level, Log, Outcome, Runtime, Settings, Stream, check_may_wait, lock,
 };
 use crate::transport::{self, Endpoint, PeerCredentials, Resolver, TlsConfig, TlsInfo};
 
@@ -68,8 +69,8 @@ pub struct Connection {
     /// Nothing on a server.
     target: Option<Box<Target>>,
     event_loop: Arc<LoopHandle>,
-    /// Of a server's connection; it may be gone.
-    pub(super) listener: Weak<Listener>,
+    /// Of a server's connection.
+    pub(super) seat: Option<Seat>,
     /// Always there until the drop.
     pub(super) live: Option<Live>,
     /// Of the runtime's log: looked at for each message.
@@ -96,6 +97,8 @@ pub(super) struct Shared {
     pub closing: Option<Closing>,
     /// Do not write what is left.
     pub aborted: bool,
+    /// Why the library aborts it on its own account.
+    pub eviction: Option<Error>,
     /// By the application.
     pub reading_paused: bool,
     /// Streams whose messages nobody has read: reading is paused as long as there is one.
@@ -167,8 +170,7 @@ impl Connection {
             Endpoint::Tcp { .. } | Endpoint::Unix(_) => None,
         };
         let target = Some(Box::new(Target { host, endpoint, handshake, tls }));
-        let connection =
-            Connection::new(Role::Client, Arc::new(settings), live, runtime.pick_loop(), target, Weak::new());
+        let connection = Connection::new(Role::Client, Arc::new(settings), live, runtime.pick_loop(), target, None);
         let _ = connection.handler.set(handler);
         connection.join();
         // The caller has its handle before the loop, and so any callback, knows of the connection.
@@ -182,9 +184,9 @@ impl Connection {
         settings: Arc<Settings>,
         live: Live,
         event_loop: Arc<LoopHandle>,
-        listener: Weak<Listener>,
+        seat: Option<Seat>,
     ) -> Arc<Connection> {
-        let connection = Connection::new(Role::Server, settings, live, event_loop, None, listener);
+        let connection = Connection::new(Role::Server, settings, live, event_loop, None, seat);
         connection.join();
         connection
     }
@@ -195,13 +197,14 @@ impl Connection {
         live: Live,
         event_loop: Arc<LoopHandle>,
         target: Option<Box<Target>>,
-        listener: Weak<Listener>,
+        seat: Option<Seat>,
     ) -> Arc<Connection> {
         let shared = Shared {
             phase: Phase::Connecting,
             rpc: rpc::Connection::with_buffers(role, settings.limits, event_loop.clone()),
             closing: None,
             aborted: false,
+            eviction: None,
             reading_paused: false,
             full_queues: 0,
             writing_failed: false,
@@ -227,7 +230,7 @@ impl Connection {
             settings,
             target,
             event_loop,
-            listener,
+            seat,
             live: Some(live),
             handler: OnceLock::new(),
             addresses: OnceLock::new(),
@@ -377,6 +380,9 @@ impl Connection {
         shared.may_accept = false;
         let _ = self.handler.set(handler);
         shared.phase = Phase::Open;
+        if let Some(error) = shared.eviction.clone() {
+            shared.begin_close(Err(error), false);
+        }
         Ok(())
     }
 
@@ -430,6 +436,11 @@ impl Connection {
             Ok(ending) => {
                 if message.message_type == MessageType::Ping as i32 && self.settings.times.ping.is_some() {
                     shared.pings.push_back(PingOrigin::Application);
+                }
+                if message.message_type == MessageType::ConnectAck as i32
+                    && let Some(seat) = &self.seat
+                {
+                    seat.end_handshake();
                 }
                 if ending.is_some() {
                     // A refusal and TERMINATE_STREAM end the connection well, once they are written.

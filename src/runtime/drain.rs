@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::runtime::connection::Shared;
 use crate::runtime::lifecycle::deadline_after;
 use crate::runtime::members::Members;
-use crate::runtime::{Connection, Error, Phase};
+use crate::runtime::{Connection, Error, Listener, Phase};
 
 /// Of a connection that is drained before it was set up.
 pub(super) const DRAINED_BEFORE_SETUP: &str =
@@ -44,7 +44,7 @@ impl Connection {
     /// Counts the connection in where somebody may want to drain it.
     pub(super) fn join(self: &Arc<Self>) {
         let runtime = self.live.as_ref().and_then(|live| live.runtime().connections().join(self));
-        let listener = self.listener.upgrade().and_then(|listener| listener.connections().join(self));
+        let listener = self.listener().and_then(|listener| listener.connections().join(self));
         [runtime, listener].into_iter().flatten().for_each(|drain| self.drain(drain));
     }
 
@@ -53,8 +53,24 @@ impl Connection {
         if let Some(live) = &self.live {
             live.runtime().connections().leave(self);
         }
-        if let Some(listener) = self.listener.upgrade() {
+        if let Some(listener) = self.listener() {
             listener.left_by(self);
+        }
+        if let Some(seat) = &self.seat {
+            seat.leave();
+        }
+    }
+
+    /// Of a server's connection, unless it is gone.
+    fn listener(&self) -> Option<Arc<Listener>> {
+        self.seat.as_ref()?.listener()
+    }
+
+    /// Makes the loop look at a connection that is not set up yet.
+    pub(super) fn wake_setup(self: &Arc<Self>) {
+        let mut shared = self.lock();
+        if shared.phase == Phase::Connecting {
+            self.schedule(&mut shared);
         }
     }
 
@@ -69,15 +85,18 @@ impl Connection {
 }
 
 impl Shared {
-    /// The connection is to end as soon as nothing is open on it: what a drain asks for.
-    pub fn end_if_drained(&mut self) {
+    /// The connection is to end as soon as nothing is open on it: what a drain asks for. Whether it begins to with that; then
+    /// the driver has to look at it from the start, as at one that is closed: what has come and was not read is dropped.
+    pub fn end_if_drained(&mut self) -> bool {
         if self.drain.is_none() || self.rpc.open_streams() > 0 {
-            return;
+            return false;
         }
         match self.phase {
             Phase::Connecting => self.begin_close(Err(Error::Draining(DRAINED_BEFORE_SETUP)), false),
             Phase::Open => self.begin_close(Ok(()), true),
-            Phase::Closing | Phase::Closed => {}
+            Phase::Closing | Phase::Closed => return false,
         }
+        self.dirty = true;
+        true
     }
 }

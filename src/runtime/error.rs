@@ -52,6 +52,19 @@ pub enum Error {
     },
     /// The peer ended the stream of a call without an answer.
     NoReply,
+    /// The listener has as many connections as it may.
+    TooManyConnections {
+        limit: usize,
+    },
+    /// Of a connection in its handshake, when more recent ones have filled what is allowed.
+    TooManyHandshakes {
+        limit: usize,
+    },
+    /// Of the connection that held most, when its listener's held too much together.
+    TooManyHeldBytes {
+        held: usize,
+        limit: usize,
+    },
     /// Not begun, or cut off, because this side is being drained.
     Draining(&'static str),
     /// This side closed the connection.
@@ -142,6 +155,18 @@ impl fmt::Display for Error {
                 time.as_millis()
             ),
             Error::NoReply => f.write_str("the peer ended the stream without a reply"),
+            Error::TooManyConnections { limit } => write!(
+                f,
+                "the listener has {limit} connections, as many as max_connections allows; one of them has to end first"
+            ),
+            Error::TooManyHandshakes { limit } => write!(
+                f,
+                "more than {limit} connections (max_pending_handshakes) had not finished their handshake, and this one had waited longest"
+            ),
+            Error::TooManyHeldBytes { held, limit } => write!(
+                f,
+                "the connections of the listener held more than {limit} bytes together (max_held_bytes), and this one held most, {held} bytes"
+            ),
             Error::Draining(text) => f.write_str(text),
             Error::ConnectionClosed => f.write_str("this side closed the connection"),
             Error::StreamClosed => f.write_str("the peer ended the stream before this was written"),

@@ -39,9 +39,8 @@ pub enum Command {
     Accepted(Box<Accepted>),
     /// Nothing to listen at: only what the application hands over.
     Listen(Arc<Listener>, Option<Box<transport::Listener>>),
-    CloseListener(Arc<Listener>),
-    /// It is to be drained, or the last connection of a drained one is over.
-    DrainListener(Arc<Listener>),
+    /// It is to be closed or drained, or something is over that it waits for.
+    ServiceListener(Arc<Listener>),
     /// Something changed on the connection: bytes to write, close, abort, pause, resume.
     Service(Arc<Connection>),
     Task(Task),
@@ -199,7 +198,7 @@ impl Slot {
         match self {
             Slot::Setup(setup) => setup.abort(error, context),
             Slot::Connection(driver) => driver.abort(error, context),
-            Slot::Listener(listener) => listener.close(Err(error), context),
+            Slot::Listener(listener) => listener.abort(error, context),
             Slot::Free => Flow::Continue,
         }
     }
@@ -358,26 +357,21 @@ impl EventLoop {
                     None => self.freed.push(token.0),
                 }
             }
-            Command::CloseListener(listener) => {
+            // Whoever is over has left its place, perhaps to another.
+            Command::ServiceListener(listener) => {
                 if let Some(token) = listener.token() {
                     self.at(token, |slot, context| match slot {
-                        Slot::Listener(driver) => driver.close(Ok(()), context),
+                        Slot::Listener(driver) if driver.is_of(&listener) => driver.run(context),
                         _ => Flow::Continue,
                     });
                 }
-            }
-            Command::DrainListener(listener) => {
-                if let Some(token) = listener.token() {
-                    self.at(token, |slot, context| match slot {
-                        Slot::Listener(driver) => driver.drain(&listener, context),
-                        _ => Flow::Continue,
-                    });
-                }
+                listener.tell_end();
             }
             Command::Service(connection) => {
                 if let Some(token) = connection.token() {
                     self.at(token, |slot, context| match slot {
-                        Slot::Setup(_) | Slot::Connection(_) => slot.run(context),
+                        Slot::Connection(driver) if Arc::ptr_eq(&driver.connection, &connection) => driver.run(context),
+                        Slot::Setup(setup) if setup.is_of(&connection) => slot.run(context),
                         _ => Flow::Continue,
                     });
                 }

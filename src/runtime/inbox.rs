@@ -37,9 +37,10 @@ impl Inbox {
         if queue.end.is_some() || !stream.is_held() {
             return;
         }
-        queue.bytes += copy.total_len();
-        queue.messages.push_back(copy);
         let connection = stream.connection();
+        queue.bytes += copy.total_len();
+        connection.note_unread(copy.total_len());
+        queue.messages.push_back(copy);
         if !queue.full && queue.bytes >= connection.settings().stream_queue_limit {
             queue.full = true;
             connection.pause_for_queue();
@@ -55,6 +56,10 @@ impl Inbox {
         let mut queue = lock(&self.queue);
         queue.end.get_or_insert_with(|| outcome.clone());
         queue.let_read_on(stream.connection());
+        if matches!(outcome, Err(Error::TooManyHeldBytes { .. })) {
+            // Ended for the memory that it took.
+            queue.drop_all(stream.connection());
+        }
         self.changed.notify_all();
     }
 
@@ -62,10 +67,7 @@ impl Inbox {
     pub(super) fn abandon(&self, connection: &Arc<Connection>) {
         let mut queue = lock(&self.queue);
         queue.let_read_on(connection);
-        queue.bytes = 0;
-        let messages = std::mem::take(&mut queue.messages);
-        drop(queue);
-        drop(messages);
+        queue.drop_all(connection);
     }
 
     /// Makes those who wait look at the connection.
@@ -80,7 +82,8 @@ impl Inbox {
         let mut queue = lock(&self.queue);
         loop {
             if let Some(message) = queue.messages.pop_front() {
-                queue.bytes = queue.bytes.saturating_sub(message.total_len());
+                queue.bytes -= message.total_len();
+                connection.note_read(message.total_len());
                 if queue.bytes <= connection.settings().stream_queue_limit / 2 {
                     queue.let_read_on(connection);
                 }
@@ -107,6 +110,11 @@ impl Inbox {
 }
 
 impl Queue {
+    fn drop_all(&mut self, connection: &Arc<Connection>) {
+        connection.note_read(std::mem::take(&mut self.bytes));
+        self.messages = VecDeque::new();
+    }
+
     fn let_read_on(&mut self, connection: &Arc<Connection>) {
         if std::mem::take(&mut self.full) {
             connection.resume_for_queue();

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use mio::Token;
 
+use crate::runtime::admission::{Admission, MayAccept, Seat};
 use crate::runtime::driver::Flow;
 use crate::runtime::error::text;
 use crate::runtime::event_loop::{Command, Context, LoopHandle};
@@ -12,7 +13,8 @@ use crate::runtime::lifecycle::{Live, deadline_after, wait_until};
 use crate::runtime::members::Members;
 use crate::runtime::timers::TimerKey;
 use crate::runtime::{
-    Connection, Drain, Error, Level, ListenerHandler, Outcome, Repeated, Runtime, Settings, check_may_wait, lock,
+    Connection, Drain, Error, Level, ListenerCounts, ListenerHandler, ListenerLimits, Outcome, Repeated, Runtime,
+    Settings, check_may_wait, lock,
 };
 use crate::transport::{self, Endpoint, ListeningSocket, RawSocket, TlsConfig};
 
@@ -28,6 +30,7 @@ pub struct ListenRequest {
     /// Nothing: connections come only by `Listener::adopt_connection`.
     pub endpoint: Option<Endpoint>,
     pub settings: Settings,
+    pub limits: ListenerLimits,
     /// Permissions of the socket file.
     pub unix_mode: u32,
     /// The socket file stays when the listener closes.
@@ -50,6 +53,7 @@ pub struct Listener {
     /// In force for connections accepted from now on.
     tls: Mutex<Option<TlsConfig>>,
     connections: Members<Connection>,
+    admission: Arc<Admission>,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -60,13 +64,41 @@ struct State {
     closed: bool,
     /// It was closed by a drain: connections that are not announced yet are told of.
     draining: bool,
+    /// Connections on their way to be announced, or to be told of as failed: on_closed comes after them.
+    arrivals: usize,
+    /// The socket is gone and all that a drain waits for is over.
+    ended: Option<Outcome>,
+    /// on_closed is called, or was.
+    closing: bool,
     /// on_closed has returned.
     closed_told: bool,
 }
 
+/// A connection of which the listener's owner is still to be told, in one way or another.
+pub struct Arrival {
+    listener: Arc<Listener>,
+}
+
+impl Arrival {
+    pub fn listener(&self) -> &Arc<Listener> {
+        &self.listener
+    }
+}
+
+impl Drop for Arrival {
+    fn drop(&mut self) {
+        let mut state = lock(&self.listener.state);
+        state.arrivals -= 1;
+        if state.arrivals == 0 && state.ended.is_some() {
+            drop(state);
+            self.listener.event_loop.post(Command::ServiceListener(self.listener.clone()));
+        }
+    }
+}
+
 /// A connection on its way from the listener's loop to its own.
 pub struct Accepted {
-    pub listener: Arc<Listener>,
+    pub arrival: Arrival,
     pub connection: Arc<Connection>,
     pub stream: transport::Stream,
     pub tls: Option<TlsConfig>,
@@ -96,10 +128,12 @@ impl Listener {
             place: AtomicUsize::new(0),
             tls: Mutex::new(request.tls),
             connections: Members::default(),
+            admission: Admission::new(request.limits),
             state: Mutex::new(State::default()),
             changed: Condvar::new(),
         });
         let _ = listener.handler.set(handler);
+        listener.admission.open(&listener);
         store(&listener);
         listener.event_loop.post(Command::Listen(listener.clone(), socket.map(Box::new)));
         if let Some(drain) = runtime.listeners().join(&listener) {
@@ -146,10 +180,11 @@ impl Listener {
         Ok(())
     }
 
-    /// Stops listening. Connections that were accepted live on.
+    /// Stops listening. Connections that were announced live on; the others are ended, and nobody is told of them.
     pub fn close(self: &Arc<Self>) {
         if !std::mem::replace(&mut lock(&self.state).closed, true) {
-            self.event_loop.post(Command::CloseListener(self.clone()));
+            self.connections.all().iter().for_each(Connection::wake_setup);
+            self.wake();
         }
     }
 
@@ -162,7 +197,12 @@ impl Listener {
             state.closed = true;
         }
         self.connections.begin_drain(drain).iter().for_each(|connection| connection.drain(drain));
-        self.event_loop.post(Command::DrainListener(self.clone()));
+        self.wake();
+    }
+
+    /// Makes the loop look at the listener.
+    pub(super) fn wake(self: &Arc<Self>) {
+        self.event_loop.post(Command::ServiceListener(self.clone()));
     }
 
     pub(super) fn connections(&self) -> &Members<Connection> {
@@ -178,10 +218,14 @@ impl Listener {
         self.connections.open_streams()
     }
 
+    pub fn counts(&self) -> ListenerCounts {
+        self.admission.counts()
+    }
+
     /// The connection is over.
     pub(super) fn left_by(self: &Arc<Self>, connection: &Connection) {
         if self.connections.leave(connection) {
-            self.event_loop.post(Command::DrainListener(self.clone()));
+            self.wake();
         }
     }
 
@@ -199,13 +243,22 @@ impl Listener {
     /// Takes over a connected socket of the application's, as if it had been accepted. After an error it stays the
     /// application's.
     pub fn adopt_connection(self: &Arc<Self>, raw: RawSocket) -> Result<(), Error> {
-        if self.is_closed() {
-            return Err(LISTENER_CLOSED);
-        }
+        let arrival = self.begin_arrival().ok_or(LISTENER_CLOSED)?;
         let Some(live) = self.enter()? else { return Err(Error::RuntimeShutdown) };
+        let seat = self.admission.seat()?;
         let stream = transport::Stream::adopt(raw, &self.settings.socket)?;
-        self.take_in(stream, live);
+        self.take_in(stream, live, seat, arrival);
         Ok(())
+    }
+
+    /// Nothing if the listener is closed.
+    fn begin_arrival(self: &Arc<Self>) -> Option<Arrival> {
+        let mut state = lock(&self.state);
+        if state.closed {
+            return None;
+        }
+        state.arrivals += 1;
+        Some(Arrival { listener: self.clone() })
     }
 
     /// Counts a new connection in.
@@ -214,11 +267,14 @@ impl Listener {
     }
 
     /// Sends a connected stream on its way to be announced.
-    fn take_in(self: &Arc<Self>, stream: transport::Stream, live: Live) {
+    fn take_in(self: &Arc<Self>, stream: transport::Stream, live: Live, seat: Seat, arrival: Arrival) {
         let event_loop = live.runtime().pick_loop();
-        let connection = Connection::incoming(self.settings.clone(), live, event_loop.clone(), Arc::downgrade(self));
+        let connection = Connection::incoming(self.settings.clone(), live, event_loop.clone(), Some(seat));
+        if let Some(seat) = &connection.seat {
+            seat.begin_handshake(&connection);
+        }
         let tls = lock(&self.tls).clone();
-        let accepted = Accepted { listener: self.clone(), connection, stream, tls };
+        let accepted = Accepted { arrival, connection, stream, tls };
         event_loop.post(Command::Accepted(Box::new(accepted)));
     }
 
@@ -239,20 +295,48 @@ impl Listener {
 
     /// Tells of a connection that could not be had.
     pub(super) fn failed(self: &Arc<Self>, error: &Error) {
+        self.admission.note_failure(error);
         if let Some(live) = &self.live {
-            live.runtime()
-                .log()
-                .write_repeated(Repeated::FailedConnection, Level::Warn, "listener", || error.to_string());
+            let log = live.runtime().log();
+            log.write_repeated(Repeated::FailedConnection, Level::Warn, "listener", || error.to_string());
         }
         if let Some(handler) = self.handler() {
             handler.on_failed_connection(self, error);
         }
     }
 
-    fn ended(self: &Arc<Self>, outcome: &Outcome) {
-        lock(&self.state).closed = true;
+    fn log(&self, level: Level, message: impl FnOnce() -> String) {
+        if let Some(live) = &self.live {
+            live.runtime().log().write(level, "listener", message);
+        }
+    }
+
+    /// The listener is over but for its arrivals. On its loop thread.
+    fn end(self: &Arc<Self>, outcome: Outcome) {
+        {
+            let mut state = lock(&self.state);
+            state.closed = true;
+            state.ended.get_or_insert(outcome);
+        }
+        self.tell_end();
+    }
+
+    /// Tells the listener's owner that it is closed, if all is told that comes before that. On its loop thread.
+    pub(super) fn tell_end(self: &Arc<Self>) {
+        let outcome = {
+            let mut state = lock(&self.state);
+            match &state.ended {
+                Some(outcome) if state.arrivals == 0 && !state.closing => {
+                    let outcome = outcome.clone();
+                    state.closing = true;
+                    outcome
+                }
+                _ => return,
+            }
+        };
+        self.log(Level::Debug, || format!("a listener is closed: {:?}", self.counts()));
         if let Some(handler) = self.handler() {
-            handler.on_closed(self, outcome);
+            handler.on_closed(self, &outcome);
         }
         lock(&self.state).closed_told = true;
         self.changed.notify_all();
@@ -275,9 +359,9 @@ pub struct ListenerDriver {
     listener: Arc<Listener>,
     /// Gone once it is closed or drained; never there if connections come from the application alone.
     socket: Option<Box<transport::Listener>>,
-    /// The listener's owner was told.
-    over: bool,
     token: Token,
+    /// The loop watches the socket: there is, or may be, room for a connection.
+    watched: bool,
     /// It stands in the loop's line and runs when its turn comes.
     in_line: bool,
     retry: Option<TimerKey>,
@@ -290,20 +374,22 @@ impl ListenerDriver {
         token: Token,
         context: &mut Context,
     ) -> Option<ListenerDriver> {
-        if context.shutting_down || listener.is_closed() {
+        if context.shutting_down {
             drop(socket);
-            listener.ended(&if context.shutting_down { Err(Error::RuntimeShutdown) } else { Ok(()) });
+            listener.end(Err(Error::RuntimeShutdown));
             return None;
         }
-        if let Some(Err(error)) = socket.as_mut().map(|socket| socket.register(&context.registry, token)) {
-            let kind = transport::ErrorKind::Io;
-            let error = transport::Error::from_io("watching a listening socket", &error, kind);
+        if let Some(Err(error)) = socket.as_mut().map(|socket| watch(socket, token, context)) {
             drop(socket);
-            listener.ended(&Err(error.into()));
+            listener.end(Err(error.into()));
             return None;
         }
         listener.place.store(token.0 + 1, Ordering::Release);
-        Some(ListenerDriver { listener, socket, over: false, token, in_line: false, retry: None })
+        Some(ListenerDriver { listener, socket, token, watched: true, in_line: false, retry: None })
+    }
+
+    pub fn is_of(&self, listener: &Arc<Listener>) -> bool {
+        Arc::ptr_eq(&self.listener, listener)
     }
 
     /// The turn has come for which it stood in the line.
@@ -312,26 +398,42 @@ impl ListenerDriver {
         self.run(context)
     }
 
-    /// Accepts what waits, in fair parts.
+    /// Accepts what waits, in fair parts, or does the next step of its end.
     pub fn run(&mut self, context: &mut Context) -> Flow {
-        if self.in_line {
-            return Flow::Continue;
-        }
         for _ in 0..ACCEPTS_PER_RUN {
-            // While it is drained, what waits is for whoever listens next.
-            let Some(socket) = self.socket.as_mut().filter(|_| !self.listener.is_closed()) else {
+            let Some(arrival) = self.listener.begin_arrival() else {
+                return self.wind_up(context);
+            };
+            let Some(socket) = self.socket.as_mut().filter(|_| !self.in_line) else {
                 return Flow::Continue;
             };
+            let may_accept = self.listener.admission.may_accept(Instant::now());
+            if may_accept != MayAccept::Now {
+                if std::mem::take(&mut self.watched) {
+                    socket.deregister(&context.registry);
+                }
+                match may_accept {
+                    MayAccept::At(at) => self.run_again_at(at, context),
+                    _ => self
+                        .listener
+                        .log(Level::Warn, || "the listener has max_connections and accepts no more".to_owned()),
+                }
+                return Flow::Continue;
+            }
+            if !self.watched {
+                if let Err(error) = watch(socket, self.token, context) {
+                    self.try_later(error, context);
+                    return Flow::Continue;
+                }
+                self.watched = true;
+            }
             match socket.accept() {
-                Ok(Some(stream)) => self.hand_over(stream),
+                Ok(Some(stream)) => self.hand_over(stream, arrival),
                 Ok(None) => return Flow::Continue,
                 Err(failure) if failure.is_lost => self.listener.failed(&failure.error.into()),
                 Err(failure) => {
                     // The event does not come again for a connection that is still in the queue.
-                    if self.retry.is_none() {
-                        self.retry = Some(context.timers.set(Instant::now() + RETRY, self.token));
-                    }
-                    self.listener.failed(&failure.error.into());
+                    self.try_later(failure.error, context);
                     return Flow::Continue;
                 }
             }
@@ -341,9 +443,21 @@ impl ListenerDriver {
         Flow::Continue
     }
 
-    fn hand_over(&self, stream: transport::Stream) {
+    fn try_later(&mut self, error: transport::Error, context: &mut Context) {
+        self.run_again_at(Instant::now() + RETRY, context);
+        self.listener.failed(&error.into());
+    }
+
+    fn run_again_at(&mut self, at: Instant, context: &mut Context) {
+        if self.retry.is_none() {
+            self.retry = Some(context.timers.set(at, self.token));
+        }
+    }
+
+    fn hand_over(&self, stream: transport::Stream, arrival: Arrival) {
+        let seat = self.listener.admission.seat_of_accepted();
         match self.listener.enter() {
-            Ok(Some(live)) => self.listener.take_in(stream, live),
+            Ok(Some(live)) => self.listener.take_in(stream, live, seat, arrival),
             Ok(None) => {}
             Err(error) => self.listener.failed(&error),
         }
@@ -357,21 +471,21 @@ impl ListenerDriver {
         self.run(context)
     }
 
-    pub fn close(&mut self, outcome: Outcome, context: &mut Context) -> Flow {
+    /// Listens no more. Once it is closed, or drained and without connections, it is over.
+    fn wind_up(&mut self, context: &mut Context) -> Flow {
         self.give_up_socket(context);
-        if !std::mem::replace(&mut self.over, true) {
-            self.listener.ended(&outcome);
+        if self.listener.is_draining() && !self.listener.connections.is_empty() {
+            return Flow::Continue;
         }
+        self.listener.end(Ok(()));
         Flow::Finished
     }
 
-    /// Listens no more, and is closed once no connection is left. Does nothing to another listener in the same place.
-    pub fn drain(&mut self, listener: &Arc<Listener>, context: &mut Context) -> Flow {
-        if !Arc::ptr_eq(&self.listener, listener) {
-            return Flow::Continue;
-        }
+    /// Ends the listener for a reason that is not the application's.
+    pub fn abort(&mut self, error: Error, context: &mut Context) -> Flow {
         self.give_up_socket(context);
-        if listener.connections.is_empty() { self.close(Ok(()), context) } else { Flow::Continue }
+        self.listener.end(Err(error));
+        Flow::Finished
     }
 
     fn give_up_socket(&mut self, context: &mut Context) {
@@ -383,3 +497,12 @@ impl ListenerDriver {
         }
     }
 }
+
+fn watch(socket: &mut transport::Listener, token: Token, context: &Context) -> Result<(), transport::Error> {
+    let kind = transport::ErrorKind::Io;
+    let failed = |error| transport::Error::from_io("watching a listening socket", &error, kind);
+    socket.register(&context.registry, token).map_err(failed)
+}
+
+#[cfg(all(test, unix))]
+mod tests;

@@ -1,5 +1,6 @@
 //! Event-loop threads, and the connections, streams and listeners that live on them.
 
+mod admission;
 mod blocking;
 mod buffers;
 mod connection;
@@ -24,6 +25,7 @@ mod setup;
 mod stream;
 mod timers;
 
+pub use admission::{ListenerCounts, ListenerLimits};
 pub use blocking::Reply;
 pub use connection::{ConnectRequest, Connection, Flush, Phase};
 pub use deadlines::Deadline;

@@ -5,12 +5,13 @@ use std::time::Instant;
 
 use mio::Token;
 
+use crate::rpc::Role;
 use crate::runtime::connection::Connection;
 use crate::runtime::deadlines::{Deadline, Deadlines};
 use crate::runtime::drain::DRAINED_BEFORE_SETUP;
 use crate::runtime::driver::{Driver, Flow, LAST_WORDS, TURN_LEN, Turn};
 use crate::runtime::event_loop::{Command, Context};
-use crate::runtime::listener::{Accepted, Listener};
+use crate::runtime::listener::{Accepted, Arrival};
 use crate::runtime::timers::TimerKey;
 use crate::runtime::{Error, Level, Phase, lock};
 use crate::transport::{
@@ -20,8 +21,8 @@ use crate::transport::{
 /// The loop thread's side of a connection that is being set up.
 pub struct Setup {
     connection: Arc<Connection>,
-    /// A server's connection is announced here.
-    listener: Option<Arc<Listener>>,
+    /// Of a server's connection, until its listener has been told of it.
+    arrival: Option<Arrival>,
     token: Token,
     stage: Stage,
     deadlines: Deadlines,
@@ -38,6 +39,13 @@ enum Stage {
     Lingering(transport::Stream),
     /// The stream has been handed on, or the setup has failed.
     Over,
+}
+
+/// How a setup ends that others have decided on.
+enum Verdict {
+    Fail(Error),
+    /// Whoever is to know of it knows.
+    Vanish,
 }
 
 /// What became of a step.
@@ -57,8 +65,7 @@ impl Setup {
         context: &mut Context,
     ) -> Option<Setup> {
         connection.set_token(token);
-        let mut setup =
-            Setup { connection, listener: None, token, stage: Stage::Over, deadlines: Deadlines::default() };
+        let mut setup = Setup { connection, arrival: None, token, stage: Stage::Over, deadlines: Deadlines::default() };
         let begun = if context.shutting_down { Err(Error::RuntimeShutdown) } else { setup.begin(adopted, context) };
         match begun {
             Ok(()) => Some(setup),
@@ -120,9 +127,9 @@ impl Setup {
 
     /// Takes over a connection that a listener accepted.
     pub fn accept(accepted: Accepted, token: Token, context: &mut Context) -> Option<Setup> {
-        let Accepted { listener, connection, mut stream, tls } = accepted;
+        let Accepted { arrival, connection, mut stream, tls } = accepted;
+        let listener = arrival.listener();
         if context.shutting_down || listener.is_closed() {
-            // A drained listener is not over before its connections are, so that this can be told.
             if listener.is_draining() && !context.shutting_down {
                 listener.failed(&Error::Draining(DRAINED_BEFORE_SETUP));
             }
@@ -140,11 +147,15 @@ impl Setup {
             return None;
         }
         let stage = Stage::Handshaking(stream);
-        let mut setup = Setup { connection, listener: Some(listener), token, stage, deadlines: Deadlines::default() };
+        let mut setup = Setup { connection, arrival: Some(arrival), token, stage, deadlines: Deadlines::default() };
         if tls.is_some() {
             setup.start_clock(Deadline::Tls, context);
         }
         Some(setup)
+    }
+
+    pub fn is_of(&self, connection: &Arc<Connection>) -> bool {
+        Arc::ptr_eq(&self.connection, connection)
     }
 
     fn start_clock(&mut self, deadline: Deadline, context: &Context) {
@@ -155,23 +166,39 @@ impl Setup {
 
     /// Does all that can be done now.
     pub fn run(&mut self, context: &mut Context) -> Step {
-        if !matches!(self.stage, Stage::Lingering(_)) {
-            let mut shared = self.connection.lock();
-            shared.scheduled = false;
-            shared.dirty = false;
-            if shared.phase != Phase::Connecting {
-                let outcome = shared.closing.as_ref().map(|closing| closing.outcome.clone());
-                drop(shared);
-                return self.fail(outcome.and_then(Result::err).unwrap_or(Error::Cancelled), context);
-            }
-            if shared.drain.is_some() {
-                drop(shared);
-                return self.fail(Error::Draining(DRAINED_BEFORE_SETUP), context);
-            }
+        match self.verdict() {
+            Some(Verdict::Fail(error)) => return self.fail(error, context),
+            Some(Verdict::Vanish) => return self.vanish(context),
+            None => {}
         }
         let step = self.advance(context);
         self.deadlines.arm(&mut context.timers, self.token);
         step
+    }
+
+    /// What others have decided since the last look.
+    fn verdict(&self) -> Option<Verdict> {
+        let (phase, closing, is_drained, eviction) = {
+            let mut shared = self.connection.lock();
+            shared.scheduled = false;
+            shared.dirty = false;
+            (shared.phase, shared.closing.clone(), shared.drain.is_some(), shared.eviction.clone())
+        };
+        if matches!(self.stage, Stage::Lingering(_)) {
+            return (is_drained || eviction.is_some()).then_some(Verdict::Vanish);
+        }
+        if eviction.is_some() {
+            return eviction.map(Verdict::Fail);
+        }
+        if phase != Phase::Connecting {
+            let reason = closing.and_then(|closing| closing.outcome.err());
+            return Some(Verdict::Fail(reason.unwrap_or(Error::Cancelled)));
+        }
+        let listener = self.arrival.as_ref().map(Arrival::listener).filter(|listener| listener.is_closed());
+        if is_drained || listener.is_some_and(|listener| listener.is_draining()) {
+            return Some(Verdict::Fail(Error::Draining(DRAINED_BEFORE_SETUP)));
+        }
+        listener.map(|_| Verdict::Vanish)
     }
 
     fn advance(&mut self, context: &mut Context) -> Step {
@@ -233,10 +260,8 @@ impl Setup {
         if let Some(info) = self.connection.tls_info() {
             self.connection.log_line(Level::Debug, || format!("TLS handshake done: {}", info.summary()));
         }
-        let accepted = match &self.listener {
-            Some(listener) => self.connection.announce(listener),
-            None => true,
-        };
+        // When it is told, the arrival is over.
+        let accepted = self.arrival.take().is_none_or(|arrival| self.connection.announce(arrival.listener()));
         if !accepted {
             // Closing is not enough if another process has the socket too.
             stream.deregister(&context.registry);
@@ -298,7 +323,14 @@ impl Setup {
         self.deadlines.cancel(&mut context.timers);
         match std::mem::replace(&mut self.stage, Stage::Over) {
             Stage::Dialing(mut dialer) => dialer.give_up(&context.registry),
-            Stage::Handshaking(mut stream) | Stage::Lingering(mut stream) => stream.deregister(&context.registry),
+            Stage::Handshaking(mut stream) => stream.deregister(&context.registry),
+            Stage::Lingering(mut stream) => {
+                stream.deregister(&context.registry);
+                drop(stream);
+                if self.connection.role() == Role::Server {
+                    self.connection.leave();
+                }
+            }
             Stage::Resolving { .. } | Stage::Over => {}
         }
     }
@@ -341,13 +373,24 @@ impl Setup {
         Step::Pending
     }
 
+    /// Ends a connection of which nobody is to be told: its listener is closed, or its failure was told before.
+    fn vanish(&mut self, context: &mut Context) -> Step {
+        self.close(context);
+        self.connection.lock().phase = Phase::Closed;
+        self.connection.leave();
+        self.arrival = None;
+        Step::Over
+    }
+
     fn tell_failure(&mut self, error: Error) {
-        match &self.listener {
+        match self.arrival.take() {
             // Nobody has been told of this connection, only the listener is.
-            Some(listener) => {
+            Some(arrival) => {
                 self.connection.lock().phase = Phase::Closed;
-                listener.failed(&error);
-                self.connection.leave();
+                arrival.listener().failed(&error);
+                if !matches!(self.stage, Stage::Lingering(_)) {
+                    self.connection.leave();
+                }
             }
             None => {
                 let outcome = {

@@ -1,15 +1,17 @@
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::transport::{Error, ErrorKind};
 
-/// Lookups that run at once. One that was given up does not count: its thread ends alone, whenever the system answers.
+/// Threads that look names up, those that are stuck in the system's function included: a look-up that was given up keeps its
+/// thread until the system returns.
 const MAX_THREADS: usize = 4;
 
 /// What a lookup found.
 pub type Resolved = Result<Vec<SocketAddr>, Error>;
+
+type LookUp = dyn Fn(&str, u16) -> Resolved + Send + Sync;
 
 /// Looks names up on threads of its own, since the system's function blocks.
 #[derive(Clone)]
@@ -17,33 +19,31 @@ pub struct Resolver {
     state: Arc<Mutex<State>>,
     /// Starts a thread as the owner wants its threads started.
     spawn: fn(Box<dyn FnOnce() + Send>) -> std::io::Result<()>,
+    look_up: Arc<LookUp>,
 }
 
 #[derive(Default)]
 struct State {
-    waiting: VecDeque<Job>,
-    /// Threads whose lookup is still wanted, or that look for the next one.
-    working: usize,
+    /// By their numbers, which rise, so that one that is given up is found at once.
+    waiting: BTreeMap<u64, Job>,
+    last_number: u64,
+    threads: usize,
 }
 
 struct Job {
     host: String,
     port: u16,
-    tell: Box<dyn FnOnce(Resolved) + Send>,
-    ticket: Arc<Ticket>,
+    tell: Arc<Mutex<Option<Box<Tell>>>>,
 }
 
-#[derive(Default)]
-struct Ticket {
-    given_up: AtomicBool,
-    /// The thread that works on it does not count any more.
-    detached: AtomicBool,
-}
+type Tell = dyn FnOnce(Resolved) + Send;
 
 /// A lookup that somebody waits for. Dropping it gives it up.
 pub struct Lookup {
-    ticket: Arc<Ticket>,
-    resolver: Resolver,
+    number: u64,
+    /// Taken by whoever is first: the thread that has a result, or the drop.
+    tell: Arc<Mutex<Option<Box<Tell>>>>,
+    state: Arc<Mutex<State>>,
 }
 
 /// The address, if the host is one and needs no lookup.
@@ -58,7 +58,15 @@ pub fn literal(host: &str, port: u16) -> Option<SocketAddr> {
 
 impl Resolver {
     pub fn new(spawn: fn(Box<dyn FnOnce() + Send>) -> std::io::Result<()>) -> Resolver {
-        Resolver { state: Arc::default(), spawn }
+        Resolver::with(spawn, look_up)
+    }
+
+    /// With another function in place of the system's.
+    fn with(
+        spawn: fn(Box<dyn FnOnce() + Send>) -> std::io::Result<()>,
+        look_up: impl Fn(&str, u16) -> Resolved + Send + Sync + 'static,
+    ) -> Resolver {
+        Resolver { state: Arc::default(), spawn, look_up: Arc::new(look_up) }
     }
 
     /// Begins a lookup; `tell` is called on a resolver thread, unless it is given up before.
@@ -68,53 +76,54 @@ impl Resolver {
         port: u16,
         tell: impl FnOnce(Resolved) + Send + 'static,
     ) -> Result<Lookup, Error> {
-        let ticket = Arc::new(Ticket::default());
+        let tell: Arc<Mutex<Option<Box<Tell>>>> = Arc::new(Mutex::new(Some(Box::new(tell))));
         let host = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host).to_owned();
-        let job = Job { host, port, tell: Box::new(tell), ticket: ticket.clone() };
-        lock(&self.state).waiting.push_back(job);
+        let (number, start_thread) = {
+            let mut state = lock(&self.state);
+            state.last_number += 1;
+            let number = state.last_number;
+            state.waiting.insert(number, Job { host, port, tell: tell.clone() });
+            let start_thread = state.threads < MAX_THREADS;
+            state.threads += usize::from(start_thread);
+            (number, start_thread)
+        };
         // If no thread can be had, its drop takes the job back.
-        let lookup = Lookup { ticket, resolver: self.clone() };
-        self.start_thread_if_needed()?;
+        let lookup = Lookup { number, tell, state: self.state.clone() };
+        if start_thread {
+            self.start_thread()?;
+        }
         Ok(lookup)
     }
 
-    fn start_thread_if_needed(&self) -> Result<(), Error> {
-        {
-            let mut state = lock(&self.state);
-            if state.waiting.is_empty() || state.working >= MAX_THREADS {
-                return Ok(());
-            }
-            state.working += 1;
+    fn start_thread(&self) -> Result<(), Error> {
+        let (state, look_up) = (self.state.clone(), self.look_up.clone());
+        let Err(error) = (self.spawn)(Box::new(move || work(&state, &*look_up))) else { return Ok(()) };
+        let mut state = lock(&self.state);
+        state.threads -= 1;
+        // Those that there are go on with the queue.
+        if state.threads > 0 {
+            return Ok(());
         }
-        let shared = self.state.clone();
-        (self.spawn)(Box::new(move || work(&shared))).map_err(|error| {
-            lock(&self.state).working -= 1;
-            Error::from_io("starting a thread to look names up", &error, ErrorKind::Io)
-        })
+        Err(Error::from_io("starting a thread to look names up", &error, ErrorKind::Io))
     }
 }
 
-fn work(state: &Mutex<State>) {
+fn work(state: &Mutex<State>, look_up: &LookUp) {
     loop {
         let job = {
             let mut state = lock(state);
-            match state.waiting.pop_front() {
-                Some(job) => job,
+            match state.waiting.pop_first() {
+                Some((_, job)) => job,
                 None => {
-                    state.working -= 1;
+                    state.threads -= 1;
                     return;
                 }
             }
         };
-        if !job.ticket.given_up.load(Ordering::Acquire) {
-            let found = look_up(&job.host, job.port);
-            if !job.ticket.given_up.load(Ordering::Acquire) {
-                (job.tell)(found);
-            }
-        }
-        if job.ticket.detached.swap(true, Ordering::AcqRel) {
-            // Given up meanwhile: another thread may have been started in place of this one.
-            return;
+        let found = look_up(&job.host, job.port);
+        let tell = lock(&job.tell).take();
+        if let Some(tell) = tell {
+            tell(found);
         }
     }
 }
@@ -131,23 +140,138 @@ fn look_up(host: &str, port: u16) -> Resolved {
 
 impl Drop for Lookup {
     fn drop(&mut self) {
-        self.ticket.given_up.store(true, Ordering::Release);
-        if !self.ticket.detached.swap(true, Ordering::AcqRel) {
-            // Its thread may be stuck in the system's function: it does not count any more, so that others go on.
-            // A job that no thread has taken yet is still in the queue and counts for none.
-            let mut state = lock(&self.resolver.state);
-            let before = state.waiting.len();
-            state.waiting.retain(|job| !Arc::ptr_eq(&job.ticket, &self.ticket));
-            if state.waiting.len() == before {
-                state.working = state.working.saturating_sub(1);
-            }
-            drop(state);
-            // If no thread can be had, those that work go on with the queue.
-            let _ = self.resolver.start_thread_if_needed();
-        }
+        // Unless a thread has taken it, which then finds nobody to tell.
+        let job = lock(&self.state).waiting.remove(&self.number);
+        let tell = lock(&self.tell).take();
+        drop((job, tell));
     }
 }
 
-fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
-    state.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Condvar;
+    use std::sync::mpsc::{Receiver, Sender, channel};
+    use std::time::Duration;
+
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    fn spawn(work: Box<dyn FnOnce() + Send>) -> std::io::Result<()> {
+        std::thread::Builder::new().spawn(work).map(drop)
+    }
+
+    /// Holds the look-ups of names that begin with "stuck" until it is opened.
+    #[derive(Default)]
+    struct Door {
+        is_open: Mutex<bool>,
+        opened: Condvar,
+    }
+
+    impl Door {
+        fn pass(&self) {
+            let open = lock(&self.is_open);
+            let (open, _) = self.opened.wait_timeout_while(open, PATIENCE, |open| !*open).expect("no panic");
+            assert!(*open);
+        }
+
+        fn open(&self) {
+            *lock(&self.is_open) = true;
+            self.opened.notify_all();
+        }
+    }
+
+    /// A resolver behind a door, and the names whose look-ups have begun.
+    fn resolver() -> (Resolver, Arc<Door>, Receiver<String>) {
+        let door = Arc::new(Door::default());
+        let (begun, names) = channel();
+        let (their_door, begun) = (door.clone(), Mutex::new(begun));
+        let resolver = Resolver::with(spawn, move |host, port| {
+            let _ = lock(&begun).send(host.to_owned());
+            if host.starts_with("stuck") {
+                their_door.pass();
+            }
+            Ok(vec![SocketAddr::from(([127, 0, 0, 1], port))])
+        });
+        (resolver, door, names)
+    }
+
+    fn next<T>(receiver: &Receiver<T>) -> T {
+        receiver.recv_timeout(PATIENCE).expect("it comes")
+    }
+
+    fn begin(resolver: &Resolver, host: &str, found: &Sender<u16>) -> Lookup {
+        let found = found.clone();
+        let tell = move |resolved: Resolved| {
+            let _ = found.send(resolved.expect("an address")[0].port());
+        };
+        resolver.look_up(host, 80, tell).expect("a thread can be had")
+    }
+
+    #[test]
+    fn three_that_are_stuck_delay_no_other() {
+        let (resolver, door, names) = resolver();
+        let (found, results) = channel();
+        let stuck = [(); MAX_THREADS - 1].map(|()| begin(&resolver, "stuck", &found));
+        stuck.iter().for_each(|_| assert_eq!(next(&names), "stuck"));
+        for _ in 0..10 {
+            let _lookup = begin(&resolver, "good", &found);
+            assert_eq!(next(&results), 80);
+        }
+        door.open();
+        stuck.iter().for_each(|_| assert_eq!(next(&results), 80));
+    }
+
+    #[test]
+    fn threads_that_are_stuck_count_though_their_lookups_were_given_up() {
+        let (resolver, door, names) = resolver();
+        let (found, results) = channel();
+        for _ in 0..MAX_THREADS {
+            let _given_up = begin(&resolver, "stuck", &found);
+            assert_eq!(next(&names), "stuck");
+        }
+        for _ in 0..2000 {
+            let _given_up = begin(&resolver, "good", &found);
+        }
+        let last = begin(&resolver, "last", &found);
+        assert_eq!(lock(&resolver.state).threads, MAX_THREADS);
+        assert_eq!(lock(&resolver.state).waiting.len(), 1);
+        assert!(names.try_recv().is_err());
+
+        // None of those that were given up is begun, or told of.
+        door.open();
+        assert_eq!(next(&results), 80);
+        assert_eq!(next(&names), "last");
+        drop(last);
+        assert!(results.try_recv().is_err());
+    }
+
+    /// It is found by its number: nothing is done to those before it.
+    #[test]
+    fn the_last_of_many_is_given_up_as_fast_as_the_first() {
+        let (resolver, door, names) = resolver();
+        let (found, results) = channel();
+        let stuck = [(); MAX_THREADS].map(|()| begin(&resolver, "stuck", &found));
+        stuck.iter().for_each(|_| assert_eq!(next(&names), "stuck"));
+        let mut waiting: Vec<_> = (0..200_000).map(|_| begin(&resolver, "good", &found)).collect();
+        // Scanning those that are left would take 20,000,000,000 steps.
+        while waiting.pop().is_some() {}
+        assert!(lock(&resolver.state).waiting.is_empty());
+        door.open();
+        stuck.iter().for_each(|_| assert_eq!(next(&results), 80));
+    }
+
+    #[test]
+    fn without_a_thread_there_is_no_lookup() {
+        let resolver = Resolver::with(|_| Err(std::io::ErrorKind::WouldBlock.into()), |_, _| Ok(Vec::new()));
+        for _ in 0..2 * MAX_THREADS {
+            let error = resolver.look_up("good", 80, |_| ()).err().expect("no thread");
+            assert_eq!(error.kind, ErrorKind::Io);
+        }
+        let state = lock(&resolver.state);
+        assert_eq!((state.threads, state.waiting.len()), (0, 0));
+    }
 }

@@ -166,6 +166,7 @@ struct pair {
     bool ignore_streams;     /* it accepts no stream */
     bool keep_streams;       /* it keeps a reference to the last stream: handler_stream */
     esrpc_connection_options *client_options, *server_options;
+    void (*prepare_listener)(esrpc_listener_options *options); /* sets more of them; or NULL */
 
     esrpc_runtime *client_runtime, *server_runtime;
     esrpc_listener *listening;
@@ -275,6 +276,7 @@ static inline void pair_listen(struct pair *pair) {
         CHECK_OK(esrpc_listener_options_set_host(options, esrpc_text("127.0.0.1"), 0));
     CHECK_OK(esrpc_listener_options_set_runtime(options, pair->server_runtime));
     CHECK_OK(esrpc_listener_options_set_connection_options(options, pair->server_options));
+    if (pair->prepare_listener != NULL) pair->prepare_listener(options);
     CHECK_OK(esrpc_listener_listen(options, &callbacks, &pair->listener, &pair->listening));
     esrpc_listener_options_release(options);
 }

@@ -75,6 +75,8 @@ static void serve(int questions, int answers) {
     callbacks.struct_size = sizeof callbacks;
     callbacks.on_incoming_connection = server_connection;
     CHECK_OK(esrpc_listener_options_set_host(options, esrpc_text("127.0.0.1"), 0));
+    CHECK_OK(esrpc_listener_options_set_max_connections(options, 1000000));
+    CHECK_OK(esrpc_listener_options_set_max_pending_handshakes(options, 1000000));
     CHECK_OK(esrpc_listener_listen(options, &callbacks, NULL, &listener));
     esrpc_listener_options_release(options);
     port = esrpc_listener_get_port(listener);

@@ -69,6 +69,39 @@ static void a_connection_before_its_handshake_is_closed(void) {
     }
 }
 
+/* What has come and was not read is dropped, as on a close: nothing is waited for. */
+static void a_paused_connection_is_closed_at_once(void) {
+    enum { TRIES = 20, LAST_WORDS_MS = 1000 };
+    int64_t fastest_ms = LONG_MS;
+    /* 0: the client has nothing to say. 1: it has said something. 2: it has ended its side. 3: both. */
+    for (int before = 0; before <= 3; before++) {
+        for (int i = 0; i < TRIES && (i == 0 || fastest_ms >= LAST_WORDS_MS / 2); i++) {
+            struct pair pair;
+            struct raw client;
+            recorder_clear();
+            patient_pair_begin(&pair);
+            call_server(&pair, &client);
+            CHECK_OK(esrpc_connection_pause_reading(pair.server_connection));
+            await_loop(pair.server_connection);
+            if (before & 1) raw_send_message(&client, ESRPC_MESSAGE_TYPE_PING, 0, 0, NULL, "unread");
+            if (before & 2) CHECK(shutdown(client.descriptor, SHUT_WR) == 0);
+            await_loop(pair.server_connection);
+            int64_t started = now_ns();
+            CHECK_OK(esrpc_listener_drain(pair.listening, LONG_MS));
+            raw_expect_end(&client);
+            await("server shutdown OK");
+            if (i == 0 || (now_ns() - started) / 1000000 < fastest_ms) fastest_ms = (now_ns() - started) / 1000000;
+            raw_close(&client);
+            pair_end(&pair);
+            CHECK_NEVER("server protocol PING");
+        }
+        if (fastest_ms >= LAST_WORDS_MS / 2) {
+            fprintf(stderr, "%d: a drain took %ld ms at best\n", before, (long)fastest_ms);
+            abort();
+        }
+    }
+}
+
 static void open_streams_go_on_and_new_ones_are_refused(void) {
     struct pair pair;
     struct party call = a_party("call", NULL, NULL);
@@ -333,6 +366,7 @@ int main(int argc, char **argv) {
         TEST(a_listener_without_connections_is_closed_and_its_address_free),
         TEST(a_connection_without_streams_is_closed),
         TEST(a_connection_before_its_handshake_is_closed),
+        TEST(a_paused_connection_is_closed_at_once),
         TEST(open_streams_go_on_and_new_ones_are_refused),
         TEST(a_stream_that_the_client_ends_is_waited_for),
         TEST(the_earliest_deadline_ends_the_rest),

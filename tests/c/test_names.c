@@ -1,6 +1,8 @@
 /* Host names: lookups that fail, hang and are given up; names with several addresses, dead and alive. */
 #include "names.h"
 
+#include <dirent.h>
+
 /* Nobody listens there, and nobody else can: bound, but not listening. */
 static void refuse_at(struct raw_listener *refusing, const char *ip, uint32_t port) {
     CHECK(raw_listen_at(refusing, ip, port, -1));
@@ -105,48 +107,80 @@ static void a_lookup_that_hangs_delays_no_other(void) {
     CHECK_COUNT(3, "stuck destroy");
 }
 
-/* At most four lookups run at once, but those that were given up do not count. */
-static void lookups_that_hang_and_are_given_up_take_no_place(void) {
-    enum { STUCK = 11 };
+/* Threads of this process whose names begin with the text. */
+static size_t threads_named(const char *name) {
+    size_t count = 0;
+    DIR *tasks = opendir("/proc/self/task");
+    CHECK(tasks != NULL);
+    for (struct dirent *task = readdir(tasks); task != NULL; task = readdir(tasks)) {
+        char path[300], text[40];
+        snprintf(path, sizeof path, "/proc/self/task/%s/comm", task->d_name);
+        FILE *file = fopen(path, "r");
+        if (file == NULL) continue; /* "." and "..", or it has ended */
+        if (fgets(text, sizeof text, file) != NULL) count += strncmp(text, name, strlen(name)) == 0;
+        fclose(file);
+    }
+    closedir(tasks);
+    return count;
+}
+
+/* Also if they were given up: their threads are still stuck. Who has an address needs none of them. */
+static void at_most_four_threads_look_names_up(void) {
+    enum { STUCK = 2000 };
     struct pair pair;
     struct party stuck = a_party("stuck", NULL, NULL);
-    esrpc_connection *waiting[STUCK] = {NULL};
+    struct party late = a_party("late", NULL, NULL);
+    esrpc_connection *connection = NULL, *waiting = NULL;
     patient_pair_begin(&pair);
     pair_listen(&pair);
     names_set("127.0.0.1", NULL);
     names_stick();
-    for (size_t i = 0; i < STUCK; i++) dial_host(&pair, &stuck, "stuck.test", 80, &waiting[i]);
-    dial_host(&pair, &pair.client, "good.test", esrpc_listener_get_port(pair.listening), &pair.client_connection);
-    await_count("lookup stuck.test", 4);
-    CHECK_COUNT(4, "lookup");
-    for (size_t i = 0; i < STUCK; i++) CHECK_OK(esrpc_connection_abort(waiting[i]));
-    await("client setup OK");
+    for (size_t i = 0; i < STUCK; i++) {
+        dial_host(&pair, &stuck, "stuck.test", 80, &connection);
+        if (i < 4) await_count("lookup stuck.test", i + 1);
+        CHECK_OK(esrpc_connection_abort(connection));
+        esrpc_connection_release(connection);
+    }
+    dial_host(&pair, &late, "late.test", esrpc_listener_get_port(pair.listening), &waiting);
     await_count("stuck setup CANCELLED", STUCK);
-    for (size_t i = 0; i < STUCK; i++) esrpc_connection_release(waiting[i]);
-    pair_end(&pair);
-    CHECK_COUNT(STUCK, "stuck destroy");
+    await_count("stuck destroy", STUCK);
+    pair_dial(&pair);
+    await("client setup OK");
+    CHECK_COUNT(4, "lookup");
+    CHECK(threads_named("esrpc-resolver") == 4);
+    CHECK_NEVER("late");
+
     names_let_go();
+    await("late setup OK");
+    CHECK_COUNT(5, "lookup");
+    CHECK_OK(esrpc_connection_abort(waiting));
+    esrpc_connection_release(waiting);
+    pair_end(&pair);
 }
 
-/* A lookup that waits for its turn gets it when one before it has its deadline. */
-static void a_deadline_makes_room_for_the_next_lookup(void) {
+static void a_lookup_that_waits_for_its_turn_has_its_deadline(void) {
     struct pair pair;
     struct party stuck = a_party("stuck", NULL, NULL);
     esrpc_connection *waiting[4] = {NULL, NULL, NULL, NULL};
     patient_pair_begin(&pair);
-    pair_listen(&pair);
     names_set("127.0.0.1", NULL);
     names_stick();
-    CHECK_OK(esrpc_connection_options_set_resolve_timeout_ms(pair.client_options, SHORT_MS));
     for (size_t i = 0; i < 4; i++) dial_host(&pair, &stuck, "stuck.test", 80, &waiting[i]);
     await_count("lookup stuck.test", 4);
-    CHECK_OK(esrpc_connection_options_set_resolve_timeout_ms(pair.client_options, LONG_MS));
-    dial_host(&pair, &pair.client, "good.test", esrpc_listener_get_port(pair.listening), &pair.client_connection);
-    await("client setup OK");
-    await_count("stuck setup RESOLVE_TIMED_OUT", 4);
-    for (size_t i = 0; i < 4; i++) esrpc_connection_release(waiting[i]);
+    CHECK_OK(esrpc_connection_options_set_resolve_timeout_ms(pair.client_options, SHORT_MS));
+    pair.client.hook = note_end;
+    int64_t started = now_ns();
+    dial_host(&pair, &pair.client, "good.test", 80, &pair.client_connection);
+    check_ends_in_time("client", started, SHORT_MS);
+    CHECK_ONCE("client setup RESOLVE_TIMED_OUT");
+    CHECK_NEVER("stuck setup");
+    for (size_t i = 0; i < 4; i++) {
+        CHECK_OK(esrpc_connection_abort(waiting[i]));
+        esrpc_connection_release(waiting[i]);
+    }
     pair_end(&pair);
     names_let_go();
+    CHECK_NEVER("lookup good.test");
 }
 
 static void a_live_address_is_found_beside_a_dead_one(void) {
@@ -340,8 +374,8 @@ int main(int argc, char **argv) {
         TEST(close_and_abort_do_not_wait_for_a_lookup),
         TEST(a_runtime_that_is_shut_down_does_not_wait_for_a_lookup),
         TEST(a_lookup_that_hangs_delays_no_other),
-        TEST(lookups_that_hang_and_are_given_up_take_no_place),
-        TEST(a_deadline_makes_room_for_the_next_lookup),
+        TEST(at_most_four_threads_look_names_up),
+        TEST(a_lookup_that_waits_for_its_turn_has_its_deadline),
         TEST(a_live_address_is_found_beside_a_dead_one),
         TEST(an_address_that_refuses_makes_way_at_once),
         TEST(if_all_refuse_the_error_names_host_addresses_and_reasons),

@@ -180,6 +180,27 @@ static void interfaces(void) {
     esrpc_listener_options_release(server);
 }
 
+static void limits_of_listeners(void) {
+    typedef esrpc_status (*set_limit)(esrpc_listener_options *options, size_t limit);
+    static const set_limit setters[] = {esrpc_listener_options_set_max_connections,
+                                        esrpc_listener_options_set_max_pending_handshakes,
+                                        esrpc_listener_options_set_max_held_bytes};
+    static const char *const names[] = {"max_connections is 0", "max_pending_handshakes is 0", "max_held_bytes is 0"};
+    esrpc_listener_options *options = esrpc_listener_options_new();
+    CHECK_INVALID(esrpc_listener_options_set_max_connections(NULL, 1));
+    CHECK_INVALID(esrpc_listener_options_set_max_pending_handshakes(NULL, 1));
+    CHECK_INVALID(esrpc_listener_options_set_max_held_bytes(NULL, 1));
+    for (size_t i = 0; i < 3; i++) {
+        CHECK_INVALID(setters[i](options, 0));
+        CHECK(last_error_says(names[i]));
+        CHECK_OK(setters[i](options, 1));
+        CHECK_OK(setters[i](options, INT32_MAX));
+        CHECK_STATUS(i == 2 ? ESRPC_OK : ESRPC_ERROR_INVALID_ARGUMENT, setters[i](options, (size_t)INT32_MAX + 1));
+        CHECK_STATUS(i == 2 ? ESRPC_OK : ESRPC_ERROR_INVALID_ARGUMENT, setters[i](options, SIZE_MAX));
+    }
+    esrpc_listener_options_release(options);
+}
+
 static void deadlines_of_streams(void) {
     CHECK_INVALID(esrpc_stream_set_deadline_ms(NULL, 1));
 }
@@ -192,6 +213,7 @@ int main(void) {
     names_and_addresses();
     adopted_sockets();
     interfaces();
+    limits_of_listeners();
     deadlines_of_streams();
     return 0;
 }

@@ -6,8 +6,8 @@
 use eventstream_rpc::codec::{self, HeaderList, HeaderValue, Message};
 use eventstream_rpc::rpc::{CONNECTION_ACCEPTED, Envelope, Incoming, MessageType, Outgoing};
 use eventstream_rpc::runtime::{
-    ConnectRequest, Connection, ConnectionHandler, Error, Flush, ListenRequest, Listener, ListenerHandler, Log,
-    Outcome, Runtime, Settings, Stream, StreamHandler,
+    ConnectRequest, Connection, ConnectionHandler, Error, Flush, ListenRequest, Listener, ListenerHandler,
+    ListenerLimits, Log, Outcome, Runtime, Settings, Stream, StreamHandler,
 };
 use eventstream_rpc::transport::Endpoint;
 use std::any::Any;
@@ -185,7 +185,8 @@ pub fn listen(
 ) -> Arc<Listener> {
     let endpoint = Endpoint::Tcp { host: "127.0.0.1".to_owned(), port: 0 };
     let endpoint = Some(endpoint);
-    let request = ListenRequest { endpoint, settings, unix_mode: 0o600, keep_unix_file: false, tls: None };
+    let limits = ListenerLimits::default();
+    let request = ListenRequest { endpoint, settings, limits, unix_mode: 0o600, keep_unix_file: false, tls: None };
     let made = Mutex::new(None);
     let store = |listener: &Arc<Listener>| *made.lock().expect("no panic") = Some(listener.clone());
     Listener::listen(runtime, request, Box::new(Doorman(Box::new(on_incoming))), store).expect("a free port");

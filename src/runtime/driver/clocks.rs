@@ -28,6 +28,7 @@ impl Driver {
             let (paused, drain_until) = (shared.is_reading_paused(), shared.drain.and_then(|drain| drain.until));
             (shared.phase, paused, shared.rpc.outbound_len(), done, drain_until, new_timers, ended_timers)
         };
+        self.connection.report_held(self.gathered.len() + unwritten);
         for (stream, at) in new_timers.into_iter().filter(|(stream, _)| stream.phase() != StreamPhase::Closed) {
             stream.set_timer(context.timers.set_stream(at, &stream));
         }

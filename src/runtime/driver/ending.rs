@@ -24,8 +24,7 @@ impl Driver {
                 // Nothing more can be read either: the write's error is the reason.
                 shared.begin_close(Err(error.clone()), false);
             }
-            shared.end_if_drained();
-            if shared.phase != Phase::Closing {
+            if shared.end_if_drained() || shared.phase != Phase::Closing {
                 return Flow::Continue;
             }
             if shared.aborted || shared.setup.is_none() && self.connection.endpoint().is_some() {
@@ -130,9 +129,10 @@ impl Driver {
 
     /// How the connection ends, and why what is not written is lost if that is another reason.
     fn outcome(&self) -> (Outcome, Option<Error>) {
-        let (closing, unwritten, was_set_up) = {
+        let (closing, unwritten, was_set_up, eviction) = {
             let shared = self.connection.lock();
-            (shared.closing.clone(), shared.rpc.outbound_len(), shared.setup == Some(Ok(())))
+            let eviction = shared.eviction.clone();
+            (shared.closing.clone(), shared.rpc.outbound_len(), shared.setup == Some(Ok(())), eviction)
         };
         let Some(Closing { outcome, by_this_side }) = closing else {
             return (Err(Error::Internal("a connection ended without a reason".to_owned())), None);
@@ -141,7 +141,7 @@ impl Driver {
         if unwritten == 0 || !(by_this_side || lingered) {
             return (outcome, None);
         }
-        let lost = self.io_error.clone().unwrap_or(Error::Aborted { unwritten });
+        let lost = self.io_error.clone().or(eviction).unwrap_or(Error::Aborted { unwritten });
         // Lost bytes count for more than the reason that this side gave; an end for a graver reason keeps that.
         let tells_loss = by_this_side && was_set_up;
         (if tells_loss { Err(lost.clone()) } else { outcome }, Some(lost))

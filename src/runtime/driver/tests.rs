@@ -4,7 +4,7 @@ use std::any::Any;
 use std::collections::VecDeque;
 use std::io::{IoSlice, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use mio::{Events, Poll, Token};
@@ -95,7 +95,7 @@ impl Rig {
 
         let runtime = Runtime::new(1, Log::off()).expect("a thread");
         let live = runtime.enter().expect("it is up");
-        let connection = Connection::incoming(Arc::new(Settings::default()), live, runtime.pick_loop(), Weak::new());
+        let connection = Connection::incoming(Arc::new(Settings::default()), live, runtime.pick_loop(), None);
         let notes = Arc::new(Notes { delivered: Mutex::default(), on_ping: Box::new(on_ping) });
         connection.lock().may_accept = true;
         connection.accept(Box::new(notes.clone())).expect("it is announced");

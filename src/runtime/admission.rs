@@ -1,0 +1,390 @@
+//! What a listener's connections may have together: how many there are, how many of them are in their handshake, and how
+//! many bytes they hold. Lives as long as the last of them, also when the listener is gone.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
+use std::time::{Duration, Instant};
+
+use crate::runtime::{Connection, Deadline, Error, Listener, Phase, lock};
+use crate::transport;
+
+/// A connection reports what it holds in steps of so many bytes, so that small messages do not touch what all share.
+const STEP: usize = 16 * 1024;
+
+/// As long as every handshake that may be pending is younger than this, no more connections are accepted: many clients that
+/// come at once are not to push each other out.
+const GRACE: Duration = Duration::from_millis(100);
+
+/// The limits of one listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ListenerLimits {
+    /// From accept to end.
+    pub max_connections: usize,
+    /// Accepted, and CONNECT not answered yet.
+    pub max_pending_handshakes: usize,
+    /// Unfinished messages, unwritten ones, and those that nobody has read from their streams.
+    pub max_held_bytes: usize,
+}
+
+impl Default for ListenerLimits {
+    fn default() -> Self {
+        ListenerLimits { max_connections: 1024, max_pending_handshakes: 128, max_held_bytes: 256 * 1024 * 1024 }
+    }
+}
+
+/// What happened on a listener since it was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ListenerCounts {
+    pub accepted: u64,
+    /// How often it stopped accepting because of `max_connections`.
+    pub pauses: u64,
+    /// Connections of the application's that were not adopted because of `max_connections`.
+    pub adoptions_refused: u64,
+    /// Ended because of `max_pending_handshakes`.
+    pub handshakes_ended: u64,
+    /// Ended because of `max_held_bytes`.
+    pub holders_ended: u64,
+    /// TLS handshakes that failed, those that took too long apart.
+    pub tls_failed: u64,
+    pub tls_timed_out: u64,
+    /// Connections that failed before they were announced for another reason that is no limit.
+    pub otherwise_failed: u64,
+    /// Connections that ended before their CONNECT was answered, for whatever reason.
+    pub unfinished: u64,
+}
+
+/// When the listener may accept one more connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MayAccept {
+    Now,
+    /// Or when it is woken, if that is before.
+    At(Instant),
+    WhenWoken,
+}
+
+pub struct Admission {
+    limits: ListenerLimits,
+    /// To be woken when there is room again; set once the listener exists.
+    listener: OnceLock<Weak<Listener>>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Seats that are taken.
+    taken: usize,
+    last_number: u64,
+    /// The listener does not accept until it is woken.
+    asleep: bool,
+    /// Those in their handshake and when they began it, the oldest first.
+    pending: BTreeMap<u64, (Instant, Weak<Connection>)>,
+    /// When the last one was ended for another.
+    last_end_of_handshake: Option<Instant>,
+    /// Those that hold something, by what they have reported.
+    holders: BTreeMap<(usize, u64), Weak<Connection>>,
+    /// The sum of that.
+    held: usize,
+    counts: ListenerCounts,
+}
+
+/// One connection's place among those of its listener.
+pub struct Seat {
+    admission: Arc<Admission>,
+    number: u64,
+    /// Bytes that the driver held after its last turn that was worth a report.
+    in_driver: AtomicUsize,
+    /// Bytes of messages that wait in inboxes.
+    unread: AtomicUsize,
+    /// This one's part of `State::held`. It changes under the lock of that.
+    reported: AtomicUsize,
+    /// Set under the same lock.
+    left: AtomicBool,
+}
+
+impl State {
+    /// When the oldest handshake may be ended for one more; nothing if there is room for that. Those that began together do
+    /// not end together either: most of them would have finished a little later.
+    fn next_end_of_handshake(&self, limit: usize) -> Option<Instant> {
+        let (_, (began, _)) = self.pending.first_key_value().filter(|_| self.pending.len() >= limit)?;
+        let pace = GRACE / u32::try_from(limit).unwrap_or(u32::MAX);
+        let after_the_last = self.last_end_of_handshake.map(|last| last + pace);
+        after_the_last.max(Some(*began + GRACE))
+    }
+}
+
+impl Admission {
+    pub fn new(limits: ListenerLimits) -> Arc<Admission> {
+        Arc::new(Admission { limits, listener: OnceLock::new(), state: Mutex::default() })
+    }
+
+    /// Names the listener that is to be woken.
+    pub fn open(&self, listener: &Arc<Listener>) {
+        let _ = self.listener.set(Arc::downgrade(listener));
+    }
+
+    pub fn counts(&self) -> ListenerCounts {
+        lock(&self.state).counts
+    }
+
+    /// Whether the listener may accept one. If not, it is woken when a connection ends or has done its handshake.
+    pub fn may_accept(&self, now: Instant) -> MayAccept {
+        let mut state = lock(&self.state);
+        let answer = if state.taken >= self.limits.max_connections {
+            state.counts.pauses += u64::from(!state.asleep);
+            MayAccept::WhenWoken
+        } else {
+            let at = state.next_end_of_handshake(self.limits.max_pending_handshakes);
+            at.filter(|at| *at > now).map_or(MayAccept::Now, MayAccept::At)
+        };
+        state.asleep = answer != MayAccept::Now;
+        answer
+    }
+
+    /// A place for one that was accepted. If the application has brought one meanwhile, it is one too many: a place that the
+    /// listener kept, in case that somebody waits to be accepted, could not be had by the application.
+    pub fn seat_of_accepted(self: &Arc<Self>) -> Seat {
+        self.take_seat(&mut lock(&self.state))
+    }
+
+    /// A place for one that the application brings.
+    pub fn seat(self: &Arc<Self>) -> Result<Seat, Error> {
+        let mut state = lock(&self.state);
+        let limit = self.limits.max_connections;
+        if state.taken >= limit {
+            state.counts.adoptions_refused += 1;
+            return Err(Error::TooManyConnections { limit });
+        }
+        Ok(self.take_seat(&mut state))
+    }
+
+    fn take_seat(self: &Arc<Self>, state: &mut State) -> Seat {
+        state.taken += 1;
+        state.last_number += 1;
+        Seat {
+            admission: self.clone(),
+            number: state.last_number,
+            in_driver: AtomicUsize::new(0),
+            unread: AtomicUsize::new(0),
+            reported: AtomicUsize::new(0),
+            left: AtomicBool::new(false),
+        }
+    }
+
+    /// Counts a connection that could not be had.
+    pub fn note_failure(&self, error: &Error) {
+        let mut state = lock(&self.state);
+        let counter = match error {
+            Error::Transport(transport::Error { kind: transport::ErrorKind::Tls(_), .. }) => {
+                &mut state.counts.tls_failed
+            }
+            Error::Deadline { deadline: Deadline::Tls, .. } => &mut state.counts.tls_timed_out,
+            // Counted where it was found out.
+            Error::TooManyHandshakes { .. } | Error::TooManyHeldBytes { .. } => return,
+            _ => &mut state.counts.otherwise_failed,
+        };
+        *counter += 1;
+    }
+}
+
+impl Seat {
+    pub fn listener(&self) -> Option<Arc<Listener>> {
+        self.admission.listener.get()?.upgrade()
+    }
+
+    /// The seat is this connection's, which now begins its handshake. One too many of those ends the oldest.
+    pub fn begin_handshake(&self, connection: &Arc<Connection>) {
+        let limit = self.admission.limits.max_pending_handshakes;
+        let oldest = {
+            let mut state = lock(&self.admission.state);
+            state.counts.accepted += 1;
+            let now = Instant::now();
+            state.pending.insert(self.number, (now, Arc::downgrade(connection)));
+            let oldest = if state.pending.len() > limit { state.pending.pop_first() } else { None };
+            if oldest.is_some() {
+                state.last_end_of_handshake = Some(now);
+                state.counts.handshakes_ended += 1;
+            }
+            oldest
+        };
+        if let Some(oldest) = oldest.and_then(|(_, (_, connection))| connection.upgrade()) {
+            oldest.evict(Error::TooManyHandshakes { limit });
+        }
+    }
+
+    /// CONNECT was answered.
+    pub fn end_handshake(&self) {
+        let wake = {
+            let mut state = lock(&self.admission.state);
+            state.pending.remove(&self.number);
+            std::mem::take(&mut state.asleep)
+        };
+        self.wake_listener_if(wake);
+    }
+
+    fn wake_listener_if(&self, wake: bool) {
+        if wake && let Some(listener) = self.listener() {
+            listener.wake();
+        }
+    }
+
+    /// The connection is over, or there is none. Does nothing the second time.
+    pub fn leave(&self) {
+        let wake = {
+            let mut state = lock(&self.admission.state);
+            if self.left.swap(true, Ordering::Relaxed) {
+                return;
+            }
+            state.taken -= 1;
+            let is_pending = state.pending.remove(&self.number).is_some();
+            state.counts.unfinished += u64::from(is_pending);
+            let reported = self.reported.load(Ordering::Relaxed);
+            if state.holders.remove(&(reported, self.number)).is_some() {
+                state.held -= reported;
+            }
+            std::mem::take(&mut state.asleep)
+        };
+        self.wake_listener_if(wake);
+    }
+
+    /// Reports what the connection holds now, if that is worth it.
+    fn refresh(&self, connection: &Arc<Connection>) {
+        let (held, reported) = (self.held(), self.reported.load(Ordering::Relaxed));
+        if held.abs_diff(reported) >= STEP || (held == 0 && reported > 0) {
+            self.report(connection);
+        }
+    }
+
+    fn held(&self) -> usize {
+        self.in_driver.load(Ordering::Relaxed) + self.unread.load(Ordering::Relaxed)
+    }
+
+    #[cold]
+    fn report(&self, connection: &Arc<Connection>) {
+        let limit = self.admission.limits.max_held_bytes;
+        let mut too_much = Vec::new();
+        {
+            let mut state = lock(&self.admission.state);
+            let before = self.reported.load(Ordering::Relaxed);
+            let was_counted = state.holders.remove(&(before, self.number)).is_some();
+            if self.left.load(Ordering::Relaxed) || (before > 0 && !was_counted) {
+                // Over, or about to be for holding most: what it held is taken off already.
+                return;
+            }
+            let held = self.held();
+            self.reported.store(held, Ordering::Relaxed);
+            state.held = state.held - before + held;
+            if held > 0 {
+                state.holders.insert((held, self.number), Arc::downgrade(connection));
+            }
+            while state.held > limit
+                && let Some(((held, _), largest)) = state.holders.pop_last()
+            {
+                // At once, so that one excess does not end several.
+                state.held -= held;
+                state.counts.holders_ended += 1;
+                too_much.push((held, largest));
+            }
+        }
+        for (held, largest) in too_much {
+            if let Some(largest) = largest.upgrade() {
+                largest.evict(Error::TooManyHeldBytes { held, limit });
+            }
+        }
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.leave();
+    }
+}
+
+impl Connection {
+    /// What the driver holds of messages after a turn: the unfinished one that comes in, and those to be written.
+    #[inline]
+    pub(super) fn report_held(self: &Arc<Self>, in_driver: usize) {
+        if let Some(seat) = &self.seat {
+            // So it is after most turns, and nothing has to be noted: what is there is too little to be reported.
+            let held = in_driver + seat.unread.load(Ordering::Relaxed);
+            if held >= STEP || seat.reported.load(Ordering::Relaxed) > 0 {
+                seat.in_driver.store(in_driver, Ordering::Relaxed);
+                seat.refresh(self);
+            }
+        }
+    }
+
+    /// So many bytes more wait to be read from a stream; reported after the driver's turn.
+    pub(super) fn note_unread(&self, bytes: usize) {
+        if let Some(seat) = &self.seat {
+            seat.unread.fetch_add(bytes, Ordering::Relaxed);
+        }
+    }
+
+    /// So many bytes of those have been read or dropped, on any thread.
+    pub(super) fn note_read(self: &Arc<Self>, bytes: usize) {
+        if let Some(seat) = &self.seat {
+            seat.unread.fetch_sub(bytes, Ordering::Relaxed);
+            seat.refresh(self);
+        }
+    }
+
+    /// Ends the connection at once, since those of its listener are over a limit together.
+    fn evict(self: &Arc<Self>, error: Error) {
+        let mut shared = self.lock();
+        if shared.phase == Phase::Open {
+            shared.begin_close(Err(error.clone()), false);
+        }
+        // Before that, and after, whoever sets the connection up, or ends it, looks at this.
+        shared.eviction.get_or_insert(error);
+        shared.aborted = true;
+        self.schedule(&mut shared);
+        self.notify(&shared);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn admission(max_connections: usize) -> Arc<Admission> {
+        Admission::new(ListenerLimits { max_connections, ..ListenerLimits::default() })
+    }
+
+    /// One after another ends the oldest; all at once wait for each other, but not for long.
+    #[test]
+    fn who_begins_a_handshake_has_a_moment_for_it() {
+        let limits = ListenerLimits { max_pending_handshakes: 2, ..ListenerLimits::default() };
+        let admission = Admission::new(limits);
+        let began = Instant::now();
+        let seats = [(); 2].map(|()| {
+            let seat = admission.seat_of_accepted();
+            lock(&admission.state).pending.insert(seat.number, (began, Weak::new()));
+            seat
+        });
+        assert_eq!(admission.may_accept(began), MayAccept::At(began + GRACE));
+        assert!(lock(&admission.state).asleep);
+        assert_eq!(admission.may_accept(began + GRACE), MayAccept::Now);
+        assert_eq!(admission.may_accept(began), MayAccept::At(began + GRACE));
+        seats[1].end_handshake();
+        assert!(!lock(&admission.state).asleep);
+        assert_eq!(admission.may_accept(began), MayAccept::Now);
+    }
+
+    #[test]
+    fn a_seat_is_free_again_once() {
+        let admission = admission(2);
+        let (first, second) = (admission.seat().expect("one of two"), admission.seat().expect("two of two"));
+        assert_eq!(admission.seat().err(), Some(Error::TooManyConnections { limit: 2 }));
+        let now = Instant::now();
+        assert_eq!(admission.may_accept(now), MayAccept::WhenWoken);
+        first.leave();
+        drop(first);
+        assert_eq!(admission.may_accept(now), MayAccept::Now);
+        let third = admission.seat_of_accepted();
+        assert_eq!(admission.may_accept(now), MayAccept::WhenWoken);
+        drop((second, third));
+        let state = lock(&admission.state);
+        assert_eq!((state.taken, state.counts.pauses, state.counts.adoptions_refused), (0, 2, 1));
+    }
+}

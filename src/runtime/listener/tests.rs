@@ -1,0 +1,132 @@
+//! Commands that come late, when another has the place of the one that they are for.
+
+use std::any::Any;
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::IntoRawFd;
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use super::*;
+use crate::rpc::Incoming;
+use crate::runtime::{ConnectRequest, ConnectionHandler, Log, Stream};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+/// A place that is free is the next one's sooner or later.
+const TRIES: usize = 1000;
+
+struct Nobody;
+
+impl ListenerHandler for Nobody {
+    fn on_incoming_connection(&self, _: &Arc<Listener>, _: &Arc<Connection>) {}
+    fn on_failed_connection(&self, _: &Arc<Listener>, _: &Error) {}
+    fn on_closed(&self, _: &Arc<Listener>, _: &Outcome) {}
+    fn on_destroy(&self) {}
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
+
+impl ConnectionHandler for Nobody {
+    fn on_setup(&self, _: Result<&Arc<Connection>, &Error>) {}
+    fn on_protocol_message(&self, _: &Arc<Connection>, _: &Incoming<'_>) {}
+    fn on_incoming_stream(&self, _: &Arc<Connection>, _: &Arc<Stream>, _: &Incoming<'_>) {}
+    fn on_writable(&self, _: &Arc<Connection>) {}
+    fn on_shutdown(&self, _: &Arc<Connection>, _: &Outcome) {}
+    fn on_destroy(&self) {}
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
+
+/// What the loop was asked before is done.
+fn settle(event_loop: &LoopHandle) {
+    // Whatever its turns have led to is seen in the next pass.
+    for _ in 0..2 {
+        let (done, is_done) = channel();
+        event_loop.post(Command::Task(Box::new(move |_| done.send(()).expect("the test waits"))));
+        is_done.recv_timeout(PATIENCE).expect("the loop runs");
+    }
+}
+
+fn listen(runtime: &Arc<Runtime>) -> Arc<Listener> {
+    let mut stored = None;
+    let request = ListenRequest {
+        endpoint: None,
+        settings: Settings::default(),
+        limits: ListenerLimits::default(),
+        unix_mode: 0o600,
+        keep_unix_file: false,
+        tls: None,
+    };
+    Listener::listen(runtime, request, Box::new(Nobody), |listener| stored = Some(listener.clone()))
+        .expect("a listener");
+    let listener = stored.expect("it is stored");
+    settle(&listener.event_loop);
+    listener
+}
+
+/// The two are at the same place, the first not any more.
+fn two_at_one_place<T>(mut make: impl FnMut() -> T, place: impl Fn(&T) -> Option<Token>, end: impl Fn(&T)) -> (T, T) {
+    for _ in 0..TRIES {
+        let first = make();
+        end(&first);
+        let second = make();
+        if place(&first).is_some() && place(&first) == place(&second) {
+            return (first, second);
+        }
+        end(&second);
+    }
+    panic!("places are not used again");
+}
+
+#[test]
+fn a_late_close_leaves_the_listener_alone_that_has_the_place_now() {
+    let runtime = Runtime::new(1, Log::off()).expect("a thread");
+    // It ends by a drain, so that its close is still to come: from a thread that was preempted on its way.
+    let end = |listener: &Arc<Listener>| {
+        listener.drain(Drain::within(None));
+        listener.wait_closed(Some(PATIENCE)).expect("it has no connections");
+    };
+    let (first, second) = two_at_one_place(|| listen(&runtime), |listener| listener.token(), end);
+    first.event_loop.post(Command::ServiceListener(first.clone()));
+    settle(&first.event_loop);
+    assert!(!second.is_closed());
+    second.close();
+    second.wait_closed(Some(PATIENCE)).expect("it has no connections");
+}
+
+#[test]
+fn a_late_command_for_a_connection_is_not_run_on_another() {
+    let runtime = Runtime::new(1, Log::off()).expect("a thread");
+    let server = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let peers = Mutex::new(Vec::new());
+    let connect = || {
+        let mut stored = None;
+        let socket = TcpStream::connect(server.local_addr().expect("an address")).expect("the server listens");
+        lock(&peers).push(server.accept().expect("the client"));
+        let endpoint = Endpoint::Socket(socket.into_raw_fd());
+        let request = ConnectRequest { endpoint, settings: Settings::default(), handshake: None, tls: None };
+        Connection::connect(&runtime, request, Box::new(Nobody), |connection| stored = Some(connection.clone()))
+            .expect("a connection");
+        let connection: Arc<Connection> = stored.expect("it is stored");
+        connection.wait_setup(Some(PATIENCE)).expect("it is connected").expect("it is connected");
+        connection
+    };
+    let end = |connection: &Arc<Connection>| {
+        connection.abort();
+        let _ = connection.wait_shutdown(Some(PATIENCE)).expect("an end");
+        settle(connection.buffers());
+    };
+    let (first, second) = two_at_one_place(connect, |connection| connection.token(), end);
+    settle(second.buffers());
+    // A run would take this back.
+    second.lock().scheduled = true;
+    first.post(Command::Service(first.clone()));
+    settle(first.buffers());
+    assert!(second.lock().scheduled);
+    second.post(Command::Service(second.clone()));
+    settle(second.buffers());
+    assert!(!second.lock().scheduled);
+    end(&second);
+}
