@@ -50,7 +50,7 @@ pub struct ListenerCounts {
     pub tls_timed_out: u64,
     /// Connections that failed before they were announced for another reason that is no limit.
     pub otherwise_failed: u64,
-    /// Connections that ended before their CONNECT was answered, for whatever reason.
+    /// Connections that ended before their CONNECT was answered, but for those of `handshakes_ended`.
     pub unfinished: u64,
 }
 

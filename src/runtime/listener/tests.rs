@@ -2,7 +2,7 @@
 
 use std::any::Any;
 use std::net::{TcpListener, TcpStream};
-use std::os::fd::IntoRawFd;
+use std::os::fd::{AsRawFd, IntoRawFd};
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -50,11 +50,15 @@ fn settle(event_loop: &LoopHandle) {
 }
 
 fn listen(runtime: &Arc<Runtime>) -> Arc<Listener> {
+    listen_with(runtime, ListenerLimits::default())
+}
+
+fn listen_with(runtime: &Arc<Runtime>, limits: ListenerLimits) -> Arc<Listener> {
     let mut stored = None;
     let request = ListenRequest {
         endpoint: None,
         settings: Settings::default(),
-        limits: ListenerLimits::default(),
+        limits,
         unix_mode: 0o600,
         keep_unix_file: false,
         tls: None,
@@ -94,6 +98,35 @@ fn a_late_close_leaves_the_listener_alone_that_has_the_place_now() {
     assert!(!second.is_closed());
     second.close();
     second.wait_closed(Some(PATIENCE)).expect("it has no connections");
+}
+
+#[test]
+fn what_happens_on_a_listener_is_counted() {
+    let runtime = Runtime::new(1, Log::off()).expect("a thread");
+    let limits = ListenerLimits { max_connections: 2, max_pending_handshakes: 1, ..ListenerLimits::default() };
+    let listener = listen_with(&runtime, limits);
+    // Nothing ends meanwhile.
+    let (open, door) = channel::<()>();
+    listener.event_loop.post(Command::Task(Box::new(move |_| {
+        let _ = door.recv_timeout(PATIENCE);
+    })));
+    let adopt = || {
+        let (ours, theirs) = std::os::unix::net::UnixStream::pair().expect("two sockets");
+        let result = listener.adopt_connection(theirs.as_raw_fd());
+        if result.is_ok() {
+            // It is the listener's.
+            std::mem::forget(theirs);
+        }
+        (ours, result)
+    };
+    let adopted: Vec<_> = (0..4).map(|_| adopt()).collect();
+    assert_eq!(adopted.iter().filter(|(_, result)| result.is_ok()).count(), 2);
+    drop(open);
+    listener.close();
+    listener.wait_closed(Some(PATIENCE)).expect("it has a loop");
+    let counts = listener.counts();
+    assert_eq!((counts.accepted, counts.adoptions_refused, counts.handshakes_ended), (2, 2, 1));
+    assert_eq!((counts.unfinished, counts.holders_ended), (1, 0));
 }
 
 #[test]
