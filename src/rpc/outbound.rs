@@ -133,6 +133,7 @@ impl<T> Outbound<T> {
     }
 
     /// What was queued from `start` on is taken whatever the limit.
+    #[inline(never)]
     pub fn note_exempt(&mut self, start: u64) {
         let end = self.queued_total;
         self.exempt_len += end - start;
@@ -216,7 +217,14 @@ impl<T> Outbound<T> {
 
     /// Takes the tokens of one stream's messages that are not yet written, in the order of the sends; the bytes stay. Looks
     /// at this stream's marks only, however many others wait; what is taken leaves an empty mark.
+    #[inline]
     pub fn cancel_stream(&mut self, trail: Trail) -> Vec<T> {
+        // Most often nothing waits.
+        if trail.last <= self.first_mark { Vec::new() } else { self.cancel_from(trail) }
+    }
+
+    #[inline(never)]
+    fn cancel_from(&mut self, trail: Trail) -> Vec<T> {
         let mut cancelled = Vec::new();
         let mut next = trail.last;
         while next > self.first_mark
