@@ -2,6 +2,8 @@
    before they are accepted, and a system that has no room for more. */
 #include "harness.h"
 
+#include "accepting.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdatomic.h>
@@ -17,20 +19,11 @@ static atomic_uint waits_before[MOST];
 static atomic_uint calls;
 static _Thread_local unsigned waits;
 
-int accept4(int descriptor, struct sockaddr *address, socklen_t *len, int flags);
-
 int accept4(int descriptor, struct sockaddr *address, socklen_t *len, int flags) {
     unsigned call = atomic_fetch_add(&calls, 1);
     int answer = call < MOST ? atomic_load(&answers[call]) : 0;
     if (call < MOST) atomic_store(&waits_before[call], waits);
-    if (answer == 0) {
-        int accepted = accept(descriptor, address, len);
-        if (accepted >= 0) {
-            CHECK(fcntl(accepted, F_SETFD, (flags & SOCK_CLOEXEC) != 0 ? FD_CLOEXEC : 0) == 0);
-            CHECK(fcntl(accepted, F_SETFL, (flags & SOCK_NONBLOCK) != 0 ? O_NONBLOCK : 0) == 0);
-        }
-        return accepted;
-    }
+    if (answer == 0) return accept_with_flags(descriptor, address, len, flags);
     errno = answer;
     return -1;
 }

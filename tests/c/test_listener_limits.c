@@ -2,6 +2,7 @@
    their handshake, the bytes that they hold. The folder with certificates is the first argument. */
 #include "adopted_sockets.h"
 
+#include "accepting.h"
 #include "certificates.h"
 
 #include <sys/epoll.h>
@@ -11,11 +12,8 @@ enum { KIB = 1024, MIB = 1024 * 1024 };
 /* Calls of these by the library, counted as LD_PRELOAD would. */
 static unsigned accepts, waits;
 
-int accept4(int descriptor, struct sockaddr *address, socklen_t *len, int flags);
-
 int accept4(int descriptor, struct sockaddr *address, socklen_t *len, int flags) {
-    int accepted = accept(descriptor, address, len);
-    (void)flags;
+    int accepted = accept_with_flags(descriptor, address, len, flags);
     if (accepted >= 0) __atomic_fetch_add(&accepts, 1u, __ATOMIC_SEQ_CST);
     return accepted;
 }
