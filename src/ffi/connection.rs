@@ -11,6 +11,7 @@ use super::errors::{explained, outcome_status, requested_outcome};
 use super::guard;
 use super::handle::{ArcHandle, BoxHandle};
 use super::headers::esrpc_headers;
+use super::host_call;
 use super::message::{esrpc_message, with_view};
 use super::out::check_out;
 use super::runtime::runtime_or_default;
@@ -96,7 +97,7 @@ impl ConnectionHandler for Callbacks {
             let connection = result.map_or(std::ptr::null_mut(), esrpc_connection::lend);
             let status = explained(result.map(|_| ()));
             // SAFETY: see above.
-            unsafe { function(connection, status, self.user_data.0) }
+            unsafe { host_call::call(function, (connection, status, self.user_data.0)) }
         }
     }
 
@@ -104,7 +105,7 @@ impl ConnectionHandler for Callbacks {
         if let Some(function) = self.table.on_protocol_message {
             with_view(incoming, |view| {
                 // SAFETY: see above.
-                unsafe { function(esrpc_connection::lend(connection), view, self.user_data.0) }
+                unsafe { host_call::call(function, (esrpc_connection::lend(connection), view, self.user_data.0)) }
             });
         }
     }
@@ -114,7 +115,7 @@ impl ConnectionHandler for Callbacks {
             let (connection, stream) = (esrpc_connection::lend(connection), esrpc_stream::lend(stream));
             with_view(incoming, |view| {
                 // SAFETY: see above.
-                unsafe { function(connection, stream, view, self.user_data.0) }
+                unsafe { host_call::call(function, (connection, stream, view, self.user_data.0)) }
             });
         }
     }
@@ -122,7 +123,7 @@ impl ConnectionHandler for Callbacks {
     fn on_writable(&self, connection: &Arc<Connection>) {
         if let Some(function) = self.table.on_writable {
             // SAFETY: see above.
-            unsafe { function(esrpc_connection::lend(connection), self.user_data.0) }
+            unsafe { host_call::call(function, (esrpc_connection::lend(connection), self.user_data.0)) }
         }
     }
 
@@ -130,14 +131,14 @@ impl ConnectionHandler for Callbacks {
         if let Some(function) = self.table.on_shutdown {
             let reason = explained(outcome.as_ref().copied());
             // SAFETY: see above.
-            unsafe { function(esrpc_connection::lend(connection), reason, self.user_data.0) }
+            unsafe { host_call::call(function, (esrpc_connection::lend(connection), reason, self.user_data.0)) }
         }
     }
 
     fn on_destroy(&self) {
         if let Some(function) = self.table.on_destroy {
             // SAFETY: see above.
-            unsafe { function(self.user_data.0) }
+            unsafe { host_call::call(function, (self.user_data.0,)) }
         }
     }
 
@@ -465,7 +466,7 @@ pub unsafe extern "C" fn esrpc_connection_run_on_loop(
             let user_data: UserData = user_data;
             explained(outcome.as_ref().copied());
             // SAFETY: the caller gave the function together with the pointer, to be called once.
-            unsafe { function(outcome_status(&outcome), user_data.0) }
+            unsafe { host_call::call(function, (outcome_status(&outcome), user_data.0)) }
         }));
         Ok(())
     })

@@ -9,6 +9,7 @@ use super::connection::esrpc_connection;
 use super::errors::explained;
 use super::guard;
 use super::handle::{ArcHandle, BoxHandle};
+use super::host_call;
 use super::listener_options::esrpc_listener_options;
 use super::out::check_out;
 use super::runtime::runtime_or_default;
@@ -72,7 +73,7 @@ impl ListenerHandler for Callbacks {
         if let Some(function) = self.table.on_incoming_connection {
             let (listener, connection) = (esrpc_listener::lend(listener), esrpc_connection::lend(connection));
             // SAFETY: see above.
-            unsafe { function(listener, connection, self.user_data.0) }
+            unsafe { host_call::call(function, (listener, connection, self.user_data.0)) }
         }
     }
 
@@ -80,7 +81,7 @@ impl ListenerHandler for Callbacks {
         if let Some(function) = self.table.on_failed_connection {
             let status = explained(Err(error));
             // SAFETY: see above.
-            unsafe { function(esrpc_listener::lend(listener), status, self.user_data.0) }
+            unsafe { host_call::call(function, (esrpc_listener::lend(listener), status, self.user_data.0)) }
         }
     }
 
@@ -88,14 +89,14 @@ impl ListenerHandler for Callbacks {
         if let Some(function) = self.table.on_closed {
             let reason = explained(outcome.as_ref().copied());
             // SAFETY: see above.
-            unsafe { function(esrpc_listener::lend(listener), reason, self.user_data.0) }
+            unsafe { host_call::call(function, (esrpc_listener::lend(listener), reason, self.user_data.0)) }
         }
     }
 
     fn on_destroy(&self) {
         if let Some(function) = self.table.on_destroy {
             // SAFETY: see above.
-            unsafe { function(self.user_data.0) }
+            unsafe { host_call::call(function, (self.user_data.0,)) }
         }
     }
 

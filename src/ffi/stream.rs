@@ -13,6 +13,7 @@ use super::errors::{explained, outcome_status};
 use super::guard;
 use super::handle::ArcHandle;
 use super::headers::esrpc_headers;
+use super::host_call;
 use super::message::{esrpc_message, with_view};
 use super::out::{check_out, write_optional};
 use super::status::{ESRPC_OK, Failure, esrpc_status};
@@ -91,7 +92,7 @@ impl StreamHandler for Callbacks {
         if let Some(function) = self.table.on_message {
             with_view(incoming, |view| {
                 // SAFETY: see above.
-                unsafe { function(esrpc_stream::lend(stream), view, self.user_data.0) }
+                unsafe { host_call::call(function, (esrpc_stream::lend(stream), view, self.user_data.0)) }
             });
         }
     }
@@ -99,7 +100,7 @@ impl StreamHandler for Callbacks {
     fn on_writable(&self, stream: &Arc<Stream>) {
         if let Some(function) = self.table.on_writable {
             // SAFETY: see above.
-            unsafe { function(esrpc_stream::lend(stream), self.user_data.0) }
+            unsafe { host_call::call(function, (esrpc_stream::lend(stream), self.user_data.0)) }
         }
     }
 
@@ -110,14 +111,14 @@ impl StreamHandler for Callbacks {
         if let Some(function) = self.table.on_closed {
             let reason = explained(outcome.as_ref().copied());
             // SAFETY: see above.
-            unsafe { function(esrpc_stream::lend(stream), reason, self.user_data.0) }
+            unsafe { host_call::call(function, (esrpc_stream::lend(stream), reason, self.user_data.0)) }
         }
     }
 
     fn on_destroy(&self) {
         if let Some(function) = self.table.on_destroy {
             // SAFETY: see above.
-            unsafe { function(self.user_data.0) }
+            unsafe { host_call::call(function, (self.user_data.0,)) }
         }
     }
 
