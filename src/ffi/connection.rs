@@ -175,14 +175,15 @@ impl Callbacks {
     }
 }
 
-/// The connection behind the handle, in the process that made it.
+/// The connection behind the handle, in the process that made it and while its loop runs.
 ///
 /// # Safety
 /// NULL, or a live or lent handle.
 pub(crate) unsafe fn connection_of(connection: *const esrpc_connection) -> Result<Arc<Connection>, Failure> {
     // SAFETY: what the caller promised.
     let connection = unsafe { esrpc_connection::share(connection, "connection") }?;
-    if connection.is_foreign() { Err(Error::Forked.into()) } else { Ok(connection) }
+    connection.check_usable()?;
+    Ok(connection)
 }
 
 /// The runtime that the options name, in the process that made it, or the default one.

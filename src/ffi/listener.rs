@@ -105,14 +105,15 @@ impl ListenerHandler for Callbacks {
     }
 }
 
-/// The listener behind the handle, in the process that made it.
+/// The listener behind the handle, in the process that made it and while its loop runs.
 ///
 /// # Safety
 /// NULL, or a live or lent handle.
 pub(crate) unsafe fn listener_of(listener: *const esrpc_listener) -> Result<Arc<Listener>, Failure> {
     // SAFETY: what the caller promised.
     let listener = unsafe { esrpc_listener::share(listener, "listener") }?;
-    if listener.is_foreign() { Err(Error::Forked.into()) } else { Ok(listener) }
+    listener.check_usable()?;
+    Ok(listener)
 }
 
 /// What an accessor answers: `default` for NULL and in a forked child.

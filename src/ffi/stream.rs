@@ -19,7 +19,7 @@ use super::out::{check_out, write_optional};
 use super::status::{ESRPC_OK, Failure, esrpc_status};
 use super::table::read_table;
 use crate::rpc::Incoming;
-use crate::runtime::{Error, Inbox, Outcome, Stream, StreamHandler, StreamPhase};
+use crate::runtime::{Inbox, Outcome, Stream, StreamHandler, StreamPhase};
 
 /// One stream of a connection: a call, in either direction. Counted: esrpc_stream_acquire, esrpc_stream_release. It holds its
 /// connection's handle.
@@ -131,7 +131,7 @@ impl StreamHandler for Callbacks {
     }
 }
 
-/// The stream behind the handle, in the process that made it.
+/// The stream behind the handle, in the process that made it and while its loop runs.
 ///
 /// # Safety
 /// NULL, or a live or lent handle.
@@ -149,7 +149,8 @@ pub(crate) unsafe fn stream_of(stream: *const esrpc_stream) -> Result<Arc<Stream
 unsafe fn held_stream(stream: *const esrpc_stream) -> Result<ManuallyDrop<Arc<Stream>>, Failure> {
     // SAFETY: what the caller promised.
     let stream = unsafe { esrpc_stream::hold(stream, "stream") }?;
-    if stream.connection().is_foreign() { Err(Error::Forked.into()) } else { Ok(stream) }
+    stream.connection().check_usable()?;
+    Ok(stream)
 }
 
 /// What an accessor answers: `default` for NULL and in a forked child.

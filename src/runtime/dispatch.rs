@@ -72,7 +72,7 @@ impl Connection {
                 }
                 if let Some(waiting) = ended {
                     for flush in waiting {
-                        flush.tell(&Err(Error::StreamClosed));
+                        self.tell(flush, &Err(Error::StreamClosed));
                     }
                     self.lock().rpc.remove_stream(stream.id());
                     self.end_stream(&stream, &Ok(()));
@@ -156,6 +156,9 @@ impl Connection {
             refuse(&stream, "this side is being drained and takes no new streams; nothing was done for this one");
         } else if let Some(handler) = self.handler() {
             handler.on_incoming_stream(self, &stream, incoming);
+        }
+        if self.is_inert() {
+            return;
         }
         if stream.phase() == StreamPhase::Announced {
             refuse_unaccepted(&stream, operation);
@@ -272,7 +275,7 @@ impl Connection {
         }
         for Mark { written, .. } in due.drain(..) {
             if let Some(flush) = written.token {
-                flush.tell(&Ok(()));
+                self.tell(flush, &Ok(()));
             }
             if written.terminates {
                 let ended = self.lock().rpc.remove_stream(written.stream_id);
@@ -322,7 +325,7 @@ impl Connection {
         let Some((stream, waiting)) = cut else { return };
         let outcome = Err(error);
         for flush in waiting {
-            flush.tell(&outcome);
+            self.tell(flush, &outcome);
         }
         self.end_stream(&stream, &outcome);
     }
@@ -357,7 +360,7 @@ impl Connection {
         let reason = outcome.clone().err().unwrap_or(Error::ConnectionClosed);
         let unwritten = Err(lost.unwrap_or_else(|| reason.clone()));
         for flush in ended.tokens {
-            flush.tell(&unwritten);
+            self.tell(flush, &unwritten);
         }
         let stream_outcome = Err(if by_this_side { Error::ConnectionClosed } else { reason.clone() });
         for stream in &ended.streams {

@@ -1,3 +1,10 @@
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Condvar, Mutex};
+use std::time::Instant;
+
+use crate::runtime::lifecycle::wait_until;
+use crate::runtime::lock;
+
 /// How much a log message matters; a log takes its own level and the graver ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(i32)]
@@ -16,16 +23,22 @@ type Sink = dyn Fn(Level, &str, &str) + Send + Sync;
 pub struct Log {
     level: Level,
     sink: Option<Box<Sink>>,
+    is_silent: AtomicBool,
+    /// Messages that the sink is being given.
+    running: AtomicUsize,
+    /// For those who wait until there is none.
+    waiting: Mutex<()>,
+    changed: Condvar,
 }
 
 impl Log {
     /// No log at all: one comparison per place that would write one.
     pub fn off() -> Log {
-        Log { level: Level::Off, sink: None }
+        Log::with(Level::Off, None)
     }
 
     pub fn new(level: Level, sink: impl Fn(Level, &str, &str) + Send + Sync + 'static) -> Log {
-        Log { level, sink: Some(Box::new(sink)) }
+        Log::with(level, Some(Box::new(sink)))
     }
 
     /// The message is made only if somebody wants it.
@@ -33,7 +46,39 @@ impl Log {
         if level <= self.level
             && let Some(sink) = &self.sink
         {
-            sink(level, target, &message());
+            // Not dropped if the sink does not return, since the host has ended the thread.
+            self.running.fetch_add(1, Ordering::SeqCst);
+            if !self.is_silent.load(Ordering::SeqCst) {
+                sink(level, target, &message());
+            }
+            self.running.fetch_sub(1, Ordering::SeqCst);
+            if self.is_silent.load(Ordering::SeqCst) {
+                let _waiting = lock(&self.waiting);
+                self.changed.notify_all();
+            }
         }
+    }
+
+    fn with(level: Level, sink: Option<Box<Sink>>) -> Log {
+        let (is_silent, running) = (AtomicBool::new(false), AtomicUsize::new(0));
+        Log { level, sink, is_silent, running, waiting: Mutex::new(()), changed: Condvar::new() }
+    }
+
+    /// From here on the sink is given nothing more; what it was given before may still be in its hands.
+    pub(super) fn silence(&self) {
+        self.is_silent.store(true, Ordering::SeqCst);
+    }
+
+    /// Waits until it has nothing in its hands; false at the deadline.
+    pub(super) fn wait_silent(&self, deadline: Option<Instant>) -> bool {
+        let mut waiting = lock(&self.waiting);
+        while self.running.load(Ordering::SeqCst) > 0 {
+            let (next, in_time) = wait_until(&self.changed, waiting, deadline);
+            waiting = next;
+            if !in_time {
+                return self.running.load(Ordering::SeqCst) == 0;
+            }
+        }
+        true
     }
 }

@@ -59,7 +59,13 @@ impl Setup {
         connection.set_token(token);
         let mut setup =
             Setup { connection, listener: None, token, stage: Stage::Over, deadlines: Deadlines::default() };
-        let begun = if context.shutting_down { Err(Error::RuntimeShutdown) } else { setup.begin(adopted, context) };
+        let begun = if context.shutting_down {
+            // Before anybody is told, who may end the thread.
+            drop(adopted);
+            Err(Error::RuntimeShutdown)
+        } else {
+            setup.begin(adopted, context)
+        };
         match begun {
             Ok(()) => Some(setup),
             Err(error) => {
@@ -118,6 +124,7 @@ impl Setup {
         let Accepted { listener, connection, mut stream, tls } = accepted;
         if context.shutting_down || listener.is_closed() {
             // A drained listener is not over before its connections are, so that this can be told.
+            drop(stream);
             if listener.is_draining() && !context.shutting_down {
                 listener.failed(&Error::Draining(DRAINED_BEFORE_SETUP));
             }
@@ -131,6 +138,7 @@ impl Setup {
         });
         if let Err(error) = prepared {
             stream.deregister(&context.registry);
+            drop(stream);
             listener.failed(&error.into());
             return None;
         }
@@ -220,25 +228,26 @@ impl Setup {
 
     fn establish(&mut self, context: &mut Context) -> Step {
         self.deadlines.cancel(&mut context.timers);
-        let Stage::Handshaking(mut stream) = std::mem::replace(&mut self.stage, Stage::Over) else {
-            return Step::Pending;
-        };
-        self.connection.describe(&stream);
+        let Stage::Handshaking(stream) = &self.stage else { return Step::Pending };
+        self.connection.describe(stream);
+        // Meanwhile the socket stays where it is found if the host ends the thread.
         let accepted = match &self.listener {
             Some(listener) => self.connection.announce(listener),
             None => true,
         };
+        let Stage::Handshaking(mut stream) = std::mem::replace(&mut self.stage, Stage::Over) else {
+            return Step::Pending;
+        };
         if !accepted {
             // Closing is not enough if another process has the socket too.
             stream.deregister(&context.registry);
+            drop(stream);
             context.log.write(Level::Debug, "listener", || "the application refused a connection".to_owned());
             return Step::Over;
         }
         // The callback may have taken its time.
         context.now = Instant::now();
-        let mut driver = Box::new(Driver::new(self.connection.clone(), stream, self.token));
-        driver.begin(context);
-        Step::Established(driver)
+        Step::Established(Box::new(Driver::new(self.connection.clone(), stream, self.token)))
     }
 
     /// A deadline of this connection is over.
@@ -286,7 +295,8 @@ impl Setup {
         Step::Over
     }
 
-    fn close(&mut self, context: &mut Context) {
+    /// Closes the socket and tells nobody of it.
+    pub fn close(&mut self, context: &mut Context) {
         self.deadlines.cancel(&mut context.timers);
         match std::mem::replace(&mut self.stage, Stage::Over) {
             Stage::Dialing(mut dialer) => dialer.give_up(&context.registry),
