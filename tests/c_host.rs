@@ -61,3 +61,10 @@ fn nobody_waits_for_a_thread_that_has_ended() {
         cc::run(thread_end(), &[case]);
     }
 }
+
+#[test]
+fn a_stop_while_handles_live() {
+    let program = compile("test_stop.c");
+    cc::run(&program, &[]);
+    cc::run(&program, &["--unix"]);
+}

@@ -21,10 +21,10 @@ fn exports(source: &str) -> Vec<(String, String)> {
     exports
 }
 
-/// Whether the whole body is `guard::call(...)` or `guard::value(...)`.
+/// Whether the whole body is `guard::call(...)` or one of its kind.
 fn is_guarded(body: &str) -> bool {
     let body = body.trim();
-    if !body.starts_with("guard::call(") && !body.starts_with("guard::value(") {
+    if !["guard::call(", "guard::value(", "guard::system_call("].iter().any(|start| body.starts_with(start)) {
         return false;
     }
     let mut depth = 0;

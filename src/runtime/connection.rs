@@ -173,11 +173,7 @@ impl Connection {
     }
 
     /// A connection that a listener has accepted, for its loop.
-    pub(super) fn incoming(
-        settings: Arc<Settings>,
-        live: Live,
-        listener: Weak<Listener>,
-    ) -> Arc<Connection> {
+    pub(super) fn incoming(settings: Arc<Settings>, live: Live, listener: Weak<Listener>) -> Arc<Connection> {
         let connection = Connection::new(Role::Server, settings, live, None, listener);
         connection.join();
         connection
@@ -316,7 +312,7 @@ impl Connection {
     }
 
     pub fn phase(&self) -> Phase {
-        self.lock().phase
+        if self.is_inert() { Phase::Closed } else { self.lock().phase }
     }
 
     pub(super) fn token(&self) -> Option<Token> {

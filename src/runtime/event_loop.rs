@@ -618,7 +618,6 @@ impl EventLoop {
         // Whatever happened before the place was taken is seen now.
         self.context.ready.push_back(token);
     }
-
 }
 
 impl Drop for EventLoop {

@@ -3,7 +3,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crate::runtime::default::register;
+use crate::runtime::default::{register, take_default_if_ended};
 use crate::runtime::event_loop::{Command, LoopEnding, LoopHandle, LoopOwner, spawn_loop};
 use crate::runtime::members::Members;
 use crate::runtime::process::{never_cancelled, uncancelled, with_signals_blocked};
@@ -241,7 +241,7 @@ impl Runtime {
 
     /// Calls nobody any more and ends the threads once the callbacks that run have returned. What lives on the runtime is
     /// inert from now on, and whoever waits for it is told.
-    pub fn halt(&self) {
+    fn halt(&self) {
         {
             let mut state = lock(&self.state);
             state.shut_down = true;
@@ -257,8 +257,7 @@ impl Runtime {
     }
 
     /// Waits until no callback of a halted runtime runs and its threads have ended.
-    pub fn wait_halted(&self, deadline: Option<Instant>) -> Result<(), Error> {
-        check_may_wait()?;
+    fn wait_halted(&self, deadline: Option<Instant>) -> Result<(), Error> {
         let (state, in_time) = self.wait_for_threads(lock(&self.state), |_| deadline);
         drop(state);
         if in_time && self.log.wait_silent(deadline) {
@@ -328,6 +327,21 @@ impl Drop for Live {
         *live = live.saturating_sub(1);
         self.runtime.check_end(&mut state);
     }
+}
+
+/// Halts the runtimes and waits for their threads: nobody is called any more, whatever still lives.
+pub fn stop_runtimes(runtimes: &[Arc<Runtime>], timeout: Option<Duration>) -> Result<(), Error> {
+    check_may_wait()?;
+    let deadline = deadline_after(timeout);
+    runtimes.iter().for_each(|runtime| runtime.halt());
+    let mut result = Ok(());
+    for runtime in runtimes {
+        match runtime.wait_halted(deadline) {
+            Ok(()) => take_default_if_ended(runtime),
+            error => result = error,
+        }
+    }
+    result
 }
 
 fn spawn_resolver_thread(work: Box<dyn FnOnce() + Send>) -> std::io::Result<()> {
