@@ -68,3 +68,8 @@ fn a_stop_while_handles_live() {
     cc::run(&program, &[]);
     cc::run(&program, &["--unix"]);
 }
+
+#[test]
+fn a_host_thread_that_is_to_be_cancelled() {
+    cc::run(&compile("test_cancel.c"), &[]);
+}

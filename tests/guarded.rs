@@ -24,7 +24,10 @@ fn exports(source: &str) -> Vec<(String, String)> {
 /// Whether the whole body is `guard::call(...)` or one of its kind.
 fn is_guarded(body: &str) -> bool {
     let body = body.trim();
-    if !["guard::call(", "guard::value(", "guard::system_call("].iter().any(|start| body.starts_with(start)) {
+    if !["guard::call(", "guard::value(", "guard::system_call(", "guard::system_value("]
+        .iter()
+        .any(|start| body.starts_with(start))
+    {
         return false;
     }
     let mut depth = 0;

@@ -256,7 +256,7 @@ pub unsafe extern "C" fn esrpc_connection_connect(
     user_data: *mut c_void,
     out_connection: *mut *mut esrpc_connection,
 ) -> esrpc_status {
-    guard::call(|| {
+    guard::system_call(|| {
         check_out(out_connection, "out_connection")?;
         // SAFETY: NULL or live settings of this thread, and a table of the size it says.
         let (options, callbacks) =
@@ -292,7 +292,7 @@ pub unsafe extern "C" fn esrpc_connection_acquire(connection: *mut esrpc_connect
 /// Thread: any. Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn esrpc_connection_release(connection: *mut esrpc_connection) {
-    guard::value((), || {
+    guard::system_value((), || {
         // SAFETY: NULL or a live handle, whose reference the caller gives up.
         unsafe {
             if esrpc_connection::borrow(connection, "connection").is_ok_and(|connection| !connection.is_foreign()) {

@@ -52,6 +52,11 @@ pub(crate) fn value<T>(default: T, f: impl FnOnce() -> T) -> T {
     }
 }
 
+/// `value` for such a function.
+pub(crate) fn system_value<T>(default: T, f: impl FnOnce() -> T) -> T {
+    uncancelled(|| value(default, f))
+}
+
 /// Not inline, as all that only a failure needs: a success then saves no registers and makes no room for it.
 #[cold]
 #[inline(never)]

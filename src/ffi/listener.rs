@@ -151,7 +151,7 @@ pub unsafe extern "C" fn esrpc_listener_listen(
     user_data: *mut c_void,
     out_listener: *mut *mut esrpc_listener,
 ) -> esrpc_status {
-    guard::call(|| {
+    guard::system_call(|| {
         check_out(out_listener, "out_listener")?;
         // SAFETY: NULL or live settings of this thread, and a table of the size it says.
         let (options, table) = unsafe {
@@ -195,7 +195,7 @@ pub unsafe extern "C" fn esrpc_listener_acquire(listener: *mut esrpc_listener) -
 /// Thread: any. Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn esrpc_listener_release(listener: *mut esrpc_listener) {
-    guard::value((), || {
+    guard::system_value((), || {
         // SAFETY: NULL or a live handle, whose reference the caller gives up.
         unsafe {
             if esrpc_listener::borrow(listener, "listener").is_ok_and(|listener| !listener.is_foreign()) {

@@ -60,7 +60,7 @@ pub unsafe extern "C" fn esrpc_runtime_new(
     options: *const esrpc_runtime_options,
     out_runtime: *mut *mut esrpc_runtime,
 ) -> esrpc_status {
-    guard::call(|| {
+    guard::system_call(|| {
         check_out(out_runtime, "out_runtime")?;
         let defaults = esrpc_runtime_options::default();
         // SAFETY: NULL or live settings of this thread.
@@ -92,7 +92,7 @@ pub unsafe extern "C" fn esrpc_runtime_acquire(runtime: *mut esrpc_runtime) -> *
 /// Thread: any. Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn esrpc_runtime_release(runtime: *mut esrpc_runtime) {
-    guard::value((), || {
+    guard::system_value((), || {
         // SAFETY: NULL or a live handle, whose reference the caller gives up.
         unsafe {
             if esrpc_runtime::borrow(runtime, "runtime").is_ok_and(|runtime| runtime.process().is_current()) {
@@ -111,7 +111,7 @@ pub unsafe extern "C" fn esrpc_runtime_release(runtime: *mut esrpc_runtime) {
 /// Thread: any. Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn esrpc_runtime_shutdown(runtime: *mut esrpc_runtime) -> esrpc_status {
-    guard::call(|| {
+    guard::system_call(|| {
         // SAFETY: NULL or a live handle.
         if let Some(runtime) = unsafe { existing_runtime(runtime) }? {
             runtime.shut_down();
@@ -134,7 +134,7 @@ pub unsafe extern "C" fn esrpc_runtime_shutdown(runtime: *mut esrpc_runtime) -> 
 /// Thread: not-loop. Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn esrpc_runtime_join(runtime: *mut esrpc_runtime, timeout_ms: u32) -> esrpc_status {
-    guard::call(|| {
+    guard::system_call(|| {
         // Also when there would be nothing to wait for, so that the mistake shows at once.
         check_may_wait()?;
         // SAFETY: NULL or a live handle.
