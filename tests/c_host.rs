@@ -73,3 +73,8 @@ fn a_stop_while_handles_live() {
 fn a_host_thread_that_is_to_be_cancelled() {
     cc::run(&compile("test_cancel.c"), &[]);
 }
+
+#[test]
+fn a_forked_child_with_the_same_process_id() {
+    cc::run(&compile("test_namespaces.c"), &[]);
+}
