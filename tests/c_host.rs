@@ -78,3 +78,8 @@ fn a_host_thread_that_is_to_be_cancelled() {
 fn a_forked_child_with_the_same_process_id() {
     cc::run(&compile("test_namespaces.c"), &[]);
 }
+
+#[test]
+fn a_system_that_gives_no_events() {
+    cc::run(&compile("test_event_errors.c"), &[]);
+}
