@@ -83,3 +83,8 @@ fn a_forked_child_with_the_same_process_id() {
 fn a_system_that_gives_no_events() {
     cc::run(&compile("test_event_errors.c"), &[]);
 }
+
+#[test]
+fn a_sandbox_without_random_bytes() {
+    cc::run(&compile("test_randomness.c"), &[]);
+}

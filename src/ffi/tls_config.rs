@@ -214,7 +214,8 @@ pub unsafe extern "C" fn esrpc_tls_config_builder_add_ca(
 /// ESRPC_ERROR_NOT_FOUND, ESRPC_ERROR_ACCESS_DENIED or ESRPC_ERROR_IO if a file cannot be read;
 /// ESRPC_ERROR_TLS_NO_CERTIFICATE if there is no certificate; ESRPC_ERROR_TLS_BAD_CERTIFICATE if one is not well-formed;
 /// ESRPC_ERROR_TLS_BAD_KEY if there is no key that can be used; ESRPC_ERROR_TLS_KEY_ENCRYPTED;
-/// ESRPC_ERROR_TLS_KEY_MISMATCH if the key is not that of the first certificate.
+/// ESRPC_ERROR_TLS_KEY_MISMATCH if the key is not that of the first certificate; ESRPC_ERROR_TLS_CONFIG if the system refuses
+/// to give random bytes.
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -244,7 +245,8 @@ pub unsafe extern "C" fn esrpc_tls_config_builder_set_certificate_files(
 /// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL or chain or key is empty;
 /// ESRPC_ERROR_TLS_NO_CERTIFICATE if there is no certificate; ESRPC_ERROR_TLS_BAD_CERTIFICATE if one is not well-formed;
 /// ESRPC_ERROR_TLS_BAD_KEY if there is no key that can be used; ESRPC_ERROR_TLS_KEY_ENCRYPTED;
-/// ESRPC_ERROR_TLS_KEY_MISMATCH if the key is not that of the first certificate.
+/// ESRPC_ERROR_TLS_KEY_MISMATCH if the key is not that of the first certificate; ESRPC_ERROR_TLS_CONFIG if the system refuses
+/// to give random bytes.
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -427,7 +429,8 @@ pub unsafe extern "C" fn esrpc_tls_config_builder_set_key_log_file(
 /// @param out_config Receives the settings, to be released with esrpc_tls_config_release.
 /// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder or out_config is NULL; ESRPC_ERROR_TLS_CONFIG if settings do
 /// not go together (a server without a certificate; client authentication without a CA, or a CA or revocation list without it;
-/// a CA or revocation list without verification) or cannot be used; ESRPC_ERROR_TLS_NO_CERTIFICATE if the system's trust store is needed and empty.
+/// a CA or revocation list without verification) or cannot be used, or if the system
+/// refuses to give random bytes (getrandom is missing in a sandbox); ESRPC_ERROR_TLS_NO_CERTIFICATE if the system's trust store is needed and empty.
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]

@@ -15,11 +15,10 @@ use crate::runtime::driver::{Driver, Flow};
 use crate::runtime::handlers::{ConnectionHandler, ListenerHandler, StreamHandler};
 use crate::runtime::lifecycle::Live;
 use crate::runtime::listener::{Accepted, Listener, ListenerDriver};
-use crate::runtime::process::{never_cancelled, uncancelled};
 use crate::runtime::setup::{Setup, Step};
 use crate::runtime::timers::{Due, TimerKey, Timers};
-use crate::runtime::{Error, Level, Log, Outcome, ProcessMark, lock};
-use crate::transport;
+use crate::runtime::{Error, Level, Log, Outcome, lock};
+use crate::transport::{self, ProcessMark, never_cancelled, uncancelled};
 
 const WAKE: Token = Token(usize::MAX);
 /// What one read takes at most, and the memory each loop keeps for it.

@@ -6,9 +6,8 @@ use std::time::{Duration, Instant};
 use crate::runtime::default::{register, take_default_if_ended};
 use crate::runtime::event_loop::{Command, LoopEnding, LoopHandle, LoopOwner, spawn_loop};
 use crate::runtime::members::Members;
-use crate::runtime::process::{never_cancelled, uncancelled, with_signals_blocked};
 use crate::runtime::{Connection, Drain, Error, Level, Listener, Log, ProcessMark, check_may_wait, lock};
-use crate::transport::Resolver;
+use crate::transport::{Resolver, never_cancelled, uncancelled, with_signals_blocked};
 
 /// A set of event-loop threads. They end when nothing lives on them any more and the runtime was shut down, joined, or
 /// its last handle is gone.

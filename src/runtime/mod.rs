@@ -16,7 +16,6 @@ mod lifecycle;
 mod listener;
 mod log;
 mod members;
-mod process;
 mod settings;
 mod setup;
 mod stream;
@@ -34,9 +33,10 @@ pub use inbox::Inbox;
 pub use lifecycle::{Runtime, stop_runtimes};
 pub use listener::{ListenRequest, Listener};
 pub use log::{Level, Log};
-pub use process::{ProcessMark, uncancelled};
 pub use settings::{Settings, Times};
 pub use stream::{Stream, StreamPhase};
+
+pub use crate::transport::{ProcessMark, uncancelled};
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

@@ -1,10 +1,12 @@
-//! Sockets: endpoints, dialling, listening, byte streams, plain or TLS. Knows nothing of messages.
+//! Sockets: endpoints, dialling, listening, byte streams, plain or TLS; and what is asked of the process. Knows nothing of
+//! messages.
 
 mod adopted;
 mod dialer;
 mod endpoint;
 mod error;
 mod listener;
+mod process;
 mod resolver;
 mod socket_options;
 mod stream;
@@ -18,6 +20,7 @@ pub use dialer::{AddressFamily, Dialer, Dialing, interleave};
 pub use endpoint::{Endpoint, UnixName};
 pub use error::{Error, ErrorKind};
 pub use listener::{AcceptError, Listener, ListeningSocket};
+pub use process::{ProcessMark, never_cancelled, uncancelled, with_signals_blocked};
 pub use resolver::{Lookup, Resolved, Resolver, literal};
 pub use socket_options::{KeepAlive, SocketOptions};
 pub use stream::{PeerCredentials, Readiness, Stream};

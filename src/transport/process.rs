@@ -12,6 +12,12 @@ impl ProcessMark {
         ProcessMark(current_process())
     }
 
+    /// That of a process which is none.
+    #[cfg(test)]
+    pub fn other() -> ProcessMark {
+        ProcessMark(0)
+    }
+
     /// Whether the caller is the process that made the mark, not a forked child of it.
     pub fn is_current(self) -> bool {
         self.0 == current_process()
