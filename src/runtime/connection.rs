@@ -304,11 +304,15 @@ impl Connection {
     }
 
     /// Whether calls on it are carried out: not in a forked child, and not once it is inert.
+    #[inline(always)]
     pub fn check_usable(&self) -> Result<(), Error> {
-        if self.is_foreign() {
-            return Err(Error::Forked);
-        }
-        if self.is_inert() { Err(Error::RuntimeShutdown) } else { Ok(()) }
+        if self.event_loop.is_usable() { Ok(()) } else { Err(self.unusable()) }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn unusable(&self) -> Error {
+        if self.is_foreign() { Error::Forked } else { Error::RuntimeShutdown }
     }
 
     pub fn phase(&self) -> Phase {
@@ -624,7 +628,7 @@ impl Drop for Connection {
     fn drop(&mut self) {
         self.leave();
         if let (Some(handler), Some(live)) = (self.handler.take(), self.live.take()) {
-            self.event_loop.post(Command::DestroyConnection(handler, live));
+            self.event_loop.post(Command::DestroyConnection(handler, Box::new(live)));
         }
     }
 }

@@ -1,7 +1,6 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -18,7 +17,7 @@ use crate::runtime::listener::{Accepted, Listener, ListenerDriver};
 use crate::runtime::setup::{Setup, Step};
 use crate::runtime::timers::{Due, TimerKey, Timers};
 use crate::runtime::{Error, Level, Log, Outcome, lock};
-use crate::transport::{self, ProcessMark, never_cancelled, uncancelled};
+use crate::transport::{self, ProcessMark, UseMark, never_cancelled, uncancelled};
 
 const WAKE: Token = Token(usize::MAX);
 /// What one read takes at most, and the memory each loop keeps for it.
@@ -50,10 +49,10 @@ pub enum Command {
     Service(Arc<Connection>),
     /// The connection is kept until the task has run.
     Task(Task, Arc<Connection>),
-    DestroyConnection(Box<dyn ConnectionHandler>, Live),
+    DestroyConnection(Box<dyn ConnectionHandler>, Box<Live>),
     /// The stream's connection is kept until the stream is destroyed.
     DestroyStream(Box<dyn StreamHandler>, Arc<Connection>),
-    DestroyListener(Box<dyn ListenerHandler>, Live),
+    DestroyListener(Box<dyn ListenerHandler>, Box<Live>),
     /// Abort all that is open.
     Shutdown,
     /// End the thread.
@@ -87,8 +86,8 @@ pub struct LoopHandle {
     waker: Mutex<Option<Waker>>,
     /// A command has come, for a loop without a waker.
     arrived: Condvar,
-    /// No callback begins any more, and what lives on the loop is inert.
-    halted: AtomicBool,
+    /// Once it is ended, no callback begins any more, and what lives on the loop is inert.
+    used_by: UseMark,
     buffers: BufferPool,
 }
 
@@ -154,12 +153,17 @@ impl LoopHandle {
     /// Whether no callback may begin any more and every call on what lives on the loop is refused. Whoever waits for the
     /// loop looks at this after each wake.
     pub fn is_halted(&self) -> bool {
-        self.halted.load(Ordering::Acquire)
+        self.used_by.is_ended()
+    }
+
+    /// Whether what lives on the loop may be used: not in a forked child, and not once it is halted.
+    pub fn is_usable(&self) -> bool {
+        self.used_by.is_current()
     }
 
     /// From here on no callback begins; the loop ends once the one that runs has returned.
     pub fn halt(&self) {
-        self.halted.store(true, Ordering::SeqCst);
+        self.used_by.end();
         self.post(Command::Stop);
     }
 
@@ -328,7 +332,7 @@ pub fn spawn_loop(
         queue: Mutex::new(queue),
         waker: Mutex::new(Some(waker)),
         arrived: Condvar::new(),
-        halted: AtomicBool::new(false),
+        used_by: UseMark::new(),
         buffers: BufferPool::default(),
     });
     let context = Context {
@@ -399,7 +403,20 @@ impl EventLoop {
             self.run_timers();
             self.free.append(&mut self.freed);
         }
+        self.close_queue();
         self.returned = true;
+    }
+
+    /// Takes no more commands. Tasks that are left learn that they cannot run any more, unless nobody is called any more.
+    fn close_queue(&mut self) {
+        {
+            let mut queue = lock(&self.handle.queue);
+            queue.stopped = true;
+            self.commands.append(&mut queue.commands);
+        }
+        while let Some(command) = self.commands.pop_front() {
+            let _ = catch_unwind(AssertUnwindSafe(|| self.handle.refuse(command)));
+        }
     }
 
     fn is_ending(&self) -> bool {
@@ -631,18 +648,10 @@ impl Drop for EventLoop {
         if ending == LoopEnding::Died {
             self.handle.halt();
         }
-        let queued = {
-            let mut queue = lock(&self.handle.queue);
-            queue.stopped = true;
-            std::mem::take(&mut queue.commands)
-        };
-        lock(&self.handle.waker).take();
-        // The tasks that are left learn that they cannot run any more, unless nobody is called any more.
-        for command in self.commands.drain(..).chain(queued) {
-            self.handle.refuse(command);
-        }
         // A panic in a destructor of the thread would end the process.
         let _ = catch_unwind(AssertUnwindSafe(|| {
+            self.close_queue();
+            lock(&self.handle.waker).take();
             for slot in &mut self.slots {
                 slot.discard(&mut self.context);
             }

@@ -119,11 +119,15 @@ impl Listener {
     }
 
     /// Whether calls on it are carried out: not in a forked child, and not once it is inert.
+    #[inline(always)]
     pub fn check_usable(&self) -> Result<(), Error> {
-        if self.is_foreign() {
-            return Err(Error::Forked);
-        }
-        if self.is_inert() { Err(Error::RuntimeShutdown) } else { Ok(()) }
+        if self.event_loop.is_usable() { Ok(()) } else { Err(self.unusable()) }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn unusable(&self) -> Error {
+        if self.is_foreign() { Error::Forked } else { Error::RuntimeShutdown }
     }
 
     /// Makes those who wait see that the listener is inert.
@@ -286,7 +290,7 @@ impl Drop for Listener {
             live.runtime().listeners().leave(self);
         }
         if let (Some(handler), Some(live)) = (self.handler.take(), self.live.take()) {
-            self.event_loop.post(Command::DestroyListener(handler, live));
+            self.event_loop.post(Command::DestroyListener(handler, Box::new(live)));
         }
     }
 }

@@ -20,7 +20,7 @@ pub use dialer::{AddressFamily, Dialer, Dialing, interleave};
 pub use endpoint::{Endpoint, UnixName};
 pub use error::{Error, ErrorKind};
 pub use listener::{AcceptError, Listener, ListeningSocket};
-pub use process::{ProcessMark, never_cancelled, uncancelled, with_signals_blocked};
+pub use process::{ProcessMark, UseMark, never_cancelled, uncancelled, with_signals_blocked};
 pub use resolver::{Lookup, Resolved, Resolver, literal};
 pub use socket_options::{KeepAlive, SocketOptions};
 pub use stream::{PeerCredentials, Readiness, Stream};

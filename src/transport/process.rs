@@ -24,6 +24,31 @@ impl ProcessMark {
     }
 }
 
+/// The process that may use something, until nobody may any more: both are found out by one comparison.
+#[derive(Debug)]
+pub struct UseMark(AtomicU32);
+
+impl UseMark {
+    /// For the process that calls.
+    pub fn new() -> UseMark {
+        UseMark(AtomicU32::new(current_process()))
+    }
+
+    /// Whether the caller is that process, and may still use it.
+    pub fn is_current(&self) -> bool {
+        self.0.load(Ordering::Acquire) == current_process()
+    }
+
+    /// Nobody may any more.
+    pub fn end(&self) {
+        self.0.store(0, Ordering::SeqCst);
+    }
+
+    pub fn is_ended(&self) -> bool {
+        self.0.load(Ordering::Acquire) == 0
+    }
+}
+
 /// A page that the system empties in a forked child: reading it costs no system call.
 static MARK_PAGE: AtomicPtr<AtomicU32> = AtomicPtr::new(std::ptr::null_mut());
 /// How many of the processes from the first to this one have had a mark. A forked child has it from its parent.
