@@ -1,13 +1,10 @@
-//! Hosts that end threads or stop the library while it is at work, tried from C.
+//! Hosts that stop the library while it is at work, cancel threads, fork and take from it what it needs, tried from C.
 #![cfg(target_os = "linux")]
 
 #[path = "common/cc.rs"]
 mod cc;
-#[path = "common/header_text.rs"]
-mod header_text;
 
-use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::path::PathBuf;
 
 use cc::Standard;
 
@@ -18,48 +15,6 @@ fn compile(source: &str) -> PathBuf {
         result.unwrap_or_else(|error| panic!("{source} as {standard:?}: {error}"));
     }
     cc::compile(Standard::C11, source)
-}
-
-/// Every callback that the header knows: `esrpc_stream_callbacks.on_message`, `esrpc_flush_callback`.
-fn callbacks() -> Vec<String> {
-    let header = header_text::committed();
-    let mut callbacks = Vec::new();
-    let mut slots = Vec::new();
-    for line in header.lines() {
-        let line = line.trim();
-        if let Some(rest) = line.strip_prefix("typedef void (*") {
-            callbacks.extend(rest.split_once(')').map(|(name, _)| name.to_owned()));
-        } else if let Some(rest) = line.strip_prefix("void (*") {
-            slots.extend(rest.split_once(')').map(|(name, _)| name.to_owned()));
-        } else if let Some(rest) = line.strip_prefix("} esrpc_") {
-            let table = rest.trim_end_matches(';');
-            callbacks.extend(slots.drain(..).map(|slot| format!("esrpc_{table}.{slot}")));
-        }
-    }
-    assert!(slots.is_empty() && callbacks.len() > 20, "{callbacks:?}, {slots:?}");
-    callbacks
-}
-
-/// Several tests run it, and each would write over it while another one runs.
-fn thread_end() -> &'static Path {
-    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAM.get_or_init(|| compile("test_thread_end.c"))
-}
-
-#[test]
-fn a_thread_may_end_inside_every_callback() {
-    let program = thread_end();
-    for callback in callbacks() {
-        eprintln!("{callback}");
-        cc::run(program, &[&callback]);
-    }
-}
-
-#[test]
-fn nobody_waits_for_a_thread_that_has_ended() {
-    for case in ["waits", "default", "others"] {
-        cc::run(thread_end(), &[case]);
-    }
 }
 
 #[test]

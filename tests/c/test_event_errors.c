@@ -96,7 +96,7 @@ static void an_error_that_stays(void) {
     esrpc_client_options *options;
     esrpc_connection *late = NULL;
     esrpc_stream *stream;
-    esrpc_status reason;
+    esrpc_status client_reason, server_reason;
     struct pair pair;
     open_with_a_log(&pair);
     options = pair_client_options(&pair);
@@ -105,11 +105,14 @@ static void an_error_that_stays(void) {
     fail_with(EBADF);
     await_loop(pair.client_connection);
     await_loop(pair.server_connection);
-    CHECK_OK(esrpc_connection_wait_shutdown(pair.client_connection, PATIENCE_MS, &reason));
-    CHECK(reason == ESRPC_ERROR_RUNTIME_SHUTDOWN);
-    /* Its loop was still waiting, and has seen the client's end. */
-    CHECK_OK(esrpc_connection_wait_shutdown(pair.server_connection, PATIENCE_MS, NULL));
+    CHECK_OK(esrpc_connection_wait_shutdown(pair.client_connection, PATIENCE_MS, &client_reason));
+    CHECK_OK(esrpc_connection_wait_shutdown(pair.server_connection, PATIENCE_MS, &server_reason));
+    /* The other loop may still have been waiting, and then saw its peer's end. */
+    CHECK(client_reason == ESRPC_ERROR_RUNTIME_SHUTDOWN || server_reason == ESRPC_ERROR_RUNTIME_SHUTDOWN);
     CHECK_OK(esrpc_listener_wait_closed(pair.listening, PATIENCE_MS));
+    /* Both have asked, and what follows from the answer is done. */
+    await_failures(2);
+    await_loop(pair.client_connection);
     CHECK_STATUS(ESRPC_ERROR_RUNTIME_SHUTDOWN, esrpc_connection_connect(options, NULL, NULL, &late));
     /* It was asked once by each loop, and what is asked of the loops is done without it. */
     await_loop(pair.client_connection);
@@ -127,8 +130,8 @@ static void an_error_that_stays(void) {
     esrpc_connection_options_release(pair.client_options);
     esrpc_connection_options_release(pair.server_options);
     fail_with(0);
-    CHECK_EVENTS("call", "closed RUNTIME_SHUTDOWN", "destroy");
-    CHECK_ONCE("client shutdown RUNTIME_SHUTDOWN");
+    CHECK_EVENTS("call", "closed", "destroy");
+    CHECK_ONCE("client shutdown");
     CHECK_ONCE("client destroy");
     CHECK_ONCE("server shutdown");
     CHECK_ONCE("server destroy");
