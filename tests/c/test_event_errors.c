@@ -55,6 +55,7 @@ static void open_with_a_log(struct pair *pair) {
     esrpc_runtime_options *options = esrpc_runtime_options_new();
     fail_with(0);
     patient_pair_begin(pair);
+    CHECK_OK(esrpc_runtime_join(pair->client_runtime, PATIENCE_MS));
     esrpc_runtime_release(pair->client_runtime);
     CHECK_OK(esrpc_runtime_options_set_log(options, ESRPC_LOG_LEVEL_ERROR, note_log, NULL));
     CHECK_OK(esrpc_runtime_new(options, &pair->client_runtime));
