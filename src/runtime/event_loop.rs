@@ -647,6 +647,7 @@ impl Drop for EventLoop {
         };
         if ending == LoopEnding::Died {
             self.handle.halt();
+            self.context.log.note_dead_thread();
         }
         // A panic in a destructor of the thread would end the process.
         let _ = catch_unwind(AssertUnwindSafe(|| {

@@ -1,3 +1,4 @@
+use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex};
 use std::time::Instant;
@@ -15,6 +16,11 @@ pub enum Level {
     Info = 3,
     Debug = 4,
     Trace = 5,
+}
+
+thread_local! {
+    /// The log whose sink runs on this thread. Without a destructor, so that it can be read while the thread ends.
+    static IN_SINK_OF: Cell<*const Log> = const { Cell::new(std::ptr::null()) };
 }
 
 type Sink = dyn Fn(Level, &str, &str) + Send + Sync;
@@ -46,16 +52,28 @@ impl Log {
         if level <= self.level
             && let Some(sink) = &self.sink
         {
-            // Not dropped if the sink does not return, since the host has ended the thread.
             self.running.fetch_add(1, Ordering::SeqCst);
             if !self.is_silent.load(Ordering::SeqCst) {
+                let outer = IN_SINK_OF.replace(self);
                 sink(level, target, &message());
+                IN_SINK_OF.set(outer);
             }
-            self.running.fetch_sub(1, Ordering::SeqCst);
-            if self.is_silent.load(Ordering::SeqCst) {
-                let _waiting = lock(&self.waiting);
-                self.changed.notify_all();
-            }
+            self.note_returned();
+        }
+    }
+
+    fn note_returned(&self) {
+        self.running.fetch_sub(1, Ordering::SeqCst);
+        if self.is_silent.load(Ordering::SeqCst) {
+            let _waiting = lock(&self.waiting);
+            self.changed.notify_all();
+        }
+    }
+
+    /// The host has ended this thread, perhaps in the sink, which does not return then.
+    pub(super) fn note_dead_thread(&self) {
+        if std::ptr::eq(IN_SINK_OF.replace(std::ptr::null()), self) {
+            self.note_returned();
         }
     }
 

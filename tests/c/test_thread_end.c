@@ -2,7 +2,7 @@
    thread is silent and inert, its peers see an end, and nobody waits for it in vain.
 
    test_thread_end SLOT: the thread ends in the callback of that name, such as esrpc_stream_callbacks.on_message.
-   test_thread_end waits|cancel|many: see below. */
+   test_thread_end waits|default|log|others: see below. */
 #include "raw_peer.h"
 
 #include "process.h"
@@ -489,6 +489,29 @@ static void the_default_runtime_is_made_anew(void) {
     CHECK_OK(esrpc_runtime_join(NULL, PATIENCE_MS));
 }
 
+/* A thread that dies in the log callback is not waited for. */
+static void a_stop_after_a_death_in_the_log(void) {
+    esrpc_runtime_options *runtime_options = esrpc_runtime_options_new();
+    esrpc_client_options *options = esrpc_client_options_new();
+    esrpc_connection *connection = NULL;
+    esrpc_runtime *runtime;
+    fatal = "nothing";
+    CHECK_OK(esrpc_runtime_options_set_log(runtime_options, ESRPC_LOG_LEVEL_INFO, log_and_die, NULL));
+    CHECK_OK(esrpc_runtime_new(runtime_options, &runtime));
+    esrpc_runtime_options_release(runtime_options);
+    /* Nobody listens there, which is logged on the loop's thread. */
+    CHECK_OK(esrpc_client_options_set_host(options, esrpc_text("127.0.0.1"), 1));
+    CHECK_OK(esrpc_client_options_set_runtime(options, runtime));
+    fatal = "esrpc_log_callback";
+    CHECK_OK(esrpc_connection_connect(options, NULL, NULL, &connection));
+    await("died");
+    CHECK_OK(esrpc_runtime_stop(runtime, PATIENCE_MS));
+    CHECK_STATUS(ESRPC_ERROR_RUNTIME_SHUTDOWN, esrpc_connection_wait_setup(connection, PATIENCE_MS, NULL));
+    esrpc_connection_release(connection);
+    esrpc_client_options_release(options);
+    esrpc_runtime_release(runtime);
+}
+
 /* Of two threads one dies: the other goes on, and new connections go there. */
 static void the_other_threads_go_on(void) {
     enum { CONNECTIONS = 4 };
@@ -538,6 +561,8 @@ int main(int argc, char **argv) {
         every_wait_returns();
     else if (strcmp(fatal, "default") == 0)
         the_default_runtime_is_made_anew();
+    else if (strcmp(fatal, "log") == 0)
+        a_stop_after_a_death_in_the_log();
     else if (strcmp(fatal, "others") == 0)
         the_other_threads_go_on();
     else if (strcmp(fatal, "esrpc_log_callback") == 0)
