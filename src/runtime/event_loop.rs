@@ -332,7 +332,7 @@ pub fn spawn_loop(
         queue: Mutex::new(queue),
         waker: Mutex::new(Some(waker)),
         arrived: Condvar::new(),
-        used_by: UseMark::new(),
+        used_by: UseMark::of_this_process(),
         buffers: BufferPool::default(),
     });
     let context = Context {

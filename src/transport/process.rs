@@ -30,7 +30,7 @@ pub struct UseMark(AtomicU32);
 
 impl UseMark {
     /// For the process that calls.
-    pub fn new() -> UseMark {
+    pub fn of_this_process() -> UseMark {
         UseMark(AtomicU32::new(current_process()))
     }
 
