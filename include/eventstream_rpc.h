@@ -12,6 +12,17 @@
  * or empty bytes by functions that answer a value. Fatal all the same: memory exhausted, an exception or
  * longjmp that leaves a callback, and pointers to what does not exist.
  *
+ * ENDING. esrpc_runtime_drain and esrpc_runtime_shutdown end everything in order, with every callback;
+ * esrpc_runtime_join waits for that, and for the last handle to be released. esrpc_runtime_stop and
+ * esrpc_stop_all end everything at once while handles are in use, and call nothing any more. A process may also
+ * simply exit. A host may end the thread inside a callback, as an interpreter does when it exits (pthread_exit;
+ * on Linux with glibc on x86-64 and aarch64, and wherever ending a thread unwinds nothing, as with musl and on
+ * macOS and Windows). What lived on that event-loop thread ends there: none of its callbacks comes again, not even
+ * on_destroy, its sockets are closed, calls on its objects return ESRPC_ERROR_RUNTIME_SHUTDOWN, and so does
+ * whoever waits for them; memory that was in use on the thread is lost. Where callbacks are called in that way,
+ * backtraces by unwind tables end at esrpc_host_call. A host thread that is cancelled by pthread_cancel is not
+ * cancelled inside the library but at the next cancellation point of its own.
+ *
  * THREADS. Each function says where it may be called. Thread: any - on any thread at any time, also inside
  * callbacks. Thread: owner - the object belongs to one thread at a time, as header lists, decoders, buffers and
  * options do; hand it over as you would a variable. Thread: not-loop - any thread but the library's event-loop
@@ -1930,7 +1941,8 @@ esrpc_status esrpc_tls_config_builder_add_ca(struct esrpc_tls_config_builder *bu
  * ESRPC_ERROR_NOT_FOUND, ESRPC_ERROR_ACCESS_DENIED or ESRPC_ERROR_IO if a file cannot be read;
  * ESRPC_ERROR_TLS_NO_CERTIFICATE if there is no certificate; ESRPC_ERROR_TLS_BAD_CERTIFICATE if one is not well-formed;
  * ESRPC_ERROR_TLS_BAD_KEY if there is no key that can be used; ESRPC_ERROR_TLS_KEY_ENCRYPTED;
- * ESRPC_ERROR_TLS_KEY_MISMATCH if the key is not that of the first certificate.
+ * ESRPC_ERROR_TLS_KEY_MISMATCH if the key is not that of the first certificate; ESRPC_ERROR_TLS_CONFIG if the system refuses
+ * to give random bytes.
  *
  * Thread: owner. Since: 0.1.0
  */
@@ -1949,7 +1961,8 @@ esrpc_status esrpc_tls_config_builder_set_certificate_files(struct esrpc_tls_con
  * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL or chain or key is empty;
  * ESRPC_ERROR_TLS_NO_CERTIFICATE if there is no certificate; ESRPC_ERROR_TLS_BAD_CERTIFICATE if one is not well-formed;
  * ESRPC_ERROR_TLS_BAD_KEY if there is no key that can be used; ESRPC_ERROR_TLS_KEY_ENCRYPTED;
- * ESRPC_ERROR_TLS_KEY_MISMATCH if the key is not that of the first certificate.
+ * ESRPC_ERROR_TLS_KEY_MISMATCH if the key is not that of the first certificate; ESRPC_ERROR_TLS_CONFIG if the system refuses
+ * to give random bytes.
  *
  * Thread: owner. Since: 0.1.0
  */
@@ -2047,7 +2060,8 @@ esrpc_status esrpc_tls_config_builder_set_key_log_file(struct esrpc_tls_config_b
  * @param out_config Receives the settings, to be released with esrpc_tls_config_release.
  * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder or out_config is NULL; ESRPC_ERROR_TLS_CONFIG if settings do
  * not go together (a server without a certificate; client authentication without a CA, or a CA or revocation list without it;
- * a CA or revocation list without verification) or cannot be used; ESRPC_ERROR_TLS_NO_CERTIFICATE if the system's trust store is needed and empty.
+ * a CA or revocation list without verification) or cannot be used, or if the system
+ * refuses to give random bytes (getrandom is missing in a sandbox); ESRPC_ERROR_TLS_NO_CERTIFICATE if the system's trust store is needed and empty.
  *
  * Thread: owner. Since: 0.1.0
  */
@@ -2886,12 +2900,50 @@ esrpc_status esrpc_runtime_shutdown(struct esrpc_runtime *runtime);
  * @param runtime Borrowed; NULL: the default runtime; if there is none, there is nothing to wait for.
  * @param timeout_ms Milliseconds to wait at most, or ESRPC_WAIT_FOREVER.
  * @return ESRPC_OK; ESRPC_ERROR_TIMED_OUT if something still lives, and then nothing has changed;
+ * ESRPC_ERROR_RUNTIME_SHUTDOWN, also at once, if the runtime was stopped by esrpc_runtime_stop or esrpc_stop_all, or if the
+ * application has ended one of its threads inside a callback, so that not every on_destroy has been called;
  * ESRPC_ERROR_WOULD_DEADLOCK on an event-loop thread; ESRPC_ERROR_FORKED in a forked child.
  *
  * Thread: not-loop. Since: 0.1.0
  */
 esrpc_status esrpc_runtime_join(struct esrpc_runtime *runtime,
                                 uint32_t timeout_ms);
+
+/**
+ * Ends a runtime while handles of it are still in use, as an interpreter or a plug-in has to that goes away and cannot wait
+ * until all of them are released. From the call on no callback of the runtime begins. The function waits for the callbacks
+ * that are running; when it returns ESRPC_OK, no callback runs and none is ever called again, not even a flush callback, a
+ * task, on_closed, on_shutdown, on_destroy or the log callback; the event-loop threads have ended, the sockets are closed,
+ * and everything that user_data points to may be freed. What was not written is lost. Other threads that wait for something
+ * on the runtime return with ESRPC_ERROR_RUNTIME_SHUTDOWN. Handles stay valid until they are released, which frees their
+ * memory as always; every other call on them returns ESRPC_ERROR_RUNTIME_SHUTDOWN, or 0, NULL or empty bytes. A host name
+ * that is being looked up may keep a thread of the library in the system for a while; it then ends without calling anything.
+ *
+ * To end in order, with every callback, use esrpc_runtime_drain or esrpc_runtime_shutdown and then esrpc_runtime_join.
+ *
+ * @param runtime Borrowed; NULL: the default runtime, if there is one; the next use of NULL then makes a new one.
+ * @param timeout_ms Milliseconds to wait at most, or ESRPC_WAIT_FOREVER.
+ * @return ESRPC_OK, also if it was stopped before; ESRPC_ERROR_TIMED_OUT if a callback has not returned in time: no other one
+ * is called all the same, and the function may be called again to wait on; ESRPC_ERROR_WOULD_DEADLOCK on an event-loop
+ * thread, and then nothing has changed; ESRPC_ERROR_FORKED in a forked child.
+ *
+ * Thread: not-loop. Since: 0.1.0
+ */
+esrpc_status esrpc_runtime_stop(struct esrpc_runtime *runtime,
+                                uint32_t timeout_ms);
+
+/**
+ * Stops every runtime of the process, those that other code has made and the default one, as esrpc_runtime_stop does.
+ * For a program that is about to exit or to unload the code behind its callbacks.
+ *
+ * @param timeout_ms Milliseconds to wait at most, or ESRPC_WAIT_FOREVER.
+ * @return ESRPC_OK, also if there is none; ESRPC_ERROR_TIMED_OUT if a callback has not returned in time: no other one is
+ * called all the same, and the function may be called again to wait on; ESRPC_ERROR_WOULD_DEADLOCK on an event-loop thread,
+ * and then nothing has changed.
+ *
+ * Thread: not-loop. Since: 0.1.0
+ */
+esrpc_status esrpc_stop_all(uint32_t timeout_ms);
 
 /**
  * Begins to connect a client. Returns at once; how it went comes by on_setup. Without the handshake option the caller then

@@ -25,4 +25,4 @@ for name in all_types_payload concat_3 overrun_then_good_messages truncated_full
 done
 
 echo "== the tests in C"
-ESRPC_TEST_WRAPPER=$valgrind cargo test --test c_api --test c_blocking --test c_connections --test c_promises --test c_stress
+ESRPC_TEST_WRAPPER=$valgrind cargo test --test c_api --test c_blocking --test c_connections --test c_host --test c_promises --test c_stress

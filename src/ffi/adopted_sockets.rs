@@ -36,7 +36,7 @@ pub unsafe extern "C" fn esrpc_client_options_set_socket(
     options: *mut esrpc_client_options,
     socket: esrpc_socket,
 ) -> esrpc_status {
-    guard::call(|| {
+    guard::system_call(|| {
         // SAFETY: NULL or live settings of this thread.
         let options = unsafe { esrpc_client_options::borrow_mut(options, "options") }?;
         options.endpoint = Some(endpoint::socket(socket, SocketUse::Connection)?);
@@ -66,7 +66,7 @@ pub unsafe extern "C" fn esrpc_listener_options_set_socket(
     options: *mut esrpc_listener_options,
     socket: esrpc_socket,
 ) -> esrpc_status {
-    guard::call(|| {
+    guard::system_call(|| {
         // SAFETY: NULL or live settings of this thread.
         let options = unsafe { esrpc_listener_options::borrow_mut(options, "options") }?;
         options.place = Place::Endpoint(endpoint::socket(socket, SocketUse::Listener)?);
@@ -84,7 +84,7 @@ pub unsafe extern "C" fn esrpc_listener_options_set_socket(
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn esrpc_listener_options_set_adopt_only(options: *mut esrpc_listener_options) -> esrpc_status {
-    guard::call(|| {
+    guard::system_call(|| {
         // SAFETY: NULL or live settings of this thread.
         unsafe { esrpc_listener_options::borrow_mut(options, "options") }?.place = Place::Nowhere;
         Ok(())
@@ -112,7 +112,7 @@ pub unsafe extern "C" fn esrpc_listener_adopt_connection(
     listener: *mut esrpc_listener,
     socket: esrpc_socket,
 ) -> esrpc_status {
-    guard::call(|| {
+    guard::system_call(|| {
         // SAFETY: NULL or a live or lent handle.
         unsafe { listener_of(listener) }?.adopt_connection(socket)?;
         Ok(())
@@ -136,7 +136,7 @@ pub unsafe extern "C" fn esrpc_listener_dup_socket(
     listener: *mut esrpc_listener,
     out_socket: *mut esrpc_socket,
 ) -> esrpc_status {
-    guard::call(|| {
+    guard::system_call(|| {
         check_out(out_socket, "out_socket")?;
         // SAFETY: NULL or a live or lent handle.
         let socket = unsafe { listener_of(listener) }?.duplicate_socket()?;

@@ -39,7 +39,7 @@ pub unsafe extern "C" fn esrpc_connection_connect_blocking(
     timeout_ms: u32,
     out_connection: *mut *mut esrpc_connection,
 ) -> esrpc_status {
-    guard::call(|| {
+    guard::system_call(|| {
         check_out(out_connection, "out_connection")?;
         // SAFETY: NULL or live settings of this thread; no table.
         let (options, callbacks) = unsafe {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::constants::ESRPC_WAIT_FOREVER;
 use super::errors::explained;
+use super::host_call;
 use super::status::esrpc_status;
 use crate::runtime::{Flush, Outcome};
 
@@ -43,7 +44,7 @@ fn run_flush([function, user_data]: [usize; 2], outcome: &Outcome) {
     // SAFETY: the first word is a callback of that very type, put there by flush_callback.
     let function = unsafe { std::mem::transmute::<*const (), StatusFunction>(function as *const ()) };
     // SAFETY: the caller gave the function together with the pointer, to be called once.
-    unsafe { function(status, user_data as *mut c_void) }
+    unsafe { host_call::call(function, (status, user_data as *mut c_void)) }
 }
 
 /// A timeout in milliseconds; none for ESRPC_WAIT_FOREVER.

@@ -101,7 +101,7 @@ pub extern "C" fn esrpc_client_options_new() -> *mut esrpc_client_options {
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn esrpc_client_options_release(options: *mut esrpc_client_options) {
-    guard::value((), || {
+    guard::system_value((), || {
         // SAFETY: NULL or live settings that the caller gives up.
         unsafe { esrpc_client_options::release(options) }
     })

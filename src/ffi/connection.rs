@@ -11,6 +11,7 @@ use super::errors::{explained, outcome_status, requested_outcome};
 use super::guard;
 use super::handle::{ArcHandle, BoxHandle};
 use super::headers::esrpc_headers;
+use super::host_call;
 use super::message::{esrpc_message, with_view};
 use super::out::check_out;
 use super::runtime::runtime_or_default;
@@ -96,7 +97,7 @@ impl ConnectionHandler for Callbacks {
             let connection = result.map_or(std::ptr::null_mut(), esrpc_connection::lend);
             let status = explained(result.map(|_| ()));
             // SAFETY: see above.
-            unsafe { function(connection, status, self.user_data.0) }
+            unsafe { host_call::call(function, (connection, status, self.user_data.0)) }
         }
     }
 
@@ -104,7 +105,7 @@ impl ConnectionHandler for Callbacks {
         if let Some(function) = self.table.on_protocol_message {
             with_view(incoming, |view| {
                 // SAFETY: see above.
-                unsafe { function(esrpc_connection::lend(connection), view, self.user_data.0) }
+                unsafe { host_call::call(function, (esrpc_connection::lend(connection), view, self.user_data.0)) }
             });
         }
     }
@@ -114,7 +115,7 @@ impl ConnectionHandler for Callbacks {
             let (connection, stream) = (esrpc_connection::lend(connection), esrpc_stream::lend(stream));
             with_view(incoming, |view| {
                 // SAFETY: see above.
-                unsafe { function(connection, stream, view, self.user_data.0) }
+                unsafe { host_call::call(function, (connection, stream, view, self.user_data.0)) }
             });
         }
     }
@@ -122,7 +123,7 @@ impl ConnectionHandler for Callbacks {
     fn on_writable(&self, connection: &Arc<Connection>) {
         if let Some(function) = self.table.on_writable {
             // SAFETY: see above.
-            unsafe { function(esrpc_connection::lend(connection), self.user_data.0) }
+            unsafe { host_call::call(function, (esrpc_connection::lend(connection), self.user_data.0)) }
         }
     }
 
@@ -130,14 +131,14 @@ impl ConnectionHandler for Callbacks {
         if let Some(function) = self.table.on_shutdown {
             let reason = explained(outcome.as_ref().copied());
             // SAFETY: see above.
-            unsafe { function(esrpc_connection::lend(connection), reason, self.user_data.0) }
+            unsafe { host_call::call(function, (esrpc_connection::lend(connection), reason, self.user_data.0)) }
         }
     }
 
     fn on_destroy(&self) {
         if let Some(function) = self.table.on_destroy {
             // SAFETY: see above.
-            unsafe { function(self.user_data.0) }
+            unsafe { host_call::call(function, (self.user_data.0,)) }
         }
     }
 
@@ -174,14 +175,15 @@ impl Callbacks {
     }
 }
 
-/// The connection behind the handle, in the process that made it.
+/// The connection behind the handle, in the process that made it and while its loop runs.
 ///
 /// # Safety
 /// NULL, or a live or lent handle.
 pub(crate) unsafe fn connection_of(connection: *const esrpc_connection) -> Result<Arc<Connection>, Failure> {
     // SAFETY: what the caller promised.
     let connection = unsafe { esrpc_connection::share(connection, "connection") }?;
-    if connection.is_foreign() { Err(Error::Forked.into()) } else { Ok(connection) }
+    connection.check_usable()?;
+    Ok(connection)
 }
 
 /// The runtime that the options name, in the process that made it, or the default one.
@@ -254,7 +256,7 @@ pub unsafe extern "C" fn esrpc_connection_connect(
     user_data: *mut c_void,
     out_connection: *mut *mut esrpc_connection,
 ) -> esrpc_status {
-    guard::call(|| {
+    guard::system_call(|| {
         check_out(out_connection, "out_connection")?;
         // SAFETY: NULL or live settings of this thread, and a table of the size it says.
         let (options, callbacks) =
@@ -290,7 +292,7 @@ pub unsafe extern "C" fn esrpc_connection_acquire(connection: *mut esrpc_connect
 /// Thread: any. Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn esrpc_connection_release(connection: *mut esrpc_connection) {
-    guard::value((), || {
+    guard::system_value((), || {
         // SAFETY: NULL or a live handle, whose reference the caller gives up.
         unsafe {
             if esrpc_connection::borrow(connection, "connection").is_ok_and(|connection| !connection.is_foreign()) {
@@ -465,7 +467,7 @@ pub unsafe extern "C" fn esrpc_connection_run_on_loop(
             let user_data: UserData = user_data;
             explained(outcome.as_ref().copied());
             // SAFETY: the caller gave the function together with the pointer, to be called once.
-            unsafe { function(outcome_status(&outcome), user_data.0) }
+            unsafe { host_call::call(function, (outcome_status(&outcome), user_data.0)) }
         }));
         Ok(())
     })

@@ -9,6 +9,7 @@ use super::connection_options::esrpc_connection_options;
 use super::guard;
 use super::handle::BoxHandle;
 use super::headers::esrpc_header;
+use super::host_call;
 use super::message::esrpc_message;
 use super::out::{check_out, write_out};
 use super::status::{Failure, esrpc_status, set_last_error};
@@ -134,7 +135,7 @@ impl DecodeEvents for Dispatch<'_> {
         if let Some(callback) = self.wanted(self.callbacks.on_prelude) {
             let Prelude { total_len, headers_len, crc } = *prelude;
             // SAFETY: the caller's callback, for its own user data, with a live decoder.
-            unsafe { callback(self.handle, total_len, headers_len, crc, self.user_data) }
+            unsafe { host_call::call(callback, (self.handle, total_len, headers_len, crc, self.user_data)) }
         }
     }
 
@@ -142,21 +143,21 @@ impl DecodeEvents for Dispatch<'_> {
         if let Some(callback) = self.wanted(self.callbacks.on_header) {
             let header = esrpc_header::new(header);
             // SAFETY: as above; the header lives during the callback.
-            unsafe { callback(self.handle, &raw const header, self.user_data) }
+            unsafe { host_call::call(callback, (self.handle, &raw const header, self.user_data)) }
         }
     }
 
     fn on_payload(&mut self, segment: &[u8]) {
         if let Some(callback) = self.wanted(self.callbacks.on_payload) {
             // SAFETY: as above; the segment lives during the callback.
-            unsafe { callback(self.handle, segment.as_ptr(), segment.len(), self.user_data) }
+            unsafe { host_call::call(callback, (self.handle, segment.as_ptr(), segment.len(), self.user_data)) }
         }
     }
 
     fn on_complete(&mut self, message_crc: u32) {
         if let Some(callback) = self.wanted(self.callbacks.on_complete) {
             // SAFETY: as above.
-            unsafe { callback(self.handle, message_crc, self.user_data) }
+            unsafe { host_call::call(callback, (self.handle, message_crc, self.user_data)) }
         }
     }
 }
@@ -166,7 +167,7 @@ impl Dispatch<'_> {
         if let Some(callback) = self.wanted(self.callbacks.on_error) {
             set_last_error(failure);
             // SAFETY: as above.
-            unsafe { callback(self.handle, failure.status, self.user_data) }
+            unsafe { host_call::call(callback, (self.handle, failure.status, self.user_data)) }
         }
     }
 }

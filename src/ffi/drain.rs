@@ -1,13 +1,11 @@
 //! Graceful ends: what is open is finished, nothing new is begun.
 
-use std::sync::Arc;
-
 use super::callbacks::timeout;
 use super::guard;
 use super::listener::{esrpc_listener, listener_of};
-use super::runtime::{esrpc_runtime, runtime_or_default};
-use super::status::{Failure, esrpc_status};
-use crate::runtime::{Drain, Listener, Runtime, default_runtime};
+use super::runtime::{esrpc_runtime, existing_runtime};
+use super::status::esrpc_status;
+use crate::runtime::{Drain, Listener};
 
 /// Ends a listener gracefully. At once it gives up its listening socket and announces no connection any more; whoever
 /// listens on the same socket (esrpc_listener_dup_socket, called before) or address next gets those who come. Its
@@ -112,15 +110,4 @@ pub unsafe extern "C" fn esrpc_runtime_get_open_connections(runtime: *const esrp
         // SAFETY: NULL or a live handle.
         unsafe { existing_runtime(runtime) }.ok().flatten().map_or(0, |runtime| runtime.open_connections())
     })
-}
-
-/// The runtime, or the default one for NULL, which is not made for that.
-///
-/// # Safety NULL or a live handle.
-unsafe fn existing_runtime(runtime: *const esrpc_runtime) -> Result<Option<Arc<Runtime>>, Failure> {
-    if runtime.is_null() {
-        return Ok(default_runtime(false)?);
-    }
-    // SAFETY: a live handle.
-    unsafe { runtime_or_default(runtime) }.map(Some)
 }

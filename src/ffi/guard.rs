@@ -6,6 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::status::{self, ESRPC_ERROR_INTERNAL, ESRPC_OK, Failure, esrpc_status};
+use crate::runtime::uncancelled;
 
 /// How many threads are inside a log callback: most often none, which is cheaper to see than a thread's own flag.
 static LOG_CALLBACKS: AtomicUsize = AtomicUsize::new(0);
@@ -30,6 +31,12 @@ pub(crate) fn call(f: impl FnOnce() -> Result<(), Failure>) -> esrpc_status {
     }
 }
 
+/// `call` for a function that asks the system for something on the caller's thread, which a pthread_cancel of the host's would
+/// end there.
+pub(crate) fn system_call(f: impl FnOnce() -> Result<(), Failure>) -> esrpc_status {
+    uncancelled(|| call(f))
+}
+
 /// Runs the body of a function that answers a value; `default` stands in for a value that cannot be had.
 #[inline]
 pub(crate) fn value<T>(default: T, f: impl FnOnce() -> T) -> T {
@@ -43,6 +50,11 @@ pub(crate) fn value<T>(default: T, f: impl FnOnce() -> T) -> T {
             default
         }
     }
+}
+
+/// `value` for such a function.
+pub(crate) fn system_value<T>(default: T, f: impl FnOnce() -> T) -> T {
+    uncancelled(|| value(default, f))
 }
 
 /// Not inline, as all that only a failure needs: a success then saves no registers and makes no room for it.

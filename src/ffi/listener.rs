@@ -9,6 +9,7 @@ use super::connection::esrpc_connection;
 use super::errors::explained;
 use super::guard;
 use super::handle::{ArcHandle, BoxHandle};
+use super::host_call;
 use super::listener_options::esrpc_listener_options;
 use super::out::check_out;
 use super::runtime::runtime_or_default;
@@ -73,7 +74,7 @@ impl ListenerHandler for Callbacks {
         if let Some(function) = self.table.on_incoming_connection {
             let (listener, connection) = (esrpc_listener::lend(listener), esrpc_connection::lend(connection));
             // SAFETY: see above.
-            unsafe { function(listener, connection, self.user_data.0) }
+            unsafe { host_call::call(function, (listener, connection, self.user_data.0)) }
         }
     }
 
@@ -81,7 +82,7 @@ impl ListenerHandler for Callbacks {
         if let Some(function) = self.table.on_failed_connection {
             let status = explained(Err(error));
             // SAFETY: see above.
-            unsafe { function(esrpc_listener::lend(listener), status, self.user_data.0) }
+            unsafe { host_call::call(function, (esrpc_listener::lend(listener), status, self.user_data.0)) }
         }
     }
 
@@ -89,14 +90,14 @@ impl ListenerHandler for Callbacks {
         if let Some(function) = self.table.on_closed {
             let reason = explained(outcome.as_ref().copied());
             // SAFETY: see above.
-            unsafe { function(esrpc_listener::lend(listener), reason, self.user_data.0) }
+            unsafe { host_call::call(function, (esrpc_listener::lend(listener), reason, self.user_data.0)) }
         }
     }
 
     fn on_destroy(&self) {
         if let Some(function) = self.table.on_destroy {
             // SAFETY: see above.
-            unsafe { function(self.user_data.0) }
+            unsafe { host_call::call(function, (self.user_data.0,)) }
         }
     }
 
@@ -105,14 +106,15 @@ impl ListenerHandler for Callbacks {
     }
 }
 
-/// The listener behind the handle, in the process that made it.
+/// The listener behind the handle, in the process that made it and while its loop runs.
 ///
 /// # Safety
 /// NULL, or a live or lent handle.
 pub(crate) unsafe fn listener_of(listener: *const esrpc_listener) -> Result<Arc<Listener>, Failure> {
     // SAFETY: what the caller promised.
     let listener = unsafe { esrpc_listener::share(listener, "listener") }?;
-    if listener.is_foreign() { Err(Error::Forked.into()) } else { Ok(listener) }
+    listener.check_usable()?;
+    Ok(listener)
 }
 
 /// What an accessor answers: `default` for NULL and in a forked child.
@@ -150,7 +152,7 @@ pub unsafe extern "C" fn esrpc_listener_listen(
     user_data: *mut c_void,
     out_listener: *mut *mut esrpc_listener,
 ) -> esrpc_status {
-    guard::call(|| {
+    guard::system_call(|| {
         check_out(out_listener, "out_listener")?;
         // SAFETY: NULL or live settings of this thread, and a table of the size it says.
         let (options, table) = unsafe {
@@ -194,7 +196,7 @@ pub unsafe extern "C" fn esrpc_listener_acquire(listener: *mut esrpc_listener) -
 /// Thread: any. Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn esrpc_listener_release(listener: *mut esrpc_listener) {
-    guard::value((), || {
+    guard::system_value((), || {
         // SAFETY: NULL or a live handle, whose reference the caller gives up.
         unsafe {
             if esrpc_listener::borrow(listener, "listener").is_ok_and(|listener| !listener.is_foreign()) {

@@ -119,7 +119,7 @@ pub extern "C" fn esrpc_listener_options_new() -> *mut esrpc_listener_options {
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn esrpc_listener_options_release(options: *mut esrpc_listener_options) {
-    guard::value((), || {
+    guard::system_value((), || {
         // SAFETY: NULL or live settings that the caller gives up.
         unsafe { esrpc_listener_options::release(options) }
     })

@@ -12,6 +12,7 @@ mod endpoint;
 pub(crate) mod errors;
 pub(crate) mod guard;
 pub(crate) mod handle;
+pub(crate) mod host_call;
 mod json;
 pub(crate) mod out;
 pub(crate) mod table;

@@ -8,7 +8,9 @@ use super::handle::ArcHandle;
 use super::out::{check_out, write_out};
 use super::runtime_options::esrpc_runtime_options;
 use super::status::{Failure, esrpc_status};
-use crate::runtime::{Error, Runtime, check_may_wait, default_runtime, take_default_if_ended};
+use crate::runtime::{
+    Error, Runtime, all_runtimes, check_may_wait, default_runtime, stop_runtimes, take_default_if_ended,
+};
 
 /// One or more event-loop threads with what lives on them. Counted; the threads end when the last handle is released and
 /// nothing lives on the runtime any more, or by esrpc_runtime_join.
@@ -33,6 +35,18 @@ pub(crate) unsafe fn runtime_or_default(runtime: *const esrpc_runtime) -> Result
     if runtime.process().is_current() { Ok(runtime) } else { Err(Error::Forked.into()) }
 }
 
+/// The runtime, or the default one for NULL, which is not made for that.
+///
+/// # Safety
+/// NULL or a live handle.
+pub(crate) unsafe fn existing_runtime(runtime: *const esrpc_runtime) -> Result<Option<Arc<Runtime>>, Failure> {
+    if runtime.is_null() {
+        return Ok(default_runtime(false)?);
+    }
+    // SAFETY: a live handle.
+    unsafe { runtime_or_default(runtime) }.map(Some)
+}
+
 /// Starts the threads of a new runtime.
 ///
 /// @param options Borrowed; NULL: defaults.
@@ -46,7 +60,7 @@ pub unsafe extern "C" fn esrpc_runtime_new(
     options: *const esrpc_runtime_options,
     out_runtime: *mut *mut esrpc_runtime,
 ) -> esrpc_status {
-    guard::call(|| {
+    guard::system_call(|| {
         check_out(out_runtime, "out_runtime")?;
         let defaults = esrpc_runtime_options::default();
         // SAFETY: NULL or live settings of this thread.
@@ -78,7 +92,7 @@ pub unsafe extern "C" fn esrpc_runtime_acquire(runtime: *mut esrpc_runtime) -> *
 /// Thread: any. Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn esrpc_runtime_release(runtime: *mut esrpc_runtime) {
-    guard::value((), || {
+    guard::system_value((), || {
         // SAFETY: NULL or a live handle, whose reference the caller gives up.
         unsafe {
             if esrpc_runtime::borrow(runtime, "runtime").is_ok_and(|runtime| runtime.process().is_current()) {
@@ -97,15 +111,11 @@ pub unsafe extern "C" fn esrpc_runtime_release(runtime: *mut esrpc_runtime) {
 /// Thread: any. Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn esrpc_runtime_shutdown(runtime: *mut esrpc_runtime) -> esrpc_status {
-    guard::call(|| {
-        if runtime.is_null() {
-            if let Some(runtime) = default_runtime(false)? {
-                runtime.shut_down();
-            }
-            return Ok(());
+    guard::system_call(|| {
+        // SAFETY: NULL or a live handle.
+        if let Some(runtime) = unsafe { existing_runtime(runtime) }? {
+            runtime.shut_down();
         }
-        // SAFETY: a live handle.
-        unsafe { runtime_or_default(runtime) }?.shut_down();
         Ok(())
     })
 }
@@ -117,24 +127,63 @@ pub unsafe extern "C" fn esrpc_runtime_shutdown(runtime: *mut esrpc_runtime) -> 
 /// @param runtime Borrowed; NULL: the default runtime; if there is none, there is nothing to wait for.
 /// @param timeout_ms Milliseconds to wait at most, or ESRPC_WAIT_FOREVER.
 /// @return ESRPC_OK; ESRPC_ERROR_TIMED_OUT if something still lives, and then nothing has changed;
+/// ESRPC_ERROR_RUNTIME_SHUTDOWN, also at once, if the runtime was stopped by esrpc_runtime_stop or esrpc_stop_all, or if the
+/// application has ended one of its threads inside a callback, so that not every on_destroy has been called;
 /// ESRPC_ERROR_WOULD_DEADLOCK on an event-loop thread; ESRPC_ERROR_FORKED in a forked child.
 ///
 /// Thread: not-loop. Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn esrpc_runtime_join(runtime: *mut esrpc_runtime, timeout_ms: u32) -> esrpc_status {
-    guard::call(|| {
+    guard::system_call(|| {
         // Also when there would be nothing to wait for, so that the mistake shows at once.
         check_may_wait()?;
-        if runtime.is_null() {
-            if let Some(runtime) = default_runtime(false)? {
-                runtime.join(timeout(timeout_ms))?;
-                take_default_if_ended(&runtime);
-            }
-            return Ok(());
+        // SAFETY: NULL or a live handle.
+        if let Some(runtime) = unsafe { existing_runtime(runtime) }? {
+            runtime.join(timeout(timeout_ms))?;
+            take_default_if_ended(&runtime);
         }
-        // SAFETY: a live handle.
-        let runtime = unsafe { runtime_or_default(runtime) }?;
-        runtime.join(timeout(timeout_ms))?;
         Ok(())
     })
+}
+
+/// Ends a runtime while handles of it are still in use, as an interpreter or a plug-in has to that goes away and cannot wait
+/// until all of them are released. From the call on no callback of the runtime begins. The function waits for the callbacks
+/// that are running; when it returns ESRPC_OK, no callback runs and none is ever called again, not even a flush callback, a
+/// task, on_closed, on_shutdown, on_destroy or the log callback; the event-loop threads have ended, the sockets are closed,
+/// and everything that user_data points to may be freed. What was not written is lost. Other threads that wait for something
+/// on the runtime return with ESRPC_ERROR_RUNTIME_SHUTDOWN. Handles stay valid until they are released, which frees their
+/// memory as always; every other call on them returns ESRPC_ERROR_RUNTIME_SHUTDOWN, or 0, NULL or empty bytes. A host name
+/// that is being looked up may keep a thread of the library in the system for a while; it then ends without calling anything.
+///
+/// To end in order, with every callback, use esrpc_runtime_drain or esrpc_runtime_shutdown and then esrpc_runtime_join.
+///
+/// @param runtime Borrowed; NULL: the default runtime, if there is one; the next use of NULL then makes a new one.
+/// @param timeout_ms Milliseconds to wait at most, or ESRPC_WAIT_FOREVER.
+/// @return ESRPC_OK, also if it was stopped before; ESRPC_ERROR_TIMED_OUT if a callback has not returned in time: no other one
+/// is called all the same, and the function may be called again to wait on; ESRPC_ERROR_WOULD_DEADLOCK on an event-loop
+/// thread, and then nothing has changed; ESRPC_ERROR_FORKED in a forked child.
+///
+/// Thread: not-loop. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_runtime_stop(runtime: *mut esrpc_runtime, timeout_ms: u32) -> esrpc_status {
+    guard::system_call(|| {
+        // SAFETY: NULL or a live handle.
+        let runtime = unsafe { existing_runtime(runtime) }?;
+        stop_runtimes(runtime.as_slice(), timeout(timeout_ms))?;
+        Ok(())
+    })
+}
+
+/// Stops every runtime of the process, those that other code has made and the default one, as esrpc_runtime_stop does.
+/// For a program that is about to exit or to unload the code behind its callbacks.
+///
+/// @param timeout_ms Milliseconds to wait at most, or ESRPC_WAIT_FOREVER.
+/// @return ESRPC_OK, also if there is none; ESRPC_ERROR_TIMED_OUT if a callback has not returned in time: no other one is
+/// called all the same, and the function may be called again to wait on; ESRPC_ERROR_WOULD_DEADLOCK on an event-loop thread,
+/// and then nothing has changed.
+///
+/// Thread: not-loop. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub extern "C" fn esrpc_stop_all(timeout_ms: u32) -> esrpc_status {
+    guard::system_call(|| Ok(stop_runtimes(&all_runtimes(), timeout(timeout_ms))?))
 }

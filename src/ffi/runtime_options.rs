@@ -5,6 +5,7 @@ use std::ffi::{CString, c_char, c_void};
 use super::callbacks::UserData;
 use super::guard;
 use super::handle::BoxHandle;
+use super::host_call;
 use super::status::{Failure, esrpc_status};
 use crate::runtime::{Level, Log};
 
@@ -53,7 +54,7 @@ impl esrpc_runtime_options {
             let message = CString::new(message.replace(char::is_control, " ")).unwrap_or_default();
             guard::inside_log_callback(|| {
                 // SAFETY: the caller gave the callback together with the pointer, for any thread.
-                unsafe { callback(level as i32, target.as_ptr(), message.as_ptr(), user_data.0) }
+                unsafe { host_call::call(callback, (level as i32, target.as_ptr(), message.as_ptr(), user_data.0)) }
             });
         })
     }

@@ -13,12 +13,13 @@ use super::errors::{explained, outcome_status};
 use super::guard;
 use super::handle::ArcHandle;
 use super::headers::esrpc_headers;
+use super::host_call;
 use super::message::{esrpc_message, with_view};
 use super::out::{check_out, write_optional};
 use super::status::{ESRPC_OK, Failure, esrpc_status};
 use super::table::read_table;
 use crate::rpc::Incoming;
-use crate::runtime::{Error, Inbox, Outcome, Stream, StreamHandler, StreamPhase};
+use crate::runtime::{Inbox, Outcome, Stream, StreamHandler, StreamPhase};
 
 /// One stream of a connection: a call, in either direction. Counted: esrpc_stream_acquire, esrpc_stream_release. It holds its
 /// connection's handle.
@@ -91,7 +92,7 @@ impl StreamHandler for Callbacks {
         if let Some(function) = self.table.on_message {
             with_view(incoming, |view| {
                 // SAFETY: see above.
-                unsafe { function(esrpc_stream::lend(stream), view, self.user_data.0) }
+                unsafe { host_call::call(function, (esrpc_stream::lend(stream), view, self.user_data.0)) }
             });
         }
     }
@@ -99,7 +100,7 @@ impl StreamHandler for Callbacks {
     fn on_writable(&self, stream: &Arc<Stream>) {
         if let Some(function) = self.table.on_writable {
             // SAFETY: see above.
-            unsafe { function(esrpc_stream::lend(stream), self.user_data.0) }
+            unsafe { host_call::call(function, (esrpc_stream::lend(stream), self.user_data.0)) }
         }
     }
 
@@ -110,14 +111,14 @@ impl StreamHandler for Callbacks {
         if let Some(function) = self.table.on_closed {
             let reason = explained(outcome.as_ref().copied());
             // SAFETY: see above.
-            unsafe { function(esrpc_stream::lend(stream), reason, self.user_data.0) }
+            unsafe { host_call::call(function, (esrpc_stream::lend(stream), reason, self.user_data.0)) }
         }
     }
 
     fn on_destroy(&self) {
         if let Some(function) = self.table.on_destroy {
             // SAFETY: see above.
-            unsafe { function(self.user_data.0) }
+            unsafe { host_call::call(function, (self.user_data.0,)) }
         }
     }
 
@@ -130,7 +131,7 @@ impl StreamHandler for Callbacks {
     }
 }
 
-/// The stream behind the handle, in the process that made it.
+/// The stream behind the handle, in the process that made it and while its loop runs.
 ///
 /// # Safety
 /// NULL, or a live or lent handle.
@@ -148,7 +149,8 @@ pub(crate) unsafe fn stream_of(stream: *const esrpc_stream) -> Result<Arc<Stream
 unsafe fn held_stream(stream: *const esrpc_stream) -> Result<ManuallyDrop<Arc<Stream>>, Failure> {
     // SAFETY: what the caller promised.
     let stream = unsafe { esrpc_stream::hold(stream, "stream") }?;
-    if stream.connection().is_foreign() { Err(Error::Forked.into()) } else { Ok(stream) }
+    stream.connection().check_usable()?;
+    Ok(stream)
 }
 
 /// What an accessor answers: `default` for NULL and in a forked child.

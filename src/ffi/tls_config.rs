@@ -106,7 +106,7 @@ fn version(number: i32, argument: &str) -> Result<TlsVersion, Failure> {
 /// Thread: any. Since: 0.1.0
 #[unsafe(no_mangle)]
 pub extern "C" fn esrpc_tls_config_builder_new_client() -> *mut esrpc_tls_config_builder {
-    guard::value(std::ptr::null_mut(), || {
+    guard::system_value(std::ptr::null_mut(), || {
         esrpc_tls_config_builder { builder: TlsConfigBuilder::new(TlsRole::Client) }.give()
     })
 }
@@ -120,7 +120,7 @@ pub extern "C" fn esrpc_tls_config_builder_new_client() -> *mut esrpc_tls_config
 /// Thread: any. Since: 0.1.0
 #[unsafe(no_mangle)]
 pub extern "C" fn esrpc_tls_config_builder_new_server() -> *mut esrpc_tls_config_builder {
-    guard::value(std::ptr::null_mut(), || {
+    guard::system_value(std::ptr::null_mut(), || {
         esrpc_tls_config_builder { builder: TlsConfigBuilder::new(TlsRole::Server) }.give()
     })
 }
@@ -132,7 +132,7 @@ pub extern "C" fn esrpc_tls_config_builder_new_server() -> *mut esrpc_tls_config
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn esrpc_tls_config_builder_release(builder: *mut esrpc_tls_config_builder) {
-    guard::value((), || {
+    guard::system_value((), || {
         // SAFETY: NULL or a live builder that the caller gives up.
         unsafe { esrpc_tls_config_builder::release(builder) }
     })
@@ -154,7 +154,7 @@ pub unsafe extern "C" fn esrpc_tls_config_builder_add_ca_file(
     builder: *mut esrpc_tls_config_builder,
     path: esrpc_bytes,
 ) -> esrpc_status {
-    guard::call(|| {
+    guard::system_call(|| {
         // SAFETY: NULL or a live builder of this thread, and bytes that stay during the call.
         unsafe { set(builder, None, |builder| Ok(builder.add_ca_file(&file_path(path, "path")?)?)) }
     })
@@ -176,7 +176,7 @@ pub unsafe extern "C" fn esrpc_tls_config_builder_add_ca_dir(
     builder: *mut esrpc_tls_config_builder,
     path: esrpc_bytes,
 ) -> esrpc_status {
-    guard::call(|| {
+    guard::system_call(|| {
         // SAFETY: NULL or a live builder of this thread, and bytes that stay during the call.
         unsafe { set(builder, None, |builder| Ok(builder.add_ca_dir(&file_path(path, "path")?)?)) }
     })
@@ -196,7 +196,7 @@ pub unsafe extern "C" fn esrpc_tls_config_builder_add_ca(
     builder: *mut esrpc_tls_config_builder,
     certificates: esrpc_bytes,
 ) -> esrpc_status {
-    guard::call(|| {
+    guard::system_call(|| {
         // SAFETY: NULL or a live builder of this thread, and bytes that stay during the call.
         unsafe { set(builder, None, |builder| Ok(builder.add_ca(some_bytes(certificates, "certificates")?)?)) }
     })
@@ -214,7 +214,8 @@ pub unsafe extern "C" fn esrpc_tls_config_builder_add_ca(
 /// ESRPC_ERROR_NOT_FOUND, ESRPC_ERROR_ACCESS_DENIED or ESRPC_ERROR_IO if a file cannot be read;
 /// ESRPC_ERROR_TLS_NO_CERTIFICATE if there is no certificate; ESRPC_ERROR_TLS_BAD_CERTIFICATE if one is not well-formed;
 /// ESRPC_ERROR_TLS_BAD_KEY if there is no key that can be used; ESRPC_ERROR_TLS_KEY_ENCRYPTED;
-/// ESRPC_ERROR_TLS_KEY_MISMATCH if the key is not that of the first certificate.
+/// ESRPC_ERROR_TLS_KEY_MISMATCH if the key is not that of the first certificate; ESRPC_ERROR_TLS_CONFIG if the system refuses
+/// to give random bytes.
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -223,7 +224,7 @@ pub unsafe extern "C" fn esrpc_tls_config_builder_set_certificate_files(
     chain_path: esrpc_bytes,
     key_path: esrpc_bytes,
 ) -> esrpc_status {
-    guard::call(|| {
+    guard::system_call(|| {
         // SAFETY: NULL or a live builder of this thread, and bytes that stay during the call.
         unsafe {
             set(builder, None, |builder| {
@@ -244,7 +245,8 @@ pub unsafe extern "C" fn esrpc_tls_config_builder_set_certificate_files(
 /// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL or chain or key is empty;
 /// ESRPC_ERROR_TLS_NO_CERTIFICATE if there is no certificate; ESRPC_ERROR_TLS_BAD_CERTIFICATE if one is not well-formed;
 /// ESRPC_ERROR_TLS_BAD_KEY if there is no key that can be used; ESRPC_ERROR_TLS_KEY_ENCRYPTED;
-/// ESRPC_ERROR_TLS_KEY_MISMATCH if the key is not that of the first certificate.
+/// ESRPC_ERROR_TLS_KEY_MISMATCH if the key is not that of the first certificate; ESRPC_ERROR_TLS_CONFIG if the system refuses
+/// to give random bytes.
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -253,7 +255,7 @@ pub unsafe extern "C" fn esrpc_tls_config_builder_set_certificate(
     chain: esrpc_bytes,
     key: esrpc_bytes,
 ) -> esrpc_status {
-    guard::call(|| {
+    guard::system_call(|| {
         // SAFETY: NULL or a live builder of this thread, and bytes that stay during the call.
         unsafe {
             set(builder, None, |builder| {
@@ -277,7 +279,7 @@ pub unsafe extern "C" fn esrpc_tls_config_builder_add_alpn(
     builder: *mut esrpc_tls_config_builder,
     protocol: esrpc_bytes,
 ) -> esrpc_status {
-    guard::call(|| {
+    guard::system_call(|| {
         let change = |builder: &mut TlsConfigBuilder| {
             // SAFETY: bytes that stay during the call.
             let protocol = unsafe { protocol.as_slice("protocol") }?;
@@ -307,7 +309,7 @@ pub unsafe extern "C" fn esrpc_tls_config_builder_set_versions(
     min_version: i32,
     max_version: i32,
 ) -> esrpc_status {
-    guard::call(|| {
+    guard::system_call(|| {
         let change = |builder: &mut TlsConfigBuilder| {
             let (min, max) = (version(min_version, "min_version")?, version(max_version, "max_version")?);
             if min > max {
@@ -333,7 +335,7 @@ pub unsafe extern "C" fn esrpc_tls_config_builder_set_versions(
 pub unsafe extern "C" fn esrpc_tls_config_builder_dangerous_disable_verification(
     builder: *mut esrpc_tls_config_builder,
 ) -> esrpc_status {
-    guard::call(|| {
+    guard::system_call(|| {
         let change = |builder: &mut TlsConfigBuilder| {
             builder.dangerous_disable_verification();
             Ok(())
@@ -357,7 +359,7 @@ pub unsafe extern "C" fn esrpc_tls_config_builder_set_client_auth(
     builder: *mut esrpc_tls_config_builder,
     client_auth: i32,
 ) -> esrpc_status {
-    guard::call(|| {
+    guard::system_call(|| {
         let change = |builder: &mut TlsConfigBuilder| {
             builder.set_client_auth(match client_auth {
                 _ if client_auth == ESRPC_TLS_CLIENT_AUTH_NONE as i32 => ClientAuth::None,
@@ -388,7 +390,7 @@ pub unsafe extern "C" fn esrpc_tls_config_builder_set_session_resumption(
     builder: *mut esrpc_tls_config_builder,
     on: i32,
 ) -> esrpc_status {
-    guard::call(|| {
+    guard::system_call(|| {
         let change = |builder: &mut TlsConfigBuilder| {
             builder.set_session_resumption(on != 0);
             Ok(())
@@ -414,7 +416,7 @@ pub unsafe extern "C" fn esrpc_tls_config_builder_set_key_log_file(
     builder: *mut esrpc_tls_config_builder,
     path: esrpc_bytes,
 ) -> esrpc_status {
-    guard::call(|| {
+    guard::system_call(|| {
         // SAFETY: NULL or a live builder of this thread, and bytes that stay during the call.
         unsafe { set(builder, None, |builder| Ok(builder.set_key_log_file(&file_path(path, "path")?)?)) }
     })
@@ -427,7 +429,8 @@ pub unsafe extern "C" fn esrpc_tls_config_builder_set_key_log_file(
 /// @param out_config Receives the settings, to be released with esrpc_tls_config_release.
 /// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder or out_config is NULL; ESRPC_ERROR_TLS_CONFIG if settings do
 /// not go together (a server without a certificate; client authentication without a CA, or a CA or revocation list without it;
-/// a CA or revocation list without verification) or cannot be used; ESRPC_ERROR_TLS_NO_CERTIFICATE if the system's trust store is needed and empty.
+/// a CA or revocation list without verification) or cannot be used, or if the system
+/// refuses to give random bytes (getrandom is missing in a sandbox); ESRPC_ERROR_TLS_NO_CERTIFICATE if the system's trust store is needed and empty.
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -435,7 +438,7 @@ pub unsafe extern "C" fn esrpc_tls_config_builder_build(
     builder: *const esrpc_tls_config_builder,
     out_config: *mut *mut esrpc_tls_config,
 ) -> esrpc_status {
-    guard::call(|| {
+    guard::system_call(|| {
         // SAFETY: NULL or a live builder of this thread.
         let builder = unsafe { esrpc_tls_config_builder::borrow(builder, "builder") }?;
         check_out(out_config, "out_config")?;
@@ -453,7 +456,7 @@ pub unsafe extern "C" fn esrpc_tls_config_builder_build(
 /// Thread: any. Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn esrpc_tls_config_acquire(config: *mut esrpc_tls_config) -> *mut esrpc_tls_config {
-    guard::value(std::ptr::null_mut(), || {
+    guard::system_value(std::ptr::null_mut(), || {
         // SAFETY: NULL or a live handle.
         unsafe { esrpc_tls_config::acquire(config) }
     })
@@ -466,7 +469,7 @@ pub unsafe extern "C" fn esrpc_tls_config_acquire(config: *mut esrpc_tls_config)
 /// Thread: any. Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn esrpc_tls_config_release(config: *mut esrpc_tls_config) {
-    guard::value((), || {
+    guard::system_value((), || {
         // SAFETY: NULL or a live handle, whose reference the caller gives up.
         unsafe { esrpc_tls_config::release(config) }
     })

@@ -24,7 +24,7 @@ pub unsafe extern "C" fn esrpc_tls_config_builder_add_crl(
     builder: *mut esrpc_tls_config_builder,
     lists: esrpc_bytes,
 ) -> esrpc_status {
-    guard::call(|| {
+    guard::system_call(|| {
         // SAFETY: NULL or a live builder of this thread, and bytes that stay during the call.
         unsafe { set(builder, None, |builder| Ok(builder.add_crl(some_bytes(lists, "lists")?)?)) }
     })
@@ -44,7 +44,7 @@ pub unsafe extern "C" fn esrpc_tls_config_builder_add_crl_file(
     builder: *mut esrpc_tls_config_builder,
     path: esrpc_bytes,
 ) -> esrpc_status {
-    guard::call(|| {
+    guard::system_call(|| {
         // SAFETY: NULL or a live builder of this thread, and bytes that stay during the call.
         unsafe { set(builder, None, |builder| Ok(builder.add_crl_file(&file_path(path, "path")?)?)) }
     })
@@ -64,7 +64,7 @@ pub unsafe extern "C" fn esrpc_tls_config_builder_set_revocation(
     depth: i32,
     allow_unknown: i32,
 ) -> esrpc_status {
-    guard::call(|| {
+    guard::system_call(|| {
         let change = |builder: &mut TlsConfigBuilder| {
             let leaf_only = match depth {
                 _ if depth == ESRPC_TLS_REVOCATION_DEPTH_CHAIN as i32 => false,

@@ -143,6 +143,7 @@ impl Stream {
     pub fn read(self: &Arc<Self>, timeout: Option<Duration>) -> Result<MessageCopy, Error> {
         check_may_wait()?;
         let Some(handler) = self.handler() else {
+            self.connection().check_usable()?;
             return Err(Error::InvalidState("the stream was not accepted"));
         };
         let Some(inbox) = handler.inbox() else {

@@ -27,12 +27,6 @@ pub struct Flush {
     pub words: [usize; 2],
 }
 
-impl Flush {
-    pub fn tell(self, outcome: &Outcome) {
-        (self.run)(self.words, outcome);
-    }
-}
-
 /// Where a connection is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
@@ -122,6 +116,10 @@ pub(super) struct Shared {
     pub drain: Option<Drain>,
     /// Threads that wait for something other than setup and shutdown.
     pub waiters: usize,
+    /// Streams that threads wait to read from, each once per thread.
+    pub readers: Vec<Arc<Stream>>,
+    /// It ended without a word to anybody.
+    pub is_silent: bool,
     /// Activated with a deadline that the loop does not know yet.
     pub new_stream_deadlines: Vec<(Arc<Stream>, Instant)>,
     /// Of streams that are over.
@@ -170,7 +168,7 @@ impl Connection {
             Endpoint::Tcp { .. } | Endpoint::Unix(_) => None,
         };
         let target = Some(Box::new(Target { host, endpoint, handshake, tls }));
-        let connection = Connection::new(Role::Client, Arc::new(settings), live, runtime.pick_loop(), target, None);
+        let connection = Connection::new(Role::Client, Arc::new(settings), live, target, None);
         let _ = connection.handler.set(handler);
         connection.join();
         // The caller has its handle before the loop, and so any callback, knows of the connection.
@@ -180,13 +178,8 @@ impl Connection {
     }
 
     /// A connection that a listener has accepted, for its loop.
-    pub(super) fn incoming(
-        settings: Arc<Settings>,
-        live: Live,
-        event_loop: Arc<LoopHandle>,
-        seat: Option<Seat>,
-    ) -> Arc<Connection> {
-        let connection = Connection::new(Role::Server, settings, live, event_loop, None, seat);
+    pub(super) fn incoming(settings: Arc<Settings>, live: Live, seat: Option<Seat>) -> Arc<Connection> {
+        let connection = Connection::new(Role::Server, settings, live, None, seat);
         connection.join();
         connection
     }
@@ -195,10 +188,10 @@ impl Connection {
         role: Role,
         settings: Arc<Settings>,
         live: Live,
-        event_loop: Arc<LoopHandle>,
         target: Option<Box<Target>>,
         seat: Option<Seat>,
     ) -> Arc<Connection> {
+        let event_loop = live.event_loop().clone();
         let shared = Shared {
             phase: Phase::Connecting,
             rpc: rpc::Connection::with_buffers(role, settings.limits, event_loop.clone()),
@@ -218,6 +211,8 @@ impl Connection {
             shutdown_told: false,
             drain: None,
             waiters: 0,
+            readers: Vec::new(),
+            is_silent: false,
             new_stream_deadlines: Vec::new(),
             ended_stream_timers: Vec::new(),
             pings: VecDeque::new(),
@@ -298,12 +293,37 @@ impl Connection {
         }
     }
 
+    /// Who is told of what happens; nobody once the loop is halted.
     pub fn handler(&self) -> Option<&dyn ConnectionHandler> {
-        self.handler.get().map(Box::as_ref)
+        self.handler.get().filter(|_| !self.is_inert()).map(Box::as_ref)
+    }
+
+    /// Tells whom the send was made for.
+    pub(super) fn tell(&self, flush: Flush, outcome: &Outcome) {
+        if !self.is_inert() {
+            (flush.run)(flush.words, outcome);
+        }
+    }
+
+    /// Its loop was halted or has died: nobody is called any more and every call is refused.
+    pub fn is_inert(&self) -> bool {
+        self.event_loop.is_halted()
+    }
+
+    /// Whether calls on it are carried out: not in a forked child, and not once it is inert.
+    #[inline(always)]
+    pub fn check_usable(&self) -> Result<(), Error> {
+        if self.event_loop.is_usable() { Ok(()) } else { Err(self.unusable()) }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn unusable(&self) -> Error {
+        if self.is_foreign() { Error::Forked } else { Error::RuntimeShutdown }
     }
 
     pub fn phase(&self) -> Phase {
-        self.lock().phase
+        if self.is_inert() { Phase::Closed } else { self.lock().phase }
     }
 
     pub(super) fn token(&self) -> Option<Token> {
@@ -485,8 +505,8 @@ impl Connection {
     }
 
     /// Runs the task once on the connection's loop thread.
-    pub fn run_on_loop(&self, task: Task) {
-        self.event_loop.post(Command::Task(task));
+    pub fn run_on_loop(self: &Arc<Self>, task: Task) {
+        self.event_loop.post(Command::Task(task, Some(self.clone())));
     }
 
     /// Where the memory of large messages comes from, and goes.
@@ -526,6 +546,38 @@ impl Connection {
         })
     }
 
+    /// Makes all who wait look at the connection.
+    pub(super) fn wake_waits(&self) {
+        let readers = {
+            let shared = self.lock();
+            self.changed.notify_all();
+            shared.readers.clone()
+        };
+        readers.iter().filter_map(|stream| stream.inbox()).for_each(Inbox::wake);
+    }
+
+    /// Ends without a word to anybody, as its loop has been halted or has died: lets go of what it holds, and wakes those who
+    /// wait. Does nothing to the connection of another loop.
+    pub(super) fn fall_silent_with(&self, event_loop: &LoopHandle) {
+        if !std::ptr::eq(&*self.event_loop, event_loop) {
+            return;
+        }
+        let outcome = Err(Error::RuntimeShutdown);
+        let (ended, kept_streams) = {
+            let mut shared = self.lock();
+            shared.begin_close(outcome.clone(), false);
+            shared.phase = Phase::Closed;
+            shared.is_silent = true;
+            let kept = (std::mem::take(&mut shared.blocked_streams), std::mem::take(&mut shared.new_stream_deadlines));
+            (shared.rpc.end(), kept)
+        };
+        self.set_end(outcome.clone());
+        ended.streams.iter().for_each(|stream| stream.set_end(&outcome));
+        drop((ended, kept_streams));
+        self.leave();
+        self.wake_waits();
+    }
+
     /// Waits for something that a thread signals by `notify`.
     pub(super) fn wait<R>(
         &self,
@@ -538,6 +590,9 @@ impl Connection {
         let mut shared = self.lock();
         shared.waiters += 1;
         let result = loop {
+            if self.is_inert() {
+                break Err(Error::RuntimeShutdown);
+            }
             if let Some(result) = ready(&shared) {
                 break Ok(result);
             }
@@ -580,6 +635,7 @@ impl Shared {
         match self.phase {
             Phase::Connecting => Err(Error::NotReady),
             Phase::Open => Ok(()),
+            Phase::Closing | Phase::Closed if self.is_silent => Err(Error::RuntimeShutdown),
             Phase::Closing | Phase::Closed => Err(rpc::Error::ConnectionClosed.into()),
         }
     }
@@ -589,7 +645,7 @@ impl Drop for Connection {
     fn drop(&mut self) {
         self.leave();
         if let (Some(handler), Some(live)) = (self.handler.take(), self.live.take()) {
-            self.event_loop.post(Command::DestroyConnection(handler, live));
+            self.event_loop.post(Command::DestroyConnection(handler, Box::new(live)));
         }
     }
 }

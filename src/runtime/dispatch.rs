@@ -78,7 +78,7 @@ impl Connection {
                 }
                 if let Some(waiting) = ended {
                     for flush in waiting {
-                        flush.tell(&Err(Error::StreamClosed));
+                        self.tell(flush, &Err(Error::StreamClosed));
                     }
                     self.lock().rpc.remove_stream(stream.id());
                     self.end_stream(&stream, &Ok(()));
@@ -170,6 +170,9 @@ impl Connection {
         let stream = Stream::announced(self.clone(), id, operation, ends);
         if let Some(handler) = self.handler() {
             handler.on_incoming_stream(self, &stream, incoming);
+        }
+        if self.is_inert() {
+            return;
         }
         if stream.phase() == StreamPhase::Announced {
             // The application neither accepted nor refused it.
@@ -309,7 +312,7 @@ impl Connection {
         }
         for Mark { written, .. } in due.drain(..) {
             if let Some(flush) = written.token {
-                flush.tell(&Ok(()));
+                self.tell(flush, &Ok(()));
             }
             if written.terminates {
                 let ended = self.lock().rpc.remove_stream(written.stream_id);
@@ -343,7 +346,7 @@ impl Connection {
         let Some((stream, waiting)) = cut else { return };
         let outcome = Err(error);
         for flush in waiting {
-            flush.tell(&outcome);
+            self.tell(flush, &outcome);
         }
         self.end_stream(&stream, &outcome);
     }

@@ -1,7 +1,7 @@
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -16,8 +16,8 @@ use crate::runtime::lifecycle::Live;
 use crate::runtime::listener::{Accepted, Listener, ListenerDriver};
 use crate::runtime::setup::{Setup, Step};
 use crate::runtime::timers::{Due, TimerKey, Timers};
-use crate::runtime::{Error, Level, Log, Outcome, ProcessMark, Repeated, lock};
-use crate::transport;
+use crate::runtime::{Error, Level, Log, Outcome, Repeated, lock};
+use crate::transport::{self, ProcessMark, UseMark, never_cancelled, uncancelled};
 
 const WAKE: Token = Token(usize::MAX);
 /// What one read takes at most, and the memory each loop keeps for it.
@@ -25,8 +25,14 @@ const READ_BUFFER_LEN: usize = 256 * 1024;
 /// Rounds of commands before the sockets get their turn again.
 const COMMAND_ROUNDS: usize = 16;
 const EVENTS_PER_PASS: usize = 512;
+/// How long commands, or deadlines, may keep the sockets waiting, which is looked at after so many of them.
+const SHARE: Duration = Duration::from_millis(1);
+const CALLS_PER_LOOK: usize = 16;
 /// After so long without an event the loop gives the memory back that it keeps for large messages.
 const IDLE: Duration = Duration::from_secs(1);
+/// When the system cannot wait for events just now, the first and the longest pause before the next try.
+const FIRST_PAUSE: Duration = Duration::from_millis(1);
+const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 
 /// A function to be run once on a loop thread, with an error if that cannot be.
 pub type Task = Box<dyn FnOnce(Outcome) + Send>;
@@ -43,27 +49,52 @@ pub enum Command {
     ServiceListener(Arc<Listener>),
     /// Something changed on the connection: bytes to write, close, abort, pause, resume.
     Service(Arc<Connection>),
-    Task(Task),
-    DestroyConnection(Box<dyn ConnectionHandler>, Live),
+    /// The connection, if it is one's, is kept until the task has run.
+    Task(Task, Option<Arc<Connection>>),
+    DestroyConnection(Box<dyn ConnectionHandler>, Box<Live>),
     /// The stream's connection is kept until the stream is destroyed.
     DestroyStream(Box<dyn StreamHandler>, Arc<Connection>),
-    DestroyListener(Box<dyn ListenerHandler>, Live),
+    DestroyListener(Box<dyn ListenerHandler>, Box<Live>),
     /// Abort all that is open.
     Shutdown,
     /// End the thread.
     Stop,
 }
 
+/// Whose loops these are. Called on the loop thread.
+pub trait LoopOwner: Send {
+    /// The system gives no events any more: everything on the loop has been aborted.
+    fn broke(&self);
+    /// Nothing lives on the loop any more, and its thread is about to end. `ending` says how it came to that.
+    fn ended(&self, event_loop: &LoopHandle, ending: LoopEnding);
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LoopEnding {
+    /// It was told to, when nothing was left on it.
+    InOrder,
+    /// It was halted.
+    Halted,
+    /// The host ended the thread inside a callback.
+    Died,
+}
+
 /// The side of a loop that other threads see.
 pub struct LoopHandle {
+    number: usize,
     queue: Mutex<Queue>,
-    /// Nothing once the loop has stopped: its descriptor does not wait for the last of those who know the loop.
+    /// Nothing once the loop has stopped, since its descriptor does not wait for the last of those who know the loop; and
+    /// nothing when the system gives no events any more.
     waker: Mutex<Option<Waker>>,
+    /// A command has come, for a loop without a waker.
+    arrived: Condvar,
+    /// Once it is ended, no callback begins any more, and what lives on the loop is inert.
+    used_by: UseMark,
     buffers: BufferPool,
 }
 
 struct Queue {
-    commands: Vec<Command>,
+    commands: VecDeque<Command>,
     /// The loop will look into the queue without being woken.
     awake: bool,
     stopped: bool,
@@ -91,18 +122,60 @@ impl LoopHandle {
         let mut queue = lock(&self.queue);
         if queue.stopped {
             drop(queue);
-            if let Command::Task(task) = command {
-                task(Err(Error::RuntimeShutdown));
-            }
+            self.refuse(command);
             return;
         }
-        queue.commands.push(command);
+        queue.commands.push_back(command);
         let wake = !queue.awake;
         queue.awake = true;
         drop(queue);
         if wake {
-            // It fails only if the event queue of the system is gone, and the loop with it.
-            let _ = lock(&self.waker).as_ref().map(Waker::wake);
+            match lock(&self.waker).as_ref() {
+                // It fails only if the event queue of the system is gone, and the loop with it.
+                Some(waker) => _ = uncancelled(|| waker.wake()),
+                None => self.arrived.notify_one(),
+            }
+        }
+    }
+
+    /// Tells a task that it cannot run any more, unless nobody is called any more. Other commands are dropped.
+    fn refuse(&self, command: Command) {
+        if let Command::Task(task, _connection) = command
+            && !self.is_halted()
+        {
+            task(Err(Error::RuntimeShutdown));
+        }
+    }
+
+    /// Which of its runtime's loops it is.
+    pub fn number(&self) -> usize {
+        self.number
+    }
+
+    /// Whether no callback may begin any more and every call on what lives on the loop is refused. Whoever waits for the
+    /// loop looks at this after each wake.
+    pub fn is_halted(&self) -> bool {
+        self.used_by.is_ended()
+    }
+
+    /// Whether what lives on the loop may be used: not in a forked child, and not once it is halted.
+    pub fn is_usable(&self) -> bool {
+        self.used_by.is_current()
+    }
+
+    /// From here on no callback begins; the loop ends once the one that runs has returned.
+    pub fn halt(&self) {
+        self.used_by.end();
+        self.post(Command::Stop);
+    }
+
+    /// Waits for a command without asking the system for events.
+    fn await_command(&self, timeout: Option<Duration>) {
+        let queue = lock(&self.queue);
+        let is_waiting = |queue: &mut Queue| queue.commands.is_empty();
+        match timeout {
+            Some(timeout) => drop(self.arrived.wait_timeout_while(queue, timeout, is_waiting)),
+            None => drop(self.arrived.wait_while(queue, is_waiting).unwrap_or_else(PoisonError::into_inner)),
         }
     }
 }
@@ -189,6 +262,10 @@ impl Slot {
             Step::Over => Flow::Finished,
             Step::Established(driver) => {
                 *self = Slot::Connection(driver);
+                // In its place already: the host may end the thread in a callback.
+                if let Slot::Connection(driver) = self {
+                    driver.begin(context);
+                }
                 self.run(context)
             }
         }
@@ -202,35 +279,80 @@ impl Slot {
             Slot::Free => Flow::Continue,
         }
     }
+
+    /// Closes the socket and tells nobody of it.
+    fn discard(&mut self, context: &mut Context) {
+        match self {
+            Slot::Setup(setup) => setup.close(context),
+            Slot::Connection(driver) => driver.discard(context),
+            Slot::Listener(listener) => listener.give_up_socket(context),
+            Slot::Free => {}
+        }
+    }
 }
 
 struct EventLoop {
     handle: Arc<LoopHandle>,
+    owner: Box<dyn LoopOwner>,
+    poll: Poll,
+    /// What to wait before the system is asked for events again; nothing if the last time went well.
+    pause: Option<Duration>,
+    /// The system gives no events any more.
+    is_deaf: bool,
+    /// Taken from the queue and not yet run.
+    commands: VecDeque<Command>,
     context: Context,
     slots: Vec<Slot>,
     free: Vec<usize>,
     /// Freed in this pass; used again from the next one on, when no event of theirs can be left.
     freed: Vec<usize>,
     stopping: bool,
+    /// Its thread goes on to its own end, rather than to one that the host has put to it.
+    returned: bool,
 }
 
-pub fn spawn_loop(number: usize, log: Arc<Log>) -> Result<(Arc<LoopHandle>, JoinHandle<()>), Error> {
+thread_local! {
+    /// The loop of this thread. It lies here, not on the stack, so that it is there when the host ends the thread inside a
+    /// callback: its drop, which then runs among the destructors of the thread, ends what lives on the loop.
+    static LOOP: RefCell<Option<EventLoop>> = const { RefCell::new(None) };
+}
+
+fn is_share_used(begun: Instant, count: usize) -> bool {
+    count > 0 && count.is_multiple_of(CALLS_PER_LOOK) && begun.elapsed() >= SHARE
+}
+
+/// The memory that a loop reads into; the process goes on if there is none.
+fn make_read_buffer() -> std::io::Result<Vec<u8>> {
+    let mut buffer = Vec::new();
+    buffer.try_reserve_exact(READ_BUFFER_LEN).map_err(|_| std::io::ErrorKind::OutOfMemory)?;
+    buffer.resize(READ_BUFFER_LEN, 0);
+    Ok(buffer)
+}
+
+pub fn spawn_loop(
+    number: usize,
+    log: Arc<Log>,
+    owner: Box<dyn LoopOwner>,
+) -> Result<(Arc<LoopHandle>, JoinHandle<()>), Error> {
     let failed = |error: std::io::Error| {
         let kind = transport::ErrorKind::Io;
         Error::Transport(transport::Error::from_io("starting an event-loop thread", &error, kind))
     };
     let poll = Poll::new().map_err(failed)?;
     let waker = Waker::new(poll.registry(), WAKE).map_err(failed)?;
-    let queue = Queue { commands: Vec::new(), awake: false, stopped: false };
+    let queue = Queue { commands: VecDeque::new(), awake: false, stopped: false };
     let handle = Arc::new(LoopHandle {
+        number,
         queue: Mutex::new(queue),
         waker: Mutex::new(Some(waker)),
+        arrived: Condvar::new(),
+        used_by: UseMark::of_this_process(),
         buffers: BufferPool::default(),
     });
     let context = Context {
         registry: poll.registry().try_clone().map_err(failed)?,
         timers: Timers::default(),
-        read_buffer: vec![0; READ_BUFFER_LEN],
+        read_buffer: make_read_buffer().map_err(failed)?,
         ready: VecDeque::new(),
         due: VecDeque::new(),
         segments: VecDeque::new(),
@@ -240,38 +362,46 @@ pub fn spawn_loop(number: usize, log: Arc<Log>) -> Result<(Arc<LoopHandle>, Join
     };
     let event_loop = EventLoop {
         handle: handle.clone(),
+        owner,
+        poll,
+        pause: None,
+        is_deaf: false,
+        commands: VecDeque::new(),
         context,
         slots: Vec::new(),
         free: Vec::new(),
         freed: Vec::new(),
         stopping: false,
+        returned: false,
     };
     let thread = std::thread::Builder::new()
         .name(format!("esrpc-loop-{number}"))
-        .spawn(move || event_loop.run(poll))
+        .spawn(move || {
+            never_cancelled();
+            LOOP_OF.set(Some(ProcessMark::current()));
+            let ended = LOOP.with_borrow_mut(|place| {
+                place.insert(event_loop).run();
+                place.take()
+            });
+            drop(ended);
+        })
         .map_err(failed)?;
     Ok((handle, thread))
 }
 
 impl EventLoop {
-    fn run(mut self, mut poll: Poll) {
-        LOOP_OF.set(Some(ProcessMark::current()));
+    fn run(&mut self) {
+        let halted = self.handle.clone();
         let mut events = Events::with_capacity(EVENTS_PER_PASS);
-        while !self.stopping {
+        while !self.is_ending() {
             let timeout = self.begin_poll();
-            if let Err(error) = poll.poll(&mut events, timeout)
-                && error.kind() != std::io::ErrorKind::Interrupted
-            {
-                let sentence = || format!("waiting for events failed: {error}");
-                self.context.log.write_repeated(Repeated::Poll, Level::Error, "runtime", sentence);
-                self.abort_all();
-            }
+            self.wait(&mut events, timeout);
             // What is posted from here on, most often by the callbacks of this pass, is seen without a wake.
             lock(&self.handle.queue).awake = true;
             if events.is_empty() && timeout == Some(IDLE) {
                 self.handle.buffers.clear();
             }
-            for event in &events {
+            for event in events.iter().take_while(|_| !halted.is_halted()) {
                 let readable = event.is_readable() || event.is_read_closed() || event.is_error();
                 let writable = event.is_writable() || event.is_write_closed() || event.is_error();
                 // Behind an end, and behind urgent data, a read that ends early is not the last one.
@@ -289,13 +419,64 @@ impl EventLoop {
             self.run_timers();
             self.free.append(&mut self.freed);
         }
-        self.stop();
+        self.close_queue();
+        self.returned = true;
+    }
+
+    /// Takes no more commands. Tasks that are left learn that they cannot run any more, unless nobody is called any more.
+    fn close_queue(&mut self) {
+        {
+            let mut queue = lock(&self.handle.queue);
+            queue.stopped = true;
+            self.commands.append(&mut queue.commands);
+        }
+        while let Some(command) = self.commands.pop_front() {
+            let _ = catch_unwind(AssertUnwindSafe(|| self.handle.refuse(command)));
+        }
+    }
+
+    fn is_ending(&self) -> bool {
+        self.stopping || self.handle.is_halted()
+    }
+
+    /// Waits for events, or a command, until the time is over.
+    fn wait(&mut self, events: &mut Events, timeout: Option<Duration>) {
+        if self.is_deaf {
+            return self.handle.await_command(timeout);
+        }
+        let error = match self.poll.poll(events, timeout) {
+            Ok(()) => {
+                self.pause = None;
+                return;
+            }
+            Err(error) => error,
+        };
+        match error.kind() {
+            std::io::ErrorKind::Interrupted => {}
+            std::io::ErrorKind::OutOfMemory | std::io::ErrorKind::WouldBlock => {
+                let pause = self.pause.unwrap_or(FIRST_PAUSE);
+                if pause < LONGEST_PAUSE {
+                    let text = || format!("waiting for events failed, which is tried again: {error}");
+                    self.context.log.write(Level::Error, "runtime", text);
+                }
+                std::thread::sleep(pause);
+                self.pause = Some(LONGEST_PAUSE.min(pause * 2));
+            }
+            _ => {
+                let text = || format!("waiting for events failed, and the runtime ends: {error}");
+                self.context.log.write(Level::Error, "runtime", text);
+                self.is_deaf = true;
+                lock(&self.handle.waker).take();
+                self.abort_all();
+                self.owner.broke();
+            }
+        }
     }
 
     /// How long the poll may take. From here on the loop has to be woken for a command.
     fn begin_poll(&mut self) -> Option<Duration> {
         let mut queue = lock(&self.handle.queue);
-        if !self.context.ready.is_empty() || !queue.commands.is_empty() {
+        if !self.context.ready.is_empty() || !self.commands.is_empty() || !queue.commands.is_empty() {
             return Some(Duration::ZERO);
         }
         queue.awake = false;
@@ -313,22 +494,29 @@ impl EventLoop {
     }
 
     fn run_commands(&mut self) {
-        let mut commands = Vec::new();
+        let mut count = 0;
+        let mut begun = None;
         for _ in 0..COMMAND_ROUNDS {
-            {
+            // Some may be left of the last pass.
+            if self.commands.is_empty() {
                 let mut queue = lock(&self.handle.queue);
                 queue.awake = true;
-                std::mem::swap(&mut commands, &mut queue.commands);
+                std::mem::swap(&mut self.commands, &mut queue.commands);
             }
-            if commands.is_empty() {
+            if self.commands.is_empty() {
                 break;
             }
             // Clocks that start now must not start in the past.
             self.context.now = Instant::now();
-            for command in commands.drain(..) {
+            let begun = *begun.get_or_insert(self.context.now);
+            while let Some(command) = self.commands.pop_front().filter(|_| !self.handle.is_halted()) {
                 // A panic of ours ends the work on this command, not the thread.
                 if catch_unwind(AssertUnwindSafe(|| self.run_command(command))).is_err() {
                     self.context.log.write(Level::Error, "runtime", || "a command panicked".to_owned());
+                }
+                count += 1;
+                if is_share_used(begun, count) {
+                    return;
                 }
             }
         }
@@ -376,7 +564,7 @@ impl EventLoop {
                     });
                 }
             }
-            Command::Task(task) => task(Ok(())),
+            Command::Task(task, _connection) => task(Ok(())),
             Command::DestroyConnection(handler, live) => {
                 handler.on_destroy();
                 drop(live);
@@ -403,7 +591,7 @@ impl EventLoop {
 
     fn run_ready(&mut self) {
         for _ in 0..self.context.ready.len() {
-            let Some(token) = self.context.ready.pop_front() else { break };
+            let Some(token) = self.context.ready.pop_front().filter(|_| !self.handle.is_halted()) else { break };
             self.at(token, Slot::take_turn);
         }
     }
@@ -412,13 +600,21 @@ impl EventLoop {
         if self.context.timers.next_deadline().is_none() {
             return;
         }
-        self.context.now = Instant::now();
-        while let Some((key, due)) = self.context.timers.take_expired(self.context.now) {
+        let begun = Instant::now();
+        self.context.now = begun;
+        let mut count = 0;
+        while !is_share_used(begun, count)
+            && let Some((key, due)) = self.context.timers.take_expired(self.context.now)
+        {
+            count += 1;
             match due {
                 Due::Place(token) => self.at(token, |slot, context| slot.expire(key, context)),
                 Due::Stream(stream) => {
-                    if let Some(stream) = stream.upgrade() {
-                        stream.connection().expire_stream(&stream);
+                    // A panic of ours ends the work on this stream, not the thread.
+                    let expire = || stream.upgrade().inspect(|stream| stream.connection().expire_stream(stream));
+                    if catch_unwind(AssertUnwindSafe(expire)).is_err() {
+                        let text = || "the event loop panicked on the deadline of a stream".to_owned();
+                        self.context.log.write(Level::Error, "runtime", text);
                     }
                 }
             }
@@ -462,20 +658,31 @@ impl EventLoop {
         // Whatever happened before the place was taken is seen now.
         self.context.ready.push_back(token);
     }
+}
 
-    /// Tells the tasks that are left that they cannot run any more.
-    fn stop(self) {
-        let commands = {
-            let mut queue = lock(&self.handle.queue);
-            queue.stopped = true;
-            std::mem::take(&mut queue.commands)
+impl Drop for EventLoop {
+    /// On the loop thread, after the last pass or, without that, when the host has ended the thread. Then no code of the host
+    /// runs in here.
+    fn drop(&mut self) {
+        let ending = match (self.returned, self.handle.is_halted()) {
+            (false, _) => LoopEnding::Died,
+            (true, true) => LoopEnding::Halted,
+            (true, false) => LoopEnding::InOrder,
         };
-        lock(&self.handle.waker).take();
-        self.handle.buffers.clear();
-        for command in commands {
-            if let Command::Task(task) = command {
-                task(Err(Error::RuntimeShutdown));
-            }
+        if ending == LoopEnding::Died {
+            self.handle.halt();
+            self.context.log.note_dead_thread();
         }
+        // A panic in a destructor of the thread would end the process.
+        let _ = catch_unwind(AssertUnwindSafe(|| {
+            self.close_queue();
+            lock(&self.handle.waker).take();
+            for slot in &mut self.slots {
+                slot.discard(&mut self.context);
+            }
+            self.slots.clear();
+        }));
+        self.handle.buffers.clear();
+        let _ = catch_unwind(AssertUnwindSafe(|| self.owner.ended(&self.handle, ending)));
     }
 }

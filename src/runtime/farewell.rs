@@ -48,7 +48,7 @@ impl Farewell {
     /// Goes on until the turn is over. True once everybody has been told, the connection's owner last.
     pub fn advance(&mut self, connection: &Arc<Connection>, turn: &mut Turn) -> bool {
         for flush in &mut self.sends {
-            flush.tell(&self.unwritten);
+            connection.tell(flush, &self.unwritten);
             if turn.note_call(0) {
                 return false;
             }

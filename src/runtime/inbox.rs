@@ -77,9 +77,10 @@ impl Inbox {
     }
 
     /// Waits for the next message, or the stream's end behind the last one.
-    pub(super) fn take(&self, stream: &Stream, deadline: Option<Instant>) -> Result<MessageCopy, Error> {
+    pub(super) fn take(&self, stream: &Arc<Stream>, deadline: Option<Instant>) -> Result<MessageCopy, Error> {
         let connection = stream.connection();
         let mut queue = lock(&self.queue);
+        let mut reading = None;
         loop {
             if let Some(message) = queue.messages.pop_front() {
                 queue.bytes -= message.total_len();
@@ -100,12 +101,36 @@ impl Inbox {
                 // Its streams end when all is written, which may take long; messages come no more.
                 return Err(Error::ConnectionClosed);
             }
+            reading.get_or_insert_with(|| Reading::new(stream));
+            if connection.is_inert() {
+                return Err(Error::RuntimeShutdown);
+            }
             let (next, in_time) = wait_until(&self.changed, queue, deadline);
             queue = next;
             if !in_time {
                 return Err(Error::TimedOut("no message came within the given time".to_owned()));
             }
         }
+    }
+}
+
+/// A thread waits to read from the stream: it is woken when the connection ends without a word to its streams.
+struct Reading<'a>(&'a Arc<Stream>);
+
+impl<'a> Reading<'a> {
+    fn new(stream: &'a Arc<Stream>) -> Reading<'a> {
+        stream.connection().lock().readers.push(stream.clone());
+        Reading(stream)
+    }
+}
+
+impl Drop for Reading<'_> {
+    fn drop(&mut self) {
+        let taken = {
+            let readers = &mut self.0.connection().lock().readers;
+            readers.iter().position(|reader| Arc::ptr_eq(reader, self.0)).map(|at| readers.swap_remove(at))
+        };
+        drop(taken);
     }
 }
 

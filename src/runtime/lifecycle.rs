@@ -1,13 +1,13 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crate::runtime::event_loop::{Command, LoopHandle, spawn_loop};
+use crate::runtime::default::{register, take_default_if_ended};
+use crate::runtime::event_loop::{Command, LoopEnding, LoopHandle, LoopOwner, spawn_loop};
 use crate::runtime::members::Members;
-use crate::runtime::process::with_signals_blocked;
 use crate::runtime::{Connection, Drain, Error, Level, Listener, Log, ProcessMark, check_may_wait, lock};
-use crate::transport::Resolver;
+use crate::transport::{Resolver, never_cancelled, uncancelled, with_signals_blocked};
 
 /// A set of event-loop threads. They end when nothing lives on them any more and the runtime was shut down, joined, or
 /// its last handle is gone.
@@ -26,8 +26,10 @@ pub struct Runtime {
 }
 
 struct State {
-    /// Connections and listeners that are not destroyed.
-    live: usize,
+    /// Of each loop: connections and listeners that are not destroyed.
+    live: Vec<usize>,
+    /// Of each loop: how its thread ended.
+    endings: Vec<Option<LoopEnding>>,
     /// Nothing new is taken.
     shut_down: bool,
     /// Nothing new is taken, and what is there is finished.
@@ -35,15 +37,41 @@ struct State {
     joiners: usize,
     /// The threads were told to end.
     ended: bool,
-    /// Until a joiner takes them to wait for them.
+    /// By `stop`: nobody is called any more.
+    stopped: bool,
+    /// Until a joiner takes them to wait for them. By the number of the loop.
     threads: Vec<JoinHandle<()>>,
     /// Threads that no joiner has seen the end of.
     running: usize,
 }
 
-/// Keeps the runtime's threads for one connection or listener.
+/// Keeps the runtime's threads for one connection or listener, which has its place on one of them.
 pub struct Live {
     runtime: Arc<Runtime>,
+    event_loop: Arc<LoopHandle>,
+}
+
+/// A loop's way to its runtime, which may be gone.
+struct Home(Arc<OnceLock<Weak<Runtime>>>);
+
+impl LoopOwner for Home {
+    fn broke(&self) {
+        if let Some(runtime) = self.runtime() {
+            runtime.shut_down();
+        }
+    }
+
+    fn ended(&self, event_loop: &LoopHandle, ending: LoopEnding) {
+        if let Some(runtime) = self.runtime() {
+            runtime.note_end(event_loop, ending);
+        }
+    }
+}
+
+impl Home {
+    fn runtime(&self) -> Option<Arc<Runtime>> {
+        self.0.get()?.upgrade()
+    }
 }
 
 impl Runtime {
@@ -51,8 +79,9 @@ impl Runtime {
         let log = Arc::new(log);
         let mut loops = Vec::with_capacity(thread_count);
         let mut threads = Vec::with_capacity(thread_count);
+        let home = Arc::new(OnceLock::new());
         for number in 0..thread_count {
-            match with_signals_blocked(|| spawn_loop(number, log.clone())) {
+            match with_signals_blocked(|| spawn_loop(number, log.clone(), Box::new(Home(home.clone())))) {
                 Ok((handle, thread)) => {
                     loops.push(handle);
                     threads.push(thread);
@@ -64,9 +93,18 @@ impl Runtime {
             }
         }
         log.write(Level::Debug, "runtime", || format!("{thread_count} event-loop threads started"));
-        let (shut_down, draining, ended) = (false, false, false);
-        let state = State { live: 0, shut_down, draining, joiners: 0, ended, threads, running: thread_count };
-        Ok(Arc::new(Runtime {
+        let state = State {
+            live: vec![0; thread_count],
+            endings: vec![None; thread_count],
+            shut_down: false,
+            draining: false,
+            joiners: 0,
+            ended: false,
+            stopped: false,
+            threads,
+            running: thread_count,
+        };
+        let runtime = Arc::new(Runtime {
             loops,
             log,
             resolver: Resolver::new(spawn_resolver_thread),
@@ -76,7 +114,10 @@ impl Runtime {
             listeners: Members::default(),
             state: Mutex::new(state),
             changed: Condvar::new(),
-        }))
+        });
+        let _ = home.set(Arc::downgrade(&runtime));
+        register(&runtime);
+        Ok(runtime)
     }
 
     pub fn process(&self) -> ProcessMark {
@@ -91,7 +132,7 @@ impl Runtime {
         &self.resolver
     }
 
-    /// Counts a new connection or listener in.
+    /// Counts a new connection or listener in, and gives it a loop: each in turn.
     pub(super) fn enter(self: &Arc<Self>) -> Result<Live, Error> {
         let mut state = lock(&self.state);
         if state.shut_down || state.ended {
@@ -100,14 +141,13 @@ impl Runtime {
         if state.draining {
             return Err(Error::Draining("the runtime is being drained and takes nothing new"));
         }
-        state.live += 1;
-        Ok(Live { runtime: self.clone() })
-    }
-
-    /// The loop for the next connection: each in turn.
-    pub(super) fn pick_loop(&self) -> Arc<LoopHandle> {
         let turn = self.next_loop.fetch_add(1, Ordering::Relaxed);
-        self.loops[turn % self.loops.len()].clone()
+        let in_turn = (0..self.loops.len()).map(|offset| &self.loops[turn.wrapping_add(offset) % self.loops.len()]);
+        let Some(event_loop) = in_turn.into_iter().find(|event_loop| !event_loop.is_halted()) else {
+            return Err(Error::RuntimeShutdown);
+        };
+        state.live[event_loop.number()] += 1;
+        Ok(Live { runtime: self.clone(), event_loop: event_loop.clone() })
     }
 
     /// Aborts what is open and takes nothing new.
@@ -151,34 +191,104 @@ impl Runtime {
         let mut state = lock(&self.state);
         state.joiners += 1;
         self.check_end(&mut state);
+        // Once nothing lives any more, the end is certain and near.
+        let (mut state, in_time) = self.wait_for_threads(state, |state| deadline.filter(|_| !state.ended));
+        state.joiners -= 1;
+        if !in_time {
+            let live: usize = state.live.iter().sum();
+            let text = format!("{live} connections and listeners are not over or their handles not released");
+            return Err(Error::TimedOut(text));
+        }
+        if state.stopped || state.endings.contains(&Some(LoopEnding::Died)) {
+            return Err(Error::RuntimeShutdown);
+        }
+        Ok(())
+    }
+
+    /// Waits until all threads have ended, or until the deadline, at which `false` comes back.
+    fn wait_for_threads<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, State>,
+        deadline: impl Fn(&State) -> Option<Instant>,
+    ) -> (MutexGuard<'a, State>, bool) {
         while state.running > 0 {
-            if state.ended && !state.threads.is_empty() {
+            if !state.threads.is_empty() && state.endings.iter().all(Option::is_some) {
                 let threads = std::mem::take(&mut state.threads);
+                let endings = state.endings.clone();
                 drop(state);
-                for thread in threads {
-                    // A loop thread catches its panics, so there is nothing to learn from the result.
-                    let _ = thread.join();
+                for (thread, ending) in threads.into_iter().zip(endings) {
+                    // The standard library does not take it well if the host has ended the thread; such a one is left to
+                    // the system. The others catch their panics, so there is nothing to learn from the result.
+                    if ending != Some(LoopEnding::Died) {
+                        let _ = uncancelled(|| thread.join());
+                    }
                 }
                 state = lock(&self.state);
                 state.running = 0;
                 self.changed.notify_all();
                 break;
             }
-            let (next, in_time) = wait_until(&self.changed, state, deadline);
+            let until = deadline(&state);
+            let (next, in_time) = wait_until(&self.changed, state, until);
             state = next;
             if !in_time && state.running > 0 {
-                state.joiners -= 1;
-                let live = state.live;
-                let text = format!("{live} connections and listeners are not over or their handles not released");
-                return Err(Error::TimedOut(text));
+                return (state, false);
             }
         }
-        state.joiners -= 1;
-        Ok(())
+        (state, true)
+    }
+
+    /// Calls nobody any more and ends the threads once the callbacks that run have returned. What lives on the runtime is
+    /// inert from now on, and whoever waits for it is told.
+    fn halt(&self) {
+        {
+            let mut state = lock(&self.state);
+            state.shut_down = true;
+            state.ended = true;
+            state.stopped = true;
+        }
+        self.log.silence();
+        self.loops.iter().for_each(|event_loop| event_loop.halt());
+        self.connections.all().iter().for_each(|connection| connection.wake_waits());
+        self.listeners.all().iter().for_each(|listener| listener.wake_waits());
+        let _state = lock(&self.state);
+        self.changed.notify_all();
+    }
+
+    /// Waits until no callback of a halted runtime runs and its threads have ended.
+    fn wait_halted(&self, deadline: Option<Instant>) -> Result<(), Error> {
+        let (state, in_time) = self.wait_for_threads(lock(&self.state), |_| deadline);
+        drop(state);
+        if in_time && self.log.wait_silent(deadline) {
+            return Ok(());
+        }
+        Err(Error::TimedOut("a callback has not returned within the given time; no other one begins".to_owned()))
+    }
+
+    /// Whether nothing can live on it any more, though nobody has asked for that: the host has ended all its threads.
+    pub fn is_dead(&self) -> bool {
+        lock(&self.state).endings.iter().all(|ending| *ending == Some(LoopEnding::Died))
+    }
+
+    /// The thread of a loop is about to end: nothing of what lived on it is over in order if it was halted or has died.
+    fn note_end(&self, event_loop: &LoopHandle, ending: LoopEnding) {
+        if ending != LoopEnding::InOrder {
+            self.connections.all().iter().for_each(|connection| connection.fall_silent_with(event_loop));
+            self.listeners.all().iter().for_each(|listener| listener.wake_waits());
+        }
+        let mut state = lock(&self.state);
+        state.endings[event_loop.number()] = Some(ending);
+        if ending == LoopEnding::Died {
+            // Who lived on it, and may be known to nobody but the stack that is gone, does not count any more.
+            state.live[event_loop.number()] = 0;
+            self.check_end(&mut state);
+        }
+        self.changed.notify_all();
     }
 
     fn check_end(&self, state: &mut State) {
-        if state.live == 0 && !state.ended && (state.shut_down || state.joiners > 0) {
+        let is_empty = state.live.iter().all(|live| *live == 0);
+        if is_empty && !state.ended && (state.shut_down || state.joiners > 0) {
             state.ended = true;
             self.loops.iter().for_each(|handle| handle.post(Command::Stop));
             self.changed.notify_all();
@@ -202,17 +312,42 @@ impl Live {
     pub fn runtime(&self) -> &Arc<Runtime> {
         &self.runtime
     }
+
+    pub fn event_loop(&self) -> &Arc<LoopHandle> {
+        &self.event_loop
+    }
 }
 
 impl Drop for Live {
     fn drop(&mut self) {
         let mut state = lock(&self.runtime.state);
-        state.live -= 1;
+        let live = &mut state.live[self.event_loop.number()];
+        // Those of a thread that died are not counted any more.
+        *live = live.saturating_sub(1);
         self.runtime.check_end(&mut state);
     }
 }
 
+/// Halts the runtimes and waits for their threads: nobody is called any more, whatever still lives.
+pub fn stop_runtimes(runtimes: &[Arc<Runtime>], timeout: Option<Duration>) -> Result<(), Error> {
+    check_may_wait()?;
+    let deadline = deadline_after(timeout);
+    runtimes.iter().for_each(|runtime| runtime.halt());
+    let mut result = Ok(());
+    for runtime in runtimes {
+        match runtime.wait_halted(deadline) {
+            Ok(()) => take_default_if_ended(runtime),
+            error => result = error,
+        }
+    }
+    result
+}
+
 fn spawn_resolver_thread(work: Box<dyn FnOnce() + Send>) -> std::io::Result<()> {
+    let work = || {
+        never_cancelled();
+        work();
+    };
     let spawn = || std::thread::Builder::new().name("esrpc-resolver".to_owned()).spawn(work);
     with_signals_blocked(spawn).map(drop)
 }

@@ -119,7 +119,7 @@ impl Listener {
         let socket = request.endpoint.as_ref().map(bind).transpose()?;
         let listener = Arc::new(Listener {
             settings: Arc::new(request.settings),
-            event_loop: runtime.pick_loop(),
+            event_loop: live.event_loop().clone(),
             live: Some(live),
             handler: OnceLock::new(),
             address: text(socket.as_ref().map(transport::Listener::address).unwrap_or_default()),
@@ -142,8 +142,32 @@ impl Listener {
         Ok(())
     }
 
+    /// Who is told of what happens; nobody once the loop is halted.
     pub fn handler(&self) -> Option<&dyn ListenerHandler> {
-        self.handler.get().map(Box::as_ref)
+        self.handler.get().filter(|_| !self.is_inert()).map(Box::as_ref)
+    }
+
+    /// Its loop was halted or has died: nobody is called any more and every call is refused.
+    pub fn is_inert(&self) -> bool {
+        self.event_loop.is_halted()
+    }
+
+    /// Whether calls on it are carried out: not in a forked child, and not once it is inert.
+    #[inline(always)]
+    pub fn check_usable(&self) -> Result<(), Error> {
+        if self.event_loop.is_usable() { Ok(()) } else { Err(self.unusable()) }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn unusable(&self) -> Error {
+        if self.is_foreign() { Error::Forked } else { Error::RuntimeShutdown }
+    }
+
+    /// Makes those who wait see that the listener is inert.
+    pub(super) fn wake_waits(&self) {
+        let _state = lock(&self.state);
+        self.changed.notify_all();
     }
 
     pub fn address(&self) -> &CString {
@@ -268,8 +292,8 @@ impl Listener {
 
     /// Sends a connected stream on its way to be announced.
     fn take_in(self: &Arc<Self>, stream: transport::Stream, live: Live, seat: Seat, arrival: Arrival) {
-        let event_loop = live.runtime().pick_loop();
-        let connection = Connection::incoming(self.settings.clone(), live, event_loop.clone(), Some(seat));
+        let event_loop = live.event_loop().clone();
+        let connection = Connection::incoming(self.settings.clone(), live, Some(seat));
         if let Some(seat) = &connection.seat {
             seat.begin_handshake(&connection);
         }
@@ -284,6 +308,9 @@ impl Listener {
         let deadline = deadline_after(timeout);
         let mut state = lock(&self.state);
         while !state.closed_told {
+            if self.is_inert() {
+                return Err(Error::RuntimeShutdown);
+            }
             let (next, in_time) = wait_until(&self.changed, state, deadline);
             state = next;
             if !in_time {
@@ -349,7 +376,7 @@ impl Drop for Listener {
             live.runtime().listeners().leave(self);
         }
         if let (Some(handler), Some(live)) = (self.handler.take(), self.live.take()) {
-            self.event_loop.post(Command::DestroyListener(handler, live));
+            self.event_loop.post(Command::DestroyListener(handler, Box::new(live)));
         }
     }
 }
@@ -459,7 +486,10 @@ impl ListenerDriver {
         match self.listener.enter() {
             Ok(Some(live)) => self.listener.take_in(stream, live, seat, arrival),
             Ok(None) => {}
-            Err(error) => self.listener.failed(&error),
+            Err(error) => {
+                drop(stream);
+                self.listener.failed(&error);
+            }
         }
     }
 
@@ -488,7 +518,8 @@ impl ListenerDriver {
         Flow::Finished
     }
 
-    fn give_up_socket(&mut self, context: &mut Context) {
+    /// Closes the socket and tells nobody of it.
+    pub fn give_up_socket(&mut self, context: &mut Context) {
         if let Some(mut socket) = self.socket.take() {
             socket.deregister(&context.registry);
         }

@@ -1,6 +1,9 @@
-use std::sync::Mutex;
+use std::cell::Cell;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Condvar, Mutex};
 use std::time::{Duration, Instant};
 
+use crate::runtime::lifecycle::wait_until;
 use crate::runtime::lock;
 
 /// How much a log message matters; a log takes its own level and the graver ones.
@@ -28,6 +31,11 @@ pub enum Repeated {
 const KINDS: usize = Repeated::Panic as usize + 1;
 const PAUSE: Duration = Duration::from_secs(1);
 
+thread_local! {
+    /// The log whose sink runs on this thread. Without a destructor, so that it can be read while the thread ends.
+    static IN_SINK_OF: Cell<*const Log> = const { Cell::new(std::ptr::null()) };
+}
+
 type Sink = dyn Fn(Level, &str, &str) + Send + Sync;
 
 /// Where a runtime's log messages go.
@@ -35,6 +43,12 @@ pub struct Log {
     level: Level,
     sink: Option<Box<Sink>>,
     repeated: [Mutex<Muted>; KINDS],
+    is_silent: AtomicBool,
+    /// Messages that the sink is being given.
+    running: AtomicUsize,
+    /// For those who wait until there is none.
+    waiting: Mutex<()>,
+    changed: Condvar,
 }
 
 /// When lines of one kind were left out.
@@ -47,11 +61,11 @@ struct Muted {
 impl Log {
     /// No log at all: one comparison per place that would write one.
     pub fn off() -> Log {
-        Log { level: Level::Off, sink: None, repeated: Default::default() }
+        Log::with(Level::Off, None)
     }
 
     pub fn new(level: Level, sink: impl Fn(Level, &str, &str) + Send + Sync + 'static) -> Log {
-        Log { level, sink: Some(Box::new(sink)), repeated: Default::default() }
+        Log::with(level, Some(Box::new(sink)))
     }
 
     /// The least grave level that is written.
@@ -64,7 +78,13 @@ impl Log {
         if level <= self.level
             && let Some(sink) = &self.sink
         {
-            sink(level, target, &message());
+            self.running.fetch_add(1, Ordering::SeqCst);
+            if !self.is_silent.load(Ordering::SeqCst) {
+                let outer = IN_SINK_OF.replace(self);
+                sink(level, target, &message());
+                IN_SINK_OF.set(outer);
+            }
+            self.note_returned();
         }
     }
 
@@ -98,6 +118,45 @@ impl Log {
             1 => format!("{} (1 line like this was left out before it)", message()),
             count => format!("{} ({count} lines like this were left out before it)", message()),
         });
+    }
+
+    fn note_returned(&self) {
+        self.running.fetch_sub(1, Ordering::SeqCst);
+        if self.is_silent.load(Ordering::SeqCst) {
+            let _waiting = lock(&self.waiting);
+            self.changed.notify_all();
+        }
+    }
+
+    /// The host has ended this thread, perhaps in the sink, which does not return then.
+    pub(super) fn note_dead_thread(&self) {
+        if std::ptr::eq(IN_SINK_OF.replace(std::ptr::null()), self) {
+            self.note_returned();
+        }
+    }
+
+    fn with(level: Level, sink: Option<Box<Sink>>) -> Log {
+        let (is_silent, running) = (AtomicBool::new(false), AtomicUsize::new(0));
+        let repeated = Default::default();
+        Log { level, sink, repeated, is_silent, running, waiting: Mutex::new(()), changed: Condvar::new() }
+    }
+
+    /// From here on the sink is given nothing more; what it was given before may still be in its hands.
+    pub(super) fn silence(&self) {
+        self.is_silent.store(true, Ordering::SeqCst);
+    }
+
+    /// Waits until it has nothing in its hands; false at the deadline.
+    pub(super) fn wait_silent(&self, deadline: Option<Instant>) -> bool {
+        let mut waiting = lock(&self.waiting);
+        while self.running.load(Ordering::SeqCst) > 0 {
+            let (next, in_time) = wait_until(&self.changed, waiting, deadline);
+            waiting = next;
+            if !in_time {
+                return self.running.load(Ordering::SeqCst) == 0;
+            }
+        }
+        true
     }
 }
 

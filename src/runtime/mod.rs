@@ -19,7 +19,6 @@ mod listener;
 mod log;
 mod log_lines;
 mod members;
-mod process;
 mod settings;
 mod setup;
 mod stream;
@@ -29,18 +28,19 @@ pub use admission::{ListenerCounts, ListenerLimits};
 pub use blocking::Reply;
 pub use connection::{ConnectRequest, Connection, Flush, Phase};
 pub use deadlines::Deadline;
-pub use default::{default_runtime, take_default_if_ended};
+pub use default::{all_runtimes, default_runtime, take_default_if_ended};
 pub use drain::Drain;
 pub use error::{Error, Outcome, quoted};
 pub use event_loop::{Task, check_may_wait, is_loop_thread};
 pub use handlers::{ConnectionHandler, ListenerHandler, StreamHandler};
 pub use inbox::Inbox;
-pub use lifecycle::Runtime;
+pub use lifecycle::{Runtime, stop_runtimes};
 pub use listener::{ListenRequest, Listener};
 pub use log::{Level, Log, Repeated};
-pub use process::ProcessMark;
 pub use settings::{Settings, Times};
 pub use stream::{Stream, StreamPhase};
+
+pub use crate::transport::{ProcessMark, uncancelled};
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

@@ -66,7 +66,13 @@ impl Setup {
     ) -> Option<Setup> {
         connection.set_token(token);
         let mut setup = Setup { connection, arrival: None, token, stage: Stage::Over, deadlines: Deadlines::default() };
-        let begun = if context.shutting_down { Err(Error::RuntimeShutdown) } else { setup.begin(adopted, context) };
+        let begun = if context.shutting_down {
+            // Before anybody is told, who may end the thread.
+            drop(adopted);
+            Err(Error::RuntimeShutdown)
+        } else {
+            setup.begin(adopted, context)
+        };
         match begun {
             Ok(()) => Some(setup),
             Err(error) => {
@@ -130,6 +136,8 @@ impl Setup {
         let Accepted { arrival, connection, mut stream, tls } = accepted;
         let listener = arrival.listener();
         if context.shutting_down || listener.is_closed() {
+            // A drained listener is not over before its connections are, so that this can be told.
+            drop(stream);
             if listener.is_draining() && !context.shutting_down {
                 listener.failed(&Error::Draining(DRAINED_BEFORE_SETUP));
             }
@@ -143,6 +151,7 @@ impl Setup {
         });
         if let Err(error) = prepared {
             stream.deregister(&context.registry);
+            drop(stream);
             listener.failed(&error.into());
             return None;
         }
@@ -253,25 +262,25 @@ impl Setup {
 
     fn establish(&mut self, context: &mut Context) -> Step {
         self.deadlines.cancel(&mut context.timers);
-        let Stage::Handshaking(mut stream) = std::mem::replace(&mut self.stage, Stage::Over) else {
-            return Step::Pending;
-        };
-        self.connection.describe(&stream);
+        let Stage::Handshaking(stream) = &self.stage else { return Step::Pending };
+        self.connection.describe(stream);
         if let Some(info) = self.connection.tls_info() {
             self.connection.log_line(Level::Debug, || format!("TLS handshake done: {}", info.summary()));
         }
-        // When it is told, the arrival is over.
+        // Meanwhile the socket stays where it is found if the host ends the thread. When it is told, the arrival is over.
         let accepted = self.arrival.take().is_none_or(|arrival| self.connection.announce(arrival.listener()));
+        let Stage::Handshaking(mut stream) = std::mem::replace(&mut self.stage, Stage::Over) else {
+            return Step::Pending;
+        };
         if !accepted {
             // Closing is not enough if another process has the socket too.
             stream.deregister(&context.registry);
+            drop(stream);
             return Step::Over;
         }
         // The callback may have taken its time.
         context.now = Instant::now();
-        let mut driver = Box::new(Driver::new(self.connection.clone(), stream, self.token));
-        driver.begin(context);
-        Step::Established(driver)
+        Step::Established(Box::new(Driver::new(self.connection.clone(), stream, self.token)))
     }
 
     /// A deadline of this connection is over.
@@ -319,7 +328,8 @@ impl Setup {
         Step::Over
     }
 
-    fn close(&mut self, context: &mut Context) {
+    /// Closes the socket and tells nobody of it.
+    pub fn close(&mut self, context: &mut Context) {
         self.deadlines.cancel(&mut context.timers);
         match std::mem::replace(&mut self.stage, Stage::Over) {
             Stage::Dialing(mut dialer) => dialer.give_up(&context.registry),

@@ -90,12 +90,13 @@ impl Stream {
         }
     }
 
+    /// Who is told of what happens; nobody once the loop is halted.
     pub fn handler(&self) -> Option<&dyn StreamHandler> {
-        self.handler.get().map(Box::as_ref)
+        self.handler.get().filter(|_| !self.connection().is_inert()).map(Box::as_ref)
     }
 
     pub(super) fn inbox(&self) -> Option<&Inbox> {
-        self.handler().and_then(StreamHandler::inbox)
+        self.handler.get().and_then(|handler| handler.inbox())
     }
 
     /// One more may read from the stream.
@@ -322,6 +323,9 @@ impl Stream {
     ) -> Error {
         if matches!(error, rpc::Error::WouldBlock { .. }) {
             blocked(self, shared);
+        }
+        if self.connection().is_inert() {
+            return Error::RuntimeShutdown;
         }
         // A stream that is over says so, whatever became of its connection since.
         match (&error, self.end()) {

@@ -1,4 +1,5 @@
-//! Sockets: endpoints, dialling, listening, byte streams, plain or TLS. Knows nothing of messages.
+//! Sockets: endpoints, dialling, listening, byte streams, plain or TLS; and what is asked of the process. Knows nothing of
+//! messages.
 
 mod adopted;
 mod dialer;
@@ -6,6 +7,7 @@ mod endpoint;
 mod error;
 mod listener;
 mod plain;
+mod process;
 mod resolver;
 #[cfg(unix)]
 mod socket_file;
@@ -21,6 +23,7 @@ pub use dialer::{AddressFamily, Dialer, Dialing, interleave};
 pub use endpoint::{Endpoint, UnixName};
 pub use error::{Error, ErrorKind};
 pub use listener::{AcceptError, Listener, ListeningSocket};
+pub use process::{ProcessMark, UseMark, never_cancelled, uncancelled, with_signals_blocked};
 pub use resolver::{Lookup, Resolved, Resolver, literal};
 pub use socket_options::{KeepAlive, SocketOptions};
 pub use stream::{PeerCredentials, Readiness, Stream};

@@ -24,6 +24,7 @@ static void check_runtime_is_foreign(esrpc_runtime *runtime) {
     CHECK(esrpc_runtime_get_open_connections(runtime) == 0);
     CHECK_FORKED(esrpc_runtime_shutdown(runtime));
     CHECK_FORKED(esrpc_runtime_join(runtime, 0));
+    CHECK_FORKED(esrpc_runtime_stop(runtime, 0));
     CHECK_FORKED(esrpc_runtime_join(runtime, ESRPC_WAIT_FOREVER));
     esrpc_runtime_release(esrpc_runtime_acquire(runtime));
     /* Also more often than anybody holds it. */
@@ -194,6 +195,8 @@ static void be_a_child(void *data) {
     /* There is no default runtime here yet. */
     CHECK_OK(esrpc_runtime_shutdown(NULL));
     CHECK_OK(esrpc_runtime_join(NULL, 0));
+    CHECK_OK(esrpc_runtime_stop(NULL, 0));
+    CHECK_OK(esrpc_stop_all(0));
     use_the_default_runtime();
     hold_a_conversation();
 }

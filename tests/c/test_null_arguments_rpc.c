@@ -53,6 +53,8 @@ static void a_default_runtime_that_was_never_used(void) {
     CHECK_OK(esrpc_runtime_drain(NULL, 0));
     CHECK_OK(esrpc_runtime_shutdown(NULL));
     CHECK_OK(esrpc_runtime_join(NULL, 0));
+    CHECK_OK(esrpc_runtime_stop(NULL, 0));
+    CHECK_OK(esrpc_stop_all(0));
 }
 
 static void runtimes(void) {

@@ -97,6 +97,13 @@ impl Driver {
         self.finish(context)
     }
 
+    /// Closes the socket and tells nobody of it.
+    pub fn discard(&mut self, context: &mut Context) {
+        self.stream.deregister(&context.registry);
+        self.writing = VecDeque::new();
+        self.gathered.clear();
+    }
+
     /// The connection is over: closes the socket, then tells everybody.
     pub(super) fn finish(&mut self, context: &mut Context) -> Flow {
         self.deadlines.cancel(&mut context.timers);

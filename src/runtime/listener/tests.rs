@@ -44,7 +44,7 @@ fn settle(event_loop: &LoopHandle) {
     // Whatever its turns have led to is seen in the next pass.
     for _ in 0..2 {
         let (done, is_done) = channel();
-        event_loop.post(Command::Task(Box::new(move |_| done.send(()).expect("the test waits"))));
+        event_loop.post(Command::Task(Box::new(move |_| done.send(()).expect("the test waits")), None));
         is_done.recv_timeout(PATIENCE).expect("the loop runs");
     }
 }
@@ -107,9 +107,10 @@ fn what_happens_on_a_listener_is_counted() {
     let listener = listen_with(&runtime, limits);
     // Nothing ends meanwhile.
     let (open, door) = channel::<()>();
-    listener.event_loop.post(Command::Task(Box::new(move |_| {
+    let wait = move |_| {
         let _ = door.recv_timeout(PATIENCE);
-    })));
+    };
+    listener.event_loop.post(Command::Task(Box::new(wait), None));
     let adopt = || {
         let (ours, theirs) = std::os::unix::net::UnixStream::pair().expect("two sockets");
         let result = listener.adopt_connection(theirs.as_raw_fd());

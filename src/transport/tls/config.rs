@@ -13,10 +13,10 @@ use rustls::{ClientConfig, InconsistentKeys, RootCertStore, ServerConfig, Suppor
 use super::TlsErrorKind;
 use super::files;
 use super::key_log::FileKeyLog;
-use super::provider::{provider, ticketer};
+use super::provider::{check_randomness, provider, ticketer};
 use super::revocation::Revocation;
 use super::verifier::AcceptAnyCertificate;
-use crate::transport::{Error, ErrorKind};
+use crate::transport::{Error, ErrorKind, ProcessMark};
 
 /// Sessions that a side remembers for resumption, unless they are in tickets.
 const REMEMBERED_SESSIONS: usize = 256;
@@ -69,7 +69,7 @@ pub struct TlsConfig {
 struct Inner {
     side: Side,
     /// The process that made them.
-    process: u32,
+    process: ProcessMark,
 }
 
 enum Side {
@@ -180,6 +180,7 @@ impl TlsConfigBuilder {
                 return Err(failed(TlsErrorKind::BadCertificate, sentence));
             }
         }
+        check_randomness()?;
         let identity = CertifiedKey::from_der(chain, key, &self.provider).map_err(|error| match error {
             rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => failed(
                 TlsErrorKind::KeyMismatch,
@@ -222,11 +223,12 @@ impl TlsConfigBuilder {
 
     /// Makes the settings. The builder stays as it is.
     pub fn build(&self) -> Result<TlsConfig, Error> {
+        check_randomness()?;
         let side = match self.role {
             TlsRole::Client => Side::Client(self.build_client()?),
             TlsRole::Server => Side::Server(Arc::new(self.build_server()?)),
         };
-        Ok(TlsConfig { inner: Arc::new(Inner { side, process: std::process::id() }) })
+        Ok(TlsConfig { inner: Arc::new(Inner { side, process: ProcessMark::current() }) })
     }
 
     fn build_client(&self) -> Result<ClientSettings, Error> {
@@ -358,7 +360,7 @@ impl TlsConfig {
     /// In a forked child the locks of remembered sessions may be held for ever by a thread that did not come along, so
     /// they are not touched there.
     fn is_inherited(&self) -> bool {
-        self.inner.process != std::process::id()
+        !self.inner.process.is_current()
     }
 }
 
@@ -426,18 +428,17 @@ mod tests {
         builder.set_certificate(certificate.as_bytes(), key.as_bytes()).expect("a certificate");
         let side = || Side::Server(Arc::new(builder.build_server().expect("settings")));
         let of_process = |side, process| TlsConfig { inner: Arc::new(Inner { side, process }) };
-        let ours = of_process(side(), std::process::id()).server().expect("settings of a server");
+        let ours = of_process(side(), ProcessMark::current()).server().expect("settings of a server");
         assert!(ours.ticketer.enabled() && ours.session_storage.can_cache());
-        // No process of ours has the number of the system's first one.
-        let inherited = of_process(side(), 1).server().expect("settings of a server");
+        let inherited = of_process(side(), ProcessMark::other()).server().expect("settings of a server");
         assert!(!inherited.ticketer.enabled() && !inherited.session_storage.can_cache());
         assert_eq!(inherited.send_tls13_tickets, 0);
 
         let mut builder = TlsConfigBuilder::new(TlsRole::Client);
         builder.add_ca(certificate.as_bytes()).expect("a CA");
         let side = || Side::Client(builder.build_client().expect("settings"));
-        let ours = of_process(side(), std::process::id()).client().expect("settings of a client");
-        let inherited = of_process(side(), 1).client().expect("settings of a client");
+        let ours = of_process(side(), ProcessMark::current()).client().expect("settings of a client");
+        let inherited = of_process(side(), ProcessMark::other()).client().expect("settings of a client");
         assert!(ours.sessions.is_some() && inherited.sessions.is_none());
         let [ours, inherited] = [ours, inherited].map(|settings| format!("{:?}", settings.config.resumption));
         assert_ne!(inherited, ours);

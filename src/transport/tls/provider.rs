@@ -6,6 +6,9 @@ use rustls::CipherSuite;
 use rustls::crypto::CryptoProvider;
 use rustls::server::ProducesTickets;
 
+use super::TlsErrorKind;
+use crate::transport::{Error, ErrorKind};
+
 #[cfg(feature = "aws-lc-rs")]
 use rustls::crypto::aws_lc_rs as chosen;
 #[cfg(all(feature = "ring", not(feature = "aws-lc-rs")))]
@@ -25,8 +28,54 @@ pub fn provider() -> Arc<CryptoProvider> {
     }
     // The first random bytes of a process take tens of milliseconds, in which aws-lc measures the jitter of the CPU. Better
     // now than on a loop, where other connections would wait as well. A failure comes again when it matters.
-    let _ = provider.secure_random.fill(&mut [0]);
+    if check_randomness().is_ok() {
+        let _ = provider.secure_random.fill(&mut [0]);
+    }
     Arc::new(provider)
+}
+
+/// Whether the system gives random bytes: aws-lc aborts the process if it does not, as in a sandbox that was made for
+/// programs without cryptography.
+#[cfg(target_os = "linux")]
+pub fn check_randomness() -> Result<(), Error> {
+    let missing = |what: &str, error: std::io::Error| {
+        let kind = ErrorKind::Tls(TlsErrorKind::Config);
+        Err(Error::new(kind, format!("TLS needs random bytes, which the system refuses to give: {what}: {error}")))
+    };
+    let mut byte = 0u8;
+    // SAFETY: the buffer is one byte long and lives during the call. By its number, as aws-lc asks.
+    let count = unsafe { libc::syscall(libc::SYS_getrandom, &raw mut byte, 1usize, libc::GRND_NONBLOCK) };
+    if count == 1 {
+        return Ok(());
+    }
+    let error = std::io::Error::last_os_error();
+    match error.raw_os_error() {
+        // The system has just been started and makes whoever asks wait.
+        Some(libc::EAGAIN) => Ok(()),
+        Some(libc::ENOSYS) => {
+            use std::os::fd::AsRawFd;
+            // In place of it aws-lc reads this file, and asks how much randomness is in it.
+            let file = match std::fs::File::open("/dev/urandom") {
+                Ok(file) => file,
+                Err(error) => return missing("getrandom is missing, and /dev/urandom cannot be opened", error),
+            };
+            let is_like_mips = cfg!(any(target_arch = "mips", target_arch = "mips64", target_arch = "powerpc64"));
+            let request: u32 = if is_like_mips { 0x4004_5200 } else { 0x8004_5200 };
+            let mut bits: libc::c_int = 0;
+            // SAFETY: the request, RNDGETENTCNT, writes one int, which lives during the call.
+            if unsafe { libc::ioctl(file.as_raw_fd(), request as libc::Ioctl, &raw mut bits) } != 0 {
+                let error = std::io::Error::last_os_error();
+                return missing("getrandom is missing, and /dev/urandom does not say what it holds", error);
+            }
+            Ok(())
+        }
+        _ => missing("getrandom", error),
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+pub fn check_randomness() -> Result<(), Error> {
+    Ok(())
 }
 
 /// AES with keys of 128 bits comes before its neighbour with keys of 256: it is good enough, and a fifth faster.

@@ -2,7 +2,8 @@
 
 use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 
-/// The process that made an object.
+/// The process that made an object, told apart from every process that it was forked from. Not by its id, which may be the
+/// same in another namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProcessMark(u32);
 
@@ -11,27 +12,64 @@ impl ProcessMark {
         ProcessMark(current_process())
     }
 
+    /// That of a process which is none.
+    #[cfg(test)]
+    pub fn other() -> ProcessMark {
+        ProcessMark(0)
+    }
+
     /// Whether the caller is the process that made the mark, not a forked child of it.
     pub fn is_current(self) -> bool {
         self.0 == current_process()
     }
 }
 
+/// The process that may use something, until nobody may any more: both are found out by one comparison.
+#[derive(Debug)]
+pub struct UseMark(AtomicU32);
+
+impl UseMark {
+    /// For the process that calls.
+    pub fn of_this_process() -> UseMark {
+        UseMark(AtomicU32::new(current_process()))
+    }
+
+    /// Whether the caller is that process, and may still use it.
+    pub fn is_current(&self) -> bool {
+        self.0.load(Ordering::Acquire) == current_process()
+    }
+
+    /// Nobody may any more.
+    pub fn end(&self) {
+        self.0.store(0, Ordering::SeqCst);
+    }
+
+    pub fn is_ended(&self) -> bool {
+        self.0.load(Ordering::Acquire) == 0
+    }
+}
+
 /// A page that the system empties in a forked child: reading it costs no system call.
 static MARK_PAGE: AtomicPtr<AtomicU32> = AtomicPtr::new(std::ptr::null_mut());
+/// How many of the processes from the first to this one have had a mark. A forked child has it from its parent.
+static GENERATION: AtomicU32 = AtomicU32::new(0);
 
 fn current_process() -> u32 {
     let Some(mark) = mark_page() else {
         return std::process::id();
     };
     match mark.load(Ordering::Relaxed) {
-        0 => {
-            let id = std::process::id();
-            mark.store(id, Ordering::Relaxed);
-            id
-        }
-        id => id,
+        0 => first_mark(mark),
+        generation => generation,
     }
+}
+
+/// The mark of a process in which nobody has asked for it yet.
+#[cold]
+fn first_mark(mark: &AtomicU32) -> u32 {
+    // Not 0, which the page says where there is no mark.
+    let next = GENERATION.fetch_add(1, Ordering::Relaxed).wrapping_add(1).max(1);
+    mark.compare_exchange(0, next, Ordering::Relaxed, Ordering::Relaxed).map_or_else(|other| other, |_| next)
 }
 
 #[cfg(target_os = "linux")]
@@ -106,4 +144,48 @@ pub fn with_signals_blocked<R>(spawn: impl FnOnce() -> R) -> R {
 #[cfg(not(unix))]
 pub fn with_signals_blocked<R>(spawn: impl FnOnce() -> R) -> R {
     spawn()
+}
+
+#[cfg(target_os = "linux")]
+mod cancellation {
+    use std::ffi::c_int;
+
+    pub const PTHREAD_CANCEL_DISABLE: c_int = 1;
+
+    unsafe extern "C" {
+        pub fn pthread_setcancelstate(state: c_int, before: *mut c_int) -> c_int;
+    }
+}
+
+/// A host's pthread_cancel does not end this thread, which is one of our own.
+#[cfg(target_os = "linux")]
+pub fn never_cancelled() {
+    // SAFETY: the constant is one that the function knows, and it accepts that nobody asks for the state before.
+    unsafe { cancellation::pthread_setcancelstate(cancellation::PTHREAD_CANCEL_DISABLE, std::ptr::null_mut()) };
+}
+
+/// Runs `work`, which makes system calls at which a host's pthread_cancel would end the thread, without that: it takes effect
+/// in the host's own code. Unwinding from in here would abort the process.
+#[cfg(target_os = "linux")]
+pub fn uncancelled<R>(work: impl FnOnce() -> R) -> R {
+    struct Restore(std::ffi::c_int);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            // SAFETY: the state is one that the function gave.
+            unsafe { cancellation::pthread_setcancelstate(self.0, std::ptr::null_mut()) };
+        }
+    }
+    let mut before = cancellation::PTHREAD_CANCEL_DISABLE;
+    // SAFETY: the constant is one that the function knows, and `before` lives during the call.
+    unsafe { cancellation::pthread_setcancelstate(cancellation::PTHREAD_CANCEL_DISABLE, &raw mut before) };
+    let _restore = Restore(before);
+    work()
+}
+
+#[cfg(not(target_os = "linux"))]
+pub fn never_cancelled() {}
+
+#[cfg(not(target_os = "linux"))]
+pub fn uncancelled<R>(work: impl FnOnce() -> R) -> R {
+    work()
 }

@@ -1,0 +1,191 @@
+//! The one way from the library into a callback of the host's (a test keeps it the only one).
+//!
+//! A host may end the thread inside a callback: an interpreter that exits does so, by pthread_exit. With glibc that unwinds
+//! the stack, and a forced unwinding that meets `catch_unwind`, or any other frame of Rust's that catches, aborts the process.
+//! So on Linux with glibc each callback is called through a frame for which there are no unwind tables: the unwinder takes
+//! it for the end of the stack, and glibc then leaves the thread without looking at the frames below. They are forgotten,
+//! not dropped, which the runtime provides for. Backtraces that need unwind tables end at this frame, too; those that follow
+//! frame pointers do not. Elsewhere ending a thread unwinds nothing (musl, macOS, Windows), or this is not done yet (glibc on
+//! other processors).
+
+/// A C function that takes only integers and pointers.
+pub(crate) trait HostFunction<Arguments> {
+    /// # Safety
+    /// As for the function itself.
+    unsafe fn call_with(self, arguments: Arguments);
+}
+
+/// Calls a callback of the host's. It may not return: the frames below hold nothing then whose drop anything relies on.
+///
+/// # Safety
+/// As for calling the function itself.
+#[inline(always)]
+pub(crate) unsafe fn call<Arguments>(function: impl HostFunction<Arguments>, arguments: Arguments) {
+    // SAFETY: what the caller promised.
+    unsafe { function.call_with(arguments) }
+}
+
+macro_rules! host_function {
+    ($($name:ident: $type:ident),+; $($unused:ident),*) => {
+        impl<$($type: frame::Word),+> HostFunction<($($type,)+)> for unsafe extern "C" fn($($type),+) {
+            #[inline(always)]
+            unsafe fn call_with(self, ($($name,)+): ($($type,)+)) {
+                #[cfg(all(target_os = "linux", target_env = "gnu", any(target_arch = "x86_64", target_arch = "aarch64")))]
+                {
+                    $(let $name = frame::Word::word($name);)+
+                    $(let $unused = frame::UNUSED;)*
+                    // SAFETY: the frame hands the function the registers in which it expects its arguments, and the
+                    // caller promised that it may be called with them.
+                    unsafe { frame::esrpc_host_call($($name,)+ $($unused,)* self as *const ()) }
+                }
+                #[cfg(not(all(target_os = "linux", target_env = "gnu", any(target_arch = "x86_64", target_arch = "aarch64"))))]
+                // SAFETY: what the caller promised.
+                unsafe { self($($name),+) }
+            }
+        }
+    };
+}
+
+host_function!(a: A; b, c, d, e);
+host_function!(a: A, b: B; c, d, e);
+host_function!(a: A, b: B, c: C; d, e);
+host_function!(a: A, b: B, c: C, d: D; e);
+host_function!(a: A, b: B, c: C, d: D, e: E;);
+
+#[cfg(all(target_os = "linux", target_env = "gnu", any(target_arch = "x86_64", target_arch = "aarch64")))]
+mod frame {
+    use std::mem::MaybeUninit;
+
+    // Without .cfi directives there is nothing about these instructions in the unwind tables. The frame pointer is kept for
+    // debuggers and profilers that read the code or follow it.
+    #[cfg(target_arch = "x86_64")]
+    std::arch::global_asm!(
+        ".pushsection .text.esrpc_host_call,\"ax\",@progbits",
+        ".p2align 4",
+        ".globl esrpc_host_call",
+        ".hidden esrpc_host_call",
+        ".type esrpc_host_call,@function",
+        "esrpc_host_call:",
+        "push rbp",
+        "mov rbp, rsp",
+        "call r9",
+        "pop rbp",
+        "ret",
+        ".size esrpc_host_call, . - esrpc_host_call",
+        ".popsection",
+    );
+
+    #[cfg(target_arch = "aarch64")]
+    std::arch::global_asm!(
+        ".pushsection .text.esrpc_host_call,\"ax\",@progbits",
+        ".p2align 4",
+        ".globl esrpc_host_call",
+        ".hidden esrpc_host_call",
+        ".type esrpc_host_call,@function",
+        "esrpc_host_call:",
+        "stp x29, x30, [sp, #-16]!",
+        "mov x29, sp",
+        "blr x5",
+        "ldp x29, x30, [sp], #16",
+        "ret",
+        ".size esrpc_host_call, . - esrpc_host_call",
+        ".popsection",
+    );
+
+    /// What a register holds, or nothing of interest.
+    pub type Register = MaybeUninit<usize>;
+
+    /// Of an argument that the function does not take.
+    pub const UNUSED: Register = MaybeUninit::uninit();
+
+    unsafe extern "C" {
+        /// Calls `function` with the five registers before it.
+        pub fn esrpc_host_call(a: Register, b: Register, c: Register, d: Register, e: Register, function: *const ());
+    }
+
+    /// Something that is passed in one register.
+    pub trait Word {
+        fn word(self) -> Register;
+    }
+
+    impl Word for usize {
+        fn word(self) -> Register {
+            MaybeUninit::new(self)
+        }
+    }
+
+    impl Word for u32 {
+        fn word(self) -> Register {
+            MaybeUninit::new(self as usize)
+        }
+    }
+
+    impl Word for i32 {
+        fn word(self) -> Register {
+            MaybeUninit::new(self as usize)
+        }
+    }
+
+    impl<T> Word for *const T {
+        fn word(self) -> Register {
+            MaybeUninit::new(self as usize)
+        }
+    }
+
+    impl<T> Word for *mut T {
+        fn word(self) -> Register {
+            MaybeUninit::new(self as usize)
+        }
+    }
+}
+
+#[cfg(not(all(target_os = "linux", target_env = "gnu", any(target_arch = "x86_64", target_arch = "aarch64"))))]
+mod frame {
+    /// Anything: the function is called directly.
+    pub trait Word {}
+
+    impl<T> Word for T {}
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::c_void;
+
+    use super::call;
+
+    type Seen = (u32, i32, *const u8, usize, u64);
+
+    unsafe extern "C" fn one(user_data: *mut c_void) {
+        // SAFETY: the test hands its own variable over.
+        unsafe { (*user_data.cast::<Seen>()).4 += 1 }
+    }
+
+    unsafe extern "C" fn five(a: u32, b: i32, c: *const u8, d: usize, user_data: *mut c_void) {
+        // SAFETY: as above.
+        unsafe { *user_data.cast::<Seen>() = (a, b, c, d, stack_misalignment()) }
+    }
+
+    /// A value that the compiler may put on the stack only where it is aligned to 16 bytes.
+    fn stack_misalignment() -> u64 {
+        #[repr(align(16))]
+        struct Aligned([u8; 16]);
+        let aligned = Aligned([1; 16]);
+        let address = std::hint::black_box(&aligned).0.as_ptr() as u64;
+        address % 16
+    }
+
+    #[test]
+    fn arguments_arrive_and_the_stack_is_aligned() {
+        let byte = 7;
+        let mut seen: Seen = (0, 0, std::ptr::null(), 0, 9);
+        let user_data = (&raw mut seen).cast::<c_void>();
+        let five: unsafe extern "C" fn(u32, i32, *const u8, usize, *mut c_void) = five;
+        let one: unsafe extern "C" fn(*mut c_void) = one;
+        // SAFETY: the functions take these arguments, and user_data outlives the calls.
+        unsafe { call(five, (u32::MAX, i32::MIN, &raw const byte, usize::MAX - 1, user_data)) };
+        assert_eq!(seen, (u32::MAX, i32::MIN, &raw const byte, usize::MAX - 1, 0));
+        // SAFETY: as above.
+        unsafe { call(one, (user_data,)) };
+        assert_eq!(seen.4, 1);
+    }
+}
