@@ -63,18 +63,6 @@ static void answer(struct party *self, const struct moment *now) {
                                          next_name(&server_sends)));
 }
 
-static void await_either(const char *a, const char *b) {
-    struct timespec deadline = deadline_in(PATIENCE_SECONDS);
-    pthread_mutex_lock(&recorder.lock);
-    while (count_locked(a) == 0 && count_locked(b) == 0) {
-        if (wait_locked(&deadline)) continue;
-        fprintf(stderr, "waited in vain for \"%s\" or \"%s\"; what happened:\n", a, b);
-        print_events();
-        abort();
-    }
-    pthread_mutex_unlock(&recorder.lock);
-}
-
 static void say(esrpc_stream *stream, int32_t flags, const void *data, size_t len) {
     count_send(&client_sends,
                esrpc_stream_send_message(stream, ESRPC_MESSAGE_TYPE_APPLICATION_MESSAGE, flags, NULL, bytes(data, len),

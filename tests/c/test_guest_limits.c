@@ -22,13 +22,6 @@ static rlim_t allowed_descriptors(void) {
     return limit.rlim_cur;
 }
 
-static void await_one_of(const char *a, const char *b) {
-    struct timespec deadline = deadline_in(PATIENCE_SECONDS);
-    pthread_mutex_lock(&recorder.lock);
-    while (count_locked(a) == 0 && count_locked(b) == 0) CHECK(wait_locked(&deadline));
-    pthread_mutex_unlock(&recorder.lock);
-}
-
 /* A client and a server meet with so many descriptors to spare. False if these were not enough. */
 static bool meet_with(rlim_t spare) {
     rlim_t before = allowed_descriptors();
@@ -51,7 +44,7 @@ static bool meet_with(rlim_t spare) {
     pair_listen(&pair);
     limit_descriptors((rlim_t)next + spare);
     pair_dial(&pair);
-    await_one_of("client setup", "listener failed");
+    await_either("client setup", "listener failed");
     limit_descriptors(before);
     await("client setup");
     enough = count_of("client setup OK") > 0 && count_of("listener failed") == 0;
