@@ -12,7 +12,7 @@ use eventstream_rpc::model::thread::{JoinHandle, spawn};
 use eventstream_rpc::rpc::{CONNECTION_ACCEPTED, Envelope, Incoming, MessageType, Outgoing, TERMINATE_STREAM};
 use eventstream_rpc::runtime::{
     ConnectRequest, Connection, ConnectionHandler, Drain, Error, Flush, ListenRequest, Listener, ListenerHandler, Log,
-    Outcome, Runtime, Settings, Stream, StreamHandler,
+    Outcome, Phase, Runtime, Settings, Stream, StreamHandler,
 };
 use eventstream_rpc::transport::Endpoint;
 use shuttle::scheduler::{PctScheduler, RandomScheduler};
@@ -482,6 +482,7 @@ fn every_send_that_is_taken_is_flushed_once() {
         threads.push(scene.begin(move |_| drop(waiting.wait_flush(None).expect("not a loop thread"))));
         finish(threads);
         connection.wait_shutdown(None).expect("not a loop thread").ok();
+        assert_eq!(connection.phase(), Phase::Closed);
         assert_eq!(value(&scene.tally.sends), value(&scene.tally.flushed), "on_shutdown before a flush callback");
         drop(connection);
         listener.close();
