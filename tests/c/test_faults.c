@@ -384,8 +384,7 @@ static void a_connection_may_fail_at_every_byte(void) {
     leaves_nothing(try_failures_at_every_byte);
 }
 
-/* What the system may say to each call of the library's. Errors of epoll_wait but EINTR, which are the end of a loop, are not
-   tried here. */
+/* What the system may say to each call of the library's. */
 static const struct {
     const char *call;
     int errors[4];
@@ -406,6 +405,7 @@ static const struct {
     {"fcntl", {EMFILE}},
     {"ioctl", {EINVAL}},
     {"close", {EINTR, EIO}},
+    {"epoll_wait", {EINTR, ENOMEM}},
 };
 
 /* The nth call of the function fails, for every n that there is. Answers how many there are. */
