@@ -6,12 +6,17 @@ pub mod sync {
 }
 
 pub mod thread {
-    pub use shuttle::thread::{Builder, JoinHandle, LocalKey, spawn};
+    pub use shuttle::thread::*;
 }
 
 pub use shuttle::thread_local;
 
-use std::cell::Cell;
+/// For locks that outlive a schedule: nothing may happen under them that lets another thread of the model run.
+pub fn std_lock<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+use std::cell::{Cell, RefCell};
 
 /// The methods of the standard library's keys that shuttle's lack.
 pub trait CellKey<T> {
@@ -26,6 +31,22 @@ impl<T: Copy> CellKey<T> for shuttle::thread::LocalKey<Cell<T>> {
 
     fn set(&'static self, value: T) {
         self.with(|cell| cell.set(value));
+    }
+}
+
+/// As `CellKey`, for cells that lend what they hold.
+pub trait RefCellKey<T> {
+    fn with_borrow<R>(&'static self, look: impl FnOnce(&T) -> R) -> R;
+    fn with_borrow_mut<R>(&'static self, change: impl FnOnce(&mut T) -> R) -> R;
+}
+
+impl<T> RefCellKey<T> for shuttle::thread::LocalKey<RefCell<T>> {
+    fn with_borrow<R>(&'static self, look: impl FnOnce(&T) -> R) -> R {
+        self.with(|cell| look(&cell.borrow()))
+    }
+
+    fn with_borrow_mut<R>(&'static self, change: impl FnOnce(&mut T) -> R) -> R {
+        self.with(|cell| change(&mut cell.borrow_mut()))
     }
 }
 

@@ -14,17 +14,19 @@ mkdir -p "$folder/tests"
 cp -r src "$folder/src"
 rm -r "$folder/src/ffi"
 sed -i '/pub mod ffi;/d' "$folder/src/lib.rs"
+sed -i '1i #![allow(unused_imports)]' "$folder/src/lib.rs"
 echo 'pub mod model;' >>"$folder/src/lib.rs"
 cp $here/model.rs "$folder/src/model.rs"
 cp $here/models.rs "$folder/tests/models.rs"
 
-# process.rs has what lives as long as the process, and outlives a schedule.
-find "$folder/src/runtime" -name '*.rs' ! -name process.rs -print0 | xargs -0 sed -i \
+# What lives as long as the process, and so outlives a schedule, is in process.rs and default.rs.
+sed -i 's/\([^:]\)\block(/\1crate::model::std_lock(/' "$folder/src/runtime/default.rs"
+find "$folder/src/runtime" -name '*.rs' ! -name process.rs ! -name default.rs -print0 | xargs -0 sed -i \
     -e 's/\bstd::sync::/crate::model::sync::/g' \
     -e 's/\bstd::thread::/crate::model::thread::/g' \
     -e 's/\bthread_local!/crate::model::thread_local!/g' \
     -e 's/\buse mio::/use crate::model::mio::/g'
-grep -rl 'thread_local!' "$folder/src/runtime" | xargs -r sed -i '0,/^use /s//#[allow(unused_imports)]\nuse crate::model::CellKey as _;\nuse /'
+grep -rl 'thread_local!' "$folder/src/runtime" | xargs -r sed -i '0,/^use /s//#[allow(unused_imports)]\nuse crate::model::{CellKey as _, RefCellKey as _};\nuse /'
 
 {
     printf '[package]\nname = "eventstream_rpc"\nversion = "0.0.0"\nedition = "2024"\n[workspace]\n'
