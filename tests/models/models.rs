@@ -4,7 +4,7 @@ use std::any::Any;
 use std::env;
 use std::os::fd::IntoRawFd;
 use std::os::unix::net::UnixStream;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use eventstream_rpc::codec::HeaderList;
@@ -47,6 +47,8 @@ struct Tally {
     incoming: AtomicUsize,
     tasks: AtomicUsize,
     destroyed: AtomicUsize,
+    /// Nobody may be called any more.
+    is_stopped: AtomicBool,
 }
 
 fn add(counter: &AtomicUsize) {
@@ -87,6 +89,7 @@ impl Party {
     }
 
     fn step(&self, from: &[usize], to: usize) {
+        assert!(!self.tally.is_stopped.load(Ordering::SeqCst), "a callback after the stop");
         let before = self.state.swap(to, Ordering::SeqCst);
         assert!(from.contains(&before), "a callback in the wrong order: {before} then {to}");
     }
