@@ -126,6 +126,18 @@ static inline void await(const char *pattern) {
     await_count(pattern, 1);
 }
 
+static inline void await_either(const char *a, const char *b) {
+    struct timespec deadline = deadline_in(PATIENCE_SECONDS);
+    pthread_mutex_lock(&recorder.lock);
+    while (count_locked(a) == 0 && count_locked(b) == 0) {
+        if (wait_locked(&deadline)) continue;
+        fprintf(stderr, "waited in vain for \"%s\" or \"%s\"; what happened:\n", a, b);
+        print_events();
+        abort();
+    }
+    pthread_mutex_unlock(&recorder.lock);
+}
+
 /* The place of the first, or the last, event that begins with the pattern; the number of events if there is none. */
 static inline size_t place_of(const char *pattern, bool last) {
     pthread_mutex_lock(&recorder.lock);

@@ -141,6 +141,16 @@ pub fn compile_with(standard: Standard, source: &str, flags: &[&str]) -> PathBuf
     program
 }
 
+/// Compiles tests/c/`source` into a library for LD_PRELOAD; answers where it is.
+pub fn compile_preloaded(source: &str) -> PathBuf {
+    let library = scratch().join(format!("{source}.so"));
+    let mut command = Command::new(env::var("CC").unwrap_or_else(|_| "cc".to_owned()));
+    command.args(["-std=gnu11", "-g", "-O1", "-shared", "-fPIC", "-pthread"]).args(WARNINGS);
+    command.arg(root().join("tests/c").join(source)).arg("-o").arg(&library).arg("-ldl");
+    finish(command).unwrap_or_else(|error| panic!("{source}: {error}"));
+    library
+}
+
 fn finish(mut command: Command) -> Result<(), String> {
     let output = command.output().map_err(|error| format!("{command:?}: {error}"))?;
     if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).into_owned()) }
@@ -148,6 +158,11 @@ fn finish(mut command: Command) -> Result<(), String> {
 
 /// Runs a program to its end, which must be a success, and answers what it printed.
 pub fn run(program: &Path, arguments: &[&str]) -> String {
+    run_in(program, arguments, &[])
+}
+
+/// As `run`, with these environment variables.
+pub fn run_in(program: &Path, arguments: &[&str], environment: &[(&str, &Path)]) -> String {
     let mut command = match words("ESRPC_TEST_WRAPPER").as_slice() {
         [] => Command::new(program),
         [wrapper, rest @ ..] => {
@@ -157,7 +172,7 @@ pub fn run(program: &Path, arguments: &[&str]) -> String {
         }
     };
     // cargo's own search path comes before the rpath, and may hold an older library.
-    command.env("LD_LIBRARY_PATH", library_folder());
+    command.env("LD_LIBRARY_PATH", library_folder()).envs(environment.iter().copied());
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
 
