@@ -1,8 +1,10 @@
 //! What the fuzzers do with their bytes. Each target is a function that panics when it finds something, so that plain
 //! `cargo test` can replay the corpora, too.
 
+pub mod calls;
 pub mod certificates;
 pub mod decode;
+pub mod decoder_calls;
 pub mod headers;
 mod identities;
 pub mod rpc;
@@ -16,5 +18,7 @@ pub const TARGETS: &[(&str, fn(&[u8]))] = &[
     ("rpc_client", rpc::run_client),
     ("rpc_pair", rpc::run_pair),
     ("tls", tls::run),
+    ("calls", calls::run),
+    ("decoder_calls", decoder_calls::run),
     ("certificates", certificates::run),
 ];
