@@ -39,18 +39,37 @@ const MAX_STREAMS: usize = 30;
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Ordinary waits: long enough to see the other thread act now and then.
 const SHORT_MS: u32 = 2;
+const A_LITTLE: Duration = Duration::from_millis(5);
+/// A listener's connections may be announced after its on_closed, which is a defect that is known.
+const ARE_CONNECTIONS_LATE: bool = true;
 
 #[derive(Arbitrary, Debug)]
 enum Step {
-    NewStream { table: bool },
-    Stream { stream: u8, call: StreamCall },
-    Connection { server: bool, call: ConnectionCall },
-    Call { len: u16 },
+    NewStream {
+        table: bool,
+    },
+    Stream {
+        stream: u8,
+        call: StreamCall,
+    },
+    Connection {
+        server: bool,
+        call: ConnectionCall,
+    },
+    Call {
+        len: u16,
+    },
     Accept(u8),
     /// What callbacks do, from now on, one thing each.
     InCallbacks([Inside; 4]),
     Raw(Vec<u8>),
-    RawMessage { message_type: i8, flags: u8, stream: u8, operation: bool, len: u8 },
+    RawMessage {
+        message_type: i8,
+        flags: u8,
+        stream: u8,
+        operation: bool,
+        len: u8,
+    },
     RawEnd,
     Listener(u8),
     Odd(u8),
@@ -162,6 +181,12 @@ struct Awaited {
     tasks: u32,
 }
 
+impl Awaited {
+    fn left(&self) -> u32 {
+        self.objects + self.flushes + self.tasks
+    }
+}
+
 /// A reference that the main thread gives back, and the object that it belongs to.
 struct Owned<T>(*mut T, Option<Arc<Object>>);
 
@@ -182,14 +207,13 @@ impl World {
         lock(&self.inside).pop_front().unwrap_or(Inside::Nothing)
     }
 
-    fn wait_for_all(&self) {
-        let deadline = Instant::now() + PATIENCE;
+    /// Whether nothing more has to come; waits for it a little.
+    fn is_all_told(&self) -> bool {
         let mut awaited = lock(&self.awaited);
-        while awaited.objects + awaited.flushes + awaited.tasks > 0 {
-            let left = deadline.saturating_duration_since(Instant::now());
-            assert!(!left.is_zero(), "waited in vain: {awaited:?}");
-            awaited = self.changed.wait_timeout(awaited, left).expect("nobody panics and goes on").0;
+        if awaited.left() > 0 {
+            awaited = self.changed.wait_timeout(awaited, A_LITTLE).expect("nobody panics and goes on").0;
         }
+        awaited.left() == 0
     }
 
     /// A payload with a number that rises on each sending thread.
@@ -441,6 +465,8 @@ unsafe extern "C" fn on_incoming_connection(
     unsafe {
         let callback = InCallback::enter(user_data);
         let world = &callback.0.world;
+        let is_late = callback.0.has_ended.load(Ordering::SeqCst);
+        assert!(ARE_CONNECTIONS_LATE || !is_late, "a connection after the listener's on_closed");
         if !world.accepts.load(Ordering::SeqCst) {
             return;
         }
@@ -826,7 +852,8 @@ fn connection_options(settings: &Settings) -> *mut esrpc_connection_options {
 fn socket_pair() -> [i32; 2] {
     let mut both = [-1; 2];
     // SAFETY: room for two descriptors.
-    let result = unsafe { libc::socketpair(libc::AF_UNIX, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0, both.as_mut_ptr()) };
+    let result =
+        unsafe { libc::socketpair(libc::AF_UNIX, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0, both.as_mut_ptr()) };
     assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
     both
 }
@@ -845,13 +872,7 @@ impl Run {
     fn new(settings: &Settings) -> Run {
         let world = World::new(settings.peers % 8 != 7, settings.peers % 3 != 2);
         let options = connection_options(settings);
-        let mut run = Run {
-            world,
-            listener: ptr::null_mut(),
-            connections: Vec::new(),
-            streams: Vec::new(),
-            raw: None,
-        };
+        let mut run = Run { world, listener: ptr::null_mut(), connections: Vec::new(), streams: Vec::new(), raw: None };
         let [one, other] = socket_pair();
         let has_client = settings.peers % 3 != 0;
         let has_server = settings.peers % 3 != 1;
@@ -1077,6 +1098,23 @@ impl Run {
         }
     }
 
+    /// Gives back all handles, also those that callbacks have taken just now.
+    fn release_all(&mut self) {
+        self.collect();
+        // SAFETY: live handles of this thread's, each released once.
+        unsafe {
+            for Owned(connection, _) in self.connections.drain(..) {
+                esrpc_connection_abort(connection);
+                let patience = PATIENCE.as_millis() as u32;
+                assert_eq!(esrpc_connection_wait_shutdown(connection, patience, ptr::null_mut()), OK);
+                esrpc_connection_release(connection);
+            }
+            for Owned(stream, _) in self.streams.drain(..) {
+                esrpc_stream_release(stream);
+            }
+        }
+    }
+
     /// Everything ends, and everything is told.
     fn finish(mut self, closes: bool) {
         lock(&self.world.inside).clear();
@@ -1097,25 +1135,17 @@ impl Run {
             if let Some(socket) = self.raw {
                 libc::close(socket);
             }
-            // A connection may have come just now, whose handle must not be forgotten, and streams until they are over.
-            while {
-                self.collect();
-                for Owned(connection, _) in self.connections.drain(..) {
-                    esrpc_connection_abort(connection);
-                    let patience = PATIENCE.as_millis() as u32;
-                    assert_eq!(esrpc_connection_wait_shutdown(connection, patience, ptr::null_mut()), OK);
-                    esrpc_connection_release(connection);
-                }
-                for Owned(stream, _) in self.streams.drain(..) {
-                    esrpc_stream_release(stream);
-                }
-                !lock(&self.world.connections).is_empty() || !lock(&self.world.streams).is_empty()
-            } {}
             esrpc_listener_release(self.listener);
         }
-        self.world.wait_for_all();
-        // SAFETY: a live runtime.
         let deadline = Instant::now() + PATIENCE;
+        loop {
+            self.release_all();
+            if self.world.is_all_told() {
+                break;
+            }
+            assert!(Instant::now() < deadline, "waited in vain: {:?}", lock(&self.world.awaited));
+        }
+        // SAFETY: a live runtime.
         while unsafe { esrpc_runtime_get_open_connections(runtime()) } > 0 {
             assert!(Instant::now() < deadline, "a connection stays open");
             thread::yield_now();

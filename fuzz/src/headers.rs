@@ -15,8 +15,8 @@ use eventstream_rpc::ffi::uuid::esrpc_uuid_to_text;
 
 const MAX_STEPS: usize = 200;
 /// Copies of a list into itself double it; past this the model is not worth its time.
-const MAX_HEADERS: usize = 3000;
-const MAX_BYTES: usize = 1024 * 1024;
+const MAX_HEADERS: usize = 1300;
+const MAX_BYTES: usize = 256 * 1024;
 const PROTOCOL_NAMES: [&[u8]; 3] = [b":message-type", b":message-flags", b":stream-id"];
 
 #[derive(Arbitrary, Debug)]

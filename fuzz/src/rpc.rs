@@ -520,15 +520,18 @@ impl Side {
 
     fn write(&mut self, count: usize) {
         let count = count.min((self.taken - self.written) as usize);
-        for _ in 0..count {
-            while self.moved.front().is_some_and(Vec::is_empty) {
+        let mut left = count;
+        while let Some(segment) = self.moved.front_mut()
+            && left > 0
+        {
+            let written = left.min(segment.len());
+            self.wire.extend(segment.drain(..written));
+            left -= written;
+            if segment.is_empty() {
                 self.moved.pop_front();
             }
-            let segment = self.moved.front_mut().expect("as many bytes as were taken");
-            // Quadratic, but the segments of these tests are short.
-            self.wire.push_back(segment.remove(0));
         }
-        self.moved.retain(|segment| !segment.is_empty());
+        assert_eq!(left, 0, "as many bytes are moved as were taken");
         let mut due = VecDeque::new();
         self.rpc.written(count, &mut due);
         self.written += count as u64;
