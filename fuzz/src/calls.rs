@@ -48,6 +48,11 @@ enum Step {
     NewStream {
         table: bool,
     },
+    /// A new stream and its activation.
+    Open {
+        flags: u8,
+        len: u16,
+    },
     Stream {
         stream: u8,
         call: StreamCall,
@@ -130,6 +135,8 @@ struct Settings {
     handshake: bool,
     answers: bool,
     closes: bool,
+    /// Begins once the connection is set up, if it ever is.
+    is_patient: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -886,8 +893,15 @@ impl Run {
         } else {
             run.raw = Some(one);
         }
-        // SAFETY: given up here.
-        unsafe { esrpc_connection_options_release(options) };
+        // SAFETY: given up here, and a live handle.
+        unsafe {
+            esrpc_connection_options_release(options);
+            if let Some(Owned(connection, _)) = run.connections.first()
+                && settings.is_patient
+            {
+                esrpc_connection_wait_setup(*connection, 10 * SHORT_MS, ptr::null_mut());
+            }
+        }
         run
     }
 
@@ -946,6 +960,11 @@ impl Run {
                     // SAFETY: a live handle.
                     self.streams.extend(unsafe { new_stream(object, *handle, table) });
                 }
+            }
+            Step::Open { flags, len } => {
+                self.act(Step::NewStream { table: true });
+                let newest = self.streams.len().saturating_sub(1);
+                self.call_stream(newest, StreamCall::Activate { flags, len });
             }
             Step::Stream { stream, call } => self.call_stream(stream.into(), call),
             Step::Connection { server, call } => {

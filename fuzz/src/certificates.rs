@@ -14,6 +14,9 @@ enum Step<'a> {
     AddCa(Source<'a>),
     AddCrl(Source<'a>),
     SetCertificate(Source<'a>, Source<'a>),
+    /// With the other one good.
+    SetChain(Source<'a>),
+    SetKey(Source<'a>),
     SetRevocation(bool, bool),
     SetClientAuth(u8),
     SetVersions(u8),
@@ -188,6 +191,13 @@ fn act(builder: &mut TlsConfigBuilder, step: &Step<'_>) {
             let is_sound = chain.is_sound(1) && key.is_sound(2);
             let is_set = check(builder.set_certificate(&chain.bytes(), &key.bytes()), is_sound);
             assert!(!(is_set && chain.is_sound(1) && key.is_sound(3)), "the key of somebody else");
+        }
+        Step::SetChain(chain) => {
+            check(builder.set_certificate(&chain.bytes(), &identities().key.der), chain.is_sound(1));
+        }
+        Step::SetKey(key) => {
+            let is_set = check(builder.set_certificate(&identities().certificate.der, &key.bytes()), key.is_sound(2));
+            assert!(!(is_set && key.is_sound(3)), "the key of somebody else");
         }
         Step::SetRevocation(leaf_only, allow_unknown) => builder.set_revocation(*leaf_only, *allow_unknown),
         Step::SetClientAuth(number) => {
