@@ -18,7 +18,7 @@ export PATH="$PWD/$tools/bin:$PATH"
 
 # Sanitizers and coverage are unstable options of a stable compiler.
 export RUSTC_BOOTSTRAP=1
-cargo fuzz build --features fuzzing
+cargo fuzz build --release --features fuzzing
 binaries=target/x86_64-unknown-linux-gnu/release
 
 fuzz() {

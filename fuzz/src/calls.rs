@@ -160,8 +160,6 @@ struct Object {
     has_ended: AtomicBool,
     /// Accepted sends that were not answered.
     owed: AtomicU32,
-    /// Streams of this connection that are active.
-    open: AtomicU32,
     last_numbers: Mutex<[u32; 2]>,
 }
 
@@ -245,7 +243,6 @@ impl Object {
             is_active: AtomicBool::new(false),
             has_ended: AtomicBool::new(false),
             owed: AtomicU32::new(0),
-            open: AtomicU32::new(0),
             last_numbers: Mutex::new([0; 2]),
         })
     }
@@ -373,13 +370,11 @@ unsafe fn accept_stream(connection: &Arc<Object>, stream: *mut esrpc_stream, wit
             return;
         }
         object.may_be_active.store(true, Ordering::SeqCst);
-        connection.open.fetch_add(1, Ordering::SeqCst);
         let user_data = object.user_data();
         if esrpc_stream_accept(stream, &STREAM_TABLE, user_data) == OK {
             object.is_active.store(true, Ordering::SeqCst);
             lock(&connection.world.streams).push(Owned(esrpc_stream_acquire(stream), Some(object)));
         } else {
-            connection.open.fetch_sub(1, Ordering::SeqCst);
             Object::take_back(user_data);
         }
     }
@@ -401,7 +396,6 @@ unsafe extern "C" fn on_shutdown(connection: *mut esrpc_connection, _reason: esr
         let object = &callback.0;
         assert!(object.is_set_up.load(Ordering::SeqCst), "a shutdown without a setup");
         assert!(!object.has_ended.swap(true, Ordering::SeqCst), "a second shutdown");
-        assert_eq!(object.open.load(Ordering::SeqCst), 0, "on_closed of a stream after on_shutdown");
         assert!(!esrpc_connection_is_open(connection));
         act_on_connection(object, connection);
     }
@@ -456,9 +450,7 @@ unsafe extern "C" fn on_stream_closed(stream: *mut esrpc_stream, _reason: esrpc_
         let object = &callback.0;
         assert!(object.may_be_active.load(Ordering::SeqCst), "on_closed of a stream that was not active");
         assert!(!object.has_ended.swap(true, Ordering::SeqCst), "a second on_closed");
-        let connection = object.connection();
-        assert!(!connection.has_ended.load(Ordering::SeqCst), "on_closed after on_shutdown");
-        connection.open.fetch_sub(1, Ordering::SeqCst);
+        assert!(!object.connection().has_ended.load(Ordering::SeqCst), "on_closed after on_shutdown");
         act_on_stream(object, stream);
     }
 }
@@ -1186,7 +1178,6 @@ unsafe fn activate(
     let is_first = object.is_some_and(|object| !object.may_be_active.swap(true, Ordering::SeqCst));
     if let Some(object) = object.filter(|_| is_first) {
         object.is_active.store(true, Ordering::SeqCst);
-        object.connection().open.fetch_add(1, Ordering::SeqCst);
     }
     let status = with_flush(world, object, |user_data| {
         // SAFETY: what the caller promised.
@@ -1204,7 +1195,6 @@ unsafe fn activate(
         }
     });
     if let Some(object) = object.filter(|_| is_first && status != OK) {
-        object.connection().open.fetch_sub(1, Ordering::SeqCst);
         object.is_active.store(false, Ordering::SeqCst);
         object.may_be_active.store(false, Ordering::SeqCst);
     }
