@@ -585,7 +585,7 @@ fn flags(number: u8) -> i32 {
 
 /// Seldom large.
 fn len(number: u16) -> usize {
-    if number % 32 == 0 { usize::from(number) } else { usize::from(number % 200) }
+    if number.is_multiple_of(32) { usize::from(number) } else { usize::from(number % 200) }
 }
 
 /// # Safety
@@ -873,7 +873,7 @@ impl Run {
         let options = connection_options(settings);
         let mut run = Run { world, listener: ptr::null_mut(), connections: Vec::new(), streams: Vec::new(), raw: None };
         let [one, other] = socket_pair();
-        let has_client = settings.peers % 3 != 0;
+        let has_client = !settings.peers.is_multiple_of(3);
         let has_server = settings.peers % 3 != 1;
         if has_server {
             run.listen(options, other);

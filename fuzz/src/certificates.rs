@@ -117,7 +117,7 @@ impl Edits<'_> {
     }
 
     fn is_none(&self) -> bool {
-        self.count % 4 == 0
+        self.count.is_multiple_of(4)
     }
 }
 

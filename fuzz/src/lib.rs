@@ -10,8 +10,11 @@ mod identities;
 pub mod rpc;
 pub mod tls;
 
+/// Takes the bytes of one input.
+pub type Target = fn(&[u8]);
+
 /// Every target and its name, which is also that of its folder in `corpus`.
-pub const TARGETS: &[(&str, fn(&[u8]))] = &[
+pub const TARGETS: &[(&str, Target)] = &[
     ("decode", decode::run),
     ("headers", headers::run),
     ("rpc_server", rpc::run_server),
