@@ -1589,8 +1589,8 @@ esrpc_status esrpc_headers_get_uuid(const struct esrpc_headers *headers,
  * @param capacity How many bytes buffer has room for.
  * @param out_len Receives the size of the message, also if the buffer is too small for it.
  * @return ESRPC_OK; ESRPC_ERROR_BUFFER_TOO_SMALL if capacity is below the size of the message;
- * ESRPC_ERROR_MESSAGE_TOO_LARGE or ESRPC_ERROR_HEADERS_TOO_LARGE beyond 24 MiB; ESRPC_ERROR_INVALID_ARGUMENT if out_len is
- * NULL, or payload or buffer is NULL with a length other than 0.
+ * ESRPC_ERROR_MESSAGE_TOO_LARGE or ESRPC_ERROR_HEADERS_TOO_LARGE beyond 24 MiB; ESRPC_ERROR_TOO_MANY_HEADERS beyond 1024
+ * headers; ESRPC_ERROR_INVALID_ARGUMENT if out_len is NULL, or payload or buffer is NULL with a length other than 0.
  *
  * Thread: any; headers: owner. Since: 0.1.0
  */
@@ -1607,7 +1607,8 @@ esrpc_status esrpc_message_encode(const struct esrpc_headers *headers,
  * @param payload Borrowed; may be empty.
  * @param out_buffer Receives the buffer, to be released with esrpc_buffer_release.
  * @return ESRPC_OK; ESRPC_ERROR_MESSAGE_TOO_LARGE or ESRPC_ERROR_HEADERS_TOO_LARGE beyond 24 MiB;
- * ESRPC_ERROR_INVALID_ARGUMENT if out_buffer is NULL, or payload is NULL with a length other than 0.
+ * ESRPC_ERROR_TOO_MANY_HEADERS beyond 1024 headers; ESRPC_ERROR_INVALID_ARGUMENT if out_buffer is NULL, or payload is NULL
+ * with a length other than 0.
  *
  * Thread: any; headers: owner. Since: 0.1.0
  */

@@ -122,6 +122,15 @@ unsafe fn read<T>(message: *const esrpc_message, default: T, f: impl FnOnce(&esr
     unsafe { message.as_ref() }.map_or(default, f)
 }
 
+/// The length of a message that decoders take, too.
+fn needed_len(headers: Headers<'_>, payload: &[u8]) -> Result<usize, codec::Error> {
+    let limits = Limits::DEFAULT;
+    if headers.len() > limits.max_headers {
+        return Err(codec::Error::TooManyHeaders { limit: limits.max_headers });
+    }
+    codec::encoded_len(headers.as_bytes().len(), payload.len(), &limits)
+}
+
 /// Encodes a message into the caller's buffer. The headers are sent as they are, repeated names included.
 ///
 /// @param headers Borrowed; NULL: none. The list of a message may be given.
@@ -130,8 +139,8 @@ unsafe fn read<T>(message: *const esrpc_message, default: T, f: impl FnOnce(&esr
 /// @param capacity How many bytes buffer has room for.
 /// @param out_len Receives the size of the message, also if the buffer is too small for it.
 /// @return ESRPC_OK; ESRPC_ERROR_BUFFER_TOO_SMALL if capacity is below the size of the message;
-/// ESRPC_ERROR_MESSAGE_TOO_LARGE or ESRPC_ERROR_HEADERS_TOO_LARGE beyond 24 MiB; ESRPC_ERROR_INVALID_ARGUMENT if out_len is
-/// NULL, or payload or buffer is NULL with a length other than 0.
+/// ESRPC_ERROR_MESSAGE_TOO_LARGE or ESRPC_ERROR_HEADERS_TOO_LARGE beyond 24 MiB; ESRPC_ERROR_TOO_MANY_HEADERS beyond 1024
+/// headers; ESRPC_ERROR_INVALID_ARGUMENT if out_len is NULL, or payload or buffer is NULL with a length other than 0.
 ///
 /// Thread: any; headers: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -149,7 +158,7 @@ pub unsafe extern "C" fn esrpc_message_encode(
         if capacity != 0 {
             check_out(buffer, "buffer")?;
         }
-        let needed = codec::encoded_len(headers.as_bytes().len(), payload.len(), &Limits::default())?;
+        let needed = needed_len(headers, payload)?;
         if capacity < needed {
             // SAFETY: the caller's variable.
             unsafe { write_out(out_len, needed, "out_len") }?;
@@ -177,7 +186,8 @@ pub unsafe extern "C" fn esrpc_message_encode(
 /// @param payload Borrowed; may be empty.
 /// @param out_buffer Receives the buffer, to be released with esrpc_buffer_release.
 /// @return ESRPC_OK; ESRPC_ERROR_MESSAGE_TOO_LARGE or ESRPC_ERROR_HEADERS_TOO_LARGE beyond 24 MiB;
-/// ESRPC_ERROR_INVALID_ARGUMENT if out_buffer is NULL, or payload is NULL with a length other than 0.
+/// ESRPC_ERROR_TOO_MANY_HEADERS beyond 1024 headers; ESRPC_ERROR_INVALID_ARGUMENT if out_buffer is NULL, or payload is NULL
+/// with a length other than 0.
 ///
 /// Thread: any; headers: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -190,7 +200,7 @@ pub unsafe extern "C" fn esrpc_message_encode_to_buffer(
         // SAFETY: NULL or live, both, and unchanged during the call.
         let (headers, payload) = unsafe { (esrpc_headers::optional(headers), payload.as_slice("payload")?) };
         check_out(out_buffer, "out_buffer")?;
-        let needed = codec::encoded_len(headers.as_bytes().len(), payload.len(), &Limits::default())?;
+        let needed = needed_len(headers, payload)?;
         let buffer = esrpc_buffer::new(encode(headers, payload, needed + 1));
         // SAFETY: the caller's variable.
         unsafe { write_out(out_buffer, buffer.give(), "out_buffer") }

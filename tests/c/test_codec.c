@@ -189,6 +189,31 @@ static void a_message_may_have_24_mib_and_no_more(void) {
     free(payload);
 }
 
+/* What is encoded can be decoded: a list grows past the limit only by copies of others. */
+static void a_message_may_have_1024_headers_and_no_more(void) {
+    esrpc_headers *headers = esrpc_headers_new();
+    esrpc_headers *one = esrpc_headers_new();
+    uint8_t message[8192];
+    size_t len = 0;
+    CHECK_OK(esrpc_headers_add_bool(headers, esrpc_text("n"), 1));
+    CHECK_OK(esrpc_headers_add_from(one, headers, 1));
+    for (int i = 0; i < 10; i++) CHECK_OK(esrpc_headers_add_from(headers, headers, 1));
+    CHECK(esrpc_headers_count(headers) == 1024);
+    CHECK_OK(esrpc_message_encode(headers, esrpc_text("p"), message, sizeof message, &len));
+    esrpc_message *decoded = NULL;
+    CHECK_OK(esrpc_message_decode(bytes(message, len), &decoded, NULL));
+    esrpc_message_release(decoded);
+
+    esrpc_buffer *wire = NULL;
+    CHECK_OK(esrpc_headers_add_from(headers, one, 1));
+    CHECK_STATUS(ESRPC_ERROR_TOO_MANY_HEADERS, esrpc_message_encode_to_buffer(headers, esrpc_text("p"), &wire));
+    CHECK(wire == NULL);
+    CHECK_STATUS(ESRPC_ERROR_TOO_MANY_HEADERS, esrpc_message_encode(headers, esrpc_text("p"), message, sizeof message, &len));
+    CHECK_STATUS(ESRPC_ERROR_TOO_MANY_HEADERS, esrpc_message_encode(headers, esrpc_text("p"), NULL, 0, &len));
+    esrpc_headers_release(one);
+    esrpc_headers_release(headers);
+}
+
 int main(void) {
     statuses_have_names_and_sentences();
     bytes_compare_by_content();
@@ -200,5 +225,6 @@ int main(void) {
     the_protocols_headers_are_read_by_accessors();
     a_copy_outlives_its_original();
     a_message_may_have_24_mib_and_no_more();
+    a_message_may_have_1024_headers_and_no_more();
     return 0;
 }
