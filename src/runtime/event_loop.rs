@@ -314,7 +314,20 @@ struct EventLoop {
 thread_local! {
     /// The loop of this thread. It lies here, not on the stack, so that it is there when the host ends the thread inside a
     /// callback: its drop, which then runs among the destructors of the thread, ends what lives on the loop.
-    static LOOP: RefCell<Option<EventLoop>> = const { RefCell::new(None) };
+    static LOOP: RefCell<OfThread> = const { RefCell::new(OfThread(None)) };
+}
+
+/// The loop of a thread, or of a copy of that thread.
+struct OfThread(Option<EventLoop>);
+
+impl Drop for OfThread {
+    fn drop(&mut self) {
+        // A child that was forked in a callback and ends there: the sockets are its parent's, and its parent's locks may be held
+        // for ever.
+        if !is_loop_thread() {
+            std::mem::forget(self.0.take());
+        }
+    }
 }
 
 fn is_share_used(begun: Instant, count: usize) -> bool {
@@ -380,8 +393,8 @@ pub fn spawn_loop(
             never_cancelled();
             LOOP_OF.set(Some(ProcessMark::current()));
             let ended = LOOP.with_borrow_mut(|place| {
-                place.insert(event_loop).run();
-                place.take()
+                place.0.insert(event_loop).run();
+                place.0.take()
             });
             drop(ended);
         })

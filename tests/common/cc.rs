@@ -7,6 +7,7 @@
 use std::env;
 use std::fs;
 use std::io::Read;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
@@ -173,7 +174,7 @@ pub fn run_in(program: &Path, arguments: &[&str], environment: &[(&str, &Path)])
     };
     // cargo's own search path comes before the rpath, and may hold an older library.
     command.env("LD_LIBRARY_PATH", library_folder()).envs(environment.iter().copied());
-    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
     let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
 
     let (sender, receiver) = mpsc::channel();
@@ -188,7 +189,8 @@ pub fn run_in(program: &Path, arguments: &[&str], environment: &[(&str, &Path)])
     });
     let printed = receiver.recv_timeout(TIME_LIMIT);
     if printed.is_err() {
-        let _ = child.kill();
+        // With its children, which would keep the pipes open.
+        let _ = Command::new("kill").args(["-KILL", "--", &format!("-{}", child.id())]).status();
     }
     let status = child.wait().expect("a child can be waited for");
     let complaint = err.join().expect("reading does not panic").unwrap_or_default();
