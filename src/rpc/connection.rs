@@ -434,7 +434,7 @@ impl<S: Clone, T> Connection<S, T> {
     }
 
     /// Inline, since all messages of streams come this way.
-    #[inline]
+    #[inline(always)]
     fn receive_on_stream(
         &mut self,
         id: i32,
@@ -454,6 +454,18 @@ impl<S: Clone, T> Connection<S, T> {
             entry.ended_by_peer = true;
             return Ok(Received::Stream { stream, ended: Some(self.outbound.cancel_stream(entry.trail)) });
         }
+        self.receive_without_stream(id, ends, operation, now)
+    }
+
+    /// A message for a stream that is not open: over, or new.
+    #[inline(never)]
+    fn receive_without_stream(
+        &mut self,
+        id: i32,
+        ends: bool,
+        operation: Option<&[u8]>,
+        now: Instant,
+    ) -> Result<Received<S, T>, Violation> {
         if id <= self.last_stream_id {
             if !ends {
                 self.counts.late_messages += 1;

@@ -330,8 +330,9 @@ impl Drop for OfThread {
     }
 }
 
+#[inline]
 fn is_share_used(begun: Instant, count: usize) -> bool {
-    count > 0 && count.is_multiple_of(CALLS_PER_LOOK) && begun.elapsed() >= SHARE
+    count % CALLS_PER_LOOK == CALLS_PER_LOOK - 1 && begun.elapsed() >= SHARE
 }
 
 /// The memory that a loop reads into; the process goes on if there is none.
@@ -522,7 +523,9 @@ impl EventLoop {
             // Clocks that start now must not start in the past.
             self.context.now = Instant::now();
             let begun = *begun.get_or_insert(self.context.now);
-            while let Some(command) = self.commands.pop_front().filter(|_| !self.handle.is_halted()) {
+            while !self.handle.is_halted()
+                && let Some(command) = self.commands.pop_front()
+            {
                 // A panic of ours ends the work on this command, not the thread.
                 if catch_unwind(AssertUnwindSafe(|| self.run_command(command))).is_err() {
                     self.context.log.write(Level::Error, "runtime", || "a command panicked".to_owned());

@@ -58,14 +58,32 @@ impl Connection {
         });
     }
 
+    #[inline]
     pub(super) fn log_stream_end(&self, stream: &Stream, outcome: &Outcome) {
+        if self.logs(Level::Debug) {
+            self.log_end_of(stream, outcome);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn log_end_of(&self, stream: &Stream, outcome: &Outcome) {
         self.log_line(Level::Debug, || match outcome {
             Ok(()) => format!("stream {} ended", stream.id()),
             Err(error) => format!("stream {} ended: {error}", stream.id()),
         });
     }
 
+    #[inline]
     pub(super) fn log_stream_begin(&self, stream: &Stream, what: &str) {
+        if self.logs(Level::Debug) {
+            self.log_begin_of(stream, what);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn log_begin_of(&self, stream: &Stream, what: &str) {
         self.log_line(Level::Debug, || format!("stream {} {what}: {:?}", stream.id(), quoted(stream.operation())));
     }
 

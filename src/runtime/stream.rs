@@ -285,7 +285,6 @@ impl Stream {
         blocked: impl FnOnce(&Arc<Self>, &mut Shared),
     ) -> Result<(), Error> {
         let connection = self.connection();
-        let is_empty = message.payload.is_empty() && message.headers.is_none_or(HeaderList::is_empty);
         let prepared = message.prepare_in(true, &connection.settings().limits.messages, connection.buffers())?;
         let terminates = prepared.flags() & TERMINATE_STREAM != 0;
         let mut shared = connection.lock();
@@ -296,7 +295,8 @@ impl Stream {
             }
             _ => {}
         }
-        match shared.rpc.send_on_stream(self.id(), prepared, flush, terminates && is_empty) {
+        let exempt = terminates && message.payload.is_empty() && message.headers.is_none_or(HeaderList::is_empty);
+        match shared.rpc.send_on_stream(self.id(), prepared, flush, exempt) {
             Ok(()) => {
                 if terminates {
                     self.set_phase(StreamPhase::Closing);

@@ -24,8 +24,8 @@ impl From<Vec<u8>> for Gathered {
 }
 
 impl Gathered {
-    /// The bytes, to be extended at their end.
-    pub fn to_extend(&mut self) -> &mut Vec<u8> {
+    /// The bytes, for appending to them.
+    pub fn bytes_mut(&mut self) -> &mut Vec<u8> {
         if self.start > 0 {
             self.bytes.drain(..self.start);
             self.start = 0;

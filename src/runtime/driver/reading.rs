@@ -90,7 +90,7 @@ impl Driver {
     /// Reads more of a large message to the bytes of it that are there: the memory grows with what arrives.
     fn read_rest(&mut self, missing: usize, limits: codec::Limits, turn: &mut Turn) -> bool {
         let room = missing.min(self.gathered.len().clamp(SMALL_REST, LARGEST_READ));
-        let count = self.read_into(turn, |driver| (driver.stream.read_more(driver.gathered.to_extend(), room), room));
+        let count = self.read_into(turn, |driver| (driver.stream.read_more(driver.gathered.bytes_mut(), room), room));
         if count.is_some() && self.missing_of_gathered() == 0 {
             self.dispatch_gathered(limits, turn);
         }
@@ -137,7 +137,7 @@ impl Driver {
             let final_len = bytes.len() + missing_of(bytes);
             self.gathered = Gathered::from(self.connection.buffers().take_for(bytes.len(), final_len));
         }
-        codec::append_bytes(self.gathered.to_extend(), bytes);
+        codec::append_bytes(self.gathered.bytes_mut(), bytes);
     }
 
     /// What lies in the buffer now is the beginning of another message, with a time of its own.
