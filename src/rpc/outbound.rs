@@ -33,8 +33,8 @@ pub struct Outbound<T> {
     written_total: u64,
     /// In the order of their ends.
     marks: VecDeque<Mark<T>>,
-    /// Marks that have left the queue: the number of the first one that is still in it.
-    first_mark: u64,
+    /// The number of the last mark; the first one has 1.
+    last_mark: u64,
     /// Where messages lie that are taken whatever the limit: positions of their beginning and end, in order.
     exempt: VecDeque<(u64, u64)>,
     /// The sum of the lengths of these.
@@ -48,15 +48,15 @@ pub struct Outbound<T> {
 /// What is due once the queue is written up to a place.
 pub struct Mark<T> {
     end: u64,
-    /// How many marks before this one the last of the same stream stands; 0 if there was none in the queue.
-    back: u64,
+    /// The number of the same stream's mark before this one, which may have left the queue; 0 if there was none.
+    before: u64,
     pub written: Written<T>,
 }
 
 /// The marks of one stream in the queue, from the last one back.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Trail {
-    /// The number of the stream's last mark plus one; 0 if it never had one.
+    /// The number of the stream's last mark; 0 if it never had one.
     last: u64,
 }
 
@@ -78,7 +78,7 @@ impl<T> Outbound<T> {
             queued_total: 0,
             written_total: 0,
             marks: VecDeque::new(),
-            first_mark: 0,
+            last_mark: 0,
             exempt: VecDeque::new(),
             exempt_len: 0,
             messages: 0,
@@ -167,10 +167,9 @@ impl<T> Outbound<T> {
         self.segments.push_back(segment);
         if terminates || token.is_some() {
             let written = Written { stream_id, terminates, token };
-            let number = self.first_mark + self.marks.len() as u64;
-            let back = if trail.last > self.first_mark { number + 1 - trail.last } else { 0 };
-            trail.last = number + 1;
-            self.marks.push_back(Mark { end: self.queued_total, back, written });
+            self.last_mark += 1;
+            let before = std::mem::replace(&mut trail.last, self.last_mark);
+            self.marks.push_back(Mark { end: self.queued_total, before, written });
         }
     }
 
@@ -195,12 +194,10 @@ impl<T> Outbound<T> {
         }
         if self.marks.back().is_some_and(|last| last.end <= self.written_total) {
             // All of it. The memory of `due` serves for what is sent from now on.
-            self.first_mark += self.marks.len() as u64;
             std::mem::swap(due, &mut self.marks);
             return;
         }
         while self.marks.front().is_some_and(|mark| mark.end <= self.written_total) {
-            self.first_mark += 1;
             due.extend(self.marks.pop_front());
         }
     }
@@ -220,19 +217,25 @@ impl<T> Outbound<T> {
     #[inline]
     pub fn cancel_stream(&mut self, trail: Trail) -> Vec<T> {
         // Most often nothing waits.
-        if trail.last <= self.first_mark { Vec::new() } else { self.cancel_from(trail) }
+        if trail.last <= self.marks_gone() { Vec::new() } else { self.cancel_from(trail) }
+    }
+
+    /// Marks that have left the queue: the number of the last one of them.
+    fn marks_gone(&self) -> u64 {
+        self.last_mark - self.marks.len() as u64
     }
 
     #[inline(never)]
     fn cancel_from(&mut self, trail: Trail) -> Vec<T> {
         let mut cancelled = Vec::new();
+        let gone = self.marks_gone();
         let mut next = trail.last;
-        while next > self.first_mark
-            && let Some(mark) = self.marks.get_mut((next - 1 - self.first_mark) as usize)
+        while next > gone
+            && let Some(mark) = self.marks.get_mut((next - gone - 1) as usize)
         {
             cancelled.extend(mark.written.token.take());
             mark.written.terminates = false;
-            next = if mark.back == 0 { 0 } else { next - mark.back };
+            next = mark.before;
         }
         cancelled.reverse();
         cancelled
@@ -241,7 +244,6 @@ impl<T> Outbound<T> {
     /// Takes every token that is left, in the order of the sends, and forgets the bytes.
     pub fn drain(&mut self) -> Vec<T> {
         self.segments.clear();
-        self.first_mark += self.marks.len() as u64;
         self.marks.drain(..).filter_map(|mark| mark.written.token).collect()
     }
 }

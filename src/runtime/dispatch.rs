@@ -50,18 +50,20 @@ impl Connection {
         if shared.is_reading_paused() || !matches!(shared.phase, Phase::Connecting | Phase::Open) {
             return false;
         }
-        let received = shared.rpc.receive_envelope(&incoming.envelope, now);
-        match &received {
-            // Most messages are such, and are dealt with here.
+        let received = match shared.rpc.receive_envelope(&incoming.envelope, now) {
+            // Most messages are such.
             Ok(Received::Stream { stream, ended: None }) => {
                 drop(shared);
                 self.log_received(&incoming.envelope, message.payload.len());
                 if let Some(handler) = stream.handler() {
-                    handler.on_message(stream, &incoming);
+                    handler.on_message(&stream, &incoming);
                 }
                 return true;
             }
-            Ok(Received::Stream { stream, ended: Some(_) }) => stream.set_phase(StreamPhase::Closed),
+            other => other,
+        };
+        match &received {
+            Ok(Received::Stream { stream, .. }) => stream.set_phase(StreamPhase::Closed),
             Ok(Received::Protocol { message_type, ending: Some(Ending::Refused) }) => {
                 // Before the message is delivered, so that a close inside the callback does not hide the reason.
                 shared.begin_close(Err(refused(*message_type, message)), false);
@@ -70,36 +72,19 @@ impl Connection {
         }
         drop(shared);
         self.log_received(&incoming.envelope, message.payload.len());
-        if matches!(received, Ok(Received::Protocol { .. })) {
-            // The message, or its callback, may do the handshake.
-            self.act_on(received, &incoming, bytes, now);
-            *limits = self.lock().rpc.receive_limits();
-        } else {
-            self.act_on(received, &incoming, bytes, now);
-        }
-        true
-    }
-
-    /// Does what a message asks for that is more than one of an open stream.
-    #[inline(never)]
-    fn act_on(
-        self: &Arc<Self>,
-        received: Result<Received<Arc<Stream>, Flush>, Violation>,
-        incoming: &Incoming<'_>,
-        bytes: &[u8],
-        now: Instant,
-    ) {
         match received {
             Err(violation) => self.violated(violation),
             Ok(Received::Late) => {
                 self.log_line(Level::Debug, || "a message for a stream that is over: dropped".to_owned())
             }
             Ok(Received::Protocol { message_type, ending }) => {
-                self.deliver_protocol(message_type, incoming, ending, bytes, now);
+                self.deliver_protocol(message_type, &incoming, ending, bytes, now);
+                // The message, or its callback, may have done the handshake.
+                *limits = self.lock().rpc.receive_limits();
             }
             Ok(Received::Stream { stream, ended }) => {
                 if let Some(handler) = stream.handler() {
-                    handler.on_message(&stream, incoming);
+                    handler.on_message(&stream, &incoming);
                 }
                 if let Some(waiting) = ended {
                     for flush in waiting {
@@ -110,7 +95,7 @@ impl Connection {
                 }
             }
             Ok(Received::NewStream { id, ends }) => {
-                self.announce_stream(id, ends, incoming);
+                self.announce_stream(id, ends, &incoming);
             }
             Ok(Received::ExcessStream { id }) => {
                 let limit = self.settings().limits.max_streams;
@@ -120,6 +105,7 @@ impl Connection {
                 );
             }
         }
+        true
     }
 
     fn deliver_protocol(

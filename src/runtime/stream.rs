@@ -27,8 +27,7 @@ pub enum StreamPhase {
 /// One stream of a connection, as all threads see it. What its messages may do is decided by the connection's state
 /// machine, under the connection's lock; `phase` and `id` change under that lock only.
 pub struct Stream {
-    /// Always there until the drop.
-    connection: Option<Arc<Connection>>,
+    connection: Arc<Connection>,
     handler: OnceLock<Box<dyn StreamHandler>>,
     operation: OnceLock<Vec<u8>>,
     end: End,
@@ -68,7 +67,7 @@ impl Stream {
 
     fn with(connection: Arc<Connection>, id: i32, phase: StreamPhase, ends_at_once: bool) -> Stream {
         Stream {
-            connection: Some(connection),
+            connection,
             handler: OnceLock::new(),
             operation: OnceLock::new(),
             end: End::default(),
@@ -84,10 +83,7 @@ impl Stream {
     }
 
     pub fn connection(&self) -> &Arc<Connection> {
-        match &self.connection {
-            Some(connection) => connection,
-            None => unreachable!("taken only in drop"),
-        }
+        &self.connection
     }
 
     /// Who is told of what happens; nobody once the loop is halted.
@@ -107,9 +103,9 @@ impl Stream {
     /// One of those who may read from it has gone; after the last one its messages are dropped.
     pub fn let_go(&self) {
         if self.holders.fetch_sub(1, Ordering::AcqRel) == 1
-            && let (Some(inbox), Some(connection)) = (self.inbox(), &self.connection)
+            && let Some(inbox) = self.inbox()
         {
-            inbox.abandon(connection);
+            inbox.abandon(&self.connection);
         }
     }
 
@@ -366,9 +362,8 @@ impl Stream {
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        if let (Some(handler), Some(connection)) = (self.handler.take(), self.connection.take()) {
-            let event_loop = connection.clone();
-            event_loop.post(Command::DestroyStream(handler, connection));
+        if let Some(handler) = self.handler.take() {
+            self.connection.post(Command::DestroyStream(handler, self.connection.clone()));
         }
     }
 }
