@@ -29,7 +29,7 @@ impl Driver {
             let (unwritten, of_streams) = (shared.rpc.outbound_len(), shared.rpc.held_by_streams());
             (shared.phase, paused, unwritten, of_streams, done, drain_until, new_timers, ended_timers)
         };
-        self.connection.report_held(self.gathered.len() + unwritten + of_streams);
+        self.connection.report_held(self.gathered.len() + unwritten + of_streams + self.stream.kept_len());
         for (stream, at) in new_timers.into_iter().filter(|(stream, _)| stream.phase() != StreamPhase::Closed) {
             stream.set_timer(context.timers.set_stream(at, &stream));
         }
