@@ -13,7 +13,7 @@ use crate::rpc::{Envelope, Error, Limits, MessageType, Outgoing, Prepared, RateL
 pub const MAX_EXEMPT_LEN: usize = 64 * 1024;
 
 /// What an open stream counts for in what a connection holds, beside the name of its operation.
-pub const HELD_BY_STREAM: usize = 512;
+pub const HELD_BY_STREAM: usize = 640;
 
 /// Which side of the connection this is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

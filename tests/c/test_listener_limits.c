@@ -543,7 +543,7 @@ static char *long_name(size_t len) {
 }
 
 static void open_streams_are_counted_with_the_names_of_their_operations(void) {
-    enum { NAME = 30 * KIB, BESIDE = 512, INSIDE = MIB / (NAME + BESIDE), CLIENTS = 3 };
+    enum { NAME = 30 * KIB, BESIDE = 640, INSIDE = MIB / (NAME + BESIDE), CLIENTS = 3 };
     struct pair pair;
     struct raw clients[CLIENTS];
     char *name = long_name(NAME);
