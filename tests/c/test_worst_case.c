@@ -89,7 +89,9 @@ static size_t ended_for_what_they_held;
 static void count_end(esrpc_connection *connection, esrpc_status reason, void *user_data) {
     (void)connection, (void)user_data;
     look();
-    if (reason == ESRPC_ERROR_TOO_MANY_HELD_BYTES) __atomic_fetch_add(&ended_for_what_they_held, 1, __ATOMIC_SEQ_CST);
+    if (reason != ESRPC_ERROR_TOO_MANY_HELD_BYTES) return;
+    __atomic_fetch_add(&ended_for_what_they_held, 1, __ATOMIC_SEQ_CST);
+    note("ended for what it held");
 }
 
 static void take_connection(esrpc_listener *listener, esrpc_connection *connection, void *user_data) {
@@ -102,6 +104,8 @@ static void take_connection(esrpc_listener *listener, esrpc_connection *connecti
     callbacks.on_shutdown = count_end;
     CHECK_OK(esrpc_connection_accept(connection, &callbacks, NULL));
 }
+
+static size_t outbound = OUTBOUND;
 
 static void server_begin(struct pair *pair, bool over_tls, size_t connections) {
     esrpc_listener_options *options = esrpc_listener_options_new();
@@ -121,7 +125,7 @@ static void server_begin(struct pair *pair, bool over_tls, size_t connections) {
     make_patient(each);
     CHECK_OK(esrpc_connection_options_set_max_message_size(each, MESSAGE));
     CHECK_OK(esrpc_connection_options_set_max_streams(each, STREAMS));
-    CHECK_OK(esrpc_connection_options_set_outbound_limit(each, OUTBOUND));
+    CHECK_OK(esrpc_connection_options_set_outbound_limit(each, outbound));
     CHECK_OK(esrpc_connection_options_set_socket_buffers(each, 16 * KIB, 16 * KIB));
     CHECK_OK(esrpc_listener_options_set_host(options, esrpc_text("127.0.0.1"), 0));
     CHECK_OK(esrpc_listener_options_set_max_connections(options, connections));
@@ -249,11 +253,11 @@ static void plain_strangers_stay_below_the_formula(void) {
     unprepare();
 }
 
-/* A number of connections to be made and held, or ATTACK; then 0: they end.
+/* A number of connections to be made and held, ATTACK, or ASK for an answer on each and do not read it; then 0: they end.
 
    Strangers with TLS are the library's own clients, in a process of their own, so that what they take is not counted. */
 
-enum { ATTACK = -1, MANY = 200, HALVES = 100 };
+enum { ATTACK = -1, ASK = -2, ASKING = 20, MANY = 200, HALVES = 100 };
 
 struct order {
     int32_t what;
@@ -315,7 +319,9 @@ static void be_strangers(void) {
     esrpc_tls_config *trusting = client_that_trusts("ca.pem");
     struct order order;
     while (read(orders, &order, sizeof order) == (ssize_t)sizeof order) {
-        size_t count = order.what == ATTACK ? (size_t)STRANGERS : (size_t)order.what;
+        size_t count = (size_t)order.what;
+        if (order.what == ATTACK) count = STRANGERS;
+        if (order.what == ASK) count = ASKING;
         for (size_t i = 0; i < count; i++) connections[i] = tls_dial(order.port, trusting);
         for (size_t round = 0; order.what == ATTACK && round < ROUNDS; round++) {
             for (size_t i = 0; i < STRANGERS; i++) {
@@ -326,6 +332,7 @@ static void be_strangers(void) {
                 tls_attack(connections[i], i + round);
             }
         }
+        for (size_t i = 0; order.what == ASK && i < ASKING; i++) tls_attack(connections[i], 0);
         CHECK(write(reports, "d", 1) == 1);
         CHECK(read(orders, &order, sizeof order) == (ssize_t)sizeof order);
         for (size_t i = 0; i < count; i++) hang_up(connections[i]);
@@ -386,6 +393,20 @@ static void tls_strangers_stay_below_the_formula(void) {
     say(0, &pair);
     server_end(&pair);
     check_formula(TLS_CONNECTION, HANDSHAKES);
+}
+
+/* Their plaintext alone would be within the limit. */
+static void records_that_nobody_reads_are_counted(void) {
+    struct pair pair;
+    outbound = 256 * KIB;
+    CHECK(ASKING * (outbound + ANSWER) < HELD);
+    server_begin(&pair, true, CONNECTIONS);
+    outbound = OUTBOUND;
+    say(ASK, &pair);
+    await_strangers();
+    await("ended for what it held");
+    say(0, &pair);
+    server_end(&pair);
 }
 
 /* The constants of the formula */
@@ -458,6 +479,7 @@ int main(int argc, char **argv) {
         TEST(a_stream_takes_no_more_than_is_counted_for_it),
         TEST(a_connection_takes_no_more_than_the_formula_says),
         TEST(plain_strangers_stay_below_the_formula),
+        TEST(records_that_nobody_reads_are_counted),
         TEST(tls_strangers_stay_below_the_formula),
     };
     int to_strangers[2], from_strangers[2], status;
