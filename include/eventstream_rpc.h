@@ -2057,6 +2057,9 @@ esrpc_status esrpc_tls_config_builder_set_key_log_file(struct esrpc_tls_config_b
  * Makes settings of what the builder has. The builder stays as it is and may be changed for others. A client without a CA
  * reads the system's trust store here.
  *
+ * Restrict the process, as with seccomp, before this or leave it getrandom: if the system refuses random bytes after TLS was
+ * first used, the cryptography library may abort the process.
+ *
  * @param builder Borrowed.
  * @param out_config Receives the settings, to be released with esrpc_tls_config_release.
  * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder or out_config is NULL; ESRPC_ERROR_TLS_CONFIG if settings do
@@ -2790,10 +2793,11 @@ esrpc_status esrpc_listener_options_set_max_pending_handshakes(struct esrpc_list
                                                                size_t count);
 
 /**
- * Sets how many bytes of messages the listener's connections may hold together: messages that have not come to their end,
- * messages that are not written yet, and those that nobody has read with esrpc_stream_read. Above it the connection that
- * holds most is aborted; its on_shutdown is given ESRPC_ERROR_TOO_MANY_HELD_BYTES, and what was not read from its streams is
- * dropped. Each connection is counted in steps of 16 KiB. Default: 256 MiB.
+ * Sets how many bytes the listener's connections may hold together: messages that have not come to their end, messages that
+ * are not written yet, those that nobody has read with esrpc_stream_read and 128 bytes for each of these, for each open stream
+ * 640 bytes and the name of its operation, and what TLS keeps of records. Above it the connection that holds most is aborted; its on_shutdown is given
+ * ESRPC_ERROR_TOO_MANY_HELD_BYTES, and what was not read from its streams is dropped. Each connection is counted in steps of
+ * 16 KiB. Default: 256 MiB.
  *
  * @param options Changed.
  * @param bytes The number of bytes, at least 1; SIZE_MAX: no limit.

@@ -93,6 +93,11 @@ fn limits_of_a_listener() {
 }
 
 #[test]
+fn memory_in_the_worst_case() {
+    cc::run(&compile("test_worst_case.c"), &[CERTIFICATES.as_str()]);
+}
+
+#[test]
 fn ten_thousand_connections() {
     cc::run(&compile("test_many_connections.c"), &[CERTIFICATES.as_str()]);
 }

@@ -654,7 +654,7 @@ impl Side {
         if accepts {
             let key = self.next_key;
             self.next_key += 1;
-            self.rpc.accept_stream(id, key, ends);
+            self.rpc.accept_stream(id, key, 0, ends);
             self.streams.insert(id, OpenStream { key, ended_here: false, ended_by_peer: ends });
             if ends {
                 // What the library does after the message is delivered.

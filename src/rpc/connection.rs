@@ -12,6 +12,9 @@ use crate::rpc::{Envelope, Error, Limits, MessageType, Outgoing, Prepared, RateL
 /// While more than this of what a server sends whatever its outbound limit waits to be written, it reads nothing.
 pub const MAX_EXEMPT_LEN: usize = 64 * 1024;
 
+/// What an open stream counts for in what a connection holds, beside the name of its operation.
+pub const HELD_BY_STREAM: usize = 640;
+
 /// Which side of the connection this is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
@@ -113,6 +116,8 @@ pub struct Connection<S, T> {
     /// Client: the last id given away. Server: the last id that the client used.
     last_stream_id: i32,
     streams: StreamTable<S>,
+    /// The sum over `streams` of the lengths of their operations' names.
+    operations_len: usize,
     outbound: Outbound<T>,
     /// Nothing more is accepted for sending.
     sending_closed: bool,
@@ -134,6 +139,7 @@ impl<S: Clone, T> Connection<S, T> {
             handshake: Handshake::Start,
             last_stream_id: 0,
             streams: StreamTable::default(),
+            operations_len: 0,
             outbound: Outbound::new(buffers),
             sending_closed: false,
             sent_error_message: false,
@@ -297,9 +303,10 @@ impl<S: Clone, T> Connection<S, T> {
         self.last_stream_id = id;
         let ended_here = message.flags() & TERMINATE_STREAM != 0;
         self.counts.streams_opened += 1;
+        let operation_len = message.operation_len() as u32;
         let mut trail = Trail::default();
         self.outbound.push_on_stream(message, id, ended_here, token, &mut trail);
-        self.streams.insert(id, Entry { stream, ended_here, ended_by_peer: false, answered: true, trail });
+        self.insert(id, Entry { stream, operation_len, ended_here, ended_by_peer: false, answered: true, trail });
         Ok(id)
     }
 
@@ -337,11 +344,11 @@ impl<S: Clone, T> Connection<S, T> {
         Ok(())
     }
 
-    /// The application takes the stream that `Received::NewStream` announced.
-    pub fn accept_stream(&mut self, id: i32, stream: S, ends: bool) {
+    /// The application takes the stream that `Received::NewStream` announced, whose operation's name has so many bytes.
+    pub fn accept_stream(&mut self, id: i32, stream: S, operation_len: usize, ends: bool) {
         self.counts.streams_opened += 1;
-        let trail = Trail::default();
-        self.streams.insert(id, Entry { stream, ended_here: false, ended_by_peer: ends, answered: false, trail });
+        let (trail, operation_len, ended_by_peer) = (Trail::default(), operation_len as u32, ends);
+        self.insert(id, Entry { stream, operation_len, ended_here: false, ended_by_peer, answered: false, trail });
     }
 
     /// The application does not take it: the answer is APPLICATION_ERROR with TERMINATE_STREAM.
@@ -354,8 +361,14 @@ impl<S: Clone, T> Connection<S, T> {
         Ok(())
     }
 
+    fn insert(&mut self, id: i32, entry: Entry<S>) {
+        self.operations_len += entry.operation_len as usize;
+        self.streams.insert(id, entry);
+    }
+
     fn take_entry(&mut self, id: i32) -> Option<Entry<S>> {
         let entry = self.streams.remove(&id)?;
+        self.operations_len -= entry.operation_len as usize;
         if self.streams.is_empty() {
             // An idle connection holds no memory for them.
             self.streams = StreamTable::default();
@@ -370,6 +383,11 @@ impl<S: Clone, T> Connection<S, T> {
 
     pub fn open_streams(&self) -> usize {
         self.streams.len()
+    }
+
+    /// About how many bytes of memory the open streams take, messages aside.
+    pub fn held_by_streams(&self) -> usize {
+        self.streams.len() * HELD_BY_STREAM + self.operations_len
     }
 
     /// The open streams, in no order.
@@ -524,6 +542,7 @@ impl<S: Clone, T> Connection<S, T> {
     /// The connection is over.
     pub fn end(&mut self) -> Ended<S, T> {
         self.sending_closed = true;
+        self.operations_len = 0;
         let mut streams: Vec<_> = self.streams.drain().collect();
         streams.sort_unstable_by_key(|(id, _)| *id);
         Ended { tokens: self.outbound.drain(), streams: streams.into_iter().map(|(_, entry)| entry.stream).collect() }

@@ -10,7 +10,9 @@ mod protocol;
 mod rate_limit;
 mod streams;
 
-pub use connection::{Connection, Counts, Ended, Ending, MAX_EXEMPT_LEN, Received, Role, Violation, violation_message};
+pub use connection::{
+    Connection, Counts, Ended, Ending, HELD_BY_STREAM, MAX_EXEMPT_LEN, Received, Role, Violation, violation_message,
+};
 pub use error::Error;
 pub use limits::Limits;
 pub use outbound::{Buffers, Mark, NewBuffers, Written};

@@ -114,6 +114,10 @@ impl Prepared<'_> {
         self.outgoing.flags
     }
 
+    pub(super) fn operation_len(&self) -> usize {
+        self.outgoing.operation.map_or(0, <[u8]>::len)
+    }
+
     /// Appends the message to the segment that `open_segment` gives, or answers it in one of its own if it is large.
     /// `open_segment` gives a segment with room for so many bytes more.
     pub(super) fn finish(self, stream_id: i32, open_segment: impl FnOnce(usize) -> Vec<u8>) -> Vec<u8> {

@@ -6,6 +6,8 @@ use crate::rpc::outbound::Trail;
 /// A stream that is open on the connection.
 pub struct Entry<S> {
     pub stream: S,
+    /// Small enough for this type: it was the length of a header's value, of 16 bits.
+    pub operation_len: u32,
     /// TERMINATE_STREAM was accepted for sending.
     pub ended_here: bool,
     /// TERMINATE_STREAM was received.

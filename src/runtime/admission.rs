@@ -301,7 +301,8 @@ impl Drop for Seat {
 }
 
 impl Connection {
-    /// What the driver holds of messages after a turn: the unfinished one that comes in, and those to be written.
+    /// What the driver holds after a turn: the unfinished message that comes in, those to be written, what TLS keeps, and
+    /// open streams.
     #[inline]
     pub(super) fn report_held(self: &Arc<Self>, in_driver: usize) {
         if let Some(seat) = &self.seat {

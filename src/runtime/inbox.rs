@@ -7,6 +7,9 @@ use crate::rpc;
 use crate::runtime::lifecycle::wait_until;
 use crate::runtime::{Connection, Error, Outcome, Phase, Stream, lock};
 
+/// What a message that waits takes of memory beside its bytes, counted in what the connections of a listener hold.
+const HELD_BY_MESSAGE: usize = 128;
+
 /// More than any system keeps of what the peer sent before it went away.
 const MOST_AFTER_A_FAILED_WRITE: usize = 64 * 1024 * 1024;
 
@@ -39,7 +42,7 @@ impl Inbox {
         }
         let connection = stream.connection();
         queue.bytes += copy.total_len();
-        connection.note_unread(copy.total_len());
+        connection.note_unread(copy.total_len() + HELD_BY_MESSAGE);
         queue.messages.push_back(copy);
         if !queue.full && queue.bytes >= connection.settings().stream_queue_limit {
             queue.full = true;
@@ -84,7 +87,7 @@ impl Inbox {
         loop {
             if let Some(message) = queue.messages.pop_front() {
                 queue.bytes -= message.total_len();
-                connection.note_read(message.total_len());
+                connection.note_read(message.total_len() + HELD_BY_MESSAGE);
                 if queue.bytes <= connection.settings().stream_queue_limit / 2 {
                     queue.let_read_on(connection);
                 }
@@ -136,7 +139,7 @@ impl Drop for Reading<'_> {
 
 impl Queue {
     fn drop_all(&mut self, connection: &Arc<Connection>) {
-        connection.note_read(std::mem::take(&mut self.bytes));
+        connection.note_read(std::mem::take(&mut self.bytes) + self.messages.len() * HELD_BY_MESSAGE);
         self.messages = VecDeque::new();
     }
 

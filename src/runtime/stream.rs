@@ -175,7 +175,7 @@ impl Stream {
         self.check_announced()?;
         let _ = self.handler.set(handler);
         self.set_phase(StreamPhase::Open);
-        shared.rpc.accept_stream(self.id(), self.clone(), self.ends_at_once);
+        shared.rpc.accept_stream(self.id(), self.clone(), self.operation().len(), self.ends_at_once);
         drop(shared);
         self.connection().log_stream_begin(self, "accepted");
         Ok(())

@@ -190,6 +190,11 @@ impl Stream {
         self.tls.as_ref().is_some_and(|tls| tls.wants_flush())
     }
 
+    /// Bytes of memory in which TLS keeps what is cut, or waits to be read or written.
+    pub fn kept_len(&self) -> usize {
+        self.tls.as_ref().map_or(0, |tls| tls.kept_len())
+    }
+
     /// Writes what TLS has of its own; WouldBlock if some of it is left.
     pub fn flush(&mut self) -> io::Result<()> {
         match &mut self.tls {

@@ -533,6 +533,48 @@ static void messages_that_nobody_has_read_are_counted(void) {
     pair_end(&pair);
 }
 
+/* The text, so many times the letter; to be freed. */
+static char *long_name(size_t len) {
+    char *name = (char *)malloc(len + 1);
+    CHECK(name != NULL);
+    memset(name, 'n', len);
+    name[len] = '\0';
+    return name;
+}
+
+static void open_streams_are_counted_with_the_names_of_their_operations(void) {
+    enum { NAME = 30 * KIB, BESIDE = 640, INSIDE = MIB / (NAME + BESIDE), CLIENTS = 3 };
+    struct pair pair;
+    struct raw clients[CLIENTS];
+    char *name = long_name(NAME);
+    memset(&limits, 0, sizeof limits);
+    limits.bytes = MIB;
+    begin(&pair);
+    pair_listen(&pair);
+    /* What is over holds nothing. */
+    for (int i = 0; i < CLIENTS; i++) {
+        struct raw *client = &clients[i];
+        size_t accepted = count_of("handler accepted");
+        adopt(&pair, client);
+        shake(client);
+        for (int32_t id = 1; id <= INSIDE; id++)
+            raw_send_message(client, ESRPC_MESSAGE_TYPE_APPLICATION_MESSAGE, 0, id, name, "");
+        await_count("handler accepted", accepted + INSIDE);
+        for (int32_t id = 1; id <= INSIDE; id++)
+            raw_send_message(client, ESRPC_MESSAGE_TYPE_APPLICATION_MESSAGE, LAST, id, NULL, "");
+        await_count("handler closed OK", accepted + INSIDE);
+    }
+    CHECK_NEVER("server shutdown");
+    for (int32_t id = INSIDE + 1; id <= 2 * INSIDE + 1; id++)
+        raw_send_message(&clients[0], ESRPC_MESSAGE_TYPE_APPLICATION_MESSAGE, 0, id, name, "");
+    await("server shutdown TOO_MANY_HELD_BYTES");
+    for (int i = 0; i < CLIENTS; i++) raw_close(&clients[i]);
+    await_count("server shutdown", CLIENTS);
+    free(name);
+    pair_end(&pair);
+    CHECK_ONCE("server shutdown TOO_MANY_HELD_BYTES");
+}
+
 /* Bytes of memory that the process has now. */
 static size_t resident(void) {
     size_t kib = 0;
@@ -598,6 +640,7 @@ int main(int argc, char **argv) {
         TEST(what_has_come_to_its_end_is_not_counted),
         TEST(messages_that_are_not_written_are_counted),
         TEST(messages_that_nobody_has_read_are_counted),
+        TEST(open_streams_are_counted_with_the_names_of_their_operations),
         TEST(forty_peers_with_twenty_mib_each_hold_no_more_than_the_limit),
     };
     CHECK(argc > 1);

@@ -1,7 +1,7 @@
 //! What a peer cannot make a server hold, or do.
 
 use super::*;
-use eventstream_rpc::rpc::{MAX_EXEMPT_LEN, Rate, Violation};
+use eventstream_rpc::rpc::{HELD_BY_STREAM, MAX_EXEMPT_LEN, Rate, Violation};
 use std::time::{Duration, Instant};
 
 /// Streams are numbered and nobody waits for a send but numbers.
@@ -32,6 +32,26 @@ fn a_server_announces_as_many_streams_as_the_limit_and_refuses_the_next() {
 }
 
 #[test]
+fn an_open_stream_is_held_with_its_operations_name() {
+    let (mut client, mut server) = open_pair();
+    for (id, name) in [(1, "short"), (2, "a much longer name"), (3, "another")] {
+        assert_eq!(client.activate(name, 0), Ok(id));
+        transfer(&mut client, &mut server);
+        server.accept_stream(id, name);
+    }
+    for side in [&mut client, &mut server] {
+        assert_eq!(side.rpc.held_by_streams(), 3 * HELD_BY_STREAM + "shorta much longer nameanother".len());
+        assert_eq!(side.rpc.remove_stream(2), Some("a much longer name"));
+        assert_eq!(side.rpc.remove_stream(2), None);
+        assert_eq!(side.rpc.held_by_streams(), 2 * HELD_BY_STREAM + "shortanother".len());
+        assert_eq!(side.end_stream(1), Ok(()));
+        assert_eq!(side.rpc.held_by_streams(), 2 * HELD_BY_STREAM + "shortanother".len(), "until it is over");
+        side.rpc.end();
+        assert_eq!(side.rpc.held_by_streams(), 0);
+    }
+}
+
+#[test]
 fn a_server_takes_as_many_abnormal_events_as_the_limit_and_more_with_time() {
     let rate = Rate { per_second: 10, burst: 3 };
     let (_, mut server) = server_with(Limits { abnormal_events: rate, ..Limits::default() });
@@ -53,7 +73,7 @@ fn streams_that_end_before_they_are_answered_are_abnormal() {
     let open = |server: &mut Side, id, flags| {
         let received = server.receive_one(&raw(0, flags, id, Some(b"a")));
         assert_eq!(received, Ok(Received::NewStream { id, ends: flags != 0 }));
-        server.rpc.accept_stream(id, "a", flags != 0);
+        server.rpc.accept_stream(id, "a", 1, flags != 0);
     };
     let (_, mut server) = server_with(Limits { abnormal_events: rate, ..Limits::default() });
     for id in 1..10 {
@@ -138,7 +158,7 @@ fn waiting(streams: i32, sends: i32) -> Numbered {
     server.send_protocol(ack.prepare(false, &codec::Limits::DEFAULT).expect("a message"), None).expect("CONNECT came");
     for id in 1..=streams {
         receive(&mut server, &raw(0, 0, id, Some(b"a")));
-        server.accept_stream(id, id, false);
+        server.accept_stream(id, id, 1, false);
     }
     for number in 0..sends {
         for id in 1..=streams {

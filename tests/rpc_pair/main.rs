@@ -82,7 +82,7 @@ impl Side {
     }
 
     fn accept_stream(&mut self, id: i32, stream: Name) {
-        self.rpc.accept_stream(id, stream, false);
+        self.rpc.accept_stream(id, stream, stream.len(), false);
     }
 
     /// Takes what waits to be written; the writing itself is told by `wrote`.

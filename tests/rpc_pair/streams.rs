@@ -92,7 +92,7 @@ fn may_be_ended_by_their_first_message() {
     let (bytes, due) = client.flush();
     assert_eq!(due, [Written { stream_id: 1, terminates: true, token: Some("a") }]);
     assert_eq!(server.receive_one(&bytes), Ok(Received::NewStream { id: 1, ends: true }));
-    server.rpc.accept_stream(1, "a", true);
+    server.rpc.accept_stream(1, "a", 1, true);
     assert!(matches!(server.send_on(1, "reply", 0), Err(Error::StreamClosed(_))));
 }
 

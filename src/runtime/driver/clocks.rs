@@ -20,15 +20,16 @@ impl Driver {
 
     /// What is waited for now.
     pub(super) fn update_deadlines(&mut self, context: &mut Context) {
-        let (phase, paused, unwritten, handshake_done, drain_until, new_timers, ended_timers) = {
+        let (phase, paused, unwritten, of_streams, handshake_done, drain_until, new_timers, ended_timers) = {
             let mut shared = self.connection.lock();
             let new_timers = std::mem::take(&mut shared.new_stream_deadlines);
             let ended_timers = std::mem::take(&mut shared.ended_stream_timers);
             let done = shared.rpc.is_handshake_done();
             let (paused, drain_until) = (shared.is_reading_paused(), shared.drain.and_then(|drain| drain.until));
-            (shared.phase, paused, shared.rpc.outbound_len(), done, drain_until, new_timers, ended_timers)
+            let (unwritten, of_streams) = (shared.rpc.outbound_len(), shared.rpc.held_by_streams());
+            (shared.phase, paused, unwritten, of_streams, done, drain_until, new_timers, ended_timers)
         };
-        self.connection.report_held(self.gathered.len() + unwritten);
+        self.connection.report_held(self.gathered.len() + unwritten + of_streams + self.stream.kept_len());
         for (stream, at) in new_timers.into_iter().filter(|(stream, _)| stream.phase() != StreamPhase::Closed) {
             stream.set_timer(context.timers.set_stream(at, &stream));
         }

@@ -12,7 +12,6 @@ impl Backlog {
         self.bytes.is_empty()
     }
 
-    #[cfg(test)]
     pub fn capacity(&self) -> usize {
         self.bytes.capacity()
     }

@@ -308,6 +308,11 @@ impl TlsSession {
         !self.outgoing.is_empty()
     }
 
+    /// Bytes of memory that hold records and plaintext of which something is still to be done.
+    pub fn kept_len(&self) -> usize {
+        self.cut.capacity() + self.plaintext.capacity() + self.outgoing.capacity()
+    }
+
     /// Writes the records that wait; WouldBlock if some are left.
     pub fn flush(&mut self, io: &mut (impl Read + Write)) -> io::Result<()> {
         if self.outgoing.is_empty() {
