@@ -523,19 +523,27 @@ impl EventLoop {
             // Clocks that start now must not start in the past.
             self.context.now = Instant::now();
             let begun = *begun.get_or_insert(self.context.now);
-            while !self.handle.is_halted()
-                && let Some(command) = self.commands.pop_front()
-            {
-                // A panic of ours ends the work on this command, not the thread.
-                if catch_unwind(AssertUnwindSafe(|| self.run_command(command))).is_err() {
-                    self.context.log.write(Level::Error, "runtime", || "a command panicked".to_owned());
-                }
-                count += 1;
-                if is_share_used(begun, count) {
-                    return;
-                }
+            // A panic of ours ends the work on its command, not the thread.
+            match catch_unwind(AssertUnwindSafe(|| self.run_batch(begun, &mut count))) {
+                Ok(true) => return,
+                Ok(false) => {}
+                Err(_) => self.context.log.write(Level::Error, "runtime", || "a command panicked".to_owned()),
             }
         }
+    }
+
+    /// Runs commands until there are no more, or their share of the time is used: then true.
+    fn run_batch(&mut self, begun: Instant, count: &mut usize) -> bool {
+        while !self.handle.is_halted()
+            && let Some(command) = self.commands.pop_front()
+        {
+            self.run_command(command);
+            *count += 1;
+            if is_share_used(begun, *count) {
+                return true;
+            }
+        }
+        false
     }
 
     fn run_command(&mut self, command: Command) {

@@ -19,6 +19,7 @@ mod listener;
 mod log;
 mod log_lines;
 mod members;
+mod operation_name;
 mod settings;
 mod setup;
 mod stream;

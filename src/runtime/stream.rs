@@ -7,6 +7,7 @@ use crate::rpc::{self, MessageType, Outgoing, Role, TERMINATE_STREAM};
 use crate::runtime::connection::{Flush, Shared};
 use crate::runtime::error::{End, Ended};
 use crate::runtime::event_loop::Command;
+use crate::runtime::operation_name::OperationName;
 use crate::runtime::timers::TimerKey;
 use crate::runtime::{Connection, Error, Inbox, Outcome, Phase, StreamHandler, check_may_wait};
 
@@ -29,7 +30,7 @@ pub enum StreamPhase {
 pub struct Stream {
     connection: Arc<Connection>,
     handler: OnceLock<Box<dyn StreamHandler>>,
-    operation: OnceLock<Vec<u8>>,
+    operation: OnceLock<OperationName>,
     end: End,
     id: AtomicI32,
     phase: AtomicU8,
@@ -61,7 +62,7 @@ impl Stream {
     /// A stream that the peer opens.
     pub(super) fn announced(connection: Arc<Connection>, id: i32, operation: &[u8], ends: bool) -> Arc<Stream> {
         let stream = Stream::with(connection, id, StreamPhase::Announced, ends);
-        let _ = stream.operation.set(operation.to_vec());
+        let _ = stream.operation.set(OperationName::new(operation));
         Arc::new(stream)
     }
 
@@ -157,7 +158,7 @@ impl Stream {
     }
 
     pub fn operation(&self) -> &[u8] {
-        self.operation.get().map_or(&[], Vec::as_slice)
+        self.operation.get().map_or(&[], OperationName::as_slice)
     }
 
     pub fn end(&self) -> Option<&Ended> {
@@ -248,7 +249,7 @@ impl Stream {
         match shared.rpc.activate(self.clone(), prepared, flush) {
             Ok(id) => {
                 self.id.store(id, Ordering::Release);
-                let _ = self.operation.set(message.operation.unwrap_or_default().to_vec());
+                let _ = self.operation.set(OperationName::new(message.operation.unwrap_or_default()));
                 self.set_phase(if terminates { StreamPhase::Closing } else { StreamPhase::Open });
                 if let Some(time) = self.deadline() {
                     shared.new_stream_deadlines.push((self.clone(), Instant::now() + time));
