@@ -21,10 +21,11 @@ mod log_lines;
 mod members;
 mod settings;
 mod setup;
+mod statistics;
 mod stream;
 mod timers;
 
-pub use admission::{ListenerCounts, ListenerLimits};
+pub use admission::ListenerLimits;
 pub use blocking::Reply;
 pub use connection::{ConnectRequest, Connection, Flush, Phase};
 pub use deadlines::Deadline;
@@ -38,6 +39,7 @@ pub use lifecycle::{Runtime, stop_runtimes};
 pub use listener::{ListenRequest, Listener};
 pub use log::{Level, Log, Repeated};
 pub use settings::{Settings, Times};
+pub use statistics::Figures;
 pub use stream::{Stream, StreamPhase};
 
 pub use crate::transport::{ProcessMark, uncancelled};

@@ -15,6 +15,8 @@ pub(in crate::runtime) struct Turn {
     /// Bytes that may still be read, and written.
     pub read: usize,
     pub write: usize,
+    /// Bytes of messages that were read and are not counted yet.
+    pub received: usize,
     /// When the clock was last looked at.
     pub now: Instant,
     begun: Instant,
@@ -25,7 +27,19 @@ pub(in crate::runtime) struct Turn {
 
 impl Turn {
     pub fn begin(now: Instant) -> Turn {
-        Turn { read: TURN_LEN, write: TURN_LEN, now, begun: now, until_look: BYTES_PER_LOOK, is_over: false }
+        Turn {
+            read: TURN_LEN,
+            write: TURN_LEN,
+            received: 0,
+            now,
+            begun: now,
+            until_look: BYTES_PER_LOOK,
+            is_over: false,
+        }
+    }
+
+    pub fn time_until(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.begun)
     }
 
     /// The time is over: what is left waits for the next turn.
@@ -42,7 +56,7 @@ impl Turn {
     /// The same for somebody who has just looked.
     pub fn look_at(&mut self, now: Instant) {
         (self.now, self.until_look) = (now, BYTES_PER_LOOK);
-        if now.saturating_duration_since(self.begun) >= TURN_TIME {
+        if self.time_until(now) >= TURN_TIME {
             self.is_over = true;
             self.read = 0;
         }
