@@ -93,6 +93,13 @@ fn limits_of_a_listener() {
 }
 
 #[test]
+fn statistics() {
+    let program = compile("test_statistics.c");
+    cc::run(&program, &[CERTIFICATES.as_str()]);
+    cc::run(&program, &[CERTIFICATES.as_str(), "--unix"]);
+}
+
+#[test]
 fn ten_thousand_connections() {
     cc::run(&compile("test_many_connections.c"), &[CERTIFICATES.as_str()]);
 }

@@ -57,6 +57,8 @@ struct State {
     last_number: u64,
     /// The listener does not accept until it is woken.
     asleep: bool,
+    /// As far as it has looked, there are as many connections as may be.
+    full: bool,
     /// Those in their handshake and when they began it, the oldest first.
     pending: BTreeMap<u64, (Instant, Weak<Connection>)>,
     /// When the last one was ended for another.
@@ -112,10 +114,12 @@ impl Admission {
     /// Whether the listener may accept one. If not, it is woken when a connection ends or has done its handshake.
     pub fn may_accept(&self, now: Instant) -> MayAccept {
         let mut state = lock(&self.state);
-        let answer = if state.taken >= self.limits.max_connections {
-            if !state.asleep {
-                self.events.note(|figures| &mut figures.accept_pauses);
-            }
+        let full = state.taken >= self.limits.max_connections;
+        if full && !state.full {
+            self.events.note(|figures| &mut figures.accept_pauses);
+        }
+        state.full = full;
+        let answer = if full {
             MayAccept::WhenWoken
         } else {
             let at = state.next_end_of_handshake(self.limits.max_pending_handshakes);

@@ -347,6 +347,7 @@ static void a_live_connection_survives_wrong_calls(void) {
 int main(void) {
     values_of_nothing();
     releases_of_nothing();
+    statistics_of_nothing();
     a_default_runtime_that_was_never_used();
     runtimes();
     client_options();
