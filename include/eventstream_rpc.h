@@ -43,8 +43,8 @@
  * copies to keep. What a getter answers lives as long as the object it was read from, unless it says
  * otherwise.
  *
- * GROWTH. Callback tables begin with struct_size: set it to sizeof the struct, and unused slots to NULL (an
- * initializer with braces does). Pass integers, not enums, in variables: numbers unknown to this header may
+ * GROWTH. Callback tables and esrpc_stats begin with struct_size: set it to sizeof the struct, and unused slots of a
+ * table to NULL (an initializer with braces does). Pass integers, not enums, in variables: numbers unknown to this header may
  * be answered by newer versions.
  */
 

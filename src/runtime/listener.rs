@@ -362,7 +362,9 @@ impl Listener {
                 _ => return,
             }
         };
-        self.log(Level::Debug, || format!("a listener is closed: {:?}", self.figures()));
+        self.log(Level::Debug, || {
+            format!("a listener is closed; it had {} connections", self.figures().connections_opened)
+        });
         if let Some(handler) = self.handler() {
             handler.on_closed(self, &outcome);
         }

@@ -170,7 +170,7 @@ fn count_end(figures: &mut Figures, error: &Error) {
     }
 }
 
-/// Figures of a listener, or of a runtime, that belong to no connection. Nobody takes another lock while he holds this one.
+/// Figures of a listener, or of a runtime, that belong to no connection. No other lock is taken while this one is held.
 #[derive(Default)]
 pub struct Events {
     figures: Mutex<Figures>,

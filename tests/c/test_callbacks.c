@@ -266,7 +266,8 @@ static void a_log_below_trace_leaves_the_messages_out(void) {
     CHECK_COUNT(1, "client log 3 set up");
     CHECK_COUNT(1, "server log 3 accepted");
     CHECK_COUNT(1, "client log 3 ended");
-    CHECK_COUNT(1, "server log 3 ended");
+    /* The client's end, with which it may see that of the peer, may come before its own. */
+    CHECK(count_of("server log 3 ended") + count_of("server log 3 ended:") == 1);
     CHECK_COUNT(0, "client log 5");
     a_conversation_at(ESRPC_LOG_LEVEL_INFO);
     CHECK_COUNT(0, "client log 4");
