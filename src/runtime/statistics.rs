@@ -202,18 +202,32 @@ pub struct Tally {
     pub pings_unanswered: u64,
     bytes_received: u64,
     longest_turn: Duration,
+    /// A turn that ends before that is not longer: the one that was looked at last began so long before it.
+    none_longer_until: Option<Instant>,
     reading_stops: u64,
     /// Since the last turn, because of a peer that does not read.
     reads_nothing: bool,
 }
 
+impl Tally {
+    #[inline(never)]
+    fn note_time(&mut self, begun: Instant, now: Instant) {
+        self.longest_turn = self.longest_turn.max(now.saturating_duration_since(begun));
+        self.none_longer_until = begun.checked_add(self.longest_turn);
+    }
+}
+
 impl Shared {
     /// The driver has done what it could in this turn for now.
+    #[inline]
     pub fn note_turn(&mut self, turn: &mut Turn, now: Instant) {
         let reads_nothing = self.rpc.must_not_read();
         let tally = &mut self.tally;
         tally.bytes_received += std::mem::take(&mut turn.received) as u64;
-        tally.longest_turn = tally.longest_turn.max(turn.time_until(now));
+        // Comparing two times costs much less than their difference.
+        if tally.none_longer_until.is_none_or(|until| now > until) {
+            tally.note_time(turn.begun(), now);
+        }
         tally.reading_stops += u64::from(reads_nothing && !tally.reads_nothing);
         tally.reads_nothing = reads_nothing;
     }

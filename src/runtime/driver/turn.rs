@@ -38,8 +38,8 @@ impl Turn {
         }
     }
 
-    pub fn time_until(&self, now: Instant) -> Duration {
-        now.saturating_duration_since(self.begun)
+    pub fn begun(&self) -> Instant {
+        self.begun
     }
 
     /// The time is over: what is left waits for the next turn.
@@ -56,7 +56,7 @@ impl Turn {
     /// The same for somebody who has just looked.
     pub fn look_at(&mut self, now: Instant) {
         (self.now, self.until_look) = (now, BYTES_PER_LOOK);
-        if self.time_until(now) >= TURN_TIME {
+        if now.saturating_duration_since(self.begun) >= TURN_TIME {
             self.is_over = true;
             self.read = 0;
         }
