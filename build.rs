@@ -32,6 +32,7 @@ const SOURCES: &[&str] = &[
     "tls_info.rs",
     "blocking.rs",
     "drain.rs",
+    "statistics.rs",
 ];
 
 /// The only type whose size is not the same on all systems; src/ffi/adopted_sockets.rs has its twin.

@@ -43,8 +43,8 @@
  * copies to keep. What a getter answers lives as long as the object it was read from, unless it says
  * otherwise.
  *
- * GROWTH. Callback tables begin with struct_size: set it to sizeof the struct, and unused slots to NULL (an
- * initializer with braces does). Pass integers, not enums, in variables: numbers unknown to this header may
+ * GROWTH. Callback tables and esrpc_stats begin with struct_size: set it to sizeof the struct, and unused slots of a
+ * table to NULL (an initializer with braces does). Pass integers, not enums, in variables: numbers unknown to this header may
  * be answered by newer versions.
  */
 
@@ -1015,6 +1015,173 @@ typedef struct esrpc_listener_callbacks {
      */
     void (*on_destroy)(void *user_data);
 } esrpc_listener_callbacks;
+
+/**
+ * What has happened on a connection since it was begun, or on all connections, living and over, of a listener or a
+ * runtime since that was made. Figures only grow, but for outbound_size, streams_open and connections_open, which are
+ * those of the moment; those of several connections are added up, and of outbound_size_most and longest_turn_us the
+ * largest one counts.
+ */
+typedef struct esrpc_stats {
+    /**
+     * sizeof(esrpc_stats), set by the caller before the call. A library that is newer fills what the caller's struct has; an older
+     * one sets to 0 what it does not know.
+     */
+    size_t struct_size;
+    /**
+     * Messages that came and were taken, those of streams that are over included.
+     */
+    uint64_t messages_received;
+    /**
+     * Messages accepted for sending, those of the library's own included.
+     */
+    uint64_t messages_sent;
+    /**
+     * Bytes that came, TLS not counted. Brought up to date when the loop has finished with the connection for the
+     * moment, so inside a callback without what is just being delivered.
+     */
+    uint64_t bytes_received;
+    /**
+     * Bytes written, TLS not counted.
+     */
+    uint64_t bytes_sent;
+    /**
+     * Bytes accepted for sending and not written now.
+     */
+    uint64_t outbound_size;
+    /**
+     * The largest outbound_size that one connection ever had.
+     */
+    uint64_t outbound_size_most;
+    /**
+     * Streams that a client has activated or a server has accepted.
+     */
+    uint64_t streams_opened;
+    /**
+     * Of these, those that are not over.
+     */
+    uint64_t streams_open;
+    /**
+     * Streams that a server has refused, for whatever reason.
+     */
+    uint64_t streams_refused;
+    /**
+     * Of these, those above max_streams.
+     */
+    uint64_t streams_refused_by_limit;
+    /**
+     * Sends and activations that returned ESRPC_ERROR_WOULD_BLOCK.
+     */
+    uint64_t sends_refused;
+    /**
+     * Messages for streams that were over, without ESRPC_MESSAGE_FLAG_TERMINATE_STREAM.
+     */
+    uint64_t late_messages;
+    /**
+     * Streams that a client has ended before the server had sent anything on them.
+     */
+    uint64_t unanswered_ends;
+    /**
+     * Connections ended by abnormal_event_limit, which bounds these two.
+     */
+    uint64_t abnormal_event_ends;
+    /**
+     * PINGs that the library did not answer: above ping_answer_limit, or with a full outbound queue.
+     */
+    uint64_t pings_unanswered;
+    /**
+     * How often a server stopped reading because the peer did not read what cannot be refused to it.
+     */
+    uint64_t reading_stops;
+    /**
+     * Connections begun by a client or taken in by a listener.
+     */
+    uint64_t connections_opened;
+    /**
+     * Of these, those that are not over.
+     */
+    uint64_t connections_open;
+    /**
+     * Connections that on_incoming_connection did not accept.
+     */
+    uint64_t connections_refused;
+    /**
+     * How often a listener stopped accepting because of max_connections.
+     */
+    uint64_t accept_pauses;
+    /**
+     * Calls of esrpc_listener_adopt_connection that returned ESRPC_ERROR_TOO_MANY_CONNECTIONS.
+     */
+    uint64_t adoptions_refused;
+    /**
+     * Connections ended with ESRPC_ERROR_TOO_MANY_HANDSHAKES: max_pending_handshakes.
+     */
+    uint64_t handshakes_ended_by_limit;
+    /**
+     * Connections ended with ESRPC_ERROR_TOO_MANY_HELD_BYTES: max_held_bytes.
+     */
+    uint64_t holders_ended_by_limit;
+    /**
+     * Connections of a server that were over before their CONNECT was answered, but for those of
+     * handshakes_ended_by_limit.
+     */
+    uint64_t handshakes_unfinished;
+    /**
+     * Connections that could not be set up, or accepted, as on_setup or on_failed_connection said: the host name
+     * could not be looked up.
+     */
+    uint64_t failures_resolve;
+    /**
+     * The same: the system could not connect or accept, or lost the connection before setup.
+     */
+    uint64_t failures_connect;
+    /**
+     * The same: the TLS handshake failed.
+     */
+    uint64_t failures_tls;
+    /**
+     * The same: the server refused the CONNECT that the library sent.
+     */
+    uint64_t failures_refused;
+    /**
+     * The same: the time of a phase was over.
+     */
+    uint64_t failures_timed_out;
+    /**
+     * The same: this side gave the connection up, by closing it, a drain or the runtime's shutdown.
+     */
+    uint64_t failures_cancelled;
+    /**
+     * The same: anything else that is not a limit.
+     */
+    uint64_t failures_other;
+    /**
+     * Connections that ended after setup because of what the peer sent: no sound message, one too large, or one
+     * against the protocol; those of abnormal_event_ends included.
+     */
+    uint64_t violation_ends;
+    /**
+     * Connections that ended after setup because a time of their options was over.
+     */
+    uint64_t deadline_ends;
+    /**
+     * TLS handshakes that were done.
+     */
+    uint64_t tls_handshakes;
+    /**
+     * Of these, those that resumed an earlier session.
+     */
+    uint64_t tls_resumptions;
+    /**
+     * How often a loop has worked on a connection: read, called back, written.
+     */
+    uint64_t turns;
+    /**
+     * Microseconds that the longest of these took, callbacks included; what is called at the end of a connection is
+     * not in it.
+     */
+    uint64_t longest_turn_us;
+} esrpc_stats;
 
 #ifdef __cplusplus
 extern "C" {
@@ -4025,6 +4192,47 @@ size_t esrpc_runtime_get_open_streams(const struct esrpc_runtime *runtime);
  * Thread: any. Since: 0.1.0
  */
 size_t esrpc_runtime_get_open_connections(const struct esrpc_runtime *runtime);
+
+/**
+ * Fills in what has happened on a connection. Also inside callbacks and after the end of the connection.
+ *
+ * @param connection Borrowed.
+ * @param out_stats Receives the figures. Its struct_size is read first: set it to sizeof the struct.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if connection or out_stats is NULL, or out_stats->struct_size is not the size
+ * of such a struct; ESRPC_ERROR_RUNTIME_SHUTDOWN if the runtime was stopped; ESRPC_ERROR_FORKED.
+ *
+ * Thread: any. Since: 0.1.0
+ */
+esrpc_status esrpc_connection_get_stats(const struct esrpc_connection *connection,
+                                        struct esrpc_stats *out_stats);
+
+/**
+ * Fills in what has happened on a listener and on the connections that it has accepted or adopted, those that are over
+ * included. The time that it takes grows with the number of connections that are not over.
+ *
+ * @param listener Borrowed.
+ * @param out_stats Receives the figures. Its struct_size is read first: set it to sizeof the struct.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if listener or out_stats is NULL, or out_stats->struct_size is not the size of
+ * such a struct; ESRPC_ERROR_RUNTIME_SHUTDOWN if the runtime was stopped; ESRPC_ERROR_FORKED.
+ *
+ * Thread: any. Since: 0.1.0
+ */
+esrpc_status esrpc_listener_get_stats(const struct esrpc_listener *listener,
+                                      struct esrpc_stats *out_stats);
+
+/**
+ * Fills in what has happened on a runtime: on all its connections, clients' and servers', and all its listeners, those
+ * that are over included. The time that it takes grows with the number of connections that are not over.
+ *
+ * @param runtime Borrowed; NULL: the default runtime; if there is none, all figures are 0.
+ * @param out_stats Receives the figures. Its struct_size is read first: set it to sizeof the struct.
+ * @return ESRPC_OK, also after esrpc_runtime_stop; ESRPC_ERROR_INVALID_ARGUMENT if out_stats is NULL or out_stats->struct_size
+ * is not the size of such a struct; ESRPC_ERROR_FORKED in a forked child.
+ *
+ * Thread: any. Since: 0.1.0
+ */
+esrpc_status esrpc_runtime_get_stats(const struct esrpc_runtime *runtime,
+                                     struct esrpc_stats *out_stats);
 
 #ifdef __cplusplus
 }  // extern "C"

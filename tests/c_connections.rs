@@ -98,6 +98,13 @@ fn memory_in_the_worst_case() {
 }
 
 #[test]
+fn statistics() {
+    let program = compile("test_statistics.c");
+    cc::run(&program, &[CERTIFICATES.as_str()]);
+    cc::run(&program, &[CERTIFICATES.as_str(), "--unix"]);
+}
+
+#[test]
 fn ten_thousand_connections() {
     cc::run(&compile("test_many_connections.c"), &[CERTIFICATES.as_str()]);
 }

@@ -39,6 +39,7 @@ pub mod message;
 pub mod runtime;
 pub mod runtime_options;
 pub mod socket_options;
+pub mod statistics;
 pub mod status;
 pub mod stream;
 pub mod tls_config;

@@ -1,12 +1,28 @@
-//! Callback tables: structs of C that begin with `size_t struct_size`, so that they can grow.
+//! Structs of C that begin with `size_t struct_size`, so that they can grow: callback tables, and figures for the caller.
 
 use std::mem::size_of;
 use std::{ptr, slice};
 
+use super::out::check_out;
 use super::status::Failure;
 
 /// More than any table will ever have: a larger size is a variable that was never set.
 const MAX_TABLE_SIZE: usize = 4096;
+
+const WORD: usize = size_of::<usize>();
+
+/// # Safety
+/// `table` points to at least the `size_t` at its beginning.
+unsafe fn read_size<T>(table: *const T, argument: &str) -> Result<usize, Failure> {
+    // SAFETY: what the caller promised.
+    let size = unsafe { table.cast::<usize>().read_unaligned() };
+    if (WORD..=MAX_TABLE_SIZE).contains(&size) && size.is_multiple_of(WORD) {
+        return Ok(size);
+    }
+    Err(Failure::invalid_argument(format!(
+        "{argument}->struct_size is {size}, which is not the size of such a struct: set it to sizeof the struct"
+    )))
+}
 
 /// A copy of the caller's table over `empty`, whose slots are all unset. NULL is a table without callbacks. A table of an
 /// older header is shorter; one of a newer header may be longer, if it sets nothing that this library does not know.
@@ -15,17 +31,11 @@ const MAX_TABLE_SIZE: usize = 4096;
 /// `table` is NULL or points to as many bytes as the `size_t` at its beginning says. `T` is `repr(C)` and consists of
 /// that `size_t` and slots of the size of a pointer for which all bits zero are valid and mean unset.
 pub(crate) unsafe fn read_table<T: Copy>(table: *const T, empty: T, argument: &str) -> Result<T, Failure> {
-    const WORD: usize = size_of::<usize>();
     if table.is_null() {
         return Ok(empty);
     }
     // SAFETY: every table begins with its size.
-    let size = unsafe { table.cast::<usize>().read_unaligned() };
-    if !(WORD..=MAX_TABLE_SIZE).contains(&size) || !size.is_multiple_of(WORD) {
-        return Err(Failure::invalid_argument(format!(
-            "{argument}->struct_size is {size}, which is no size of a callback table: set it to sizeof the struct"
-        )));
-    }
+    let size = unsafe { read_size(table, argument) }?;
     let known = size.min(size_of::<T>());
     // SAFETY: the caller promised `size` bytes, and `known` is no more.
     let tail = unsafe { slice::from_raw_parts(table.cast::<u8>().add(known), size - known) };
@@ -39,6 +49,26 @@ pub(crate) unsafe fn read_table<T: Copy>(table: *const T, empty: T, argument: &s
     // SAFETY: both have `known` bytes; whole slots are copied, and any slot of the caller's is a valid one.
     unsafe { ptr::copy_nonoverlapping(table.cast::<u8>(), start, known) };
     Ok(copy)
+}
+
+/// Fills the caller's struct, as far as it goes, with what follows the size in `value`; the rest of a longer one, of a newer
+/// header, becomes 0.
+///
+/// # Safety
+/// `out` is NULL or points to as many bytes as the `size_t` at its beginning says, which may be written. `T` is `repr(C)` and
+/// begins with that `size_t`.
+pub(crate) unsafe fn write_table<T: Copy>(out: *mut T, value: &T, argument: &str) -> Result<(), Failure> {
+    check_out(out, argument)?;
+    // SAFETY: every such struct begins with its size.
+    let size = unsafe { read_size(out, argument) }?;
+    let known = size.min(size_of::<T>());
+    let (to, from) = (out.cast::<u8>(), ptr::from_ref(value).cast::<u8>());
+    // SAFETY: both have `known` bytes, which are WORD at least, and the caller promised `size` bytes.
+    unsafe {
+        ptr::copy_nonoverlapping(from.add(WORD), to.add(WORD), known - WORD);
+        ptr::write_bytes(to.add(known), 0, size - known);
+    }
+    Ok(())
 }
 
 #[cfg(test)]

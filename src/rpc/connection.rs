@@ -156,6 +156,11 @@ impl<S: Clone, T> Connection<S, T> {
         self.handshake == Handshake::Done
     }
 
+    /// Well or not.
+    pub fn is_handshake_answered(&self) -> bool {
+        matches!(self.handshake, Handshake::Done | Handshake::Refused)
+    }
+
     /// The limits for what is received now: tighter until the handshake is done.
     pub fn receive_limits(&self) -> codec::Limits {
         let mut limits = self.limits.messages;

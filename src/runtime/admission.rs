@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
-use crate::runtime::{Connection, Deadline, Error, Listener, Phase, lock};
-use crate::transport;
+use crate::runtime::statistics::{Events, failure_counter};
+use crate::runtime::{Connection, Error, Listener, Phase, lock};
 
 /// A connection reports what it holds in steps of so many bytes, so that small messages do not touch what all share.
 const STEP: usize = 16 * 1024;
@@ -33,27 +33,6 @@ impl Default for ListenerLimits {
     }
 }
 
-/// What happened on a listener since it was made.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ListenerCounts {
-    pub accepted: u64,
-    /// How often it stopped accepting because of `max_connections`.
-    pub pauses: u64,
-    /// Connections of the application's that were not adopted because of `max_connections`.
-    pub adoptions_refused: u64,
-    /// Ended because of `max_pending_handshakes`.
-    pub handshakes_ended: u64,
-    /// Ended because of `max_held_bytes`.
-    pub holders_ended: u64,
-    /// TLS handshakes that failed, those that took too long apart.
-    pub tls_failed: u64,
-    pub tls_timed_out: u64,
-    /// Connections that failed before they were announced for another reason that is no limit.
-    pub otherwise_failed: u64,
-    /// Connections that ended before their CONNECT was answered, but for those of `handshakes_ended`.
-    pub unfinished: u64,
-}
-
 /// When the listener may accept one more connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MayAccept {
@@ -67,6 +46,7 @@ pub struct Admission {
     limits: ListenerLimits,
     /// To be woken when there is room again; set once the listener exists.
     listener: OnceLock<Weak<Listener>>,
+    events: Events,
     state: Mutex<State>,
 }
 
@@ -77,6 +57,8 @@ struct State {
     last_number: u64,
     /// The listener does not accept until it is woken.
     asleep: bool,
+    /// As far as it has looked, there are as many connections as may be.
+    full: bool,
     /// Those in their handshake and when they began it, the oldest first.
     pending: BTreeMap<u64, (Instant, Weak<Connection>)>,
     /// When the last one was ended for another.
@@ -85,7 +67,6 @@ struct State {
     holders: BTreeMap<(usize, u64), Weak<Connection>>,
     /// The sum of that.
     held: usize,
-    counts: ListenerCounts,
 }
 
 /// One connection's place among those of its listener.
@@ -114,8 +95,10 @@ impl State {
 }
 
 impl Admission {
-    pub fn new(limits: ListenerLimits) -> Arc<Admission> {
-        Arc::new(Admission { limits, listener: OnceLock::new(), state: Mutex::default() })
+    /// `above` are the events of the runtime.
+    pub fn new(limits: ListenerLimits, above: &Arc<Events>) -> Arc<Admission> {
+        let events = Events::below(above.clone());
+        Arc::new(Admission { limits, listener: OnceLock::new(), events, state: Mutex::default() })
     }
 
     /// Names the listener that is to be woken.
@@ -123,15 +106,20 @@ impl Admission {
         let _ = self.listener.set(Arc::downgrade(listener));
     }
 
-    pub fn counts(&self) -> ListenerCounts {
-        lock(&self.state).counts
+    /// What happened on the listener that is no connection's alone.
+    pub fn events(&self) -> &Events {
+        &self.events
     }
 
     /// Whether the listener may accept one. If not, it is woken when a connection ends or has done its handshake.
     pub fn may_accept(&self, now: Instant) -> MayAccept {
         let mut state = lock(&self.state);
-        let answer = if state.taken >= self.limits.max_connections {
-            state.counts.pauses += u64::from(!state.asleep);
+        let full = state.taken >= self.limits.max_connections;
+        if full && !state.full {
+            self.events.note(|figures| &mut figures.accept_pauses);
+        }
+        state.full = full;
+        let answer = if full {
             MayAccept::WhenWoken
         } else {
             let at = state.next_end_of_handshake(self.limits.max_pending_handshakes);
@@ -152,7 +140,7 @@ impl Admission {
         let mut state = lock(&self.state);
         let limit = self.limits.max_connections;
         if state.taken >= limit {
-            state.counts.adoptions_refused += 1;
+            self.events.note(|figures| &mut figures.adoptions_refused);
             return Err(Error::TooManyConnections { limit });
         }
         Ok(self.take_seat(&mut state))
@@ -173,17 +161,9 @@ impl Admission {
 
     /// Counts a connection that could not be had.
     pub fn note_failure(&self, error: &Error) {
-        let mut state = lock(&self.state);
-        let counter = match error {
-            Error::Transport(transport::Error { kind: transport::ErrorKind::Tls(_), .. }) => {
-                &mut state.counts.tls_failed
-            }
-            Error::Deadline { deadline: Deadline::Tls, .. } => &mut state.counts.tls_timed_out,
-            // Counted where it was found out.
-            Error::TooManyHandshakes { .. } | Error::TooManyHeldBytes { .. } => return,
-            _ => &mut state.counts.otherwise_failed,
-        };
-        *counter += 1;
+        if let Some(counter) = failure_counter(error) {
+            self.events.note(counter);
+        }
     }
 }
 
@@ -197,13 +177,11 @@ impl Seat {
         let limit = self.admission.limits.max_pending_handshakes;
         let oldest = {
             let mut state = lock(&self.admission.state);
-            state.counts.accepted += 1;
             let now = Instant::now();
             state.pending.insert(self.number, (now, Arc::downgrade(connection)));
             let oldest = if state.pending.len() > limit { state.pending.pop_first() } else { None };
             if oldest.is_some() {
                 state.last_end_of_handshake = Some(now);
-                state.counts.handshakes_ended += 1;
             }
             oldest
         };
@@ -236,8 +214,7 @@ impl Seat {
                 return;
             }
             state.taken -= 1;
-            let is_pending = state.pending.remove(&self.number).is_some();
-            state.counts.unfinished += u64::from(is_pending);
+            state.pending.remove(&self.number);
             let reported = self.reported.load(Ordering::Relaxed);
             if state.holders.remove(&(reported, self.number)).is_some() {
                 state.held -= reported;
@@ -282,7 +259,6 @@ impl Seat {
             {
                 // At once, so that one excess does not end several.
                 state.held -= held;
-                state.counts.holders_ended += 1;
                 too_much.push((held, largest));
             }
         }
@@ -349,14 +325,14 @@ mod tests {
     use super::*;
 
     fn admission(max_connections: usize) -> Arc<Admission> {
-        Admission::new(ListenerLimits { max_connections, ..ListenerLimits::default() })
+        Admission::new(ListenerLimits { max_connections, ..ListenerLimits::default() }, &Arc::default())
     }
 
     /// One after another ends the oldest; all at once wait for each other, but not for long.
     #[test]
     fn who_begins_a_handshake_has_a_moment_for_it() {
         let limits = ListenerLimits { max_pending_handshakes: 2, ..ListenerLimits::default() };
-        let admission = Admission::new(limits);
+        let admission = Admission::new(limits, &Arc::default());
         let began = Instant::now();
         let seats = [(); 2].map(|()| {
             let seat = admission.seat_of_accepted();
@@ -385,7 +361,8 @@ mod tests {
         let third = admission.seat_of_accepted();
         assert_eq!(admission.may_accept(now), MayAccept::WhenWoken);
         drop((second, third));
-        let state = lock(&admission.state);
-        assert_eq!((state.taken, state.counts.pauses, state.counts.adoptions_refused), (0, 2, 1));
+        assert_eq!(lock(&admission.state).taken, 0);
+        let figures = admission.events().figures();
+        assert_eq!((figures.accept_pauses, figures.adoptions_refused), (2, 1));
     }
 }

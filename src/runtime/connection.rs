@@ -13,6 +13,7 @@ use crate::runtime::error::{End, Ended, text};
 use crate::runtime::event_loop::{Command, LoopHandle, Task};
 use crate::runtime::inbox::Inbox;
 use crate::runtime::lifecycle::{Live, deadline_after, wait_until};
+use crate::runtime::statistics::Tally;
 use crate::runtime::timers::TimerKey;
 use crate::runtime::{
     ConnectionHandler, Drain, Error, Level, Log, Outcome, Runtime, Settings, Stream, check_may_wait, lock,
@@ -128,6 +129,7 @@ pub(super) struct Shared {
     pub pings: VecDeque<PingOrigin>,
     /// Of the peer's PINGs that the library answers.
     pub ping_answers: RateLimit,
+    pub tally: Tally,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -217,6 +219,7 @@ impl Connection {
             ended_stream_timers: Vec::new(),
             pings: VecDeque::new(),
             ping_answers: RateLimit::default(),
+            tally: Tally::default(),
         };
         let log_level = live.runtime().log().level();
         Arc::new(Connection {

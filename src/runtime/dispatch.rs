@@ -168,7 +168,9 @@ impl Connection {
     fn may_answer_ping(&self, now: Instant) -> bool {
         let mut shared = self.lock();
         let has_room = shared.rpc.outbound_len() < shared.rpc.outbound_limit();
-        has_room && shared.ping_answers.take(self.settings().ping_answers, now)
+        let may = has_room && shared.ping_answers.take(self.settings().ping_answers, now);
+        shared.tally.pings_unanswered += u64::from(!may);
+        may
     }
 
     fn announce_stream(self: &Arc<Self>, id: i32, ends: bool, incoming: &Incoming<'_>) {

@@ -50,11 +50,12 @@ impl Connection {
 
     /// The connection is over for those who drain it.
     pub(super) fn leave(&self) {
+        let figures = self.last_figures();
         if let Some(live) = &self.live {
-            live.runtime().connections().leave(self);
+            live.runtime().connections().leave(self, &figures);
         }
         if let Some(listener) = self.listener() {
-            listener.left_by(self);
+            listener.left_by(self, &figures);
         }
         if let Some(seat) = &self.seat {
             seat.leave();

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use crate::runtime::default::{register, take_default_if_ended};
 use crate::runtime::event_loop::{Command, LoopEnding, LoopHandle, LoopOwner, spawn_loop};
 use crate::runtime::members::Members;
+use crate::runtime::statistics::Events;
 use crate::runtime::{Connection, Drain, Error, Level, Listener, Log, ProcessMark, check_may_wait, lock};
 use crate::transport::{Resolver, never_cancelled, uncancelled, with_signals_blocked};
 
@@ -21,6 +22,7 @@ pub struct Runtime {
     next_loop: AtomicUsize,
     connections: Members<Connection>,
     listeners: Members<Listener>,
+    events: Arc<Events>,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -112,6 +114,7 @@ impl Runtime {
             next_loop: AtomicUsize::new(0),
             connections: Members::default(),
             listeners: Members::default(),
+            events: Arc::default(),
             state: Mutex::new(state),
             changed: Condvar::new(),
         });
@@ -173,6 +176,10 @@ impl Runtime {
 
     pub(super) fn listeners(&self) -> &Members<Listener> {
         &self.listeners
+    }
+
+    pub(super) fn events(&self) -> &Arc<Events> {
+        &self.events
     }
 
     /// Connections, of either side, that are not over.

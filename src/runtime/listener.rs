@@ -11,10 +11,11 @@ use crate::runtime::error::text;
 use crate::runtime::event_loop::{Command, Context, LoopHandle};
 use crate::runtime::lifecycle::{Live, deadline_after, wait_until};
 use crate::runtime::members::Members;
+use crate::runtime::statistics::{Events, Figures};
 use crate::runtime::timers::TimerKey;
 use crate::runtime::{
-    Connection, Drain, Error, Level, ListenerCounts, ListenerHandler, ListenerLimits, Outcome, Repeated, Runtime,
-    Settings, check_may_wait, lock,
+    Connection, Drain, Error, Level, ListenerHandler, ListenerLimits, Outcome, Repeated, Runtime, Settings,
+    check_may_wait, lock,
 };
 use crate::transport::{self, Endpoint, ListeningSocket, RawSocket, TlsConfig};
 
@@ -128,7 +129,7 @@ impl Listener {
             place: AtomicUsize::new(0),
             tls: Mutex::new(request.tls),
             connections: Members::default(),
-            admission: Admission::new(request.limits),
+            admission: Admission::new(request.limits, runtime.events()),
             state: Mutex::new(State::default()),
             changed: Condvar::new(),
         });
@@ -242,13 +243,13 @@ impl Listener {
         self.connections.open_streams()
     }
 
-    pub fn counts(&self) -> ListenerCounts {
-        self.admission.counts()
+    pub(super) fn events(&self) -> &Events {
+        self.admission.events()
     }
 
     /// The connection is over.
-    pub(super) fn left_by(self: &Arc<Self>, connection: &Connection) {
-        if self.connections.leave(connection) {
+    pub(super) fn left_by(self: &Arc<Self>, connection: &Connection, figures: &Figures) {
+        if self.connections.leave(connection, figures) {
             self.wake();
         }
     }
@@ -361,7 +362,9 @@ impl Listener {
                 _ => return,
             }
         };
-        self.log(Level::Debug, || format!("a listener is closed: {:?}", self.counts()));
+        self.log(Level::Debug, || {
+            format!("a listener is closed; it had {} connections", self.figures().connections_opened)
+        });
         if let Some(handler) = self.handler() {
             handler.on_closed(self, &outcome);
         }
@@ -373,7 +376,7 @@ impl Listener {
 impl Drop for Listener {
     fn drop(&mut self) {
         if let Some(live) = &self.live {
-            live.runtime().listeners().leave(self);
+            live.runtime().listeners().leave(self, &Figures::default());
         }
         if let (Some(handler), Some(live)) = (self.handler.take(), self.live.take()) {
             self.event_loop.post(Command::DestroyListener(handler, Box::new(live)));

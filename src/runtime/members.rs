@@ -1,6 +1,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, Weak};
 
+use crate::runtime::statistics::Figures;
 use crate::runtime::{Drain, lock};
 
 /// Who lives on a listener or a runtime, so that all of them can be asked to end. Does not keep them.
@@ -12,11 +13,13 @@ struct State<T> {
     /// By address.
     members: HashMap<usize, Weak<T>>,
     drain: Option<Drain>,
+    /// Of those who have left.
+    past: Figures,
 }
 
 impl<T> Default for Members<T> {
     fn default() -> Self {
-        Members { state: Mutex::new(State { members: HashMap::new(), drain: None }) }
+        Members { state: Mutex::new(State { members: HashMap::new(), drain: None, past: Figures::default() }) }
     }
 }
 
@@ -28,11 +31,20 @@ impl<T> Members<T> {
         state.drain
     }
 
-    /// Whether this was the last of those that are drained.
-    pub fn leave(&self, member: &T) -> bool {
+    /// Whether this was the last of those that are drained. `figures` are added to those of the past, once.
+    pub fn leave(&self, member: &T, figures: &Figures) -> bool {
         let mut state = lock(&self.state);
         let was_here = state.members.remove(&(std::ptr::from_ref(member) as usize)).is_some();
+        if was_here {
+            state.past.add(figures);
+        }
         was_here && state.members.is_empty() && state.drain.is_some()
+    }
+
+    /// The figures of those who have left, and the others.
+    pub fn past_and_present(&self) -> (Figures, Vec<Arc<T>>) {
+        let state = lock(&self.state);
+        (state.past, state.members.values().filter_map(Weak::upgrade).collect())
     }
 
     /// Those who are to be told; whoever joins later is told then.

@@ -22,10 +22,11 @@ mod members;
 mod operation_name;
 mod settings;
 mod setup;
+mod statistics;
 mod stream;
 mod timers;
 
-pub use admission::{ListenerCounts, ListenerLimits};
+pub use admission::ListenerLimits;
 pub use blocking::Reply;
 pub use connection::{ConnectRequest, Connection, Flush, Phase};
 pub use deadlines::Deadline;
@@ -39,6 +40,7 @@ pub use lifecycle::{Runtime, stop_runtimes};
 pub use listener::{ListenRequest, Listener};
 pub use log::{Level, Log, Repeated};
 pub use settings::{Settings, Times};
+pub use statistics::Figures;
 pub use stream::{Stream, StreamPhase};
 
 pub use crate::transport::{ProcessMark, uncancelled};

@@ -360,4 +360,42 @@ static inline void call_server(struct pair *pair, struct raw *raw) {
     await("server protocol CONNECT connect");
 }
 
+/* After so many bytes that wait to be written a server stops reading, if it cannot refuse to send them. */
+enum { UNASKED_LIMIT = 64 * 1024, ONE_MORE = 4096 };
+
+/* Opens streams until the server reads no more, which must be soon; returns how many they are. */
+static inline int32_t raw_open_until_unread(struct raw *raw, const esrpc_connection *server) {
+    for (int32_t id = 1; id < 10000; id++) {
+        esrpc_buffer *buffer =
+            raw_message(ESRPC_MESSAGE_TYPE_APPLICATION_MESSAGE, 0, id, "test#Operation", esrpc_text(NULL));
+        esrpc_bytes data = esrpc_buffer_get_bytes(buffer);
+        size_t sent = 0;
+        while (sent < data.len) {
+            ssize_t count = send(raw->descriptor, data.data + sent, data.len - sent, MSG_NOSIGNAL);
+            if (count > 0) {
+                sent += (size_t)count;
+                continue;
+            }
+            CHECK(errno == EAGAIN);
+            if (esrpc_connection_get_outbound_size(server) > UNASKED_LIMIT) {
+                esrpc_buffer_release(buffer);
+                return id - 1;
+            }
+            pass_time(1);
+        }
+        esrpc_buffer_release(buffer);
+    }
+    fprintf(stderr, "the server reads on with %zu bytes to write\n", esrpc_connection_get_outbound_size(server));
+    abort();
+}
+
+/* Makes the system keep little on the way to the server and back. */
+static inline void call_server_with_little_room(struct pair *pair, struct raw *raw) {
+    int size = 16 * 1024;
+    CHECK_OK(esrpc_connection_options_set_socket_buffers(pair->server_options, (uint32_t)size, (uint32_t)size));
+    call_server(pair, raw);
+    CHECK(setsockopt(raw->descriptor, SOL_SOCKET, SO_SNDBUF, &size, sizeof size) == 0);
+    CHECK(setsockopt(raw->descriptor, SOL_SOCKET, SO_RCVBUF, &size, sizeof size) == 0);
+}
+
 #endif

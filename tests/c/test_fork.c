@@ -12,6 +12,13 @@ static void never_called(esrpc_status status, void *user_data) {
     abort();
 }
 
+/* The parent's figures are not for a child. */
+static esrpc_stats *no_stats(void) {
+    static esrpc_stats stats;
+    stats.struct_size = sizeof stats;
+    return &stats;
+}
+
 static void check_runtime_is_foreign(esrpc_runtime *runtime) {
     esrpc_client_options *client_options = esrpc_client_options_new();
     esrpc_listener_options *listener_options = esrpc_listener_options_new();
@@ -22,6 +29,7 @@ static void check_runtime_is_foreign(esrpc_runtime *runtime) {
     CHECK_FORKED(esrpc_runtime_drain(runtime, 0));
     CHECK(esrpc_runtime_get_open_streams(runtime) == 0);
     CHECK(esrpc_runtime_get_open_connections(runtime) == 0);
+    CHECK_FORKED(esrpc_runtime_get_stats(runtime, no_stats()));
     CHECK_FORKED(esrpc_runtime_shutdown(runtime));
     CHECK_FORKED(esrpc_runtime_join(runtime, 0));
     CHECK_FORKED(esrpc_runtime_stop(runtime, 0));
@@ -37,6 +45,7 @@ static void check_listener_is_foreign(esrpc_listener *listener) {
     CHECK_FORKED(esrpc_listener_drain(listener, 0));
     CHECK(esrpc_listener_get_open_streams(listener) == 0);
     CHECK(esrpc_listener_get_open_connections(listener) == 0);
+    CHECK_FORKED(esrpc_listener_get_stats(listener, no_stats()));
     CHECK_FORKED(esrpc_listener_set_tls(listener, NULL));
     CHECK_FORKED(esrpc_listener_wait_closed(listener, ESRPC_WAIT_FOREVER));
     CHECK_FORKED(esrpc_listener_adopt_connection(listener, 0));
@@ -80,6 +89,7 @@ static void check_connection_is_foreign(esrpc_connection *connection) {
     CHECK(esrpc_connection_get_port(connection) == 0);
     CHECK_FORKED(esrpc_connection_get_peer_credentials(connection, NULL, NULL, NULL));
     CHECK(esrpc_connection_get_outbound_size(connection) == 0);
+    CHECK_FORKED(esrpc_connection_get_stats(connection, no_stats()));
     CHECK(esrpc_connection_get_connect_ack(connection) == NULL);
     CHECK(esrpc_connection_get_tls_version(connection).len == 0);
     CHECK(esrpc_connection_get_tls_cipher_suite(connection).len == 0);

@@ -36,6 +36,13 @@ static void values_of_nothing(void) {
     CHECK(esrpc_listener_get_open_connections(NULL) == 0);
 }
 
+static void statistics_of_nothing(void) {
+    esrpc_stats stats;
+    stats.struct_size = sizeof stats;
+    CHECK_INVALID(esrpc_connection_get_stats(NULL, &stats));
+    CHECK_INVALID(esrpc_listener_get_stats(NULL, &stats));
+}
+
 static void releases_of_nothing(void) {
     esrpc_client_options_release(NULL);
     esrpc_listener_options_release(NULL);
@@ -50,6 +57,14 @@ static void releases_of_nothing(void) {
 static void a_default_runtime_that_was_never_used(void) {
     CHECK(esrpc_runtime_get_open_streams(NULL) == 0);
     CHECK(esrpc_runtime_get_open_connections(NULL) == 0);
+    esrpc_stats stats;
+    memset(&stats, 0xff, sizeof stats);
+    stats.struct_size = sizeof stats;
+    CHECK_OK(esrpc_runtime_get_stats(NULL, &stats));
+    CHECK(stats.messages_received == 0 && stats.connections_opened == 0 && stats.longest_turn_us == 0);
+    CHECK_INVALID(esrpc_runtime_get_stats(NULL, NULL));
+    stats.struct_size = 0;
+    CHECK_INVALID(esrpc_runtime_get_stats(NULL, &stats));
     CHECK_OK(esrpc_runtime_drain(NULL, 0));
     CHECK_OK(esrpc_runtime_shutdown(NULL));
     CHECK_OK(esrpc_runtime_join(NULL, 0));
@@ -332,6 +347,7 @@ static void a_live_connection_survives_wrong_calls(void) {
 int main(void) {
     values_of_nothing();
     releases_of_nothing();
+    statistics_of_nothing();
     a_default_runtime_that_was_never_used();
     runtimes();
     client_options();

@@ -14,9 +14,10 @@ pub(in crate::runtime) const LAST_WORDS: Duration = Duration::from_secs(1);
 
 impl Driver {
     /// If the connection is to end, does the next step of that.
-    pub(super) fn conclude(&mut self, context: &mut Context) -> Flow {
+    pub(super) fn conclude(&mut self, turn: &mut Turn, context: &mut Context) -> Flow {
         let (unwritten, owes_linger) = {
             let mut shared = self.connection.lock();
+            shared.note_turn(turn, context.now);
             if let Some(error) = &self.io_error
                 && matches!(shared.phase, Phase::Connecting | Phase::Open)
                 && (self.peer_ended || shared.queue_overrun || !(shared.is_reading_paused() || self.has_input()))

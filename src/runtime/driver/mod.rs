@@ -149,6 +149,7 @@ impl Driver {
             // Until this is over, whoever changes the connection need not ask for another look.
             shared.scheduled = true;
             shared.dirty = false;
+            shared.tally.turns += 1;
         }
         loop {
             self.receive(&mut turn, context);
@@ -160,7 +161,7 @@ impl Driver {
             }
             // The callbacks may have taken their time, and clocks that start now must not start in the past.
             context.now = Instant::now();
-            if self.conclude(context) == Flow::Finished {
+            if self.conclude(&mut turn, context) == Flow::Finished {
                 return Flow::Finished;
             }
             let mut shared = self.connection.lock();

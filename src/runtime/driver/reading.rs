@@ -170,6 +170,7 @@ impl Driver {
             }
             (Ok(count), room) => {
                 self.received = true;
+                turn.received += count;
                 // Less than asked for: the socket is empty, and what comes later comes with an event.
                 self.readable = count == room || self.read_until_end || !self.stream.short_read_ends_input();
                 Some(count)

@@ -15,6 +15,8 @@ pub(in crate::runtime) struct Turn {
     /// Bytes that may still be read, and written.
     pub read: usize,
     pub write: usize,
+    /// Bytes of messages that were read and are not counted yet.
+    pub received: usize,
     /// When the clock was last looked at.
     pub now: Instant,
     begun: Instant,
@@ -25,7 +27,19 @@ pub(in crate::runtime) struct Turn {
 
 impl Turn {
     pub fn begin(now: Instant) -> Turn {
-        Turn { read: TURN_LEN, write: TURN_LEN, now, begun: now, until_look: BYTES_PER_LOOK, is_over: false }
+        Turn {
+            read: TURN_LEN,
+            write: TURN_LEN,
+            received: 0,
+            now,
+            begun: now,
+            until_look: BYTES_PER_LOOK,
+            is_over: false,
+        }
+    }
+
+    pub fn begun(&self) -> Instant {
+        self.begun
     }
 
     /// The time is over: what is left waits for the next turn.

@@ -125,9 +125,10 @@ fn what_happens_on_a_listener_is_counted() {
     drop(open);
     listener.close();
     listener.wait_closed(Some(PATIENCE)).expect("it has a loop");
-    let counts = listener.counts();
-    assert_eq!((counts.accepted, counts.adoptions_refused, counts.handshakes_ended), (2, 2, 1));
-    assert_eq!((counts.unfinished, counts.holders_ended), (1, 0));
+    let figures = listener.figures();
+    assert_eq!((figures.connections_opened, figures.connections_open, figures.adoptions_refused), (2, 0, 2));
+    assert_eq!((figures.handshakes_ended_by_limit, figures.handshakes_unfinished), (1, 1));
+    assert_eq!(runtime.figures(), figures);
 }
 
 #[test]

@@ -1,0 +1,207 @@
+//! What has happened on connections, listeners and runtimes, in numbers.
+
+use super::connection::{connection_of, esrpc_connection};
+use super::guard;
+use super::listener::{esrpc_listener, listener_of};
+use super::runtime::{esrpc_runtime, existing_runtime};
+use super::status::esrpc_status;
+use super::table::write_table;
+use crate::runtime::Figures;
+
+/// What has happened on a connection since it was begun, or on all connections, living and over, of a listener or a
+/// runtime since that was made. Figures only grow, but for outbound_size, streams_open and connections_open, which are
+/// those of the moment; those of several connections are added up, and of outbound_size_most and longest_turn_us the
+/// largest one counts.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct esrpc_stats {
+    /// sizeof(esrpc_stats), set by the caller before the call. A library that is newer fills what the caller's struct has; an older
+    /// one sets to 0 what it does not know.
+    pub struct_size: usize,
+    /// Messages that came and were taken, those of streams that are over included.
+    pub messages_received: u64,
+    /// Messages accepted for sending, those of the library's own included.
+    pub messages_sent: u64,
+    /// Bytes that came, TLS not counted. Brought up to date when the loop has finished with the connection for the
+    /// moment, so inside a callback without what is just being delivered.
+    pub bytes_received: u64,
+    /// Bytes written, TLS not counted.
+    pub bytes_sent: u64,
+    /// Bytes accepted for sending and not written now.
+    pub outbound_size: u64,
+    /// The largest outbound_size that one connection ever had.
+    pub outbound_size_most: u64,
+    /// Streams that a client has activated or a server has accepted.
+    pub streams_opened: u64,
+    /// Of these, those that are not over.
+    pub streams_open: u64,
+    /// Streams that a server has refused, for whatever reason.
+    pub streams_refused: u64,
+    /// Of these, those above max_streams.
+    pub streams_refused_by_limit: u64,
+    /// Sends and activations that returned ESRPC_ERROR_WOULD_BLOCK.
+    pub sends_refused: u64,
+    /// Messages for streams that were over, without ESRPC_MESSAGE_FLAG_TERMINATE_STREAM.
+    pub late_messages: u64,
+    /// Streams that a client has ended before the server had sent anything on them.
+    pub unanswered_ends: u64,
+    /// Connections ended by abnormal_event_limit, which bounds these two.
+    pub abnormal_event_ends: u64,
+    /// PINGs that the library did not answer: above ping_answer_limit, or with a full outbound queue.
+    pub pings_unanswered: u64,
+    /// How often a server stopped reading because the peer did not read what cannot be refused to it.
+    pub reading_stops: u64,
+    /// Connections begun by a client or taken in by a listener.
+    pub connections_opened: u64,
+    /// Of these, those that are not over.
+    pub connections_open: u64,
+    /// Connections that on_incoming_connection did not accept.
+    pub connections_refused: u64,
+    /// How often a listener stopped accepting because of max_connections.
+    pub accept_pauses: u64,
+    /// Calls of esrpc_listener_adopt_connection that returned ESRPC_ERROR_TOO_MANY_CONNECTIONS.
+    pub adoptions_refused: u64,
+    /// Connections ended with ESRPC_ERROR_TOO_MANY_HANDSHAKES: max_pending_handshakes.
+    pub handshakes_ended_by_limit: u64,
+    /// Connections ended with ESRPC_ERROR_TOO_MANY_HELD_BYTES: max_held_bytes.
+    pub holders_ended_by_limit: u64,
+    /// Connections of a server that were over before their CONNECT was answered, but for those of
+    /// handshakes_ended_by_limit.
+    pub handshakes_unfinished: u64,
+    /// Connections that could not be set up, or accepted, as on_setup or on_failed_connection said: the host name
+    /// could not be looked up.
+    pub failures_resolve: u64,
+    /// The same: the system could not connect or accept, or lost the connection before setup.
+    pub failures_connect: u64,
+    /// The same: the TLS handshake failed.
+    pub failures_tls: u64,
+    /// The same: the server refused the CONNECT that the library sent.
+    pub failures_refused: u64,
+    /// The same: the time of a phase was over.
+    pub failures_timed_out: u64,
+    /// The same: this side gave the connection up, by closing it, a drain or the runtime's shutdown.
+    pub failures_cancelled: u64,
+    /// The same: anything else that is not a limit.
+    pub failures_other: u64,
+    /// Connections that ended after setup because of what the peer sent: no sound message, one too large, or one
+    /// against the protocol; those of abnormal_event_ends included.
+    pub violation_ends: u64,
+    /// Connections that ended after setup because a time of their options was over.
+    pub deadline_ends: u64,
+    /// TLS handshakes that were done.
+    pub tls_handshakes: u64,
+    /// Of these, those that resumed an earlier session.
+    pub tls_resumptions: u64,
+    /// How often a loop has worked on a connection: read, called back, written.
+    pub turns: u64,
+    /// Microseconds that the longest of these took, callbacks included; what is called at the end of a connection is
+    /// not in it.
+    pub longest_turn_us: u64,
+}
+
+impl From<Figures> for esrpc_stats {
+    fn from(figures: Figures) -> esrpc_stats {
+        esrpc_stats {
+            struct_size: size_of::<esrpc_stats>(),
+            messages_received: figures.messages_received,
+            messages_sent: figures.messages_sent,
+            bytes_received: figures.bytes_received,
+            bytes_sent: figures.bytes_sent,
+            outbound_size: figures.outbound_size,
+            outbound_size_most: figures.outbound_size_most,
+            streams_opened: figures.streams_opened,
+            streams_open: figures.streams_open,
+            streams_refused: figures.streams_refused,
+            streams_refused_by_limit: figures.streams_refused_by_limit,
+            sends_refused: figures.sends_refused,
+            late_messages: figures.late_messages,
+            unanswered_ends: figures.unanswered_ends,
+            abnormal_event_ends: figures.abnormal_event_ends,
+            pings_unanswered: figures.pings_unanswered,
+            reading_stops: figures.reading_stops,
+            connections_opened: figures.connections_opened,
+            connections_open: figures.connections_open,
+            connections_refused: figures.connections_refused,
+            accept_pauses: figures.accept_pauses,
+            adoptions_refused: figures.adoptions_refused,
+            handshakes_ended_by_limit: figures.handshakes_ended_by_limit,
+            holders_ended_by_limit: figures.holders_ended_by_limit,
+            handshakes_unfinished: figures.handshakes_unfinished,
+            failures_resolve: figures.failures_resolve,
+            failures_connect: figures.failures_connect,
+            failures_tls: figures.failures_tls,
+            failures_refused: figures.failures_refused,
+            failures_timed_out: figures.failures_timed_out,
+            failures_cancelled: figures.failures_cancelled,
+            failures_other: figures.failures_other,
+            violation_ends: figures.violation_ends,
+            deadline_ends: figures.deadline_ends,
+            tls_handshakes: figures.tls_handshakes,
+            tls_resumptions: figures.tls_resumptions,
+            turns: figures.turns,
+            longest_turn_us: figures.longest_turn_us,
+        }
+    }
+}
+
+/// Fills in what has happened on a connection. Also inside callbacks and after the end of the connection.
+///
+/// @param connection Borrowed.
+/// @param out_stats Receives the figures. Its struct_size is read first: set it to sizeof the struct.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if connection or out_stats is NULL, or out_stats->struct_size is not the size
+/// of such a struct; ESRPC_ERROR_RUNTIME_SHUTDOWN if the runtime was stopped; ESRPC_ERROR_FORKED.
+///
+/// Thread: any. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_connection_get_stats(
+    connection: *const esrpc_connection,
+    out_stats: *mut esrpc_stats,
+) -> esrpc_status {
+    guard::call(|| {
+        // SAFETY: NULL or a live or lent handle, and the caller's variable, which begins with its size.
+        unsafe { write_table(out_stats, &connection_of(connection)?.figures().into(), "out_stats") }
+    })
+}
+
+/// Fills in what has happened on a listener and on the connections that it has accepted or adopted, those that are over
+/// included. The time that it takes grows with the number of connections that are not over.
+///
+/// @param listener Borrowed.
+/// @param out_stats Receives the figures. Its struct_size is read first: set it to sizeof the struct.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if listener or out_stats is NULL, or out_stats->struct_size is not the size of
+/// such a struct; ESRPC_ERROR_RUNTIME_SHUTDOWN if the runtime was stopped; ESRPC_ERROR_FORKED.
+///
+/// Thread: any. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_listener_get_stats(
+    listener: *const esrpc_listener,
+    out_stats: *mut esrpc_stats,
+) -> esrpc_status {
+    guard::call(|| {
+        // SAFETY: NULL or a live or lent handle, and the caller's variable, which begins with its size.
+        unsafe { write_table(out_stats, &listener_of(listener)?.figures().into(), "out_stats") }
+    })
+}
+
+/// Fills in what has happened on a runtime: on all its connections, clients' and servers', and all its listeners, those
+/// that are over included. The time that it takes grows with the number of connections that are not over.
+///
+/// @param runtime Borrowed; NULL: the default runtime; if there is none, all figures are 0.
+/// @param out_stats Receives the figures. Its struct_size is read first: set it to sizeof the struct.
+/// @return ESRPC_OK, also after esrpc_runtime_stop; ESRPC_ERROR_INVALID_ARGUMENT if out_stats is NULL or out_stats->struct_size
+/// is not the size of such a struct; ESRPC_ERROR_FORKED in a forked child.
+///
+/// Thread: any. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_runtime_get_stats(
+    runtime: *const esrpc_runtime,
+    out_stats: *mut esrpc_stats,
+) -> esrpc_status {
+    guard::call(|| {
+        // SAFETY: NULL or a live handle, and the caller's variable, which begins with its size.
+        unsafe {
+            let figures = existing_runtime(runtime)?.map(|runtime| runtime.figures()).unwrap_or_default();
+            write_table(out_stats, &figures.into(), "out_stats")
+        }
+    })
+}
