@@ -325,7 +325,9 @@ struct InCallback(Arc<Object>);
 
 /// Of the runtime that runs now.
 static LOOP_THREAD: Mutex<Option<ThreadId>> = Mutex::new(None);
-/// The runtime was stopped, and another was not made yet.
+/// The runtime is being stopped or was, and another was not made yet: calls inside a callback that runs meanwhile may be refused.
+static IS_STOPPING: AtomicBool = AtomicBool::new(false);
+/// The stop has returned.
 static IS_STOPPED: AtomicBool = AtomicBool::new(false);
 
 fn assert_not_stopped() {
@@ -346,6 +348,7 @@ impl InCallback {
 
 impl Drop for InCallback {
     fn drop(&mut self) {
+        assert_not_stopped();
         assert!(self.0.world.is_in_callback.swap(false, Ordering::SeqCst));
     }
 }
@@ -393,7 +396,8 @@ unsafe extern "C" fn on_incoming_stream(
         let callback = InCallback::enter(user_data);
         let object = &callback.0;
         assert!(object.kind == Kind::Server && !object.has_ended.load(Ordering::SeqCst));
-        assert_eq!(esrpc_message_get_stream_id(message), esrpc_stream_get_id(stream));
+        let id = esrpc_stream_get_id(stream);
+        assert!(esrpc_message_get_stream_id(message) == id || is_stopping());
         read_message(message);
         let next = object.world.next_inside();
         match next {
@@ -475,7 +479,8 @@ unsafe extern "C" fn on_message(stream: *mut esrpc_stream, message: *const esrpc
         let object = &callback.0;
         assert!(object.may_be_active.load(Ordering::SeqCst) && !object.has_ended.load(Ordering::SeqCst));
         assert!(!object.connection().has_ended.load(Ordering::SeqCst));
-        assert_eq!(esrpc_message_get_stream_id(message), esrpc_stream_get_id(stream));
+        let id = esrpc_stream_get_id(stream);
+        assert!(esrpc_message_get_stream_id(message) == id || is_stopping());
         assert!((0..2).contains(&esrpc_message_get_type(message)));
         if !object.world.has_raw_peer {
             object.check_order(borrow(esrpc_message_get_payload(message)));
@@ -632,8 +637,17 @@ fn run_on_loop(world: &Arc<World>, connection: *mut esrpc_connection) {
     }
 }
 
-fn unless_stopped(status: esrpc_status) -> esrpc_status {
-    if IS_STOPPED.load(Ordering::SeqCst) { STOPPED } else { status }
+fn is_stopping() -> bool {
+    IS_STOPPING.load(Ordering::SeqCst)
+}
+
+/// The status of a call that has returned before.
+fn assert_status(status: esrpc_status, expected: esrpc_status) {
+    if IS_STOPPED.load(Ordering::SeqCst) {
+        assert_eq!(status, STOPPED);
+    } else if !is_stopping() {
+        assert_eq!(status, expected);
+    }
 }
 
 fn flags(number: u8) -> i32 {
@@ -666,11 +680,11 @@ unsafe fn act_on_connection(object: &Arc<Object>, connection: *mut esrpc_connect
             Inside::Send(kind) => _ = send_protocol(object, connection, 2 + i32::from(kind % 6), 0, 3),
             Inside::SendLast => _ = send_protocol(object, connection, 3, 2, 0),
             Inside::Answer => _ = send_protocol(object, connection, 5, 1, 10),
-            Inside::Close => assert_eq!(esrpc_connection_close(connection, 1000), OK),
-            Inside::Abort => assert_eq!(esrpc_connection_abort(connection), OK),
+            Inside::Close => assert_status(esrpc_connection_close(connection, 1000), OK),
+            Inside::Abort => assert_status(esrpc_connection_abort(connection), OK),
             Inside::PauseBriefly => {
                 let paused = esrpc_connection_pause_reading(connection);
-                assert_eq!(esrpc_connection_resume_reading(connection), paused);
+                assert_status(esrpc_connection_resume_reading(connection), paused);
             }
             Inside::NewStream => {
                 if let Some(owned) = new_stream(object, connection, true) {
@@ -680,7 +694,7 @@ unsafe fn act_on_connection(object: &Arc<Object>, connection: *mut esrpc_connect
             Inside::Getters => connection_getters(connection),
             Inside::Wait => {
                 let status = esrpc_connection_wait_shutdown(connection, 1000, ptr::null_mut());
-                assert_eq!(status, ESRPC_ERROR_WOULD_DEADLOCK as esrpc_status);
+                assert_status(status, ESRPC_ERROR_WOULD_DEADLOCK as esrpc_status);
             }
         }
     }
@@ -699,13 +713,13 @@ unsafe fn act_on_stream(object: &Arc<Object>, stream: *mut esrpc_stream) {
             Inside::Close => _ = esrpc_stream_close(stream),
             Inside::Abort => {
                 let connection = esrpc_stream_get_connection(stream);
-                assert_eq!(esrpc_connection_abort(connection), OK);
+                assert_status(esrpc_connection_abort(connection), OK);
             }
             Inside::PauseBriefly => esrpc_stream_release(esrpc_stream_acquire(stream)),
             Inside::Getters => stream_getters(stream),
             Inside::Wait => {
                 let status = esrpc_stream_wait_closed(stream, 1000, ptr::null_mut());
-                assert_eq!(status, ESRPC_ERROR_WOULD_DEADLOCK as esrpc_status);
+                assert_status(status, ESRPC_ERROR_WOULD_DEADLOCK as esrpc_status);
             }
         }
     }
@@ -728,7 +742,7 @@ unsafe fn read_message(message: *const esrpc_message) {
 /// # Safety
 /// Text that ends with NUL.
 unsafe fn read_text(text: *const c_char) {
-    if text.is_null() && IS_STOPPED.load(Ordering::SeqCst) {
+    if text.is_null() && is_stopping() {
         return;
     }
     assert!(!text.is_null());
@@ -1124,7 +1138,7 @@ impl Run {
                     let reason = if reason < 128 { OK } else { 900 + esrpc_status::from(reason) };
                     esrpc_connection_close(handle, reason);
                 }
-                ConnectionCall::Abort => assert_eq!(esrpc_connection_abort(handle), unless_stopped(OK)),
+                ConnectionCall::Abort => assert_status(esrpc_connection_abort(handle), OK),
                 ConnectionCall::Pause => _ = esrpc_connection_pause_reading(handle),
                 ConnectionCall::Resume => _ = esrpc_connection_resume_reading(handle),
                 ConnectionCall::RunOnLoop => run_on_loop(&self.world, handle),
@@ -1191,12 +1205,14 @@ impl Run {
         let patience = PATIENCE.as_millis() as u32;
         // SAFETY: a live runtime.
         unsafe {
+            IS_STOPPING.store(true, Ordering::SeqCst);
             if twice {
                 let status = esrpc_runtime_stop(runtime(), 0);
                 assert!(status == OK || status == ESRPC_ERROR_TIMED_OUT as esrpc_status);
             }
             assert_eq!(esrpc_runtime_stop(runtime(), patience), OK);
             IS_STOPPED.store(true, Ordering::SeqCst);
+            assert!(!self.world.is_in_callback.load(Ordering::SeqCst), "a callback runs after the stop");
             assert_eq!(esrpc_runtime_join(runtime(), 0), STOPPED);
         }
         self.world.forget_all();
@@ -1211,7 +1227,7 @@ impl Run {
                 esrpc_connection_abort(connection);
                 let patience = PATIENCE.as_millis() as u32;
                 let status = esrpc_connection_wait_shutdown(connection, patience, ptr::null_mut());
-                assert_eq!(status, unless_stopped(OK));
+                assert_status(status, OK);
                 esrpc_connection_release(connection);
             }
             for Owned(stream, _) in self.streams.drain(..) {
@@ -1233,9 +1249,9 @@ impl Run {
                 }
             }
             if !self.listener.is_null() {
-                assert_eq!(esrpc_listener_close(self.listener), unless_stopped(OK));
+                assert_status(esrpc_listener_close(self.listener), OK);
                 let patience = PATIENCE.as_millis() as u32;
-                assert_eq!(esrpc_listener_wait_closed(self.listener, patience), unless_stopped(OK));
+                assert_status(esrpc_listener_wait_closed(self.listener, patience), OK);
             }
             if let Some(socket) = self.raw {
                 libc::close(socket);
@@ -1260,6 +1276,7 @@ impl Run {
             // SAFETY: the last handle.
             unsafe { esrpc_runtime_release(stopped) };
             IS_STOPPED.store(false, Ordering::SeqCst);
+            IS_STOPPING.store(false, Ordering::SeqCst);
         }
     }
 }
