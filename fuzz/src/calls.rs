@@ -3,11 +3,11 @@
 //!
 //! The sockets are the two ends of a pair. Both are the library's, or one is a peer that writes what it likes.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::ffi::{CStr, c_char, c_void};
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
@@ -40,8 +40,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// Ordinary waits: long enough to see the other thread act now and then.
 const SHORT_MS: u32 = 2;
 const A_LITTLE: Duration = Duration::from_millis(5);
-/// A listener's connections may be announced after its on_closed, which is a defect that is known.
-const ARE_CONNECTIONS_LATE: bool = true;
+const STOPPED: esrpc_status = ESRPC_ERROR_RUNTIME_SHUTDOWN as esrpc_status;
 
 #[derive(Arbitrary, Debug)]
 enum Step {
@@ -77,6 +76,7 @@ enum Step {
     },
     RawEnd,
     Listener(u8),
+    /// Some stop the runtime.
     Odd(u8),
 }
 
@@ -177,6 +177,31 @@ struct World {
     accepts: AtomicBool,
     /// A peer of its own writes what it likes, numbers too.
     has_raw_peer: bool,
+    /// What the library has to give back.
+    lent: Mutex<HashSet<Lent>>,
+}
+
+/// Memory that is handed to the library as user data.
+#[derive(Clone, Copy, Debug, Hash, PartialEq, Eq)]
+enum Lent {
+    Object(usize),
+    Flush(usize),
+    Task(usize),
+}
+
+impl Lent {
+    /// # Safety
+    /// It is alive, and nobody uses it any more.
+    unsafe fn free(self) {
+        // SAFETY: what the caller promised.
+        unsafe {
+            match self {
+                Lent::Object(address) => drop(Box::from_raw(address as *mut Arc<Object>)),
+                Lent::Flush(address) => drop(Box::from_raw(address as *mut Flush)),
+                Lent::Task(address) => drop(Box::from_raw(address as *mut Task)),
+            }
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -206,6 +231,23 @@ impl World {
     fn change(&self, change: impl FnOnce(&mut Awaited)) {
         change(&mut lock(&self.awaited));
         self.changed.notify_all();
+    }
+
+    fn lend(&self, lent: Lent) {
+        assert!(lock(&self.lent).insert(lent));
+    }
+
+    fn note_back(&self, lent: Lent) {
+        assert!(lock(&self.lent).remove(&lent));
+    }
+
+    /// Nothing is called any more: what was lent is freed now, so that whoever uses it all the same is found out.
+    fn forget_all(&self) {
+        for lent in lock(&self.lent).drain() {
+            // SAFETY: it was not given back, and the library does not use it after a stop.
+            unsafe { lent.free() };
+        }
+        self.change(|awaited| *awaited = Awaited::default());
     }
 
     fn next_inside(&self) -> Inside {
@@ -250,13 +292,16 @@ impl Object {
     /// For a callback table. It is freed by on_destroy: whatever is called later finds freed memory.
     fn user_data(self: &Arc<Object>) -> *mut c_void {
         self.world.change(|awaited| awaited.objects += 1);
-        Box::into_raw(Box::new(self.clone())).cast()
+        let user_data = Box::into_raw(Box::new(self.clone()));
+        self.world.lend(Lent::Object(user_data as usize));
+        user_data.cast()
     }
 
     /// Of a call that has made nothing.
     unsafe fn take_back(user_data: *mut c_void) {
         // SAFETY: made by user_data, and nobody calls with it.
         let object = unsafe { Box::from_raw(user_data.cast::<Arc<Object>>()) };
+        object.world.note_back(Lent::Object(user_data as usize));
         object.world.change(|awaited| awaited.objects -= 1);
     }
 
@@ -278,17 +323,24 @@ impl Object {
 /// Every callback begins and ends with these: one at a time, and all on the runtime's only thread.
 struct InCallback(Arc<Object>);
 
-fn loop_thread() -> &'static OnceLock<ThreadId> {
-    static THREAD: OnceLock<ThreadId> = OnceLock::new();
-    &THREAD
+/// Of the runtime that runs now.
+static LOOP_THREAD: Mutex<Option<ThreadId>> = Mutex::new(None);
+/// The runtime is being stopped or was, and another was not made yet: calls inside a callback that runs meanwhile may be refused.
+static IS_STOPPING: AtomicBool = AtomicBool::new(false);
+/// The stop has returned.
+static IS_STOPPED: AtomicBool = AtomicBool::new(false);
+
+fn assert_not_stopped() {
+    assert!(!IS_STOPPED.load(Ordering::SeqCst), "called after the stop");
 }
 
 impl InCallback {
     unsafe fn enter(user_data: *mut c_void) -> InCallback {
+        assert_not_stopped();
         // SAFETY: made by Object::user_data; on_destroy has not come.
         let object = unsafe { &*user_data.cast::<Arc<Object>>() }.clone();
         let this_thread = thread::current().id();
-        assert_eq!(*loop_thread().get_or_init(|| this_thread), this_thread);
+        assert_eq!(*lock(&LOOP_THREAD).get_or_insert(this_thread), this_thread);
         assert!(!object.world.is_in_callback.swap(true, Ordering::SeqCst), "a callback inside a callback");
         InCallback(object)
     }
@@ -296,6 +348,7 @@ impl InCallback {
 
 impl Drop for InCallback {
     fn drop(&mut self) {
+        assert_not_stopped();
         assert!(self.0.world.is_in_callback.swap(false, Ordering::SeqCst));
     }
 }
@@ -343,7 +396,8 @@ unsafe extern "C" fn on_incoming_stream(
         let callback = InCallback::enter(user_data);
         let object = &callback.0;
         assert!(object.kind == Kind::Server && !object.has_ended.load(Ordering::SeqCst));
-        assert_eq!(esrpc_message_get_stream_id(message), esrpc_stream_get_id(stream));
+        let id = esrpc_stream_get_id(stream);
+        assert!(esrpc_message_get_stream_id(message) == id || is_stopping());
         read_message(message);
         let next = object.world.next_inside();
         match next {
@@ -414,6 +468,7 @@ unsafe extern "C" fn on_destroy(user_data: *mut c_void) {
         Kind::Server | Kind::Client | Kind::Listener => assert!(has_ended),
     }
     assert_eq!(object.owed.load(Ordering::SeqCst), 0, "on_destroy before a flush callback");
+    object.world.note_back(Lent::Object(user_data as usize));
     object.world.change(|awaited| awaited.objects -= 1);
 }
 
@@ -424,7 +479,8 @@ unsafe extern "C" fn on_message(stream: *mut esrpc_stream, message: *const esrpc
         let object = &callback.0;
         assert!(object.may_be_active.load(Ordering::SeqCst) && !object.has_ended.load(Ordering::SeqCst));
         assert!(!object.connection().has_ended.load(Ordering::SeqCst));
-        assert_eq!(esrpc_message_get_stream_id(message), esrpc_stream_get_id(stream));
+        let id = esrpc_stream_get_id(stream);
+        assert!(esrpc_message_get_stream_id(message) == id || is_stopping());
         assert!((0..2).contains(&esrpc_message_get_type(message)));
         if !object.world.has_raw_peer {
             object.check_order(borrow(esrpc_message_get_payload(message)));
@@ -464,8 +520,7 @@ unsafe extern "C" fn on_incoming_connection(
     unsafe {
         let callback = InCallback::enter(user_data);
         let world = &callback.0.world;
-        let is_late = callback.0.has_ended.load(Ordering::SeqCst);
-        assert!(ARE_CONNECTIONS_LATE || !is_late, "a connection after the listener's on_closed");
+        assert!(!callback.0.has_ended.load(Ordering::SeqCst), "a connection after the listener's on_closed");
         if !world.accepts.load(Ordering::SeqCst) {
             return;
         }
@@ -520,6 +575,7 @@ struct Flush {
 }
 
 unsafe extern "C" fn on_flush(_status: esrpc_status, user_data: *mut c_void) {
+    assert_not_stopped();
     // SAFETY: made by `with_flush` and called once.
     let flush = unsafe { Box::from_raw(user_data.cast::<Flush>()) };
     assert!(!flush.world.is_in_callback.load(Ordering::SeqCst), "a flush callback inside a callback");
@@ -527,6 +583,7 @@ unsafe extern "C" fn on_flush(_status: esrpc_status, user_data: *mut c_void) {
         assert!(!object.has_ended.load(Ordering::SeqCst), "a flush callback after the end");
         object.owed.fetch_sub(1, Ordering::SeqCst);
     }
+    flush.world.note_back(Lent::Flush(user_data as usize));
     flush.world.change(|awaited| awaited.flushes -= 1);
 }
 
@@ -542,8 +599,10 @@ fn with_flush(
         object.owed.fetch_add(1, Ordering::SeqCst);
     }
     let user_data = Box::into_raw(flush);
+    world.lend(Lent::Flush(user_data as usize));
     let status = send(user_data.cast());
     if status != OK {
+        world.note_back(Lent::Flush(user_data as usize));
         // SAFETY: what was not accepted is not answered.
         drop(unsafe { Box::from_raw(user_data) });
         if let Some(object) = object {
@@ -557,20 +616,37 @@ fn with_flush(
 struct Task(Arc<World>);
 
 unsafe extern "C" fn on_loop(_status: esrpc_status, user_data: *mut c_void) {
+    assert_not_stopped();
     // SAFETY: made by `run_on_loop` and called once.
     let task = unsafe { Box::from_raw(user_data.cast::<Task>()) };
+    task.0.note_back(Lent::Task(user_data as usize));
     task.0.change(|awaited| awaited.tasks -= 1);
 }
 
 fn run_on_loop(world: &Arc<World>, connection: *mut esrpc_connection) {
     world.change(|awaited| awaited.tasks += 1);
     let task = Box::into_raw(Box::new(Task(world.clone())));
+    world.lend(Lent::Task(task as usize));
     // SAFETY: a live handle or NULL.
     let status = unsafe { esrpc_connection_run_on_loop(connection, Some(on_loop), task.cast()) };
-    if status != OK && status != ESRPC_ERROR_RUNTIME_SHUTDOWN as esrpc_status {
+    if status != OK {
+        world.note_back(Lent::Task(task as usize));
         // SAFETY: it is not called.
         drop(unsafe { Box::from_raw(task) });
         world.change(|awaited| awaited.tasks -= 1);
+    }
+}
+
+fn is_stopping() -> bool {
+    IS_STOPPING.load(Ordering::SeqCst)
+}
+
+/// The status of a call that has returned before.
+fn assert_status(status: esrpc_status, expected: esrpc_status) {
+    if IS_STOPPED.load(Ordering::SeqCst) {
+        assert_eq!(status, STOPPED);
+    } else if !is_stopping() {
+        assert_eq!(status, expected);
     }
 }
 
@@ -604,11 +680,11 @@ unsafe fn act_on_connection(object: &Arc<Object>, connection: *mut esrpc_connect
             Inside::Send(kind) => _ = send_protocol(object, connection, 2 + i32::from(kind % 6), 0, 3),
             Inside::SendLast => _ = send_protocol(object, connection, 3, 2, 0),
             Inside::Answer => _ = send_protocol(object, connection, 5, 1, 10),
-            Inside::Close => assert_eq!(esrpc_connection_close(connection, 1000), OK),
-            Inside::Abort => assert_eq!(esrpc_connection_abort(connection), OK),
+            Inside::Close => assert_status(esrpc_connection_close(connection, 1000), OK),
+            Inside::Abort => assert_status(esrpc_connection_abort(connection), OK),
             Inside::PauseBriefly => {
                 let paused = esrpc_connection_pause_reading(connection);
-                assert_eq!(esrpc_connection_resume_reading(connection), paused);
+                assert_status(esrpc_connection_resume_reading(connection), paused);
             }
             Inside::NewStream => {
                 if let Some(owned) = new_stream(object, connection, true) {
@@ -618,7 +694,7 @@ unsafe fn act_on_connection(object: &Arc<Object>, connection: *mut esrpc_connect
             Inside::Getters => connection_getters(connection),
             Inside::Wait => {
                 let status = esrpc_connection_wait_shutdown(connection, 1000, ptr::null_mut());
-                assert_eq!(status, ESRPC_ERROR_WOULD_DEADLOCK as esrpc_status);
+                assert_status(status, ESRPC_ERROR_WOULD_DEADLOCK as esrpc_status);
             }
         }
     }
@@ -637,13 +713,13 @@ unsafe fn act_on_stream(object: &Arc<Object>, stream: *mut esrpc_stream) {
             Inside::Close => _ = esrpc_stream_close(stream),
             Inside::Abort => {
                 let connection = esrpc_stream_get_connection(stream);
-                assert_eq!(esrpc_connection_abort(connection), OK);
+                assert_status(esrpc_connection_abort(connection), OK);
             }
             Inside::PauseBriefly => esrpc_stream_release(esrpc_stream_acquire(stream)),
             Inside::Getters => stream_getters(stream),
             Inside::Wait => {
                 let status = esrpc_stream_wait_closed(stream, 1000, ptr::null_mut());
-                assert_eq!(status, ESRPC_ERROR_WOULD_DEADLOCK as esrpc_status);
+                assert_status(status, ESRPC_ERROR_WOULD_DEADLOCK as esrpc_status);
             }
         }
     }
@@ -666,6 +742,9 @@ unsafe fn read_message(message: *const esrpc_message) {
 /// # Safety
 /// Text that ends with NUL.
 unsafe fn read_text(text: *const c_char) {
+    if text.is_null() && is_stopping() {
+        return;
+    }
     assert!(!text.is_null());
     // SAFETY: what the caller promised.
     _ = unsafe { CStr::from_ptr(text) }.to_bytes().len();
@@ -799,32 +878,35 @@ impl World {
             streams: Mutex::default(),
             accepts: AtomicBool::new(accepts),
             has_raw_peer,
+            lent: Mutex::default(),
         })
     }
 }
 
-/// One runtime of one thread for all runs.
+struct Shared(*mut esrpc_runtime);
+
+// SAFETY: a runtime may be used on any thread.
+unsafe impl Send for Shared {}
+
+static RUNTIME: Mutex<Option<Shared>> = Mutex::new(None);
+
+/// One runtime of one thread for all runs, until one of them stops it.
 fn runtime() -> *mut esrpc_runtime {
-    struct Shared(*mut esrpc_runtime);
-    // SAFETY: a runtime may be used on any thread.
-    unsafe impl Sync for Shared {}
-    // SAFETY: as above.
-    unsafe impl Send for Shared {}
-    static RUNTIME: OnceLock<Shared> = OnceLock::new();
-    RUNTIME
-        .get_or_init(|| {
-            use eventstream_rpc::ffi::runtime_options::*;
-            let mut runtime = ptr::null_mut();
-            // SAFETY: live settings and a variable.
-            unsafe {
-                let options = esrpc_runtime_options_new();
-                assert_eq!(esrpc_runtime_options_set_thread_count(options, 1), OK);
-                assert_eq!(esrpc_runtime_new(options, &mut runtime), OK);
-                esrpc_runtime_options_release(options);
-            }
-            Shared(runtime)
-        })
-        .0
+    lock(&RUNTIME).get_or_insert_with(new_runtime).0
+}
+
+fn new_runtime() -> Shared {
+    use eventstream_rpc::ffi::runtime_options::*;
+    let mut runtime = ptr::null_mut();
+    *lock(&LOOP_THREAD) = None;
+    // SAFETY: live settings and a variable.
+    unsafe {
+        let options = esrpc_runtime_options_new();
+        assert_eq!(esrpc_runtime_options_set_thread_count(options, 1), OK);
+        assert_eq!(esrpc_runtime_new(options, &mut runtime), OK);
+        esrpc_runtime_options_release(options);
+    }
+    Shared(runtime)
 }
 
 fn connection_options(settings: &Settings) -> *mut esrpc_connection_options {
@@ -839,8 +921,16 @@ fn connection_options(settings: &Settings) -> *mut esrpc_connection_options {
             // Whether it is taken or not: some are too small.
             esrpc_connection_options_set_max_message_size(options, 10 * usize::from(settings.message_limit));
         }
-        if settings.queue_limit < 128 {
-            esrpc_connection_options_set_stream_queue_limit(options, usize::from(settings.queue_limit));
+        match settings.queue_limit {
+            limit @ 0..128 => _ = esrpc_connection_options_set_stream_queue_limit(options, limit.into()),
+            limit @ 128..160 => {
+                assert_eq!(esrpc_connection_options_set_max_streams(options, usize::from(limit) - 127), OK);
+            }
+            limit @ 160..192 => {
+                let burst = u32::from(limit) - 159;
+                assert_eq!(esrpc_connection_options_set_abnormal_event_limit(options, 10 * burst, burst), OK);
+            }
+            _ => {}
         }
         esrpc_connection_options_set_linger_ms(options, u32::from(settings.linger) / 8);
         esrpc_connection_options_set_answer_pings(options, i32::from(settings.answers));
@@ -977,6 +1067,7 @@ impl Run {
                 }
             }
             Step::Listener(number) => self.call_listener(number),
+            Step::Odd(number) if number >= 224 => self.stop(number % 2 == 0),
             Step::Odd(number) => odd(number),
         }
     }
@@ -1047,7 +1138,7 @@ impl Run {
                     let reason = if reason < 128 { OK } else { 900 + esrpc_status::from(reason) };
                     esrpc_connection_close(handle, reason);
                 }
-                ConnectionCall::Abort => assert_eq!(esrpc_connection_abort(handle), OK),
+                ConnectionCall::Abort => assert_status(esrpc_connection_abort(handle), OK),
                 ConnectionCall::Pause => _ = esrpc_connection_pause_reading(handle),
                 ConnectionCall::Resume => _ = esrpc_connection_resume_reading(handle),
                 ConnectionCall::RunOnLoop => run_on_loop(&self.world, handle),
@@ -1109,6 +1200,24 @@ impl Run {
         }
     }
 
+    /// From its return on nothing is called. Handles are used and released as before.
+    fn stop(&self, twice: bool) {
+        let patience = PATIENCE.as_millis() as u32;
+        // SAFETY: a live runtime.
+        unsafe {
+            IS_STOPPING.store(true, Ordering::SeqCst);
+            if twice {
+                let status = esrpc_runtime_stop(runtime(), 0);
+                assert!(status == OK || status == ESRPC_ERROR_TIMED_OUT as esrpc_status);
+            }
+            assert_eq!(esrpc_runtime_stop(runtime(), patience), OK);
+            IS_STOPPED.store(true, Ordering::SeqCst);
+            assert!(!self.world.is_in_callback.load(Ordering::SeqCst), "a callback runs after the stop");
+            assert_eq!(esrpc_runtime_join(runtime(), 0), STOPPED);
+        }
+        self.world.forget_all();
+    }
+
     /// Gives back all handles, also those that callbacks have taken just now.
     fn release_all(&mut self) {
         self.collect();
@@ -1117,7 +1226,8 @@ impl Run {
             for Owned(connection, _) in self.connections.drain(..) {
                 esrpc_connection_abort(connection);
                 let patience = PATIENCE.as_millis() as u32;
-                assert_eq!(esrpc_connection_wait_shutdown(connection, patience, ptr::null_mut()), OK);
+                let status = esrpc_connection_wait_shutdown(connection, patience, ptr::null_mut());
+                assert_status(status, OK);
                 esrpc_connection_release(connection);
             }
             for Owned(stream, _) in self.streams.drain(..) {
@@ -1139,9 +1249,9 @@ impl Run {
                 }
             }
             if !self.listener.is_null() {
-                assert_eq!(esrpc_listener_close(self.listener), OK);
+                assert_status(esrpc_listener_close(self.listener), OK);
                 let patience = PATIENCE.as_millis() as u32;
-                assert_eq!(esrpc_listener_wait_closed(self.listener, patience), OK);
+                assert_status(esrpc_listener_wait_closed(self.listener, patience), OK);
             }
             if let Some(socket) = self.raw {
                 libc::close(socket);
@@ -1160,6 +1270,13 @@ impl Run {
         while unsafe { esrpc_runtime_get_open_connections(runtime()) } > 0 {
             assert!(Instant::now() < deadline, "a connection stays open");
             thread::yield_now();
+        }
+        if IS_STOPPED.load(Ordering::SeqCst) {
+            let Shared(stopped) = lock(&RUNTIME).take().expect("the runtime that was stopped");
+            // SAFETY: the last handle.
+            unsafe { esrpc_runtime_release(stopped) };
+            IS_STOPPED.store(false, Ordering::SeqCst);
+            IS_STOPPING.store(false, Ordering::SeqCst);
         }
     }
 }

@@ -3,12 +3,13 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::mem;
+use std::time::{Duration, Instant};
 
 use arbitrary::{Arbitrary, Unstructured};
-use eventstream_rpc::codec::{self, HeaderList, HeaderType, HeaderValue, Limits, Message};
+use eventstream_rpc::codec::{self, HeaderList, HeaderType, HeaderValue, Message};
 use eventstream_rpc::rpc::{
-    CONNECTION_ACCEPTED, Connection, Ending, Envelope, Error, MessageType, Outgoing, Received, Role, TERMINATE_STREAM,
-    Violation, Written, violation_message,
+    CONNECTION_ACCEPTED, Connection, Counts, Ending, Envelope, Error, Limits, MAX_EXEMPT_LEN, MessageType, Outgoing,
+    Rate, Received, Role, TERMINATE_STREAM, Violation, Written, violation_message,
 };
 
 const MAX_STEPS: usize = 300;
@@ -25,12 +26,22 @@ struct Settings {
 
 impl Settings {
     fn limits(&self) -> Limits {
-        let max_message_len = match self.message_limit % 4 {
+        let defaults = Limits::default();
+        Limits {
+            messages: codec::Limits { max_message_len: self.max_message_len(), ..defaults.messages },
+            max_handshake_message_len: self.max_handshake_message_len(),
+            outbound: self.outbound_limit(),
+            max_streams: self.max_streams().unwrap_or(defaults.max_streams),
+            abnormal_events: self.abnormal_events().unwrap_or(defaults.abnormal_events),
+        }
+    }
+
+    fn max_message_len(&self) -> usize {
+        match self.message_limit % 4 {
             0 => 100 + usize::from(self.message_limit),
             1 => 3000,
-            _ => Limits::DEFAULT.max_message_len,
-        };
-        Limits { max_message_len, ..Limits::DEFAULT }
+            _ => codec::Limits::DEFAULT.max_message_len,
+        }
     }
 
     fn max_handshake_message_len(&self) -> usize {
@@ -43,6 +54,18 @@ impl Settings {
             1 => 4 * usize::from(self.outbound_limit),
             _ => 64 * 1024,
         }
+    }
+
+    /// The bits that are left where the limit of the handshake is wide.
+    fn max_streams(&self) -> Option<usize> {
+        (128..160).contains(&self.handshake_limit).then(|| usize::from(self.handshake_limit - 127))
+    }
+
+    /// The bits that are left where the outbound limit is wide.
+    fn abnormal_events(&self) -> Option<Rate> {
+        let bits = u32::from(self.outbound_limit / 4);
+        let is_tight = self.outbound_limit % 4 == 3;
+        is_tight.then(|| Rate { per_second: 1 << (bits / 4), burst: 1 + bits % 4 })
     }
 }
 
@@ -128,7 +151,7 @@ enum Step<'a> {
     /// Headers as they come.
     Headers(&'a [u8]),
     Bytes(&'a [u8]),
-    /// How the next streams are met: a bit each, 1 accepts.
+    /// How the next streams are met: a bit each, 1 accepts. As many milliseconds pass.
     Policy(u8),
 }
 
@@ -145,6 +168,39 @@ struct OpenStream {
     key: u32,
     ended_here: bool,
     ended_by_peer: bool,
+    /// The server has sent something on it.
+    is_answered: bool,
+}
+
+/// What is left of a limit's burst, as the time in which it comes back.
+struct Bucket {
+    rate: Rate,
+    left: Duration,
+    at: Instant,
+}
+
+impl Bucket {
+    fn new(rate: Rate, now: Instant) -> Bucket {
+        let mut bucket = Bucket { rate, left: Duration::ZERO, at: now };
+        bucket.left = bucket.burst();
+        bucket
+    }
+
+    fn one(&self) -> Duration {
+        Duration::from_nanos(1_000_000_000 / u64::from(self.rate.per_second))
+    }
+
+    fn burst(&self) -> Duration {
+        self.one() * self.rate.burst
+    }
+
+    fn take(&mut self, now: Instant) -> bool {
+        self.left = self.burst().min(self.left + (now - self.at));
+        self.at = now;
+        let left = self.left.checked_sub(self.one());
+        self.left = left.unwrap_or(self.left);
+        left.is_some()
+    }
 }
 
 /// A message that was accepted for sending.
@@ -169,8 +225,7 @@ struct Side {
     rpc: Connection<u32, u32>,
     role: Role,
     limits: Limits,
-    max_handshake_message_len: usize,
-    outbound_limit: usize,
+    now: Instant,
     input: Vec<u8>,
     /// Written, and not yet at the peer.
     wire: VecDeque<u8>,
@@ -186,7 +241,12 @@ struct Side {
     queued: u64,
     taken: u64,
     written: u64,
-    late: u64,
+    /// The most that waited at a time.
+    most: u64,
+    /// Of messages that are taken whatever the limit.
+    exempt: Vec<(u64, u64)>,
+    abnormal_events: Bucket,
+    counts: Counts,
     next_key: u32,
     next_token: u32,
     /// Tokens of accepted sends that were not given back yet.
@@ -201,14 +261,12 @@ struct Side {
 
 impl Side {
     fn new(role: Role, settings: &Settings) -> Side {
-        let (limits, outbound_limit) = (settings.limits(), settings.outbound_limit());
-        let max_handshake_message_len = settings.max_handshake_message_len();
+        let (limits, now) = (settings.limits(), Instant::now());
         Side {
-            rpc: Connection::new(role, limits, max_handshake_message_len, outbound_limit),
+            rpc: Connection::new(role, limits),
             role,
             limits,
-            max_handshake_message_len,
-            outbound_limit,
+            now,
             input: Vec::new(),
             wire: VecDeque::new(),
             moved: VecDeque::new(),
@@ -221,7 +279,10 @@ impl Side {
             queued: 0,
             taken: 0,
             written: 0,
-            late: 0,
+            most: 0,
+            exempt: Vec::new(),
+            abnormal_events: Bucket::new(limits.abnormal_events, now),
+            counts: Counts::default(),
             next_key: 0,
             next_token: 0,
             owed: Vec::new(),
@@ -237,12 +298,15 @@ impl Side {
         assert_eq!(self.rpc.outbound_len() as u64, self.queued - self.written);
         assert_eq!(self.rpc.open_streams(), self.streams.len());
         assert_eq!(self.rpc.is_handshake_done(), self.handshake == Handshake::Done);
-        assert_eq!(self.rpc.late_messages(), self.late);
-        let limits = self.rpc.receive_limits();
-        let longest = self.limits.max_message_len;
-        let longest =
-            if self.handshake == Handshake::Done { longest } else { longest.min(self.max_handshake_message_len) };
-        assert_eq!(limits, Limits { max_message_len: longest, ..self.limits });
+        assert_eq!(self.rpc.counts(), self.counts);
+        assert_eq!(self.rpc.most_outbound_len() as u64, self.most);
+        let left_of = |(start, end): &(u64, u64)| *end.max(&self.written) - *start.max(&self.written);
+        let exempt: u64 = self.exempt.iter().map(left_of).sum();
+        assert_eq!(self.rpc.must_not_read(), self.role == Role::Server && exempt > MAX_EXEMPT_LEN as u64);
+        let longest = self.limits.messages.max_message_len;
+        let in_handshake = longest.min(self.limits.max_handshake_message_len);
+        let longest = if self.handshake == Handshake::Done { longest } else { in_handshake };
+        assert_eq!(self.rpc.receive_limits(), codec::Limits { max_message_len: longest, ..self.limits.messages });
     }
 
     /// The id of an open stream, or, now and then, any.
@@ -260,19 +324,31 @@ impl Side {
         waits.then_some(self.next_token)
     }
 
-    fn has_room(&self) -> bool {
-        ((self.queued - self.written) as usize) < self.outbound_limit
+    /// Asked of what would be accepted otherwise.
+    fn has_room(&mut self) -> bool {
+        let has_room = ((self.queued - self.written) as usize) < self.limits.outbound;
+        self.counts.sends_refused += u64::from(!has_room);
+        has_room
     }
 
     /// Notes in the model that a message was accepted.
     fn queue(&mut self, sent: Sent, own_len: usize, terminates: bool, token: Option<u32>) {
         let operation = sent.operation.as_ref().map_or(0, |operation| 13 + operation.len());
         self.queued += (SMALLEST_MESSAGE + own_len + operation + sent.payload.len()) as u64;
+        self.most = self.most.max(self.queued - self.written);
+        self.counts.messages_sent += 1;
         self.owed.extend(token);
         if token.is_some() || (terminates && sent.id != 0) {
             self.queue.push_back(Waiting { end: self.queued, id: sent.id, terminates, token });
         }
         self.sent.push_back(sent);
+    }
+
+    /// The same for a message that is taken whatever the limit.
+    fn queue_exempt(&mut self, sent: Sent, own_len: usize, terminates: bool, token: Option<u32>) {
+        let start = self.queued;
+        self.queue(sent, own_len, terminates, token);
+        self.exempt.push((start, self.queued));
     }
 
     /// These senders are told now, and never again.
@@ -393,7 +469,7 @@ impl Side {
             assert!(result.is_err());
         } else {
             assert_eq!(result, Ok(()));
-            self.queue(sent(&outgoing, 0), 0, false, None);
+            self.queue_exempt(sent(&outgoing, 0), 0, false, None);
         }
     }
 
@@ -424,7 +500,8 @@ impl Side {
         self.last_id += 1;
         self.next_key += 1;
         let ended_here = flags & TERMINATE_STREAM != 0;
-        self.streams.insert(self.last_id, OpenStream { key, ended_here, ended_by_peer: false });
+        self.streams.insert(self.last_id, OpenStream { key, ended_here, ended_by_peer: false, is_answered: true });
+        self.counts.streams_opened += 1;
         self.queue(sent(&outgoing, self.last_id), headers.as_bytes().len(), ended_here, token);
     }
 
@@ -447,8 +524,15 @@ impl Side {
         }
         assert_eq!(result, Ok(()));
         let terminates = flags & TERMINATE_STREAM != 0;
-        self.streams.get_mut(&id).expect("an open stream").ended_here = terminates;
-        self.queue(sent(&outgoing, id), headers.as_bytes().len(), terminates, token);
+        let stream = self.streams.get_mut(&id).expect("an open stream");
+        stream.ended_here = terminates;
+        stream.is_answered = true;
+        let own_len = headers.as_bytes().len();
+        if exempt {
+            self.queue_exempt(sent(&outgoing, id), own_len, terminates, token);
+        } else {
+            self.queue(sent(&outgoing, id), own_len, terminates, token);
+        }
     }
 
     /// As a stream's deadline does.
@@ -466,7 +550,7 @@ impl Side {
         if self.sending_closed {
             self.has_lost_ends = true;
         } else {
-            self.queue(sent(&outgoing, id), 0, false, None);
+            self.queue_exempt(sent(&outgoing, id), 0, false, None);
         }
     }
 
@@ -480,7 +564,7 @@ impl Side {
         headers.add(name.as_bytes(), value).expect("a good header");
         let operation = is_activation.then_some(&b"operation"[..]);
         let outgoing = Outgoing { message_type, flags: 0, headers: Some(&headers), operation, payload: b"" };
-        let result = outgoing.prepare(on_stream, &self.limits).map(drop);
+        let result = outgoing.prepare(on_stream, &self.limits.messages).map(drop);
         let is_known = (0..8).contains(&message_type);
         if !is_known || (message_type < 2) != on_stream {
             assert!(matches!(result, Err(Error::WrongMessageType(_))));
@@ -494,7 +578,7 @@ impl Side {
         let own_len = outgoing.headers.map_or(0, |headers| headers.as_bytes().len());
         let operation_len = outgoing.operation.map_or(0, |operation| 13 + operation.len());
         let len = SMALLEST_MESSAGE + own_len + operation_len + outgoing.payload.len();
-        let limit = self.limits.max_message_len;
+        let limit = self.limits.messages.max_message_len;
         match outgoing.prepare(on_stream, self.rpc.limits()) {
             Ok(prepared) => {
                 assert!(len <= limit);
@@ -538,6 +622,10 @@ impl Side {
         let mut told = Vec::new();
         for mark in due {
             let Written { stream_id, terminates, token } = mark.written;
+            if token.is_none() && !terminates {
+                // Its stream has ended before, and who waited has been told.
+                continue;
+            }
             let expected = self.queue.pop_front().expect("nobody is told who does not wait");
             assert!(expected.end <= self.written, "told before its last byte has left");
             assert_eq!((stream_id, terminates, token), (expected.id, expected.terminates, expected.token));
@@ -558,7 +646,7 @@ impl Side {
         if let Some(prepared) = self.prepare(&outgoing, false) {
             self.rpc.send_violation(prepared);
             if says_so {
-                self.queue(sent(&outgoing, 0), 0, false, None);
+                self.queue_exempt(sent(&outgoing, 0), 0, false, None);
                 assert!(self.role == Role::Client || self.rpc.owes_linger());
             }
         } else {
@@ -581,12 +669,12 @@ impl Side {
         assert!(self.owed.is_empty(), "nobody waits any more");
     }
 
-    /// Takes in what is whole in the input.
+    /// Takes in what is whole in the input, as long as it may.
     fn receive(&mut self, from: Option<&mut VecDeque<Sent>>) {
         let mut from = from;
         let input = mem::take(&mut self.input);
         let mut at = 0;
-        while !self.is_over {
+        while !self.is_over && !self.rpc.must_not_read() {
             let (message, len) = match Message::decode(&input[at..], &self.rpc.receive_limits()) {
                 Ok(decoded) => decoded,
                 Err(codec::Error::Incomplete { .. }) => break,
@@ -610,13 +698,22 @@ impl Side {
     fn take_in(&mut self, message: &Message<'_>, is_honest: bool) {
         let envelope = Envelope::read(&message.headers);
         let expected = self.expect(&envelope);
-        let received = match self.rpc.receive(message) {
+        self.counts.messages_received += 1;
+        let received = match self.rpc.receive(message, self.now) {
             Ok(received) => received,
-            Err(Violation(text)) => {
-                // A server may fail before it hears of its client.
-                let is_early = self.role == Role::Client && self.handshake == Handshake::Start;
-                assert!(!is_honest || is_early, "{text}");
-                assert!(matches!(expected, Expected::Violation | Expected::WrongWay), "{expected:?}: {text}");
+            Err(violation) => {
+                let text = violation.to_string();
+                match violation {
+                    Violation::Rule(_) => {
+                        // A server may fail before it hears of its client.
+                        let is_early = self.role == Role::Client && self.handshake == Handshake::Start;
+                        assert!(!is_honest || is_early, "{text}");
+                        assert!(matches!(expected, Expected::Violation), "{expected:?}: {text}");
+                    }
+                    Violation::TooManyAbnormalEvents => {
+                        assert!(matches!(expected, Expected::TooManyAbnormalEvents), "{expected:?}");
+                    }
+                }
                 return self.violate(&text);
             }
         };
@@ -626,7 +723,6 @@ impl Side {
                 assert_eq!(ending, expected);
                 self.is_over |= ending.is_some();
             }
-            (Received::Protocol { .. }, Expected::WrongWay) => {}
             (Received::Stream { stream, ended }, Expected::Stream { id, key, ends }) => {
                 assert_eq!(stream, key);
                 let cancelled = if ends { Some(self.cancel(id)) } else { None };
@@ -642,9 +738,18 @@ impl Side {
                 assert_eq!((id, ends), (next, last));
                 self.meet(id, ends);
             }
+            (Received::ExcessStream { id }, Expected::ExcessStream { id: next }) => {
+                assert_eq!(id, next);
+                self.refuse(id);
+            }
             (Received::Late, Expected::Late) => {}
             (received, expected) => panic!("{received:?}, expected {expected:?}"),
         }
+    }
+
+    fn meet_next(&mut self, policy: u8) {
+        self.policy = policy;
+        self.now += Duration::from_millis(policy.into());
     }
 
     /// The application accepts a new stream or refuses it.
@@ -655,7 +760,8 @@ impl Side {
             let key = self.next_key;
             self.next_key += 1;
             self.rpc.accept_stream(id, key, 0, ends);
-            self.streams.insert(id, OpenStream { key, ended_here: false, ended_by_peer: ends });
+            self.streams.insert(id, OpenStream { key, ended_here: false, ended_by_peer: ends, is_answered: false });
+            self.counts.streams_opened += 1;
             if ends {
                 // What the library does after the message is delivered.
                 assert_eq!(self.rpc.remove_stream(id), Some(key));
@@ -663,6 +769,10 @@ impl Side {
             }
             return;
         }
+        self.refuse(id);
+    }
+
+    fn refuse(&mut self, id: i32) {
         let outgoing = Outgoing::empty(MessageType::ApplicationError, TERMINATE_STREAM);
         let Some(prepared) = self.prepare(&outgoing, true) else { return self.has_lost_ends = true };
         let result = self.rpc.refuse_stream(id, prepared);
@@ -671,7 +781,8 @@ impl Side {
             return assert_eq!(result, Err(Error::ConnectionClosed));
         }
         assert_eq!(result, Ok(()));
-        self.queue(sent(&outgoing, id), 0, false, None);
+        self.counts.streams_refused += 1;
+        self.queue_exempt(sent(&outgoing, id), 0, false, None);
     }
 
     /// What the protocol says of a message that comes now. Changes the model.
@@ -708,10 +819,7 @@ impl Side {
             }
             (Role::Client, Handshake::Connecting, _) => Expected::Violation,
             (Role::Client, Handshake::Done, ConnectAck) => Expected::Violation,
-            (Role::Server, _, ConnectAck) | (Role::Client, _, Connect) => {
-                self.is_over |= ends;
-                Expected::WrongWay
-            }
+            (Role::Server, _, ConnectAck) | (Role::Client, _, Connect) => Expected::Violation,
             _ => Expected::Protocol(ending),
         }
     }
@@ -721,17 +829,31 @@ impl Side {
             return Expected::Violation;
         }
         if let Some(stream) = self.streams.get_mut(&id) {
+            if ends && !stream.is_answered {
+                self.counts.unanswered_ends += 1;
+                if !self.abnormal_events.take(self.now) {
+                    return Expected::TooManyAbnormalEvents;
+                }
+            }
             stream.ended_by_peer |= ends;
             return Expected::Stream { id, key: stream.key, ends };
         }
         if id <= self.last_id {
-            self.late += u64::from(!ends);
+            self.counts.late_messages += u64::from(!ends);
+            // What a server has sent before it hears of an end is no fault of its.
+            if !ends && self.role == Role::Server && !self.abnormal_events.take(self.now) {
+                return Expected::TooManyAbnormalEvents;
+            }
             return Expected::Late;
         }
         if self.role == Role::Client || id != self.last_id + 1 || operation.is_none() {
             return Expected::Violation;
         }
         self.last_id = id;
+        if self.streams.len() >= self.limits.max_streams {
+            self.counts.streams_in_excess += 1;
+            return Expected::ExcessStream { id };
+        }
         Expected::NewStream { id, ends }
     }
 
@@ -771,11 +893,12 @@ impl Side {
     fn check_sent(&mut self) {
         let bytes: Vec<u8> = self.wire.drain(..).collect();
         let mut at = 0;
-        while let Ok((message, len)) = Message::decode(&bytes[at..], &Limits::DEFAULT) {
+        while let Ok((message, len)) = Message::decode(&bytes[at..], &codec::Limits::DEFAULT) {
             check_delivery(&message, &mut self.sent);
             at += len;
         }
-        let is_cut = matches!(Message::decode(&bytes[at..], &Limits::DEFAULT), Err(codec::Error::Incomplete { .. }));
+        let is_cut =
+            matches!(Message::decode(&bytes[at..], &codec::Limits::DEFAULT), Err(codec::Error::Incomplete { .. }));
         assert!(is_cut, "what leaves are messages");
         assert_eq!(bytes.len() as u64, self.written);
     }
@@ -785,18 +908,11 @@ impl Side {
 #[derive(Debug)]
 enum Expected {
     Violation,
-    /// A CONNECT to a client, a CONNECT_ACK to a server: a violation; before, they were delivered.
-    WrongWay,
+    TooManyAbnormalEvents,
     Protocol(Option<Ending>),
-    Stream {
-        id: i32,
-        key: u32,
-        ends: bool,
-    },
-    NewStream {
-        id: i32,
-        ends: bool,
-    },
+    Stream { id: i32, key: u32, ends: bool },
+    NewStream { id: i32, ends: bool },
+    ExcessStream { id: i32 },
     Late,
 }
 
@@ -889,7 +1005,7 @@ fn run_one(role: Role, bytes: &[u8]) {
             }
             Step::Headers(headers) => side.add_message(headers, b"payload"),
             Step::Bytes(bytes) => side.input.extend_from_slice(bytes),
-            Step::Policy(policy) => side.policy = policy,
+            Step::Policy(policy) => side.meet_next(policy),
         }
         side.receive(None);
         side.check();
@@ -921,6 +1037,9 @@ enum PairStep {
 
 /// Moves bytes from one side to the other.
 fn transfer(from: &mut Side, to: &mut Side, count: usize) {
+    if to.rpc.must_not_read() {
+        return;
+    }
     let count = count.min(from.wire.len());
     to.input.extend(from.wire.drain(..count));
     to.receive(Some(&mut from.sent));
@@ -961,7 +1080,7 @@ pub fn run_pair(bytes: &[u8]) {
         match step {
             PairStep::Call(true, call) => client.call(call),
             PairStep::Call(false, call) => server.call(call),
-            PairStep::Policy(policy) => server.policy = policy,
+            PairStep::Policy(policy) => server.meet_next(policy),
             PairStep::Transfer(true, count) => transfer(&mut client, &mut server, count.into()),
             PairStep::Transfer(false, count) => transfer(&mut server, &mut client, count.into()),
             PairStep::Exchange => exchange(&mut client, &mut server),
