@@ -283,14 +283,10 @@ impl Stream {
     ) -> Result<(), Error> {
         let connection = self.connection();
         let prepared = message.prepare_in(true, &connection.settings().limits.messages, connection.buffers())?;
-        let terminates = prepared.flags() & TERMINATE_STREAM != 0;
+        let terminates = message.flags & TERMINATE_STREAM != 0;
         let mut shared = connection.lock();
-        match self.phase() {
-            StreamPhase::New => return Err(Error::StreamNotActivated),
-            StreamPhase::Announced => {
-                return Err(Error::InvalidState("the stream has to be accepted first"));
-            }
-            _ => {}
+        if self.phase() < StreamPhase::Open {
+            return Err(self.not_begun());
         }
         let exempt = terminates && message.payload.is_empty() && message.headers.is_none_or(HeaderList::is_empty);
         match shared.rpc.send_on_stream(self.id(), prepared, flush, exempt) {
@@ -304,6 +300,14 @@ impl Stream {
                 Ok(())
             }
             Err(error) => Err(self.not_accepted(error, &mut shared, blocked)),
+        }
+    }
+
+    #[cold]
+    fn not_begun(&self) -> Error {
+        match self.phase() {
+            StreamPhase::New => Error::StreamNotActivated,
+            _ => Error::InvalidState("the stream has to be accepted first"),
         }
     }
 
