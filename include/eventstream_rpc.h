@@ -14,14 +14,14 @@
  *
  * ENDING. esrpc_runtime_drain and esrpc_runtime_shutdown end everything in order, with every callback;
  * esrpc_runtime_join waits for that, and for the last handle to be released. esrpc_runtime_stop and
- * esrpc_stop_all end everything at once while handles are in use, and call nothing any more. A process may also
- * simply exit. A host may end the thread inside a callback, as an interpreter does when it exits (pthread_exit;
- * on Linux with glibc on x86-64 and aarch64, and wherever ending a thread unwinds nothing, as with musl and on
- * macOS and Windows). What lived on that event-loop thread ends there: none of its callbacks comes again, not even
- * on_destroy, its sockets are closed, calls on its objects return ESRPC_ERROR_RUNTIME_SHUTDOWN, and so does
- * whoever waits for them; memory that was in use on the thread is lost. Where callbacks are called in that way,
- * backtraces by unwind tables end at esrpc_host_call. A host thread that is cancelled by pthread_cancel is not
- * cancelled inside the library but at the next cancellation point of its own.
+ * esrpc_stop_all end everything at once while handles are in use, and no callback is called afterwards. A process
+ * may also simply exit. A host may end the thread inside a callback with pthread_exit, as an interpreter does when
+ * it exits: on Linux with glibc on x86-64 and aarch64, and wherever ending a thread unwinds nothing, as with musl
+ * and on macOS and Windows. Everything that lived on that event-loop thread ends: none of its callbacks is called
+ * again, not even on_destroy, its sockets are closed, calls on its objects return ESRPC_ERROR_RUNTIME_SHUTDOWN, also
+ * calls that are waiting, and memory that the thread was using is lost. On Linux with glibc, backtraces that use
+ * unwind tables end at esrpc_host_call. A host thread that is cancelled with pthread_cancel is not cancelled
+ * inside the library, but at its next cancellation point outside it.
  *
  * THREADS. Each function says where it may be called. Thread: any - on any thread at any time, also inside
  * callbacks. Thread: owner - the object belongs to one thread at a time, as header lists, decoders, buffers and
@@ -452,15 +452,18 @@ typedef enum esrpc_status_code {
      */
     ESRPC_ERROR_TOO_MANY_CONNECTIONS = 520,
     /**
-     * The handshake was given up for more recent ones: esrpc_listener_options_set_max_pending_handshakes.
+     * The connection was ended during its handshake to make room for newer ones; see
+     * esrpc_listener_options_set_max_pending_handshakes.
      */
     ESRPC_ERROR_TOO_MANY_HANDSHAKES = 521,
     /**
-     * The connections of the listener held too much memory, and this one most: esrpc_listener_options_set_max_held_bytes.
+     * The connections of the listener held too much memory, and this one held the most; see
+     * esrpc_listener_options_set_max_held_bytes.
      */
     ESRPC_ERROR_TOO_MANY_HELD_BYTES = 522,
     /**
-     * The peer sent too many messages for streams that were over, or ended too many streams before they were answered.
+     * The peer sent too many messages for streams that were over, or ended too many streams before they were answered; see
+     * esrpc_connection_options_set_abnormal_event_limit.
      */
     ESRPC_ERROR_TOO_MANY_ABNORMAL_EVENTS = 523,
     /**
@@ -999,12 +1002,13 @@ typedef struct esrpc_listener_callbacks {
                                    struct esrpc_connection *connection,
                                    void *user_data);
     /**
-     * A connection could not be had, as the system has no room for it, or it was lost, or its TLS handshake failed or was given
-     * up for more recent ones; the listener goes on. Comes on the event-loop thread of the listener or of that connection, so perhaps several at once.
+     * A connection could not be accepted, as the system has no room for it, or it was lost, or its TLS handshake failed or was
+     * ended to make room for newer ones; the listener goes on. Called on the event-loop thread of the listener or of that
+     * connection, so perhaps several at once.
      */
     void (*on_failed_connection)(struct esrpc_listener *listener, esrpc_status status, void *user_data);
     /**
-     * The socket is closed, and a socket file removed; after esrpc_listener_drain its connections have ended, too. Once, and
+     * The socket is closed, and a socket file removed; after esrpc_listener_drain its connections have ended, too. Called once,
      * after every on_incoming_connection and on_failed_connection has returned. ESRPC_OK: this side asked for it. Comes on
      * the listener's event-loop thread.
      */
@@ -1017,36 +1021,36 @@ typedef struct esrpc_listener_callbacks {
 } esrpc_listener_callbacks;
 
 /**
- * What has happened on a connection since it was begun, or on all connections, living and over, of a listener or a
- * runtime since that was made. Figures only grow, but for outbound_size, streams_open and connections_open, which are
- * those of the moment; those of several connections are added up, and of outbound_size_most and longest_turn_us the
- * largest one counts.
+ * What has happened on a connection since it was begun, or on all connections of a listener or a runtime since that was
+ * made, including connections that have ended. Figures only grow, except outbound_size, streams_open and connections_open,
+ * which are the current values. For several connections the figures are added up, except outbound_size_most and
+ * longest_turn_us, which are the largest of any connection.
  */
 typedef struct esrpc_stats {
     /**
-     * sizeof(esrpc_stats), set by the caller before the call. A library that is newer fills what the caller's struct has; an older
-     * one sets to 0 what it does not know.
+     * sizeof(esrpc_stats), set by the caller before the call. A newer library fills in what the caller's struct
+     * has; an older one sets the figures that it does not know to 0.
      */
     size_t struct_size;
     /**
-     * Messages that came and were taken, those of streams that are over included.
+     * Messages received and accepted, including those for streams that are over.
      */
     uint64_t messages_received;
     /**
-     * Messages accepted for sending, those of the library's own included.
+     * Messages accepted for sending, including the library's own.
      */
     uint64_t messages_sent;
     /**
-     * Bytes that came, TLS not counted. Brought up to date when the loop has finished with the connection for the
-     * moment, so inside a callback without what is just being delivered.
+     * Bytes received, without the overhead of TLS. Updated at the end of the loop's turn, so a callback does not see the
+     * bytes of the message that it was called for.
      */
     uint64_t bytes_received;
     /**
-     * Bytes written, TLS not counted.
+     * Bytes written, without the overhead of TLS.
      */
     uint64_t bytes_sent;
     /**
-     * Bytes accepted for sending and not written now.
+     * Bytes accepted for sending and not yet written.
      */
     uint64_t outbound_size;
     /**
@@ -1058,7 +1062,7 @@ typedef struct esrpc_stats {
      */
     uint64_t streams_opened;
     /**
-     * Of these, those that are not over.
+     * Of these, the streams that are still open.
      */
     uint64_t streams_open;
     /**
@@ -1066,7 +1070,7 @@ typedef struct esrpc_stats {
      */
     uint64_t streams_refused;
     /**
-     * Of these, those above max_streams.
+     * Of these, the streams refused because of max_streams.
      */
     uint64_t streams_refused_by_limit;
     /**
@@ -1078,27 +1082,28 @@ typedef struct esrpc_stats {
      */
     uint64_t late_messages;
     /**
-     * Streams that a client has ended before the server had sent anything on them.
+     * Accepted streams that a client has ended before the server sent anything on them; a first message that ends its stream
+     * does not count.
      */
     uint64_t unanswered_ends;
     /**
-     * Connections ended by abnormal_event_limit, which bounds these two.
+     * Connections ended because late_messages and unanswered_ends together exceeded abnormal_event_limit.
      */
     uint64_t abnormal_event_ends;
     /**
-     * PINGs that the library did not answer: above ping_answer_limit, or with a full outbound queue.
+     * PINGs that the library was set to answer and did not: above ping_answer_limit, or because the outbound queue was full.
      */
     uint64_t pings_unanswered;
     /**
-     * How often a server stopped reading because the peer did not read what cannot be refused to it.
+     * How often a server stopped reading because the peer did not read messages that the server has to send.
      */
     uint64_t reading_stops;
     /**
-     * Connections begun by a client or taken in by a listener.
+     * Connections begun by a client, or accepted or adopted by a listener.
      */
     uint64_t connections_opened;
     /**
-     * Of these, those that are not over.
+     * Of these, the connections that have not ended.
      */
     uint64_t connections_open;
     /**
@@ -1114,71 +1119,70 @@ typedef struct esrpc_stats {
      */
     uint64_t adoptions_refused;
     /**
-     * Connections ended with ESRPC_ERROR_TOO_MANY_HANDSHAKES: max_pending_handshakes.
+     * Connections ended with ESRPC_ERROR_TOO_MANY_HANDSHAKES, because of max_pending_handshakes.
      */
     uint64_t handshakes_ended_by_limit;
     /**
-     * Connections ended with ESRPC_ERROR_TOO_MANY_HELD_BYTES: max_held_bytes.
+     * Connections ended with ESRPC_ERROR_TOO_MANY_HELD_BYTES, because of max_held_bytes.
      */
     uint64_t holders_ended_by_limit;
     /**
-     * Connections of a server that were over before their CONNECT was answered, but for those of
+     * Connections of a server that ended before their CONNECT was answered, except those counted in
      * handshakes_ended_by_limit.
      */
     uint64_t handshakes_unfinished;
     /**
-     * Connections that could not be set up, or accepted, as on_setup or on_failed_connection said: the host name
-     * could not be looked up.
+     * Connections that could not be set up or accepted, as on_setup or on_failed_connection reported, because the host
+     * name could not be looked up.
      */
     uint64_t failures_resolve;
     /**
-     * The same: the system could not connect or accept, or lost the connection before setup.
+     * The same, because the system could not connect or accept, or lost the connection before setup.
      */
     uint64_t failures_connect;
     /**
-     * The same: the TLS handshake failed.
+     * The same, because the TLS handshake failed.
      */
     uint64_t failures_tls;
     /**
-     * The same: the server refused the CONNECT that the library sent.
+     * The same, because the server refused the CONNECT that the library sent.
      */
     uint64_t failures_refused;
     /**
-     * The same: the time of a phase was over.
+     * The same, because the time for a phase ran out.
      */
     uint64_t failures_timed_out;
     /**
-     * The same: this side gave the connection up, by closing it, a drain or the runtime's shutdown.
+     * The same, because this side gave up the connection: it was closed, or a drain or the runtime's shutdown ended it.
      */
     uint64_t failures_cancelled;
     /**
-     * The same: anything else that is not a limit.
+     * The same, for any other reason that is not a limit.
      */
     uint64_t failures_other;
     /**
-     * Connections that ended after setup because of what the peer sent: no sound message, one too large, or one
-     * against the protocol; those of abnormal_event_ends included.
+     * Connections that ended after setup because of what the peer sent: a message that is malformed, too large
+     * or against the protocol. Includes abnormal_event_ends.
      */
     uint64_t violation_ends;
     /**
-     * Connections that ended after setup because a time of their options was over.
+     * Connections that ended after setup because one of the timeouts of their options ran out.
      */
     uint64_t deadline_ends;
     /**
-     * TLS handshakes that were done.
+     * TLS handshakes that were completed.
      */
     uint64_t tls_handshakes;
     /**
-     * Of these, those that resumed an earlier session.
+     * Of these, the handshakes that resumed an earlier session.
      */
     uint64_t tls_resumptions;
     /**
-     * How often a loop has worked on a connection: read, called back, written.
+     * How often a loop has worked on a connection: reading, calling callbacks and writing.
      */
     uint64_t turns;
     /**
-     * Microseconds that the longest of these took, callbacks included; what is called at the end of a connection is
-     * not in it.
+     * Microseconds that the longest of these turns took, including callbacks but not those at the end of a connection.
      */
     uint64_t longest_turn_us;
 } esrpc_stats;
@@ -2224,8 +2228,8 @@ esrpc_status esrpc_tls_config_builder_set_key_log_file(struct esrpc_tls_config_b
  * Makes settings of what the builder has. The builder stays as it is and may be changed for others. A client without a CA
  * reads the system's trust store here.
  *
- * Restrict the process, as with seccomp, before this or leave it getrandom: if the system refuses random bytes after TLS was
- * first used, the cryptography library may abort the process.
+ * A sandbox such as seccomp has to be in place before this call, or to allow getrandom: if the system refuses random bytes
+ * after TLS was first used, the cryptography library may abort the process.
  *
  * @param builder Borrowed.
  * @param out_config Receives the settings, to be released with esrpc_tls_config_release.
@@ -2399,7 +2403,8 @@ esrpc_status esrpc_connection_options_set_outbound_limit(struct esrpc_connection
 /**
  * Sets how many streams a client may have open on one connection at a time. The server refuses the next one with an
  * APPLICATION_ERROR message that has TERMINATE_STREAM, and the connection stays open; on_incoming_stream is not called for it.
- * A stream counts from its acceptance until its on_closed. A client's own connections have no such limit. Default: 1000.
+ * A stream counts from its acceptance until its on_closed. Connections that this side has made as a client have no such limit.
+ * Default: 1000.
  *
  * @param options Changed.
  * @param count The number of streams, 1 to 2147483647.
@@ -2411,9 +2416,9 @@ esrpc_status esrpc_connection_options_set_max_streams(struct esrpc_connection_op
                                                       size_t count);
 
 /**
- * Sets how often a client may do to a server what costs the server more than it costs the client: send a message without
- * TERMINATE_STREAM for a stream that is over, or end a stream that the server has accepted and not yet sent anything on. When
- * it does so more often, the server sends PROTOCOL_ERROR and ends the connection with
+ * Sets how many events that cost a server more than its client the client may cause: messages without TERMINATE_STREAM for a
+ * stream that is over, and ends of streams that the server has accepted and not yet sent anything on. A first message that
+ * itself ends its stream is not one of them. When there are more, the server sends PROTOCOL_ERROR and ends the connection with
  * ESRPC_ERROR_TOO_MANY_ABNORMAL_EVENTS. Default: 33 a second, 1000 at once.
  *
  * @param options Changed.
@@ -2829,11 +2834,11 @@ esrpc_status esrpc_listener_options_set_host(struct esrpc_listener_options *opti
 /**
  * Sets the path of a Unix socket to listen at, in place of what was set before. A socket file that nobody listens at any more
  * is replaced, a live one is not; the file is removed when the listener closes. Of several listeners that begin at the same
- * moment, in whatever processes, exactly one succeeds.
+ * moment, in one process or several, exactly one succeeds.
  *
- * For that an empty file lies beside the socket's while esrpc_listener_listen runs: the path with ".esrpc-lock" behind it. A
- * process that is killed just then leaves it behind, which hinders nobody: the next listener at that path removes it. If another
- * process keeps it locked for a second, listening fails with ESRPC_ERROR_ADDRESS_IN_USE.
+ * For that purpose an empty file exists beside the socket file while esrpc_listener_listen runs; its name is the path followed
+ * by ".esrpc-lock". A process that is killed at that moment leaves it behind, which does no harm: the next listener at that
+ * path removes it. If another process keeps it locked for a second, listening fails with ESRPC_ERROR_ADDRESS_IN_USE.
  *
  * @param options Changed.
  * @param path At least one byte, no NUL; copied. What the system takes is at most 107 bytes; a longer one is
@@ -2904,7 +2909,7 @@ esrpc_status esrpc_listener_options_set_connection_options(struct esrpc_listener
  * neither used nor touched. Default: 0600, the owner alone. Abstract names have no permissions: anyone may connect.
  *
  * On Linux before 6.16 let only those connect whom you trust: a peer may pass a descriptor that takes long to close, such as a
- * socket that lingers, and the system closes it on the loop's thread. Later ones refuse it.
+ * socket that lingers, and the system closes it on the event-loop thread. From 6.16 on the library makes the system refuse it.
  *
  * @param options Changed.
  * @param mode Permission bits, 0 to 0777.
@@ -2930,10 +2935,10 @@ esrpc_status esrpc_listener_options_set_keep_unix_file(struct esrpc_listener_opt
                                                        int32_t on);
 
 /**
- * Sets how many connections the listener may have, those in their handshake included. When it has as many, it accepts no
- * more until one has ended: who connects meanwhile waits in the queue of the system. Default: 1024.
+ * Sets how many connections the listener may have, those in their handshake included. When it has that many, it accepts no
+ * more until one has ended: clients that connect meanwhile wait in the system's queue. Default: 1024.
  *
- * esrpc_listener_adopt_connection then fails with ESRPC_ERROR_TOO_MANY_CONNECTIONS.
+ * At the limit esrpc_listener_adopt_connection fails with ESRPC_ERROR_TOO_MANY_CONNECTIONS.
  *
  * @param options Changed.
  * @param count The number of connections, 1 to 2147483647.
@@ -2945,8 +2950,8 @@ esrpc_status esrpc_listener_options_set_max_connections(struct esrpc_listener_op
                                                         size_t count);
 
 /**
- * Sets how many of the listener's connections may be in their handshake: accepted, and no CONNECT_ACK has been sent on them
- * yet. One more ends the one that has waited longest, with ESRPC_ERROR_TOO_MANY_HANDSHAKES: given to its on_shutdown, or to
+ * Sets how many of the listener's connections may be in their handshake, which lasts from being accepted until a CONNECT_ACK is
+ * sent. One more ends the one that has waited longest, and its on_shutdown is given ESRPC_ERROR_TOO_MANY_HANDSHAKES, or
  * on_failed_connection if it was not announced yet, as during a TLS handshake. Clients that connect all at once do not end
  * each other: the listener accepts no more until the oldest has had 100 ms. Default: 128.
  *
@@ -2960,11 +2965,11 @@ esrpc_status esrpc_listener_options_set_max_pending_handshakes(struct esrpc_list
                                                                size_t count);
 
 /**
- * Sets how many bytes the listener's connections may hold together: messages that have not come to their end, messages that
- * are not written yet, those that nobody has read with esrpc_stream_read and 128 bytes for each of these, for each open stream
- * 640 bytes and the name of its operation, and what TLS keeps of records. Above it the connection that holds most is aborted; its on_shutdown is given
- * ESRPC_ERROR_TOO_MANY_HELD_BYTES, and what was not read from its streams is dropped. Each connection is counted in steps of
- * 16 KiB. Default: 256 MiB.
+ * Sets how many bytes the listener's connections may hold together: messages that have not arrived completely, messages that
+ * are not written yet, messages that wait for esrpc_stream_read and 128 bytes for each of these, 640 bytes and the name of the
+ * operation for each open stream, and the records that TLS keeps. Above it the connection that holds the most is aborted: its
+ * on_shutdown is given ESRPC_ERROR_TOO_MANY_HELD_BYTES, and what was not read from its streams is dropped. Each connection is
+ * counted in steps of 16 KiB, so a smaller limit takes effect at 16 KiB. Default: 256 MiB.
  *
  * @param options Changed.
  * @param bytes The number of bytes, at least 1; SIZE_MAX: no limit.
@@ -3072,8 +3077,8 @@ esrpc_status esrpc_runtime_shutdown(struct esrpc_runtime *runtime);
  * @param runtime Borrowed; NULL: the default runtime; if there is none, there is nothing to wait for.
  * @param timeout_ms Milliseconds to wait at most, or ESRPC_WAIT_FOREVER.
  * @return ESRPC_OK; ESRPC_ERROR_TIMED_OUT if something still lives, and then nothing has changed;
- * ESRPC_ERROR_RUNTIME_SHUTDOWN, also at once, if the runtime was stopped by esrpc_runtime_stop or esrpc_stop_all, or if the
- * application has ended one of its threads inside a callback, so that not every on_destroy has been called;
+ * ESRPC_ERROR_RUNTIME_SHUTDOWN if not every on_destroy is going to be called, as the runtime was stopped by esrpc_runtime_stop
+ * or esrpc_stop_all, or the application has ended one of its threads inside a callback;
  * ESRPC_ERROR_WOULD_DEADLOCK on an event-loop thread; ESRPC_ERROR_FORKED in a forked child.
  *
  * Thread: not-loop. Since: 0.1.0
@@ -3082,22 +3087,27 @@ esrpc_status esrpc_runtime_join(struct esrpc_runtime *runtime,
                                 uint32_t timeout_ms);
 
 /**
- * Ends a runtime while handles of it are still in use, as an interpreter or a plug-in has to that goes away and cannot wait
- * until all of them are released. From the call on no callback of the runtime begins. The function waits for the callbacks
- * that are running; when it returns ESRPC_OK, no callback runs and none is ever called again, not even a flush callback, a
- * task, on_closed, on_shutdown, on_destroy or the log callback; the event-loop threads have ended, the sockets are closed,
- * and everything that user_data points to may be freed. What was not written is lost. Other threads that wait for something
- * on the runtime return with ESRPC_ERROR_RUNTIME_SHUTDOWN. Handles stay valid until they are released, which frees their
- * memory as always; every other call on them returns ESRPC_ERROR_RUNTIME_SHUTDOWN, or 0, NULL or empty bytes. A host name
- * that is being looked up may keep a thread of the library in the system for a while; it then ends without calling anything.
+ * Ends a runtime while handles of it are still in use, for an interpreter or a plug-in that goes away and cannot wait
+ * until all of them are released. From the call on, no callback of the runtime begins. The function waits for the callbacks
+ * that are running and for the event-loop threads to end. When it returns ESRPC_OK, no callback runs and none is ever called again, not even a flush callback, a
+ * task, on_closed, on_shutdown, on_destroy or the log callback; the sockets are closed, and everything that user_data
+ * points to may be freed. What was not written is lost. Calls of other threads that are waiting for something on the
+ * runtime return ESRPC_ERROR_RUNTIME_SHUTDOWN. A thread of the library that is looking up a host name may go on for a while;
+ * it then ends without calling anything.
+ *
+ * Handles stay valid until they are released, which frees their memory as always. Connections and activated streams are closed,
+ * with the reason ESRPC_ERROR_RUNTIME_SHUTDOWN. Calls on them and on listeners that return a status return
+ * ESRPC_ERROR_RUNTIME_SHUTDOWN, others what is known or 0, NULL or empty bytes. esrpc_runtime_shutdown and esrpc_runtime_drain
+ * do nothing and return ESRPC_OK, and esrpc_runtime_get_stats returns the last figures.
  *
  * To end in order, with every callback, use esrpc_runtime_drain or esrpc_runtime_shutdown and then esrpc_runtime_join.
  *
  * @param runtime Borrowed; NULL: the default runtime, if there is one; the next use of NULL then makes a new one.
  * @param timeout_ms Milliseconds to wait at most, or ESRPC_WAIT_FOREVER.
- * @return ESRPC_OK, also if it was stopped before; ESRPC_ERROR_TIMED_OUT if a callback has not returned in time: no other one
- * is called all the same, and the function may be called again to wait on; ESRPC_ERROR_WOULD_DEADLOCK on an event-loop
- * thread, and then nothing has changed; ESRPC_ERROR_FORKED in a forked child.
+ * @return ESRPC_OK, also if it was stopped before or NULL names no runtime; ESRPC_ERROR_TIMED_OUT if a callback has not
+ * returned or a thread has not ended in time, but no other callback is called, and the function may be called again to wait
+ * on; ESRPC_ERROR_WOULD_DEADLOCK on an event-loop thread of any runtime, and then nothing has changed; ESRPC_ERROR_FORKED if
+ * the runtime is that of a forked child's parent.
  *
  * Thread: not-loop. Since: 0.1.0
  */
@@ -3105,13 +3115,13 @@ esrpc_status esrpc_runtime_stop(struct esrpc_runtime *runtime,
                                 uint32_t timeout_ms);
 
 /**
- * Stops every runtime of the process, those that other code has made and the default one, as esrpc_runtime_stop does.
+ * Stops every runtime of the process as esrpc_runtime_stop does, including the default one and those that other code has made.
  * For a program that is about to exit or to unload the code behind its callbacks.
  *
  * @param timeout_ms Milliseconds to wait at most, or ESRPC_WAIT_FOREVER.
- * @return ESRPC_OK, also if there is none; ESRPC_ERROR_TIMED_OUT if a callback has not returned in time: no other one is
- * called all the same, and the function may be called again to wait on; ESRPC_ERROR_WOULD_DEADLOCK on an event-loop thread,
- * and then nothing has changed.
+ * @return ESRPC_OK, also if there is none, as in a forked child that has made none; ESRPC_ERROR_TIMED_OUT if a callback has
+ * not returned or a thread has not ended in time, but no other callback is called, and the function may be called again to
+ * wait on; ESRPC_ERROR_WOULD_DEADLOCK on an event-loop thread, and then nothing has changed.
  *
  * Thread: not-loop. Since: 0.1.0
  */
@@ -3748,8 +3758,8 @@ struct esrpc_listener *esrpc_listener_acquire(struct esrpc_listener *listener);
 void esrpc_listener_release(struct esrpc_listener *listener);
 
 /**
- * Stops listening. Returns at once; on_closed is called when the address is free again. Connections that were announced live
- * on, esrpc_listener_drain ends them too; those that were not, as their TLS handshake is not done, are closed without a
+ * Stops listening. Returns at once; on_closed is called when the address is free again. Connections that were announced stay
+ * open; esrpc_listener_drain ends them too. Those that were not, as their TLS handshake is not done, are closed without a
  * callback.
  *
  * @param listener Borrowed.
@@ -3811,8 +3821,9 @@ esrpc_status esrpc_listener_wait_closed(struct esrpc_listener *listener,
  *
  * The socket is the caller's until esrpc_connection_connect has answered ESRPC_OK. From then on it is the library's, which
  * makes it non-blocking (other descriptors of the same socket too) and close-on-exec, and closes it when the connection ends,
- * after shutting it down: duplicates of it are at their end then. What would hinder the library is undone: SO_LINGER,
- * SO_RCVLOWAT, SO_OOBINLINE, TCP_CORK, O_ASYNC, and on Unix sockets SO_PASSCRED, SO_PASSSEC, SO_PASSPIDFD and SO_PASSRIGHTS.
+ * after shutting it down, so that duplicates of it are at their end, too. Settings that would hinder the
+ * library are undone: SO_LINGER, SO_RCVLOWAT, SO_OOBINLINE, TCP_CORK, O_ASYNC, and on Unix sockets SO_PASSCRED, SO_PASSSEC,
+ * SO_PASSPIDFD and SO_PASSRIGHTS.
  * The options cannot be used for another connect before another socket or place is set. After an error the caller still has
  * the socket.
  *
@@ -4194,7 +4205,7 @@ size_t esrpc_runtime_get_open_streams(const struct esrpc_runtime *runtime);
 size_t esrpc_runtime_get_open_connections(const struct esrpc_runtime *runtime);
 
 /**
- * Fills in what has happened on a connection. Also inside callbacks and after the end of the connection.
+ * Fills in what has happened on a connection. May also be called inside callbacks and after the end of the connection.
  *
  * @param connection Borrowed.
  * @param out_stats Receives the figures. Its struct_size is read first: set it to sizeof the struct.
@@ -4208,7 +4219,7 @@ esrpc_status esrpc_connection_get_stats(const struct esrpc_connection *connectio
 
 /**
  * Fills in what has happened on a listener and on the connections that it has accepted or adopted, those that are over
- * included. The time that it takes grows with the number of connections that are not over.
+ * included. The call takes longer the more connections are open.
  *
  * @param listener Borrowed.
  * @param out_stats Receives the figures. Its struct_size is read first: set it to sizeof the struct.
@@ -4222,12 +4233,12 @@ esrpc_status esrpc_listener_get_stats(const struct esrpc_listener *listener,
 
 /**
  * Fills in what has happened on a runtime: on all its connections, clients' and servers', and all its listeners, those
- * that are over included. The time that it takes grows with the number of connections that are not over.
+ * that are over included. The call takes longer the more connections are open.
  *
  * @param runtime Borrowed; NULL: the default runtime; if there is none, all figures are 0.
  * @param out_stats Receives the figures. Its struct_size is read first: set it to sizeof the struct.
  * @return ESRPC_OK, also after esrpc_runtime_stop; ESRPC_ERROR_INVALID_ARGUMENT if out_stats is NULL or out_stats->struct_size
- * is not the size of such a struct; ESRPC_ERROR_FORKED in a forked child.
+ * is not the size of such a struct; ESRPC_ERROR_FORKED if the runtime is that of a forked child's parent.
  *
  * Thread: any. Since: 0.1.0
  */

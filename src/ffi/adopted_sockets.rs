@@ -19,8 +19,9 @@ pub type esrpc_socket = RawSocket;
 ///
 /// The socket is the caller's until esrpc_connection_connect has answered ESRPC_OK. From then on it is the library's, which
 /// makes it non-blocking (other descriptors of the same socket too) and close-on-exec, and closes it when the connection ends,
-/// after shutting it down: duplicates of it are at their end then. What would hinder the library is undone: SO_LINGER,
-/// SO_RCVLOWAT, SO_OOBINLINE, TCP_CORK, O_ASYNC, and on Unix sockets SO_PASSCRED, SO_PASSSEC, SO_PASSPIDFD and SO_PASSRIGHTS.
+/// after shutting it down, so that duplicates of it are at their end, too. Settings that would hinder the
+/// library are undone: SO_LINGER, SO_RCVLOWAT, SO_OOBINLINE, TCP_CORK, O_ASYNC, and on Unix sockets SO_PASSCRED, SO_PASSSEC,
+/// SO_PASSPIDFD and SO_PASSRIGHTS.
 /// The options cannot be used for another connect before another socket or place is set. After an error the caller still has
 /// the socket.
 ///

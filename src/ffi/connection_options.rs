@@ -231,7 +231,8 @@ pub unsafe extern "C" fn esrpc_connection_options_set_outbound_limit(
 
 /// Sets how many streams a client may have open on one connection at a time. The server refuses the next one with an
 /// APPLICATION_ERROR message that has TERMINATE_STREAM, and the connection stays open; on_incoming_stream is not called for it.
-/// A stream counts from its acceptance until its on_closed. A client's own connections have no such limit. Default: 1000.
+/// A stream counts from its acceptance until its on_closed. Connections that this side has made as a client have no such limit.
+/// Default: 1000.
 ///
 /// @param options Changed.
 /// @param count The number of streams, 1 to 2147483647.
@@ -245,7 +246,7 @@ pub unsafe extern "C" fn esrpc_connection_options_set_max_streams(
 ) -> esrpc_status {
     guard::call(|| {
         let change = |options: &mut esrpc_connection_options| {
-            options.settings.limits.max_streams = in_range(count, 1..=MAX_SIZE, "the maximum number of streams")?;
+            options.settings.limits.max_streams = in_range(count, 1..=MAX_SIZE, "max_streams")?;
             Ok(())
         };
         // SAFETY: NULL or live settings of this thread.
@@ -253,9 +254,9 @@ pub unsafe extern "C" fn esrpc_connection_options_set_max_streams(
     })
 }
 
-/// Sets how often a client may do to a server what costs the server more than it costs the client: send a message without
-/// TERMINATE_STREAM for a stream that is over, or end a stream that the server has accepted and not yet sent anything on. When
-/// it does so more often, the server sends PROTOCOL_ERROR and ends the connection with
+/// Sets how many events that cost a server more than its client the client may cause: messages without TERMINATE_STREAM for a
+/// stream that is over, and ends of streams that the server has accepted and not yet sent anything on. A first message that
+/// itself ends its stream is not one of them. When there are more, the server sends PROTOCOL_ERROR and ends the connection with
 /// ESRPC_ERROR_TOO_MANY_ABNORMAL_EVENTS. Default: 33 a second, 1000 at once.
 ///
 /// @param options Changed.

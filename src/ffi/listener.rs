@@ -39,11 +39,12 @@ pub struct esrpc_listener_callbacks {
     pub on_incoming_connection: Option<
         unsafe extern "C" fn(listener: *mut esrpc_listener, connection: *mut esrpc_connection, user_data: *mut c_void),
     >,
-    /// A connection could not be had, as the system has no room for it, or it was lost, or its TLS handshake failed or was given
-    /// up for more recent ones; the listener goes on. Comes on the event-loop thread of the listener or of that connection, so perhaps several at once.
+    /// A connection could not be accepted, as the system has no room for it, or it was lost, or its TLS handshake failed or was
+    /// ended to make room for newer ones; the listener goes on. Called on the event-loop thread of the listener or of that
+    /// connection, so perhaps several at once.
     pub on_failed_connection:
         Option<unsafe extern "C" fn(listener: *mut esrpc_listener, status: esrpc_status, user_data: *mut c_void)>,
-    /// The socket is closed, and a socket file removed; after esrpc_listener_drain its connections have ended, too. Once, and
+    /// The socket is closed, and a socket file removed; after esrpc_listener_drain its connections have ended, too. Called once,
     /// after every on_incoming_connection and on_failed_connection has returned. ESRPC_OK: this side asked for it. Comes on
     /// the listener's event-loop thread.
     pub on_closed:
@@ -206,8 +207,8 @@ pub unsafe extern "C" fn esrpc_listener_release(listener: *mut esrpc_listener) {
     })
 }
 
-/// Stops listening. Returns at once; on_closed is called when the address is free again. Connections that were announced live
-/// on, esrpc_listener_drain ends them too; those that were not, as their TLS handshake is not done, are closed without a
+/// Stops listening. Returns at once; on_closed is called when the address is free again. Connections that were announced stay
+/// open; esrpc_listener_drain ends them too. Those that were not, as their TLS handshake is not done, are closed without a
 /// callback.
 ///
 /// @param listener Borrowed.

@@ -153,11 +153,11 @@ pub unsafe extern "C" fn esrpc_listener_options_set_host(
 
 /// Sets the path of a Unix socket to listen at, in place of what was set before. A socket file that nobody listens at any more
 /// is replaced, a live one is not; the file is removed when the listener closes. Of several listeners that begin at the same
-/// moment, in whatever processes, exactly one succeeds.
+/// moment, in one process or several, exactly one succeeds.
 ///
-/// For that an empty file lies beside the socket's while esrpc_listener_listen runs: the path with ".esrpc-lock" behind it. A
-/// process that is killed just then leaves it behind, which hinders nobody: the next listener at that path removes it. If another
-/// process keeps it locked for a second, listening fails with ESRPC_ERROR_ADDRESS_IN_USE.
+/// For that purpose an empty file exists beside the socket file while esrpc_listener_listen runs; its name is the path followed
+/// by ".esrpc-lock". A process that is killed at that moment leaves it behind, which does no harm: the next listener at that
+/// path removes it. If another process keeps it locked for a second, listening fails with ESRPC_ERROR_ADDRESS_IN_USE.
 ///
 /// @param options Changed.
 /// @param path At least one byte, no NUL; copied. What the system takes is at most 107 bytes; a longer one is
@@ -283,7 +283,7 @@ pub unsafe extern "C" fn esrpc_listener_options_set_connection_options(
 /// neither used nor touched. Default: 0600, the owner alone. Abstract names have no permissions: anyone may connect.
 ///
 /// On Linux before 6.16 let only those connect whom you trust: a peer may pass a descriptor that takes long to close, such as a
-/// socket that lingers, and the system closes it on the loop's thread. Later ones refuse it.
+/// socket that lingers, and the system closes it on the event-loop thread. From 6.16 on the library makes the system refuse it.
 ///
 /// @param options Changed.
 /// @param mode Permission bits, 0 to 0777.
@@ -332,10 +332,10 @@ pub unsafe extern "C" fn esrpc_listener_options_set_keep_unix_file(
     })
 }
 
-/// Sets how many connections the listener may have, those in their handshake included. When it has as many, it accepts no
-/// more until one has ended: who connects meanwhile waits in the queue of the system. Default: 1024.
+/// Sets how many connections the listener may have, those in their handshake included. When it has that many, it accepts no
+/// more until one has ended: clients that connect meanwhile wait in the system's queue. Default: 1024.
 ///
-/// esrpc_listener_adopt_connection then fails with ESRPC_ERROR_TOO_MANY_CONNECTIONS.
+/// At the limit esrpc_listener_adopt_connection fails with ESRPC_ERROR_TOO_MANY_CONNECTIONS.
 ///
 /// @param options Changed.
 /// @param count The number of connections, 1 to 2147483647.
@@ -357,8 +357,8 @@ pub unsafe extern "C" fn esrpc_listener_options_set_max_connections(
     })
 }
 
-/// Sets how many of the listener's connections may be in their handshake: accepted, and no CONNECT_ACK has been sent on them
-/// yet. One more ends the one that has waited longest, with ESRPC_ERROR_TOO_MANY_HANDSHAKES: given to its on_shutdown, or to
+/// Sets how many of the listener's connections may be in their handshake, which lasts from being accepted until a CONNECT_ACK is
+/// sent. One more ends the one that has waited longest, and its on_shutdown is given ESRPC_ERROR_TOO_MANY_HANDSHAKES, or
 /// on_failed_connection if it was not announced yet, as during a TLS handshake. Clients that connect all at once do not end
 /// each other: the listener accepts no more until the oldest has had 100 ms. Default: 128.
 ///
@@ -382,11 +382,11 @@ pub unsafe extern "C" fn esrpc_listener_options_set_max_pending_handshakes(
     })
 }
 
-/// Sets how many bytes the listener's connections may hold together: messages that have not come to their end, messages that
-/// are not written yet, those that nobody has read with esrpc_stream_read and 128 bytes for each of these, for each open stream
-/// 640 bytes and the name of its operation, and what TLS keeps of records. Above it the connection that holds most is aborted; its on_shutdown is given
-/// ESRPC_ERROR_TOO_MANY_HELD_BYTES, and what was not read from its streams is dropped. Each connection is counted in steps of
-/// 16 KiB. Default: 256 MiB.
+/// Sets how many bytes the listener's connections may hold together: messages that have not arrived completely, messages that
+/// are not written yet, messages that wait for esrpc_stream_read and 128 bytes for each of these, 640 bytes and the name of the
+/// operation for each open stream, and the records that TLS keeps. Above it the connection that holds the most is aborted: its
+/// on_shutdown is given ESRPC_ERROR_TOO_MANY_HELD_BYTES, and what was not read from its streams is dropped. Each connection is
+/// counted in steps of 16 KiB, so a smaller limit takes effect at 16 KiB. Default: 256 MiB.
 ///
 /// @param options Changed.
 /// @param bytes The number of bytes, at least 1; SIZE_MAX: no limit.

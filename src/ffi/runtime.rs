@@ -127,8 +127,8 @@ pub unsafe extern "C" fn esrpc_runtime_shutdown(runtime: *mut esrpc_runtime) -> 
 /// @param runtime Borrowed; NULL: the default runtime; if there is none, there is nothing to wait for.
 /// @param timeout_ms Milliseconds to wait at most, or ESRPC_WAIT_FOREVER.
 /// @return ESRPC_OK; ESRPC_ERROR_TIMED_OUT if something still lives, and then nothing has changed;
-/// ESRPC_ERROR_RUNTIME_SHUTDOWN, also at once, if the runtime was stopped by esrpc_runtime_stop or esrpc_stop_all, or if the
-/// application has ended one of its threads inside a callback, so that not every on_destroy has been called;
+/// ESRPC_ERROR_RUNTIME_SHUTDOWN if not every on_destroy is going to be called, as the runtime was stopped by esrpc_runtime_stop
+/// or esrpc_stop_all, or the application has ended one of its threads inside a callback;
 /// ESRPC_ERROR_WOULD_DEADLOCK on an event-loop thread; ESRPC_ERROR_FORKED in a forked child.
 ///
 /// Thread: not-loop. Since: 0.1.0
@@ -146,22 +146,27 @@ pub unsafe extern "C" fn esrpc_runtime_join(runtime: *mut esrpc_runtime, timeout
     })
 }
 
-/// Ends a runtime while handles of it are still in use, as an interpreter or a plug-in has to that goes away and cannot wait
-/// until all of them are released. From the call on no callback of the runtime begins. The function waits for the callbacks
-/// that are running; when it returns ESRPC_OK, no callback runs and none is ever called again, not even a flush callback, a
-/// task, on_closed, on_shutdown, on_destroy or the log callback; the event-loop threads have ended, the sockets are closed,
-/// and everything that user_data points to may be freed. What was not written is lost. Other threads that wait for something
-/// on the runtime return with ESRPC_ERROR_RUNTIME_SHUTDOWN. Handles stay valid until they are released, which frees their
-/// memory as always; every other call on them returns ESRPC_ERROR_RUNTIME_SHUTDOWN, or 0, NULL or empty bytes. A host name
-/// that is being looked up may keep a thread of the library in the system for a while; it then ends without calling anything.
+/// Ends a runtime while handles of it are still in use, for an interpreter or a plug-in that goes away and cannot wait
+/// until all of them are released. From the call on, no callback of the runtime begins. The function waits for the callbacks
+/// that are running and for the event-loop threads to end. When it returns ESRPC_OK, no callback runs and none is ever called again, not even a flush callback, a
+/// task, on_closed, on_shutdown, on_destroy or the log callback; the sockets are closed, and everything that user_data
+/// points to may be freed. What was not written is lost. Calls of other threads that are waiting for something on the
+/// runtime return ESRPC_ERROR_RUNTIME_SHUTDOWN. A thread of the library that is looking up a host name may go on for a while;
+/// it then ends without calling anything.
+///
+/// Handles stay valid until they are released, which frees their memory as always. Connections and activated streams are closed,
+/// with the reason ESRPC_ERROR_RUNTIME_SHUTDOWN. Calls on them and on listeners that return a status return
+/// ESRPC_ERROR_RUNTIME_SHUTDOWN, others what is known or 0, NULL or empty bytes. esrpc_runtime_shutdown and esrpc_runtime_drain
+/// do nothing and return ESRPC_OK, and esrpc_runtime_get_stats returns the last figures.
 ///
 /// To end in order, with every callback, use esrpc_runtime_drain or esrpc_runtime_shutdown and then esrpc_runtime_join.
 ///
 /// @param runtime Borrowed; NULL: the default runtime, if there is one; the next use of NULL then makes a new one.
 /// @param timeout_ms Milliseconds to wait at most, or ESRPC_WAIT_FOREVER.
-/// @return ESRPC_OK, also if it was stopped before; ESRPC_ERROR_TIMED_OUT if a callback has not returned in time: no other one
-/// is called all the same, and the function may be called again to wait on; ESRPC_ERROR_WOULD_DEADLOCK on an event-loop
-/// thread, and then nothing has changed; ESRPC_ERROR_FORKED in a forked child.
+/// @return ESRPC_OK, also if it was stopped before or NULL names no runtime; ESRPC_ERROR_TIMED_OUT if a callback has not
+/// returned or a thread has not ended in time, but no other callback is called, and the function may be called again to wait
+/// on; ESRPC_ERROR_WOULD_DEADLOCK on an event-loop thread of any runtime, and then nothing has changed; ESRPC_ERROR_FORKED if
+/// the runtime is that of a forked child's parent.
 ///
 /// Thread: not-loop. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -174,13 +179,13 @@ pub unsafe extern "C" fn esrpc_runtime_stop(runtime: *mut esrpc_runtime, timeout
     })
 }
 
-/// Stops every runtime of the process, those that other code has made and the default one, as esrpc_runtime_stop does.
+/// Stops every runtime of the process as esrpc_runtime_stop does, including the default one and those that other code has made.
 /// For a program that is about to exit or to unload the code behind its callbacks.
 ///
 /// @param timeout_ms Milliseconds to wait at most, or ESRPC_WAIT_FOREVER.
-/// @return ESRPC_OK, also if there is none; ESRPC_ERROR_TIMED_OUT if a callback has not returned in time: no other one is
-/// called all the same, and the function may be called again to wait on; ESRPC_ERROR_WOULD_DEADLOCK on an event-loop thread,
-/// and then nothing has changed.
+/// @return ESRPC_OK, also if there is none, as in a forked child that has made none; ESRPC_ERROR_TIMED_OUT if a callback has
+/// not returned or a thread has not ended in time, but no other callback is called, and the function may be called again to
+/// wait on; ESRPC_ERROR_WOULD_DEADLOCK on an event-loop thread, and then nothing has changed.
 ///
 /// Thread: not-loop. Since: 0.1.0
 #[unsafe(no_mangle)]

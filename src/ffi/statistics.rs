@@ -8,52 +8,53 @@ use super::status::esrpc_status;
 use super::table::write_table;
 use crate::runtime::Figures;
 
-/// What has happened on a connection since it was begun, or on all connections, living and over, of a listener or a
-/// runtime since that was made. Figures only grow, but for outbound_size, streams_open and connections_open, which are
-/// those of the moment; those of several connections are added up, and of outbound_size_most and longest_turn_us the
-/// largest one counts.
+/// What has happened on a connection since it was begun, or on all connections of a listener or a runtime since that was
+/// made, including connections that have ended. Figures only grow, except outbound_size, streams_open and connections_open,
+/// which are the current values. For several connections the figures are added up, except outbound_size_most and
+/// longest_turn_us, which are the largest of any connection.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct esrpc_stats {
-    /// sizeof(esrpc_stats), set by the caller before the call. A library that is newer fills what the caller's struct has; an older
-    /// one sets to 0 what it does not know.
+    /// sizeof(esrpc_stats), set by the caller before the call. A newer library fills in what the caller's struct
+    /// has; an older one sets the figures that it does not know to 0.
     pub struct_size: usize,
-    /// Messages that came and were taken, those of streams that are over included.
+    /// Messages received and accepted, including those for streams that are over.
     pub messages_received: u64,
-    /// Messages accepted for sending, those of the library's own included.
+    /// Messages accepted for sending, including the library's own.
     pub messages_sent: u64,
-    /// Bytes that came, TLS not counted. Brought up to date when the loop has finished with the connection for the
-    /// moment, so inside a callback without what is just being delivered.
+    /// Bytes received, without the overhead of TLS. Updated at the end of the loop's turn, so a callback does not see the
+    /// bytes of the message that it was called for.
     pub bytes_received: u64,
-    /// Bytes written, TLS not counted.
+    /// Bytes written, without the overhead of TLS.
     pub bytes_sent: u64,
-    /// Bytes accepted for sending and not written now.
+    /// Bytes accepted for sending and not yet written.
     pub outbound_size: u64,
     /// The largest outbound_size that one connection ever had.
     pub outbound_size_most: u64,
     /// Streams that a client has activated or a server has accepted.
     pub streams_opened: u64,
-    /// Of these, those that are not over.
+    /// Of these, the streams that are still open.
     pub streams_open: u64,
     /// Streams that a server has refused, for whatever reason.
     pub streams_refused: u64,
-    /// Of these, those above max_streams.
+    /// Of these, the streams refused because of max_streams.
     pub streams_refused_by_limit: u64,
     /// Sends and activations that returned ESRPC_ERROR_WOULD_BLOCK.
     pub sends_refused: u64,
     /// Messages for streams that were over, without ESRPC_MESSAGE_FLAG_TERMINATE_STREAM.
     pub late_messages: u64,
-    /// Streams that a client has ended before the server had sent anything on them.
+    /// Accepted streams that a client has ended before the server sent anything on them; a first message that ends its stream
+    /// does not count.
     pub unanswered_ends: u64,
-    /// Connections ended by abnormal_event_limit, which bounds these two.
+    /// Connections ended because late_messages and unanswered_ends together exceeded abnormal_event_limit.
     pub abnormal_event_ends: u64,
-    /// PINGs that the library did not answer: above ping_answer_limit, or with a full outbound queue.
+    /// PINGs that the library was set to answer and did not: above ping_answer_limit, or because the outbound queue was full.
     pub pings_unanswered: u64,
-    /// How often a server stopped reading because the peer did not read what cannot be refused to it.
+    /// How often a server stopped reading because the peer did not read messages that the server has to send.
     pub reading_stops: u64,
-    /// Connections begun by a client or taken in by a listener.
+    /// Connections begun by a client, or accepted or adopted by a listener.
     pub connections_opened: u64,
-    /// Of these, those that are not over.
+    /// Of these, the connections that have not ended.
     pub connections_open: u64,
     /// Connections that on_incoming_connection did not accept.
     pub connections_refused: u64,
@@ -61,41 +62,40 @@ pub struct esrpc_stats {
     pub accept_pauses: u64,
     /// Calls of esrpc_listener_adopt_connection that returned ESRPC_ERROR_TOO_MANY_CONNECTIONS.
     pub adoptions_refused: u64,
-    /// Connections ended with ESRPC_ERROR_TOO_MANY_HANDSHAKES: max_pending_handshakes.
+    /// Connections ended with ESRPC_ERROR_TOO_MANY_HANDSHAKES, because of max_pending_handshakes.
     pub handshakes_ended_by_limit: u64,
-    /// Connections ended with ESRPC_ERROR_TOO_MANY_HELD_BYTES: max_held_bytes.
+    /// Connections ended with ESRPC_ERROR_TOO_MANY_HELD_BYTES, because of max_held_bytes.
     pub holders_ended_by_limit: u64,
-    /// Connections of a server that were over before their CONNECT was answered, but for those of
+    /// Connections of a server that ended before their CONNECT was answered, except those counted in
     /// handshakes_ended_by_limit.
     pub handshakes_unfinished: u64,
-    /// Connections that could not be set up, or accepted, as on_setup or on_failed_connection said: the host name
-    /// could not be looked up.
+    /// Connections that could not be set up or accepted, as on_setup or on_failed_connection reported, because the host
+    /// name could not be looked up.
     pub failures_resolve: u64,
-    /// The same: the system could not connect or accept, or lost the connection before setup.
+    /// The same, because the system could not connect or accept, or lost the connection before setup.
     pub failures_connect: u64,
-    /// The same: the TLS handshake failed.
+    /// The same, because the TLS handshake failed.
     pub failures_tls: u64,
-    /// The same: the server refused the CONNECT that the library sent.
+    /// The same, because the server refused the CONNECT that the library sent.
     pub failures_refused: u64,
-    /// The same: the time of a phase was over.
+    /// The same, because the time for a phase ran out.
     pub failures_timed_out: u64,
-    /// The same: this side gave the connection up, by closing it, a drain or the runtime's shutdown.
+    /// The same, because this side gave up the connection: it was closed, or a drain or the runtime's shutdown ended it.
     pub failures_cancelled: u64,
-    /// The same: anything else that is not a limit.
+    /// The same, for any other reason that is not a limit.
     pub failures_other: u64,
-    /// Connections that ended after setup because of what the peer sent: no sound message, one too large, or one
-    /// against the protocol; those of abnormal_event_ends included.
+    /// Connections that ended after setup because of what the peer sent: a message that is malformed, too large
+    /// or against the protocol. Includes abnormal_event_ends.
     pub violation_ends: u64,
-    /// Connections that ended after setup because a time of their options was over.
+    /// Connections that ended after setup because one of the timeouts of their options ran out.
     pub deadline_ends: u64,
-    /// TLS handshakes that were done.
+    /// TLS handshakes that were completed.
     pub tls_handshakes: u64,
-    /// Of these, those that resumed an earlier session.
+    /// Of these, the handshakes that resumed an earlier session.
     pub tls_resumptions: u64,
-    /// How often a loop has worked on a connection: read, called back, written.
+    /// How often a loop has worked on a connection: reading, calling callbacks and writing.
     pub turns: u64,
-    /// Microseconds that the longest of these took, callbacks included; what is called at the end of a connection is
-    /// not in it.
+    /// Microseconds that the longest of these turns took, including callbacks but not those at the end of a connection.
     pub longest_turn_us: u64,
 }
 
@@ -144,7 +144,7 @@ impl From<Figures> for esrpc_stats {
     }
 }
 
-/// Fills in what has happened on a connection. Also inside callbacks and after the end of the connection.
+/// Fills in what has happened on a connection. May also be called inside callbacks and after the end of the connection.
 ///
 /// @param connection Borrowed.
 /// @param out_stats Receives the figures. Its struct_size is read first: set it to sizeof the struct.
@@ -164,7 +164,7 @@ pub unsafe extern "C" fn esrpc_connection_get_stats(
 }
 
 /// Fills in what has happened on a listener and on the connections that it has accepted or adopted, those that are over
-/// included. The time that it takes grows with the number of connections that are not over.
+/// included. The call takes longer the more connections are open.
 ///
 /// @param listener Borrowed.
 /// @param out_stats Receives the figures. Its struct_size is read first: set it to sizeof the struct.
@@ -184,12 +184,12 @@ pub unsafe extern "C" fn esrpc_listener_get_stats(
 }
 
 /// Fills in what has happened on a runtime: on all its connections, clients' and servers', and all its listeners, those
-/// that are over included. The time that it takes grows with the number of connections that are not over.
+/// that are over included. The call takes longer the more connections are open.
 ///
 /// @param runtime Borrowed; NULL: the default runtime; if there is none, all figures are 0.
 /// @param out_stats Receives the figures. Its struct_size is read first: set it to sizeof the struct.
 /// @return ESRPC_OK, also after esrpc_runtime_stop; ESRPC_ERROR_INVALID_ARGUMENT if out_stats is NULL or out_stats->struct_size
-/// is not the size of such a struct; ESRPC_ERROR_FORKED in a forked child.
+/// is not the size of such a struct; ESRPC_ERROR_FORKED if the runtime is that of a forked child's parent.
 ///
 /// Thread: any. Since: 0.1.0
 #[unsafe(no_mangle)]

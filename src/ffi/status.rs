@@ -203,11 +203,14 @@ pub enum esrpc_status_code {
     ESRPC_ERROR_KEEP_ALIVE_TIMED_OUT = 518,
     /// The listener has as many connections as esrpc_listener_options_set_max_connections allows.
     ESRPC_ERROR_TOO_MANY_CONNECTIONS = 520,
-    /// The handshake was given up for more recent ones: esrpc_listener_options_set_max_pending_handshakes.
+    /// The connection was ended during its handshake to make room for newer ones; see
+    /// esrpc_listener_options_set_max_pending_handshakes.
     ESRPC_ERROR_TOO_MANY_HANDSHAKES = 521,
-    /// The connections of the listener held too much memory, and this one most: esrpc_listener_options_set_max_held_bytes.
+    /// The connections of the listener held too much memory, and this one held the most; see
+    /// esrpc_listener_options_set_max_held_bytes.
     ESRPC_ERROR_TOO_MANY_HELD_BYTES = 522,
-    /// The peer sent too many messages for streams that were over, or ended too many streams before they were answered.
+    /// The peer sent too many messages for streams that were over, or ended too many streams before they were answered; see
+    /// esrpc_connection_options_set_abnormal_event_limit.
     ESRPC_ERROR_TOO_MANY_ABNORMAL_EVENTS = 523,
     /// A defect of the library.
     ESRPC_ERROR_INTERNAL = 900,
@@ -331,9 +334,9 @@ static TABLE: &[Entry] = &[
     entry(ESRPC_ERROR_IDLE_TIMED_OUT, c"ESRPC_ERROR_IDLE_TIMED_OUT", c"nothing came or went for too long"),
     entry(ESRPC_ERROR_KEEP_ALIVE_TIMED_OUT, c"ESRPC_ERROR_KEEP_ALIVE_TIMED_OUT", c"the peer did not answer a keep-alive PING"),
     entry(ESRPC_ERROR_TOO_MANY_CONNECTIONS, c"ESRPC_ERROR_TOO_MANY_CONNECTIONS", c"the listener has as many connections as it may"),
-    entry(ESRPC_ERROR_TOO_MANY_HANDSHAKES, c"ESRPC_ERROR_TOO_MANY_HANDSHAKES", c"the handshake was given up for more recent ones"),
-    entry(ESRPC_ERROR_TOO_MANY_HELD_BYTES, c"ESRPC_ERROR_TOO_MANY_HELD_BYTES", c"the listener's connections held too many bytes together, and this one most"),
-    entry(ESRPC_ERROR_TOO_MANY_ABNORMAL_EVENTS, c"ESRPC_ERROR_TOO_MANY_ABNORMAL_EVENTS", c"the peer did too often what costs this side more than it"),
+    entry(ESRPC_ERROR_TOO_MANY_HANDSHAKES, c"ESRPC_ERROR_TOO_MANY_HANDSHAKES", c"the connection was ended during its handshake to make room for newer ones"),
+    entry(ESRPC_ERROR_TOO_MANY_HELD_BYTES, c"ESRPC_ERROR_TOO_MANY_HELD_BYTES", c"the listener's connections held too many bytes together, and this one held the most"),
+    entry(ESRPC_ERROR_TOO_MANY_ABNORMAL_EVENTS, c"ESRPC_ERROR_TOO_MANY_ABNORMAL_EVENTS", c"the peer sent too many late messages, or ended too many streams before their answer"),
     entry(ESRPC_ERROR_INTERNAL, c"ESRPC_ERROR_INTERNAL", c"a defect of the library"),
 ];
 

@@ -425,8 +425,8 @@ pub unsafe extern "C" fn esrpc_tls_config_builder_set_key_log_file(
 /// Makes settings of what the builder has. The builder stays as it is and may be changed for others. A client without a CA
 /// reads the system's trust store here.
 ///
-/// Restrict the process, as with seccomp, before this or leave it getrandom: if the system refuses random bytes after TLS was
-/// first used, the cryptography library may abort the process.
+/// A sandbox such as seccomp has to be in place before this call, or to allow getrandom: if the system refuses random bytes
+/// after TLS was first used, the cryptography library may abort the process.
 ///
 /// @param builder Borrowed.
 /// @param out_config Receives the settings, to be released with esrpc_tls_config_release.

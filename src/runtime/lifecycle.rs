@@ -94,7 +94,7 @@ impl Runtime {
                 }
             }
         }
-        log.write(Level::Debug, "runtime", || format!("{thread_count} event-loop threads started"));
+        log.write(Level::Debug, "runtime", || format!("event-loop threads started: {thread_count}"));
         let state = State {
             live: vec![0; thread_count],
             endings: vec![None; thread_count],
@@ -269,7 +269,7 @@ impl Runtime {
         if in_time && self.log.wait_silent(deadline) {
             return Ok(());
         }
-        Err(Error::TimedOut("a callback has not returned within the given time; no other one begins".to_owned()))
+        Err(Error::TimedOut("a callback is still running or a thread has not ended within the given time; no other callback begins".to_owned()))
     }
 
     /// Whether nothing can live on it any more, though nobody has asked for that: the host has ended all its threads.

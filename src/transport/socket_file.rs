@@ -111,7 +111,7 @@ impl Lock {
                     pause = (pause * 2).min(Duration::from_millis(5));
                 }
                 Err(TryLockError::WouldBlock) => {
-                    let sentence = format!("somebody has held {} for {PATIENCE:?}", path.display());
+                    let sentence = format!("another process has kept {} locked for {PATIENCE:?}", path.display());
                     return Err(io::Error::new(io::ErrorKind::AddrInUse, sentence));
                 }
                 Err(TryLockError::Error(_)) => return Ok(None),
