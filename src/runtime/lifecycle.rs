@@ -269,7 +269,10 @@ impl Runtime {
         if in_time && self.log.wait_silent(deadline) {
             return Ok(());
         }
-        Err(Error::TimedOut("a callback is still running or a thread has not ended within the given time; no other callback begins".to_owned()))
+        Err(Error::TimedOut(
+            "a callback is still running or a thread has not ended within the given time; no other callback begins"
+                .to_owned(),
+        ))
     }
 
     /// Whether nothing can live on it any more, though nobody has asked for that: the host has ended all its threads.
