@@ -19,7 +19,8 @@
  * it exits: on Linux with glibc on x86-64 and aarch64, and wherever ending a thread unwinds nothing, as with musl
  * and on macOS and Windows. Everything that lived on that event-loop thread ends: none of its callbacks is called
  * again, not even on_destroy, its sockets are closed, calls on its objects return ESRPC_ERROR_RUNTIME_SHUTDOWN, also
- * calls that are waiting, and memory that the thread was using is lost. On Linux with glibc, backtraces that use
+ * calls that are waiting, and memory that the thread was using is lost. A runtime without any thread left takes
+ * nothing new. On Linux with glibc, backtraces that use
  * unwind tables end at esrpc_host_call. A host thread that is cancelled with pthread_cancel is not cancelled
  * inside the library, but at its next cancellation point outside it.
  *

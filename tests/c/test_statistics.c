@@ -254,6 +254,10 @@ static void unanswered_ends(void) {
     }
     await_count("handler closed OK", 3);
     CHECK(of_connection(pair.server_connection).unanswered_ends == 3);
+    /* A first message that ends its stream is an ordinary call without an answer. */
+    raw_send_message(&raw, ESRPC_MESSAGE_TYPE_APPLICATION_MESSAGE, LAST, 4, "test#Operation", "");
+    await_count("handler closed OK", 4);
+    CHECK(of_connection(pair.server_connection).unanswered_ends == 3);
     raw_close(&raw);
     await("server shutdown");
     pair_end(&pair);

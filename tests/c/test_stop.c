@@ -150,6 +150,7 @@ static void check_connection_is_inert(esrpc_connection *connection) {
     CHECK_INERT(esrpc_connection_call(connection, esrpc_text("x"), NULL, esrpc_text("x"), ESRPC_WAIT_FOREVER, &reply));
     CHECK_INERT(esrpc_connection_new_stream(connection, NULL, NULL, &stream));
     CHECK(!esrpc_connection_is_open(connection));
+    CHECK(esrpc_connection_get_end_status(connection) == ESRPC_ERROR_RUNTIME_SHUTDOWN);
     CHECK(esrpc_connection_get_user_data(connection) == NULL);
     esrpc_connection_release(esrpc_connection_acquire(connection));
 }
@@ -189,6 +190,8 @@ static void check_runtime_is_inert(esrpc_runtime *runtime) {
     CHECK_OK(esrpc_client_options_set_runtime(options, runtime));
     CHECK_INERT(esrpc_connection_connect(options, NULL, NULL, &connection));
     CHECK_INERT(esrpc_runtime_join(runtime, ESRPC_WAIT_FOREVER));
+    CHECK_OK(esrpc_runtime_shutdown(runtime));
+    CHECK_OK(esrpc_runtime_drain(runtime, 0));
     CHECK_OK(esrpc_runtime_stop(runtime, 0));
     esrpc_client_options_release(options);
 }
