@@ -20,9 +20,8 @@
  * and on macOS and Windows. Everything that lived on that event-loop thread ends: none of its callbacks is called
  * again, not even on_destroy, its sockets are closed, calls on its objects return ESRPC_ERROR_RUNTIME_SHUTDOWN, also
  * calls that are waiting, and memory that the thread was using is lost. A runtime without any thread left takes
- * nothing new. On Linux with glibc, backtraces that use
- * unwind tables end at esrpc_host_call. A host thread that is cancelled with pthread_cancel is not cancelled
- * inside the library, but at its next cancellation point outside it.
+ * nothing new. On Linux with glibc, backtraces that use unwind tables end at esrpc_host_call. A host thread that is
+ * cancelled with pthread_cancel is not cancelled inside the library, but at its next cancellation point outside it.
  *
  * THREADS. Each function says where it may be called. Thread: any - on any thread at any time, also inside
  * callbacks. Thread: owner - the object belongs to one thread at a time, as header lists, decoders, buffers and
@@ -3097,7 +3096,7 @@ esrpc_status esrpc_runtime_join(struct esrpc_runtime *runtime,
  * it then ends without calling anything.
  *
  * Handles stay valid until they are released, which frees their memory as always. Connections and activated streams are closed,
- * with the reason ESRPC_ERROR_RUNTIME_SHUTDOWN. Calls on them and on listeners that return a status return
+ * with the reason ESRPC_ERROR_RUNTIME_SHUTDOWN unless they had ended before. Calls on them and on listeners that return a status return
  * ESRPC_ERROR_RUNTIME_SHUTDOWN, others what is known or 0, NULL or empty bytes. esrpc_runtime_shutdown and esrpc_runtime_drain
  * do nothing and return ESRPC_OK, and esrpc_runtime_get_stats returns the last figures.
  *
