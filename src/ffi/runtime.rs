@@ -155,9 +155,10 @@ pub unsafe extern "C" fn esrpc_runtime_join(runtime: *mut esrpc_runtime, timeout
 /// it then ends without calling anything.
 ///
 /// Handles stay valid until they are released, which frees their memory as always. Connections and activated streams are closed,
-/// with the reason ESRPC_ERROR_RUNTIME_SHUTDOWN unless they had ended before. Calls on them and on listeners that return a status return
-/// ESRPC_ERROR_RUNTIME_SHUTDOWN, others what is known or 0, NULL or empty bytes. esrpc_runtime_shutdown and esrpc_runtime_drain
-/// do nothing and return ESRPC_OK, and esrpc_runtime_get_stats returns the last figures.
+/// with the reason ESRPC_ERROR_RUNTIME_SHUTDOWN unless they had ended before. Calls on them and on listeners return
+/// ESRPC_ERROR_RUNTIME_SHUTDOWN; those that return a value instead of a result return what is known, or 0, NULL or empty bytes.
+/// esrpc_runtime_shutdown and esrpc_runtime_drain do nothing and return ESRPC_OK, and esrpc_runtime_get_stats fills in the last
+/// figures.
 ///
 /// To end in order, with every callback, use esrpc_runtime_drain or esrpc_runtime_shutdown and then esrpc_runtime_join.
 ///
