@@ -134,13 +134,7 @@ impl Setup {
     /// Takes over a connection that a listener accepted.
     pub fn accept(accepted: Accepted, token: Token, context: &mut Context) -> Option<Setup> {
         let Accepted { arrival, connection, mut stream, tls } = accepted;
-        let listener = arrival.listener();
-        if context.shutting_down || listener.is_closed() {
-            // A drained listener is not over before its connections are, so that this can be told.
-            drop(stream);
-            if listener.is_draining() && !context.shutting_down {
-                listener.failed(&Error::Draining(DRAINED_BEFORE_SETUP));
-            }
+        if context.shutting_down {
             return None;
         }
         connection.set_token(token);
@@ -152,7 +146,7 @@ impl Setup {
         if let Err(error) = prepared {
             stream.deregister(&context.registry);
             drop(stream);
-            listener.failed(&error.into());
+            arrival.listener().failed(&error.into());
             return None;
         }
         let stage = Stage::Handshaking(stream);
