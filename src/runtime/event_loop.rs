@@ -469,10 +469,8 @@ impl EventLoop {
             std::io::ErrorKind::Interrupted => {}
             std::io::ErrorKind::OutOfMemory | std::io::ErrorKind::WouldBlock => {
                 let pause = self.pause.unwrap_or(FIRST_PAUSE);
-                if pause < LONGEST_PAUSE {
-                    let text = || format!("waiting for events failed, which is tried again: {error}");
-                    self.context.log.write(Level::Error, "runtime", text);
-                }
+                let text = || format!("waiting for events failed, which is tried again: {error}");
+                self.context.log.write_repeated(Repeated::Poll, Level::Error, "runtime", text);
                 std::thread::sleep(pause);
                 self.pause = Some(LONGEST_PAUSE.min(pause * 2));
             }

@@ -198,15 +198,24 @@ impl Runtime {
         let mut state = lock(&self.state);
         state.joiners += 1;
         self.check_end(&mut state);
-        // Once nothing lives any more, the end is certain and near.
-        let (mut state, in_time) = self.wait_for_threads(state, |state| deadline.filter(|_| !state.ended));
+        let begun = Instant::now();
+        let (mut state, in_time) = self.wait_for_threads(state, |state| match (state.stopped, state.ended) {
+            // A callback that does not return is waited for by who stops the runtime, not by who joins it.
+            (true, _) => Some(begun),
+            // Once nothing lives any more, the end is certain and near.
+            (false, true) => None,
+            (false, false) => deadline,
+        });
         state.joiners -= 1;
+        if state.stopped {
+            return Err(Error::RuntimeShutdown);
+        }
         if !in_time {
             let live: usize = state.live.iter().sum();
             let text = format!("{live} connections and listeners are not over or their handles not released");
             return Err(Error::TimedOut(text));
         }
-        if state.stopped || state.endings.contains(&Some(LoopEnding::Died)) {
+        if state.endings.contains(&Some(LoopEnding::Died)) {
             return Err(Error::RuntimeShutdown);
         }
         Ok(())

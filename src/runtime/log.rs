@@ -23,6 +23,7 @@ pub enum Level {
 #[repr(usize)]
 pub enum Repeated {
     FailedConnection,
+    FullListener,
     Violation,
     Poll,
     Panic,
@@ -78,10 +79,12 @@ impl Log {
         if level <= self.level
             && let Some(sink) = &self.sink
         {
+            // Before it counts as running: a panic in here would leave it so, and a stop would wait for it.
+            let message = message();
             self.running.fetch_add(1, Ordering::SeqCst);
             if !self.is_silent.load(Ordering::SeqCst) {
                 let outer = IN_SINK_OF.replace(self);
-                sink(level, target, &message());
+                sink(level, target, &message);
                 IN_SINK_OF.set(outer);
             }
             self.note_returned();
@@ -164,6 +167,15 @@ impl Log {
 mod tests {
     use super::*;
     use std::sync::Arc;
+
+    #[test]
+    fn a_line_that_panics_is_not_waited_for() {
+        let log = Log::new(Level::Warn, |_, _, _| ());
+        let line = || log.write(Level::Warn, "target", || panic!("in the line"));
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(line)).expect_err("a panic");
+        log.silence();
+        assert!(log.wait_silent(Some(Instant::now())));
+    }
 
     #[test]
     fn of_lines_that_repeat_one_of_each_kind_is_written_a_second() {

@@ -134,13 +134,7 @@ impl Setup {
     /// Takes over a connection that a listener accepted.
     pub fn accept(accepted: Accepted, token: Token, context: &mut Context) -> Option<Setup> {
         let Accepted { arrival, connection, mut stream, tls } = accepted;
-        let listener = arrival.listener();
-        if context.shutting_down || listener.is_closed() {
-            // A drained listener is not over before its connections are, so that this can be told.
-            drop(stream);
-            if listener.is_draining() && !context.shutting_down {
-                listener.failed(&Error::Draining(DRAINED_BEFORE_SETUP));
-            }
+        if context.shutting_down {
             return None;
         }
         connection.set_token(token);
@@ -152,7 +146,7 @@ impl Setup {
         if let Err(error) = prepared {
             stream.deregister(&context.registry);
             drop(stream);
-            listener.failed(&error.into());
+            arrival.listener().failed(&error.into());
             return None;
         }
         let stage = Stage::Handshaking(stream);
@@ -267,8 +261,9 @@ impl Setup {
         if let Some(info) = self.connection.tls_info() {
             self.connection.log_line(Level::Debug, || format!("TLS handshake done: {}", info.summary()));
         }
-        // Meanwhile the socket stays where it is found if the host ends the thread. When it is told, the arrival is over.
-        let accepted = self.arrival.take().is_none_or(|arrival| self.connection.announce(arrival.listener()));
+        // Meanwhile the socket and the arrival stay where they are found if the host ends the thread.
+        let accepted = self.arrival.as_ref().is_none_or(|arrival| self.connection.announce(arrival.listener()));
+        self.arrival = None;
         let Stage::Handshaking(mut stream) = std::mem::replace(&mut self.stage, Stage::Over) else {
             return Step::Pending;
         };
@@ -393,14 +388,15 @@ impl Setup {
     }
 
     fn tell_failure(&mut self, error: Error) {
-        match self.arrival.take() {
-            // Nobody has been told of this connection, only the listener is.
+        match &self.arrival {
+            // Nobody has been told of this connection, only the listener is. The arrival stays in its place meanwhile, as above.
             Some(arrival) => {
                 self.connection.lock().phase = Phase::Closed;
                 arrival.listener().failed(&error);
                 if !matches!(self.stage, Stage::Lingering(_)) {
                     self.connection.leave();
                 }
+                self.arrival = None;
             }
             None => {
                 let outcome = {

@@ -299,6 +299,8 @@ static void a_callback_that_does_not_return(void) {
     CHECK_STATUS(ESRPC_ERROR_TIMED_OUT, esrpc_runtime_stop(pair.client_runtime, 0));
     CHECK_STATUS(ESRPC_ERROR_TIMED_OUT, esrpc_runtime_stop(pair.client_runtime, 20));
     CHECK_STATUS(ESRPC_ERROR_TIMED_OUT, esrpc_stop_all(20));
+    /* Who waits for the runtime need not wait for the callback. */
+    CHECK_STATUS(ESRPC_ERROR_RUNTIME_SHUTDOWN, esrpc_runtime_join(pair.client_runtime, ESRPC_WAIT_FOREVER));
     check_connection_is_inert(pair.client_connection);
     gate_open(&gate);
     CHECK_OK(esrpc_runtime_stop(pair.client_runtime, PATIENCE_MS));

@@ -2,7 +2,7 @@
    thread is silent and inert, its peers see an end, and nobody waits for it in vain.
 
    test_thread_end SLOT: the thread ends in the callback of that name, such as esrpc_stream_callbacks.on_message.
-   test_thread_end waits|default|log|others: see below. */
+   test_thread_end waits|default|log|others|listener: see below. */
 #include "raw_peer.h"
 
 #include "process.h"
@@ -553,6 +553,35 @@ static void the_other_threads_go_on(void) {
     pair_end(&pair);
 }
 
+/* A connection's thread dies while the listener is told of the connection; the listener, on another thread, can be closed. */
+static void the_listener_goes_on(void) {
+    esrpc_runtime_options *options = esrpc_runtime_options_new();
+    struct pair pair;
+    pair_begin(&pair);
+    esrpc_runtime_release(pair.server_runtime);
+    CHECK_OK(esrpc_runtime_options_set_thread_count(options, 2));
+    CHECK_OK(esrpc_runtime_new(options, &pair.server_runtime));
+    esrpc_runtime_options_release(options);
+    pair.listener.hook = die_if_fatal;
+    pair_listen(&pair);
+    fatal = "esrpc_listener_callbacks.on_incoming_connection";
+    pair_dial(&pair);
+    await("died");
+    /* The peer sees an end. */
+    await("client setup");
+    esrpc_connection_release(pair.client_connection);
+    CHECK_OK(esrpc_listener_close(pair.listening));
+    CHECK_OK(esrpc_listener_wait_closed(pair.listening, PATIENCE_MS));
+    CHECK_ONCE("listener closed OK");
+    esrpc_listener_release(pair.listening);
+    CHECK_STATUS(ESRPC_ERROR_RUNTIME_SHUTDOWN, esrpc_runtime_join(pair.server_runtime, PATIENCE_MS));
+    CHECK_OK(esrpc_runtime_join(pair.client_runtime, PATIENCE_MS));
+    esrpc_runtime_release(pair.client_runtime);
+    esrpc_runtime_release(pair.server_runtime);
+    esrpc_connection_options_release(pair.client_options);
+    esrpc_connection_options_release(pair.server_options);
+}
+
 int main(int argc, char **argv) {
     recorder_begin();
     CHECK(argc == 2);
@@ -565,6 +594,8 @@ int main(int argc, char **argv) {
         a_stop_after_a_death_in_the_log();
     else if (strcmp(fatal, "others") == 0)
         the_other_threads_go_on();
+    else if (strcmp(fatal, "listener") == 0)
+        the_listener_goes_on();
     else if (strcmp(fatal, "esrpc_log_callback") == 0)
         die_on_an_own_thread(log_something);
     else if (strncmp(fatal, "esrpc_decoder_callbacks", 23) == 0)

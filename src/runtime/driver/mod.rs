@@ -164,6 +164,10 @@ impl Driver {
             if self.conclude(&mut turn, context) == Flow::Finished {
                 return Flow::Finished;
             }
+            if self.farewell.is_some() {
+                // It stands in the line, and there is nothing else to do.
+                return Flow::Continue;
+            }
             let mut shared = self.connection.lock();
             let more_to_read =
                 !self.peer_ended && self.has_input() && (!shared.is_reading_paused() || shared.phase != Phase::Open);

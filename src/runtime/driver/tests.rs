@@ -12,6 +12,7 @@ use mio::{Events, Poll, Token};
 use super::{Driver, Flow, Turn};
 use crate::codec::{HeaderList, HeaderValue, encode_into};
 use crate::rpc::{CONNECTION_ACCEPTED, Incoming, MessageType, Outgoing};
+use crate::runtime::connection::Flush;
 use crate::runtime::event_loop::Context;
 use crate::runtime::timers::Timers;
 use crate::runtime::{Connection, ConnectionHandler, Error, Log, Outcome, Runtime, Settings, Stream};
@@ -236,6 +237,29 @@ fn a_connection_stands_in_the_line_once() {
     rig.context.ready.clear();
     assert_eq!(rig.driver.take_turn(&mut rig.context), Flow::Continue);
     assert_eq!(rig.delivered(), [b"one", b"two"]);
+}
+
+#[test]
+fn a_connection_that_tells_its_end_in_parts_stands_in_the_line_once() {
+    fn slow([_, _]: [usize; 2], _: &Outcome) {
+        let end = Instant::now() + Duration::from_micros(100);
+        while Instant::now() < end {}
+    }
+    let mut rig = Rig::new(|connection| {
+        for _ in 0..200 {
+            let flush = Flush { run: slow, words: [0; 2] };
+            connection.send_protocol(Outgoing::empty(MessageType::Ping, 0), Some(flush)).expect("it is open");
+        }
+        connection.abort();
+    });
+    rig.context.ready.clear();
+    assert_eq!(rig.receive(&pings(&[b"first"]), Turn::begin(Instant::now())), Flow::Continue);
+    assert_eq!(rig.context.ready, [PLACE]);
+    while rig.context.ready.pop_front().is_some() && rig.driver.take_turn(&mut rig.context) == Flow::Continue {
+        assert_eq!(rig.context.ready, [PLACE]);
+    }
+    assert!(rig.context.ready.is_empty());
+    assert_eq!(rig.delivered(), [b"first".to_vec(), b"shutdown".to_vec()]);
 }
 
 #[test]

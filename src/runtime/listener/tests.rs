@@ -1,6 +1,7 @@
 //! Commands that come late, when another has the place of the one that they are for.
 
 use std::any::Any;
+use std::io::Read;
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, IntoRawFd};
 use std::sync::mpsc::channel;
@@ -54,9 +55,13 @@ fn listen(runtime: &Arc<Runtime>) -> Arc<Listener> {
 }
 
 fn listen_with(runtime: &Arc<Runtime>, limits: ListenerLimits) -> Arc<Listener> {
+    listen_at(None, runtime, limits)
+}
+
+fn listen_at(endpoint: Option<Endpoint>, runtime: &Arc<Runtime>, limits: ListenerLimits) -> Arc<Listener> {
     let mut stored = None;
     let request = ListenRequest {
-        endpoint: None,
+        endpoint,
         settings: Settings::default(),
         limits,
         unix_mode: 0o600,
@@ -129,6 +134,30 @@ fn what_happens_on_a_listener_is_counted() {
     assert_eq!((figures.connections_opened, figures.connections_open, figures.adoptions_refused), (2, 0, 2));
     assert_eq!((figures.handshakes_ended_by_limit, figures.handshakes_unfinished), (1, 1));
     assert_eq!(runtime.figures(), figures);
+}
+
+#[test]
+fn clients_that_come_and_go_do_not_fill_the_log_with_the_limit() {
+    let lines = Arc::new(Mutex::new(Vec::new()));
+    let written = lines.clone();
+    let log = Log::new(Level::Warn, move |_, _, line| lock(&written).push(line.to_owned()));
+    let runtime = Runtime::new(1, log).expect("a thread");
+    let endpoint = Endpoint::Tcp { host: "127.0.0.1".to_owned(), port: 0 };
+    let limits = ListenerLimits { max_connections: 1, ..ListenerLimits::default() };
+    let begun = Instant::now();
+    let listener = listen_at(Some(endpoint), &runtime, limits);
+    for _ in 0..20 {
+        // Nobody accepts it, so that there is room for the next one.
+        let mut client = TcpStream::connect(("127.0.0.1", listener.port())).expect("the system takes it");
+        client.set_read_timeout(Some(PATIENCE)).expect("a time");
+        assert!(!client.read(&mut [0]).is_ok_and(|count| count > 0));
+    }
+    listener.close();
+    listener.wait_closed(Some(PATIENCE)).expect("it has a loop");
+    assert!(listener.figures().accept_pauses > 0);
+    let lines = lock(&lines);
+    let count = lines.iter().filter(|line| line.contains("max_connections")).count() as u64;
+    assert!((1..=1 + begun.elapsed().as_secs()).contains(&count), "{lines:?}");
 }
 
 #[test]
