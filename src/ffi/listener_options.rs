@@ -384,9 +384,10 @@ pub unsafe extern "C" fn esrpc_listener_options_set_max_pending_handshakes(
 
 /// Sets how many bytes the listener's connections may hold together: messages that have not come to their end, messages that
 /// are not written yet, those that nobody has read with esrpc_stream_read and 128 bytes for each of these, for each open stream
-/// 640 bytes and the name of its operation, and what TLS keeps of records. Above it the connection that holds most is aborted; its on_shutdown is given
-/// ESRPC_ERROR_TOO_MANY_HELD_BYTES, and what was not read from its streams is dropped. Each connection is counted in steps of
-/// 16 KiB. Default: 256 MiB.
+/// 640 bytes and the name of its operation, and what TLS keeps of records. Above it the connection that holds most is aborted;
+/// its on_shutdown is given ESRPC_ERROR_TOO_MANY_HELD_BYTES, and what was not read from its streams is dropped. What nobody
+/// has read yet of a connection that is over counts too; if that is most, it is dropped, and esrpc_stream_read returns the same
+/// status. Each connection is counted in steps of 16 KiB. Default: 256 MiB.
 ///
 /// @param options Changed.
 /// @param bytes The number of bytes, at least 1; SIZE_MAX: no limit.
