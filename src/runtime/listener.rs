@@ -324,10 +324,7 @@ impl Listener {
     /// Tells of a connection that could not be had.
     pub(super) fn failed(self: &Arc<Self>, error: &Error) {
         self.admission.note_failure(error);
-        if let Some(live) = &self.live {
-            let log = live.runtime().log();
-            log.write_repeated(Repeated::FailedConnection, Level::Warn, "listener", || error.to_string());
-        }
+        self.log_repeated(Repeated::FailedConnection, || error.to_string());
         if let Some(handler) = self.handler() {
             handler.on_failed_connection(self, error);
         }
@@ -336,6 +333,13 @@ impl Listener {
     fn log(&self, level: Level, message: impl FnOnce() -> String) {
         if let Some(live) = &self.live {
             live.runtime().log().write(level, "listener", message);
+        }
+    }
+
+    /// A warning that strangers can cause in any number.
+    fn log_repeated(&self, kind: Repeated, message: impl FnOnce() -> String) {
+        if let Some(live) = &self.live {
+            live.runtime().log().write_repeated(kind, Level::Warn, "listener", message);
         }
     }
 
@@ -444,9 +448,9 @@ impl ListenerDriver {
                 }
                 match may_accept {
                     MayAccept::At(at) => self.run_again_at(at, context),
-                    _ => self
-                        .listener
-                        .log(Level::Warn, || "the listener has max_connections and accepts no more".to_owned()),
+                    _ => self.listener.log_repeated(Repeated::FullListener, || {
+                        "the listener has max_connections and accepts no more".to_owned()
+                    }),
                 }
                 return Flow::Continue;
             }

@@ -23,6 +23,7 @@ pub enum Level {
 #[repr(usize)]
 pub enum Repeated {
     FailedConnection,
+    FullListener,
     Violation,
     Poll,
     Panic,

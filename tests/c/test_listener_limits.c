@@ -128,6 +128,44 @@ static void a_full_listener_can_be_closed_and_drained(void) {
     }
 }
 
+static unsigned full_lines;
+
+static void count_full_lines(int32_t level, const char *target, const char *message, void *user_data) {
+    (void)target;
+    (void)user_data;
+    if (level == ESRPC_LOG_LEVEL_WARN && strstr(message, "max_connections"))
+        __atomic_fetch_add(&full_lines, 1u, __ATOMIC_SEQ_CST);
+}
+
+static void a_full_listener_says_so_once_a_second_however_many_come_and_go(void) {
+    enum { CLIENTS = 30 };
+    struct pair pair;
+    struct raw client;
+    struct timespec begun, now;
+    esrpc_runtime_options *options = esrpc_runtime_options_new();
+    memset(&limits, 0, sizeof limits);
+    limits.connections = 1;
+    begin(&pair);
+    CHECK_OK(esrpc_runtime_shutdown(pair.server_runtime));
+    CHECK_OK(esrpc_runtime_join(pair.server_runtime, PATIENCE_MS));
+    esrpc_runtime_release(pair.server_runtime);
+    CHECK_OK(esrpc_runtime_options_set_log(options, ESRPC_LOG_LEVEL_WARN, count_full_lines, NULL));
+    CHECK_OK(esrpc_runtime_new(options, &pair.server_runtime));
+    esrpc_runtime_options_release(options);
+    pair_listen(&pair);
+    clock_gettime(CLOCK_MONOTONIC, &begun);
+    for (size_t i = 0; i < CLIENTS; i++) {
+        raw_dial(&client, &pair);
+        shake(&client);
+        raw_close(&client);
+        await_count("server shutdown PEER_CLOSED", i + 1);
+    }
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    unsigned lines = __atomic_load_n(&full_lines, __ATOMIC_SEQ_CST);
+    CHECK(lines >= 1 && lines <= (unsigned)(now.tv_sec - begun.tv_sec) + 2);
+    pair_end(&pair);
+}
+
 static void one_adopted_connection_more_is_refused(void) {
     enum { MOST = 2 };
     struct pair pair;
@@ -695,6 +733,7 @@ int main(int argc, char **argv) {
     static const struct test tests[] = {
         TEST(one_connection_more_waits_until_another_has_ended),
         TEST(a_full_listener_can_be_closed_and_drained),
+        TEST(a_full_listener_says_so_once_a_second_however_many_come_and_go),
         TEST(one_adopted_connection_more_is_refused),
         TEST(one_handshake_more_ends_the_oldest),
         TEST(silent_clients_make_room_at_the_listening_socket),
