@@ -2968,8 +2968,9 @@ esrpc_status esrpc_listener_options_set_max_pending_handshakes(struct esrpc_list
  * Sets how many bytes the listener's connections may hold together: messages that have not arrived completely, messages that
  * are not written yet, messages that wait for esrpc_stream_read and 128 bytes for each of these, 640 bytes and the name of the
  * operation for each open stream, and the records that TLS keeps. Above it the connection that holds the most is aborted: its
- * on_shutdown is given ESRPC_ERROR_TOO_MANY_HELD_BYTES, and what was not read from its streams is dropped. Each connection is
- * counted in steps of 16 KiB, so a smaller limit takes effect at 16 KiB. Default: 256 MiB.
+ * on_shutdown is given ESRPC_ERROR_TOO_MANY_HELD_BYTES, and what was not read from its streams is dropped. Unread
+ * messages of a connection that has ended count too; if they are the most, they are dropped, and esrpc_stream_read returns the
+ * same status. Each connection is counted in steps of 16 KiB, so a smaller limit takes effect at 16 KiB. Default: 256 MiB.
  *
  * @param options Changed.
  * @param bytes The number of bytes, at least 1; SIZE_MAX: no limit.

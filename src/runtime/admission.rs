@@ -73,6 +73,8 @@ struct State {
 pub struct Seat {
     admission: Arc<Admission>,
     number: u64,
+    /// Whose it is, once it is somebody's.
+    connection: OnceLock<Weak<Connection>>,
     /// Bytes that the driver held after its last turn that was worth a report.
     in_driver: AtomicUsize,
     /// Bytes of messages that wait in inboxes.
@@ -152,6 +154,7 @@ impl Admission {
         Seat {
             admission: self.clone(),
             number: state.last_number,
+            connection: OnceLock::new(),
             in_driver: AtomicUsize::new(0),
             unread: AtomicUsize::new(0),
             reported: AtomicUsize::new(0),
@@ -174,6 +177,7 @@ impl Seat {
 
     /// The seat is this connection's, which now begins its handshake. One too many of those ends the oldest.
     pub fn begin_handshake(&self, connection: &Arc<Connection>) {
+        let _ = self.connection.set(Arc::downgrade(connection));
         let limit = self.admission.limits.max_pending_handshakes;
         let oldest = {
             let mut state = lock(&self.admission.state);
@@ -206,7 +210,8 @@ impl Seat {
         }
     }
 
-    /// The connection is over, or there is none. Does nothing the second time.
+    /// The connection is over, or there is none: what nobody has read of it yet is all that it holds. Does nothing the second
+    /// time.
     pub fn leave(&self) {
         let wake = {
             let mut state = lock(&self.admission.state);
@@ -215,12 +220,12 @@ impl Seat {
             }
             state.taken -= 1;
             state.pending.remove(&self.number);
-            let reported = self.reported.load(Ordering::Relaxed);
-            if state.holders.remove(&(reported, self.number)).is_some() {
-                state.held -= reported;
-            }
             std::mem::take(&mut state.asleep)
         };
+        self.in_driver.store(0, Ordering::Relaxed);
+        if let Some(connection) = self.connection.get().and_then(Weak::upgrade) {
+            self.report(&connection);
+        }
         self.wake_listener_if(wake);
     }
 
@@ -244,8 +249,8 @@ impl Seat {
             let mut state = lock(&self.admission.state);
             let before = self.reported.load(Ordering::Relaxed);
             let was_counted = state.holders.remove(&(before, self.number)).is_some();
-            if self.left.load(Ordering::Relaxed) || (before > 0 && !was_counted) {
-                // Over, or about to be for holding most: what it held is taken off already.
+            if before > 0 && !was_counted {
+                // It was chosen for holding most: what it held is taken off already.
                 return;
             }
             let held = self.held();
@@ -273,6 +278,11 @@ impl Seat {
 impl Drop for Seat {
     fn drop(&mut self) {
         self.leave();
+        let mut state = lock(&self.admission.state);
+        let reported = *self.reported.get_mut();
+        if state.holders.remove(&(reported, self.number)).is_some() {
+            state.held -= reported;
+        }
     }
 }
 
@@ -306,8 +316,18 @@ impl Connection {
         }
     }
 
-    /// Ends the connection at once, since those of its listener are over a limit together.
+    /// Ends the connection at once, since those of its listener are over a limit together. If it is over already, what it
+    /// holds are messages that nobody has read.
     fn evict(self: &Arc<Self>, error: Error) {
+        if matches!(error, Error::TooManyHeldBytes { .. }) {
+            // Not on this thread, which may hold the lock of an inbox.
+            let (connection, error) = (self.clone(), error.clone());
+            self.run_on_loop(Box::new(move |ran| {
+                if ran.is_ok() {
+                    connection.drop_unread(&error);
+                }
+            }));
+        }
         let mut shared = self.lock();
         if shared.phase == Phase::Open {
             shared.begin_close(Err(error.clone()), false);

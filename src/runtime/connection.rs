@@ -1,7 +1,7 @@
 use std::collections::VecDeque;
 use std::ffi::{CStr, CString};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
 use mio::Token;
@@ -119,6 +119,8 @@ pub(super) struct Shared {
     pub waiters: usize,
     /// Streams that threads wait to read from, each once per thread.
     pub readers: Vec<Arc<Stream>>,
+    /// Streams that ended with messages that nobody had read, and that may still be read.
+    pub unread_streams: Vec<Weak<Stream>>,
     /// It ended without a word to anybody.
     pub is_silent: bool,
     /// Activated with a deadline that the loop does not know yet.
@@ -214,6 +216,7 @@ impl Connection {
             drain: None,
             waiters: 0,
             readers: Vec::new(),
+            unread_streams: Vec::new(),
             is_silent: false,
             new_stream_deadlines: Vec::new(),
             ended_stream_timers: Vec::new(),

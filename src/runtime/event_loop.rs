@@ -237,6 +237,10 @@ impl Slot {
     /// Runs what stood in the loop's line.
     fn take_turn(&mut self, context: &mut Context) -> Flow {
         match self {
+            Slot::Setup(setup) => {
+                let step = setup.take_turn(context);
+                self.after(step, context)
+            }
             Slot::Connection(driver) => driver.take_turn(context),
             Slot::Listener(listener) => listener.take_turn(context),
             other => other.run(context),

@@ -1,5 +1,5 @@
 use std::collections::VecDeque;
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, Weak};
 use std::time::Instant;
 
 use crate::codec::{Message, MessageCopy};
@@ -59,9 +59,19 @@ impl Inbox {
         let mut queue = lock(&self.queue);
         queue.end.get_or_insert_with(|| outcome.clone());
         queue.let_read_on(stream.connection());
-        if matches!(outcome, Err(Error::TooManyHeldBytes { .. })) {
-            // Ended for the memory that it took.
-            queue.drop_all(stream.connection());
+        if !queue.messages.is_empty()
+            && let Some(error) = stream.connection().note_left_unread(stream)
+        {
+            queue.give_up(stream.connection(), &error);
+        }
+        self.changed.notify_all();
+    }
+
+    /// Drops the messages for the memory that they take, and says so to whoever wants to read them.
+    fn give_up(&self, stream: &Stream, error: &Error) {
+        let mut queue = lock(&self.queue);
+        if !queue.messages.is_empty() {
+            queue.give_up(stream.connection(), error);
         }
         self.changed.notify_all();
     }
@@ -138,6 +148,11 @@ impl Drop for Reading<'_> {
 }
 
 impl Queue {
+    fn give_up(&mut self, connection: &Arc<Connection>, error: &Error) {
+        self.drop_all(connection);
+        self.end = Some(Err(error.clone()));
+    }
+
     fn drop_all(&mut self, connection: &Arc<Connection>) {
         connection.note_read(std::mem::take(&mut self.bytes) + self.messages.len() * HELD_BY_MESSAGE);
         self.messages = VecDeque::new();
@@ -154,6 +169,33 @@ impl Connection {
     /// A queue is full; what the application pauses and resumes is another matter.
     pub(super) fn pause_for_queue(&self) {
         self.lock().full_queues += 1;
+    }
+
+    /// A stream is over and has messages that nobody has read, which stay counted. If the connection was ended for what it
+    /// holds, why: then they are to be dropped.
+    fn note_left_unread(&self, stream: &Arc<Stream>) -> Option<Error> {
+        let mut shared = self.lock();
+        if let Some(error @ Error::TooManyHeldBytes { .. }) = &shared.eviction {
+            return Some(error.clone());
+        }
+        let unread = &mut shared.unread_streams;
+        if unread.len() == unread.capacity() {
+            // Those that were read and released meanwhile go; the room doubles if most were not.
+            unread.retain(|stream| stream.strong_count() > 0);
+            unread.reserve(unread.len() + 1);
+        }
+        unread.push(Arc::downgrade(stream));
+        None
+    }
+
+    /// Drops what nobody has read of streams that are over.
+    pub(super) fn drop_unread(&self, error: &Error) {
+        let streams = std::mem::take(&mut self.lock().unread_streams);
+        for stream in streams.iter().filter_map(Weak::upgrade) {
+            if let Some(inbox) = stream.inbox() {
+                inbox.give_up(&stream, error);
+            }
+        }
     }
 
     /// A full queue was given more, since writing has failed and what came before the end is delivered: up to here.

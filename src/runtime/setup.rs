@@ -25,6 +25,8 @@ pub struct Setup {
     arrival: Option<Arrival>,
     token: Token,
     stage: Stage,
+    /// It stands in the loop's line, once, and drops more when its turn comes.
+    in_line: bool,
     deadlines: Deadlines,
 }
 
@@ -65,7 +67,14 @@ impl Setup {
         context: &mut Context,
     ) -> Option<Setup> {
         connection.set_token(token);
-        let mut setup = Setup { connection, arrival: None, token, stage: Stage::Over, deadlines: Deadlines::default() };
+        let mut setup = Setup {
+            connection,
+            arrival: None,
+            token,
+            stage: Stage::Over,
+            in_line: false,
+            deadlines: Deadlines::default(),
+        };
         let begun = if context.shutting_down {
             // Before anybody is told, who may end the thread.
             drop(adopted);
@@ -150,7 +159,8 @@ impl Setup {
             return None;
         }
         let stage = Stage::Handshaking(stream);
-        let mut setup = Setup { connection, arrival: Some(arrival), token, stage, deadlines: Deadlines::default() };
+        let mut setup =
+            Setup { connection, arrival: Some(arrival), token, stage, in_line: false, deadlines: Deadlines::default() };
         if tls.is_some() {
             setup.start_clock(Deadline::Tls, context);
         }
@@ -165,6 +175,12 @@ impl Setup {
         if let Some(time) = self.connection.settings().times.of(deadline) {
             self.deadlines.set(deadline, context.now + time);
         }
+    }
+
+    /// The turn has come for which it stood in the line.
+    pub fn take_turn(&mut self, context: &mut Context) -> Step {
+        self.in_line = false;
+        self.run(context)
     }
 
     /// Does all that can be done now.
@@ -362,6 +378,9 @@ impl Setup {
     /// Drops what the peer sends, until its end.
     fn linger(&mut self, context: &mut Context) -> Step {
         let Stage::Lingering(stream) = &mut self.stage else { return Step::Over };
+        if self.in_line {
+            return Step::Pending;
+        }
         let mut budget = TURN_LEN;
         while budget > 0 {
             match stream.drain(&mut context.read_buffer) {
@@ -374,6 +393,7 @@ impl Setup {
             }
         }
         // No event tells of what is there already.
+        self.in_line = true;
         context.ready.push_back(self.token);
         Step::Pending
     }

@@ -128,6 +128,44 @@ static void a_full_listener_can_be_closed_and_drained(void) {
     }
 }
 
+static unsigned full_lines;
+
+static void count_full_lines(int32_t level, const char *target, const char *message, void *user_data) {
+    (void)target;
+    (void)user_data;
+    if (level == ESRPC_LOG_LEVEL_WARN && strstr(message, "max_connections"))
+        __atomic_fetch_add(&full_lines, 1u, __ATOMIC_SEQ_CST);
+}
+
+static void a_full_listener_says_so_once_a_second_however_many_come_and_go(void) {
+    enum { CLIENTS = 30 };
+    struct pair pair;
+    struct raw client;
+    struct timespec begun, now;
+    esrpc_runtime_options *options = esrpc_runtime_options_new();
+    memset(&limits, 0, sizeof limits);
+    limits.connections = 1;
+    begin(&pair);
+    CHECK_OK(esrpc_runtime_shutdown(pair.server_runtime));
+    CHECK_OK(esrpc_runtime_join(pair.server_runtime, PATIENCE_MS));
+    esrpc_runtime_release(pair.server_runtime);
+    CHECK_OK(esrpc_runtime_options_set_log(options, ESRPC_LOG_LEVEL_WARN, count_full_lines, NULL));
+    CHECK_OK(esrpc_runtime_new(options, &pair.server_runtime));
+    esrpc_runtime_options_release(options);
+    pair_listen(&pair);
+    clock_gettime(CLOCK_MONOTONIC, &begun);
+    for (size_t i = 0; i < CLIENTS; i++) {
+        raw_dial(&client, &pair);
+        shake(&client);
+        raw_close(&client);
+        await_count("server shutdown PEER_CLOSED", i + 1);
+    }
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    unsigned lines = __atomic_load_n(&full_lines, __ATOMIC_SEQ_CST);
+    CHECK(lines >= 1 && lines <= (unsigned)(now.tv_sec - begun.tv_sec) + 2);
+    pair_end(&pair);
+}
+
 static void one_adopted_connection_more_is_refused(void) {
     enum { MOST = 2 };
     struct pair pair;
@@ -491,25 +529,30 @@ static void accept_to_read(esrpc_listener *listener, esrpc_connection *connectio
     note("server accepted");
 }
 
+/* A listener whose connections may hold a MiB together, and whose streams are read. */
+static void listen_to_read(struct pair *pair) {
+    esrpc_listener_options *options = esrpc_listener_options_new();
+    esrpc_listener_callbacks callbacks = listener_callbacks();
+    memset(&limits, 0, sizeof limits);
+    limits.bytes = MIB;
+    limits.adopt_only = true;
+    begin(pair);
+    CHECK_OK(esrpc_connection_options_set_stream_queue_limit(pair->server_options, 8 * MIB));
+    callbacks.on_incoming_connection = accept_to_read;
+    set_limits(options);
+    CHECK_OK(esrpc_listener_options_set_runtime(options, pair->server_runtime));
+    CHECK_OK(esrpc_listener_options_set_connection_options(options, pair->server_options));
+    CHECK_OK(esrpc_listener_listen(options, &callbacks, &pair->listener, &pair->listening));
+    esrpc_listener_options_release(options);
+}
+
 static void messages_that_nobody_has_read_are_counted(void) {
     enum { LEN = 300 * KIB, INSIDE = 3, TIMES = 4 };
     struct pair pair;
     struct raw client;
     esrpc_message *message = NULL;
-    esrpc_listener_options *options = esrpc_listener_options_new();
-    esrpc_listener_callbacks callbacks = listener_callbacks();
     esrpc_buffer *first = large_message(LEN, "test#Operation", 1), *next = large_message(LEN, NULL, 1);
-    memset(&limits, 0, sizeof limits);
-    limits.bytes = MIB;
-    limits.adopt_only = true;
-    begin(&pair);
-    CHECK_OK(esrpc_connection_options_set_stream_queue_limit(pair.server_options, 8 * MIB));
-    callbacks.on_incoming_connection = accept_to_read;
-    set_limits(options);
-    CHECK_OK(esrpc_listener_options_set_runtime(options, pair.server_runtime));
-    CHECK_OK(esrpc_listener_options_set_connection_options(options, pair.server_options));
-    CHECK_OK(esrpc_listener_listen(options, &callbacks, &pair.listener, &pair.listening));
-    esrpc_listener_options_release(options);
+    listen_to_read(&pair);
     adopt(&pair, &client);
     shake(&client);
     /* As many as there is room for, read and sent again, several times over. */
@@ -530,6 +573,68 @@ static void messages_that_nobody_has_read_are_counted(void) {
     esrpc_stream_release(kept);
     esrpc_buffer_release(first);
     esrpc_buffer_release(next);
+    pair_end(&pair);
+}
+
+/* Clients that leave and come again do not fill the memory with what nobody has read yet. */
+static void messages_that_nobody_has_read_are_counted_after_the_end(void) {
+    enum { LEN = 300 * KIB, CLIENTS = 3 };
+    static const size_t messages[CLIENTS] = {2, 1, 1};
+    struct pair pair;
+    struct raw client;
+    esrpc_stream *streams[CLIENTS];
+    esrpc_message *message = NULL;
+    esrpc_buffer *first = large_message(LEN, "test#Operation", 1), *next = large_message(LEN, NULL, 1);
+    listen_to_read(&pair);
+    for (size_t i = 0; i < CLIENTS; i++) {
+        adopt(&pair, &client);
+        shake(&client);
+        for (size_t sent = 0; sent < messages[i]; sent++) CHECK(send_part(&client, sent == 0 ? first : next, 0, 0));
+        await_count("kept", i + 1);
+        streams[i] = kept;
+        raw_close(&client);
+        await_count("server shutdown PEER_CLOSED", i + 1);
+    }
+    await_loop(esrpc_stream_get_connection(streams[CLIENTS - 1]));
+    /* The first holds most. */
+    CHECK_STATUS(ESRPC_ERROR_TOO_MANY_HELD_BYTES, esrpc_stream_read(streams[0], PATIENCE_MS, &message));
+    for (size_t i = 1; i < CLIENTS; i++) {
+        CHECK_OK(esrpc_stream_read(streams[i], PATIENCE_MS, &message));
+        esrpc_message_release(message);
+        CHECK_STATUS(ESRPC_ERROR_PEER_CLOSED, esrpc_stream_read(streams[i], PATIENCE_MS, &message));
+    }
+    for (size_t i = 0; i < CLIENTS; i++) esrpc_stream_release(streams[i]);
+    esrpc_buffer_release(first);
+    esrpc_buffer_release(next);
+    pair_end(&pair);
+}
+
+/* The same of streams that are over while their connection lives: all of its messages go with it. */
+static void messages_of_streams_that_are_over_go_with_their_connection(void) {
+    enum { LEN = 300 * KIB, STREAMS = 3 };
+    struct pair pair;
+    struct raw client;
+    esrpc_stream *streams[STREAMS];
+    esrpc_message *message = NULL;
+    listen_to_read(&pair);
+    adopt(&pair, &client);
+    shake(&client);
+    for (size_t i = 0; i <= STREAMS; i++) {
+        esrpc_buffer *only = large_message(LEN, "test#Operation", (int32_t)i + 1);
+        send_part(&client, only, 0, 0);
+        esrpc_buffer_release(only);
+        if (i == STREAMS) break;
+        await_count("kept", i + 1);
+        streams[i] = kept;
+        raw_send_message(&client, 0, ESRPC_MESSAGE_FLAG_TERMINATE_STREAM, (int32_t)i + 1, NULL, "");
+    }
+    await("server shutdown TOO_MANY_HELD_BYTES");
+    await_loop(esrpc_stream_get_connection(streams[0]));
+    for (size_t i = 0; i < STREAMS; i++) {
+        CHECK_STATUS(ESRPC_ERROR_TOO_MANY_HELD_BYTES, esrpc_stream_read(streams[i], PATIENCE_MS, &message));
+        esrpc_stream_release(streams[i]);
+    }
+    raw_close(&client);
     pair_end(&pair);
 }
 
@@ -628,6 +733,7 @@ int main(int argc, char **argv) {
     static const struct test tests[] = {
         TEST(one_connection_more_waits_until_another_has_ended),
         TEST(a_full_listener_can_be_closed_and_drained),
+        TEST(a_full_listener_says_so_once_a_second_however_many_come_and_go),
         TEST(one_adopted_connection_more_is_refused),
         TEST(one_handshake_more_ends_the_oldest),
         TEST(silent_clients_make_room_at_the_listening_socket),
@@ -640,6 +746,8 @@ int main(int argc, char **argv) {
         TEST(what_has_come_to_its_end_is_not_counted),
         TEST(messages_that_are_not_written_are_counted),
         TEST(messages_that_nobody_has_read_are_counted),
+        TEST(messages_that_nobody_has_read_are_counted_after_the_end),
+        TEST(messages_of_streams_that_are_over_go_with_their_connection),
         TEST(open_streams_are_counted_with_the_names_of_their_operations),
         TEST(forty_peers_with_twenty_mib_each_hold_no_more_than_the_limit),
     };

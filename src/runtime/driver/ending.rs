@@ -86,7 +86,8 @@ impl Driver {
     /// Ends the connection at once, for a reason that is not the application's.
     pub fn abort(&mut self, error: Error, context: &mut Context) -> Flow {
         if self.farewell.is_some() {
-            return Flow::Continue;
+            // It stands in the line, unless it is here that it has failed.
+            return if self.in_line { Flow::Continue } else { self.go_on_with_farewell(context) };
         }
         {
             let mut shared = self.connection.lock();
@@ -105,7 +106,7 @@ impl Driver {
         self.gathered.clear();
     }
 
-    /// The connection is over: closes the socket, then tells everybody.
+    /// The connection is over: tells everybody, and closes the socket with its place on the loop.
     pub(super) fn finish(&mut self, context: &mut Context) -> Flow {
         self.deadlines.cancel(&mut context.timers);
         // Best effort: what the system takes at once.
@@ -116,7 +117,12 @@ impl Driver {
         self.writable_streams = VecDeque::new();
         let (outcome, lost) = self.outcome();
         self.farewell = self.connection.begin_farewell(outcome, lost).map(Box::new);
-        self.go_on_with_farewell(context)
+        let flow = self.go_on_with_farewell(context);
+        if flow == Flow::Continue {
+            // The peer need not wait for the rest.
+            self.stream.shut_down();
+        }
+        flow
     }
 
     /// Tells the next part of those who are to be told of the end.
@@ -128,8 +134,6 @@ impl Driver {
         if all_told {
             return Flow::Finished;
         }
-        // The peer need not wait for the rest.
-        self.stream.shut_down();
         self.in_line = true;
         context.ready.push_back(self.token);
         Flow::Continue
