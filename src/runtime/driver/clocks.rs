@@ -8,6 +8,9 @@ use crate::runtime::event_loop::Context;
 use crate::runtime::timers::TimerKey;
 use crate::runtime::{Error, Phase, StreamPhase};
 
+/// How long a deadline is put off for which the peer is not to blame: input waits for the connection's turn on the loop.
+const UNTIL_ITS_TURN: Duration = Duration::from_millis(10);
+
 /// A message that has begun gets a second more for each of so many bytes.
 const MESSAGE_BYTES_PER_SECOND: usize = 64 * 1024;
 
@@ -105,6 +108,10 @@ impl Driver {
                     if self.connection.send_keep_alive() {
                         self.start_clock(Deadline::PingResponse, context);
                     }
+                }
+                // A peer cannot put this off for ever: what is waited for comes, or ends, with the bytes that it sends.
+                Deadline::Message | Deadline::Idle | Deadline::PingResponse if self.in_line && self.readable => {
+                    self.deadlines.set(deadline, context.now + UNTIL_ITS_TURN);
                 }
                 Deadline::Linger => return self.linger_expired(context),
                 Deadline::HalfOpen => {

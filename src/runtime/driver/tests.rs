@@ -13,9 +13,10 @@ use super::{Driver, Flow, Turn};
 use crate::codec::{HeaderList, HeaderValue, encode_into};
 use crate::rpc::{CONNECTION_ACCEPTED, Incoming, MessageType, Outgoing};
 use crate::runtime::connection::Flush;
+use crate::runtime::deadlines::Deadline;
 use crate::runtime::event_loop::Context;
 use crate::runtime::timers::Timers;
-use crate::runtime::{Connection, ConnectionHandler, Error, Log, Outcome, Runtime, Settings, Stream};
+use crate::runtime::{Connection, ConnectionHandler, Error, Log, Outcome, Phase, Runtime, Settings, Stream};
 use crate::transport::{self, HandshakeProgress, Readiness, TlsConfigBuilder, TlsRole, TlsSession};
 
 const PLACE: Token = Token(0);
@@ -268,6 +269,23 @@ fn the_memory_of_a_large_message_grows_with_what_arrives() {
     let large = message(MessageType::Ping, &vec![b'p'; 20_000_000]);
     rig.receive(&large[..30_000], all());
     assert!(rig.driver.gathered.capacity() < 300_000, "{} bytes", rig.driver.gathered.capacity());
+}
+
+#[test]
+fn input_that_waits_for_its_turn_is_not_late() {
+    let mut rig = Rig::new(|_| {});
+    let large = message(MessageType::Ping, &vec![b'p'; 1024 * 1024]);
+    rig.receive(&large[..100_000], all());
+    // More came than the last turn took, and others have theirs now.
+    rig.driver.in_line = true;
+    let past = rig.context.now;
+    rig.driver.deadlines.set(Deadline::Message, past);
+    rig.driver.deadlines.arm(&mut rig.context.timers, PLACE);
+    rig.context.now = Instant::now();
+    let (key, _) = rig.context.timers.take_expired(rig.context.now).expect("it is over");
+    assert_eq!(rig.driver.expire(key, &mut rig.context), Flow::Continue);
+    assert!(matches!(rig.driver.connection.phase(), Phase::Open), "the peer is in time");
+    assert!(rig.driver.deadlines.is_set(Deadline::Message), "but not for ever");
 }
 
 #[test]
