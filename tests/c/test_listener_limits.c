@@ -372,32 +372,6 @@ static void of_a_crowd_that_says_nothing_the_limit_is_left(void) {
     }
 }
 
-/* More at once than may be in their handshake: those that come in at the listening socket wait there for a moment. */
-static void honest_clients_that_come_at_once_are_served(void) {
-    enum { CLIENTS = 1000, TRIES = 5 };
-    static esrpc_connection *clients[CLIENTS];
-    size_t served = 0;
-    /* On a machine that is too busy to look at a client for so long, a try is one of several. */
-    for (int i = 0; i < TRIES && served < CLIENTS; i++) {
-        struct pair pair;
-        recorder_clear();
-        memset(&limits, 0, sizeof limits);
-        begin(&pair);
-        pair_listen(&pair);
-        for (size_t at = 0; at < CLIENTS; at++) pair_dial_as(&pair, &pair.client, &clients[at]);
-        await_count("client setup", CLIENTS);
-        served = count_of("client setup OK");
-        for (size_t at = 0; at < CLIENTS; at++) {
-            CHECK_OK(esrpc_connection_abort(clients[at]));
-            esrpc_connection_release(clients[at]);
-        }
-        CHECK_OK(esrpc_listener_drain(pair.listening, 0));
-        CHECK_OK(esrpc_listener_wait_closed(pair.listening, PATIENCE_MS));
-        pair_end(&pair);
-    }
-    CHECK(served == CLIENTS);
-}
-
 /* Bytes */
 
 /* A message of that payload; to be released. */
@@ -741,7 +715,6 @@ int main(int argc, char **argv) {
         TEST(a_tls_handshake_that_is_given_up_is_told_to_the_listener),
         TEST(one_that_is_being_announced_is_accepted_and_ends),
         TEST(of_a_crowd_that_says_nothing_the_limit_is_left),
-        TEST(honest_clients_that_come_at_once_are_served),
         TEST(unfinished_messages_are_counted_together),
         TEST(what_has_come_to_its_end_is_not_counted),
         TEST(messages_that_are_not_written_are_counted),
