@@ -37,6 +37,8 @@ enum Stage {
     },
     Dialing(Box<Dialer>),
     Handshaking(transport::Stream),
+    /// An accepted socket that cannot be used, which is still to be told.
+    Unusable(Error),
     /// The TLS handshake has failed, which was told; the peer gets a moment to take the alert.
     Lingering(transport::Stream),
     /// The stream has been handed on, or the setup has failed.
@@ -152,13 +154,14 @@ impl Setup {
             Some(config) => TlsSession::server(config).map(|session| stream.start_tls(session)),
             None => Ok(()),
         });
-        if let Err(error) = prepared {
-            stream.deregister(&context.registry);
-            drop(stream);
-            arrival.listener().failed(&error.into());
-            return None;
-        }
-        let stage = Stage::Handshaking(stream);
+        // A failure is told from the setup's place, where the arrival is found if the host ends the thread meanwhile.
+        let stage = match prepared {
+            Ok(()) => Stage::Handshaking(stream),
+            Err(error) => {
+                stream.deregister(&context.registry);
+                Stage::Unusable(error.into())
+            }
+        };
         let mut setup =
             Setup { connection, arrival: Some(arrival), token, stage, in_line: false, deadlines: Deadlines::default() };
         if tls.is_some() {
@@ -221,6 +224,10 @@ impl Setup {
     }
 
     fn advance(&mut self, context: &mut Context) -> Step {
+        if let Stage::Unusable(error) = &self.stage {
+            let error = error.clone();
+            return self.fail(error, context);
+        }
         if let Stage::Resolving { found, .. } = &self.stage {
             let Some(resolved) = lock(found).take() else { return Step::Pending };
             self.deadlines.clear(Deadline::Resolve);
@@ -352,7 +359,7 @@ impl Setup {
                     self.connection.leave();
                 }
             }
-            Stage::Resolving { .. } | Stage::Over => {}
+            Stage::Resolving { .. } | Stage::Unusable(_) | Stage::Over => {}
         }
     }
 
