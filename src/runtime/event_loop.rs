@@ -296,6 +296,8 @@ impl Slot {
 }
 
 struct EventLoop {
+    /// Whose loop it is, not that of a forked child.
+    process: ProcessMark,
     handle: Arc<LoopHandle>,
     owner: Box<dyn LoopOwner>,
     poll: Poll,
@@ -328,7 +330,7 @@ impl Drop for OfThread {
     fn drop(&mut self) {
         // A child that was forked in a callback and ends there: the sockets are its parent's, and its parent's locks may be held
         // for ever.
-        if !is_loop_thread() {
+        if self.0.as_ref().is_some_and(|event_loop| !event_loop.process.is_current()) {
             std::mem::forget(self.0.take());
         }
     }
@@ -379,6 +381,7 @@ pub fn spawn_loop(
         shutting_down: false,
     };
     let event_loop = EventLoop {
+        process: ProcessMark::current(),
         handle: handle.clone(),
         owner,
         poll,

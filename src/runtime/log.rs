@@ -83,7 +83,7 @@ impl Log {
             let message = message();
             self.running.fetch_add(1, Ordering::SeqCst);
             if !self.is_silent.load(Ordering::SeqCst) {
-                let outer = IN_SINK_OF.replace(self);
+                let outer = IN_SINK_OF.with(|place| place.replace(self));
                 sink(level, target, &message);
                 IN_SINK_OF.set(outer);
             }
@@ -133,7 +133,7 @@ impl Log {
 
     /// The host has ended this thread, perhaps in the sink, which does not return then.
     pub(super) fn note_dead_thread(&self) {
-        if std::ptr::eq(IN_SINK_OF.replace(std::ptr::null()), self) {
+        if std::ptr::eq(IN_SINK_OF.with(|place| place.replace(std::ptr::null())), self) {
             self.note_returned();
         }
     }

@@ -218,7 +218,14 @@ impl Scene {
 
     fn try_listen(&self) -> Option<Arc<Listener>> {
         let settings = Settings::default();
-        let request = ListenRequest { endpoint: None, settings, unix_mode: 0, keep_unix_file: false, tls: None };
+        let request = ListenRequest {
+            endpoint: None,
+            limits: Default::default(),
+            settings,
+            unix_mode: 0,
+            keep_unix_file: false,
+            tls: None,
+        };
         let made = OnceLock::new();
         let mut party = Party::new(&self.tally);
         party.on_stream = self.on_stream.clone();

@@ -17,14 +17,7 @@ sed -i '/pub mod ffi;/d' "$folder/src/lib.rs"
 sed -i '1i #![allow(unused_imports)]' "$folder/src/lib.rs"
 echo 'pub mod model;' >>"$folder/src/lib.rs"
 cp $here/model.rs "$folder/src/model.rs"
-cp $here/models.rs "$folder/tests/models.rs"
-# Two things that this library may not have yet: runtimes that can be stopped at once, and limits of listeners.
-if grep -rq 'pub fn stop_runtimes' src/runtime; then
-    cat $here/stop.rs >>"$folder/tests/models.rs"
-fi
-if grep -q 'pub limits: ListenerLimits' src/runtime/listener.rs; then
-    sed -i 's/ListenRequest { endpoint: None,/& limits: Default::default(),/' "$folder/tests/models.rs"
-fi
+cat $here/models.rs $here/stop.rs >"$folder/tests/models.rs"
 
 # What lives as long as the process, and so outlives a schedule, is in process.rs and default.rs.
 sed -i 's/\([^:]\)\block(/\1crate::model::std_lock(/' "$folder/src/runtime/default.rs"
