@@ -433,12 +433,12 @@ int main(int argc, char **argv) {
     }
     CHECK_OK(esrpc_runtime_join(client_runtime, PATIENCE_MS));
     CHECK_OK(esrpc_runtime_join(server_runtime, PATIENCE_MS));
-    esrpc_runtime_release(client_runtime);
-    esrpc_runtime_release(server_runtime);
-    esrpc_tls_config_release(client_tls);
     print_counts();
     for (int status = 0; status < STATUSES; status++)
         if (total.by_status[status] > 0) printf("  %8zu %s\n", (size_t)total.by_status[status], esrpc_status_name(status));
     CHECK(is_at_rest());
+    esrpc_runtime_release(client_runtime);
+    esrpc_runtime_release(server_runtime);
+    esrpc_tls_config_release(client_tls);
     return 0;
 }
