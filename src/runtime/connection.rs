@@ -10,11 +10,11 @@ use crate::codec::HeaderList;
 use crate::rpc::{self, MessageType, Outgoing, RateLimit, Role};
 use crate::runtime::admission::Seat;
 use crate::runtime::error::{End, Ended, text};
+use crate::runtime::event_loop::timers::TimerKey;
 use crate::runtime::event_loop::{Command, LoopHandle, Task};
 use crate::runtime::inbox::Inbox;
 use crate::runtime::lifecycle::{Live, deadline_after, wait_until};
 use crate::runtime::statistics::Tally;
-use crate::runtime::timers::TimerKey;
 use crate::runtime::{
     ConnectionHandler, Drain, Error, Level, Log, Outcome, Runtime, Settings, Stream, check_may_wait, lock,
 };

@@ -2,7 +2,7 @@ use std::time::Instant;
 
 use mio::Token;
 
-use crate::runtime::timers::{TimerKey, Timers};
+use crate::runtime::event_loop::timers::{TimerKey, Timers};
 
 /// What a connection may be waiting for, each with its own time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

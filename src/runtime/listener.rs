@@ -8,11 +8,11 @@ use mio::Token;
 use crate::runtime::admission::{Admission, MayAccept, Seat};
 use crate::runtime::driver::Flow;
 use crate::runtime::error::text;
+use crate::runtime::event_loop::timers::TimerKey;
 use crate::runtime::event_loop::{Command, Context, LoopHandle};
 use crate::runtime::lifecycle::{Live, deadline_after, wait_until};
 use crate::runtime::members::Members;
 use crate::runtime::statistics::{Events, Figures};
-use crate::runtime::timers::TimerKey;
 use crate::runtime::{
     Connection, Drain, Error, Level, ListenerHandler, ListenerLimits, Outcome, Repeated, Runtime, Settings,
     check_may_wait, lock,

@@ -2,7 +2,6 @@
 
 mod admission;
 mod blocking;
-mod buffers;
 mod connection;
 mod deadlines;
 mod default;
@@ -24,7 +23,6 @@ mod settings;
 mod setup;
 mod statistics;
 mod stream;
-mod timers;
 
 pub use admission::ListenerLimits;
 pub use blocking::Reply;

@@ -10,9 +10,9 @@ use crate::runtime::connection::Connection;
 use crate::runtime::deadlines::{Deadline, Deadlines};
 use crate::runtime::drain::DRAINED_BEFORE_SETUP;
 use crate::runtime::driver::{Driver, Flow, LAST_WORDS, TURN_LEN, Turn};
+use crate::runtime::event_loop::timers::TimerKey;
 use crate::runtime::event_loop::{Command, Context};
 use crate::runtime::listener::{Accepted, Arrival};
-use crate::runtime::timers::TimerKey;
 use crate::runtime::{Error, Level, Phase, lock};
 use crate::transport::{
     self, Address, Dialer, Dialing, Endpoint, HandshakeProgress, Lookup, Resolved, TlsSession, interleave, literal,

@@ -7,8 +7,8 @@ use crate::rpc::{self, MessageType, Outgoing, Role, TERMINATE_STREAM};
 use crate::runtime::connection::{Flush, Shared};
 use crate::runtime::error::{End, Ended};
 use crate::runtime::event_loop::Command;
+use crate::runtime::event_loop::timers::TimerKey;
 use crate::runtime::operation_name::OperationName;
-use crate::runtime::timers::TimerKey;
 use crate::runtime::{Connection, Error, Inbox, Outcome, Phase, StreamHandler, check_may_wait};
 
 /// Where a stream is in its life.

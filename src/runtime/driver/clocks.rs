@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{Driver, Flow};
 use crate::runtime::deadlines::Deadline;
 use crate::runtime::event_loop::Context;
-use crate::runtime::timers::TimerKey;
+use crate::runtime::event_loop::timers::TimerKey;
 use crate::runtime::{Error, Phase, StreamPhase};
 
 /// How long a deadline is put off for which the peer is not to blame: input waits for the connection's turn on the loop.

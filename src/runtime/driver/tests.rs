@@ -15,7 +15,7 @@ use crate::rpc::{CONNECTION_ACCEPTED, Incoming, MessageType, Outgoing};
 use crate::runtime::connection::Flush;
 use crate::runtime::deadlines::Deadline;
 use crate::runtime::event_loop::Context;
-use crate::runtime::timers::Timers;
+use crate::runtime::event_loop::timers::Timers;
 use crate::runtime::{Connection, ConnectionHandler, Error, Log, Outcome, Phase, Runtime, Settings, Stream};
 use crate::transport::{self, HandshakeProgress, Readiness, TlsConfigBuilder, TlsRole, TlsSession};
 
