@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use mio::Token;
 
 use crate::runtime::admission::{Admission, MayAccept, Seat};
-use crate::runtime::driver::Flow;
+use crate::runtime::connection::driver::Flow;
 use crate::runtime::error::text;
 use crate::runtime::event_loop::timers::TimerKey;
 use crate::runtime::event_loop::{Command, Context, LoopHandle};

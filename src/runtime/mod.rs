@@ -3,43 +3,33 @@
 mod admission;
 mod blocking;
 mod connection;
-mod deadlines;
 mod default;
-mod dispatch;
-mod drain;
-mod driver;
 mod error;
 mod event_loop;
-mod farewell;
 mod handlers;
-mod inbox;
 mod lifecycle;
 mod listener;
 mod log;
-mod log_lines;
 mod members;
-mod operation_name;
 mod settings;
-mod setup;
 mod statistics;
-mod stream;
 
 pub use admission::ListenerLimits;
 pub use blocking::Reply;
-pub use connection::{ConnectRequest, Connection, Flush, Phase};
-pub use deadlines::Deadline;
+pub use connection::deadlines::Deadline;
+pub use connection::drain::Drain;
+pub use connection::handle::{ConnectRequest, Connection, Flush, Phase};
+pub use connection::inbox::Inbox;
+pub use connection::stream::{Stream, StreamPhase};
 pub use default::{all_runtimes, default_runtime, take_default_if_ended};
-pub use drain::Drain;
 pub use error::{Error, Outcome, quoted};
 pub use event_loop::{Task, check_may_wait, is_loop_thread};
 pub use handlers::{ConnectionHandler, ListenerHandler, StreamHandler};
-pub use inbox::Inbox;
 pub use lifecycle::{Runtime, stop_runtimes};
 pub use listener::{ListenRequest, Listener};
 pub use log::{Level, Log, Repeated};
 pub use settings::{Settings, Times};
 pub use statistics::Figures;
-pub use stream::{Stream, StreamPhase};
 
 pub use crate::transport::{ProcessMark, uncancelled};
 

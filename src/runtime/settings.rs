@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use crate::rpc::{Limits, Rate};
-use crate::runtime::deadlines::Deadline;
+use crate::runtime::connection::deadlines::Deadline;
 use crate::transport::SocketOptions;
 
 /// What client and listener options share.

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::rpc::Role;
-use crate::runtime::connection::Shared;
-use crate::runtime::driver::Turn;
+use crate::runtime::connection::driver::Turn;
+use crate::runtime::connection::handle::Shared;
 use crate::runtime::members::Members;
 use crate::runtime::{Connection, Error, Listener, Phase, Runtime, lock};
 use crate::transport;

@@ -11,14 +11,14 @@ use std::time::{Duration, Instant};
 use mio::{Events, Poll, Registry, Token, Waker};
 
 use crate::rpc::{Buffers, Mark};
-use crate::runtime::connection::{Connection, Flush};
-use crate::runtime::driver::{Driver, Flow};
+use crate::runtime::connection::driver::{Driver, Flow};
+use crate::runtime::connection::handle::{Connection, Flush};
+use crate::runtime::connection::setup::{Setup, Step};
 use crate::runtime::event_loop::buffers::BufferPool;
 use crate::runtime::event_loop::timers::{Due, TimerKey, Timers};
 use crate::runtime::handlers::{ConnectionHandler, ListenerHandler, StreamHandler};
 use crate::runtime::lifecycle::Live;
 use crate::runtime::listener::{Accepted, Listener, ListenerDriver};
-use crate::runtime::setup::{Setup, Step};
 use crate::runtime::{Error, Level, Log, Outcome, Repeated, lock};
 use crate::transport::{self, ProcessMark, UseMark, never_cancelled, uncancelled};
 

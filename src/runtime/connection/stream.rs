@@ -4,11 +4,11 @@ use std::time::{Duration, Instant};
 
 use crate::codec::HeaderList;
 use crate::rpc::{self, MessageType, Outgoing, Role, TERMINATE_STREAM};
-use crate::runtime::connection::{Flush, Shared};
+use crate::runtime::connection::handle::{Flush, Shared};
+use crate::runtime::connection::operation_name::OperationName;
 use crate::runtime::error::{End, Ended};
 use crate::runtime::event_loop::Command;
 use crate::runtime::event_loop::timers::TimerKey;
-use crate::runtime::operation_name::OperationName;
 use crate::runtime::{Connection, Error, Inbox, Outcome, Phase, StreamHandler, check_may_wait};
 
 /// Where a stream is in its life.
@@ -43,8 +43,8 @@ pub struct Stream {
     /// Of those who may read from it.
     holders: AtomicUsize,
     /// It stands in the connection's list of those to be told when there is room.
-    pub(super) blocked: AtomicBool,
-    pub(super) closed_told: AtomicBool,
+    pub(in crate::runtime) blocked: AtomicBool,
+    pub(in crate::runtime) closed_told: AtomicBool,
 }
 
 impl Stream {
@@ -60,7 +60,12 @@ impl Stream {
     }
 
     /// A stream that the peer opens.
-    pub(super) fn announced(connection: Arc<Connection>, id: i32, operation: &[u8], ends: bool) -> Arc<Stream> {
+    pub(in crate::runtime) fn announced(
+        connection: Arc<Connection>,
+        id: i32,
+        operation: &[u8],
+        ends: bool,
+    ) -> Arc<Stream> {
         let stream = Stream::with(connection, id, StreamPhase::Announced, ends);
         let _ = stream.operation.set(OperationName::new(operation));
         Arc::new(stream)
@@ -92,7 +97,7 @@ impl Stream {
         self.handler.get().filter(|_| !self.connection().is_inert()).map(Box::as_ref)
     }
 
-    pub(super) fn inbox(&self) -> Option<&Inbox> {
+    pub(in crate::runtime) fn inbox(&self) -> Option<&Inbox> {
         self.handler.get().and_then(|handler| handler.inbox())
     }
 
@@ -110,7 +115,7 @@ impl Stream {
         }
     }
 
-    pub(super) fn is_held(&self) -> bool {
+    pub(in crate::runtime) fn is_held(&self) -> bool {
         self.holders.load(Ordering::Acquire) > 0
     }
 
@@ -129,7 +134,7 @@ impl Stream {
         }
     }
 
-    pub(super) fn set_phase(&self, phase: StreamPhase) {
+    pub(in crate::runtime) fn set_phase(&self, phase: StreamPhase) {
         self.phase.store(phase as u8, Ordering::Release);
     }
 
@@ -149,11 +154,11 @@ impl Stream {
         Ok(())
     }
 
-    pub(super) fn timer(&self) -> Option<TimerKey> {
+    pub(in crate::runtime) fn timer(&self) -> Option<TimerKey> {
         self.timer.get().copied()
     }
 
-    pub(super) fn set_timer(&self, key: TimerKey) {
+    pub(in crate::runtime) fn set_timer(&self, key: TimerKey) {
         let _ = self.timer.set(key);
     }
 
@@ -165,7 +170,7 @@ impl Stream {
         self.end.get()
     }
 
-    pub(super) fn set_end(&self, outcome: &Outcome) {
+    pub(in crate::runtime) fn set_end(&self, outcome: &Outcome) {
         self.set_phase(StreamPhase::Closed);
         self.end.set(outcome);
     }
@@ -201,7 +206,7 @@ impl Stream {
     }
 
     /// The library has refused it.
-    pub(super) fn note_refused(&self) {
+    pub(in crate::runtime) fn note_refused(&self) {
         let shared = self.connection().lock();
         self.set_phase(StreamPhase::Closed);
         self.connection().notify(&shared);
@@ -222,7 +227,11 @@ impl Stream {
     }
 
     /// As `activate`, for somebody who waits for room by himself.
-    pub(super) fn try_activate(self: &Arc<Self>, message: Outgoing<'_>, flush: Option<Flush>) -> Result<(), Error> {
+    pub(in crate::runtime) fn try_activate(
+        self: &Arc<Self>,
+        message: Outgoing<'_>,
+        flush: Option<Flush>,
+    ) -> Result<(), Error> {
         self.activate_or(message, flush, |_, _| ())
     }
 
@@ -271,7 +280,11 @@ impl Stream {
     }
 
     /// As `send`, for somebody who waits for room by himself.
-    pub(super) fn try_send(self: &Arc<Self>, message: Outgoing<'_>, flush: Option<Flush>) -> Result<(), Error> {
+    pub(in crate::runtime) fn try_send(
+        self: &Arc<Self>,
+        message: Outgoing<'_>,
+        flush: Option<Flush>,
+    ) -> Result<(), Error> {
         self.send_or(message, flush, |_, _| ())
     }
 
@@ -336,7 +349,7 @@ impl Stream {
     }
 
     /// There is room again for a stream whose send was refused.
-    pub(super) fn tell_writable(self: &Arc<Self>) {
+    pub(in crate::runtime) fn tell_writable(self: &Arc<Self>) {
         self.blocked.store(false, Ordering::Release);
         if let Some(handler) = self.handler()
             && matches!(self.phase(), StreamPhase::New | StreamPhase::Open)

@@ -6,14 +6,14 @@ use std::time::Instant;
 
 use crate::codec::{self, HeaderList, HeaderValue, Limits, Message};
 use crate::rpc::{Ending, Incoming, Mark, MessageType, Outgoing, Received, TERMINATE_STREAM, Violation};
-use crate::runtime::connection::{Connection, Flush, PingOrigin};
-use crate::runtime::driver::{Driver, Turn};
-use crate::runtime::stream::{Stream, StreamPhase};
+use crate::runtime::connection::driver::{Driver, Turn};
+use crate::runtime::connection::handle::{Connection, Flush, PingOrigin};
+use crate::runtime::connection::stream::{Stream, StreamPhase};
 use crate::runtime::{Error, Level, Listener, Outcome, Phase, Repeated, quoted};
 
 impl Driver {
     /// Decodes and delivers the messages at the start of `bytes`; answers how many bytes are used up.
-    pub(super) fn dispatch(&mut self, bytes: &[u8], mut limits: Limits, turn: &mut Turn) -> usize {
+    pub(in crate::runtime) fn dispatch(&mut self, bytes: &[u8], mut limits: Limits, turn: &mut Turn) -> usize {
         let mut used = 0;
         while let Some(rest) = bytes.get(used..).filter(|rest| !rest.is_empty()) {
             match Message::decode(rest, &limits) {
@@ -259,7 +259,7 @@ impl Connection {
     }
 
     /// The connection is usable: tells its owner.
-    pub(super) fn complete_setup(self: &Arc<Self>) {
+    pub(in crate::runtime) fn complete_setup(self: &Arc<Self>) {
         {
             let mut shared = self.lock();
             if shared.phase != Phase::Connecting {
@@ -276,7 +276,7 @@ impl Connection {
     }
 
     /// Tells the listener's owner of this connection; whether it was accepted.
-    pub(super) fn announce(self: &Arc<Self>, listener: &Arc<Listener>) -> bool {
+    pub(in crate::runtime) fn announce(self: &Arc<Self>, listener: &Arc<Listener>) -> bool {
         self.lock().may_accept = true;
         if let Some(handler) = listener.handler() {
             handler.on_incoming_connection(listener, self);
@@ -305,7 +305,7 @@ impl Connection {
 
     /// `count` bytes more are written: tells whom that concerns. If there is room again, tells the connection's owner, and
     /// moves the streams that wait for it to `writable`.
-    pub(super) fn note_written(
+    pub(in crate::runtime) fn note_written(
         self: &Arc<Self>,
         count: usize,
         due: &mut VecDeque<Mark<Flush>>,
@@ -339,12 +339,12 @@ impl Connection {
     }
 
     /// The stream's deadline is over: both sides are told.
-    pub(super) fn expire_stream(self: &Arc<Self>, stream: &Arc<Stream>) {
+    pub(in crate::runtime) fn expire_stream(self: &Arc<Self>, stream: &Arc<Stream>) {
         self.cut_stream(stream, Error::StreamDeadline { time: stream.deadline().unwrap_or_default() });
     }
 
     /// Ends a stream at once, on both sides. On the loop thread, or for a stream whose handler calls nobody.
-    pub(super) fn cut_stream(self: &Arc<Self>, stream: &Arc<Stream>, error: Error) {
+    pub(in crate::runtime) fn cut_stream(self: &Arc<Self>, stream: &Arc<Stream>, error: Error) {
         let ending = Outgoing::empty(MessageType::ApplicationMessage, TERMINATE_STREAM);
         let Ok(ending) = ending.prepare(true, &self.settings().limits.messages) else { return };
         let cut = {
@@ -363,7 +363,7 @@ impl Connection {
         self.end_stream(&stream, &outcome);
     }
 
-    pub(super) fn end_stream(self: &Arc<Self>, stream: &Arc<Stream>, outcome: &Outcome) {
+    pub(in crate::runtime) fn end_stream(self: &Arc<Self>, stream: &Arc<Stream>, outcome: &Outcome) {
         stream.set_end(outcome);
         self.log_stream_end(stream, outcome);
         if let Some(handler) = stream.handler() {

@@ -9,10 +9,10 @@ use mio::Token;
 use crate::codec::HeaderList;
 use crate::rpc::{self, MessageType, Outgoing, RateLimit, Role};
 use crate::runtime::admission::Seat;
+use crate::runtime::connection::inbox::Inbox;
 use crate::runtime::error::{End, Ended, text};
 use crate::runtime::event_loop::timers::TimerKey;
 use crate::runtime::event_loop::{Command, LoopHandle, Task};
-use crate::runtime::inbox::Inbox;
 use crate::runtime::lifecycle::{Live, deadline_after, wait_until};
 use crate::runtime::statistics::Tally;
 use crate::runtime::{
@@ -65,11 +65,11 @@ pub struct Connection {
     target: Option<Box<Target>>,
     event_loop: Arc<LoopHandle>,
     /// Of a server's connection.
-    pub(super) seat: Option<Seat>,
+    pub(in crate::runtime) seat: Option<Seat>,
     /// Always there until the drop.
-    pub(super) live: Option<Live>,
+    pub(in crate::runtime) live: Option<Live>,
     /// Of the runtime's log: looked at for each message.
-    pub(super) log_level: Level,
+    pub(in crate::runtime) log_level: Level,
 
     // Written once, on the loop thread or in accept.
     handler: OnceLock<Box<dyn ConnectionHandler>>,
@@ -85,7 +85,7 @@ pub struct Connection {
     changed: Condvar,
 }
 
-pub(super) struct Shared {
+pub(in crate::runtime) struct Shared {
     pub phase: Phase,
     pub rpc: rpc::Connection<Arc<Stream>, Flush>,
     /// Why the connection ends; the first reason stays.
@@ -135,14 +135,14 @@ pub(super) struct Shared {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum PingOrigin {
+pub(in crate::runtime) enum PingOrigin {
     Application,
     KeepAlive,
 }
 
 /// Why a connection ends.
 #[derive(Clone, Debug)]
-pub(super) struct Closing {
+pub(in crate::runtime) struct Closing {
     pub outcome: Outcome,
     /// This side asked for it.
     pub by_this_side: bool,
@@ -182,7 +182,7 @@ impl Connection {
     }
 
     /// A connection that a listener has accepted, for its loop.
-    pub(super) fn incoming(settings: Arc<Settings>, live: Live, seat: Option<Seat>) -> Arc<Connection> {
+    pub(in crate::runtime) fn incoming(settings: Arc<Settings>, live: Live, seat: Option<Seat>) -> Arc<Connection> {
         let connection = Connection::new(Role::Server, settings, live, None, seat);
         connection.join();
         connection
@@ -249,7 +249,7 @@ impl Connection {
         self.role
     }
 
-    pub(super) fn settings(&self) -> &Settings {
+    pub(in crate::runtime) fn settings(&self) -> &Settings {
         &self.settings
     }
 
@@ -262,11 +262,11 @@ impl Connection {
         self.target.as_ref().map_or(c"", |target| &target.host)
     }
 
-    pub(super) fn handshake(&self) -> Option<&(HeaderList, Vec<u8>)> {
+    pub(in crate::runtime) fn handshake(&self) -> Option<&(HeaderList, Vec<u8>)> {
         self.target.as_ref()?.handshake.as_ref()
     }
 
-    pub(super) fn tls(&self) -> Option<&(TlsConfig, String)> {
+    pub(in crate::runtime) fn tls(&self) -> Option<&(TlsConfig, String)> {
         self.target.as_ref()?.tls.as_ref()
     }
 
@@ -275,11 +275,11 @@ impl Connection {
         self.tls_info.get().map(Box::as_ref)
     }
 
-    pub(super) fn resolver(&self) -> Option<&Resolver> {
+    pub(in crate::runtime) fn resolver(&self) -> Option<&Resolver> {
         self.live.as_ref().map(|live| live.runtime().resolver())
     }
 
-    pub(super) fn log(&self) -> Option<&Log> {
+    pub(in crate::runtime) fn log(&self) -> Option<&Log> {
         self.live.as_ref().map(|live| live.runtime().log())
     }
 
@@ -288,12 +288,12 @@ impl Connection {
         self.live.as_ref().is_some_and(|live| !live.runtime().process().is_current())
     }
 
-    pub(super) fn lock(&self) -> MutexGuard<'_, Shared> {
+    pub(in crate::runtime) fn lock(&self) -> MutexGuard<'_, Shared> {
         lock(&self.shared)
     }
 
     /// Wakes the threads that wait for a change, if there are any: that asks the system. With the lock held.
-    pub(super) fn notify(&self, shared: &Shared) {
+    pub(in crate::runtime) fn notify(&self, shared: &Shared) {
         if shared.waiters > 0 {
             self.changed.notify_all();
         }
@@ -305,7 +305,7 @@ impl Connection {
     }
 
     /// Tells whom the send was made for.
-    pub(super) fn tell(&self, flush: Flush, outcome: &Outcome) {
+    pub(in crate::runtime) fn tell(&self, flush: Flush, outcome: &Outcome) {
         if !self.is_inert() {
             (flush.run)(flush.words, outcome);
         }
@@ -332,11 +332,11 @@ impl Connection {
         if self.is_inert() { Phase::Closed } else { self.lock().phase }
     }
 
-    pub(super) fn token(&self) -> Option<Token> {
+    pub(in crate::runtime) fn token(&self) -> Option<Token> {
         self.place.load(Ordering::Acquire).checked_sub(1).map(Token)
     }
 
-    pub(super) fn set_token(&self, token: Token) {
+    pub(in crate::runtime) fn set_token(&self, token: Token) {
         self.place.store(token.0 + 1, Ordering::Release);
     }
 
@@ -351,7 +351,7 @@ impl Connection {
     }
 
     /// Notes what the stream, which is connected now, can tell; it may be asked on any thread, also after its end.
-    pub(super) fn describe(&self, stream: &transport::Stream) {
+    pub(in crate::runtime) fn describe(&self, stream: &transport::Stream) {
         if let Some(credentials) = stream.peer_credentials() {
             let _ = self.peer_credentials.set(credentials);
         }
@@ -363,7 +363,7 @@ impl Connection {
     }
 
     /// The peer with its address, if it has one, for sentences.
-    pub(super) fn peer_name(&self) -> String {
+    pub(in crate::runtime) fn peer_name(&self) -> String {
         match self.addresses.get().map(|(_, remote)| remote.to_string_lossy()) {
             Some(remote) if !remote.is_empty() && remote != "unix:" => format!("the peer {remote}"),
             _ => "the peer".to_owned(),
@@ -375,7 +375,7 @@ impl Connection {
         self.connect_ack.get().map(Vec::as_slice)
     }
 
-    pub(super) fn set_connect_ack(&self, message: Vec<u8>) {
+    pub(in crate::runtime) fn set_connect_ack(&self, message: Vec<u8>) {
         let _ = self.connect_ack.set(message);
     }
 
@@ -384,7 +384,7 @@ impl Connection {
         self.end.get()
     }
 
-    pub(super) fn set_end(&self, outcome: Outcome) {
+    pub(in crate::runtime) fn set_end(&self, outcome: Outcome) {
         self.end.set(&outcome);
     }
 
@@ -413,13 +413,13 @@ impl Connection {
     }
 
     /// Makes the driver look at the connection.
-    pub(super) fn schedule(self: &Arc<Self>, shared: &mut Shared) {
+    pub(in crate::runtime) fn schedule(self: &Arc<Self>, shared: &mut Shared) {
         shared.dirty = true;
         self.schedule_write(shared);
     }
 
     /// Makes the driver write what was queued: when its turn ends it looks whether something is.
-    pub(super) fn schedule_write(self: &Arc<Self>, shared: &mut Shared) {
+    pub(in crate::runtime) fn schedule_write(self: &Arc<Self>, shared: &mut Shared) {
         if !shared.scheduled {
             shared.scheduled = true;
             self.event_loop.post(Command::Service(self.clone()));
@@ -485,7 +485,7 @@ impl Connection {
     }
 
     /// Asks a silent peer for a sign of life; false if that is not allowed now, as before the handshake is done.
-    pub(super) fn send_keep_alive(self: &Arc<Self>) -> bool {
+    pub(in crate::runtime) fn send_keep_alive(self: &Arc<Self>) -> bool {
         let ping = Outgoing::empty(MessageType::Ping, 0);
         let mut shared = self.lock();
         if shared.phase == Phase::Open
@@ -516,11 +516,11 @@ impl Connection {
     }
 
     /// Where the memory of large messages comes from, and goes.
-    pub(super) fn buffers(&self) -> &LoopHandle {
+    pub(in crate::runtime) fn buffers(&self) -> &LoopHandle {
         &self.event_loop
     }
 
-    pub(super) fn post(&self, command: Command) {
+    pub(in crate::runtime) fn post(&self, command: Command) {
         self.event_loop.post(command);
     }
 
@@ -553,7 +553,7 @@ impl Connection {
     }
 
     /// Makes all who wait look at the connection.
-    pub(super) fn wake_waits(&self) {
+    pub(in crate::runtime) fn wake_waits(&self) {
         let readers = {
             let shared = self.lock();
             self.changed.notify_all();
@@ -564,7 +564,7 @@ impl Connection {
 
     /// Ends without a word to anybody, as its loop has been halted or has died: lets go of what it holds, and wakes those who
     /// wait. Does nothing to the connection of another loop.
-    pub(super) fn fall_silent_with(&self, event_loop: &LoopHandle) {
+    pub(in crate::runtime) fn fall_silent_with(&self, event_loop: &LoopHandle) {
         if !std::ptr::eq(&*self.event_loop, event_loop) {
             return;
         }
@@ -585,7 +585,7 @@ impl Connection {
     }
 
     /// Waits for something that a thread signals by `notify`.
-    pub(super) fn wait<R>(
+    pub(in crate::runtime) fn wait<R>(
         &self,
         timeout: Option<Duration>,
         what: &str,
@@ -657,7 +657,7 @@ impl Drop for Connection {
 }
 
 /// The CONNECT that the library sends itself.
-pub(super) fn connect_message<'a>(headers: &'a HeaderList, payload: &'a [u8]) -> Outgoing<'a> {
+pub(in crate::runtime) fn connect_message<'a>(headers: &'a HeaderList, payload: &'a [u8]) -> Outgoing<'a> {
     let message_type = MessageType::Connect as i32;
     Outgoing { message_type, flags: 0, headers: Some(headers), operation: None, payload }
 }

@@ -5,8 +5,8 @@ mod reading;
 mod turn;
 mod writing;
 
-pub(super) use ending::LAST_WORDS;
-pub(super) use turn::{TURN_LEN, Turn};
+pub(in crate::runtime) use ending::LAST_WORDS;
+pub(in crate::runtime) use turn::{TURN_LEN, Turn};
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -16,10 +16,10 @@ use mio::Token;
 
 use self::gathered::Gathered;
 use crate::rpc::Role;
-use crate::runtime::connection::{Connection, connect_message};
-use crate::runtime::deadlines::{Deadline, Deadlines};
+use crate::runtime::connection::deadlines::{Deadline, Deadlines};
+use crate::runtime::connection::farewell::Farewell;
+use crate::runtime::connection::handle::{Connection, connect_message};
 use crate::runtime::event_loop::Context;
-use crate::runtime::farewell::Farewell;
 use crate::runtime::{Error, Phase, Stream};
 use crate::transport;
 
@@ -32,7 +32,7 @@ pub enum Flow {
 
 /// The loop thread's side of a connection: it alone owns the socket.
 pub struct Driver {
-    pub(super) connection: Arc<Connection>,
+    pub(in crate::runtime) connection: Arc<Connection>,
     stream: transport::Stream,
     token: Token,
     /// It stands in the loop's line and runs when its turn comes, whatever asks for it meanwhile.

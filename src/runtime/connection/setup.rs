@@ -6,10 +6,10 @@ use std::time::Instant;
 use mio::Token;
 
 use crate::rpc::Role;
-use crate::runtime::connection::Connection;
-use crate::runtime::deadlines::{Deadline, Deadlines};
-use crate::runtime::drain::DRAINED_BEFORE_SETUP;
-use crate::runtime::driver::{Driver, Flow, LAST_WORDS, TURN_LEN, Turn};
+use crate::runtime::connection::deadlines::{Deadline, Deadlines};
+use crate::runtime::connection::drain::DRAINED_BEFORE_SETUP;
+use crate::runtime::connection::driver::{Driver, Flow, LAST_WORDS, TURN_LEN, Turn};
+use crate::runtime::connection::handle::Connection;
 use crate::runtime::event_loop::timers::TimerKey;
 use crate::runtime::event_loop::{Command, Context};
 use crate::runtime::listener::{Accepted, Arrival};

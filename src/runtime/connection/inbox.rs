@@ -77,20 +77,24 @@ impl Inbox {
     }
 
     /// Nobody can take the messages any more.
-    pub(super) fn abandon(&self, connection: &Arc<Connection>) {
+    pub(in crate::runtime) fn abandon(&self, connection: &Arc<Connection>) {
         let mut queue = lock(&self.queue);
         queue.let_read_on(connection);
         queue.drop_all(connection);
     }
 
     /// Makes those who wait look at the connection.
-    pub(super) fn wake(&self) {
+    pub(in crate::runtime) fn wake(&self) {
         let _queue = lock(&self.queue);
         self.changed.notify_all();
     }
 
     /// Waits for the next message, or the stream's end behind the last one.
-    pub(super) fn take(&self, stream: &Arc<Stream>, deadline: Option<Instant>) -> Result<MessageCopy, Error> {
+    pub(in crate::runtime) fn take(
+        &self,
+        stream: &Arc<Stream>,
+        deadline: Option<Instant>,
+    ) -> Result<MessageCopy, Error> {
         let connection = stream.connection();
         let mut queue = lock(&self.queue);
         let mut reading = None;
@@ -167,7 +171,7 @@ impl Queue {
 
 impl Connection {
     /// A queue is full; what the application pauses and resumes is another matter.
-    pub(super) fn pause_for_queue(&self) {
+    pub(in crate::runtime) fn pause_for_queue(&self) {
         self.lock().full_queues += 1;
     }
 
@@ -189,7 +193,7 @@ impl Connection {
     }
 
     /// Drops what nobody has read of streams that are over.
-    pub(super) fn drop_unread(&self, error: &Error) {
+    pub(in crate::runtime) fn drop_unread(&self, error: &Error) {
         let streams = std::mem::take(&mut self.lock().unread_streams);
         for stream in streams.iter().filter_map(Weak::upgrade) {
             if let Some(inbox) = stream.inbox() {
@@ -203,7 +207,7 @@ impl Connection {
         self.lock().queue_overrun = true;
     }
 
-    pub(super) fn resume_for_queue(self: &Arc<Self>) {
+    pub(in crate::runtime) fn resume_for_queue(self: &Arc<Self>) {
         let mut shared = self.lock();
         shared.full_queues = shared.full_queues.saturating_sub(1);
         if shared.full_queues == 0 && shared.phase != Phase::Closed {
@@ -212,7 +216,7 @@ impl Connection {
     }
 
     /// This side has ended the connection, so that no message comes any more.
-    pub(super) fn is_ended_here(&self) -> bool {
+    pub(in crate::runtime) fn is_ended_here(&self) -> bool {
         let shared = self.lock();
         shared.phase == Phase::Closing && shared.closing.as_ref().is_some_and(|closing| closing.by_this_side)
     }

@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::{Driver, Flow, Turn};
-use crate::runtime::connection::Closing;
-use crate::runtime::deadlines::Deadline;
+use crate::runtime::connection::deadlines::Deadline;
+use crate::runtime::connection::handle::Closing;
 use crate::runtime::event_loop::Context;
 use crate::runtime::{Error, Outcome, Phase};
 

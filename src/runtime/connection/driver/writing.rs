@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::io::IoSlice;
 
 use super::{Driver, Turn};
-use crate::runtime::deadlines::Deadline;
+use crate::runtime::connection::deadlines::Deadline;
 use crate::runtime::event_loop::Context;
 use crate::transport;
 

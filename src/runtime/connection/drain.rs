@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::runtime::connection::Shared;
+use crate::runtime::connection::handle::Shared;
 use crate::runtime::lifecycle::deadline_after;
 use crate::runtime::members::Members;
 use crate::runtime::{Connection, Error, Listener, Phase};
 
 /// Of a connection that is drained before it was set up.
-pub(super) const DRAINED_BEFORE_SETUP: &str =
+pub(in crate::runtime) const DRAINED_BEFORE_SETUP: &str =
     "the connection was not set up yet when its runtime or listener was drained";
 
 /// What is open may be finished, and nothing new is begun.
@@ -37,19 +37,19 @@ impl Members<Connection> {
 }
 
 impl Connection {
-    pub(super) fn open_streams(&self) -> usize {
+    pub(in crate::runtime) fn open_streams(&self) -> usize {
         self.lock().rpc.open_streams()
     }
 
     /// Counts the connection in where somebody may want to drain it.
-    pub(super) fn join(self: &Arc<Self>) {
+    pub(in crate::runtime) fn join(self: &Arc<Self>) {
         let runtime = self.live.as_ref().and_then(|live| live.runtime().connections().join(self));
         let listener = self.listener().and_then(|listener| listener.connections().join(self));
         [runtime, listener].into_iter().flatten().for_each(|drain| self.drain(drain));
     }
 
     /// The connection is over for those who drain it.
-    pub(super) fn leave(&self) {
+    pub(in crate::runtime) fn leave(&self) {
         let figures = self.last_figures();
         if let Some(live) = &self.live {
             live.runtime().connections().leave(self, &figures);
@@ -68,7 +68,7 @@ impl Connection {
     }
 
     /// Makes the loop look at a connection that is not set up yet.
-    pub(super) fn wake_setup(self: &Arc<Self>) {
+    pub(in crate::runtime) fn wake_setup(self: &Arc<Self>) {
         let mut shared = self.lock();
         if shared.phase == Phase::Connecting {
             self.schedule(&mut shared);
@@ -76,7 +76,7 @@ impl Connection {
     }
 
     /// Lets the open streams go on until they end or the time is over, takes no new ones, then closes.
-    pub(super) fn drain(self: &Arc<Self>, drain: Drain) {
+    pub(in crate::runtime) fn drain(self: &Arc<Self>, drain: Drain) {
         let mut shared = self.lock();
         shared.drain = Some(drain.and(shared.drain));
         if shared.phase != Phase::Closed {

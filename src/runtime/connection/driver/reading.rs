@@ -3,7 +3,7 @@
 use super::gathered::Gathered;
 use super::{Driver, Turn};
 use crate::codec::{self, MIN_MESSAGE_LEN, PRELUDE_LEN};
-use crate::runtime::deadlines::Deadline;
+use crate::runtime::connection::deadlines::Deadline;
 use crate::runtime::event_loop::Context;
 use crate::runtime::{Error, Phase};
 use crate::transport::{self, TlsErrorKind};

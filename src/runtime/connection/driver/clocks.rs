@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Driver, Flow};
-use crate::runtime::deadlines::Deadline;
+use crate::runtime::connection::deadlines::Deadline;
 use crate::runtime::event_loop::Context;
 use crate::runtime::event_loop::timers::TimerKey;
 use crate::runtime::{Error, Phase, StreamPhase};
