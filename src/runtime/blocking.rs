@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::codec::MessageCopy;
 use crate::rpc::{self, Envelope, Incoming, MessageType, Outgoing, TERMINATE_STREAM, is_protocol_header};
 use crate::runtime::connection::inbox::Inbox;
-use crate::runtime::lifecycle::deadline_after;
+use crate::runtime::runtime::deadline_after;
 use crate::runtime::{
     ConnectRequest, Connection, ConnectionHandler, Error, Outcome, Phase, Runtime, Stream, StreamHandler, StreamPhase,
     check_may_wait,

@@ -7,10 +7,10 @@ mod default;
 mod error;
 mod event_loop;
 mod handlers;
-mod lifecycle;
 mod listener;
 mod log;
 mod members;
+mod runtime;
 mod settings;
 mod statistics;
 
@@ -25,9 +25,9 @@ pub use default::{all_runtimes, default_runtime, take_default_if_ended};
 pub use error::{Error, Outcome, quoted};
 pub use event_loop::{Task, check_may_wait, is_loop_thread};
 pub use handlers::{ConnectionHandler, ListenerHandler, StreamHandler};
-pub use lifecycle::{Runtime, stop_runtimes};
-pub use listener::{ListenRequest, Listener};
+pub use listener::handle::{ListenRequest, Listener};
 pub use log::{Level, Log, Repeated};
+pub use runtime::{Runtime, stop_runtimes};
 pub use settings::{Settings, Times};
 pub use statistics::Figures;
 

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::runtime::connection::handle::Shared;
-use crate::runtime::lifecycle::deadline_after;
 use crate::runtime::members::Members;
+use crate::runtime::runtime::deadline_after;
 use crate::runtime::{Connection, Error, Listener, Phase};
 
 /// Of a connection that is drained before it was set up.

@@ -13,7 +13,7 @@ use crate::runtime::connection::inbox::Inbox;
 use crate::runtime::error::{End, Ended, text};
 use crate::runtime::event_loop::timers::TimerKey;
 use crate::runtime::event_loop::{Command, LoopHandle, Task};
-use crate::runtime::lifecycle::{Live, deadline_after, wait_until};
+use crate::runtime::runtime::{Live, deadline_after, wait_until};
 use crate::runtime::statistics::Tally;
 use crate::runtime::{
     ConnectionHandler, Drain, Error, Level, Log, Outcome, Runtime, Settings, Stream, check_may_wait, lock,

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use crate::codec::{Message, MessageCopy};
 use crate::rpc;
-use crate::runtime::lifecycle::wait_until;
+use crate::runtime::runtime::wait_until;
 use crate::runtime::{Connection, Error, Outcome, Phase, Stream, lock};
 
 /// What a message that waits takes of memory beside its bytes, counted in what the connections of a listener hold.

@@ -12,7 +12,7 @@ use crate::runtime::connection::driver::{Driver, Flow, LAST_WORDS, TURN_LEN, Tur
 use crate::runtime::connection::handle::Connection;
 use crate::runtime::event_loop::timers::TimerKey;
 use crate::runtime::event_loop::{Command, Context};
-use crate::runtime::listener::{Accepted, Arrival};
+use crate::runtime::listener::handle::{Accepted, Arrival};
 use crate::runtime::{Error, Level, Phase, lock};
 use crate::transport::{
     self, Address, Dialer, Dialing, Endpoint, HandshakeProgress, Lookup, Resolved, TlsSession, interleave, literal,

@@ -17,8 +17,8 @@ use crate::runtime::connection::setup::{Setup, Step};
 use crate::runtime::event_loop::buffers::BufferPool;
 use crate::runtime::event_loop::timers::{Due, TimerKey, Timers};
 use crate::runtime::handlers::{ConnectionHandler, ListenerHandler, StreamHandler};
-use crate::runtime::lifecycle::Live;
-use crate::runtime::listener::{Accepted, Listener, ListenerDriver};
+use crate::runtime::listener::handle::{Accepted, Listener, ListenerDriver};
+use crate::runtime::runtime::Live;
 use crate::runtime::{Error, Level, Log, Outcome, Repeated, lock};
 use crate::transport::{self, ProcessMark, UseMark, never_cancelled, uncancelled};
 

@@ -6,11 +6,17 @@ use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, IntoRawFd};
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::*;
+use mio::Token;
+
 use crate::rpc::Incoming;
-use crate::runtime::{ConnectRequest, ConnectionHandler, Log, Stream};
+use crate::runtime::event_loop::{Command, LoopHandle};
+use crate::runtime::{
+    ConnectRequest, Connection, ConnectionHandler, Drain, Error, Level, ListenRequest, Listener, ListenerHandler,
+    ListenerLimits, Log, Outcome, Runtime, Settings, Stream, lock,
+};
+use crate::transport::Endpoint;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 /// A place that is free is the next one's sooner or later.

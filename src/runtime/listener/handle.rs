@@ -10,8 +10,8 @@ use crate::runtime::connection::driver::Flow;
 use crate::runtime::error::text;
 use crate::runtime::event_loop::timers::TimerKey;
 use crate::runtime::event_loop::{Command, Context, LoopHandle};
-use crate::runtime::lifecycle::{Live, deadline_after, wait_until};
 use crate::runtime::members::Members;
+use crate::runtime::runtime::{Live, deadline_after, wait_until};
 use crate::runtime::statistics::{Events, Figures};
 use crate::runtime::{
     Connection, Drain, Error, Level, ListenerHandler, ListenerLimits, Outcome, Repeated, Runtime, Settings,
@@ -42,7 +42,7 @@ pub struct ListenRequest {
 /// A listening socket, as all threads see it.
 pub struct Listener {
     settings: Arc<Settings>,
-    event_loop: Arc<LoopHandle>,
+    pub(super) event_loop: Arc<LoopHandle>,
     /// Always there until the drop.
     live: Option<Live>,
     handler: OnceLock<Box<dyn ListenerHandler>>,
@@ -166,7 +166,7 @@ impl Listener {
     }
 
     /// Makes those who wait see that the listener is inert.
-    pub(super) fn wake_waits(&self) {
+    pub(in crate::runtime) fn wake_waits(&self) {
         let _state = lock(&self.state);
         self.changed.notify_all();
     }
@@ -187,11 +187,11 @@ impl Listener {
         lock(&self.state).closed
     }
 
-    pub(super) fn is_draining(&self) -> bool {
+    pub(in crate::runtime) fn is_draining(&self) -> bool {
         lock(&self.state).draining
     }
 
-    pub(super) fn token(&self) -> Option<Token> {
+    pub(in crate::runtime) fn token(&self) -> Option<Token> {
         self.place.load(Ordering::Acquire).checked_sub(1).map(Token)
     }
 
@@ -226,11 +226,11 @@ impl Listener {
     }
 
     /// Makes the loop look at the listener.
-    pub(super) fn wake(self: &Arc<Self>) {
+    pub(in crate::runtime) fn wake(self: &Arc<Self>) {
         self.event_loop.post(Command::ServiceListener(self.clone()));
     }
 
-    pub(super) fn connections(&self) -> &Members<Connection> {
+    pub(in crate::runtime) fn connections(&self) -> &Members<Connection> {
         &self.connections
     }
 
@@ -243,12 +243,12 @@ impl Listener {
         self.connections.open_streams()
     }
 
-    pub(super) fn events(&self) -> &Events {
+    pub(in crate::runtime) fn events(&self) -> &Events {
         self.admission.events()
     }
 
     /// The connection is over.
-    pub(super) fn left_by(self: &Arc<Self>, connection: &Connection, figures: &Figures) {
+    pub(in crate::runtime) fn left_by(self: &Arc<Self>, connection: &Connection, figures: &Figures) {
         if self.connections.leave(connection, figures) {
             self.wake();
         }
@@ -322,7 +322,7 @@ impl Listener {
     }
 
     /// Tells of a connection that could not be had.
-    pub(super) fn failed(self: &Arc<Self>, error: &Error) {
+    pub(in crate::runtime) fn failed(self: &Arc<Self>, error: &Error) {
         self.admission.note_failure(error);
         self.log_repeated(Repeated::FailedConnection, || error.to_string());
         if let Some(handler) = self.handler() {
@@ -354,7 +354,7 @@ impl Listener {
     }
 
     /// Tells the listener's owner that it is closed, if all is told that comes before that. On its loop thread.
-    pub(super) fn tell_end(self: &Arc<Self>) {
+    pub(in crate::runtime) fn tell_end(self: &Arc<Self>) {
         let outcome = {
             let mut state = lock(&self.state);
             match &state.ended {
@@ -541,6 +541,3 @@ fn watch(socket: &mut transport::Listener, token: Token, context: &Context) -> R
     let failed = |error| transport::Error::from_io("watching a listening socket", &error, kind);
     socket.register(&context.registry, token).map_err(failed)
 }
-
-#[cfg(all(test, unix))]
-mod tests;
