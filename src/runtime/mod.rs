@@ -1,4 +1,6 @@
-//! Event-loop threads, and the connections, streams and listeners that live on them.
+//! Event-loop threads, and the connections, streams and listeners that live on them. From the ground up: `event_loop`, then
+//! errors and the log, then `life`, that of the threads, then connections with their streams, then listeners, and the
+//! blocking helpers on top.
 
 mod admission;
 mod blocking;
@@ -6,36 +8,26 @@ mod connection;
 mod default;
 mod error;
 mod event_loop;
-mod handlers;
+mod life;
 mod listener;
 mod log;
 mod members;
-mod runtime;
 mod settings;
 mod statistics;
 
 pub use admission::ListenerLimits;
 pub use blocking::Reply;
-pub use connection::deadlines::Deadline;
-pub use connection::drain::Drain;
-pub use connection::handle::{ConnectRequest, Connection, Flush, Phase};
-pub use connection::inbox::Inbox;
-pub use connection::stream::{Stream, StreamPhase};
-pub use default::{all_runtimes, default_runtime, take_default_if_ended};
-pub use error::{Error, Outcome, quoted};
-pub use event_loop::{Task, check_may_wait, is_loop_thread};
-pub use handlers::{ConnectionHandler, ListenerHandler, StreamHandler};
-pub use listener::handle::{ListenRequest, Listener};
+pub use connection::{
+    ConnectRequest, Connection, ConnectionHandler, Flush, Inbox, Phase, Stream, StreamHandler, StreamPhase,
+};
+pub use default::{all_runtimes, default_runtime, stop_runtimes, take_default_if_ended};
+pub use error::{Error, Outcome, TimeLimit, quoted};
+pub use event_loop::{Destroyed, check_may_wait, is_loop_thread};
+pub use life::Runtime;
+pub use listener::{ListenRequest, Listener, ListenerHandler};
 pub use log::{Level, Log, Repeated};
-pub use runtime::{Runtime, stop_runtimes};
+pub use members::Drain;
 pub use settings::{Settings, Times};
 pub use statistics::Figures;
 
 pub use crate::transport::{ProcessMark, uncancelled};
-
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
-/// Locks; a panic elsewhere while the lock was held does not spread, since every critical section leaves its data whole.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}

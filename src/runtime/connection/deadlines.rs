@@ -1,8 +1,13 @@
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use mio::Token;
 
-use crate::runtime::event_loop::timers::{TimerKey, Timers};
+use crate::runtime::error::TimeLimit;
+use crate::runtime::event_loop::{TimerKey, Timers};
+use crate::runtime::settings::Times;
+
+/// How long a server that refused, or a side with unread input, waits for the peer's end before it closes.
+pub const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// What a connection may be waiting for, each with its own time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +35,41 @@ pub enum Deadline {
     HalfOpen,
     /// What a drained connection still has open.
     Drain,
+}
+
+impl Deadline {
+    /// How long it is, if that is an option.
+    pub fn time(self, times: &Times) -> Option<Duration> {
+        match self {
+            Deadline::Resolve => times.resolve,
+            Deadline::Connect => times.connect,
+            Deadline::Tls => times.tls,
+            Deadline::Handshake => times.handshake,
+            Deadline::Write => times.write,
+            Deadline::Message => times.message,
+            Deadline::Idle => times.idle,
+            Deadline::Ping => times.ping,
+            Deadline::PingResponse => times.ping_response,
+            Deadline::HalfOpen => times.half_open,
+            Deadline::Linger => Some(times.linger),
+            Deadline::NextAttempt | Deadline::Drain => None,
+        }
+    }
+
+    /// The limit that has been passed with it, if that is a failure of its own.
+    pub fn limit(self) -> Option<TimeLimit> {
+        match self {
+            Deadline::Resolve => Some(TimeLimit::Resolve),
+            Deadline::Connect => Some(TimeLimit::Connect),
+            Deadline::Tls => Some(TimeLimit::Tls),
+            Deadline::Handshake => Some(TimeLimit::Handshake),
+            Deadline::Write => Some(TimeLimit::Write),
+            Deadline::Message => Some(TimeLimit::Message),
+            Deadline::Idle => Some(TimeLimit::Idle),
+            Deadline::PingResponse => Some(TimeLimit::PingResponse),
+            Deadline::NextAttempt | Deadline::Ping | Deadline::Linger | Deadline::HalfOpen | Deadline::Drain => None,
+        }
+    }
 }
 
 const COUNT: usize = Deadline::Drain as usize + 1;
@@ -120,7 +160,6 @@ impl Deadlines {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     #[test]
     fn the_loop_is_asked_for_the_next_deadline_only() {

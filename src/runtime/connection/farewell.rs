@@ -4,12 +4,14 @@
 use std::sync::Arc;
 use std::vec;
 
-use crate::runtime::connection::driver::Turn;
-use crate::runtime::connection::handle::Flush;
-use crate::runtime::{Connection, Error, Level, Outcome, Phase, Stream};
+use super::driver::Turn;
+use super::handle::{Connection, Stream};
+use super::state::{Flush, Phase};
+use crate::runtime::error::{Error, Outcome};
+use crate::runtime::log::Level;
 
 /// Who is still to be told that the connection is over.
-pub(in crate::runtime) struct Farewell {
+pub(super) struct Farewell {
     outcome: Outcome,
     /// The same for those to whom "well" means that it ended without them.
     reason: Error,
@@ -23,11 +25,7 @@ pub(in crate::runtime) struct Farewell {
 impl Connection {
     /// Ends the connection for all who ask; nothing if that was done before. `lost` says why sends were not written, if that is
     /// not the outcome.
-    pub(in crate::runtime) fn begin_farewell(
-        self: &Arc<Self>,
-        outcome: Outcome,
-        lost: Option<Error>,
-    ) -> Option<Farewell> {
+    pub(super) fn begin_farewell(self: &Arc<Self>, outcome: Outcome, lost: Option<Error>) -> Option<Farewell> {
         let mut shared = self.lock();
         if shared.phase == Phase::Closed {
             return None;

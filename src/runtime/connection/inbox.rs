@@ -1,22 +1,20 @@
 use std::collections::VecDeque;
-use std::sync::{Arc, Condvar, Mutex, Weak};
+use std::sync::{Condvar, Mutex};
 use std::time::Instant;
 
-use crate::codec::{Message, MessageCopy};
+use crate::codec::MessageCopy;
 use crate::rpc;
-use crate::runtime::runtime::wait_until;
-use crate::runtime::{Connection, Error, Outcome, Phase, Stream, lock};
+use crate::runtime::error::{Error, Outcome};
+use crate::runtime::event_loop::{lock, wait_until};
 
-/// What a message that waits takes of memory beside its bytes, counted in what the connections of a listener hold.
+/// What a message that waits takes of memory beside its bytes.
 const HELD_BY_MESSAGE: usize = 128;
 
 /// More than any system keeps of what the peer sent before it went away.
 const MOST_AFTER_A_FAILED_WRITE: usize = 64 * 1024 * 1024;
 
-/// A stream's messages that wait for a thread to take them: what a stream without callbacks has in their place. While it is
-/// full, nothing is read from the connection; what has come meanwhile waits there.
-///
-/// Its lock may be held when the connection's is taken, never the other way round.
+/// A stream's messages that wait for a thread to take them: what a stream without callbacks has in their place. It returns
+/// what its fill means for the connection, and leaves that to whoever asked.
 #[derive(Default)]
 pub struct Inbox {
     queue: Mutex<Queue>,
@@ -27,85 +25,99 @@ pub struct Inbox {
 struct Queue {
     messages: VecDeque<MessageCopy>,
     bytes: usize,
-    /// The connection is paused on behalf of this queue.
+    /// It has reached its limit, and not come down to half of it since.
     full: bool,
     end: Option<Outcome>,
 }
 
+/// What a call has made of the messages that wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pressure {
+    Same,
+    /// The limit is reached: nothing more should come.
+    Full,
+    /// More has come all the same than can be kept.
+    Overrun,
+    /// There is room again.
+    Eased,
+}
+
+/// What left the inbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Emptied {
+    /// Memory that it held.
+    pub held: usize,
+    pub pressure: Pressure,
+}
+
+/// How much memory a message holds while it waits.
+pub fn held_by(message: &MessageCopy) -> usize {
+    message.total_len() + HELD_BY_MESSAGE
+}
+
 impl Inbox {
-    /// Keeps a copy of the message, unless the stream is over or nobody is left who could take it.
-    pub fn put(&self, stream: &Arc<Stream>, message: &Message<'_>) {
-        let copy = MessageCopy::of(message);
+    /// Keeps the message; nothing, and it is dropped, once the stream has ended.
+    pub fn put(&self, message: MessageCopy, limit: usize) -> Option<Pressure> {
         let mut queue = lock(&self.queue);
-        if queue.end.is_some() || !stream.is_held() {
-            return;
+        if queue.end.is_some() {
+            return None;
         }
-        let connection = stream.connection();
-        queue.bytes += copy.total_len();
-        connection.note_unread(copy.total_len() + HELD_BY_MESSAGE);
-        queue.messages.push_back(copy);
-        if !queue.full && queue.bytes >= connection.settings().stream_queue_limit {
-            queue.full = true;
-            connection.pause_for_queue();
-        }
-        if queue.full && queue.bytes >= connection.settings().stream_queue_limit + MOST_AFTER_A_FAILED_WRITE {
-            connection.end_for_overrun();
-        }
+        queue.bytes += message.total_len();
+        queue.messages.push_back(message);
         self.changed.notify_one();
+        let was_full = queue.full;
+        queue.full |= queue.bytes >= limit;
+        Some(match queue.full {
+            true if queue.bytes >= limit + MOST_AFTER_A_FAILED_WRITE => Pressure::Overrun,
+            true if !was_full => Pressure::Full,
+            _ => Pressure::Same,
+        })
     }
 
-    /// The stream is over: no message comes any more.
-    pub fn end(&self, stream: &Arc<Stream>, outcome: &Outcome) {
+    /// The stream has ended, and no message comes any more. Whether some are still to be read, and what the end means.
+    pub fn end(&self, outcome: &Outcome) -> (bool, Pressure) {
         let mut queue = lock(&self.queue);
         queue.end.get_or_insert_with(|| outcome.clone());
-        queue.let_read_on(stream.connection());
-        if !queue.messages.is_empty()
-            && let Some(error) = stream.connection().note_left_unread(stream)
-        {
-            queue.give_up(stream.connection(), &error);
-        }
+        let pressure = queue.ease();
         self.changed.notify_all();
+        (!queue.messages.is_empty(), pressure)
     }
 
-    /// Drops the messages for the memory that they take, and says so to whoever wants to read them.
-    fn give_up(&self, stream: &Stream, error: &Error) {
+    /// Drops the messages for the memory that they hold, so that whoever wants to read them gets the error.
+    pub fn give_up(&self, error: &Error) -> Emptied {
         let mut queue = lock(&self.queue);
         if !queue.messages.is_empty() {
-            queue.give_up(stream.connection(), error);
+            queue.end = Some(Err(error.clone()));
         }
         self.changed.notify_all();
+        queue.drop_all()
     }
 
     /// Nobody can take the messages any more.
-    pub(in crate::runtime) fn abandon(&self, connection: &Arc<Connection>) {
-        let mut queue = lock(&self.queue);
-        queue.let_read_on(connection);
-        queue.drop_all(connection);
+    pub fn abandon(&self) -> Emptied {
+        lock(&self.queue).drop_all()
     }
 
-    /// Makes those who wait look at the connection.
-    pub(in crate::runtime) fn wake(&self) {
+    /// Makes those who wait look again whether they should.
+    pub fn wake(&self) {
         let _queue = lock(&self.queue);
         self.changed.notify_all();
     }
 
-    /// Waits for the next message, or the stream's end behind the last one.
-    pub(in crate::runtime) fn take(
+    /// Waits for the next message, or the stream's end behind the last one. `may_wait` says whether a message can still come;
+    /// when its result changes, the inbox has to be woken.
+    pub fn take(
         &self,
-        stream: &Arc<Stream>,
+        limit: usize,
         deadline: Option<Instant>,
-    ) -> Result<MessageCopy, Error> {
-        let connection = stream.connection();
+        mut may_wait: impl FnMut() -> Result<(), Error>,
+    ) -> Result<(MessageCopy, Pressure), Error> {
         let mut queue = lock(&self.queue);
-        let mut reading = None;
         loop {
             if let Some(message) = queue.messages.pop_front() {
                 queue.bytes -= message.total_len();
-                connection.note_read(message.total_len() + HELD_BY_MESSAGE);
-                if queue.bytes <= connection.settings().stream_queue_limit / 2 {
-                    queue.let_read_on(connection);
-                }
-                return Ok(message);
+                let pressure = if queue.bytes <= limit / 2 { queue.ease() } else { Pressure::Same };
+                return Ok((message, pressure));
             }
             match &queue.end {
                 Some(Ok(())) => {
@@ -114,14 +126,7 @@ impl Inbox {
                 Some(Err(error)) => return Err(error.clone()),
                 None => {}
             }
-            if connection.is_ended_here() {
-                // Its streams end when all is written, which may take long; messages come no more.
-                return Err(Error::ConnectionClosed);
-            }
-            reading.get_or_insert_with(|| Reading::new(stream));
-            if connection.is_inert() {
-                return Err(Error::RuntimeShutdown);
-            }
+            may_wait()?;
             let (next, in_time) = wait_until(&self.changed, queue, deadline);
             queue = next;
             if !in_time {
@@ -131,93 +136,60 @@ impl Inbox {
     }
 }
 
-/// A thread waits to read from the stream: it is woken when the connection ends without a word to its streams.
-struct Reading<'a>(&'a Arc<Stream>);
-
-impl<'a> Reading<'a> {
-    fn new(stream: &'a Arc<Stream>) -> Reading<'a> {
-        stream.connection().lock().readers.push(stream.clone());
-        Reading(stream)
-    }
-}
-
-impl Drop for Reading<'_> {
-    fn drop(&mut self) {
-        let taken = {
-            let readers = &mut self.0.connection().lock().readers;
-            readers.iter().position(|reader| Arc::ptr_eq(reader, self.0)).map(|at| readers.swap_remove(at))
-        };
-        drop(taken);
-    }
-}
-
 impl Queue {
-    fn give_up(&mut self, connection: &Arc<Connection>, error: &Error) {
-        self.drop_all(connection);
-        self.end = Some(Err(error.clone()));
+    fn ease(&mut self) -> Pressure {
+        if std::mem::take(&mut self.full) { Pressure::Eased } else { Pressure::Same }
     }
 
-    fn drop_all(&mut self, connection: &Arc<Connection>) {
-        connection.note_read(std::mem::take(&mut self.bytes) + self.messages.len() * HELD_BY_MESSAGE);
+    fn drop_all(&mut self) -> Emptied {
+        let held = std::mem::take(&mut self.bytes) + self.messages.len() * HELD_BY_MESSAGE;
         self.messages = VecDeque::new();
-    }
-
-    fn let_read_on(&mut self, connection: &Arc<Connection>) {
-        if std::mem::take(&mut self.full) {
-            connection.resume_for_queue();
-        }
+        Emptied { held, pressure: self.ease() }
     }
 }
 
-impl Connection {
-    /// A queue is full; what the application pauses and resumes is another matter.
-    pub(in crate::runtime) fn pause_for_queue(&self) {
-        self.lock().full_queues += 1;
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::{Limits, Message, encode_into};
+
+    fn message(len: usize) -> MessageCopy {
+        let mut bytes = Vec::new();
+        encode_into(&[], &vec![0; len], &mut bytes);
+        MessageCopy::of(&Message::decode(&bytes, &Limits::DEFAULT).expect("a message").0)
     }
 
-    /// A stream is over and has messages that nobody has read, which stay counted. If the connection was ended for what it
-    /// holds, why: then they are to be dropped.
-    fn note_left_unread(&self, stream: &Arc<Stream>) -> Option<Error> {
-        let mut shared = self.lock();
-        if let Some(error @ Error::TooManyHeldBytes { .. }) = &shared.eviction {
-            return Some(error.clone());
-        }
-        let unread = &mut shared.unread_streams;
-        if unread.len() == unread.capacity() {
-            // Those that were read and released meanwhile go; the room doubles if most were not.
-            unread.retain(|stream| stream.strong_count() > 0);
-            unread.reserve(unread.len() + 1);
-        }
-        unread.push(Arc::downgrade(stream));
-        None
+    #[test]
+    fn a_full_inbox_says_so_once_and_again_when_half_of_it_is_taken() {
+        let inbox = Inbox::default();
+        let limit = 2 * message(100).total_len();
+        let put = || inbox.put(message(100), limit);
+        assert_eq!([put(), put(), put()], [Pressure::Same, Pressure::Full, Pressure::Same].map(Some));
+        let take = || inbox.take(limit, None, || Err(Error::NoReply)).map(|(_, pressure)| pressure);
+        assert_eq!([take(), take(), take()], [Pressure::Same, Pressure::Eased, Pressure::Same].map(Ok));
+        assert_eq!(take(), Err(Error::NoReply), "the caller decides whether to wait");
     }
 
-    /// Drops what nobody has read of streams that are over.
-    pub(in crate::runtime) fn drop_unread(&self, error: &Error) {
-        let streams = std::mem::take(&mut self.lock().unread_streams);
-        for stream in streams.iter().filter_map(Weak::upgrade) {
-            if let Some(inbox) = stream.inbox() {
-                inbox.give_up(&stream, error);
-            }
-        }
+    #[test]
+    fn what_was_not_read_can_be_read_after_the_end_unless_it_is_given_up() {
+        let inbox = Inbox::default();
+        assert_eq!(inbox.put(message(1), 1), Some(Pressure::Full));
+        assert_eq!(inbox.put(message(2), 1), Some(Pressure::Same));
+        assert_eq!(inbox.end(&Ok(())), (true, Pressure::Eased));
+        assert_eq!(inbox.put(message(3), 1), None);
+        let take = || inbox.take(1, None, || Ok(())).map(|(message, _)| message.message().payload.len());
+        assert_eq!(take(), Ok(1));
+        let emptied = inbox.give_up(&Error::Cancelled);
+        assert_eq!(emptied, Emptied { held: held_by(&message(2)), pressure: Pressure::Same });
+        assert_eq!(take(), Err(Error::Cancelled));
     }
 
-    /// A full queue was given more, since writing has failed and what came before the end is delivered: up to here.
-    fn end_for_overrun(&self) {
-        self.lock().queue_overrun = true;
-    }
-
-    pub(in crate::runtime) fn resume_for_queue(self: &Arc<Self>) {
-        let mut shared = self.lock();
-        shared.full_queues = shared.full_queues.saturating_sub(1);
-        if shared.full_queues == 0 && shared.phase != Phase::Closed {
-            self.schedule(&mut shared);
-        }
-    }
-
-    /// This side has ended the connection, so that no message comes any more.
-    pub(in crate::runtime) fn is_ended_here(&self) -> bool {
-        let shared = self.lock();
-        shared.phase == Phase::Closing && shared.closing.as_ref().is_some_and(|closing| closing.by_this_side)
+    #[test]
+    fn after_a_failed_write_there_is_an_end_to_what_is_kept() {
+        let inbox = Inbox::default();
+        let put = || inbox.put(message(8 * 1024 * 1024), 1);
+        assert_eq!(put(), Some(Pressure::Full));
+        assert!((0..6).all(|_| put() == Some(Pressure::Same)));
+        assert_eq!(put(), Some(Pressure::Overrun));
     }
 }

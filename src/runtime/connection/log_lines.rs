@@ -1,8 +1,10 @@
 //! What a connection writes into its runtime's log: at INFO its beginning and end, at DEBUG its steps and its streams, at TRACE
 //! each message.
 
+use super::handle::{Connection, Stream};
 use crate::rpc::{Envelope, MessageType, Outgoing};
-use crate::runtime::{Connection, Level, Outcome, Repeated, Stream, quoted};
+use crate::runtime::error::{Outcome, quoted};
+use crate::runtime::log::{Level, Repeated};
 
 impl Connection {
     #[inline]
@@ -11,7 +13,7 @@ impl Connection {
     }
 
     /// Writes a line about this connection, which is made only if somebody wants it. With no lock held.
-    pub(in crate::runtime) fn log_line(&self, level: Level, line: impl FnOnce() -> String) {
+    pub(super) fn log_line(&self, level: Level, line: impl FnOnce() -> String) {
         if self.logs(level)
             && let Some(log) = self.log()
         {
@@ -20,7 +22,7 @@ impl Connection {
     }
 
     /// The same for a line that a peer can cause in any number.
-    pub(in crate::runtime) fn log_repeated(&self, kind: Repeated, level: Level, line: impl FnOnce() -> String) {
+    pub(super) fn log_repeated(&self, kind: Repeated, level: Level, line: impl FnOnce() -> String) {
         if self.logs(level)
             && let Some(log) = self.log()
         {
@@ -29,7 +31,7 @@ impl Connection {
     }
 
     #[inline]
-    pub(in crate::runtime) fn log_received(&self, envelope: &Envelope<'_>, len: usize) {
+    pub(super) fn log_received(&self, envelope: &Envelope<'_>, len: usize) {
         if self.logs(Level::Trace) {
             let (message_type, flags) = (envelope.message_type.unwrap_or(-1), envelope.flags.unwrap_or(0));
             self.log_message("received", message_type, flags, envelope.stream_id.unwrap_or(-1), len);
@@ -37,7 +39,7 @@ impl Connection {
     }
 
     #[inline]
-    pub(in crate::runtime) fn log_sent(&self, message: &Outgoing<'_>, stream_id: i32) {
+    pub(super) fn log_sent(&self, message: &Outgoing<'_>, stream_id: i32) {
         if self.logs(Level::Trace) {
             self.log_message(
                 "accepted for sending",
@@ -59,7 +61,7 @@ impl Connection {
     }
 
     #[inline]
-    pub(in crate::runtime) fn log_stream_end(&self, stream: &Stream, outcome: &Outcome) {
+    pub(super) fn log_stream_end(&self, stream: &Stream, outcome: &Outcome) {
         if self.logs(Level::Debug) {
             self.log_end_of(stream, outcome);
         }
@@ -75,7 +77,7 @@ impl Connection {
     }
 
     #[inline]
-    pub(in crate::runtime) fn log_stream_begin(&self, stream: &Stream, what: &str) {
+    pub(super) fn log_stream_begin(&self, stream: &Stream, what: &str) {
         if self.logs(Level::Debug) {
             self.log_begin_of(stream, what);
         }

@@ -1,13 +1,24 @@
-//! A connection and its streams: what every thread sees of them, and the loop thread's side.
+//! A connection and its streams: what all threads see of them, and the loop thread's side.
 
-pub mod deadlines;
-pub mod drain;
-pub mod driver;
-pub mod farewell;
-pub mod handle;
-pub mod inbox;
-pub mod log_lines;
-pub mod operation_name;
-pub mod setup;
-pub mod stream;
-pub mod telling;
+mod calls;
+mod connect;
+mod deadlines;
+mod driver;
+mod farewell;
+mod figures;
+pub(super) mod handle;
+mod inbox;
+mod log_lines;
+mod membership;
+mod operation_name;
+pub(super) mod setup;
+pub(super) mod state;
+mod stream;
+mod tally;
+mod telling;
+mod unread;
+
+pub use connect::ConnectRequest;
+pub use handle::{Connection, ConnectionHandler, Stream, StreamHandler, StreamPhase};
+pub use inbox::Inbox;
+pub use state::{Flush, Phase};

@@ -1,5 +1,5 @@
 /// The name of a stream's operation. Most are short, and take no memory of their own.
-pub(in crate::runtime) struct OperationName(Name);
+pub(super) struct OperationName(Name);
 
 const SHORT: usize = 46;
 

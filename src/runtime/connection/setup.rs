@@ -5,24 +5,33 @@ use std::time::Instant;
 
 use mio::Token;
 
+use super::deadlines::{Deadline, Deadlines, LAST_WORDS};
+use super::driver::{Driver, TURN_LEN, Turn};
+use super::handle::Connection;
+use super::state::{DRAINED_BEFORE_SETUP, Phase};
 use crate::rpc::Role;
-use crate::runtime::connection::deadlines::{Deadline, Deadlines};
-use crate::runtime::connection::drain::DRAINED_BEFORE_SETUP;
-use crate::runtime::connection::driver::{Driver, Flow, LAST_WORDS, TURN_LEN, Turn};
-use crate::runtime::connection::handle::Connection;
-use crate::runtime::event_loop::timers::TimerKey;
-use crate::runtime::event_loop::{Command, Context};
-use crate::runtime::listener::handle::{Accepted, Arrival};
-use crate::runtime::{Error, Level, Phase, lock};
+use crate::runtime::error::Error;
+use crate::runtime::event_loop::{AbortCause, Command, Context, Flow, Owner, Place, Resident, TimerKey, lock};
+use crate::runtime::log::Level;
 use crate::transport::{
-    self, Address, Dialer, Dialing, Endpoint, HandshakeProgress, Lookup, Resolved, TlsSession, interleave, literal,
+    self, Address, Dialer, Dialing, Endpoint, HandshakeProgress, Lookup, Resolved, TlsConfig, TlsSession, interleave,
+    literal,
 };
+
+/// Whoever brought a server's connection and is still to be told of it, in one way or another. Dropped once that is done.
+pub trait Arrival: Send {
+    /// The connection is not wanted any more; with an error if that is a failure to be told.
+    fn refusal(&self) -> Option<Result<(), Error>>;
+    /// Calls the listener's owner, who may accept the connection.
+    fn announce(&self, connection: &Arc<Connection>);
+    fn note_failure(&self, error: &Error);
+}
 
 /// The loop thread's side of a connection that is being set up.
 pub struct Setup {
     connection: Arc<Connection>,
     /// Of a server's connection, until its listener has been told of it.
-    arrival: Option<Arrival>,
+    arrival: Option<Box<dyn Arrival>>,
     token: Token,
     stage: Stage,
     /// It stands in the loop's line, once, and drops more when its turn comes.
@@ -52,14 +61,6 @@ enum Verdict {
     Vanish,
 }
 
-/// What became of a step.
-pub enum Step {
-    Pending,
-    /// The connection is usable and goes on with this driver.
-    Established(Box<Driver>),
-    Over,
-}
-
 impl Setup {
     /// Begins to connect a client.
     pub fn connect(
@@ -68,7 +69,6 @@ impl Setup {
         token: Token,
         context: &mut Context,
     ) -> Option<Setup> {
-        connection.set_token(token);
         let mut setup = Setup {
             connection,
             arrival: None,
@@ -123,7 +123,7 @@ impl Setup {
         let lookup = resolver.look_up(host, port, move |resolved| {
             *lock(&place) = Some(resolved);
             if let Some(connection) = connection.upgrade() {
-                connection.post(Command::Service(connection.clone()));
+                connection.post(Command::Visit(connection.clone()));
             }
         })?;
         self.stage = Stage::Resolving { _lookup: lookup, found };
@@ -143,12 +143,17 @@ impl Setup {
     }
 
     /// Takes over a connection that a listener accepted.
-    pub fn accept(accepted: Accepted, token: Token, context: &mut Context) -> Option<Setup> {
-        let Accepted { arrival, connection, mut stream, tls } = accepted;
+    pub fn accept(
+        connection: Arc<Connection>,
+        mut stream: transport::Stream,
+        tls: Option<TlsConfig>,
+        arrival: Box<dyn Arrival>,
+        token: Token,
+        context: &mut Context,
+    ) -> Option<Setup> {
         if context.shutting_down {
             return None;
         }
-        connection.set_token(token);
         let prepared = stream.register(&context.registry, token).map_err(|error| not_watched(&error));
         let prepared = prepared.and_then(|()| match &tls {
             Some(config) => TlsSession::server(config).map(|session| stream.start_tls(session)),
@@ -170,24 +175,13 @@ impl Setup {
         Some(setup)
     }
 
-    pub fn is_of(&self, connection: &Arc<Connection>) -> bool {
-        Arc::ptr_eq(&self.connection, connection)
-    }
-
     fn start_clock(&mut self, deadline: Deadline, context: &Context) {
-        if let Some(time) = self.connection.settings().times.of(deadline) {
+        if let Some(time) = deadline.time(&self.connection.settings().times) {
             self.deadlines.set(deadline, context.now + time);
         }
     }
 
-    /// The turn has come for which it stood in the line.
-    pub fn take_turn(&mut self, context: &mut Context) -> Step {
-        self.in_line = false;
-        self.run(context)
-    }
-
-    /// Does all that can be done now.
-    pub fn run(&mut self, context: &mut Context) -> Step {
+    fn go_on(&mut self, context: &mut Context) -> Flow {
         match self.verdict() {
             Some(Verdict::Fail(error)) => return self.fail(error, context),
             Some(Verdict::Vanish) => return self.vanish(context),
@@ -216,20 +210,19 @@ impl Setup {
             let reason = closing.and_then(|closing| closing.outcome.err());
             return Some(Verdict::Fail(reason.unwrap_or(Error::Cancelled)));
         }
-        let listener = self.arrival.as_ref().map(Arrival::listener).filter(|listener| listener.is_closed());
-        if is_drained || listener.is_some_and(|listener| listener.is_draining()) {
+        if is_drained {
             return Some(Verdict::Fail(Error::Draining(DRAINED_BEFORE_SETUP)));
         }
-        listener.map(|_| Verdict::Vanish)
+        self.arrival.as_ref()?.refusal().map(|refusal| refusal.err().map_or(Verdict::Vanish, Verdict::Fail))
     }
 
-    fn advance(&mut self, context: &mut Context) -> Step {
+    fn advance(&mut self, context: &mut Context) -> Flow {
         if let Stage::Unusable(error) = &self.stage {
             let error = error.clone();
             return self.fail(error, context);
         }
         if let Stage::Resolving { found, .. } = &self.stage {
-            let Some(resolved) = lock(found).take() else { return Step::Pending };
+            let Some(resolved) = lock(found).take() else { return Flow::Continue };
             self.deadlines.clear(Deadline::Resolve);
             let family = self.connection.settings().socket.family;
             match resolved {
@@ -244,7 +237,7 @@ impl Setup {
                         Some(at) => self.deadlines.set(Deadline::NextAttempt, at),
                         None => self.deadlines.clear(Deadline::NextAttempt),
                     }
-                    return Step::Pending;
+                    return Flow::Continue;
                 }
                 Dialing::Failed(error) => return self.fail(error.into(), context),
                 Dialing::Connected(stream) => {
@@ -258,12 +251,12 @@ impl Setup {
         }
         match &mut self.stage {
             Stage::Handshaking(stream) => match stream.handshake() {
-                Ok(HandshakeProgress::Pending) => Step::Pending,
+                Ok(HandshakeProgress::Pending) => Flow::Continue,
                 Ok(HandshakeProgress::Done) => self.establish(context),
                 Err(error) => self.fail_handshake(error.into(), context),
             },
             Stage::Lingering(_) => self.linger(context),
-            _ => Step::Pending,
+            _ => Flow::Continue,
         }
     }
 
@@ -277,77 +270,39 @@ impl Setup {
         Ok(())
     }
 
-    fn establish(&mut self, context: &mut Context) -> Step {
+    fn establish(&mut self, context: &mut Context) -> Flow {
         self.deadlines.cancel(&mut context.timers);
-        let Stage::Handshaking(stream) = &self.stage else { return Step::Pending };
+        let Stage::Handshaking(stream) = &self.stage else { return Flow::Continue };
         self.connection.describe(stream);
         if let Some(info) = self.connection.tls_info() {
             self.connection.log_line(Level::Debug, || format!("TLS handshake done: {}", info.summary()));
         }
         // Meanwhile the socket and the arrival stay where they are found if the host ends the thread.
-        let accepted = self.arrival.as_ref().is_none_or(|arrival| self.connection.announce(arrival.listener()));
+        let accepted = self.arrival.as_ref().is_none_or(|arrival| self.connection.announce(&**arrival));
         self.arrival = None;
         let Stage::Handshaking(mut stream) = std::mem::replace(&mut self.stage, Stage::Over) else {
-            return Step::Pending;
+            return Flow::Continue;
         };
         if !accepted {
             // Closing is not enough if another process has the socket too.
             stream.deregister(&context.registry);
             drop(stream);
-            return Step::Over;
+            return Flow::Finished;
         }
         // The callback may have taken its time.
         context.now = Instant::now();
-        Step::Established(Box::new(Driver::new(self.connection.clone(), stream, self.token)))
-    }
-
-    /// A deadline of this connection is over.
-    pub fn expire(&mut self, key: TimerKey, context: &mut Context) -> Step {
-        if !self.deadlines.fired(key) {
-            return Step::Pending;
-        }
-        // What came while the loop was busy with others is not late.
-        let step = self.run(context);
-        if !matches!(step, Step::Pending) {
-            return step;
-        }
-        while let Some(deadline) = self.deadlines.take_expired(context.now) {
-            match deadline {
-                Deadline::NextAttempt => continue,
-                Deadline::Linger => {
-                    self.close(context);
-                    return Step::Over;
-                }
-                _ => {}
-            }
-            let time = self.connection.settings().times.of(deadline).unwrap_or_default();
-            let detail = match &self.stage {
-                Stage::Dialing(dialer) => dialer.progress(),
-                _ => self.connection.endpoint().map(ToString::to_string).unwrap_or_default(),
-            };
-            return self.fail(Error::deadline(deadline, time, &detail), context);
-        }
-        Step::Pending
-    }
-
-    /// Ends the setup for a reason that is not the application's.
-    pub fn abort(&mut self, error: Error, context: &mut Context) -> Flow {
-        if matches!(self.stage, Stage::Lingering(_)) {
-            self.close(context);
-        } else {
-            self.fail(error, context);
-        }
+        context.successor = Some(Box::new(Driver::new(self.connection.clone(), stream, self.token)));
         Flow::Finished
     }
 
-    fn fail(&mut self, error: Error, context: &mut Context) -> Step {
+    fn fail(&mut self, error: Error, context: &mut Context) -> Flow {
         self.close(context);
         self.tell_failure(error);
-        Step::Over
+        Flow::Finished
     }
 
     /// Closes the socket and tells nobody of it.
-    pub fn close(&mut self, context: &mut Context) {
+    fn close(&mut self, context: &mut Context) {
         self.deadlines.cancel(&mut context.timers);
         match std::mem::replace(&mut self.stage, Stage::Over) {
             Stage::Dialing(mut dialer) => dialer.give_up(&context.registry),
@@ -364,7 +319,7 @@ impl Setup {
     }
 
     /// The peer is told by an alert, which a socket that is closed with input unread could lose again.
-    fn fail_handshake(&mut self, error: Error, context: &mut Context) -> Step {
+    fn fail_handshake(&mut self, error: Error, context: &mut Context) -> Flow {
         let step = match std::mem::replace(&mut self.stage, Stage::Over) {
             Stage::Handshaking(stream) if stream.wants_flush() || stream.has_unfinished_bytes() => {
                 self.stage = Stage::Lingering(stream);
@@ -375,7 +330,7 @@ impl Setup {
             stage => {
                 self.stage = stage;
                 self.close(context);
-                Step::Over
+                Flow::Finished
             }
         };
         self.tell_failure(error);
@@ -383,35 +338,35 @@ impl Setup {
     }
 
     /// Drops what the peer sends, until its end.
-    fn linger(&mut self, context: &mut Context) -> Step {
-        let Stage::Lingering(stream) = &mut self.stage else { return Step::Over };
+    fn linger(&mut self, context: &mut Context) -> Flow {
+        let Stage::Lingering(stream) = &mut self.stage else { return Flow::Finished };
         if self.in_line {
-            return Step::Pending;
+            return Flow::Continue;
         }
         let mut budget = TURN_LEN;
         while budget > 0 {
             match stream.drain(&mut context.read_buffer) {
                 Ok(count) if count > 0 => budget = budget.saturating_sub(count),
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return Step::Pending,
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return Flow::Continue,
                 _ => {
                     self.close(context);
-                    return Step::Over;
+                    return Flow::Finished;
                 }
             }
         }
         // No event tells of what is there already.
         self.in_line = true;
         context.ready.push_back(self.token);
-        Step::Pending
+        Flow::Continue
     }
 
     /// Ends a connection of which nobody is to be told: its listener is closed, or its failure was told before.
-    fn vanish(&mut self, context: &mut Context) -> Step {
+    fn vanish(&mut self, context: &mut Context) -> Flow {
         self.close(context);
         self.connection.lock().phase = Phase::Closed;
         self.connection.leave();
         self.arrival = None;
-        Step::Over
+        Flow::Finished
     }
 
     fn tell_failure(&mut self, error: Error) {
@@ -419,7 +374,7 @@ impl Setup {
             // Nobody has been told of this connection, only the listener is. The arrival stays in its place meanwhile, as above.
             Some(arrival) => {
                 self.connection.lock().phase = Phase::Closed;
-                arrival.listener().failed(&error);
+                arrival.note_failure(&error);
                 if !matches!(self.stage, Stage::Lingering(_)) {
                     self.connection.leave();
                 }
@@ -438,6 +393,63 @@ impl Setup {
                 }
             }
         }
+    }
+}
+
+impl Resident for Setup {
+    fn place(&self) -> &Place {
+        self.connection.place()
+    }
+
+    fn run(&mut self, context: &mut Context) -> Flow {
+        self.go_on(context)
+    }
+
+    fn take_turn(&mut self, context: &mut Context) -> Flow {
+        self.in_line = false;
+        self.run(context)
+    }
+
+    fn expire(&mut self, key: TimerKey, context: &mut Context) -> Flow {
+        if !self.deadlines.fired(key) {
+            return Flow::Continue;
+        }
+        // What came while the loop was busy with others is not late.
+        let step = self.run(context);
+        if step == Flow::Finished {
+            return step;
+        }
+        while let Some(deadline) = self.deadlines.take_expired(context.now) {
+            match deadline {
+                Deadline::NextAttempt => continue,
+                Deadline::Linger => {
+                    self.close(context);
+                    return Flow::Finished;
+                }
+                _ => {}
+            }
+            let Some(limit) = deadline.limit() else { continue };
+            let time = deadline.time(&self.connection.settings().times).unwrap_or_default();
+            let detail = match &self.stage {
+                Stage::Dialing(dialer) => dialer.progress(),
+                _ => self.connection.endpoint().map(ToString::to_string).unwrap_or_default(),
+            };
+            return self.fail(Error::TimeLimit { limit, time, detail }, context);
+        }
+        Flow::Continue
+    }
+
+    fn abort(&mut self, cause: AbortCause, context: &mut Context) -> Flow {
+        if matches!(self.stage, Stage::Lingering(_)) {
+            self.close(context);
+        } else {
+            self.fail(cause.into(), context);
+        }
+        Flow::Finished
+    }
+
+    fn discard(&mut self, context: &mut Context) {
+        self.close(context);
     }
 }
 

@@ -1,51 +1,16 @@
+//! What the application asks of a stream, and what becomes of it.
+
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use super::handle::{Connection, SharedState, Stream, StreamHandler, StreamPhase};
+use super::operation_name::OperationName;
+use super::state::{Flush, Phase};
 use crate::codec::HeaderList;
 use crate::rpc::{self, MessageType, Outgoing, Role, TERMINATE_STREAM};
-use crate::runtime::connection::handle::{Flush, Shared};
-use crate::runtime::connection::operation_name::OperationName;
-use crate::runtime::error::{End, Ended};
-use crate::runtime::event_loop::Command;
-use crate::runtime::event_loop::timers::TimerKey;
-use crate::runtime::{Connection, Error, Inbox, Outcome, Phase, StreamHandler, check_may_wait};
-
-/// Where a stream is in its life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[repr(u8)]
-pub enum StreamPhase {
-    /// A client's stream that is not activated.
-    New,
-    /// A client's stream that the server's application has not accepted yet.
-    Announced,
-    Open,
-    /// This side's TERMINATE_STREAM is accepted and not yet written.
-    Closing,
-    Closed,
-}
-
-/// One stream of a connection, as all threads see it. What its messages may do is decided by the connection's state
-/// machine, under the connection's lock; `phase` and `id` change under that lock only.
-pub struct Stream {
-    connection: Arc<Connection>,
-    handler: OnceLock<Box<dyn StreamHandler>>,
-    operation: OnceLock<OperationName>,
-    end: End,
-    id: AtomicI32,
-    phase: AtomicU8,
-    /// Set before the activation.
-    deadline_ms: AtomicU32,
-    /// Of the deadline; loop thread only.
-    timer: OnceLock<TimerKey>,
-    /// The first message of an announced stream ended it.
-    ends_at_once: bool,
-    /// Of those who may read from it.
-    holders: AtomicUsize,
-    /// It stands in the connection's list of those to be told when there is room.
-    pub(in crate::runtime) blocked: AtomicBool,
-    pub(in crate::runtime) closed_told: AtomicBool,
-}
+use crate::runtime::error::{End, Ended, Error, Outcome};
+use crate::runtime::event_loop::{TimerKey, check_may_wait};
 
 impl Stream {
     /// A client's stream, not activated.
@@ -60,12 +25,7 @@ impl Stream {
     }
 
     /// A stream that the peer opens.
-    pub(in crate::runtime) fn announced(
-        connection: Arc<Connection>,
-        id: i32,
-        operation: &[u8],
-        ends: bool,
-    ) -> Arc<Stream> {
+    pub(super) fn announced(connection: Arc<Connection>, id: i32, operation: &[u8], ends: bool) -> Arc<Stream> {
         let stream = Stream::with(connection, id, StreamPhase::Announced, ends);
         let _ = stream.operation.set(OperationName::new(operation));
         Arc::new(stream)
@@ -97,28 +57,6 @@ impl Stream {
         self.handler.get().filter(|_| !self.connection().is_inert()).map(Box::as_ref)
     }
 
-    pub(in crate::runtime) fn inbox(&self) -> Option<&Inbox> {
-        self.handler.get().and_then(|handler| handler.inbox())
-    }
-
-    /// One more may read from the stream.
-    pub fn hold(&self) {
-        self.holders.fetch_add(1, Ordering::AcqRel);
-    }
-
-    /// One of those who may read from it has gone; after the last one its messages are dropped.
-    pub fn let_go(&self) {
-        if self.holders.fetch_sub(1, Ordering::AcqRel) == 1
-            && let Some(inbox) = self.inbox()
-        {
-            inbox.abandon(&self.connection);
-        }
-    }
-
-    pub(in crate::runtime) fn is_held(&self) -> bool {
-        self.holders.load(Ordering::Acquire) > 0
-    }
-
     /// 0 until the stream is activated.
     pub fn id(&self) -> i32 {
         self.id.load(Ordering::Acquire)
@@ -134,7 +72,7 @@ impl Stream {
         }
     }
 
-    pub(in crate::runtime) fn set_phase(&self, phase: StreamPhase) {
+    pub(super) fn set_phase(&self, phase: StreamPhase) {
         self.phase.store(phase as u8, Ordering::Release);
     }
 
@@ -154,11 +92,11 @@ impl Stream {
         Ok(())
     }
 
-    pub(in crate::runtime) fn timer(&self) -> Option<TimerKey> {
+    pub(super) fn timer(&self) -> Option<TimerKey> {
         self.timer.get().copied()
     }
 
-    pub(in crate::runtime) fn set_timer(&self, key: TimerKey) {
+    pub(super) fn set_timer(&self, key: TimerKey) {
         let _ = self.timer.set(key);
     }
 
@@ -170,7 +108,7 @@ impl Stream {
         self.end.get()
     }
 
-    pub(in crate::runtime) fn set_end(&self, outcome: &Outcome) {
+    pub(super) fn set_end(&self, outcome: &Outcome) {
         self.set_phase(StreamPhase::Closed);
         self.end.set(outcome);
     }
@@ -206,7 +144,7 @@ impl Stream {
     }
 
     /// The library has refused it.
-    pub(in crate::runtime) fn note_refused(&self) {
+    pub(super) fn note_refused(&self) {
         let shared = self.connection().lock();
         self.set_phase(StreamPhase::Closed);
         self.connection().notify(&shared);
@@ -239,7 +177,7 @@ impl Stream {
         self: &Arc<Self>,
         message: Outgoing<'_>,
         flush: Option<Flush>,
-        blocked: impl FnOnce(&Arc<Self>, &mut Shared),
+        blocked: impl FnOnce(&Arc<Self>, &mut SharedState),
     ) -> Result<(), Error> {
         if self.connection().role() != Role::Client {
             return Err(Error::InvalidState("only a client activates streams; a server's are open when accepted"));
@@ -292,7 +230,7 @@ impl Stream {
         self: &Arc<Self>,
         message: Outgoing<'_>,
         flush: Option<Flush>,
-        blocked: impl FnOnce(&Arc<Self>, &mut Shared),
+        blocked: impl FnOnce(&Arc<Self>, &mut SharedState),
     ) -> Result<(), Error> {
         let connection = self.connection();
         let prepared = message.prepare_in(true, &connection.settings().limits.messages, connection.buffers())?;
@@ -332,8 +270,8 @@ impl Stream {
     fn not_accepted(
         self: &Arc<Self>,
         error: rpc::Error,
-        shared: &mut Shared,
-        blocked: impl FnOnce(&Arc<Self>, &mut Shared),
+        shared: &mut SharedState,
+        blocked: impl FnOnce(&Arc<Self>, &mut SharedState),
     ) -> Error {
         if matches!(error, rpc::Error::WouldBlock { .. }) {
             blocked(self, shared);
@@ -349,7 +287,7 @@ impl Stream {
     }
 
     /// There is room again for a stream whose send was refused.
-    pub(in crate::runtime) fn tell_writable(self: &Arc<Self>) {
+    pub(super) fn tell_writable(self: &Arc<Self>) {
         self.blocked.store(false, Ordering::Release);
         if let Some(handler) = self.handler()
             && matches!(self.phase(), StreamPhase::New | StreamPhase::Open)
@@ -358,7 +296,7 @@ impl Stream {
         }
     }
 
-    fn note_blocked(self: &Arc<Self>, shared: &mut Shared) {
+    fn note_blocked(self: &Arc<Self>, shared: &mut SharedState) {
         if !self.blocked.swap(true, Ordering::AcqRel) {
             shared.blocked_streams.push(self.clone());
         }
@@ -375,13 +313,5 @@ impl Stream {
             let over = refused || self.closed_told.load(Ordering::Acquire);
             over.then(|| self.end().map_or(Ok(()), |(outcome, _)| outcome.clone()))
         })
-    }
-}
-
-impl Drop for Stream {
-    fn drop(&mut self) {
-        if let Some(handler) = self.handler.take() {
-            self.connection.post(Command::DestroyStream(handler, self.connection.clone()));
-        }
     }
 }

@@ -4,47 +4,25 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::handle::{Connection, Stream, StreamPhase};
+use super::setup::Arrival;
+use super::state::{Flush, Phase, PingOrigin};
 use crate::codec::{self, HeaderList, HeaderValue, Limits, Message};
 use crate::rpc::{Ending, Incoming, Mark, MessageType, Outgoing, Received, TERMINATE_STREAM, Violation};
-use crate::runtime::connection::driver::{Driver, Turn};
-use crate::runtime::connection::handle::{Connection, Flush, PingOrigin};
-use crate::runtime::connection::stream::{Stream, StreamPhase};
-use crate::runtime::{Error, Level, Listener, Outcome, Phase, Repeated, quoted};
-
-impl Driver {
-    /// Decodes and delivers the messages at the start of `bytes`; answers how many bytes are used up.
-    pub(in crate::runtime) fn dispatch(&mut self, bytes: &[u8], mut limits: Limits, turn: &mut Turn) -> usize {
-        let mut used = 0;
-        while let Some(rest) = bytes.get(used..).filter(|rest| !rest.is_empty()) {
-            match Message::decode(rest, &limits) {
-                Ok((message, len)) => {
-                    if !self.connection.deliver(&message, &rest[..len], &mut limits, turn.now) {
-                        break;
-                    }
-                    used += len;
-                    if turn.note_call(len) {
-                        break;
-                    }
-                }
-                Err(codec::Error::Incomplete { .. }) => break,
-                Err(error) => {
-                    self.connection.reject(error, rest);
-                    self.refused_input = true;
-                    return bytes.len();
-                }
-            }
-        }
-        if used > 0 {
-            self.note_message_end();
-        }
-        used
-    }
-}
+use crate::runtime::error::{Error, Outcome, quoted};
+use crate::runtime::event_loop::Timed;
+use crate::runtime::log::{Level, Repeated};
 
 impl Connection {
     /// Hands one message to whom it is for, and sets the limits of the next one if that changes them. False, and the message
     /// is not taken, when none may be dispatched now.
-    fn deliver(self: &Arc<Self>, message: &Message<'_>, bytes: &[u8], limits: &mut Limits, now: Instant) -> bool {
+    pub(super) fn deliver(
+        self: &Arc<Self>,
+        message: &Message<'_>,
+        bytes: &[u8],
+        limits: &mut Limits,
+        now: Instant,
+    ) -> bool {
         let incoming = Incoming::read(message);
         let mut shared = self.lock();
         if shared.is_reading_paused() || !matches!(shared.phase, Phase::Connecting | Phase::Open) {
@@ -204,7 +182,7 @@ impl Connection {
     }
 
     /// The peer sent something that is no sound message.
-    fn reject(self: &Arc<Self>, error: codec::Error, bytes: &[u8]) {
+    pub(super) fn reject(self: &Arc<Self>, error: codec::Error, bytes: &[u8]) {
         let is_bad_header = matches!(
             error,
             codec::Error::HeaderOverrun { .. }
@@ -259,7 +237,7 @@ impl Connection {
     }
 
     /// The connection is usable: tells its owner.
-    pub(in crate::runtime) fn complete_setup(self: &Arc<Self>) {
+    pub(super) fn complete_setup(self: &Arc<Self>) {
         {
             let mut shared = self.lock();
             if shared.phase != Phase::Connecting {
@@ -276,11 +254,9 @@ impl Connection {
     }
 
     /// Tells the listener's owner of this connection; whether it was accepted.
-    pub(in crate::runtime) fn announce(self: &Arc<Self>, listener: &Arc<Listener>) -> bool {
+    pub(super) fn announce(self: &Arc<Self>, arrival: &dyn Arrival) -> bool {
         self.lock().may_accept = true;
-        if let Some(handler) = listener.handler() {
-            handler.on_incoming_connection(listener, self);
-        }
+        arrival.announce(self);
         let mut shared = self.lock();
         shared.may_accept = false;
         let accepted = self.handler().is_some();
@@ -305,7 +281,7 @@ impl Connection {
 
     /// `count` bytes more are written: tells whom that concerns. If there is room again, tells the connection's owner, and
     /// moves the streams that wait for it to `writable`.
-    pub(in crate::runtime) fn note_written(
+    pub(super) fn note_written(
         self: &Arc<Self>,
         count: usize,
         due: &mut VecDeque<Mark<Flush>>,
@@ -338,11 +314,6 @@ impl Connection {
         }
     }
 
-    /// The stream's deadline is over: both sides are told.
-    pub(in crate::runtime) fn expire_stream(self: &Arc<Self>, stream: &Arc<Stream>) {
-        self.cut_stream(stream, Error::StreamDeadline { time: stream.deadline().unwrap_or_default() });
-    }
-
     /// Ends a stream at once, on both sides. On the loop thread, or for a stream whose handler calls nobody.
     pub(in crate::runtime) fn cut_stream(self: &Arc<Self>, stream: &Arc<Stream>, error: Error) {
         let ending = Outgoing::empty(MessageType::ApplicationMessage, TERMINATE_STREAM);
@@ -363,7 +334,7 @@ impl Connection {
         self.end_stream(&stream, &outcome);
     }
 
-    pub(in crate::runtime) fn end_stream(self: &Arc<Self>, stream: &Arc<Stream>, outcome: &Outcome) {
+    pub(super) fn end_stream(self: &Arc<Self>, stream: &Arc<Stream>, outcome: &Outcome) {
         stream.set_end(outcome);
         self.log_stream_end(stream, outcome);
         if let Some(handler) = stream.handler() {
@@ -373,6 +344,14 @@ impl Connection {
         shared.ended_stream_timers.extend(stream.timer());
         stream.closed_told.store(true, std::sync::atomic::Ordering::Release);
         self.notify(&shared);
+    }
+}
+
+impl Timed for Stream {
+    /// The stream's deadline is over: both sides learn of it.
+    fn expire(self: Arc<Self>) {
+        let error = Error::StreamDeadline { time: self.deadline().unwrap_or_default() };
+        self.connection().cut_stream(&self, error);
     }
 }
 

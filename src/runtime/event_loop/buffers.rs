@@ -1,6 +1,6 @@
 use std::sync::Mutex;
 
-use crate::runtime::lock;
+use super::wait::lock;
 
 /// Bytes that the buffers of one loop may hold while nobody uses them.
 const KEPT_BYTES: usize = 4 * 1024 * 1024;

@@ -4,7 +4,10 @@ use std::time::Instant;
 
 use mio::Token;
 
-use crate::runtime::Stream;
+/// Something small with a deadline of its own and no place, which may be gone when the deadline comes.
+pub trait Timed: Send + Sync {
+    fn expire(self: Arc<Self>);
+}
 
 /// All deadlines of one event loop, the next first.
 #[derive(Default)]
@@ -15,10 +18,10 @@ pub struct Timers {
 
 /// Whose time is over.
 pub enum Due {
-    /// A connection or a listener.
+    /// A resident.
     Place(Token),
-    /// A stream that was given a deadline; it may be gone.
-    Stream(Weak<Stream>),
+    /// It may be gone.
+    Object(Weak<dyn Timed>),
 }
 
 /// Names one deadline, to cancel it.
@@ -34,8 +37,8 @@ impl Timers {
         self.insert(at, Due::Place(token))
     }
 
-    pub fn set_stream(&mut self, at: Instant, stream: &Arc<Stream>) -> TimerKey {
-        self.insert(at, Due::Stream(Arc::downgrade(stream)))
+    pub fn set_for(&mut self, at: Instant, object: Weak<dyn Timed>) -> TimerKey {
+        self.insert(at, Due::Object(object))
     }
 
     fn insert(&mut self, at: Instant, due: Due) -> TimerKey {

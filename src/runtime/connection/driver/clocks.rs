@@ -1,12 +1,14 @@
 //! The deadlines of a connection.
 
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use super::{Driver, Flow};
-use crate::runtime::connection::deadlines::Deadline;
-use crate::runtime::event_loop::Context;
-use crate::runtime::event_loop::timers::TimerKey;
-use crate::runtime::{Error, Phase, StreamPhase};
+use super::super::deadlines::Deadline;
+use super::super::handle::{Stream, StreamPhase};
+use super::super::state::Phase;
+use super::Driver;
+use crate::runtime::error::{Error, TimeLimit};
+use crate::runtime::event_loop::{Context, Flow, Resident, TimerKey};
 
 /// How long a deadline is put off for which the peer is not to blame: input waits for the connection's turn on the loop.
 const UNTIL_ITS_TURN: Duration = Duration::from_millis(10);
@@ -16,7 +18,7 @@ const MESSAGE_BYTES_PER_SECOND: usize = 64 * 1024;
 
 impl Driver {
     pub(super) fn start_clock(&mut self, deadline: Deadline, context: &Context) {
-        if let Some(time) = self.connection.settings().times.of(deadline) {
+        if let Some(time) = deadline.time(&self.connection.settings().times) {
             self.deadlines.set(deadline, context.now + time);
         }
     }
@@ -34,7 +36,8 @@ impl Driver {
         };
         self.connection.report_held(self.gathered.len() + unwritten + of_streams + self.stream.kept_len());
         for (stream, at) in new_timers.into_iter().filter(|(stream, _)| stream.phase() != StreamPhase::Closed) {
-            stream.set_timer(context.timers.set_stream(at, &stream));
+            let timed: Weak<Stream> = Arc::downgrade(&stream);
+            stream.set_timer(context.timers.set_for(at, timed));
         }
         ended_timers.into_iter().for_each(|key| context.timers.cancel(key));
         let (received, sent) = (std::mem::take(&mut self.received), std::mem::take(&mut self.sent));
@@ -87,8 +90,20 @@ impl Driver {
         self.deadlines.arm(&mut context.timers, self.token);
     }
 
+    fn late(&self, deadline: Deadline, limit: TimeLimit) -> Error {
+        let time = deadline.time(&self.connection.settings().times).unwrap_or_default();
+        let detail = match limit {
+            TimeLimit::Message => {
+                let have = self.gathered.len();
+                format!("{have} of {} bytes have come", have + self.missing_of_gathered())
+            }
+            _ => String::new(),
+        };
+        Error::TimeLimit { limit, time, detail }
+    }
+
     /// A timer of this connection fired.
-    pub fn expire(&mut self, key: TimerKey, context: &mut Context) -> Flow {
+    pub(super) fn run_expired(&mut self, key: TimerKey, context: &mut Context) -> Flow {
         if !self.deadlines.fired(key) {
             return Flow::Continue;
         }
@@ -101,8 +116,6 @@ impl Driver {
             }
         }
         while let Some(deadline) = self.deadlines.take_expired(context.now) {
-            let times = &self.connection.settings().times;
-            let time = times.of(deadline).unwrap_or_default();
             match deadline {
                 Deadline::Ping => {
                     if self.connection.send_keep_alive() {
@@ -122,18 +135,15 @@ impl Driver {
                     let error = Error::Draining("the time given to drain what was open is over");
                     self.connection.lock().begin_close(Err(error), false);
                 }
-                Deadline::Write => return self.abort(Error::deadline(deadline, time, ""), context),
-                _ => {
-                    let detail = match deadline {
-                        Deadline::Message => {
-                            let have = self.gathered.len();
-                            format!("{have} of {} bytes have come", have + self.missing_of_gathered())
-                        }
-                        _ => String::new(),
-                    };
+                other => {
+                    let Some(limit) = other.limit() else { continue };
+                    let error = self.late(other, limit);
+                    if limit == TimeLimit::Write {
+                        return self.abort_for(error, context);
+                    }
                     let mut shared = self.connection.lock();
                     if matches!(shared.phase, Phase::Connecting | Phase::Open) {
-                        shared.begin_close(Err(Error::deadline(deadline, time, &detail)), false);
+                        shared.begin_close(Err(error), false);
                     }
                 }
             }

@@ -1,23 +1,21 @@
 //! How a connection ends: what is left is written, the peer gets its time, then everybody is told.
 
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use super::{Driver, Flow, Turn};
-use crate::runtime::connection::deadlines::Deadline;
-use crate::runtime::connection::handle::Closing;
-use crate::runtime::event_loop::Context;
-use crate::runtime::{Error, Outcome, Phase};
-
-/// How long a server that refused, or a side with unread input, waits for the peer's end before it closes.
-pub(in crate::runtime) const LAST_WORDS: Duration = Duration::from_secs(1);
+use super::super::deadlines::{Deadline, LAST_WORDS};
+use super::super::state::{Closing, Phase};
+use super::{Driver, Turn};
+use crate::runtime::error::{Error, Outcome};
+use crate::runtime::event_loop::{Context, Flow};
 
 impl Driver {
     /// If the connection is to end, does the next step of that.
     pub(super) fn conclude(&mut self, turn: &mut Turn, context: &mut Context) -> Flow {
         let (unwritten, owes_linger) = {
             let mut shared = self.connection.lock();
-            shared.note_turn(turn, context.now);
+            let (received, reads_nothing) = (std::mem::take(&mut turn.received), shared.rpc.must_not_read());
+            shared.tally.note_turn(received, turn.begun(), context.now, reads_nothing);
             if let Some(error) = &self.io_error
                 && matches!(shared.phase, Phase::Connecting | Phase::Open)
                 && (self.peer_ended || shared.queue_overrun || !(shared.is_reading_paused() || self.has_input()))
@@ -84,7 +82,7 @@ impl Driver {
     }
 
     /// Ends the connection at once, for a reason that is not the application's.
-    pub fn abort(&mut self, error: Error, context: &mut Context) -> Flow {
+    pub(super) fn abort_for(&mut self, error: Error, context: &mut Context) -> Flow {
         if self.farewell.is_some() {
             // It stands in the line, unless it is here that it has failed.
             return if self.in_line { Flow::Continue } else { self.go_on_with_farewell(context) };
@@ -100,7 +98,7 @@ impl Driver {
     }
 
     /// Closes the socket and tells nobody of it.
-    pub fn discard(&mut self, context: &mut Context) {
+    pub(super) fn close(&mut self, context: &mut Context) {
         self.stream.deregister(&context.registry);
         self.writing = VecDeque::new();
         self.gathered.clear();

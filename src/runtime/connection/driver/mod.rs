@@ -5,8 +5,7 @@ mod reading;
 mod turn;
 mod writing;
 
-pub(in crate::runtime) use ending::LAST_WORDS;
-pub(in crate::runtime) use turn::{TURN_LEN, Turn};
+pub(super) use turn::{TURN_LEN, Turn};
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -15,24 +14,18 @@ use std::time::Instant;
 use mio::Token;
 
 use self::gathered::Gathered;
+use super::deadlines::{Deadline, Deadlines};
+use super::farewell::Farewell;
+use super::handle::{Connection, Stream, connect_message};
+use super::state::Phase;
 use crate::rpc::Role;
-use crate::runtime::connection::deadlines::{Deadline, Deadlines};
-use crate::runtime::connection::farewell::Farewell;
-use crate::runtime::connection::handle::{Connection, connect_message};
-use crate::runtime::event_loop::Context;
-use crate::runtime::{Error, Phase, Stream};
+use crate::runtime::error::Error;
+use crate::runtime::event_loop::{AbortCause, Context, Flow, Owner, Place, Readiness, Resident, TimerKey};
 use crate::transport;
-
-/// Whether the place on the loop is still needed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Flow {
-    Continue,
-    Finished,
-}
 
 /// The loop thread's side of a connection: it alone owns the socket.
 pub struct Driver {
-    pub(in crate::runtime) connection: Arc<Connection>,
+    pub(super) connection: Arc<Connection>,
     stream: transport::Stream,
     token: Token,
     /// It stands in the loop's line and runs when its turn comes, whatever asks for it meanwhile.
@@ -55,7 +48,7 @@ pub struct Driver {
     received: bool,
     sent: bool,
     /// Input was wrong from somewhere on: more of it may be on its way.
-    pub(in crate::runtime) refused_input: bool,
+    refused_input: bool,
     /// All is written; the rest of the input is dropped until the peer's end.
     lingering: bool,
     deadlines: Deadlines,
@@ -94,7 +87,7 @@ impl Driver {
     }
 
     /// The connection is established: begins the handshake, or leaves it to the application.
-    pub fn begin(&mut self, context: &mut Context) {
+    fn begin_handshake(&mut self, context: &mut Context) {
         self.start_clock(Deadline::Handshake, context);
         if self.connection.role() == Role::Server {
             return;
@@ -120,23 +113,13 @@ impl Driver {
         }
     }
 
-    pub fn note_readiness(&mut self, readable: bool, writable: bool, read_until_end: bool) {
-        self.readable |= readable;
-        self.writable |= writable;
-        self.read_until_end |= read_until_end;
-    }
-
-    /// The turn has come for which it stood in the line.
-    pub fn take_turn(&mut self, context: &mut Context) -> Flow {
-        self.in_line = false;
-        self.run(context)
+    fn note_readiness(&mut self, readiness: Readiness) {
+        self.readable |= readiness.readable;
+        self.writable |= readiness.writable;
+        self.read_until_end |= readiness.until_end;
     }
 
     /// Does all that can be done now, in fair parts.
-    pub fn run(&mut self, context: &mut Context) -> Flow {
-        self.run_within(Turn::begin(context.now), context)
-    }
-
     fn run_within(&mut self, mut turn: Turn, context: &mut Context) -> Flow {
         if self.in_line {
             return Flow::Continue;
@@ -199,6 +182,43 @@ impl Driver {
             stream.tell_writable();
             turn.note_call(0);
         }
+    }
+}
+
+impl Resident for Driver {
+    fn place(&self) -> &Place {
+        self.connection.place()
+    }
+
+    fn begin(&mut self, context: &mut Context) -> Flow {
+        self.begin_handshake(context);
+        self.run(context)
+    }
+
+    fn run(&mut self, context: &mut Context) -> Flow {
+        self.run_within(Turn::begin(context.now), context)
+    }
+
+    fn run_on_event(&mut self, readiness: Readiness, context: &mut Context) -> Flow {
+        self.note_readiness(readiness);
+        self.run(context)
+    }
+
+    fn take_turn(&mut self, context: &mut Context) -> Flow {
+        self.in_line = false;
+        self.run(context)
+    }
+
+    fn expire(&mut self, key: TimerKey, context: &mut Context) -> Flow {
+        self.run_expired(key, context)
+    }
+
+    fn abort(&mut self, cause: AbortCause, context: &mut Context) -> Flow {
+        self.abort_for(cause.into(), context)
+    }
+
+    fn discard(&mut self, context: &mut Context) {
+        self.close(context);
     }
 }
 

@@ -1,11 +1,12 @@
 //! From the socket to the messages that are dispatched.
 
+use super::super::deadlines::Deadline;
+use super::super::state::Phase;
 use super::gathered::Gathered;
 use super::{Driver, Turn};
-use crate::codec::{self, MIN_MESSAGE_LEN, PRELUDE_LEN};
-use crate::runtime::connection::deadlines::Deadline;
+use crate::codec::{self, Limits, MIN_MESSAGE_LEN, Message, PRELUDE_LEN};
+use crate::runtime::error::Error;
 use crate::runtime::event_loop::Context;
-use crate::runtime::{Error, Phase};
 use crate::transport::{self, TlsErrorKind};
 
 /// A cut message up to this size is completed where the loop reads, a larger one in a buffer of its own.
@@ -16,7 +17,7 @@ const LARGEST_READ: usize = 256 * 1024;
 
 /// What to do with input.
 enum Input {
-    Dispatch(codec::Limits),
+    Dispatch(Limits),
     Drop,
     Keep,
 }
@@ -76,7 +77,7 @@ impl Driver {
     }
 
     /// False when there is nothing more to read now.
-    fn read_and_dispatch(&mut self, limits: codec::Limits, turn: &mut Turn, context: &mut Context) -> bool {
+    fn read_and_dispatch(&mut self, limits: Limits, turn: &mut Turn, context: &mut Context) -> bool {
         let missing = self.missing_of_gathered();
         if self.gathered.len() >= PRELUDE_LEN && (missing > SMALL_REST || self.gathered.len() > SMALL_REST) {
             return self.read_rest(missing, limits, turn);
@@ -88,7 +89,7 @@ impl Driver {
     }
 
     /// Reads more of a large message to the bytes of it that are there: the memory grows with what arrives.
-    fn read_rest(&mut self, missing: usize, limits: codec::Limits, turn: &mut Turn) -> bool {
+    fn read_rest(&mut self, missing: usize, limits: Limits, turn: &mut Turn) -> bool {
         let room = missing.min(self.gathered.len().clamp(SMALL_REST, LARGEST_READ));
         let count = self.read_into(turn, |driver| (driver.stream.read_more(driver.gathered.bytes_mut(), room), room));
         if count.is_some() && self.missing_of_gathered() == 0 {
@@ -99,7 +100,7 @@ impl Driver {
 
     /// Reads and dispatches; goes on as long as a message that was cut by the buffer's end fits in it when moved to the
     /// front.
-    fn read_into_buffer(&mut self, buffer: &mut [u8], mut limits: codec::Limits, turn: &mut Turn) -> bool {
+    fn read_into_buffer(&mut self, buffer: &mut [u8], mut limits: Limits, turn: &mut Turn) -> bool {
         let mut kept = self.gathered.len();
         buffer[..kept].copy_from_slice(&self.gathered);
         self.gathered.forget();
@@ -140,13 +141,37 @@ impl Driver {
         codec::append_bytes(self.gathered.bytes_mut(), bytes);
     }
 
-    /// What lies in the buffer now is the beginning of another message, with a time of its own.
-    pub(in crate::runtime) fn note_message_end(&mut self) {
-        self.deadlines.clear(Deadline::Message);
+    /// Decodes and delivers the messages at the start of `bytes`; returns how many bytes are used up.
+    pub(in crate::runtime) fn dispatch(&mut self, bytes: &[u8], mut limits: Limits, turn: &mut Turn) -> usize {
+        let mut used = 0;
+        while let Some(rest) = bytes.get(used..).filter(|rest| !rest.is_empty()) {
+            match Message::decode(rest, &limits) {
+                Ok((message, len)) => {
+                    if !self.connection.deliver(&message, &rest[..len], &mut limits, turn.now) {
+                        break;
+                    }
+                    used += len;
+                    if turn.note_call(len) {
+                        break;
+                    }
+                }
+                Err(codec::Error::Incomplete { .. }) => break,
+                Err(error) => {
+                    self.connection.reject(error, rest);
+                    self.refused_input = true;
+                    return bytes.len();
+                }
+            }
+        }
+        if used > 0 {
+            // What lies in the buffer now is the beginning of another message, with a time of its own.
+            self.deadlines.clear(Deadline::Message);
+        }
+        used
     }
 
     /// Dispatches what was gathered, as far as it goes.
-    fn dispatch_gathered(&mut self, limits: codec::Limits, turn: &mut Turn) {
+    fn dispatch_gathered(&mut self, limits: Limits, turn: &mut Turn) {
         let mut gathered = std::mem::take(&mut self.gathered);
         let used = self.dispatch(&gathered, limits, turn);
         gathered.skip(used, |memory| self.connection.buffers().give_back(memory));

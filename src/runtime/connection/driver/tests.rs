@@ -1,7 +1,6 @@
 //! A driver whose loop is the test: each run, and its budget, is chosen by hand.
 
 use std::any::Any;
-use std::collections::VecDeque;
 use std::io::{IoSlice, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
@@ -9,14 +8,14 @@ use std::time::{Duration, Instant};
 
 use mio::{Events, Poll, Token};
 
+use super::super::deadlines::Deadline;
 use super::{Driver, Flow, Turn};
 use crate::codec::{HeaderList, HeaderValue, encode_into};
 use crate::rpc::{CONNECTION_ACCEPTED, Incoming, MessageType, Outgoing};
-use crate::runtime::connection::deadlines::Deadline;
-use crate::runtime::connection::handle::Flush;
-use crate::runtime::event_loop::Context;
-use crate::runtime::event_loop::timers::Timers;
-use crate::runtime::{Connection, ConnectionHandler, Error, Log, Outcome, Phase, Runtime, Settings, Stream};
+use crate::runtime::event_loop::{Context, Readiness as Ready, Resident};
+use crate::runtime::{
+    Connection, ConnectionHandler, Destroyed, Error, Flush, Log, Outcome, Phase, Runtime, Settings, Stream,
+};
 use crate::transport::{self, HandshakeProgress, Readiness, TlsConfigBuilder, TlsRole, TlsSession};
 
 const PLACE: Token = Token(0);
@@ -61,11 +60,13 @@ impl ConnectionHandler for Arc<Notes> {
         self.delivered.lock().expect("no panic").push(b"shutdown".to_vec());
     }
 
-    fn on_destroy(&self) {}
-
     fn as_any(&self) -> &dyn Any {
         self
     }
+}
+
+impl Destroyed for Arc<Notes> {
+    fn on_destroy(&self) {}
 }
 
 struct Rig {
@@ -104,17 +105,8 @@ impl Rig {
         connection.lock().setup = Some(Ok(()));
 
         let poll = Poll::new().expect("an event queue");
-        let context = Context {
-            registry: poll.registry().try_clone().expect("a descriptor"),
-            timers: Timers::default(),
-            read_buffer: vec![0; 256 * 1024],
-            ready: VecDeque::new(),
-            due: VecDeque::new(),
-            segments: VecDeque::new(),
-            log: Arc::new(Log::off()),
-            now: std::time::Instant::now(),
-            shutting_down: false,
-        };
+        let registry = poll.registry().try_clone().expect("a descriptor");
+        let context = Context::new(registry, vec![0; 256 * 1024]);
         stream.register(&context.registry, PLACE).expect("it can be watched");
         let driver = Driver::new(connection, stream, PLACE);
         let mut rig = Rig { driver, context, peer: Some(peer), peer_tls, notes, poll };
@@ -146,7 +138,7 @@ impl Rig {
             self.poll.poll(&mut events, Some(Duration::from_secs(20))).expect("an event queue");
             assert!(!events.is_empty(), "nothing came");
         }
-        self.driver.note_readiness(true, true, false);
+        self.driver.note_readiness(Ready { readable: true, writable: true, until_end: false });
     }
 
     fn delivered(&self) -> Vec<Vec<u8>> {
@@ -316,7 +308,7 @@ fn a_peers_end_while_reading_is_paused_is_seen_at_the_resume() {
     rig.receive(&pings(&[b"one", b"two"]), all());
     let peer = rig.peer.take().expect("the peer is there");
     peer.shutdown(std::net::Shutdown::Write).expect("it is connected");
-    rig.driver.note_readiness(true, true, true);
+    rig.driver.note_readiness(Ready { readable: true, writable: true, until_end: true });
     assert_eq!(rig.turn(all()), Flow::Continue);
     assert!(rig.context.ready.is_empty());
     assert_eq!(rig.delivered(), [b"one"]);
@@ -324,7 +316,7 @@ fn a_peers_end_while_reading_is_paused_is_seen_at_the_resume() {
     // Once for the second ping, which pauses again, once for the end.
     while rig.turn(all()) == Flow::Continue {
         rig.driver.connection.set_reading_paused(false).expect("it is open");
-        rig.driver.note_readiness(true, true, true);
+        rig.driver.note_readiness(Ready { readable: true, writable: true, until_end: true });
     }
     assert_eq!(rig.delivered(), [&b"one"[..], b"two", b"shutdown"]);
 }
@@ -362,7 +354,7 @@ fn a_peer_in_the_middle_of_a_refused_message_is_not_reset() {
     assert_eq!((&peer).read(&mut [0]).expect("still in order"), 0);
 
     drop(peer);
-    rig.driver.note_readiness(true, true, true);
+    rig.driver.note_readiness(Ready { readable: true, writable: true, until_end: true });
     assert_eq!(rig.turn(all()), Flow::Finished);
     assert_eq!(rig.delivered(), [b"shutdown"]);
 }

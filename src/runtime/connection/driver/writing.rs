@@ -3,8 +3,10 @@
 use std::collections::VecDeque;
 use std::io::IoSlice;
 
+use super::super::deadlines::Deadline;
+use super::super::state::Flush;
 use super::{Driver, Turn};
-use crate::runtime::connection::deadlines::Deadline;
+use crate::rpc::Mark;
 use crate::runtime::event_loop::Context;
 use crate::transport;
 
@@ -14,9 +16,23 @@ const SLICES_PER_WRITE: usize = 16;
 /// Room for so many segments is kept for the next connection that writes.
 const KEPT_SEGMENTS: usize = 64;
 
+/// Memory that the connections of a loop share, empty between two uses.
+#[derive(Default)]
+struct Scratch {
+    due: VecDeque<Mark<Flush>>,
+    /// What a connection takes out of its queue.
+    segments: VecDeque<Vec<u8>>,
+}
+
 impl Driver {
     /// Writes what is queued, and tells who waits for it.
     pub(super) fn transmit(&mut self, turn: &mut Turn, context: &mut Context) {
+        let mut scratch = context.take_scratch();
+        self.write_all(&mut scratch, turn, context);
+        context.give_back_scratch(scratch);
+    }
+
+    fn write_all(&mut self, scratch: &mut Scratch, turn: &mut Turn, context: &mut Context) {
         let mut has_written = false;
         while self.writable && self.io_error.is_none() && turn.write > 0 {
             {
@@ -25,7 +41,7 @@ impl Driver {
                     return;
                 }
                 if self.writing.is_empty() {
-                    std::mem::swap(&mut self.writing, &mut context.segments);
+                    std::mem::swap(&mut self.writing, &mut scratch.segments);
                 }
                 shared.rpc.take_segments(&mut self.writing);
             }
@@ -60,7 +76,7 @@ impl Driver {
                 Ok(count) => {
                     self.writable = count == wanted || !self.stream.short_write_ends_room();
                     turn.write = turn.write.saturating_sub(count);
-                    self.note_written(count, context);
+                    self.note_written(count, scratch);
                     if !self.writable {
                         self.give_spare_memory_back();
                     } else if self.writing.is_empty() && !self.stream.wants_flush() {
@@ -96,7 +112,7 @@ impl Driver {
         }
     }
 
-    fn note_written(&mut self, count: usize, context: &mut Context) {
+    fn note_written(&mut self, count: usize, scratch: &mut Scratch) {
         let mut left = count;
         while let Some(first) = self.writing.front() {
             let rest = first.len() - self.written_of_first;
@@ -112,7 +128,7 @@ impl Driver {
         }
         if self.writing.is_empty() {
             if self.writing.capacity() <= KEPT_SEGMENTS {
-                std::mem::swap(&mut self.writing, &mut context.segments);
+                std::mem::swap(&mut self.writing, &mut scratch.segments);
             }
             if self.writing.capacity() > 0 {
                 self.writing = VecDeque::new();
@@ -124,6 +140,6 @@ impl Driver {
             self.deadlines.clear(Deadline::Linger);
         }
         self.sent = true;
-        self.connection.note_written(count, &mut context.due, &mut self.writable_streams);
+        self.connection.note_written(count, &mut scratch.due, &mut self.writable_streams);
     }
 }

@@ -1,14 +1,18 @@
+//! The life of a runtime: its threads, what lives on them, and its end.
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crate::runtime::default::{register, take_default_if_ended};
-use crate::runtime::event_loop::{Command, LoopEnding, LoopHandle, LoopOwner, spawn_loop};
-use crate::runtime::members::Members;
-use crate::runtime::statistics::Events;
-use crate::runtime::{Connection, Drain, Error, Level, Listener, Log, ProcessMark, check_may_wait, lock};
-use crate::transport::{Resolver, never_cancelled, uncancelled, with_signals_blocked};
+use super::error::Error;
+use super::event_loop::{
+    Command, LoopEnding, LoopHandle, LoopOwner, Trouble, check_may_wait, deadline_after, lock, spawn_loop, wait_until,
+};
+use super::log::{Level, Log, Repeated};
+use super::members::{Drain, Members};
+use super::statistics::{Events, Figures};
+use crate::transport::{self, ProcessMark, Resolver, never_cancelled, uncancelled, with_signals_blocked};
 
 /// A set of event-loop threads. They end when nothing lives on them any more and the runtime was shut down, joined, or
 /// its last handle is gone.
@@ -20,8 +24,8 @@ pub struct Runtime {
     process: ProcessMark,
 
     next_loop: AtomicUsize,
-    connections: Members<Connection>,
-    listeners: Members<Listener>,
+    connections: Members,
+    listeners: Members,
     events: Arc<Events>,
     state: Mutex<State>,
     changed: Condvar,
@@ -54,9 +58,28 @@ pub struct Live {
 }
 
 /// A loop's way to its runtime, which may be gone.
-struct Home(Arc<OnceLock<Weak<Runtime>>>);
+struct Home {
+    runtime: Arc<OnceLock<Weak<Runtime>>>,
+    log: Arc<Log>,
+}
 
 impl LoopOwner for Home {
+    fn report(&self, trouble: Trouble<'_>) {
+        let repeated = |kind, text: &dyn Fn() -> String| self.log.write_repeated(kind, Level::Error, "runtime", text);
+        let once = |text: &dyn Fn() -> String| self.log.write(Level::Error, "runtime", text);
+        match trouble {
+            Trouble::Poll(error) => {
+                repeated(Repeated::Poll, &|| format!("waiting for events failed, which is tried again: {error}"));
+            }
+            Trouble::Broken(error) => once(&|| format!("waiting for events failed, and the runtime ends: {error}")),
+            Trouble::CommandPanicked => once(&|| "a command panicked".to_owned()),
+            Trouble::ResidentPanicked => {
+                repeated(Repeated::Panic, &|| "the event loop panicked on a connection".to_owned());
+            }
+            Trouble::TimedPanicked => once(&|| "the event loop panicked on the deadline of a stream".to_owned()),
+        }
+    }
+
     fn broke(&self) {
         if let Some(runtime) = self.runtime() {
             runtime.shut_down();
@@ -64,6 +87,9 @@ impl LoopOwner for Home {
     }
 
     fn ended(&self, event_loop: &LoopHandle, ending: LoopEnding) {
+        if ending == LoopEnding::Died {
+            self.log.note_dead_thread();
+        }
         if let Some(runtime) = self.runtime() {
             runtime.note_end(event_loop, ending);
         }
@@ -72,25 +98,28 @@ impl LoopOwner for Home {
 
 impl Home {
     fn runtime(&self) -> Option<Arc<Runtime>> {
-        self.0.get()?.upgrade()
+        self.runtime.get()?.upgrade()
     }
 }
 
 impl Runtime {
-    pub fn new(thread_count: usize, log: Log) -> Result<Arc<Runtime>, Error> {
+    /// Starts the threads.
+    pub(super) fn start(thread_count: usize, log: Log) -> Result<Arc<Runtime>, Error> {
         let log = Arc::new(log);
         let mut loops = Vec::with_capacity(thread_count);
         let mut threads = Vec::with_capacity(thread_count);
         let home = Arc::new(OnceLock::new());
         for number in 0..thread_count {
-            match with_signals_blocked(|| spawn_loop(number, log.clone(), Box::new(Home(home.clone())))) {
+            let owner = Box::new(Home { runtime: home.clone(), log: log.clone() });
+            match with_signals_blocked(|| spawn_loop(number, owner)) {
                 Ok((handle, thread)) => {
                     loops.push(handle);
                     threads.push(thread);
                 }
                 Err(error) => {
                     loops.iter().for_each(|handle| handle.post(Command::Stop));
-                    return Err(error);
+                    let what = "starting an event-loop thread";
+                    return Err(transport::Error::from_io(what, &error, transport::ErrorKind::Io).into());
                 }
             }
         }
@@ -119,7 +148,6 @@ impl Runtime {
             changed: Condvar::new(),
         });
         let _ = home.set(Arc::downgrade(&runtime));
-        register(&runtime);
         Ok(runtime)
     }
 
@@ -158,7 +186,7 @@ impl Runtime {
         let mut state = lock(&self.state);
         if !state.shut_down {
             state.shut_down = true;
-            self.loops.iter().for_each(|handle| handle.post(Command::Shutdown));
+            self.loops.iter().for_each(|handle| handle.post(Command::ShutDown));
             self.check_end(&mut state);
         }
     }
@@ -166,20 +194,26 @@ impl Runtime {
     /// Closes the listeners at once, and each connection when its last stream ends or the time is over; takes nothing new.
     pub fn drain(&self, drain: Drain) {
         lock(&self.state).draining = true;
-        self.listeners.begin_drain(drain).iter().for_each(|listener| listener.drain(drain));
-        self.connections.begin_drain(drain).iter().for_each(|connection| connection.drain(drain));
+        self.listeners.drain(drain);
+        self.connections.drain(drain);
     }
 
-    pub(super) fn connections(&self) -> &Members<Connection> {
+    pub(super) fn connections(&self) -> &Members {
         &self.connections
     }
 
-    pub(super) fn listeners(&self) -> &Members<Listener> {
+    pub(super) fn listeners(&self) -> &Members {
         &self.listeners
     }
 
     pub(super) fn events(&self) -> &Arc<Events> {
         &self.events
+    }
+
+    pub fn figures(&self) -> Figures {
+        let mut figures = self.connections.figures();
+        figures.add(&self.events.figures());
+        figures
     }
 
     /// Connections, of either side, that are not over.
@@ -256,7 +290,7 @@ impl Runtime {
 
     /// Calls nobody any more and ends the threads once the callbacks that run have returned. What lives on the runtime is
     /// inert from now on, and whoever waits for it is told.
-    fn halt(&self) {
+    pub(super) fn halt(&self) {
         {
             let mut state = lock(&self.state);
             state.shut_down = true;
@@ -272,7 +306,7 @@ impl Runtime {
     }
 
     /// Waits until no callback of a halted runtime runs and its threads have ended.
-    fn wait_halted(&self, deadline: Option<Instant>) -> Result<(), Error> {
+    pub(super) fn wait_halted(&self, deadline: Option<Instant>) -> Result<(), Error> {
         let (state, in_time) = self.wait_for_threads(lock(&self.state), |_| deadline);
         drop(state);
         if in_time && self.log.wait_silent(deadline) {
@@ -293,7 +327,7 @@ impl Runtime {
     fn note_end(&self, event_loop: &LoopHandle, ending: LoopEnding) {
         if ending != LoopEnding::InOrder {
             self.connections.all().iter().for_each(|connection| connection.fall_silent_with(event_loop));
-            self.listeners.all().iter().for_each(|listener| listener.wake_waits());
+            self.listeners.all().iter().for_each(|listener| listener.fall_silent_with(event_loop));
         }
         let mut state = lock(&self.state);
         state.endings[event_loop.number()] = Some(ending);
@@ -347,21 +381,6 @@ impl Drop for Live {
     }
 }
 
-/// Halts the runtimes and waits for their threads: nobody is called any more, whatever still lives.
-pub fn stop_runtimes(runtimes: &[Arc<Runtime>], timeout: Option<Duration>) -> Result<(), Error> {
-    check_may_wait()?;
-    let deadline = deadline_after(timeout);
-    runtimes.iter().for_each(|runtime| runtime.halt());
-    let mut result = Ok(());
-    for runtime in runtimes {
-        match runtime.wait_halted(deadline) {
-            Ok(()) => take_default_if_ended(runtime),
-            error => result = error,
-        }
-    }
-    result
-}
-
 fn spawn_resolver_thread(work: Box<dyn FnOnce() + Send>) -> std::io::Result<()> {
     let work = || {
         never_cancelled();
@@ -369,27 +388,4 @@ fn spawn_resolver_thread(work: Box<dyn FnOnce() + Send>) -> std::io::Result<()> 
     };
     let spawn = || std::thread::Builder::new().name("esrpc-resolver".to_owned()).spawn(work);
     with_signals_blocked(spawn).map(drop)
-}
-
-/// When a wait of that length is over; never without one.
-pub fn deadline_after(timeout: Option<Duration>) -> Option<Instant> {
-    timeout.map(|timeout| Instant::now() + timeout)
-}
-
-/// Waits for a change until the deadline; false when that has passed.
-pub fn wait_until<'a, T>(
-    changed: &Condvar,
-    guard: std::sync::MutexGuard<'a, T>,
-    deadline: Option<Instant>,
-) -> (std::sync::MutexGuard<'a, T>, bool) {
-    match deadline {
-        None => (changed.wait(guard).unwrap_or_else(PoisonError::into_inner), true),
-        Some(deadline) => {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return (guard, false);
-            }
-            (changed.wait_timeout(guard, left).unwrap_or_else(PoisonError::into_inner).0, true)
-        }
-    }
 }
