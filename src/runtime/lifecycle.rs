@@ -78,6 +78,13 @@ impl Home {
 
 impl Runtime {
     pub fn new(thread_count: usize, log: Log) -> Result<Arc<Runtime>, Error> {
+        let runtime = Runtime::start(thread_count, log)?;
+        runtime.announce();
+        Ok(runtime)
+    }
+
+    /// `new` without a line in the log, so that it can be called while a lock is held.
+    pub(super) fn start(thread_count: usize, log: Log) -> Result<Arc<Runtime>, Error> {
         let log = Arc::new(log);
         let mut loops = Vec::with_capacity(thread_count);
         let mut threads = Vec::with_capacity(thread_count);
@@ -94,7 +101,6 @@ impl Runtime {
                 }
             }
         }
-        log.write(Level::Debug, "runtime", || format!("event-loop threads started: {thread_count}"));
         let state = State {
             live: vec![0; thread_count],
             endings: vec![None; thread_count],
@@ -121,6 +127,11 @@ impl Runtime {
         let _ = home.set(Arc::downgrade(&runtime));
         register(&runtime);
         Ok(runtime)
+    }
+
+    /// Logs the start of the threads.
+    pub(super) fn announce(&self) {
+        self.log.write(Level::Debug, "runtime", || format!("event-loop threads started: {}", self.loops.len()));
     }
 
     pub fn process(&self) -> ProcessMark {
