@@ -56,7 +56,7 @@ fn a_thread_may_end_inside_every_callback() {
 
 #[test]
 fn nobody_waits_for_a_thread_that_has_ended() {
-    for case in ["waits", "default", "log", "others", "listener"] {
+    for case in ["waits", "default", "default log", "log", "others", "listener"] {
         cc::run(thread_end(), &[case]);
     }
 }

@@ -103,7 +103,7 @@ impl Home {
 }
 
 impl Runtime {
-    /// Starts the threads.
+    /// Starts the threads. Writes nothing into the log, so that it can be called while a lock is held.
     pub(super) fn start(thread_count: usize, log: Log) -> Result<Arc<Runtime>, Error> {
         let log = Arc::new(log);
         let mut loops = Vec::with_capacity(thread_count);
@@ -123,7 +123,6 @@ impl Runtime {
                 }
             }
         }
-        log.write(Level::Debug, "runtime", || format!("event-loop threads started: {thread_count}"));
         let state = State {
             live: vec![0; thread_count],
             endings: vec![None; thread_count],
@@ -149,6 +148,11 @@ impl Runtime {
         });
         let _ = home.set(Arc::downgrade(&runtime));
         Ok(runtime)
+    }
+
+    /// Logs the start of the threads.
+    pub(super) fn announce(&self) {
+        self.log.write(Level::Debug, "runtime", || format!("event-loop threads started: {}", self.loops.len()));
     }
 
     pub fn process(&self) -> ProcessMark {

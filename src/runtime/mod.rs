@@ -20,7 +20,9 @@ pub use blocking::Reply;
 pub use connection::{
     ConnectRequest, Connection, ConnectionHandler, Flush, Inbox, Phase, Stream, StreamHandler, StreamPhase,
 };
-pub use default::{all_runtimes, default_runtime, stop_runtimes, take_default_if_ended};
+pub use default::{
+    DefaultOptions, all_runtimes, default_runtime, set_default_options, stop_runtimes, take_default_if_ended,
+};
 pub use error::{Error, Outcome, TimeLimit, quoted};
 pub use event_loop::{Destroyed, check_may_wait, is_loop_thread};
 pub use life::Runtime;

@@ -84,6 +84,8 @@ static void runtimes(void) {
     CHECK_OK(esrpc_runtime_options_set_log(options, ESRPC_LOG_LEVEL_INFO, NULL, NULL));
     CHECK_INVALID(esrpc_runtime_new(options, NULL));
     esrpc_runtime_options_release(options);
+    /* NULL stands for the defaults. */
+    CHECK_OK(esrpc_runtime_set_default_options(NULL));
 }
 
 static void client_options(void) {

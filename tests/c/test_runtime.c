@@ -151,6 +151,52 @@ static void the_default_runtime_begins_at_its_first_use(void) {
     }
 }
 
+static void note_line(int32_t level, const char *target, const char *message, void *user_data) {
+    (void)level, (void)target;
+    note("%s %s", (const char *)user_data, message);
+}
+
+static esrpc_status set_default_options(size_t threads, const char *name) {
+    esrpc_runtime_options *options = esrpc_runtime_options_new();
+    esrpc_status status;
+    CHECK_OK(esrpc_runtime_options_set_thread_count(options, threads));
+    CHECK_OK(esrpc_runtime_options_set_log(options, ESRPC_LOG_LEVEL_DEBUG, note_line, (void *)name));
+    status = esrpc_runtime_set_default_options(options);
+    esrpc_runtime_options_release(options);
+    return status;
+}
+
+enum default_end { BY_STOP, BY_STOP_ALL, BY_JOIN, DEFAULT_ENDS };
+
+static void the_default_runtime_is_made_with_the_options_set_for_it(void) {
+    CHECK_OK(set_default_options(1, "replaced"));
+    CHECK_OK(set_default_options(3, "log"));
+    CHECK_NEVER("log");
+    for (int i = 0; i < DEFAULT_ENDS; i++) {
+        esrpc_listener *listener = listen_on(NULL);
+        CHECK_COUNT(1, "log event-loop threads started: 3");
+        await_threads(3);
+        CHECK_STATUS(ESRPC_ERROR_INVALID_STATE, set_default_options(1, "refused"));
+        CHECK_STATUS(ESRPC_ERROR_INVALID_STATE, esrpc_runtime_set_default_options(NULL));
+        CHECK(strstr(esrpc_last_error_message(), "before its first use") != NULL);
+        CHECK_OK(esrpc_runtime_shutdown(NULL));
+        CHECK_STATUS(ESRPC_ERROR_INVALID_STATE, set_default_options(1, "refused"));
+        if (i == BY_JOIN) esrpc_listener_release(listener);
+        CHECK_OK(i == BY_STOP       ? esrpc_runtime_stop(NULL, PATIENCE_MS)
+                 : i == BY_STOP_ALL ? esrpc_stop_all(PATIENCE_MS)
+                                    : esrpc_runtime_join(NULL, PATIENCE_MS));
+        if (i != BY_JOIN) esrpc_listener_release(listener);
+        recorder_clear();
+    }
+    CHECK_OK(esrpc_runtime_set_default_options(NULL));
+    esrpc_listener_release(listen_on(NULL));
+    await_threads(1);
+    CHECK_OK(esrpc_runtime_stop(NULL, PATIENCE_MS));
+    CHECK_NEVER("log");
+    CHECK_NEVER("replaced");
+    CHECK_NEVER("refused");
+}
+
 enum { SENDS = 12, LARGE = 1024 * 1024 };
 
 static void shutdown_aborts_a_client_and_answers_everything(void) {
@@ -357,6 +403,7 @@ int main(int argc, char **argv) {
     static const struct test tests[] = {
         TEST(connections_are_spread_over_the_threads),
         TEST(the_default_runtime_begins_at_its_first_use),
+        TEST(the_default_runtime_is_made_with_the_options_set_for_it),
         TEST(shutdown_aborts_a_client_and_answers_everything),
         TEST(shutdown_aborts_a_server_and_answers_everything),
         TEST(join_waits_for_every_handle),

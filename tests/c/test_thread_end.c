@@ -489,6 +489,33 @@ static void the_default_runtime_is_made_anew(void) {
     CHECK_OK(esrpc_runtime_join(NULL, PATIENCE_MS));
 }
 
+static void *use_the_default_runtime(void *data) {
+    esrpc_listener_options *options = esrpc_listener_options_new();
+    CHECK_OK(esrpc_listener_options_set_host(options, esrpc_text("127.0.0.1"), 0));
+    CHECK_OK(esrpc_listener_listen(options, NULL, NULL, (esrpc_listener **)data));
+    esrpc_listener_options_release(options);
+    return NULL;
+}
+
+/* A thread of the host's dies in the log callback while it makes the default runtime: the others can use it. */
+static void the_default_runtime_after_a_death_in_its_log(void) {
+    esrpc_runtime_options *options = esrpc_runtime_options_new();
+    esrpc_listener *listener = NULL;
+    CHECK_OK(esrpc_runtime_options_set_log(options, ESRPC_LOG_LEVEL_DEBUG, log_and_die, NULL));
+    CHECK_OK(esrpc_runtime_set_default_options(options));
+    esrpc_runtime_options_release(options);
+    fatal = "esrpc_log_callback";
+    die_on_an_own_thread(use_the_default_runtime);
+    fatal = "nothing";
+    CHECK_STATUS(ESRPC_ERROR_INVALID_STATE, esrpc_runtime_set_default_options(NULL));
+    (void)use_the_default_runtime(&listener);
+    CHECK_OK(esrpc_listener_close(listener));
+    CHECK_OK(esrpc_listener_wait_closed(listener, PATIENCE_MS));
+    esrpc_listener_release(listener);
+    CHECK_OK(esrpc_runtime_join(NULL, PATIENCE_MS));
+    CHECK_OK(esrpc_runtime_set_default_options(NULL));
+}
+
 /* A thread that dies in the log callback is not waited for. */
 static void a_stop_after_a_death_in_the_log(void) {
     esrpc_runtime_options *runtime_options = esrpc_runtime_options_new();
@@ -590,6 +617,8 @@ int main(int argc, char **argv) {
         every_wait_returns();
     else if (strcmp(fatal, "default") == 0)
         the_default_runtime_is_made_anew();
+    else if (strcmp(fatal, "default log") == 0)
+        the_default_runtime_after_a_death_in_its_log();
     else if (strcmp(fatal, "log") == 0)
         a_stop_after_a_death_in_the_log();
     else if (strcmp(fatal, "others") == 0)

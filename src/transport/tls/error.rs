@@ -6,42 +6,7 @@ use rustls::pki_types::UnixTime;
 use rustls::{AlertDescription, CertificateError, InvalidMessage, PeerIncompatible};
 
 use super::TlsRole;
-use crate::transport::{Error, ErrorKind};
-
-/// What kind of failure TLS met.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TlsErrorKind {
-    /// Settings that cannot go together, or that the provider of cryptography refuses.
-    Config,
-    NoCertificate,
-    BadKey,
-    KeyEncrypted,
-    KeyMismatch,
-    ServerNameRequired,
-    /// Anything that has no kind of its own.
-    HandshakeFailed,
-    UnknownCa,
-    CertificateExpired,
-    CertificateNotYetValid,
-    WrongName,
-    BadCertificate,
-    NoCommonVersion,
-    NoCommonAlpn,
-    AlertReceived,
-    /// Closed during the handshake.
-    PeerClosed,
-    /// Ended without close_notify.
-    Truncated,
-    /// The client sent none.
-    CertificateRequired,
-    NoCommonCipher,
-    /// It cannot be read, or is not signed by its CA.
-    BadRevocationList,
-    CertificateRevoked,
-    /// No list says anything of a certificate.
-    RevocationUnknown,
-    RevocationListExpired,
-}
+use crate::transport::{Error, ErrorKind, TlsErrorKind};
 
 /// How far a session is, for sentences.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -14,7 +14,6 @@ mod session;
 mod verifier;
 
 pub use config::{ClientAuth, TlsConfig, TlsConfigBuilder, TlsRole, TlsVersion};
-pub use error::TlsErrorKind;
 pub use info::TlsInfo;
 pub use server_name::check_server_name;
 pub use session::{HandshakeProgress, TlsSession};
