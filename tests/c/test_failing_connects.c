@@ -1,5 +1,7 @@
 /* Connections that cannot be made: a failed setup that says what was tried, where, and what the system answered. */
+#ifndef _GNU_SOURCE
 #define _GNU_SOURCE /* for setegid and seteuid */
+#endif
 #include "peer.h"
 
 #include "process.h"

@@ -2,7 +2,9 @@
    once, with its own status, and peers notice.
 
    Each end is one of a new process: the program starts itself, with the place of the end as its argument. */
+#ifndef _GNU_SOURCE
 #define _GNU_SOURCE
+#endif
 #include "peer.h"
 
 #include "process.h"
@@ -37,10 +39,10 @@ static void task_hook(esrpc_status status, void *user_data) {
     note("task came");
 }
 
-/* What the main thread calls while a callback may be ending the process: exit runs the destructors of that thread first, so
-   that what lives on it is over before the process is. */
+/* Checks what the main thread called. A callback may be ending the process meanwhile: exit first runs the destructors of its
+   thread, so that what lives on that thread is over before the process is, and its peer is closed. */
 static void go_on(esrpc_status status) {
-    if (status == ESRPC_ERROR_RUNTIME_SHUTDOWN)
+    if (status == ESRPC_ERROR_RUNTIME_SHUTDOWN || status == ESRPC_ERROR_CONNECTION_CLOSED)
         for (;;) pause();
     CHECK_OK(status);
 }

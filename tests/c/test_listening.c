@@ -1,5 +1,7 @@
 /* Where a listener can listen, what it answers where it cannot, and what becomes of socket files. */
+#ifndef _GNU_SOURCE
 #define _GNU_SOURCE /* for setegid and seteuid */
+#endif
 #include "peer.h"
 
 #include "process.h"

@@ -180,7 +180,7 @@ struct waiter {
 static void *wait_for_something(void *data) {
     struct waiter *waiter = (struct waiter *)data;
     esrpc_connection *connection = waiter->client->connection;
-    uint32_t timeout = waiter->number % 2 == 0 ? ESRPC_WAIT_FOREVER : PATIENCE_MS;
+    uint32_t timeout = waiter->number % 2 == 0 ? ESRPC_WAIT_FOREVER : (uint32_t)PATIENCE_MS;
     note("waiter ready");
     switch (waiter->number % 4) {
     case 0: CHECK_OK(esrpc_connection_wait_setup(connection, timeout, &waiter->status)); break;
