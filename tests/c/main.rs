@@ -3,7 +3,7 @@
 //!
 //!     cargo test --test c -- --list
 //!     cargo test setup::                      all scenarios of test_setup.c
-//!     cargo test setup::abort_before_setup    one of them
+//!     cargo test --test c -- --exact flush::a_flush_callback_can_send_again_and_again
 //!
 //! A new file or a new scenario needs no other line; what a program needs beyond that is said in program.rs.
 
