@@ -36,16 +36,12 @@ static inline void adopt(const struct pair *pair, struct raw *client) {
     raw_begin(client, both[0]);
 }
 
-static inline void send_connect(struct raw *client) {
-    raw_send_message(client, ESRPC_MESSAGE_TYPE_CONNECT, 0, 0, NULL, "connect");
-}
-
 static inline void expect_ack(struct raw *client) {
     raw_expect(client, ESRPC_MESSAGE_TYPE_CONNECT_ACK, ESRPC_MESSAGE_FLAG_CONNECTION_ACCEPTED, "ack");
 }
 
 static inline void shake_hands(struct raw *client) {
-    send_connect(client);
+    raw_send_connect(client);
     expect_ack(client);
 }
 

@@ -6,7 +6,7 @@
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
-#include "peer.h"
+#include "client.h"
 
 #include "certificates.h"
 #include "fault_shim.h"

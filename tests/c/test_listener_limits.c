@@ -38,7 +38,7 @@ static void one_connection_more_waits_until_another_has_ended(void) {
         shake_hands(&clients[i]);
     }
     raw_dial(&next, &pair);
-    send_connect(&next);
+    raw_send_connect(&next);
     /* The loop goes round, and neither accepts nor is woken by what waits. */
     unsigned waits_before = __atomic_load_n(&waits, __ATOMIC_SEQ_CST);
     for (size_t i = 0; i < ROUNDS; i++) await_loop(pair.server_connection);
@@ -214,7 +214,7 @@ static void a_connect_that_is_not_answered_counts(void) {
         pair.refuse_connect = refuse;
         pair_listen(&pair);
         adopt(&pair, &first);
-        send_connect(&first);
+        raw_send_connect(&first);
         await("server protocol CONNECT");
         adopt(&pair, &second);
         if (refuse)

@@ -2,7 +2,7 @@
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE /* for setegid and seteuid */
 #endif
-#include "peer.h"
+#include "client.h"
 
 #include "process.h"
 

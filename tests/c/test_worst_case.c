@@ -192,7 +192,7 @@ static void dial(struct raw *raw, const struct pair *pair) {
     int size = 16 * KIB;
     raw_dial(raw, pair);
     CHECK(setsockopt(raw->descriptor, SOL_SOCKET, SO_RCVBUF, &size, sizeof size) == 0);
-    raw_send_message(raw, ESRPC_MESSAGE_TYPE_CONNECT, 0, 0, NULL, "connect");
+    raw_send_connect(raw);
     raw_expect(raw, ESRPC_MESSAGE_TYPE_CONNECT_ACK, ESRPC_MESSAGE_FLAG_CONNECTION_ACCEPTED, "ack");
     free(raw->input);
     raw->input = NULL;
