@@ -109,8 +109,6 @@ pub struct Stream {
     pub(super) deadline_ms: AtomicU32,
     /// Of the deadline; loop thread only.
     pub(super) timer: OnceLock<TimerKey>,
-    /// The first message of an announced stream ended it.
-    pub(super) ends_at_once: bool,
     /// Of those who may read from it.
     pub(super) holders: AtomicUsize,
     /// It stands in the connection's list of those to be told when there is room.
@@ -134,7 +132,7 @@ impl Connection {
         seat: Option<Seat>,
     ) -> Arc<Connection> {
         let event_loop = live.event_loop().clone();
-        let rpc = rpc::Connection::with_buffers(role, settings.limits, event_loop.clone());
+        let rpc = rpc::Connection::with_buffers(role, settings.rpc_limits(), event_loop.clone());
         let shared = Shared::new(rpc);
         let log_level = live.runtime().log().level();
         Arc::new(Connection {
