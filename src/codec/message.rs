@@ -71,16 +71,16 @@ pub fn encoded_len(headers_len: usize, payload_len: usize, limits: &Limits) -> R
 
 /// Where an encoded message goes.
 pub trait Output {
-    /// Bytes that are there already.
-    fn len(&self) -> usize;
+    /// How many bytes are there already.
+    fn filled(&self) -> usize;
     fn put(&mut self, bytes: &[u8]);
     /// What is there from `start` on.
     fn since(&self, start: usize) -> &[u8];
 }
 
 impl Output for Vec<u8> {
-    fn len(&self) -> usize {
-        Vec::len(self)
+    fn filled(&self) -> usize {
+        self.len()
     }
 
     #[inline]
@@ -106,7 +106,7 @@ impl<'a> Filling<'a> {
 }
 
 impl Output for Filling<'_> {
-    fn len(&self) -> usize {
+    fn filled(&self) -> usize {
         self.len
     }
 
@@ -150,7 +150,7 @@ pub fn encode_to(total_len: usize, header_parts: &[&[u8]], payload: &[u8], out: 
 /// copied without a call then.
 #[inline]
 pub fn encode_with<O: Output>(total_len: usize, payload: &[u8], out: &mut O, put_headers: impl FnOnce(&mut O)) {
-    let start = out.len();
+    let start = out.filled();
     put_prelude(total_len, total_len - MIN_MESSAGE_LEN - payload.len(), out);
     put_headers(out);
     // A message of ordinary size is summed in one go, once all of it is in place.
@@ -169,9 +169,9 @@ fn put_large_payload(payload: &[u8], out: &mut impl Output, start: usize) -> u32
     let mut hasher = checksum::hasher();
     let mut summed = start;
     for piece in payload.chunks(PIECE_LEN) {
-        if out.len() - summed >= SUM_BLOCK_LEN {
+        if out.filled() - summed >= SUM_BLOCK_LEN {
             hasher.update(out.since(summed));
-            summed = out.len();
+            summed = out.filled();
         }
         out.put(piece);
     }
