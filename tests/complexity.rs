@@ -1,5 +1,5 @@
-//! What each operation on a list or table of the codec costs, failing ones included: no more than n log n, so that four times as
-//! much of everything takes little more than four times the work. The processor time of the thread is compared, the least of
+//! Promise 16: each operation on a list or table of the codec costs no more than n log n, failing ones included, so that four
+//! times as much of everything takes little more than four times the work. The processor time of the thread is compared, the least of
 //! several tries: what else the machine does changes it little, and what is quadratic takes sixteen times as long.
 #![cfg(target_os = "linux")]
 
@@ -50,7 +50,7 @@ fn cost<T>(prepare: impl Fn() -> T, mut operation: impl FnMut(&mut T)) -> f64 {
     (0..RUNS).map(run).min().unwrap_or_default() as f64
 }
 
-/// The operation on so many, prepared by `prepare`, and on four times as many.
+/// The operation on this many, prepared by `prepare`, and on four times as many.
 #[track_caller]
 fn check<T>(what: &str, prepare: impl Fn(usize) -> T, mut operation: impl FnMut(&mut T)) {
     let mut ratios = Vec::new();

@@ -1,4 +1,5 @@
-//! The committed header is the one that the sources make, C and C++ of several ages take it, and the tests in C call its functions.
+//! The committed header is the one that the sources make, C and C++ of several ages take it, and the tests in C call its
+//! functions.
 
 #[path = "common/cc.rs"]
 mod cc;

@@ -47,12 +47,12 @@ fn check_pings(events: &Receiver<Event>, count: usize, seed: u64) {
         let wanted = payload(&mut random, number);
         match wait_for(events, |event| matches!(event, Event::Protocol(PING, _) | Event::Shutdown(_))) {
             Event::Protocol(_, got) => assert!(got == wanted, "seed {seed}: message {number} is another one"),
-            other => panic!("seed {seed}: {other:?} in place of message {number}"),
+            other => panic!("seed {seed}: {other:?} instead of message {number}"),
         }
     }
 }
 
-/// What a server is told.
+/// What a server hears of.
 struct Flow {
     events: Receiver<Event>,
     listener: Arc<Listener>,

@@ -108,13 +108,13 @@ static inline struct timespec deadline_in(time_t seconds) {
     return deadline;
 }
 
-/* Waits until as many events begin with the pattern. */
+/* Waits until `count` events begin with the pattern. */
 static inline void await_count(const char *pattern, size_t count) {
     struct timespec deadline = deadline_in(PATIENCE_SECONDS);
     pthread_mutex_lock(&recorder.lock);
     while (count_locked(pattern) < count) {
         if (!wait_locked(&deadline)) {
-            fprintf(stderr, "waited in vain for \"%s\" (%zu times); what happened:\n", pattern, count);
+            fprintf(stderr, "no event \"%s\" (%zu times); what happened:\n", pattern, count);
             print_events();
             abort();
         }
@@ -131,7 +131,7 @@ static inline void await_either(const char *a, const char *b) {
     pthread_mutex_lock(&recorder.lock);
     while (count_locked(a) == 0 && count_locked(b) == 0) {
         if (wait_locked(&deadline)) continue;
-        fprintf(stderr, "waited in vain for \"%s\" or \"%s\"; what happened:\n", a, b);
+        fprintf(stderr, "no event \"%s\" or \"%s\"; what happened:\n", a, b);
         print_events();
         abort();
     }
@@ -200,7 +200,7 @@ static inline void check_events(const char *name, const char *const *expected, s
     pthread_mutex_unlock(&recorder.lock);
 }
 
-/* A door at which a callback can wait, so that a test decides what happens meanwhile. */
+/* A gate at which a callback waits while the test decides what happens. */
 struct gate {
     bool open;
     unsigned waiting;
@@ -217,7 +217,7 @@ static inline void gate_pass(struct gate *gate) {
     pthread_mutex_unlock(&recorder.lock);
 }
 
-/* Waits until somebody waits at the gate. */
+/* Waits until a thread waits at the gate. */
 static inline void gate_await(struct gate *gate) {
     struct timespec deadline = deadline_in(PATIENCE_SECONDS);
     pthread_mutex_lock(&recorder.lock);
@@ -225,7 +225,7 @@ static inline void gate_await(struct gate *gate) {
     pthread_mutex_unlock(&recorder.lock);
 }
 
-/* Returns when nobody waits at the gate any more, so that it may go out of scope. */
+/* Returns when no thread waits at the gate any longer, so that it may go out of scope. */
 static inline void gate_open(struct gate *gate) {
     struct timespec deadline = deadline_in(PATIENCE_SECONDS);
     pthread_mutex_lock(&recorder.lock);
@@ -248,7 +248,7 @@ static inline void leave_callback(void) {
 
 #define RUN_TESTS(tests, argc, argv) run_tests((tests), sizeof(tests) / sizeof *(tests), (argc), (argv))
 
-/* Nothing of the default runtime's is left after a scenario either. */
+/* After a scenario nothing of the default runtime is left either. */
 static inline void join_default_runtime(void) {
     CHECK_OK(esrpc_runtime_join(NULL, PATIENCE_MS));
 }

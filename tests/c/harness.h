@@ -171,7 +171,7 @@ struct pair {
     esrpc_runtime *client_runtime, *server_runtime;
     esrpc_listener *listening;
     char unix_name[40];
-    /* References of the test's: released, or set to NULL by whoever releases them. */
+    /* The test's references. Who releases one earlier sets it to NULL. */
     esrpc_connection *client_connection, *server_connection;
     esrpc_stream *handler_stream;
 };
@@ -382,7 +382,7 @@ static inline esrpc_status send_text(esrpc_stream *stream, int32_t flags, const 
                                      flush_name == NULL ? NULL : on_flush, (void *)flush_name);
 }
 
-/* Sends as many zeros. */
+/* Sends `len` zeros. */
 static inline esrpc_status send_zeros(esrpc_stream *stream, size_t len, const char *flush_name) {
     uint8_t *zeros = (uint8_t *)calloc(len, 1);
     esrpc_status status;

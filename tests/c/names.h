@@ -7,7 +7,7 @@
 
 #include <netdb.h>
 
-/* What the next lookups of "test" names answer. Under the recorder's lock. */
+/* What the next lookups return, under the recorder's lock. */
 static struct {
     const char *addresses[4]; /* ends with NULL */
     bool stuck;               /* lookups of "stuck..." wait for the gate */

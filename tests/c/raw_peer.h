@@ -42,7 +42,7 @@ static inline void patient_pair_begin(struct pair *pair) {
     make_patient(pair->server_options);
 }
 
-/* When the last setup that failed, shutdown or end of a stream was told. Valid after await("ended NAME"). */
+/* When the last failed setup, shutdown or end of a stream was reported. Valid after await("ended NAME"). */
 static int64_t ended_at;
 
 static inline void note_end(struct party *self, const struct moment *now) {
@@ -52,7 +52,7 @@ static inline void note_end(struct party *self, const struct moment *now) {
     note("ended %s", self->name);
 }
 
-/* The party ends because of a deadline of so many milliseconds that began to run at `started` or later. */
+/* The party ends because of a deadline of `deadline_ms` that began to run at `started` or later. */
 static inline void check_ends_in_time(const char *name, int64_t started, int64_t deadline_ms) {
     char event[40];
     snprintf(event, sizeof event, "ended %s", name);
@@ -134,7 +134,7 @@ static inline bool raw_listen_at(struct raw_listener *listener, const char *ip, 
     return true;
 }
 
-/* A listener that accepts only when told to. */
+/* A listener that accepts only when the test does. */
 static inline void raw_listen(struct raw_listener *listener, int backlog) {
     static unsigned listeners;
     struct sockaddr_un address;
@@ -257,7 +257,7 @@ static inline void dial_raw(struct pair *pair, struct party *party, const struct
     dial_with(pair, party, options, out_connection);
 }
 
-/* Sends all of it, or finds that the peer is gone. */
+/* Sends all of it; false if the peer has closed. */
 static inline bool raw_send(struct raw *raw, const void *data, size_t len) {
     const uint8_t *from = (const uint8_t *)data;
     while (len > 0) {
@@ -379,7 +379,7 @@ static inline void raw_accept_connect(struct raw *raw) {
     raw_send_connect_ack(raw);
 }
 
-/* A client of the library's, with its handshake done, on a server that is a plain socket. */
+/* A client of the library, after its handshake, with a server that is a plain socket. */
 static inline void serve_client(struct pair *pair, struct raw_listener *listener, struct raw *raw) {
     raw_listen(listener, 16);
     dial_raw(pair, &pair->client, listener, &pair->client_connection);
@@ -388,7 +388,7 @@ static inline void serve_client(struct pair *pair, struct raw_listener *listener
     await("client setup OK");
 }
 
-/* A server of the library's, with a client that is a plain socket and has its handshake done. */
+/* A server of the library, with a client that is a plain socket and has done its handshake. */
 static inline void call_server(struct pair *pair, struct raw *raw) {
     pair_listen(pair);
     raw_dial(raw, pair);
@@ -397,7 +397,7 @@ static inline void call_server(struct pair *pair, struct raw *raw) {
     await("server protocol CONNECT connect");
 }
 
-/* After so many bytes that wait to be written a server stops reading, if it cannot refuse to send them. */
+/* When this many bytes that it cannot refuse to send wait to be written, a server stops reading. */
 enum { UNASKED_LIMIT = 64 * 1024, ONE_MORE = 4096 };
 
 /* Opens streams until the server reads no more, which must be soon; returns how many they are. */

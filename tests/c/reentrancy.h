@@ -47,7 +47,7 @@ static inline void act(struct scene *scene, const char *callback, esrpc_connecti
     esrpc_listener_release(both.listener);
 }
 
-/* The answers that keep the conversation going, and the action. */
+/* The replies that keep the conversation going, and the action. */
 static void hook(struct party *self, const struct moment *now) {
     struct scene *scene = self->data == NULL ? NULL : (struct scene *)self->data;
     esrpc_connection *connection = now->connection;

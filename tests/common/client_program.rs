@@ -240,7 +240,7 @@ impl Program<'_> {
             self.expect_and_forget(before, "flushed proto CONNECT OK")?;
             let connect = server.read_message()?;
             if !connect.as_ref().is_some_and(|message| message.starts_with("CONNECT ")) {
-                return Err(format!("{connect:?} in place of CONNECT"));
+                return Err(format!("{connect:?} instead of CONNECT"));
             }
         }
         if !is_acknowledged {
@@ -254,7 +254,7 @@ impl Program<'_> {
     fn expect_and_forget(&self, index: usize, event: &str) -> Result<(), String> {
         self.wait_for_events(index + 1)?;
         let came = self.recorder.take_at(index);
-        if came.starts_with(event) { Ok(()) } else { Err(format!("{came} in place of {event}")) }
+        if came.starts_with(event) { Ok(()) } else { Err(format!("{came} instead of {event}")) }
     }
 
     pub fn close(&self) {
@@ -262,7 +262,7 @@ impl Program<'_> {
         assert_eq!(unsafe { esrpc_connection_close(self.connection, OK) }, OK);
     }
 
-    /// Gives everything back; answers all callbacks, of which none came after the last one.
+    /// Releases everything; returns all callbacks, none of which came after the last one.
     pub fn finish(mut self) -> Result<Vec<String>, String> {
         self.release();
         self.recorder.wait_until("end", |events| events.iter().any(|event| event == "destroyed"))?;

@@ -15,7 +15,7 @@ pub const TOKEN_VARIABLE: &str = "SVCUID";
 const CLIENTS: usize = 3;
 const MOST_BYTES: usize = 10_000;
 
-/// Serves a few clients, one after the other, and tells what each one did.
+/// Serves a few clients, one after the other, and reports what each one did.
 pub struct Nucleus {
     thread: JoinHandle<Vec<String>>,
     socket: PathBuf,

@@ -33,7 +33,7 @@ pub fn functions() -> Vec<Function> {
     let (_, mut rest) = header.split_once("extern \"C\" {").expect("a block of functions");
     let mut functions = Vec::new();
     while let Some((before, after)) = rest.split_once(';') {
-        // A semicolon inside a comment is no end of a declaration.
+        // A semicolon inside a comment does not end a declaration.
         let (documentation, declaration, after) = match before.split_once("/**") {
             None => (String::new(), before.to_owned(), after),
             Some(_) => {

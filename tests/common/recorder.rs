@@ -74,7 +74,7 @@ impl Recorder {
     }
 
     /// # Safety
-    /// As for `of`; the reference is gone afterwards.
+    /// As for `of`; the reference is released.
     pub unsafe fn drop_user_data(user_data: *mut c_void) {
         // SAFETY: what the caller promised.
         drop(unsafe { Arc::from_raw(user_data.cast_const().cast::<Recorder>()) });
@@ -151,7 +151,7 @@ pub struct Seen<'a> {
 
 impl Seen<'_> {
     /// # Safety
-    /// The message is live as long as the answer.
+    /// The message is live as long as the result.
     pub unsafe fn of<'a>(message: *const esrpc_message) -> Seen<'a> {
         // SAFETY: what the caller promised.
         unsafe {
@@ -177,7 +177,7 @@ pub fn lend(bytes: &[u8]) -> esrpc_bytes {
 }
 
 /// # Safety
-/// The bytes live as long as the answer.
+/// The bytes live as long as the result.
 pub unsafe fn borrow<'a>(bytes: esrpc_bytes) -> &'a [u8] {
     if bytes.len == 0 {
         return &[];

@@ -1,4 +1,4 @@
-//! Handlers that write down what they are told and do what a test asks of them, for the tests of the runtime.
+//! Handlers that record their calls and do what a test asks of them, for the tests of the runtime.
 
 // Each test uses a part of this.
 #![allow(dead_code)]
@@ -61,7 +61,7 @@ impl Recorder {
     }
 
     fn note(&self, event: Event) {
-        // A test that is over does not listen any more.
+        // A test that has ended no longer receives.
         let _ = self.events.send(event);
     }
 
@@ -228,7 +228,7 @@ pub fn endpoint_of(listener: &Listener) -> Endpoint {
     Endpoint::Tcp { host: "127.0.0.1".to_owned(), port: listener.port() }
 }
 
-/// A peer that is no library: bytes over a socket.
+/// A peer without the library: bytes over a socket.
 pub fn raw_peer(listener: &Listener) -> TcpStream {
     let peer = TcpStream::connect(("127.0.0.1", listener.port())).expect("somebody listens");
     peer.set_read_timeout(Some(LONG)).expect("a time");

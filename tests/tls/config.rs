@@ -172,7 +172,7 @@ fn a_chain_is_shown_whole() {
 }
 
 #[test]
-fn encrypted_keys_are_told_from_bad_ones() {
+fn encrypted_keys_and_bad_ones_have_different_errors() {
     let identity = Authority::new("test CA").server(&[NAME]);
     let legacy = "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,00\n\nAAAA\n\
                   -----END RSA PRIVATE KEY-----\n";
@@ -238,7 +238,7 @@ fn a_builder_builds_again() {
     assert_eq!((first.role(), second.role()), (TlsRole::Client, TlsRole::Client));
 }
 
-/// In a process of its own, since the place of the system's trust store is told by the environment.
+/// In a process of its own, since the environment names the place of the system's trust store.
 #[cfg(unix)]
 #[test]
 fn a_client_without_an_authority_uses_the_systems() {

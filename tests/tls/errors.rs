@@ -136,7 +136,7 @@ fn no_application_protocol_in_common() {
     assert_fails(at_client, TlsErrorKind::NoCommonAlpn, "the server sent the alert no_application_protocol (120)");
 }
 
-/// A ClientHello of TLS 1.2 whose only cipher suite is one that nobody should use any more.
+/// A ClientHello of TLS 1.2 whose only cipher suite is one that is no longer safe.
 fn outdated_client_hello() -> Vec<u8> {
     let extensions: &[&[u8]] = &[
         &[0, 10, 0, 4, 0, 2, 0, 29], // supported_groups: x25519
@@ -196,7 +196,7 @@ fn a_peer_that_goes_away_in_the_middle() {
 }
 
 #[test]
-fn a_peer_that_is_gone_before_anything_is_written() {
+fn a_peer_that_has_closed_before_anything_is_written() {
     let (client, server) = fitting_configs();
     let (mut client, server) = peers(&client, &server, ROOMY);
     drop(server);

@@ -38,7 +38,7 @@ impl End {
         self.outgoing.borrow_mut().closed = true;
     }
 
-    /// From now on so many bytes of this end may wait for the other one.
+    /// From now on this many bytes of this end may wait for the other one.
     pub fn set_room(&self, room: usize) {
         self.outgoing.borrow_mut().room = room;
     }

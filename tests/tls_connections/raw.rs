@@ -1,4 +1,4 @@
-//! Peers that are no connections of ours: bare sockets, and bare TLS sessions, to do what ours would not.
+//! Peers without the library: bare sockets, and bare TLS sessions, which do what ours would not.
 
 use crate::certificates::{Authority, Identity};
 use crate::recorder::PATIENCE;
@@ -35,7 +35,7 @@ fn patient(stream: TcpStream) -> TcpStream {
     stream
 }
 
-/// A socket that keeps what is written until something is read, or until it is told: so all of it leaves in one segment.
+/// A socket that keeps what is written until something is read, or until it is flushed: all of it leaves in one segment.
 struct Corked {
     stream: TcpStream,
     waiting: Vec<u8>,
@@ -102,7 +102,7 @@ impl RawTls {
         self.io.flush().expect("the peer takes it");
     }
 
-    /// Exactly so many bytes.
+    /// Exactly this many bytes.
     pub fn read(&mut self, count: usize) -> Vec<u8> {
         let mut bytes = vec![0; count];
         let mut have = 0;

@@ -64,7 +64,7 @@ impl Side {
     }
 
     /// # Safety
-    /// As for `of`; the reference is gone afterwards.
+    /// As for `of`; the reference is released.
     pub unsafe fn give_back(user_data: *mut c_void) {
         // SAFETY: what the caller promised.
         drop(unsafe { Arc::from_raw(user_data.cast_const().cast::<Side>()) });
@@ -138,7 +138,7 @@ pub fn shown(payload: &[u8]) -> String {
     }
 }
 
-/// A client connection; what it was told is in `side`.
+/// A client connection; its callbacks are in `side`.
 pub struct Client {
     pub handle: *mut esrpc_connection,
     pub side: Arc<Side>,
