@@ -1,5 +1,5 @@
-/* What happened, in the order in which it happened: callbacks note themselves as lines such as "client setup ESRPC_OK",
-   and tests wait for lines, count them and compare their order. Include it first: it asks the system for POSIX. */
+/* What happened, in the order in which it happened: callbacks are noted as lines such as "client setup ESRPC_OK",
+   and tests wait for lines, count them and compare their order. Include it first, since it selects POSIX. */
 #ifndef EVENTS_H
 #define EVENTS_H
 
@@ -13,7 +13,7 @@
 
 #include "check.h"
 
-/* Long enough for valgrind on a busy machine; what takes longer does not come. */
+/* Long enough for valgrind on a busy machine; an event that takes longer will not come. */
 enum { PATIENCE_SECONDS = 60, PATIENCE_MS = PATIENCE_SECONDS * 1000 };
 
 struct event {
@@ -138,7 +138,7 @@ static inline void await_either(const char *a, const char *b) {
     pthread_mutex_unlock(&recorder.lock);
 }
 
-/* The place of the first, or the last, event that begins with the pattern; the number of events if there is none. */
+/* The index of the first, or the last, event that begins with the pattern; the number of events if there is none. */
 static inline size_t place_of(const char *pattern, bool last) {
     pthread_mutex_lock(&recorder.lock);
     size_t place = recorder.count;
@@ -235,7 +235,7 @@ static inline void gate_open(struct gate *gate) {
     pthread_mutex_unlock(&recorder.lock);
 }
 
-/* Every callback begins and ends with these: callbacks come one at a time, and on a thread of the library. */
+/* Every callback begins and ends with these: callbacks run one at a time, and on a thread of the library. */
 static inline void enter_callback(void) {
     CHECK(!pthread_equal(pthread_self(), recorder.main_thread));
     CHECK(pthread_getspecific(recorder.inside_callback) == NULL);

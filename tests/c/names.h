@@ -1,5 +1,4 @@
-/* Names that the test decides on: this program's getaddrinfo stands in front of the system's, for the library as well, as one
-   of LD_PRELOAD would. */
+/* Names that the test resolves: the getaddrinfo of this program replaces that of the system, for the library as well. */
 #ifndef NAMES_H
 #define NAMES_H
 
@@ -28,7 +27,7 @@ static inline void names_stick(void) {
     pthread_mutex_unlock(&recorder.lock);
 }
 
-/* Lets every stuck lookup go on, and waits until they have. */
+/* Lets every stuck lookup continue, and waits until all have ended. */
 static inline void names_let_go(void) {
     struct timespec deadline = deadline_in(PATIENCE_SECONDS);
     pthread_mutex_lock(&recorder.lock);
