@@ -1,4 +1,4 @@
-//! The example programs, built by their own Makefile against the library that cargo just built, do what they say.
+//! The example programs, built by their Makefile with the library that cargo just built, do what they say.
 
 use std::fs;
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};

@@ -14,7 +14,7 @@ use std::thread;
 
 const PING: i32 = MessageType::Ping as i32;
 
-/// Random numbers that a seed repeats (xorshift64*).
+/// Random numbers that a seed reproduces (xorshift64*).
 struct Random(u64);
 
 impl Random {
@@ -26,7 +26,7 @@ impl Random {
     }
 }
 
-/// Mostly small, some around the sizes at which the library changes its ways, a few large.
+/// Mostly small, some around the sizes at which the library works differently, a few large.
 fn payload(random: &mut Random, number: usize) -> Vec<u8> {
     let len = match random.below(100) {
         0..70 => random.below(200),
@@ -52,7 +52,7 @@ fn check_pings(events: &Receiver<Event>, count: usize, seed: u64) {
     }
 }
 
-/// What a server hears of.
+/// What the server is to notice.
 struct Flow {
     events: Receiver<Event>,
     listener: Arc<Listener>,

@@ -1,4 +1,4 @@
-//! Corners of the runtime in which a call might never be answered, or a message be lost.
+//! Corners of the runtime in which a call might never return, or a message might be lost.
 
 #[path = "common/runtime_recorder.rs"]
 mod runtime_recorder;

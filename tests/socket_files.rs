@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 const ROUNDS: usize = 3000;
 const TIME_FOR_ROUNDS: Duration = Duration::from_secs(10);
 
-/// Held for writing by who forks: the children have all sockets that are open just then, and keep them open.
+/// Held for writing while forking, since children inherit all sockets that are open then, and keep them open.
 static FORKS: RwLock<()> = RwLock::new(());
 
 /// A new folder, removed at the end, in which nothing may be left.
@@ -77,7 +77,7 @@ fn rounds() -> impl Iterator<Item = usize> {
     })
 }
 
-/// A connection that finds its way to the listener through the file.
+/// A connection to the listener through the file.
 fn assert_reached(listener: &mut Listener, path: &Path) {
     let _client = UnixStream::connect(path).expect("somebody listens");
     assert!(listener.accept().is_ok_and(|connection| connection.is_some()), "somebody else listens");

@@ -27,7 +27,7 @@ const ORDER_OF_CHECKS: &str =
 const HEADER_ORDER: &str = "echo service: Header order out: the caller's headers, then `:message-type`, `:message-flags`, \
                             `:stream-id`, then `operation`.";
 
-/// Where this library does something else on purpose. A row that changes nothing fails the test.
+/// Where this library differs on purpose. A row that changes nothing fails the test.
 const DIFFERENCES: &[Difference] = &[
     Difference {
         case: "client_connect_rejected",
@@ -146,7 +146,7 @@ fn send_is_only_refused(outcome: &mut Outcome, what: &str, status: &str) {
     outcome.replace_event("is_open", "is_open true");
 }
 
-/// The recorded side said INTERNAL_ERROR.
+/// The recorded side sent INTERNAL_ERROR.
 fn tells_bad_headers(outcome: &mut Outcome, reason: &str) {
     let last = outcome.sent.last_mut().expect("an error message");
     assert_eq!(last, "INTERNAL_ERROR flags=0");
@@ -179,7 +179,7 @@ fn consequence(flush: &str) -> Option<Vec<String>> {
     })
 }
 
-/// Plays the server of a case up to where nothing more is recorded. `ends`: the client is expected to end the connection.
+/// Plays the server of a case to the end of the recording. `ends`: the client is expected to end the connection.
 fn play_server(case: &Case, mut server: RawPeer, ends: bool) -> (RawPeer, Vec<String>, Result<(), String>) {
     let mut received = Vec::new();
     let result = play_steps(case, &mut server, &mut received).and_then(|()| {
@@ -219,7 +219,7 @@ fn play_steps(case: &Case, server: &mut RawPeer, received: &mut Vec<String>) -> 
     if joined.is_empty() { Ok(()) } else { server.write(&joined.concat()) }
 }
 
-/// Lets our client do what the program of a case did, callback by callback.
+/// Makes our client do what the program of a case did, callback by callback.
 fn replay(case: &Case, expected: &Outcome, pace: Pace, runtime: &Runtime) -> Result<Outcome, String> {
     let listener = TcpListener::bind("127.0.0.1:0").map_err(|error| error.to_string())?;
     let port = listener.local_addr().map_err(|error| error.to_string())?.port();
@@ -289,8 +289,8 @@ fn client_cases() -> Vec<Case> {
     cases
 }
 
-/// A client may close at once (promise 8), and the system resets the connection for what comes after: a violation and what follows
-/// it are written together or not at all.
+/// A client may close at once (promise 8), and the system resets the connection for what comes after: a violation and
+/// what follows it are written together or not at all.
 fn without_writes_after_the_end(mut cases: Vec<Case>) -> Vec<Case> {
     cases.retain(|case| case.name != "client_violation_then_stream_message_in_one_write");
     cases

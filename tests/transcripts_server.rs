@@ -31,7 +31,7 @@ const ORDER_OF_CHECKS: &str =
 const HEADER_ORDER: &str = "echo service: Header order out: the caller's headers, then `:message-type`, `:message-flags`, \
                             `:stream-id`, then `operation`.";
 
-/// Where this library does something else on purpose. A row that changes nothing fails the test.
+/// Where this library differs on purpose. A row that changes nothing fails the test.
 const DIFFERENCES: &[Difference] = &[
     Difference { case: "two_violations_in_one_write", rule: NOTHING_AFTER_A_VIOLATION, ours: one_answer_less },
     Difference {
@@ -208,8 +208,9 @@ fn replay(case: &Case, expected: &Outcome, pace: Pace, runtime: &Runtime) -> Res
     Ok(Outcome { sent, events, stays_open })
 }
 
-/// Reads what is left, which has to end without a reset. After last words the server waits for the client's end, dropping
-/// what comes, or the client might lose them (promise 8): at most a second, and a client that does not end gets all of it.
+/// Reads what is left, which has to end without a reset. After last words the server waits for the client's end,
+/// dropping what comes, or the client might lose them (promise 8): at most a second, and a client that does not end
+/// gets all of it.
 fn read_end(client: &mut RawPeer, sent: &mut Vec<String>) -> Result<(), String> {
     let refusal = describe(&encode(b"", CONNECT_ACK, 0, 0, b""));
     let has_last_words = sent.last().is_some_and(|last| {

@@ -1,5 +1,5 @@
-//! Every function of the header is called in every callback: the calls are generated from the header, so that a function that
-//! is new is tried at once, or stops the tests if its parameters are not known here.
+//! Every function of the header is called in every callback: the calls are generated from the header, so that a
+//! function that is new is tried at once, or stops the tests if its parameters are not known here.
 
 use std::fmt::Write;
 use std::fs;

@@ -1,4 +1,4 @@
-//! The server behind the recorded transcripts, on our library: what tests/data/vectors/README.md says it does, on the
+//! The server of the recorded transcripts, with our library: what tests/data/vectors/README.md says it does, on the
 //! operations of the public echo test service, and what a Greengrass nucleus answers to the two recorded clients.
 
 use super::recorder::*;
@@ -116,7 +116,7 @@ unsafe extern "C" fn on_connection_destroy(user_data: *mut c_void) {
     }
 }
 
-/// What the service could not send shows up among the events.
+/// Sends that failed appear among the events.
 fn note_failure(recorder: &Recorder, status: esrpc_status) {
     if status != OK {
         recorder.note(format!("answer {}", status_name(status)));

@@ -65,7 +65,7 @@ impl Recorder {
         let _ = self.events.send(event);
     }
 
-    /// A flush callback that writes itself down. It leaks a little, as tests may.
+    /// A flush callback that is recorded. It leaks a little, as tests may.
     pub fn flush(&self) -> Option<Flush> {
         let sender = Box::into_raw(Box::new(self.events.clone())) as usize;
         let run = |[sender, _]: [usize; 2], outcome: &Outcome| {
@@ -139,7 +139,7 @@ impl StreamHandler for Recorder {
     }
 }
 
-/// What a test's server does by itself: accepts CONNECT and streams.
+/// The server of a test: accepts CONNECT and streams.
 pub fn serve(recorder: &Recorder, on: On<'_>) {
     match on {
         On::Protocol(connection, number) if number == MessageType::Connect as i32 => {
@@ -235,7 +235,7 @@ pub fn raw_peer(listener: &Listener) -> TcpStream {
     peer
 }
 
-/// The next whole message from a raw peer's socket: its type, its payload.
+/// The next whole message from the socket of a raw peer: type and payload.
 pub fn read_message(peer: &mut TcpStream) -> (i32, Vec<u8>) {
     let mut bytes = vec![0; 4];
     peer.read_exact(&mut bytes).expect("a message");
@@ -273,7 +273,7 @@ pub fn with_operation(
     bytes
 }
 
-/// The next event that `wanted` takes; the others are passed over.
+/// The next event that `wanted` accepts; others are skipped.
 pub fn wait_for(events: &Receiver<Event>, wanted: impl Fn(&Event) -> bool) -> Event {
     loop {
         let event = events.recv_timeout(LONG).expect("the event that the test waits for");

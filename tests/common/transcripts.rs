@@ -44,11 +44,11 @@ pub struct Outcome {
     pub stays_open: bool,
 }
 
-/// A case in which this library does something else, and the rule that says so.
+/// A case in which this library differs, and the rule that says so.
 pub struct Difference {
     pub case: &'static str,
     pub rule: &'static str,
-    /// From what was recorded to what this library does.
+    /// Turns what was recorded into what this library does.
     pub ours: fn(&mut Outcome),
 }
 
@@ -101,7 +101,7 @@ fn step(case: &str, step: &Value) -> Step {
     }
 }
 
-/// The messages that are too long to be listed, from their description.
+/// The messages that are too long to be stored, made from their description.
 fn rebuild(case: &str, side: Side, len: usize) -> Vec<u8> {
     let mut headers = Vec::new();
     let value_len = case.strip_prefix("header_value_").map(|len| len.parse().expect("a length"));
@@ -160,7 +160,7 @@ pub fn in_our_order(outcome: &mut Outcome) {
     }
 }
 
-/// A callback of the recorded side in the words of our recorders.
+/// A callback of the recorded side, as our recorders write it.
 fn event(event: &Value) -> String {
     let text = |key: &str| event[key].as_str().unwrap_or_else(|| panic!("no {key} in {event}"));
     let number = |key: &str| event[key].as_u64().unwrap_or_else(|| panic!("no {key} in {event}"));
@@ -268,7 +268,7 @@ impl Case {
 }
 
 impl Outcome {
-    /// Exactly one event is another one.
+    /// Exactly one event differs.
     pub fn replace_event(&mut self, from: &str, to: &str) {
         let found = self.events.iter_mut().filter(|event| event.starts_with(from)).map(|event| *event = to.to_owned());
         assert_eq!(found.count(), 1, "{from}");
@@ -279,7 +279,7 @@ impl Outcome {
     }
 }
 
-/// Every row of the table is about a case that there is.
+/// Every row of the table names a case that exists.
 pub fn check_table(cases: &[Case], table: &[Difference]) {
     let names: HashSet<&str> = cases.iter().map(|case| case.name.as_str()).collect();
     for difference in table {

@@ -7,7 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// A file of this test's own.
+/// A file that belongs to this test.
 pub fn file(name: &str, content: &str) -> String {
     static FILES: AtomicUsize = AtomicUsize::new(0);
     let path = cc::scratch().join(format!("{}-{name}", FILES.fetch_add(1, Ordering::Relaxed)));
@@ -22,7 +22,7 @@ pub fn socket_path(name: &str) -> String {
     path.to_str().expect("a UTF-8 path").to_owned()
 }
 
-/// A token server, to which clients with the token talk and others do not; `server_tls` and `client_tls` are options.
+/// A token server, which accepts clients with the token and no others; `server_tls` and `client_tls` are options.
 fn assert_token_decides(place: &[&str], server_tls: &[&str], client_tls: &[&str], connected: &str) {
     let (right, wrong) = (file("right.token", "s3cret\n"), file("wrong.token", "s3creT\n"));
     let server =

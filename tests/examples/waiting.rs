@@ -93,7 +93,7 @@ struct Graceful {
     first: Option<Child>,
     lines: BufReader<ChildStdout>,
     address: String,
-    /// Who listens now.
+    /// The process that listens now.
     process: String,
 }
 
@@ -179,7 +179,7 @@ fn stream_message(flags: i32, operation: Option<&str>, payload: &str) -> Vec<u8>
     bytes
 }
 
-/// A client with a call that goes on.
+/// A client with a call in progress.
 fn open_call(server: &Graceful) -> TcpStream {
     let mut socket = TcpStream::connect(&server.address).expect("the server listens");
     socket.set_read_timeout(Some(TIME_LIMIT)).expect("a positive timeout");

@@ -1,4 +1,4 @@
-//! Promises in every schedule that shuttle comes upon: see run.sh. A call that hangs is a deadlock that shuttle reports.
+//! Promises in every schedule that shuttle tries: see run.sh. A call that hangs is a deadlock that shuttle reports.
 
 use std::any::Any;
 use std::env;
@@ -18,7 +18,7 @@ use eventstream_rpc::transport::Endpoint;
 use shuttle::scheduler::{PctScheduler, RandomScheduler};
 use shuttle::{Config, Runner};
 
-/// Runs it in many schedules, half of them by chance and half by priorities that change few times.
+/// Runs it in many schedules, half of them random and half by priorities that change a few times.
 fn check(model: impl Fn() + Send + Sync + 'static) {
     let schedules = env::var("ESRPC_SCHEDULES").ok().and_then(|count| count.parse().ok()).unwrap_or(1000);
     let model = Arc::new(model);
@@ -60,7 +60,7 @@ fn value(counter: &AtomicUsize) -> usize {
 }
 
 impl Tally {
-    /// After the runtime has ended: everything had a whole life.
+    /// After the runtime has ended: everything lived to its end.
     fn check(&self) {
         assert_eq!(value(&self.sends), value(&self.flushed), "flush callbacks");
         assert_eq!(value(&self.activated), value(&self.closed), "on_closed");
@@ -280,7 +280,7 @@ impl Scene {
         Some(stream)
     }
 
-    /// Whether it was taken.
+    /// Whether it was accepted.
     fn activate(&self, stream: &Arc<Stream>, flags: i32) -> bool {
         let message = Outgoing {
             message_type: MessageType::ApplicationMessage as i32,

@@ -19,7 +19,7 @@ fn server() -> TlsConfigBuilder {
     TlsConfigBuilder::new(TlsRole::Server)
 }
 
-/// Whether a client with these settings takes a server of `authority`.
+/// Whether a client with these settings accepts a server of `authority`.
 fn trusts(client: &TlsConfig, authority: &Authority) -> bool {
     let (mut client, mut server) = peers(client, &server_config(&authority.server(&[NAME]), |_| {}), ROOMY);
     shake(&mut client, &mut server).0.is_ok()

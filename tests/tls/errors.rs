@@ -1,4 +1,4 @@
-//! How handshakes fail: each reason has its kind and says what a person needs to know.
+//! How handshakes fail: each reason has its kind and a helpful message.
 
 use std::io::{Read, Write};
 
@@ -10,7 +10,7 @@ use rcgen::{BasicConstraints, ExtendedKeyUsagePurpose, IsCa};
 use crate::certificates::{Authority, Identity, in_year};
 use crate::peers::*;
 
-/// How the client of `authority` fares with a server that shows `identity`; the server hears of it by an alert.
+/// How a client that trusts `authority` fails with a server that shows `identity`, which gets an alert.
 #[track_caller]
 fn assert_client_refuses(authority: &Authority, identity: &Identity, kind: TlsErrorKind, sentence: &str, alert: &str) {
     for version in [TlsVersion::V1_2, TlsVersion::V1_3] {

@@ -1,4 +1,4 @@
-//! Both sides write and read as chance has it, through a pipe whose room changes.
+//! Both sides write and read at random, through a pipe whose room changes.
 
 use std::io::{self, IoSlice, Read, Write};
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::unusual_servers::{server_config_of, until};
 
 const SEEDS: u64 = 30;
 
-/// Random numbers that a seed repeats (xorshift64*).
+/// Random numbers that a seed reproduces (xorshift64*).
 struct Random(u64);
 
 impl Random {

@@ -46,7 +46,7 @@ fn connect(client: &TlsConfig, server: &Arc<ServerConfig>, room: usize) -> (Peer
     (Peer { session, end: client_end }, server, server_end)
 }
 
-/// Tries again until it is so; that comes soon, or never.
+/// Tries again until it holds, which is soon or never.
 pub fn until(mut is_so: impl FnMut() -> bool) {
     assert!((0..10_000).any(|_| is_so()), "it goes on and on");
 }

@@ -1,4 +1,4 @@
-//! Connections over TLS that go well.
+//! Connections over TLS without failures.
 
 use crate::certificates::Authority;
 use crate::raw::{Door, RawTls, dial, message};

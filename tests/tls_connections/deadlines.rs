@@ -12,7 +12,7 @@ use std::io::{Read, Write};
 use std::time::{Duration, Instant};
 
 const DEADLINE_MS: u32 = 300;
-/// Of the deadlines that are not to come first.
+/// For the deadlines that must not expire first.
 const LONG_MS: u32 = 60_000;
 
 fn short_tls_deadline(options: *mut esrpc_connection_options) {
@@ -126,7 +126,7 @@ fn the_time_for_connect_begins_after_the_tls_handshake() {
     runtime.join();
 }
 
-/// A client of ours with so much in its queue that a server which reads nothing cannot take it all.
+/// A client of ours with more in its queue than the system buffers for a server that reads nothing.
 fn client_with_a_full_pipe(
     runtime: &Runtime,
     server: &FittingServer,

@@ -1,4 +1,4 @@
-//! Handshakes that fail: the status and the sentence on each side, and exactly the callbacks that are promised.
+//! Handshakes that fail: the status and the message on each side, and exactly the promised callbacks.
 
 use crate::certificates::{Authority, Identity, in_year};
 use crate::raw::{Door, dial};
@@ -198,7 +198,7 @@ fn a_client_that_sends_much_that_is_not_tls_gets_an_alert_rather_than_a_reset() 
     runtime.join();
 }
 
-/// The server's patience with a client that it has failed is short.
+/// The server waits only briefly for a client whose handshake it has failed.
 #[test]
 fn a_client_that_goes_on_after_the_alert_is_cut_off() {
     let runtime = Runtime::start();

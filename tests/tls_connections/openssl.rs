@@ -135,7 +135,7 @@ impl Openssl {
         input.write_all(bytes).and_then(|()| input.flush()).expect("openssl takes it");
     }
 
-    /// Ends a client in order, which has to have gone well.
+    /// Ends a client in order, and checks that it succeeded.
     fn end(mut self) {
         self.input = None;
         let status = self.child.wait().expect("it ends");

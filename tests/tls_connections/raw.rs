@@ -123,7 +123,7 @@ impl RawTls {
         message
     }
 
-    /// What a read at the end says.
+    /// What a read at the end returns.
     pub fn read_end(&mut self) -> io::Result<usize> {
         self.session.read(&mut self.io, &mut [0])
     }
@@ -142,7 +142,7 @@ impl RawTls {
         let _ = io::copy(&mut self.io.stream, &mut io::sink());
     }
 
-    /// Ends this side of the socket without telling so in TLS; the other side goes on.
+    /// Ends this side of the socket without an alert of TLS; the other side goes on.
     pub fn cut_sending(&mut self) {
         self.flush();
         let _ = self.io.stream.shutdown(Shutdown::Write);

@@ -117,7 +117,7 @@ impl Server {
         assert_eq!(unsafe { esrpc_listener_drain(self.listener, deadline_ms) }, OK);
     }
 
-    /// Waits until it is closed, and a drained one's connections over.
+    /// Waits until it is closed and, if it was drained, its connections have ended.
     pub fn wait_closed(&self) {
         // SAFETY: a live handle.
         assert_eq!(unsafe { esrpc_listener_wait_closed(self.listener, PATIENCE.as_millis() as u32) }, OK);
