@@ -1,6 +1,7 @@
-//! What each operation on a list or table of the codec costs, failing ones included: no more than n log n, so that four times as
-//! much of everything takes little more than four times the work. The processor time of the thread is compared, the least of
-//! several tries: what else the machine does changes it little, and what is quadratic takes sixteen times as long.
+//! Promise 16: each operation on a list or table of the codec costs no more than n log n, failing ones included, so
+//! that four times as much of everything takes little more than four times the work. The processor time of the thread
+//! is compared, the least of several tries: what else the machine does changes it little, and what is quadratic takes
+//! sixteen times as long.
 #![cfg(target_os = "linux")]
 
 use eventstream_rpc::codec::{
@@ -31,7 +32,7 @@ const RUNS: usize = 7;
 /// A machine that is busy may make a few of them slow.
 const TRIES: usize = 5;
 
-/// What this thread has had of the processor, in nanoseconds.
+/// The processor time of this thread, in nanoseconds.
 fn thread_time() -> i64 {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: a place for the time.
@@ -39,7 +40,7 @@ fn thread_time() -> i64 {
     time.tv_sec * 1_000_000_000 + time.tv_nsec
 }
 
-/// The least that the operation took of several times, each on something new.
+/// The shortest of several runs of the operation, each on a new object.
 fn cost<T>(prepare: impl Fn() -> T, mut operation: impl FnMut(&mut T)) -> f64 {
     let run = |_| {
         let mut prepared = prepare();
@@ -50,7 +51,7 @@ fn cost<T>(prepare: impl Fn() -> T, mut operation: impl FnMut(&mut T)) -> f64 {
     (0..RUNS).map(run).min().unwrap_or_default() as f64
 }
 
-/// The operation on so many, prepared by `prepare`, and on four times as many.
+/// The operation on this many, prepared by `prepare`, and on four times as many.
 #[track_caller]
 fn check<T>(what: &str, prepare: impl Fn(usize) -> T, mut operation: impl FnMut(&mut T)) {
     let mut ratios = Vec::new();
@@ -234,7 +235,7 @@ fn lend(text: &str) -> esrpc_bytes {
     esrpc_bytes { data: text.as_ptr(), len: text.len() }
 }
 
-/// A list of C's.
+/// A header list of the C interface.
 struct Built(*mut esrpc_headers);
 
 impl Built {
@@ -247,7 +248,7 @@ impl Built {
         list
     }
 
-    /// So full that copies of `count` headers, all but the last, fit in.
+    /// So full that copies of `count` headers fit, except the last.
     fn almost_full(count: usize) -> Built {
         let list = Built::of(0);
         let copies = list_of(count).as_bytes().len();
@@ -274,7 +275,7 @@ impl Drop for Built {
     }
 }
 
-/// A message of C's, with its bytes.
+/// A message of the C interface, with its bytes.
 struct Decoded {
     message: *mut esrpc_message,
     headers: *const esrpc_headers,

@@ -5,7 +5,7 @@ mod header_text;
 
 use header_text::Function;
 
-/// What is missing, for people.
+/// What is missing, as sentences.
 fn complaints(function: &Function) -> Vec<String> {
     let text = &function.documentation;
     let mut complaints = Vec::new();

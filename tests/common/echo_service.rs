@@ -1,4 +1,4 @@
-//! The server behind the recorded transcripts, on our library: what tests/data/vectors/README.md says it does, on the
+//! The server of the recorded transcripts, with our library: what tests/data/vectors/README.md says it does, on the
 //! operations of the public echo test service, and what a Greengrass nucleus answers to the two recorded clients.
 
 use super::recorder::*;
@@ -28,7 +28,7 @@ pub const INTERNAL_ERROR: i32 = ESRPC_MESSAGE_TYPE_INTERNAL_ERROR as i32;
 pub const TERMINATE_STREAM: i32 = ESRPC_MESSAGE_FLAG_TERMINATE_STREAM as i32;
 pub const CONNECTION_ACCEPTED: i32 = ESRPC_MESSAGE_FLAG_CONNECTION_ACCEPTED as i32;
 
-/// What a refused stream is told.
+/// What a refused stream is sent.
 pub const REFUSAL_HEADERS: [(&str, &str); 1] = [(":content-type", "text/plain")];
 pub const REFUSAL: &[u8] = b"refused";
 
@@ -116,7 +116,7 @@ unsafe extern "C" fn on_connection_destroy(user_data: *mut c_void) {
     }
 }
 
-/// What the service could not send shows up among the events.
+/// Sends that failed appear among the events.
 fn note_failure(recorder: &Recorder, status: esrpc_status) {
     if status != OK {
         recorder.note(format!("answer {}", status_name(status)));
@@ -168,7 +168,7 @@ unsafe extern "C" fn on_protocol_message(
 fn accepts(connect: &Seen<'_>) -> bool {
     let has_name = match string_header(connect, "client-name") {
         Some(name) => name.starts_with("accepted."),
-        // A Greengrass client shows a token in place of a name.
+        // A Greengrass client shows a token instead of a name.
         None => serde_json::from_slice::<Value>(connect.payload).is_ok_and(|payload| payload["authToken"].is_string()),
     };
     has_name && string_header(connect, ":version").as_deref() == Some("0.1.0")

@@ -1,4 +1,4 @@
-//! TLS over sockets of the application's: the same settings, names, certificates and deadlines as over others.
+//! TLS over sockets of the application: the same settings, names, certificates and deadlines as over others.
 
 use crate::certificates::Authority;
 use crate::recorder::*;

@@ -1,4 +1,4 @@
-//! What the tests need of a connection of either side: its callbacks as text, what TLS agreed on, and a client.
+//! The parts of a connection that the tests need on either side: its callbacks as text, what TLS agreed on, and a client.
 
 use crate::recorder::*;
 use crate::settings::Tls;
@@ -47,7 +47,7 @@ impl Side {
     }
 
     /// # Safety
-    /// From `to_user_data`, and not given back yet.
+    /// From `to_user_data`, and not released yet.
     pub unsafe fn of<'a>(user_data: *mut c_void) -> &'a Side {
         // SAFETY: what the caller promised.
         unsafe { &*user_data.cast_const().cast() }
@@ -64,13 +64,13 @@ impl Side {
     }
 
     /// # Safety
-    /// As for `of`; the reference is gone afterwards.
+    /// As for `of`; the reference is released.
     pub unsafe fn give_back(user_data: *mut c_void) {
         // SAFETY: what the caller promised.
         drop(unsafe { Arc::from_raw(user_data.cast_const().cast::<Side>()) });
     }
 
-    /// Waits for a callback that begins like this, and gives it.
+    /// Waits for a callback that begins like this, and returns it.
     #[track_caller]
     pub fn wait_for(&self, start: &str) -> String {
         let is_it = |event: &String| event.starts_with(start);
@@ -78,7 +78,7 @@ impl Side {
         self.callbacks.events().into_iter().find(is_it).expect("it was there")
     }
 
-    /// Takes a callback's sentence as well.
+    /// Records the message of a callback as well.
     pub fn note_end(&self, what: &str, status: esrpc_status) {
         // SAFETY: text that lives until the next call on this thread.
         let sentence = unsafe { CStr::from_ptr(esrpc_last_error_message()) }.to_string_lossy();
@@ -95,7 +95,7 @@ impl Side {
     }
 }
 
-/// What the getters say of TLS.
+/// What the getters return about TLS.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TlsFacts {
     pub version: String,
@@ -138,13 +138,13 @@ pub fn shown(payload: &[u8]) -> String {
     }
 }
 
-/// A client connection; what it was told is in `side`.
+/// A client connection; its callbacks are in `side`.
 pub struct Client {
     pub handle: *mut esrpc_connection,
     pub side: Arc<Side>,
 }
 
-/// How a client connects, beyond where to.
+/// How a client connects, apart from the address.
 #[derive(Default)]
 pub struct How<'a> {
     pub tls: Option<(&'a Tls, &'a str)>,

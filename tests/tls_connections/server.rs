@@ -22,7 +22,7 @@ use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-/// A listener; what it and its connections were told is in `side`.
+/// A listener; its callbacks and those of its connections are in `side`.
 pub struct Server {
     listener: *mut esrpc_listener,
     pub side: Arc<Side>,
@@ -104,7 +104,7 @@ impl Server {
         Place::Port(self.port())
     }
 
-    /// Hands over one end of a pair of sockets; answers the other.
+    /// Hands over one end of a pair of sockets; returns the other.
     pub fn adopt(&self) -> UnixStream {
         let (ours, theirs) = UnixStream::pair().expect("two sockets");
         // SAFETY: a live handle.
@@ -117,7 +117,7 @@ impl Server {
         assert_eq!(unsafe { esrpc_listener_drain(self.listener, deadline_ms) }, OK);
     }
 
-    /// Waits until it is closed, and a drained one's connections over.
+    /// Waits until it is closed and, if it was drained, its connections have ended.
     pub fn wait_closed(&self) {
         // SAFETY: a live handle.
         assert_eq!(unsafe { esrpc_listener_wait_closed(self.listener, PATIENCE.as_millis() as u32) }, OK);
@@ -293,7 +293,7 @@ unsafe extern "C" fn on_incoming_stream(
     }
 }
 
-/// Operation "count" answers nothing, "unary" ends the stream with the echo, others echo.
+/// Operation "count" sends nothing back, "unary" ends the stream with the echo, others echo.
 unsafe extern "C" fn on_stream_message(
     stream: *mut esrpc_stream,
     message: *const esrpc_message,

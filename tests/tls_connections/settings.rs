@@ -93,7 +93,7 @@ pub fn client(authority: &Authority, change: impl FnOnce(&Builder)) -> Tls {
     builder.build()
 }
 
-/// A client that takes anybody for its server.
+/// A client that accepts any server.
 pub fn client_without_verification() -> Tls {
     let builder = Builder(esrpc_tls_config_builder_new_client());
     // SAFETY: a live builder.
