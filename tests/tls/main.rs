@@ -5,6 +5,8 @@ mod certificates;
 mod config;
 mod data;
 mod errors;
+#[cfg(feature = "aws-lc-rs")]
+mod given;
 mod handshake;
 mod peers;
 #[cfg(feature = "aws-lc-rs")]

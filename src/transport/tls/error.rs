@@ -1,11 +1,13 @@
 //! From the errors of rustls to kinds and sentences.
 
 use std::io;
+use std::net::IpAddr;
 
 use rustls::pki_types::UnixTime;
-use rustls::{AlertDescription, CertificateError, InvalidMessage, PeerIncompatible};
+use rustls::{AlertDescription, CertRevocationListError, CertificateError, InvalidMessage, PeerIncompatible};
 
 use super::TlsRole;
+use super::verifier::take_remark;
 use crate::codec::{Expected, Sender, describe_first_bytes, tls_alert_name};
 use crate::transport::{Error, ErrorKind};
 
@@ -86,7 +88,33 @@ pub fn from_rustls(error: &rustls::Error, role: TlsRole, stage: Stage) -> Error 
         Stage::Handshake => "the TLS handshake failed",
         Stage::Established => "the TLS connection failed",
     };
-    Error::new(ErrorKind::Tls(kind), format!("{start}: {what}"))
+    let sent = match sent_alert(error, role).map(u8::from) {
+        Some(code) => format!("; this side sent the alert {} ({code})", tls_alert_name(code)),
+        None => String::new(),
+    };
+    Error::new(ErrorKind::Tls(kind), format!("{start}: {what}{sent}"))
+}
+
+/// The alert that rustls sends because of `error`; nothing where it is not the same at each place.
+fn sent_alert(error: &rustls::Error, role: TlsRole) -> Option<AlertDescription> {
+    use PeerIncompatible as Reason;
+    use rustls::Error;
+    match (error, role) {
+        (Error::InvalidCertificate(error), _) => Some(error.clone().into()),
+        (Error::InvalidCertRevocationList(_), _) => Some(AlertDescription::HandshakeFailure),
+        (Error::NoCertificatesPresented, TlsRole::Server) => Some(AlertDescription::CertificateRequired),
+        (Error::NoApplicationProtocol, TlsRole::Server) => Some(AlertDescription::NoApplicationProtocol),
+        (Error::PeerIncompatible(reason), TlsRole::Server) => match reason {
+            Reason::SupportedVersionsExtensionRequired | Reason::Tls12NotOffered | Reason::Tls12NotOfferedOrEnabled => {
+                Some(AlertDescription::ProtocolVersion)
+            }
+            Reason::NoCipherSuitesInCommon | Reason::NoKxGroupsInCommon | Reason::NoSignatureSchemesInCommon => {
+                Some(AlertDescription::HandshakeFailure)
+            }
+            _ => None,
+        },
+        _ => None,
+    }
 }
 
 fn explain(error: &rustls::Error, role: TlsRole) -> (TlsErrorKind, String) {
@@ -94,7 +122,7 @@ fn explain(error: &rustls::Error, role: TlsRole) -> (TlsErrorKind, String) {
     match error {
         Error::InvalidCertificate(error) => explain_certificate(error, role),
         Error::InvalidCertRevocationList(reason) => {
-            let what = format!("a revocation list for the {}'s certificate is not good: {reason:?}", peer(role));
+            let what = format!("a revocation list for the {}'s certificate {}", peer(role), explain_list(reason));
             (TlsErrorKind::BadRevocationList, what)
         }
         Error::NoCertificatesPresented => match role {
@@ -110,13 +138,84 @@ fn explain(error: &rustls::Error, role: TlsRole) -> (TlsErrorKind, String) {
         error if is_not_tls(error) => {
             (TlsErrorKind::HandshakeFailed, format!("what the {} sent is not TLS", peer(role)))
         }
-        other => (TlsErrorKind::HandshakeFailed, other.to_string()),
+        other => (TlsErrorKind::HandshakeFailed, explain_other(other, role)),
     }
 }
 
+/// Errors that no peer of ours causes, and few others.
+fn explain_other(error: &rustls::Error, role: TlsRole) -> String {
+    use rustls::Error;
+    let peer = peer(role);
+    match error {
+        Error::InvalidMessage(
+            InvalidMessage::HandshakePayloadTooLarge | InvalidMessage::CertificatePayloadTooLarge,
+        ) => format!(
+            "the {peer} sent a message of more than 65,535 bytes, such as a long chain of certificates: shorten it"
+        ),
+        Error::InvalidMessage(reason) => format!("the {peer} sent a malformed message ({})", words(reason)),
+        Error::PeerMisbehaved(reason) => format!("the {peer} broke the rules of TLS ({})", words(reason)),
+        Error::InappropriateMessage { .. } | Error::InappropriateHandshakeMessage { .. } => {
+            format!("the {peer} sent a message that does not belong there")
+        }
+        Error::DecryptError => format!("what the {peer} sent cannot be decrypted"),
+        Error::PeerSentOversizedRecord => format!("the {peer} sent a record that is too long"),
+        Error::FailedToGetRandomBytes => "the system gives no random bytes".to_owned(),
+        Error::FailedToGetCurrentTime => "the system does not know the time".to_owned(),
+        other => words(other),
+    }
+}
+
+/// The name of a reason in words: "NoCipherSuitesInCommon" becomes "no cipher suites in common".
+fn words(reason: &impl std::fmt::Debug) -> String {
+    let name = format!("{reason:?}");
+    let name = name.split(['(', '{', ' ']).next().unwrap_or_default();
+    let mut words = String::new();
+    let mut was_lower = false;
+    for c in name.chars() {
+        if c.is_uppercase() && was_lower {
+            words.push(' ');
+        }
+        was_lower = c.is_lowercase() || c.is_ascii_digit();
+        words.extend(c.to_lowercase());
+    }
+    words
+}
+
+/// What is wrong with a revocation list, as the end of "the list ...".
+pub fn explain_list(reason: &CertRevocationListError) -> String {
+    use CertRevocationListError as Reason;
+    let what = match reason {
+        Reason::BadSignature => "has a signature that its CA did not make",
+        Reason::InvalidCrlNumber => "has a number that is not one",
+        Reason::InvalidRevokedCertSerialNumber => "has a serial number that is not one",
+        Reason::IssuerInvalidForCrl => "comes from a CA whose key usage does not allow that (cRLSign)",
+        Reason::ParseError => "is damaged, or has no time at which the next one comes (nextUpdate)",
+        Reason::UnsupportedCrlVersion => "is not of version 2",
+        Reason::UnsupportedCriticalExtension => "has an extension that is marked critical and not known here",
+        Reason::UnsupportedDeltaCrl => "is a delta list, which holds changes only: give the complete one",
+        Reason::UnsupportedIndirectCrl => "is an indirect list, which speaks of several CAs: give the list of each",
+        Reason::UnsupportedRevocationReason => "has a reason for a revocation that is not known",
+        Reason::UnsupportedSignatureAlgorithmContext { .. }
+        | Reason::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
+            "is signed with a method that is not accepted, such as SHA-1"
+        }
+        other => return format!("cannot be used ({})", words(other)),
+    };
+    what.to_owned()
+}
+
 fn explain_certificate(error: &CertificateError, role: TlsRole) -> (TlsErrorKind, String) {
-    use CertificateError as Certificate;
     let of = format!("the {}'s certificate", peer(role));
+    let (kind, what) = explain_verdict(error, &of);
+    match take_remark() {
+        Some(remark) => (kind, format!("{of} {remark}")),
+        None => (kind, what),
+    }
+}
+
+/// `of` names the certificate.
+fn explain_verdict(error: &CertificateError, of: &str) -> (TlsErrorKind, String) {
+    use CertificateError as Certificate;
     match error {
         Certificate::UnknownIssuer => {
             (TlsErrorKind::UnknownCa, format!("{of} comes from a CA that is not trusted here"))
@@ -132,9 +231,7 @@ fn explain_certificate(error: &CertificateError, role: TlsRole) -> (TlsErrorKind
         }
         Certificate::NotValidForName => (TlsErrorKind::WrongName, format!("{of} is for another name")),
         Certificate::NotValidForNameContext { expected, presented } => {
-            let names: Vec<_> = presented.iter().map(|name| bare_name(name)).collect();
-            let names = if names.is_empty() { "no name at all".to_owned() } else { names.join(", ") };
-            (TlsErrorKind::WrongName, format!("{of} is not for {}, but for {names}", expected.to_str()))
+            (TlsErrorKind::WrongName, format!("{of} {}", explain_names(&expected.to_str(), presented)))
         }
         Certificate::Revoked => {
             (TlsErrorKind::CertificateRevoked, format!("{of}, or one that vouches for it, is revoked"))
@@ -151,14 +248,18 @@ fn explain_certificate(error: &CertificateError, role: TlsRole) -> (TlsErrorKind
             let what = format!("the revocation list for {of} expired at {end}; now is {now}");
             (TlsErrorKind::RevocationListExpired, what)
         }
-        Certificate::BadEncoding => (TlsErrorKind::BadCertificate, format!("{of} is not well-formed")),
-        Certificate::BadSignature => (TlsErrorKind::BadCertificate, format!("{of} has a signature that is wrong")),
+        Certificate::BadEncoding => (TlsErrorKind::BadCertificate, format!("{of} cannot be read")),
+        Certificate::BadSignature => {
+            (TlsErrorKind::BadCertificate, format!("{of}, or one that vouches for it, has a signature that is wrong"))
+        }
         Certificate::InvalidPurposeContext { required, .. } => {
             (TlsErrorKind::BadCertificate, format!("{of} may not be used for {required}"))
         }
         Certificate::InvalidPurpose => (TlsErrorKind::BadCertificate, format!("{of} may not be used for this purpose")),
-        Certificate::Other(reason) => (TlsErrorKind::BadCertificate, format!("{of} is not good: {reason}")),
-        other => (TlsErrorKind::BadCertificate, format!("{of} is not good: {other}")),
+        Certificate::Other(reason) => {
+            (TlsErrorKind::BadCertificate, format!("{of} cannot be accepted ({})", words(&reason.0)))
+        }
+        other => (TlsErrorKind::BadCertificate, format!("{of} cannot be accepted ({})", words(other))),
     }
 }
 
@@ -170,7 +271,8 @@ fn explain_incompatible(reason: &PeerIncompatible, role: TlsRole) -> (TlsErrorKi
         | Reason::SupportedVersionsExtensionRequired
         | Reason::Tls12NotOffered
         | Reason::Tls12NotOfferedOrEnabled => {
-            let what = format!("the {} has no TLS version that this side has turned on ({reason:?})", peer(role));
+            let what =
+                format!("the {} has no TLS version that this side has turned on ({})", peer(role), words(reason));
             (TlsErrorKind::NoCommonVersion, what)
         }
         Reason::NoCipherSuitesInCommon
@@ -179,12 +281,13 @@ fn explain_incompatible(reason: &PeerIncompatible, role: TlsRole) -> (TlsErrorKi
         | Reason::NoCertificateRequestSignatureSchemesInCommon
         | Reason::NoEcPointFormatsInCommon => {
             let what = format!(
-                "the {} has no cipher suite, key exchange group or signature scheme that this side has ({reason:?})",
-                peer(role)
+                "the {} has no cipher suite, key exchange group or signature scheme that this side has ({})",
+                peer(role),
+                words(reason)
             );
             (TlsErrorKind::NoCommonCipher, what)
         }
-        other => (TlsErrorKind::HandshakeFailed, format!("the {} lacks what is needed: {other:?}", peer(role))),
+        other => (TlsErrorKind::HandshakeFailed, format!("the {} lacks what is needed ({})", peer(role), words(other))),
     }
 }
 
@@ -206,6 +309,25 @@ fn peer(role: TlsRole) -> &'static str {
         TlsRole::Client => "server",
         TlsRole::Server => "client",
     }
+}
+
+/// What names a certificate is for, as the end of "the certificate ...", if `expected` is not among them.
+fn explain_names(expected: &str, presented: &[String]) -> String {
+    if presented.is_empty() {
+        return format!(
+            "is not for {expected}: it has no subject alternative name at all, and a common name does not count; have one \
+             made with a subject alternative name"
+        );
+    }
+    let names: Vec<_> = presented.iter().map(|name| bare_name(name)).collect();
+    let is_same_text = |(name, bare): (&String, &&str)| *bare == expected && name.starts_with("DnsName(");
+    if expected.parse::<IpAddr>().is_ok() && presented.iter().zip(&names).any(is_same_text) {
+        return format!(
+            "is not for the address {expected}: it has {expected} as a DNS name, but an address has to be there as an IP \
+             address (subjectAltName = IP:{expected}); have it issued anew"
+        );
+    }
+    format!("is not for {expected}, but for {}", names.join(", "))
 }
 
 /// `DnsName("a.example")` and `IpAddress(127.0.0.1)`, as the verifier writes them, without the wrapping.

@@ -1,11 +1,17 @@
 //! TLS: settings, and sessions that turn plaintext into records and back over any non-blocking byte stream.
 
 mod backlog;
+mod certificate;
 mod config;
+mod der;
 mod error;
 mod files;
+mod formats;
+mod given;
 mod info;
 mod key_log;
+mod keys;
+mod pem;
 mod provider;
 mod records;
 mod revocation;
