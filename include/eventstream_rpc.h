@@ -774,7 +774,7 @@ typedef struct esrpc_message esrpc_message;
 typedef struct esrpc_runtime esrpc_runtime;
 
 /**
- * Settings of a runtime; esrpc_runtime_new copies them. Release it with esrpc_runtime_options_release.
+ * Settings of a runtime; esrpc_runtime_new and esrpc_runtime_set_default_options copy them. Release it with esrpc_runtime_options_release.
  */
 typedef struct esrpc_runtime_options esrpc_runtime_options;
 
@@ -3049,6 +3049,19 @@ esrpc_status esrpc_runtime_options_set_log(struct esrpc_runtime_options *options
  */
 esrpc_status esrpc_runtime_new(const struct esrpc_runtime_options *options,
                                struct esrpc_runtime **out_runtime);
+
+/**
+ * Sets the options of the default runtime, the one that NULL stands for. Every default runtime that is made afterwards gets
+ * them: the first use of NULL makes one, and so does the next use after esrpc_runtime_join, esrpc_runtime_stop or
+ * esrpc_stop_all has ended it. The log callback must stay callable until the options have been replaced and the default
+ * runtime has ended. A forked child starts with the defaults.
+ *
+ * @param options Copied; NULL: back to the defaults, one thread and no log.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_STATE while the default runtime exists, and then nothing has changed.
+ *
+ * Thread: any; options: owner. Since: 0.1.0
+ */
+esrpc_status esrpc_runtime_set_default_options(const struct esrpc_runtime_options *options);
 
 /**
  * Takes one more reference.

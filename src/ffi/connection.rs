@@ -20,7 +20,7 @@ use super::stream::esrpc_stream;
 use super::table::read_table;
 use crate::codec::{Limits, Message};
 use crate::rpc::{Incoming, Outgoing};
-use crate::runtime::{Connection, ConnectionHandler, Error, Outcome, Runtime, Stream};
+use crate::runtime::{Connection, ConnectionHandler, Destroyed, Error, Outcome, Runtime, Stream};
 
 /// One connection, of a client or of a server. Counted: esrpc_connection_acquire, esrpc_connection_release. It stays up
 /// until it is closed, whether handles are left or not.
@@ -135,15 +135,17 @@ impl ConnectionHandler for Callbacks {
         }
     }
 
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
+
+impl Destroyed for Callbacks {
     fn on_destroy(&self) {
         if let Some(function) = self.table.on_destroy {
             // SAFETY: see above.
             unsafe { host_call::call(function, (self.user_data.0,)) }
         }
-    }
-
-    fn as_any(&self) -> &dyn Any {
-        self
     }
 }
 
@@ -462,13 +464,13 @@ pub unsafe extern "C" fn esrpc_connection_run_on_loop(
         let connection = unsafe { connection_of(connection) }?;
         let function = task.ok_or_else(|| Failure::null("task"))?;
         let user_data = UserData(user_data);
-        connection.run_on_loop(Box::new(move |outcome| {
+        connection.run_on_loop(move |outcome| {
             // The whole of it, so that its Send counts, not that of the pointer inside.
             let user_data: UserData = user_data;
             explained(outcome.as_ref().copied());
             // SAFETY: the caller gave the function together with the pointer, to be called once.
             unsafe { host_call::call(function, (outcome_status(&outcome), user_data.0)) }
-        }));
+        });
         Ok(())
     })
 }

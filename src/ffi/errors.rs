@@ -1,7 +1,7 @@
 //! From the errors of the layers below to statuses.
 
 use super::status::*;
-use crate::runtime::{Deadline, Error, Outcome};
+use crate::runtime::{Error, Outcome, TimeLimit};
 use crate::{rpc, transport};
 
 /// The status that stands for an error.
@@ -17,7 +17,7 @@ pub(crate) fn status_of(error: &Error) -> esrpc_status {
         Error::PeerClosed(_) => ESRPC_ERROR_PEER_CLOSED,
         Error::LingerExpired { .. } => ESRPC_ERROR_LINGER_EXPIRED,
         Error::Aborted { .. } => ESRPC_ERROR_ABORTED,
-        Error::Deadline { deadline, .. } => deadline_status(*deadline),
+        Error::TimeLimit { limit, .. } => time_limit_status(*limit),
         Error::StreamDeadline { .. } => ESRPC_ERROR_STREAM_TIMED_OUT,
         Error::CallTimedOut { .. } => ESRPC_ERROR_STREAM_TIMED_OUT,
         Error::NoReply => ESRPC_ERROR_NO_REPLY,
@@ -42,20 +42,16 @@ pub(crate) fn status_of(error: &Error) -> esrpc_status {
     status.into()
 }
 
-fn deadline_status(deadline: Deadline) -> Status {
-    match deadline {
-        Deadline::Resolve => ESRPC_ERROR_RESOLVE_TIMED_OUT,
-        Deadline::Connect => ESRPC_ERROR_CONNECT_TIMED_OUT,
-        Deadline::Tls => ESRPC_ERROR_TLS_TIMED_OUT,
-        Deadline::Handshake => ESRPC_ERROR_HANDSHAKE_TIMED_OUT,
-        Deadline::Write => ESRPC_ERROR_WRITE_TIMED_OUT,
-        Deadline::Message => ESRPC_ERROR_MESSAGE_TIMED_OUT,
-        Deadline::Idle => ESRPC_ERROR_IDLE_TIMED_OUT,
-        Deadline::PingResponse => ESRPC_ERROR_KEEP_ALIVE_TIMED_OUT,
-        // These end nothing by themselves, or have errors of their own.
-        Deadline::NextAttempt | Deadline::Ping | Deadline::Linger | Deadline::HalfOpen | Deadline::Drain => {
-            ESRPC_ERROR_INTERNAL
-        }
+fn time_limit_status(limit: TimeLimit) -> Status {
+    match limit {
+        TimeLimit::Resolve => ESRPC_ERROR_RESOLVE_TIMED_OUT,
+        TimeLimit::Connect => ESRPC_ERROR_CONNECT_TIMED_OUT,
+        TimeLimit::Tls => ESRPC_ERROR_TLS_TIMED_OUT,
+        TimeLimit::Handshake => ESRPC_ERROR_HANDSHAKE_TIMED_OUT,
+        TimeLimit::Write => ESRPC_ERROR_WRITE_TIMED_OUT,
+        TimeLimit::Message => ESRPC_ERROR_MESSAGE_TIMED_OUT,
+        TimeLimit::Idle => ESRPC_ERROR_IDLE_TIMED_OUT,
+        TimeLimit::PingResponse => ESRPC_ERROR_KEEP_ALIVE_TIMED_OUT,
     }
 }
 

@@ -15,7 +15,7 @@ use super::out::check_out;
 use super::runtime::runtime_or_default;
 use super::status::{Failure, esrpc_status};
 use super::table::read_table;
-use crate::runtime::{Connection, Error, Listener, ListenerHandler, Outcome};
+use crate::runtime::{Connection, Destroyed, Error, Listener, ListenerHandler, Outcome};
 
 /// A listening server socket. Counted: esrpc_listener_acquire, esrpc_listener_release. It listens until it is closed, whether
 /// handles are left or not.
@@ -95,15 +95,17 @@ impl ListenerHandler for Callbacks {
         }
     }
 
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
+
+impl Destroyed for Callbacks {
     fn on_destroy(&self) {
         if let Some(function) = self.table.on_destroy {
             // SAFETY: see above.
             unsafe { host_call::call(function, (self.user_data.0,)) }
         }
-    }
-
-    fn as_any(&self) -> &dyn Any {
-        self
     }
 }
 

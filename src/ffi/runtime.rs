@@ -9,7 +9,8 @@ use super::out::{check_out, write_out};
 use super::runtime_options::esrpc_runtime_options;
 use super::status::{Failure, esrpc_status};
 use crate::runtime::{
-    Error, Runtime, all_runtimes, check_may_wait, default_runtime, stop_runtimes, take_default_if_ended,
+    DefaultOptions, Error, Runtime, all_runtimes, check_may_wait, default_runtime, set_default_options, stop_runtimes,
+    take_default_if_ended,
 };
 
 /// One or more event-loop threads with what lives on them. Counted; the threads end when the last handle is released and
@@ -68,6 +69,27 @@ pub unsafe extern "C" fn esrpc_runtime_new(
         let runtime = Runtime::new(options.thread_count, options.log())?;
         // SAFETY: the caller's variable.
         unsafe { write_out(out_runtime, esrpc_runtime::give(runtime), "out_runtime") }
+    })
+}
+
+/// Sets the options of the default runtime, the one that NULL stands for. Every default runtime that is made afterwards gets
+/// them: the first use of NULL makes one, and so does the next use after esrpc_runtime_join, esrpc_runtime_stop or
+/// esrpc_stop_all has ended it. The log callback must stay callable until the options have been replaced and the default
+/// runtime has ended. A forked child starts with the defaults.
+///
+/// @param options Copied; NULL: back to the defaults, one thread and no log.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_STATE while the default runtime exists, and then nothing has changed.
+///
+/// Thread: any; options: owner. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_runtime_set_default_options(options: *const esrpc_runtime_options) -> esrpc_status {
+    guard::call(|| {
+        // SAFETY: NULL or live settings of this thread.
+        let options = unsafe { options.as_ref() }.map(|options| {
+            let options = options.clone();
+            DefaultOptions { thread_count: options.thread_count, make_log: Box::new(move || options.log()) }
+        });
+        Ok(set_default_options(options)?)
     })
 }
 
@@ -136,7 +158,7 @@ pub unsafe extern "C" fn esrpc_runtime_shutdown(runtime: *mut esrpc_runtime) -> 
 pub unsafe extern "C" fn esrpc_runtime_join(runtime: *mut esrpc_runtime, timeout_ms: u32) -> esrpc_status {
     guard::system_call(|| {
         // Also when there would be nothing to wait for, so that the mistake shows at once.
-        check_may_wait()?;
+        check_may_wait().map_err(Error::from)?;
         // SAFETY: NULL or a live handle.
         if let Some(runtime) = unsafe { existing_runtime(runtime) }? {
             runtime.join(timeout(timeout_ms))?;

@@ -21,7 +21,8 @@ const MAX_THREADS: usize = 64;
 pub type esrpc_log_callback =
     Option<unsafe extern "C" fn(level: i32, target: *const c_char, message: *const c_char, user_data: *mut c_void)>;
 
-/// Settings of a runtime; esrpc_runtime_new copies them. Release it with esrpc_runtime_options_release.
+/// Settings of a runtime; esrpc_runtime_new and esrpc_runtime_set_default_options copy them. Release it with esrpc_runtime_options_release.
+#[derive(Clone)]
 pub struct esrpc_runtime_options {
     pub(crate) thread_count: usize,
     level: Level,

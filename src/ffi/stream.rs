@@ -19,7 +19,7 @@ use super::out::{check_out, write_optional};
 use super::status::{ESRPC_OK, Failure, esrpc_status};
 use super::table::read_table;
 use crate::rpc::Incoming;
-use crate::runtime::{Inbox, Outcome, Stream, StreamHandler, StreamPhase};
+use crate::runtime::{Destroyed, Inbox, Outcome, Stream, StreamHandler, StreamPhase};
 
 /// One stream of a connection: a call, in either direction. Counted: esrpc_stream_acquire, esrpc_stream_release. It holds its
 /// connection's handle.
@@ -86,8 +86,8 @@ impl Callbacks {
 // SAFETY: the caller gave the function together with the pointer, to be called on the connection's loop thread.
 impl StreamHandler for Callbacks {
     fn on_message(&self, stream: &Arc<Stream>, incoming: &Incoming<'_>) {
-        if let Some(inbox) = &self.inbox {
-            inbox.put(stream, incoming.message);
+        if self.inbox.is_some() {
+            stream.keep_unread(incoming.message);
         }
         if let Some(function) = self.table.on_message {
             with_view(incoming, |view| {
@@ -105,20 +105,13 @@ impl StreamHandler for Callbacks {
     }
 
     fn on_closed(&self, stream: &Arc<Stream>, outcome: &Outcome) {
-        if let Some(inbox) = &self.inbox {
-            inbox.end(stream, outcome);
+        if self.inbox.is_some() {
+            stream.end_unread(outcome);
         }
         if let Some(function) = self.table.on_closed {
             let reason = explained(outcome.as_ref().copied());
             // SAFETY: see above.
             unsafe { host_call::call(function, (esrpc_stream::lend(stream), reason, self.user_data.0)) }
-        }
-    }
-
-    fn on_destroy(&self) {
-        if let Some(function) = self.table.on_destroy {
-            // SAFETY: see above.
-            unsafe { host_call::call(function, (self.user_data.0,)) }
         }
     }
 
@@ -128,6 +121,15 @@ impl StreamHandler for Callbacks {
 
     fn as_any(&self) -> &dyn Any {
         self
+    }
+}
+
+impl Destroyed for Callbacks {
+    fn on_destroy(&self) {
+        if let Some(function) = self.table.on_destroy {
+            // SAFETY: see above.
+            unsafe { host_call::call(function, (self.user_data.0,)) }
+        }
     }
 }
 

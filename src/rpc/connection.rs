@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::codec::{self, Message};
-use crate::rpc::outbound::{Buffers, Mark, NewBuffers, Outbound, Trail};
+use crate::rpc::outbound::{Mark, Outbound, Trail};
 use crate::rpc::protocol::{CONNECTION_ACCEPTED, TERMINATE_STREAM};
 use crate::rpc::streams::{Entry, StreamTable};
-use crate::rpc::{Envelope, Error, Limits, MessageType, Outgoing, Prepared, RateLimit};
+use crate::rpc::{Buffers, Envelope, Error, Limits, MessageType, NewBuffers, Outgoing, Prepared, RateLimit};
 
 /// While more than this of what a server sends whatever its outbound limit waits to be written, it reads nothing.
 pub const MAX_EXEMPT_LEN: usize = 64 * 1024;

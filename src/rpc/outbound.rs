@@ -1,25 +1,10 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::rpc::Prepared;
+use crate::rpc::{Buffers, Prepared};
 
 /// A segment takes small messages as long as this has room.
 const SEGMENT_LEN: usize = 64 * 1024;
-
-/// Where the memory of messages comes from, and goes when they are written.
-pub trait Buffers: Send + Sync {
-    /// An empty buffer with room for `len` bytes.
-    fn take(&self, len: usize) -> Vec<u8>;
-}
-
-/// Memory of the allocator's.
-pub struct NewBuffers;
-
-impl Buffers for NewBuffers {
-    fn take(&self, len: usize) -> Vec<u8> {
-        Vec::with_capacity(len)
-    }
-}
 
 /// Encoded messages on their way out, and who is to be told when they are written.
 ///
@@ -252,7 +237,7 @@ impl<T> Outbound<T> {
 mod tests {
     use super::*;
     use crate::codec::Limits;
-    use crate::rpc::{MessageType, Outgoing};
+    use crate::rpc::{MessageType, NewBuffers, Outgoing};
 
     #[test]
     fn an_empty_queue_keeps_no_memory() {

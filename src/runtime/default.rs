@@ -1,18 +1,37 @@
-//! The process-wide default runtime, and all others of the process.
+//! The runtimes of the process: the default one, and all others.
 
 use std::sync::atomic::{AtomicPtr, Ordering};
 use std::sync::{Arc, Mutex, Weak};
+use std::time::Duration;
 
-use crate::runtime::{Error, Log, ProcessMark, Runtime, lock};
+use super::error::Error;
+use super::event_loop::{check_may_wait, deadline_after, lock};
+use super::life::Runtime;
+use super::log::Log;
+use crate::transport::ProcessMark;
 
 /// The runtimes of one process. A forked child makes a slot of its own, since the parent's lock may have been held
 /// by another thread at the moment of the fork; the parent's stays reachable through `_parent`.
 struct Slot {
     process: ProcessMark,
-    runtime: Mutex<Option<Arc<Runtime>>>,
+    default: Mutex<DefaultRuntime>,
     /// All that are not gone, with the default one.
     all: Mutex<Vec<Weak<Runtime>>>,
     _parent: *mut Slot,
+}
+
+#[derive(Default)]
+struct DefaultRuntime {
+    /// The default runtime, until it has ended.
+    runtime: Option<Arc<Runtime>>,
+    /// How the next one is made, if not with the defaults.
+    options: Option<DefaultOptions>,
+}
+
+/// How the default runtime is made.
+pub struct DefaultOptions {
+    pub thread_count: usize,
+    pub make_log: Box<dyn Fn() -> Log + Send>,
 }
 
 static SLOT: AtomicPtr<Slot> = AtomicPtr::new(std::ptr::null_mut());
@@ -26,8 +45,8 @@ fn slot() -> &'static Slot {
         {
             return slot;
         }
-        let (runtime, all) = (Mutex::new(None), Mutex::new(Vec::new()));
-        let slot = Slot { process: ProcessMark::current(), runtime, all, _parent: current };
+        let (default, all) = (Mutex::default(), Mutex::new(Vec::new()));
+        let slot = Slot { process: ProcessMark::current(), default, all, _parent: current };
         let new = Box::into_raw(Box::new(slot));
         if SLOT.compare_exchange(current, new, Ordering::AcqRel, Ordering::Acquire).is_err() {
             // SAFETY: `new` was not published, so this is its only use.
@@ -36,20 +55,63 @@ fn slot() -> &'static Slot {
     }
 }
 
-/// The default runtime; made if `create`.
-pub fn default_runtime(create: bool) -> Result<Option<Arc<Runtime>>, Error> {
-    let mut runtime = lock(&slot().runtime);
-    if create && runtime.as_ref().is_none_or(|runtime| runtime.is_dead()) {
-        *runtime = Some(Runtime::new(1, Log::off())?);
+impl DefaultRuntime {
+    /// A runtime whose threads have all died is replaced by the next use.
+    fn is_running(&self) -> bool {
+        self.runtime.as_ref().is_some_and(|runtime| !runtime.is_dead())
     }
-    Ok(runtime.clone())
+
+    fn start(&self) -> Result<Arc<Runtime>, Error> {
+        match &self.options {
+            Some(options) => start(options.thread_count, (options.make_log)()),
+            None => start(1, Log::off()),
+        }
+    }
 }
 
-/// Notes a new runtime.
-pub(super) fn register(runtime: &Arc<Runtime>) {
+/// The default runtime; made if `create`.
+pub fn default_runtime(create: bool) -> Result<Option<Arc<Runtime>>, Error> {
+    let mut default = lock(&slot().default);
+    if default.is_running() || !create {
+        return Ok(default.runtime.clone());
+    }
+    let runtime = default.start()?;
+    default.runtime = Some(runtime.clone());
+    drop(default);
+    // Without the lock: the log callback may take its time, or end this thread.
+    runtime.announce();
+    Ok(Some(runtime))
+}
+
+/// Sets how the default runtime is made from now on; nothing for the defaults.
+pub fn set_default_options(options: Option<DefaultOptions>) -> Result<(), Error> {
+    let mut default = lock(&slot().default);
+    if default.is_running() {
+        return Err(Error::InvalidState(
+            "the default runtime is running: set its options before its first use, or after esrpc_runtime_join or \
+             esrpc_runtime_stop has ended it",
+        ));
+    }
+    default.options = options;
+    Ok(())
+}
+
+/// Starts a runtime, one of the process from now on.
+fn start(thread_count: usize, log: Log) -> Result<Arc<Runtime>, Error> {
+    let runtime = Runtime::start(thread_count, log)?;
     let mut all = lock(&slot().all);
     all.retain(|runtime| runtime.strong_count() > 0);
-    all.push(Arc::downgrade(runtime));
+    all.push(Arc::downgrade(&runtime));
+    Ok(runtime)
+}
+
+impl Runtime {
+    /// Starts a runtime with so many event-loop threads.
+    pub fn new(thread_count: usize, log: Log) -> Result<Arc<Runtime>, Error> {
+        let runtime = start(thread_count, log)?;
+        runtime.announce();
+        Ok(runtime)
+    }
 }
 
 /// Those of this process that are not gone.
@@ -59,8 +121,23 @@ pub fn all_runtimes() -> Vec<Arc<Runtime>> {
 
 /// Forgets the default runtime once it has ended, so that the next use makes a new one.
 pub fn take_default_if_ended(ended: &Arc<Runtime>) {
-    let mut runtime = lock(&slot().runtime);
-    if runtime.as_ref().is_some_and(|current| Arc::ptr_eq(current, ended)) {
-        *runtime = None;
+    let mut default = lock(&slot().default);
+    if default.runtime.as_ref().is_some_and(|current| Arc::ptr_eq(current, ended)) {
+        default.runtime = None;
     }
+}
+
+/// Halts the runtimes and waits for their threads: nobody is called any more, whatever still lives.
+pub fn stop_runtimes(runtimes: &[Arc<Runtime>], timeout: Option<Duration>) -> Result<(), Error> {
+    check_may_wait()?;
+    let deadline = deadline_after(timeout);
+    runtimes.iter().for_each(|runtime| runtime.halt());
+    let mut result = Ok(());
+    for runtime in runtimes {
+        match runtime.wait_halted(deadline) {
+            Ok(()) => take_default_if_ended(runtime),
+            error => result = error,
+        }
+    }
+    result
 }

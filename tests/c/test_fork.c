@@ -1,5 +1,5 @@
 /* In a forked child the parent's objects answer ESRPC_ERROR_FORKED and everything new works; the parent notices nothing. */
-#include "peer.h"
+#include "client.h"
 
 #include "process.h"
 
@@ -178,6 +178,36 @@ static void use_the_default_runtime(void) {
     CHECK_OK(esrpc_runtime_join(NULL, PATIENCE_MS));
 }
 
+/* A child's default runtime does not take over the log of its parent's. */
+static void log_in_parent(int32_t level, const char *target, const char *message, void *user_data) {
+    (void)level, (void)target, (void)message;
+    if (getpid() != *(const pid_t *)user_data) abort();
+}
+
+static void count_line(int32_t level, const char *target, const char *message, void *user_data) {
+    (void)level, (void)target, (void)message;
+    __atomic_add_fetch((int *)user_data, 1, __ATOMIC_SEQ_CST);
+}
+
+static esrpc_status log_of_default_runtime(int32_t level, esrpc_log_callback callback, void *user_data) {
+    esrpc_runtime_options *options = esrpc_runtime_options_new();
+    esrpc_status status;
+    CHECK_OK(esrpc_runtime_options_set_log(options, level, callback, user_data));
+    status = esrpc_runtime_set_default_options(options);
+    esrpc_runtime_options_release(options);
+    return status;
+}
+
+/* In a child, whose parent's options do not count. */
+static void set_options_of_the_default_runtime(void) {
+    int lines = 0;
+    use_the_default_runtime();
+    CHECK_OK(log_of_default_runtime(ESRPC_LOG_LEVEL_DEBUG, count_line, &lines));
+    use_the_default_runtime();
+    CHECK(lines > 0);
+    CHECK_OK(esrpc_runtime_set_default_options(NULL));
+}
+
 struct parent {
     struct pair *pair;
     esrpc_stream *stream, *new_stream;
@@ -207,6 +237,7 @@ static void be_a_child(void *data) {
     CHECK_OK(esrpc_runtime_join(NULL, 0));
     CHECK_OK(esrpc_runtime_stop(NULL, 0));
     CHECK_OK(esrpc_stop_all(0));
+    set_options_of_the_default_runtime();
     use_the_default_runtime();
     hold_a_conversation();
 }
@@ -221,12 +252,14 @@ static void the_parents_objects_are_foreign_and_new_ones_work(void) {
     struct parent parent;
     struct pair pair;
     esrpc_runtime *runtime;
+    pid_t pid = getpid();
     pair_begin(&pair);
     pair.keep_streams = true;
     pair_connect(&pair);
     parent.pair = &pair;
     parent.stream = open_stream(pair.client_connection, &call);
     parent.new_stream = new_stream(pair.client_connection, &call);
+    CHECK_OK(log_of_default_runtime(ESRPC_LOG_LEVEL_DEBUG, log_in_parent, &pid));
     parent.default_listener = listen_on_default_runtime();
     parent.options = pair_client_options(&pair);
     parent.last_holder = esrpc_client_options_new();
@@ -251,6 +284,8 @@ static void the_parents_objects_are_foreign_and_new_ones_work(void) {
     esrpc_client_options_release(parent.last_holder);
     CHECK_OK(esrpc_listener_close(parent.default_listener));
     esrpc_listener_release(parent.default_listener);
+    CHECK_OK(esrpc_runtime_join(NULL, PATIENCE_MS));
+    CHECK_OK(esrpc_runtime_set_default_options(NULL));
     pair_end(&pair);
     CHECK_COUNT(2, "call closed OK");
     CHECK_COUNT(2, "call destroy");

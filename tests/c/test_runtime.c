@@ -1,5 +1,5 @@
 /* Runtimes: their threads, the default one, shutdown, join, and the last release. */
-#include "peer.h"
+#include "client.h"
 
 #include "process.h"
 
@@ -151,6 +151,52 @@ static void the_default_runtime_begins_at_its_first_use(void) {
     }
 }
 
+static void note_line(int32_t level, const char *target, const char *message, void *user_data) {
+    (void)level, (void)target;
+    note("%s %s", (const char *)user_data, message);
+}
+
+static esrpc_status set_default_options(size_t threads, const char *name) {
+    esrpc_runtime_options *options = esrpc_runtime_options_new();
+    esrpc_status status;
+    CHECK_OK(esrpc_runtime_options_set_thread_count(options, threads));
+    CHECK_OK(esrpc_runtime_options_set_log(options, ESRPC_LOG_LEVEL_DEBUG, note_line, (void *)name));
+    status = esrpc_runtime_set_default_options(options);
+    esrpc_runtime_options_release(options);
+    return status;
+}
+
+enum default_end { BY_STOP, BY_STOP_ALL, BY_JOIN, DEFAULT_ENDS };
+
+static void the_default_runtime_is_made_with_the_options_set_for_it(void) {
+    CHECK_OK(set_default_options(1, "replaced"));
+    CHECK_OK(set_default_options(3, "log"));
+    CHECK_NEVER("log");
+    for (int i = 0; i < DEFAULT_ENDS; i++) {
+        esrpc_listener *listener = listen_on(NULL);
+        CHECK_COUNT(1, "log event-loop threads started: 3");
+        await_threads(3);
+        CHECK_STATUS(ESRPC_ERROR_INVALID_STATE, set_default_options(1, "refused"));
+        CHECK_STATUS(ESRPC_ERROR_INVALID_STATE, esrpc_runtime_set_default_options(NULL));
+        CHECK(strstr(esrpc_last_error_message(), "before its first use") != NULL);
+        CHECK_OK(esrpc_runtime_shutdown(NULL));
+        CHECK_STATUS(ESRPC_ERROR_INVALID_STATE, set_default_options(1, "refused"));
+        if (i == BY_JOIN) esrpc_listener_release(listener);
+        CHECK_OK(i == BY_STOP       ? esrpc_runtime_stop(NULL, PATIENCE_MS)
+                 : i == BY_STOP_ALL ? esrpc_stop_all(PATIENCE_MS)
+                                    : esrpc_runtime_join(NULL, PATIENCE_MS));
+        if (i != BY_JOIN) esrpc_listener_release(listener);
+        recorder_clear();
+    }
+    CHECK_OK(esrpc_runtime_set_default_options(NULL));
+    esrpc_listener_release(listen_on(NULL));
+    await_threads(1);
+    CHECK_OK(esrpc_runtime_stop(NULL, PATIENCE_MS));
+    CHECK_NEVER("log");
+    CHECK_NEVER("replaced");
+    CHECK_NEVER("refused");
+}
+
 enum { SENDS = 12, LARGE = 1024 * 1024 };
 
 static void shutdown_aborts_a_client_and_answers_everything(void) {
@@ -159,18 +205,19 @@ static void shutdown_aborts_a_client_and_answers_everything(void) {
     esrpc_connection *connecting, *none = NULL;
     esrpc_stream *stream, *not_activated;
     esrpc_client_options *options;
-    struct raw_peer silent;
+    struct raw_listener listener;
+    struct raw silent;
     struct pair pair;
     uint8_t *payload = (uint8_t *)calloc(1, LARGE);
     pair_open(&pair);
-    raw_listen(&silent);
-    options = client_options_for(silent.port, silent.unix_name, true);
+    raw_listen(&listener, 8);
+    options = client_options_for(listener.port, listener.name, true);
     CHECK_OK(esrpc_client_options_set_runtime(options, pair.client_runtime));
     {
         esrpc_connection_callbacks callbacks = connection_callbacks();
         CHECK_OK(esrpc_connection_connect(options, &callbacks, &early, &connecting));
     }
-    raw_accept(&silent);
+    raw_accept(&listener, &silent);
     stream = open_stream(pair.client_connection, &call);
     not_activated = new_stream(pair.client_connection, &unused);
     await("handler message first");
@@ -195,8 +242,8 @@ static void shutdown_aborts_a_client_and_answers_everything(void) {
     esrpc_stream_release(stream);
     esrpc_stream_release(not_activated);
     esrpc_connection_release(connecting);
-    raw_finish(silent.fd);
-    close(silent.listening);
+    raw_finish(&silent);
+    raw_listener_close(&listener);
     pair_end(&pair);
     free(payload);
     CHECK_EVENTS("call", "closed RUNTIME_SHUTDOWN", "destroy");
@@ -357,6 +404,7 @@ int main(int argc, char **argv) {
     static const struct test tests[] = {
         TEST(connections_are_spread_over_the_threads),
         TEST(the_default_runtime_begins_at_its_first_use),
+        TEST(the_default_runtime_is_made_with_the_options_set_for_it),
         TEST(shutdown_aborts_a_client_and_answers_everything),
         TEST(shutdown_aborts_a_server_and_answers_everything),
         TEST(join_waits_for_every_handle),

@@ -11,7 +11,6 @@ use rustls::server::{NoServerSessionStorage, ServerSessionMemoryCache, WebPkiCli
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion, version};
 
-use super::TlsErrorKind;
 use super::certificate::{Certificate, excess_length, unreadable};
 use super::given::{Given, Pinned};
 use super::key_log::FileKeyLog;
@@ -19,7 +18,7 @@ use super::provider::{check_randomness, provider, ticketer};
 use super::revocation::Revocation;
 use super::verifier::{AcceptAnyCertificate, ClientVerifier, Common, ServerVerifier};
 use super::{files, keys};
-use crate::transport::{Error, ErrorKind, ProcessMark};
+use crate::transport::{Error, ErrorKind, ProcessMark, TlsErrorKind};
 
 /// Sessions that a side remembers for resumption, unless they are in tickets.
 const REMEMBERED_SESSIONS: usize = 256;

@@ -4,47 +4,13 @@ use std::io;
 use std::net::IpAddr;
 
 use rustls::pki_types::UnixTime;
-use rustls::{AlertDescription, CertRevocationListError, CertificateError, InvalidMessage, PeerIncompatible};
+use rustls::{AlertDescription, CertificateError, InvalidMessage, PeerIncompatible};
 
 use super::TlsRole;
-use super::verifier::take_remark;
+use super::revocation::explain_list;
+use super::wording::{take_remark, words};
 use crate::codec::{Expected, Sender, describe_first_bytes, tls_alert_name};
-use crate::transport::{Error, ErrorKind};
-
-/// What kind of failure TLS met.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TlsErrorKind {
-    /// Settings that cannot go together, or that the provider of cryptography refuses.
-    Config,
-    NoCertificate,
-    BadKey,
-    KeyEncrypted,
-    KeyMismatch,
-    ServerNameRequired,
-    /// Anything that has no kind of its own.
-    HandshakeFailed,
-    UnknownCa,
-    CertificateExpired,
-    CertificateNotYetValid,
-    WrongName,
-    BadCertificate,
-    NoCommonVersion,
-    NoCommonAlpn,
-    AlertReceived,
-    /// Closed during the handshake.
-    PeerClosed,
-    /// Ended without close_notify.
-    Truncated,
-    /// The client sent none.
-    CertificateRequired,
-    NoCommonCipher,
-    /// It cannot be read, or is not signed by its CA.
-    BadRevocationList,
-    CertificateRevoked,
-    /// No list says anything of a certificate.
-    RevocationUnknown,
-    RevocationListExpired,
-}
+use crate::transport::{Error, ErrorKind, TlsErrorKind};
 
 /// How far a session is, for sentences.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -163,45 +129,6 @@ fn explain_other(error: &rustls::Error, role: TlsRole) -> String {
         Error::FailedToGetCurrentTime => "the system does not know the time".to_owned(),
         other => words(other),
     }
-}
-
-/// The name of a reason in words: "NoCipherSuitesInCommon" becomes "no cipher suites in common".
-fn words(reason: &impl std::fmt::Debug) -> String {
-    let name = format!("{reason:?}");
-    let name = name.split(['(', '{', ' ']).next().unwrap_or_default();
-    let mut words = String::new();
-    let mut was_lower = false;
-    for c in name.chars() {
-        if c.is_uppercase() && was_lower {
-            words.push(' ');
-        }
-        was_lower = c.is_lowercase() || c.is_ascii_digit();
-        words.extend(c.to_lowercase());
-    }
-    words
-}
-
-/// What is wrong with a revocation list, as the end of "the list ...".
-pub fn explain_list(reason: &CertRevocationListError) -> String {
-    use CertRevocationListError as Reason;
-    let what = match reason {
-        Reason::BadSignature => "has a signature that its CA did not make",
-        Reason::InvalidCrlNumber => "has a number that is not one",
-        Reason::InvalidRevokedCertSerialNumber => "has a serial number that is not one",
-        Reason::IssuerInvalidForCrl => "comes from a CA whose key usage does not allow that (cRLSign)",
-        Reason::ParseError => "is damaged, or has no time at which the next one comes (nextUpdate)",
-        Reason::UnsupportedCrlVersion => "is not of version 2",
-        Reason::UnsupportedCriticalExtension => "has an extension that is marked critical and not known here",
-        Reason::UnsupportedDeltaCrl => "is a delta list, which holds changes only: give the complete one",
-        Reason::UnsupportedIndirectCrl => "is an indirect list, which speaks of several CAs: give the list of each",
-        Reason::UnsupportedRevocationReason => "has a reason for a revocation that is not known",
-        Reason::UnsupportedSignatureAlgorithmContext { .. }
-        | Reason::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
-            "is signed with a method that is not accepted, such as SHA-1"
-        }
-        other => return format!("cannot be used ({})", words(other)),
-    };
-    what.to_owned()
 }
 
 fn explain_certificate(error: &CertificateError, role: TlsRole) -> (TlsErrorKind, String) {

@@ -8,8 +8,8 @@ use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKey
 
 use super::certificate::Certificate;
 use super::pem::{self, Section};
-use super::{TlsErrorKind, der, formats};
-use crate::transport::{Error, ErrorKind};
+use super::{der, formats};
+use crate::transport::{Error, ErrorKind, TlsErrorKind};
 
 /// With data of OpenSSL's behind the certificate.
 const TRUSTED_CERTIFICATE: &str = "TRUSTED CERTIFICATE";

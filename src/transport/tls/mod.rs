@@ -18,9 +18,9 @@ mod revocation;
 mod server_name;
 mod session;
 mod verifier;
+mod wording;
 
 pub use config::{ClientAuth, TlsConfig, TlsConfigBuilder, TlsRole, TlsVersion};
-pub use error::TlsErrorKind;
 pub use info::TlsInfo;
 pub use server_name::check_server_name;
 pub use session::{HandshakeProgress, TlsSession};

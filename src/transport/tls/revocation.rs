@@ -4,18 +4,18 @@ use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 
-use rustls::RootCertStore;
 use rustls::client::{ServerCertVerifierBuilder, VerifierBuilderError, WebPkiServerVerifier};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateRevocationListDer, Der, TrustAnchor, UnixTime};
 use rustls::server::ClientCertVerifierBuilder;
+use rustls::{CertRevocationListError, RootCertStore};
 use x509_parser::prelude::FromDer;
 use x509_parser::revocation_list::CertificateRevocationList;
 
 use super::certificate::{Certificate, unix_time};
-use super::error::explain_list;
-use super::{TlsErrorKind, der, files};
-use crate::transport::{Error, ErrorKind};
+use super::wording::words;
+use super::{der, files};
+use crate::transport::{Error, ErrorKind, TlsErrorKind};
 
 /// Lists that peers' certificates must not be on. A list whose time is over is not believed.
 #[derive(Default)]
@@ -131,6 +131,29 @@ fn is_signed_by(list: &[u8], key_info: &[u8], provider: &CryptoProvider) -> bool
         }))
     };
     check().unwrap_or(false)
+}
+
+/// What is wrong with a revocation list, as the end of "the list ...".
+pub fn explain_list(reason: &CertRevocationListError) -> String {
+    use CertRevocationListError as Reason;
+    let what = match reason {
+        Reason::BadSignature => "has a signature that its CA did not make",
+        Reason::InvalidCrlNumber => "has a number that is not one",
+        Reason::InvalidRevokedCertSerialNumber => "has a serial number that is not one",
+        Reason::IssuerInvalidForCrl => "comes from a CA whose key usage does not allow that (cRLSign)",
+        Reason::ParseError => "is damaged, or has no time at which the next one comes (nextUpdate)",
+        Reason::UnsupportedCrlVersion => "is not of version 2",
+        Reason::UnsupportedCriticalExtension => "has an extension that is marked critical and not known here",
+        Reason::UnsupportedDeltaCrl => "is a delta list, which holds changes only: give the complete one",
+        Reason::UnsupportedIndirectCrl => "is an indirect list, which speaks of several CAs: give the list of each",
+        Reason::UnsupportedRevocationReason => "has a reason for a revocation that is not known",
+        Reason::UnsupportedSignatureAlgorithmContext { .. }
+        | Reason::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
+            "is signed with a method that is not accepted, such as SHA-1"
+        }
+        other => return format!("cannot be used ({})", words(other)),
+    };
+    what.to_owned()
 }
 
 /// Whether the list can be read. Only a verifier of rustls reads lists, and it wants a CA first: any will do.

@@ -11,8 +11,8 @@ use super::error::{Stage, as_io, closed_in_handshake, from_rustls, is_not_tls, n
 use super::info::TlsInfo;
 use super::records::Records;
 use super::server_name::parse_server_name;
-use super::{TlsConfig, TlsErrorKind, TlsRole};
-use crate::transport::{Error, ErrorKind};
+use super::{TlsConfig, TlsRole};
+use crate::transport::{Error, ErrorKind, TlsErrorKind};
 
 /// Plaintext that one write takes at most: sixteen full records.
 const WRITE_STEP: usize = 256 * 1024;

@@ -1,6 +1,5 @@
 //! The judgement of peers' certificates: chains that lead to a CA, certificates that are trusted as themselves, and none at all.
 
-use std::cell::RefCell;
 use std::fmt;
 use std::sync::Arc;
 
@@ -15,17 +14,7 @@ use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, 
 use super::certificate::{Certificate, Usage, obstacle};
 use super::given::Pinned;
 use super::keys;
-
-thread_local! {
-    /// Why this thread has just refused a certificate, in words: the errors of rustls decide on the alert, but most of them
-    /// have no room for words.
-    static REMARK: RefCell<Option<String>> = const { RefCell::new(None) };
-}
-
-/// The end of "the peer's certificate ..." for the certificate that this thread refused last; nothing if the error says it all.
-pub fn take_remark() -> Option<String> {
-    REMARK.take()
-}
+use super::wording::set_remark;
 
 /// Judges servers' certificates for clients.
 pub struct ServerVerifier {
@@ -73,7 +62,7 @@ impl Common {
             verdict = Err(CertificateError::UnknownIssuer.into());
         }
         let Err(Error::InvalidCertificate(error)) = &verdict else { return verdict };
-        REMARK.set(self.remark(error, end_entity, intermediates, usage));
+        set_remark(self.remark(error, end_entity, intermediates, usage));
         verdict
     }
 
@@ -339,7 +328,7 @@ fn check_signature_13(
 fn remark_on_key(certificate: &CertificateDer<'_>) {
     let unusable = || Certificate::parse(certificate)?.unusable_key();
     let of_key = || unusable().map(|key| format!("has {key}, which is not accepted: {}", keys::USABLE));
-    REMARK.set(obstacle(certificate).or_else(of_key));
+    set_remark(obstacle(certificate).or_else(of_key));
 }
 
 impl fmt::Debug for ServerVerifier {
