@@ -5,6 +5,7 @@ mod certificates;
 mod config;
 mod data;
 mod errors;
+mod files;
 #[cfg(feature = "aws-lc-rs")]
 mod given;
 mod handshake;

@@ -183,7 +183,7 @@ pub fn excess_length(der: &[u8]) -> Option<String> {
 /// The end of "the certificate ..." for bytes that are none.
 pub fn unreadable(der: &[u8]) -> String {
     match der::fault(der) {
-        Some(offset) => format!("is damaged: byte {offset} of its DER begins an element that does not fit there"),
+        Some(offset) => format!("is damaged: {}", der::fault_text(offset)),
         None => "is damaged: it is DER, but does not have the parts of a certificate".to_owned(),
     }
 }

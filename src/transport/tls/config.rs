@@ -17,7 +17,7 @@ use super::key_log::FileKeyLog;
 use super::provider::{check_randomness, provider, ticketer};
 use super::revocation::Revocation;
 use super::verifier::{AcceptAnyCertificate, ClientVerifier, Common, ServerVerifier};
-use super::{files, keys};
+use super::{der, files, keys};
 use crate::transport::{Error, ErrorKind, ProcessMark, TlsErrorKind};
 
 /// Sessions that a side remembers for resumption, unless they are in tickets.
@@ -185,14 +185,15 @@ impl TlsConfigBuilder {
             }
         }
         check_randomness()?;
-        let kind = keys::private(&key);
-        let key = self.provider.key_provider.load_private_key(key).map_err(|error| {
-            let what = match kind {
-                Some(kind) if !kind.is_usable => {
+        let (kind, fault) = (keys::private(&key), der::fault(key.secret_der()));
+        let key = self.provider.key_provider.load_private_key(key).map_err(|_| {
+            let what = match (kind, fault) {
+                (_, Some(offset)) => format!("is a private key, but damaged: {}", der::fault_text(offset)),
+                (Some(kind), None) if !kind.is_usable => {
                     format!("is {}, which cannot be used here: {}", kind.name, keys::USABLE)
                 }
-                Some(kind) => format!("is {}, but is damaged or contradicts itself", kind.name),
-                None => format!("is not a private key that can be read: {error}"),
+                (Some(kind), None) => format!("is {}, but is damaged or contradicts itself", kind.name),
+                (None, None) => "is damaged: it is DER, but does not have the parts of a private key".to_owned(),
             };
             failed(TlsErrorKind::BadKey, format!("{key_source} {what}"))
         })?;

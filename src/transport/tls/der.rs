@@ -62,6 +62,11 @@ pub fn fault(bytes: &[u8]) -> Option<usize> {
     fault_within(bytes, 0)
 }
 
+/// Says where a fault is.
+pub fn fault_text(offset: usize) -> String {
+    format!("byte {offset} of its DER begins an element that does not fit there")
+}
+
 fn fault_within(bytes: &[u8], depth: usize) -> Option<usize> {
     let mut at = 0;
     while at < bytes.len() {

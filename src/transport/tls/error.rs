@@ -220,7 +220,21 @@ fn explain_incompatible(reason: &PeerIncompatible, role: TlsRole) -> (TlsErrorKi
 
 fn explain_alert(alert: AlertDescription, role: TlsRole) -> (TlsErrorKind, String) {
     let code = u8::from(alert);
-    let what = format!("the {} sent the alert {} ({code})", peer(role), tls_alert_name(code));
+    let meaning = match alert {
+        AlertDescription::HandshakeFailure => {
+            ": it has no cipher suite, key exchange group or kind of certificate key in common with this side"
+        }
+        AlertDescription::BadCertificate
+        | AlertDescription::UnsupportedCertificate
+        | AlertDescription::CertificateRevoked
+        | AlertDescription::CertificateExpired
+        | AlertDescription::CertificateUnknown => ": it does not accept this side's certificate",
+        AlertDescription::UnknownCA => ": it does not trust the CA of this side's certificate",
+        AlertDescription::CertificateRequired => ": this side has to show a certificate",
+        AlertDescription::UnrecognisedName => ": it has no certificate for the name that it was asked for",
+        _ => "",
+    };
+    let what = format!("the {} sent the alert {} ({code}){meaning}", peer(role), tls_alert_name(code));
     let kind = match alert {
         // These two say exactly what the other side's kind says.
         AlertDescription::NoApplicationProtocol => TlsErrorKind::NoCommonAlpn,
@@ -313,7 +327,10 @@ mod tests {
         let error = rustls::Error::AlertReceived(AlertDescription::UnknownCA);
         let error = from_rustls(&error, TlsRole::Client, Stage::Handshake);
         assert_eq!(error.kind, ErrorKind::Tls(TlsErrorKind::AlertReceived));
-        assert_eq!(error.to_string(), "the TLS handshake failed: the server sent the alert unknown_ca (48)");
+        assert_eq!(
+            error.to_string(),
+            "the TLS handshake failed: the server sent the alert unknown_ca (48): it does not trust the CA of this side's certificate"
+        );
     }
 
     #[test]

@@ -185,26 +185,16 @@ fn key_of_pem(sections: Vec<Section>, source: &str) -> Result<PrivateKeyDer<'sta
 }
 
 fn key_of_der(bytes: &[u8], source: &str) -> Result<PrivateKeyDer<'static>, Error> {
-    if let Ok(key) = PrivateKeyDer::try_from(bytes.to_vec()) {
-        return Ok(key);
-    }
     if is_encrypted_der(bytes).unwrap_or(false) {
         return Err(failed(TlsErrorKind::KeyEncrypted, format!("{source} {ENCRYPTED}")));
     }
-    let is_damaged = bytes.first() == Some(&der::SEQUENCE);
-    let what = match (formats::describe(bytes), der::fault(bytes)) {
-        // Not whole, or it would have been taken.
-        (Some("is a private key"), Some(offset)) => {
-            format!(
-                "holds a private key that is damaged: byte {offset} of its DER begins an element that does not fit there"
-            )
-        }
-        (Some(what), _) if what != "is a private key" => what.to_owned(),
-        (_, Some(offset)) if is_damaged => {
-            format!("is damaged: byte {offset} of its DER begins an element that does not fit there")
-        }
-        _ if Certificate::parse(bytes).is_some() => "is a certificate, not a private key".to_owned(),
-        _ => "holds no private key, neither PEM nor DER (PKCS#8, PKCS#1, SEC1)".to_owned(),
+    let what = match formats::describe(bytes) {
+        Some(what) if what != formats::PRIVATE_KEY => what,
+        _ => match PrivateKeyDer::try_from(bytes.to_vec()) {
+            Ok(key) => return Ok(key),
+            Err(_) if Certificate::parse(bytes).is_some() => "is a certificate, not a private key",
+            Err(_) => "holds no private key, neither PEM nor DER (PKCS#8, PKCS#1, SEC1)",
+        },
     };
     Err(failed(TlsErrorKind::BadKey, format!("{source} {what}")))
 }

@@ -6,6 +6,7 @@ const DATA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 7, 1];
 const SIGNED_DATA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 7, 2];
 const JAVA_KEY_STORE: [&[u8]; 2] = [&[0xfe, 0xed, 0xfe, 0xed], &[0xce, 0xce, 0xce, 0xce]];
 
+pub const PRIVATE_KEY: &str = "is a private key";
 const PKCS12: &str = "is a PKCS#12 file (.p12, .pfx): convert it with \"openssl pkcs12 -in FILE -nodes -out FILE.pem\"";
 const PKCS7: &str = "is a PKCS#7 file (.p7b): convert it with \"openssl pkcs7 -print_certs -in FILE -out FILE.pem\", and with \
                      -inform DER if it is binary";
@@ -31,7 +32,7 @@ fn describe_der(bytes: &[u8]) -> Option<&'static str> {
     match (first.tag, first.contents) {
         (der::OBJECT_IDENTIFIER, SIGNED_DATA) => Some(PKCS7),
         (der::INTEGER, [3]) if is_data(rest) => Some(PKCS12),
-        (der::INTEGER, [0 | 1]) => Some("is a private key"),
+        (der::INTEGER, [0 | 1]) => Some(PRIVATE_KEY),
         (der::SEQUENCE, inner) => match der::read(inner)? {
             (der::Element { tag: der::INTEGER, contents: [0], .. }, after) if ends_as_request(after) => {
                 Some("is a request for a certificate (CSR), which a CA has to sign first")
