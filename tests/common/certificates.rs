@@ -24,8 +24,13 @@ pub struct Identity {
 
 impl Authority {
     pub fn new(name: &str) -> Authority {
-        let params = authority_params(name);
-        let key = KeyPair::generate().expect("a key");
+        Authority::with(KeyPair::generate().expect("a key"), name, |_| {})
+    }
+
+    /// An authority with this key, which `change` makes into another.
+    pub fn with(key: KeyPair, name: &str, change: impl FnOnce(&mut CertificateParams)) -> Authority {
+        let mut params = authority_params(name);
+        change(&mut params);
         let certificate = params.self_signed(&key).expect("a certificate");
         let (pem, der) = (certificate.pem(), certificate.der().to_vec());
         Authority { pem, der, issuer: Issuer::new(params, key) }
@@ -125,6 +130,22 @@ pub fn resigned(certificate: &[u8], key: &KeyPair, change: impl FnOnce(&mut Vec<
     let to_sign = der(0x30, &fields.concat());
     let signature = [&[0][..], &key.sign(&to_sign).expect("a signature")].concat();
     der(0x30, &[&to_sign, method, &der(3, &signature)].concat())
+}
+
+/// A certificate for servers that is signed with its own key, as `openssl req -x509` makes it, which `change` makes into
+/// something else.
+pub fn self_signed(key: KeyPair, names: &[&str], change: impl FnOnce(&mut CertificateParams)) -> Identity {
+    let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
+    let mut params = CertificateParams::new(names).expect("names and addresses");
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    change(&mut params);
+    let certificate = params.self_signed(&key).expect("a certificate");
+    Identity {
+        certificate: certificate.pem(),
+        certificate_der: certificate.der().to_vec(),
+        key: key.serialize_pem(),
+        key_der: key.serialize_der(),
+    }
 }
 
 /// A self-signed certificate of version 1, which has no extensions.
