@@ -8,6 +8,7 @@ mod error;
 mod files;
 mod formats;
 mod given;
+mod in_flight;
 mod info;
 mod key_log;
 mod keys;
