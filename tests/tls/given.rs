@@ -109,9 +109,22 @@ fn another_certificate_of_the_same_name_is_refused() {
     let sentence = "is self-signed and is not the one of that name that is trusted here (CN=itself)";
     assert_server_is_refused(&client_given(&given, |_| {}), &other, TlsErrorKind::UnknownCa, sentence);
     assert_client_is_refused(&server_given(&given, |_| {}), &other, TlsErrorKind::UnknownCa, sentence);
+    let not_a_ca = || self_signed(|params| params.is_ca = IsCa::NoCa);
+    assert_server_is_refused(&client_given(&not_a_ca(), |_| {}), &not_a_ca(), TlsErrorKind::UnknownCa, sentence);
     let stranger = self_signed(|params| params.distinguished_name.push(DnType::CommonName, "a stranger"));
     let sentence = "is self-signed and is not trusted here (CN=a stranger): give that very certificate as a CA";
     assert_server_is_refused(&client_given(&given, |_| {}), &stranger, TlsErrorKind::UnknownCa, sentence);
+}
+
+#[test]
+fn a_ca_that_was_renewed_is_another_one() {
+    let (old, new) = (Authority::new("test CA"), Authority::new("test CA"));
+    let sentence =
+        "comes from a CA that is not trusted here (CN=test CA): a CA of that name is trusted, but has another key";
+    let mut builder = TlsConfigBuilder::new(TlsRole::Client);
+    builder.add_ca(old.pem.as_bytes()).expect("a CA");
+    let client = builder.build().expect("settings");
+    assert_server_is_refused(&client, &new.server(&[NAME]), TlsErrorKind::UnknownCa, sentence);
 }
 
 #[test]

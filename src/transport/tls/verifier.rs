@@ -31,6 +31,10 @@ pub struct ClientVerifier {
     pub is_mandatory: bool,
 }
 
+/// Usual chains have a few thousand bytes. Longer ones are refused without a close look, which would cost a stranger less than
+/// this side.
+const LONGEST_WITH_REMARK: usize = 16 * 1024;
+
 /// What both judges need.
 pub struct Common {
     pub pinned: Pinned,
@@ -58,12 +62,30 @@ impl Common {
                 check_name(&parsed)
             });
         }
-        if is_ca_as_peer(&verdict) && Certificate::parse(end_entity).is_some_and(|it| it.subject() == it.issuer()) {
+        // Forgets a remark that nobody fetched.
+        set_remark(None);
+        if self.is_unknown_all_the_same(&verdict, end_entity) {
             verdict = Err(CertificateError::UnknownIssuer.into());
         }
         let Err(Error::InvalidCertificate(error)) = &verdict else { return verdict };
+        let len = end_entity.len() + intermediates.iter().map(|der| der.len()).sum::<usize>();
+        if len > LONGEST_WITH_REMARK {
+            return verdict;
+        }
         set_remark(self.remark(error, end_entity, intermediates, usage));
         verdict
+    }
+
+    /// Whether the issuer is unknown although the verifier of chains says something else: a self-signed certificate that is
+    /// not the one that was given, or one of a CA that has the name of a given one and another key.
+    fn is_unknown_all_the_same(&self, verdict: &Result<(), Error>, end_entity: &CertificateDer<'_>) -> bool {
+        if verdict.is_ok() || end_entity.len() > LONGEST_WITH_REMARK {
+            return false;
+        }
+        let Some(certificate) = Certificate::parse(end_entity) else { return false };
+        let is_wrong_signature = *verdict == Err(Error::InvalidCertificate(CertificateError::BadSignature));
+        is_ca_as_peer(verdict) && certificate.subject() == certificate.issuer()
+            || is_wrong_signature && self.pinned.with_subject(certificate.issuer()).next().is_some()
     }
 
     /// What to say of a refused certificate beyond what `error` says.
@@ -387,5 +409,70 @@ impl ServerCertVerifier for AcceptAnyCertificate {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{CertificateParams, CustomExtension, DnType, KeyPair};
+
+    use super::*;
+    use crate::transport::tls::given::Given;
+    use crate::transport::tls::provider::provider;
+    use crate::transport::tls::revocation::Revocation;
+    use crate::transport::tls::wording::take_remark;
+
+    fn verifier(given: &[CertificateDer<'static>]) -> ServerVerifier {
+        let (provider, mut all) = (provider(), Given::default());
+        all.add(given.to_vec()).expect("certificates");
+        let chains = WebPkiServerVerifier::builder_with_provider(Arc::new(all.authorities()), provider.clone());
+        let pinned = all.pin(&Revocation::default(), &provider);
+        ServerVerifier { chains: chains.build().ok(), common: Common { pinned, provider } }
+    }
+
+    fn self_signed(change: impl FnOnce(&mut CertificateParams)) -> CertificateDer<'static> {
+        let mut params = CertificateParams::new(vec!["server.example".to_owned()]).expect("a name");
+        change(&mut params);
+        params.self_signed(&KeyPair::generate().expect("a key")).expect("a certificate").der().clone()
+    }
+
+    fn judge(verifier: &ServerVerifier, der: &CertificateDer<'_>) -> Result<(), Error> {
+        let name = ServerName::try_from("server.example").expect("a name");
+        let intermediates = std::slice::from_ref(der);
+        verifier.verify_server_cert(der, intermediates, &name, &[], UnixTime::now()).map(drop)
+    }
+
+    #[test]
+    fn no_altered_certificate_is_taken_and_each_has_its_sentence() {
+        let given = self_signed(|_| {});
+        let verifier = verifier(std::slice::from_ref(&given));
+        assert_eq!(judge(&verifier, &given), Ok(()));
+        for at in 0..given.len() {
+            for change in [1, 0x80, 0xff] {
+                let mut altered = given.to_vec();
+                altered[at] ^= change;
+                assert!(judge(&verifier, &altered.into()).is_err(), "byte {at}");
+                assert_ne!(take_remark(), Some(String::new()));
+            }
+            assert!(judge(&verifier, &given[..at].to_vec().into()).is_err(), "cut at {at}");
+        }
+    }
+
+    #[test]
+    fn chains_of_unusual_length_get_no_close_look() {
+        let given = verifier(&[self_signed(|_| {})]);
+        let with_extensions = |count| {
+            self_signed(|params| {
+                params.distinguished_name.push(DnType::CommonName, "a stranger");
+                let extension = |n: u64| CustomExtension::from_oid_content(&[2, 5, 29, 1000 + n], vec![5, 0]);
+                params.custom_extensions = (0..count).map(extension).collect();
+            })
+        };
+        for (count, is_long) in [(10, false), (3000, true)] {
+            let der = with_extensions(count);
+            assert_eq!(2 * der.len() > LONGEST_WITH_REMARK, is_long);
+            assert_eq!(judge(&given, &der), Err(CertificateError::UnknownIssuer.into()));
+            assert_eq!(take_remark().is_none(), is_long);
+        }
     }
 }
