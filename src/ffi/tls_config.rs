@@ -138,15 +138,23 @@ pub unsafe extern "C" fn esrpc_tls_config_builder_release(builder: *mut esrpc_tl
     })
 }
 
-/// Trusts the certificates in a file, beside those given before. A client to which any CA is given does not use the
-/// system's trust store. On a server it is what the certificates of clients must come from.
+/// Trusts the certificates in a file, beside those given before. A client to which any certificate is given does not use the
+/// system's trust store. On a server they are what the certificates of clients must come from.
+///
+/// A CA's certificate vouches for others. A peer that shows the very certificate that was given is trusted as itself, whether
+/// that is a CA's or not: one that is signed with its own key, as "openssl req -x509" makes it, or one without its CA. Its
+/// subject alternative names (on a client), its validity, its key usages and revocation lists are checked as those of any
+/// other. A certificate that says that it is not a CA's (CA:FALSE) vouches for no other.
+///
+/// A file in PEM may have a byte order mark, be in UTF-16, have any line ends and text around its sections.
 ///
 /// @param builder Changed.
-/// @param path The path of a file with certificates in PEM, or one in DER; at least one byte, no NUL. Read in this call.
+/// @param path The path of a file with certificates in PEM or DER, one or several; at least one byte, no NUL. Read in
+/// this call.
 /// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL or path is empty or has a NUL;
 /// ESRPC_ERROR_NOT_FOUND, ESRPC_ERROR_ACCESS_DENIED or ESRPC_ERROR_IO if the file cannot be read;
-/// ESRPC_ERROR_TLS_NO_CERTIFICATE if it holds none; ESRPC_ERROR_TLS_BAD_CERTIFICATE if it holds none that is well-formed,
-/// or PEM that is damaged.
+/// ESRPC_ERROR_TLS_NO_CERTIFICATE if it holds none; ESRPC_ERROR_TLS_BAD_CERTIFICATE if it holds none that can be used, or
+/// one that is damaged. The sentence says where, or what the file is.
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -168,7 +176,7 @@ pub unsafe extern "C" fn esrpc_tls_config_builder_add_ca_file(
 /// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL or path is empty or has a NUL;
 /// ESRPC_ERROR_NOT_FOUND, ESRPC_ERROR_ACCESS_DENIED or ESRPC_ERROR_IO if the folder or a file in it cannot be read;
 /// ESRPC_ERROR_TLS_NO_CERTIFICATE if none of its files holds a certificate; ESRPC_ERROR_TLS_BAD_CERTIFICATE if they hold
-/// none that is well-formed.
+/// none that can be used.
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -185,10 +193,10 @@ pub unsafe extern "C" fn esrpc_tls_config_builder_add_ca_dir(
 /// Trusts certificates in memory, beside those given before; see esrpc_tls_config_builder_add_ca_file.
 ///
 /// @param builder Changed.
-/// @param certificates Certificates in PEM, or one in DER; at least one byte; copied.
+/// @param certificates Certificates in PEM or DER, one or several; at least one byte; copied.
 /// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL or certificates is empty;
-/// ESRPC_ERROR_TLS_NO_CERTIFICATE if the bytes hold none; ESRPC_ERROR_TLS_BAD_CERTIFICATE if they hold none that is
-/// well-formed, or PEM that is damaged.
+/// ESRPC_ERROR_TLS_NO_CERTIFICATE if the bytes hold none; ESRPC_ERROR_TLS_BAD_CERTIFICATE if they hold none that
+/// can be used, or one that is damaged.
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -212,7 +220,8 @@ pub unsafe extern "C" fn esrpc_tls_config_builder_add_ca(
 /// one byte, no NUL. It may be the same file. Read in this call.
 /// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL or a path is empty or has a NUL;
 /// ESRPC_ERROR_NOT_FOUND, ESRPC_ERROR_ACCESS_DENIED or ESRPC_ERROR_IO if a file cannot be read;
-/// ESRPC_ERROR_TLS_NO_CERTIFICATE if there is no certificate; ESRPC_ERROR_TLS_BAD_CERTIFICATE if one is not well-formed;
+/// ESRPC_ERROR_TLS_NO_CERTIFICATE if there is no certificate; ESRPC_ERROR_TLS_BAD_CERTIFICATE if one is damaged or longer than
+/// 65,535 bytes;
 /// ESRPC_ERROR_TLS_BAD_KEY if there is no key that can be used; ESRPC_ERROR_TLS_KEY_ENCRYPTED;
 /// ESRPC_ERROR_TLS_KEY_MISMATCH if the key is not that of the first certificate; ESRPC_ERROR_TLS_CONFIG if the system refuses
 /// to give random bytes.
@@ -243,7 +252,8 @@ pub unsafe extern "C" fn esrpc_tls_config_builder_set_certificate_files(
 /// byte; copied.
 /// @param key The private key, PEM or DER: PKCS#8, PKCS#1 or SEC1, not encrypted; at least one byte; copied.
 /// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL or chain or key is empty;
-/// ESRPC_ERROR_TLS_NO_CERTIFICATE if there is no certificate; ESRPC_ERROR_TLS_BAD_CERTIFICATE if one is not well-formed;
+/// ESRPC_ERROR_TLS_NO_CERTIFICATE if there is no certificate; ESRPC_ERROR_TLS_BAD_CERTIFICATE if one is damaged or longer than
+/// 65,535 bytes;
 /// ESRPC_ERROR_TLS_BAD_KEY if there is no key that can be used; ESRPC_ERROR_TLS_KEY_ENCRYPTED;
 /// ESRPC_ERROR_TLS_KEY_MISMATCH if the key is not that of the first certificate; ESRPC_ERROR_TLS_CONFIG if the system refuses
 /// to give random bytes.

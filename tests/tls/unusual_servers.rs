@@ -39,7 +39,7 @@ pub fn server_config_of(
     Arc::new(config)
 }
 
-fn connect(client: &TlsConfig, server: &Arc<ServerConfig>, room: usize) -> (Peer, ServerConnection, End) {
+pub fn connect(client: &TlsConfig, server: &Arc<ServerConfig>, room: usize) -> (Peer, ServerConnection, End) {
     let server = ServerConnection::new(server.clone()).expect("a session");
     let (client_end, server_end) = pipe(room);
     let session = TlsSession::client(client, NAME).expect("a session");

@@ -1,10 +1,12 @@
 //! TLS settings, made through the C interface.
 
 use crate::certificates::{Authority, Identity};
-use crate::recorder::{OK, lend};
+use crate::recorder::{OK, lend, status_name};
 use eventstream_rpc::ffi::constants::{esrpc_tls_client_auth, esrpc_tls_revocation_depth, esrpc_tls_version};
+use eventstream_rpc::ffi::status::esrpc_last_error_message;
 use eventstream_rpc::ffi::tls_config::*;
 use eventstream_rpc::ffi::tls_revocation::*;
+use std::ffi::CStr;
 use std::path::Path;
 use std::ptr;
 
@@ -63,6 +65,12 @@ impl Builder {
         assert_eq!(unsafe { esrpc_tls_config_builder_set_client_auth(self.0, auth as i32) }, OK);
     }
 
+    pub fn require_certificates(&self) {
+        let required = esrpc_tls_client_auth::ESRPC_TLS_CLIENT_AUTH_REQUIRED as i32;
+        // SAFETY: a live builder.
+        assert_eq!(unsafe { esrpc_tls_config_builder_set_client_auth(self.0, required) }, OK);
+    }
+
     pub fn without_resumption(&self) {
         // SAFETY: a live builder.
         assert_eq!(unsafe { esrpc_tls_config_builder_set_session_resumption(self.0, 0) }, OK);
@@ -72,6 +80,26 @@ impl Builder {
         let path = lend(path.as_os_str().as_encoded_bytes());
         // SAFETY: as above.
         assert_eq!(unsafe { esrpc_tls_config_builder_set_key_log_file(self.0, path) }, OK);
+    }
+
+    /// Gives the sentence of a certificate or key that is not taken.
+    pub fn try_to_show(&self, identity: &Identity) -> Result<(), String> {
+        let (chain, key) = (lend(identity.certificate.as_bytes()), lend(identity.key.as_bytes()));
+        // SAFETY: a live builder, and bytes that live during the call.
+        match unsafe { esrpc_tls_config_builder_set_certificate(self.0, chain, key) } {
+            OK => Ok(()),
+            status => {
+                // SAFETY: text that lives until the next call on this thread.
+                let sentence = unsafe { CStr::from_ptr(esrpc_last_error_message()) }.to_string_lossy();
+                Err(format!("{}: {sentence}", status_name(status)))
+            }
+        }
+    }
+
+    /// As `trust`, with the content of a file.
+    pub fn trust_file(&self, content: &[u8]) {
+        // SAFETY: as above.
+        assert_eq!(unsafe { esrpc_tls_config_builder_add_ca(self.0, lend(content)) }, OK);
     }
 
     fn build(self) -> Tls {
@@ -91,6 +119,20 @@ pub fn client(authority: &Authority, change: impl FnOnce(&Builder)) -> Tls {
     builder.trust(authority);
     change(&builder);
     builder.build()
+}
+
+/// A client that trusts what `change` gives it.
+pub fn client_with(change: impl FnOnce(&Builder)) -> Tls {
+    let builder = Builder(esrpc_tls_config_builder_new_client());
+    change(&builder);
+    builder.build()
+}
+
+/// A server that shows `identity`, if it can.
+pub fn try_server(identity: &Identity) -> Result<Tls, String> {
+    let builder = Builder(esrpc_tls_config_builder_new_server());
+    let shown = builder.try_to_show(identity);
+    shown.map(|()| builder.build())
 }
 
 /// A client that accepts any server.
