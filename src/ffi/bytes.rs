@@ -4,9 +4,9 @@ use std::ffi::{CStr, c_char};
 use std::ptr;
 use std::slice;
 
+use super::failure::Failure;
 use super::guard;
 use super::handle::BoxHandle;
-use super::status::Failure;
 
 /// Bytes that somebody else owns: text (UTF-8, no NUL at the end) or data. As an argument it is copied before the call
 /// returns; as an answer it is valid as long as the function that gave it says.

@@ -7,11 +7,12 @@ use super::callbacks::timeout;
 use super::connection::{Callbacks, connection_of, esrpc_connection};
 use super::constants::esrpc_connection_state;
 use super::errors::outcome_status;
+use super::failure::Failure;
 use super::guard;
 use super::handle::ArcHandle;
 use super::message::esrpc_message;
 use super::out::write_optional;
-use super::status::{ESRPC_ERROR_UNSUPPORTED, ESRPC_OK, Failure, esrpc_status};
+use super::status::{ESRPC_ERROR_UNSUPPORTED, ESRPC_OK, esrpc_status};
 use crate::runtime::{Connection, Error, Outcome, Phase};
 use crate::transport::Endpoint;
 

@@ -4,9 +4,10 @@ use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use super::failure::Failure;
 use super::guard;
 use super::handle::BoxHandle;
-use super::status::{Failure, esrpc_status};
+use super::status::esrpc_status;
 use crate::codec::MIN_MESSAGE_LEN;
 use crate::rpc::Rate;
 use crate::runtime::Settings;

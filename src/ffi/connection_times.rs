@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use super::connection_options::{MAX_TIME_MS, esrpc_connection_options, in_range, rate, set};
+use super::failure::Failure;
 use super::guard;
-use super::status::{Failure, esrpc_status};
+use super::status::esrpc_status;
 use crate::runtime::Times;
 
 /// A time in milliseconds; 0 is none.

@@ -6,13 +6,14 @@ use std::ptr;
 
 use super::bytes::esrpc_bytes;
 use super::connection_options::esrpc_connection_options;
+use super::failure::{Failure, set_last_error};
 use super::guard;
 use super::handle::BoxHandle;
 use super::headers::esrpc_header;
 use super::host_call;
 use super::message::esrpc_message;
 use super::out::{check_out, write_out};
-use super::status::{Failure, esrpc_status, set_last_error};
+use super::status::esrpc_status;
 use super::table::read_table;
 use crate::codec::{DecodeEvents, EventDecoder, FlatHeader, Limits, Message, MessageDecoder, Prelude};
 

@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 
 use super::bytes::esrpc_bytes;
-use super::status::{ESRPC_ERROR_UNSUPPORTED, Failure};
+use super::failure::Failure;
+use super::status::ESRPC_ERROR_UNSUPPORTED;
 use crate::transport::{Endpoint, RawSocket, SocketUse, UnixName, check_socket, literal};
 
 const MAX_HOST_LEN: usize = 255;

@@ -1,8 +1,9 @@
 //! From the errors of the layers below to statuses.
 
+use super::failure::{Failure, set_last_error};
 use super::status::*;
 use crate::runtime::{Deadline, Error, Outcome};
-use crate::{rpc, transport};
+use crate::{codec, rpc, transport};
 
 /// The status that stands for an error.
 pub(crate) fn status_of(error: &Error) -> esrpc_status {
@@ -74,6 +75,26 @@ fn rpc_status(error: &rpc::Error) -> Status {
     }
 }
 
+fn codec_status(error: &codec::Error) -> Status {
+    use codec::Error;
+    match error {
+        Error::Incomplete { .. } => ESRPC_ERROR_INCOMPLETE,
+        Error::PreludeChecksum { .. } => ESRPC_ERROR_PRELUDE_CHECKSUM,
+        Error::MessageChecksum { .. } => ESRPC_ERROR_MESSAGE_CHECKSUM,
+        Error::MessageLength { .. } => ESRPC_ERROR_MESSAGE_LENGTH,
+        Error::HeadersLength { .. } => ESRPC_ERROR_HEADERS_LENGTH,
+        Error::HeaderOverrun { .. } => ESRPC_ERROR_HEADER_OVERRUN,
+        Error::UnknownHeaderType { .. } => ESRPC_ERROR_UNKNOWN_HEADER_TYPE,
+        Error::HeaderNameLength { .. } => ESRPC_ERROR_HEADER_NAME_LENGTH,
+        Error::InvalidUtf8 { .. } => ESRPC_ERROR_INVALID_UTF8,
+        Error::InvalidUuid => ESRPC_ERROR_INVALID_UUID,
+        Error::MessageTooLarge { .. } => ESRPC_ERROR_MESSAGE_TOO_LARGE,
+        Error::TooManyHeaders { .. } => ESRPC_ERROR_TOO_MANY_HEADERS,
+        Error::HeadersTooLarge { .. } => ESRPC_ERROR_HEADERS_TOO_LARGE,
+        Error::HeaderValueTooLong { .. } => ESRPC_ERROR_HEADER_VALUE_TOO_LONG,
+    }
+}
+
 fn transport_status(kind: transport::ErrorKind) -> Status {
     use transport::ErrorKind;
     match kind {
@@ -122,6 +143,14 @@ fn tls_status(kind: transport::TlsErrorKind) -> Status {
         TlsErrorKind::CertificateRevoked => ESRPC_ERROR_TLS_CERTIFICATE_REVOKED,
         TlsErrorKind::RevocationUnknown => ESRPC_ERROR_TLS_REVOCATION_UNKNOWN,
         TlsErrorKind::RevocationListExpired => ESRPC_ERROR_TLS_CRL_EXPIRED,
+    }
+}
+
+impl From<codec::Error> for Failure {
+    #[cold]
+    #[inline(never)]
+    fn from(error: codec::Error) -> Failure {
+        Failure::new(codec_status(&error), error.to_string())
     }
 }
 

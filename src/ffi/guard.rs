@@ -5,7 +5,8 @@ use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::status::{self, ESRPC_ERROR_INTERNAL, ESRPC_OK, Failure, esrpc_status};
+use super::failure::{Failure, set_last_error};
+use super::status::{ESRPC_ERROR_INTERNAL, ESRPC_OK, esrpc_status};
 use crate::runtime::uncancelled;
 
 /// How many threads are inside a log callback: most often none, which is cheaper to see than a thread's own flag.
@@ -61,7 +62,7 @@ pub(crate) fn system_value<T>(default: T, f: impl FnOnce() -> T) -> T {
 #[cold]
 #[inline(never)]
 fn report(failure: Failure) -> esrpc_status {
-    status::set_last_error(&failure);
+    set_last_error(&failure);
     failure.status
 }
 
@@ -113,13 +114,14 @@ fn defect(panic: Box<dyn Any + Send>) -> Failure {
 
 #[cfg(test)]
 mod tests {
+    use super::super::failure::last_error as last_error_text;
     use super::super::status::*;
     use super::*;
     use std::ffi::CStr;
 
     fn last_error() -> String {
         // SAFETY: the function answers text that ends with NUL and is valid until the next failure on this thread.
-        unsafe { CStr::from_ptr(esrpc_last_error_message()) }.to_string_lossy().into_owned()
+        unsafe { CStr::from_ptr(last_error_text()) }.to_string_lossy().into_owned()
     }
 
     #[test]

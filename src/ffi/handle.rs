@@ -5,7 +5,7 @@
 use std::mem::ManuallyDrop;
 use std::sync::Arc;
 
-use super::status::Failure;
+use super::failure::Failure;
 
 /// A handle with one owner: the pointer is that of a `Box<Self>`.
 pub(crate) trait BoxHandle: Sized {

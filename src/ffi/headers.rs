@@ -5,10 +5,11 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::bytes::esrpc_bytes;
+use super::failure::Failure;
 use super::guard;
 use super::handle::BoxHandle;
 use super::out::{check_out, write_out};
-use super::status::{ESRPC_ERROR_HEADER_NOT_FOUND, Failure, esrpc_status};
+use super::status::{ESRPC_ERROR_HEADER_NOT_FOUND, esrpc_status};
 use crate::codec::{FlatHeader, HeaderList, HeaderType, Headers};
 
 /// One header, as esrpc_headers_get, esrpc_headers_get_range, esrpc_headers_find and a decoder's on_header give it. Its bytes

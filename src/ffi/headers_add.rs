@@ -1,10 +1,11 @@
 //! Filling a header list.
 
 use super::bytes::esrpc_bytes;
+use super::failure::Failure;
 use super::guard;
 use super::handle::BoxHandle;
 use super::headers::{esrpc_headers, lies_in};
-use super::status::{Failure, esrpc_status};
+use super::status::esrpc_status;
 use crate::codec::{self, HeaderValue};
 use crate::rpc::is_protocol_header;
 

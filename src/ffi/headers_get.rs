@@ -1,11 +1,12 @@
 //! Reading values of a header list by name and type.
 
 use super::bytes::esrpc_bytes;
+use super::failure::Failure;
 use super::guard;
 use super::handle::BoxHandle;
 use super::headers::{esrpc_headers, not_found, type_name};
 use super::out::{check_out, write_out};
-use super::status::{ESRPC_ERROR_WRONG_TYPE, Failure, esrpc_status};
+use super::status::{ESRPC_ERROR_WRONG_TYPE, esrpc_status};
 use crate::codec::{HeaderType, HeaderValue};
 
 /// Finds the header of a name, takes its value with `pick` if it has the right type, and writes it.

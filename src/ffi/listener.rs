@@ -7,13 +7,14 @@ use std::sync::Arc;
 use super::callbacks::{UserData, timeout};
 use super::connection::esrpc_connection;
 use super::errors::explained;
+use super::failure::Failure;
 use super::guard;
 use super::handle::{ArcHandle, BoxHandle};
 use super::host_call;
 use super::listener_options::esrpc_listener_options;
 use super::out::check_out;
 use super::runtime::runtime_or_default;
-use super::status::{Failure, esrpc_status};
+use super::status::esrpc_status;
 use super::table::read_table;
 use crate::runtime::{Connection, Error, Listener, ListenerHandler, Outcome};
 

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use super::bytes::esrpc_bytes;
 use super::connection_options::{esrpc_connection_options, in_range};
+use super::failure::Failure;
 use super::handle::BoxHandle;
 use super::runtime::{esrpc_runtime, runtime_or_default};
-use super::status::{Failure, esrpc_status};
+use super::status::esrpc_status;
 use super::{endpoint, guard};
 use crate::runtime::{ListenRequest, ListenerLimits, Runtime, Settings};
 use crate::transport::{Endpoint, TlsConfig};

@@ -3,12 +3,13 @@
 use std::{ptr, slice};
 
 use super::bytes::{esrpc_buffer, esrpc_bytes};
+use super::failure::Failure;
 use super::guard;
 use super::handle::BoxHandle;
 use super::headers::esrpc_headers;
 use super::json;
 use super::out::{check_out, write_optional, write_out};
-use super::status::{ESRPC_ERROR_BUFFER_TOO_SMALL, Failure, esrpc_status};
+use super::status::{ESRPC_ERROR_BUFFER_TOO_SMALL, esrpc_status};
 use crate::codec::{self, Headers, Limits, Message, MessageCopy, Prelude};
 use crate::rpc::{Envelope, Incoming};
 

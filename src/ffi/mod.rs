@@ -10,6 +10,7 @@
 // Plumbing.
 mod endpoint;
 pub(crate) mod errors;
+pub(crate) mod failure;
 pub(crate) mod guard;
 pub(crate) mod handle;
 pub(crate) mod host_call;
@@ -41,6 +42,7 @@ pub mod runtime_options;
 pub mod socket_options;
 pub mod statistics;
 pub mod status;
+pub mod status_text;
 pub mod stream;
 pub mod tls_config;
 pub mod tls_info;

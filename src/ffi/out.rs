@@ -1,6 +1,6 @@
 //! Out parameters: checked before work is done, written only on success.
 
-use super::status::Failure;
+use super::failure::Failure;
 
 /// Fails if `out` is NULL, so that nothing is made that could not be handed over.
 pub(crate) fn check_out<T>(out: *mut T, argument: &str) -> Result<(), Failure> {

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use super::callbacks::timeout;
+use super::failure::Failure;
 use super::guard;
 use super::handle::ArcHandle;
 use super::out::{check_out, write_out};
 use super::runtime_options::esrpc_runtime_options;
-use super::status::{Failure, esrpc_status};
+use super::status::esrpc_status;
 use crate::runtime::{
     DefaultOptions, Error, Runtime, all_runtimes, check_may_wait, default_runtime, set_default_options, stop_runtimes,
     take_default_if_ended,

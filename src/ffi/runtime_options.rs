@@ -3,10 +3,11 @@
 use std::ffi::{CString, c_char, c_void};
 
 use super::callbacks::UserData;
+use super::failure::Failure;
 use super::guard;
 use super::handle::BoxHandle;
 use super::host_call;
-use super::status::{Failure, esrpc_status};
+use super::status::esrpc_status;
 use crate::runtime::{Level, Log};
 
 const MAX_THREADS: usize = 64;

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use super::connection_options::{esrpc_connection_options, in_range, set};
+use super::failure::Failure;
 use super::guard;
-use super::status::{Failure, esrpc_status};
+use super::status::esrpc_status;
 use crate::transport::KeepAlive;
 
 const MAX_BUFFER_SIZE: usize = 1 << 30;

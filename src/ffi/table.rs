@@ -3,8 +3,8 @@
 use std::mem::size_of;
 use std::{ptr, slice};
 
+use super::failure::Failure;
 use super::out::check_out;
-use super::status::Failure;
 
 /// More than any table will ever have: a larger size is a variable that was never set.
 const MAX_TABLE_SIZE: usize = 4096;

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use super::bytes::esrpc_bytes;
 use super::constants::esrpc_tls_client_auth::*;
 use super::constants::esrpc_tls_version::*;
+use super::failure::Failure;
 use super::guard;
 use super::handle::{ArcHandle, BoxHandle};
 use super::out::{check_out, write_out};
-use super::status::{Failure, esrpc_status};
+use super::status::esrpc_status;
 use crate::transport::{ClientAuth, TlsConfig, TlsConfigBuilder, TlsRole, TlsVersion};
 
 /// What a protocol's name may have in ALPN.

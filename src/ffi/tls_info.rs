@@ -3,12 +3,13 @@
 use super::bytes::esrpc_bytes;
 use super::client_options::esrpc_client_options;
 use super::connection::{connection_of, esrpc_connection};
+use super::failure::Failure;
 use super::guard;
 use super::handle::{ArcHandle, BoxHandle};
 use super::listener::{esrpc_listener, listener_of};
 use super::listener_options::esrpc_listener_options;
 use super::out::{check_out, write_out};
-use super::status::{ESRPC_ERROR_INVALID_UTF8, Failure, esrpc_status};
+use super::status::{ESRPC_ERROR_INVALID_UTF8, esrpc_status};
 use super::tls_config::esrpc_tls_config;
 use crate::runtime::Connection;
 use crate::transport::{TlsInfo, TlsRole};

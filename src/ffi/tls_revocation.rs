@@ -2,8 +2,9 @@
 
 use super::bytes::esrpc_bytes;
 use super::constants::esrpc_tls_revocation_depth::*;
+use super::failure::Failure;
 use super::guard;
-use super::status::{Failure, esrpc_status};
+use super::status::esrpc_status;
 use super::tls_config::{esrpc_tls_config_builder, file_path, set, some_bytes};
 use crate::transport::TlsConfigBuilder;
 

@@ -10,7 +10,7 @@ use eventstream_rpc::ffi::connection_options::*;
 use eventstream_rpc::ffi::constants::esrpc_message_flag::*;
 use eventstream_rpc::ffi::constants::esrpc_message_type::*;
 use eventstream_rpc::ffi::message::esrpc_message;
-use eventstream_rpc::ffi::status::esrpc_last_error_message;
+use eventstream_rpc::ffi::status_text::esrpc_last_error_message;
 use eventstream_rpc::ffi::status::esrpc_status;
 use eventstream_rpc::ffi::stream::*;
 use eventstream_rpc::ffi::tls_info::*;
