@@ -2,8 +2,8 @@
 
 use super::client_options::esrpc_client_options;
 use super::endpoint;
+use super::failure::required;
 use super::guard;
-use super::handle::BoxHandle;
 use super::listener::{esrpc_listener, listener_of};
 use super::listener_options::{Place, esrpc_listener_options};
 use super::out::{check_out, write_out};
@@ -33,13 +33,12 @@ pub type esrpc_socket = RawSocket;
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn esrpc_client_options_set_socket(
-    options: *mut esrpc_client_options,
+pub extern "C" fn esrpc_client_options_set_socket(
+    options: Option<&mut esrpc_client_options>,
     socket: esrpc_socket,
 ) -> esrpc_status {
     guard::system_call(|| {
-        // SAFETY: NULL or live settings of this thread.
-        let options = unsafe { esrpc_client_options::borrow_mut(options, "options") }?;
+        let options = required(options, "options")?;
         options.endpoint = Some(endpoint::socket(socket, SocketUse::Connection)?);
         options.socket_taken.set(false);
         Ok(())
@@ -63,13 +62,12 @@ pub unsafe extern "C" fn esrpc_client_options_set_socket(
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn esrpc_listener_options_set_socket(
-    options: *mut esrpc_listener_options,
+pub extern "C" fn esrpc_listener_options_set_socket(
+    options: Option<&mut esrpc_listener_options>,
     socket: esrpc_socket,
 ) -> esrpc_status {
     guard::system_call(|| {
-        // SAFETY: NULL or live settings of this thread.
-        let options = unsafe { esrpc_listener_options::borrow_mut(options, "options") }?;
+        let options = required(options, "options")?;
         options.place = Place::Endpoint(endpoint::socket(socket, SocketUse::Listener)?);
         options.socket_taken.set(false);
         Ok(())
@@ -84,10 +82,9 @@ pub unsafe extern "C" fn esrpc_listener_options_set_socket(
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn esrpc_listener_options_set_adopt_only(options: *mut esrpc_listener_options) -> esrpc_status {
+pub extern "C" fn esrpc_listener_options_set_adopt_only(options: Option<&mut esrpc_listener_options>) -> esrpc_status {
     guard::system_call(|| {
-        // SAFETY: NULL or live settings of this thread.
-        unsafe { esrpc_listener_options::borrow_mut(options, "options") }?.place = Place::Nowhere;
+        required(options, "options")?.place = Place::Nowhere;
         Ok(())
     })
 }

@@ -5,12 +5,12 @@ use std::ptr;
 use super::bytes::esrpc_bytes;
 use super::callbacks::timeout;
 use super::client_options::esrpc_client_options;
-use super::connection::{Callbacks, connection_of, esrpc_connection, first_message, outgoing, runtime_of};
-use super::failure::Failure;
+use super::connection::{Callbacks, connection_of, esrpc_connection, runtime_of};
+use super::failure::{Failure, required};
 use super::guard;
 use super::handle::{ArcHandle, BoxHandle};
 use super::headers::esrpc_headers;
-use super::message::esrpc_message;
+use super::message::{esrpc_message, outgoing, outgoing_first};
 use super::out::check_out;
 use super::status::{ESRPC_ERROR_APPLICATION_ERROR, esrpc_status};
 use super::stream::{esrpc_stream, stream_of};
@@ -36,16 +36,15 @@ use crate::runtime::{Connection, check_may_wait, quoted};
 /// Thread: not-loop; options: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn esrpc_connection_connect_blocking(
-    options: *const esrpc_client_options,
+    options: Option<&esrpc_client_options>,
     timeout_ms: u32,
     out_connection: *mut *mut esrpc_connection,
 ) -> esrpc_status {
     guard::system_call(|| {
         check_out(out_connection, "out_connection")?;
-        // SAFETY: NULL or live settings of this thread; no table.
-        let (options, callbacks) = unsafe {
-            (esrpc_client_options::borrow(options, "options")?, Callbacks::read(ptr::null(), ptr::null_mut())?)
-        };
+        let options = required(options, "options")?;
+        // SAFETY: no table.
+        let callbacks = unsafe { Callbacks::read(ptr::null(), ptr::null_mut()) }?;
         check_may_wait()?;
         let (request, runtime) = (options.request()?, runtime_of(options)?);
         let connection = Connection::connect_and_wait(&runtime, request, callbacks, timeout(timeout_ms))?;
@@ -83,7 +82,7 @@ pub unsafe extern "C" fn esrpc_connection_connect_blocking(
 pub unsafe extern "C" fn esrpc_connection_call(
     connection: *mut esrpc_connection,
     operation: esrpc_bytes,
-    headers: *const esrpc_headers,
+    headers: Option<&esrpc_headers>,
     payload: esrpc_bytes,
     timeout_ms: u32,
     out_reply: *mut *mut esrpc_message,
@@ -95,7 +94,7 @@ pub unsafe extern "C" fn esrpc_connection_call(
         let message_type = MessageType::ApplicationMessage as i32;
         // SAFETY: NULL or live, all, and unchanged during the call.
         let (connection, message) =
-            unsafe { (connection_of(connection)?, first_message(operation, message_type, 0, headers, payload)?) };
+            unsafe { (connection_of(connection)?, outgoing_first(operation, message_type, 0, headers, payload)?) };
         let reply = connection.call(message, timeout(timeout_ms))?;
         let failure = reply.is_error.then(|| application_error(&reply.message));
         // SAFETY: the caller's variable.
@@ -156,7 +155,7 @@ pub unsafe extern "C" fn esrpc_stream_send_blocking(
     stream: *mut esrpc_stream,
     message_type: i32,
     message_flags: i32,
-    headers: *const esrpc_headers,
+    headers: Option<&esrpc_headers>,
     payload: esrpc_bytes,
     timeout_ms: u32,
 ) -> esrpc_status {

@@ -8,19 +8,19 @@ use super::bytes::esrpc_bytes;
 use super::callbacks::{UserData, esrpc_flush_callback, esrpc_task_callback, flush_callback};
 use super::client_options::esrpc_client_options;
 use super::errors::{explained, outcome_status, requested_outcome};
-use super::failure::Failure;
+use super::failure::{Failure, required};
 use super::guard;
-use super::handle::{ArcHandle, BoxHandle};
+use super::handle::ArcHandle;
 use super::headers::esrpc_headers;
 use super::host_call;
-use super::message::{esrpc_message, with_view};
+use super::message::{esrpc_message, outgoing, with_view};
 use super::out::check_out;
 use super::runtime::runtime_or_default;
-use super::status::{ESRPC_ERROR_INVALID_UTF8, esrpc_status};
+use super::status::esrpc_status;
 use super::stream::esrpc_stream;
 use super::table::read_table;
 use crate::codec::{Limits, Message};
-use crate::rpc::{Incoming, Outgoing};
+use crate::rpc::Incoming;
 use crate::runtime::{Connection, ConnectionHandler, Error, Outcome, Runtime, Stream};
 
 /// One connection, of a client or of a server. Counted: esrpc_connection_acquire, esrpc_connection_release. It stays up
@@ -197,41 +197,6 @@ pub(crate) fn runtime_of(options: &esrpc_client_options) -> Result<Arc<Runtime>,
     }
 }
 
-/// A stream's first message as C gives it.
-///
-/// # Safety
-/// As for `outgoing`; `operation` too.
-pub(crate) unsafe fn first_message<'a>(
-    operation: esrpc_bytes,
-    message_type: i32,
-    flags: i32,
-    headers: *const esrpc_headers,
-    payload: esrpc_bytes,
-) -> Result<Outgoing<'a>, Failure> {
-    // SAFETY: what the caller promised.
-    let (operation, message) =
-        unsafe { (operation.as_slice("operation")?, outgoing(message_type, flags, headers, payload)?) };
-    if std::str::from_utf8(operation).is_err() {
-        return Err(Failure::new(ESRPC_ERROR_INVALID_UTF8, "operation is not UTF-8 text"));
-    }
-    Ok(Outgoing { operation: Some(operation), ..message })
-}
-
-/// A message as C gives it, for a send.
-///
-/// # Safety
-/// `headers` and `payload` are NULL or live, and unchanged during `'a`.
-pub(crate) unsafe fn outgoing<'a>(
-    message_type: i32,
-    flags: i32,
-    headers: *const esrpc_headers,
-    payload: esrpc_bytes,
-) -> Result<Outgoing<'a>, Failure> {
-    // SAFETY: what the caller promised.
-    let (headers, payload) = unsafe { (esrpc_headers::for_sending(headers)?, payload.as_slice("payload")?) };
-    Ok(Outgoing { message_type, flags, headers, operation: None, payload })
-}
-
 /// Begins to connect a client. Returns at once; how it went comes by on_setup. Without the handshake option the caller then
 /// sends CONNECT, and may open streams once CONNECT_ACK with ESRPC_MESSAGE_FLAG_CONNECTION_ACCEPTED has come.
 ///
@@ -252,16 +217,16 @@ pub(crate) unsafe fn outgoing<'a>(
 /// Thread: any; options: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn esrpc_connection_connect(
-    options: *const esrpc_client_options,
+    options: Option<&esrpc_client_options>,
     callbacks: *const esrpc_connection_callbacks,
     user_data: *mut c_void,
     out_connection: *mut *mut esrpc_connection,
 ) -> esrpc_status {
     guard::system_call(|| {
         check_out(out_connection, "out_connection")?;
-        // SAFETY: NULL or live settings of this thread, and a table of the size it says.
-        let (options, callbacks) =
-            unsafe { (esrpc_client_options::borrow(options, "options")?, Callbacks::read(callbacks, user_data)?) };
+        let options = required(options, "options")?;
+        // SAFETY: NULL or a table of the size it says.
+        let callbacks = unsafe { Callbacks::read(callbacks, user_data) }?;
         let (request, runtime) = (options.request()?, runtime_of(options)?);
         Connection::connect(&runtime, request, callbacks, |connection| {
             // SAFETY: the caller's variable, checked above.
@@ -395,7 +360,7 @@ pub unsafe extern "C" fn esrpc_connection_send_protocol_message(
     connection: *mut esrpc_connection,
     message_type: i32,
     message_flags: i32,
-    headers: *const esrpc_headers,
+    headers: Option<&esrpc_headers>,
     payload: esrpc_bytes,
     on_flush: esrpc_flush_callback,
     flush_user_data: *mut c_void,

@@ -6,7 +6,7 @@ use std::ptr;
 
 use super::bytes::esrpc_bytes;
 use super::connection_options::esrpc_connection_options;
-use super::failure::{Failure, set_last_error};
+use super::failure::{Failure, required, set_last_error};
 use super::guard;
 use super::handle::BoxHandle;
 use super::headers::esrpc_header;
@@ -259,13 +259,12 @@ pub unsafe extern "C" fn esrpc_decoder_new(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn esrpc_decoder_set_limits(
     decoder: *mut esrpc_decoder,
-    options: *const esrpc_connection_options,
+    options: Option<&esrpc_connection_options>,
 ) -> esrpc_status {
     guard::call(|| {
-        // SAFETY: NULL or live, both, and of this thread.
-        let (decoder, options) = unsafe {
-            (esrpc_decoder::borrow(decoder, "decoder")?, esrpc_connection_options::borrow(options, "options")?)
-        };
+        // SAFETY: NULL, or a live decoder of this thread.
+        let decoder = unsafe { esrpc_decoder::borrow(decoder, "decoder") }?;
+        let options = required(options, "options")?;
         let mut shape = decoder.shape()?;
         if decoder.started.get() {
             return Err(Failure::invalid_state("the limits of a decoder can only be set before its first push"));

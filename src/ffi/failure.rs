@@ -42,6 +42,12 @@ impl Failure {
     }
 }
 
+/// An argument that must not be NULL.
+#[inline]
+pub(crate) fn required<T>(argument: Option<T>, name: &str) -> Result<T, Failure> {
+    argument.ok_or_else(|| Failure::null(name))
+}
+
 thread_local! {
     static LAST_ERROR: RefCell<CString> = RefCell::new(CString::default());
 }

@@ -23,15 +23,6 @@ pub(crate) trait BoxHandle: Sized {
         unsafe { handle.as_ref() }.ok_or_else(|| Failure::null(argument))
     }
 
-    /// The object behind `handle` for changing it, or the failure that names the argument.
-    ///
-    /// # Safety
-    /// NULL, or a live handle that nobody else reads or changes during `'a`.
-    unsafe fn borrow_mut<'a>(handle: *mut Self, argument: &str) -> Result<&'a mut Self, Failure> {
-        // SAFETY: what the caller promised.
-        unsafe { handle.as_mut() }.ok_or_else(|| Failure::null(argument))
-    }
-
     /// Takes the object back from C and frees it. NULL is fine.
     ///
     /// # Safety
@@ -154,7 +145,6 @@ mod tests {
             assert_eq!(Counted::borrow(ptr::null(), "connection"), Err(Failure::null("connection")));
             assert_eq!(Counted::share(ptr::null(), "connection"), Err(Failure::null("connection")));
             assert!(Owned::borrow(ptr::null(), "headers").is_err());
-            assert!(Owned::borrow_mut(ptr::null_mut(), "headers").is_err());
         }
     }
 
@@ -163,8 +153,7 @@ mod tests {
         let handle = Owned(1).give();
         // SAFETY: the handle is live until `release`, and nobody else has it.
         unsafe {
-            Owned::borrow_mut(handle, "x").expect("not NULL").0 += 1;
-            assert_eq!(Owned::borrow(handle, "x").expect("not NULL").0, 2);
+            assert_eq!(Owned::borrow(handle, "x").expect("not NULL").0, 1);
             Owned::release(handle);
         }
     }

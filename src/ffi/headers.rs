@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::bytes::esrpc_bytes;
-use super::failure::Failure;
+use super::failure::{Failure, required};
 use super::guard;
 use super::handle::BoxHandle;
 use super::out::{check_out, write_out};
@@ -115,15 +115,9 @@ impl esrpc_headers {
         }
     }
 
-    /// The builder to send from; nothing for NULL.
-    ///
-    /// # Safety
-    /// NULL, or a live list that nobody changes during `'a`.
-    pub(crate) unsafe fn for_sending<'a>(headers: *const esrpc_headers) -> Result<Option<&'a HeaderList>, Failure> {
-        // SAFETY: what the caller promised.
-        let Some(headers) = (unsafe { headers.as_ref() }) else {
-            return Ok(None);
-        };
+    /// The builder to send from, if there are headers.
+    pub(crate) fn for_sending(headers: Option<&esrpc_headers>) -> Result<Option<&HeaderList>, Failure> {
+        let Some(headers) = headers else { return Ok(None) };
         headers.builder().map(Some).ok_or_else(|| {
             Failure::invalid_argument(
                 "headers is the list of a message; copy it with esrpc_headers_add_from to send it",
@@ -229,13 +223,9 @@ impl esrpc_headers {
         }
     }
 
-    /// What a call was given as headers: NULL is none.
-    ///
-    /// # Safety
-    /// NULL, or a live list that nobody changes during `'a`.
-    pub(crate) unsafe fn optional<'a>(headers: *const esrpc_headers) -> Headers<'a> {
-        // SAFETY: what the caller promised.
-        unsafe { headers.as_ref() }.map_or(Headers::EMPTY, esrpc_headers::as_headers)
+    /// The headers that a call was given, which may be none.
+    pub(crate) fn optional(headers: Option<&esrpc_headers>) -> Headers<'_> {
+        headers.map_or(Headers::EMPTY, esrpc_headers::as_headers)
     }
 
     /// The builder behind `headers`, for changing it.
@@ -310,11 +300,8 @@ pub unsafe extern "C" fn esrpc_headers_release(headers: *mut esrpc_headers) {
 ///
 /// Thread: owner; any for the list of a message. Since: 0.1.0
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn esrpc_headers_count(headers: *const esrpc_headers) -> usize {
-    guard::value(0, || {
-        // SAFETY: NULL, or a live list.
-        unsafe { headers.as_ref() }.map_or(0, esrpc_headers::len)
-    })
+pub extern "C" fn esrpc_headers_count(headers: Option<&esrpc_headers>) -> usize {
+    guard::value(0, || headers.map_or(0, esrpc_headers::len))
 }
 
 /// Reads a header by its index. Reading them all takes time in proportion to their number, in whatever order.
@@ -328,13 +315,12 @@ pub unsafe extern "C" fn esrpc_headers_count(headers: *const esrpc_headers) -> u
 /// Thread: owner; any for the list of a message. Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn esrpc_headers_get(
-    headers: *const esrpc_headers,
+    headers: Option<&esrpc_headers>,
     index: usize,
     out_header: *mut esrpc_header,
 ) -> esrpc_status {
     guard::call(|| {
-        // SAFETY: NULL, or a live list that does not change during the call.
-        let list = unsafe { esrpc_headers::borrow(headers, "headers") }?;
+        let list = required(headers, "headers")?;
         check_out(out_header, "out_header")?;
         let header = list.get(index).ok_or_else(|| no_header_at(index, list.len()))?;
         // SAFETY: the caller's variable.
@@ -356,15 +342,14 @@ pub unsafe extern "C" fn esrpc_headers_get(
 /// Thread: owner; any for the list of a message. Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn esrpc_headers_get_range(
-    headers: *const esrpc_headers,
+    headers: Option<&esrpc_headers>,
     first: usize,
     out_headers: *mut esrpc_header,
     capacity: usize,
     out_count: *mut usize,
 ) -> esrpc_status {
     guard::call(|| {
-        // SAFETY: NULL, or a live list that does not change during the call.
-        let list = unsafe { esrpc_headers::borrow(headers, "headers") }?;
+        let list = required(headers, "headers")?;
         check_out(out_count, "out_count")?;
         if capacity != 0 {
             check_out(out_headers, "out_headers")?;
@@ -389,13 +374,14 @@ pub unsafe extern "C" fn esrpc_headers_get_range(
 /// Thread: owner; any for the list of a message. Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn esrpc_headers_find(
-    headers: *const esrpc_headers,
+    headers: Option<&esrpc_headers>,
     name: esrpc_bytes,
     out_header: *mut esrpc_header,
 ) -> esrpc_status {
     guard::call(|| {
-        // SAFETY: NULL or live, both, and unchanged during the call.
-        let (list, name) = unsafe { (esrpc_headers::borrow(headers, "headers")?, name.as_slice("name")?) };
+        let list = required(headers, "headers")?;
+        // SAFETY: bytes that stay during the call.
+        let name = unsafe { name.as_slice("name") }?;
         check_out(out_header, "out_header")?;
         let header = list.find(name).ok_or_else(|| not_found(name))?;
         // SAFETY: the caller's variable.

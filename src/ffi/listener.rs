@@ -7,9 +7,9 @@ use std::sync::Arc;
 use super::callbacks::{UserData, timeout};
 use super::connection::esrpc_connection;
 use super::errors::explained;
-use super::failure::Failure;
+use super::failure::{Failure, required};
 use super::guard;
-use super::handle::{ArcHandle, BoxHandle};
+use super::handle::ArcHandle;
 use super::host_call;
 use super::listener_options::esrpc_listener_options;
 use super::out::check_out;
@@ -149,17 +149,16 @@ unsafe fn read<'a, T>(listener: *const esrpc_listener, default: T, f: impl FnOnc
 /// Thread: any; options: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn esrpc_listener_listen(
-    options: *const esrpc_listener_options,
+    options: Option<&esrpc_listener_options>,
     callbacks: *const esrpc_listener_callbacks,
     user_data: *mut c_void,
     out_listener: *mut *mut esrpc_listener,
 ) -> esrpc_status {
     guard::system_call(|| {
         check_out(out_listener, "out_listener")?;
-        // SAFETY: NULL or live settings of this thread, and a table of the size it says.
-        let (options, table) = unsafe {
-            (esrpc_listener_options::borrow(options, "options")?, read_table(callbacks, NO_CALLBACKS, "callbacks")?)
-        };
+        let options = required(options, "options")?;
+        // SAFETY: NULL or a table of the size it says.
+        let table = unsafe { read_table(callbacks, NO_CALLBACKS, "callbacks") }?;
         let request = options.request()?;
         let runtime = match options.runtime() {
             Some(runtime) if runtime.process().is_current() => runtime,

@@ -3,15 +3,15 @@
 use std::{ptr, slice};
 
 use super::bytes::{esrpc_buffer, esrpc_bytes};
-use super::failure::Failure;
+use super::failure::{Failure, required};
 use super::guard;
 use super::handle::BoxHandle;
 use super::headers::esrpc_headers;
 use super::json;
 use super::out::{check_out, write_optional, write_out};
-use super::status::{ESRPC_ERROR_BUFFER_TOO_SMALL, esrpc_status};
+use super::status::{ESRPC_ERROR_BUFFER_TOO_SMALL, ESRPC_ERROR_INVALID_UTF8, esrpc_status};
 use crate::codec::{self, Headers, Limits, Message, MessageCopy, Prelude};
-use crate::rpc::{Envelope, Incoming};
+use crate::rpc::{Envelope, Incoming, Outgoing};
 
 /// A decoded message: a view lent to a callback or by a decoder, a view of the caller's bytes (esrpc_message_decode), or an
 /// owned copy (esrpc_message_copy). Several threads may read the same message.
@@ -114,13 +114,41 @@ pub(crate) fn with_view<R>(incoming: &Incoming<'_>, f: impl FnOnce(*const esrpc_
     f(&raw const view)
 }
 
-/// What an accessor answers: `default` for NULL.
+/// A message as C gives it, for a send.
 ///
 /// # Safety
-/// NULL, or a live message.
-unsafe fn read<T>(message: *const esrpc_message, default: T, f: impl FnOnce(&esrpc_message) -> T) -> T {
+/// `payload` is live and unchanged during `'a`.
+#[inline]
+pub(crate) unsafe fn outgoing<'a>(
+    message_type: i32,
+    flags: i32,
+    headers: Option<&'a esrpc_headers>,
+    payload: esrpc_bytes,
+) -> Result<Outgoing<'a>, Failure> {
+    let headers = esrpc_headers::for_sending(headers)?;
     // SAFETY: what the caller promised.
-    unsafe { message.as_ref() }.map_or(default, f)
+    let payload = unsafe { payload.as_slice("payload") }?;
+    Ok(Outgoing { message_type, flags, headers, operation: None, payload })
+}
+
+/// The first message of a stream as C gives it.
+///
+/// # Safety
+/// As for `outgoing`; `operation` too.
+pub(crate) unsafe fn outgoing_first<'a>(
+    operation: esrpc_bytes,
+    message_type: i32,
+    flags: i32,
+    headers: Option<&'a esrpc_headers>,
+    payload: esrpc_bytes,
+) -> Result<Outgoing<'a>, Failure> {
+    // SAFETY: what the caller promised.
+    let (operation, message) =
+        unsafe { (operation.as_slice("operation")?, outgoing(message_type, flags, headers, payload)?) };
+    if std::str::from_utf8(operation).is_err() {
+        return Err(Failure::new(ESRPC_ERROR_INVALID_UTF8, "operation is not UTF-8 text"));
+    }
+    Ok(Outgoing { operation: Some(operation), ..message })
 }
 
 /// The length of a message that decoders take, too.
@@ -146,15 +174,16 @@ fn needed_len(headers: Headers<'_>, payload: &[u8]) -> Result<usize, codec::Erro
 /// Thread: any; headers: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn esrpc_message_encode(
-    headers: *const esrpc_headers,
+    headers: Option<&esrpc_headers>,
     payload: esrpc_bytes,
     buffer: *mut u8,
     capacity: usize,
     out_len: *mut usize,
 ) -> esrpc_status {
     guard::call(|| {
-        // SAFETY: NULL or live, both, and unchanged during the call.
-        let (headers, payload) = unsafe { (esrpc_headers::optional(headers), payload.as_slice("payload")?) };
+        let headers = esrpc_headers::optional(headers);
+        // SAFETY: bytes that stay during the call.
+        let payload = unsafe { payload.as_slice("payload") }?;
         check_out(out_len, "out_len")?;
         if capacity != 0 {
             check_out(buffer, "buffer")?;
@@ -193,13 +222,14 @@ pub unsafe extern "C" fn esrpc_message_encode(
 /// Thread: any; headers: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn esrpc_message_encode_to_buffer(
-    headers: *const esrpc_headers,
+    headers: Option<&esrpc_headers>,
     payload: esrpc_bytes,
     out_buffer: *mut *mut esrpc_buffer,
 ) -> esrpc_status {
     guard::call(|| {
-        // SAFETY: NULL or live, both, and unchanged during the call.
-        let (headers, payload) = unsafe { (esrpc_headers::optional(headers), payload.as_slice("payload")?) };
+        let headers = esrpc_headers::optional(headers);
+        // SAFETY: bytes that stay during the call.
+        let payload = unsafe { payload.as_slice("payload") }?;
         check_out(out_buffer, "out_buffer")?;
         let needed = needed_len(headers, payload)?;
         let buffer = esrpc_buffer::new(encode(headers, payload, needed + 1));
@@ -261,12 +291,11 @@ pub unsafe extern "C" fn esrpc_message_decode(
 /// Thread: any. Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn esrpc_message_copy(
-    message: *const esrpc_message,
+    message: Option<&esrpc_message>,
     out_message: *mut *mut esrpc_message,
 ) -> esrpc_status {
     guard::call(|| {
-        // SAFETY: NULL, or a live message.
-        let message = unsafe { esrpc_message::borrow(message, "message") }?;
+        let message = required(message, "message")?;
         check_out(out_message, "out_message")?;
         let copy = esrpc_message::owned(&message.as_message());
         // SAFETY: the caller's variable.
@@ -298,11 +327,8 @@ pub unsafe extern "C" fn esrpc_message_release(message: *mut esrpc_message) {
 ///
 /// Thread: any. Since: 0.1.0
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn esrpc_message_get_headers(message: *const esrpc_message) -> *const esrpc_headers {
-    guard::value(ptr::null(), || {
-        // SAFETY: NULL, or a live message.
-        unsafe { read(message, ptr::null(), |message| &raw const message.headers) }
-    })
+pub extern "C" fn esrpc_message_get_headers(message: Option<&esrpc_message>) -> *const esrpc_headers {
+    guard::value(ptr::null(), || message.map_or(ptr::null(), |message| &raw const message.headers))
 }
 
 /// The payload of a message.
@@ -312,10 +338,9 @@ pub unsafe extern "C" fn esrpc_message_get_headers(message: *const esrpc_message
 ///
 /// Thread: any. Since: 0.1.0
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn esrpc_message_get_payload(message: *const esrpc_message) -> esrpc_bytes {
+pub extern "C" fn esrpc_message_get_payload(message: Option<&esrpc_message>) -> esrpc_bytes {
     guard::value(esrpc_bytes::EMPTY, || {
-        // SAFETY: NULL, or a live message.
-        unsafe { read(message, esrpc_bytes::EMPTY, |message| esrpc_bytes::from_slice(message.payload)) }
+        message.map_or(esrpc_bytes::EMPTY, |message| esrpc_bytes::from_slice(message.payload))
     })
 }
 
@@ -326,11 +351,8 @@ pub unsafe extern "C" fn esrpc_message_get_payload(message: *const esrpc_message
 ///
 /// Thread: any. Since: 0.1.0
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn esrpc_message_get_total_length(message: *const esrpc_message) -> u32 {
-    guard::value(0, || {
-        // SAFETY: NULL, or a live message.
-        unsafe { read(message, 0, |message| message.prelude.total_len) }
-    })
+pub extern "C" fn esrpc_message_get_total_length(message: Option<&esrpc_message>) -> u32 {
+    guard::value(0, || message.map_or(0, |message| message.prelude.total_len))
 }
 
 /// The size of a message's headers on the wire.
@@ -340,11 +362,8 @@ pub unsafe extern "C" fn esrpc_message_get_total_length(message: *const esrpc_me
 ///
 /// Thread: any. Since: 0.1.0
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn esrpc_message_get_headers_length(message: *const esrpc_message) -> u32 {
-    guard::value(0, || {
-        // SAFETY: NULL, or a live message.
-        unsafe { read(message, 0, |message| message.prelude.headers_len) }
-    })
+pub extern "C" fn esrpc_message_get_headers_length(message: Option<&esrpc_message>) -> u32 {
+    guard::value(0, || message.map_or(0, |message| message.prelude.headers_len))
 }
 
 /// The checksum over the first eight bytes of a message, as it came.
@@ -354,11 +373,8 @@ pub unsafe extern "C" fn esrpc_message_get_headers_length(message: *const esrpc_
 ///
 /// Thread: any. Since: 0.1.0
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn esrpc_message_get_prelude_crc(message: *const esrpc_message) -> u32 {
-    guard::value(0, || {
-        // SAFETY: NULL, or a live message.
-        unsafe { read(message, 0, |message| message.prelude.crc) }
-    })
+pub extern "C" fn esrpc_message_get_prelude_crc(message: Option<&esrpc_message>) -> u32 {
+    guard::value(0, || message.map_or(0, |message| message.prelude.crc))
 }
 
 /// The checksum over a whole message, as it came.
@@ -368,11 +384,8 @@ pub unsafe extern "C" fn esrpc_message_get_prelude_crc(message: *const esrpc_mes
 ///
 /// Thread: any. Since: 0.1.0
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn esrpc_message_get_message_crc(message: *const esrpc_message) -> u32 {
-    guard::value(0, || {
-        // SAFETY: NULL, or a live message.
-        unsafe { read(message, 0, |message| message.crc) }
-    })
+pub extern "C" fn esrpc_message_get_message_crc(message: Option<&esrpc_message>) -> u32 {
+    guard::value(0, || message.map_or(0, |message| message.crc))
 }
 
 /// The type of a message of the RPC protocol: its header :message-type.
@@ -383,10 +396,9 @@ pub unsafe extern "C" fn esrpc_message_get_message_crc(message: *const esrpc_mes
 ///
 /// Thread: any. Since: 0.1.0
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn esrpc_message_get_type(message: *const esrpc_message) -> i32 {
+pub extern "C" fn esrpc_message_get_type(message: Option<&esrpc_message>) -> i32 {
     guard::value(-1, || {
-        // SAFETY: NULL, or a live message.
-        unsafe { read(message, -1, |message| message.protocol_header(|envelope| envelope.message_type).unwrap_or(-1)) }
+        message.map_or(-1, |message| message.protocol_header(|envelope| envelope.message_type).unwrap_or(-1))
     })
 }
 
@@ -398,11 +410,8 @@ pub unsafe extern "C" fn esrpc_message_get_type(message: *const esrpc_message) -
 ///
 /// Thread: any. Since: 0.1.0
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn esrpc_message_get_flags(message: *const esrpc_message) -> i32 {
-    guard::value(0, || {
-        // SAFETY: NULL, or a live message.
-        unsafe { read(message, 0, |message| message.protocol_header(|envelope| envelope.flags).unwrap_or(0)) }
-    })
+pub extern "C" fn esrpc_message_get_flags(message: Option<&esrpc_message>) -> i32 {
+    guard::value(0, || message.map_or(0, |message| message.protocol_header(|envelope| envelope.flags).unwrap_or(0)))
 }
 
 /// The stream of a message of the RPC protocol: its header :stream-id.
@@ -412,10 +421,9 @@ pub unsafe extern "C" fn esrpc_message_get_flags(message: *const esrpc_message) 
 ///
 /// Thread: any. Since: 0.1.0
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn esrpc_message_get_stream_id(message: *const esrpc_message) -> i32 {
+pub extern "C" fn esrpc_message_get_stream_id(message: Option<&esrpc_message>) -> i32 {
     guard::value(-1, || {
-        // SAFETY: NULL, or a live message.
-        unsafe { read(message, -1, |message| message.protocol_header(|envelope| envelope.stream_id).unwrap_or(-1)) }
+        message.map_or(-1, |message| message.protocol_header(|envelope| envelope.stream_id).unwrap_or(-1))
     })
 }
 
@@ -433,12 +441,11 @@ pub unsafe extern "C" fn esrpc_message_get_stream_id(message: *const esrpc_messa
 /// Thread: any. Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn esrpc_message_to_json(
-    message: *const esrpc_message,
+    message: Option<&esrpc_message>,
     out_json: *mut *mut esrpc_buffer,
 ) -> esrpc_status {
     guard::call(|| {
-        // SAFETY: NULL, or a live message.
-        let message = unsafe { esrpc_message::borrow(message, "message") }?;
+        let message = required(message, "message")?;
         check_out(out_json, "out_json")?;
         let line = esrpc_buffer::new(json::line(&message.as_message()).into_bytes());
         // SAFETY: the caller's variable.

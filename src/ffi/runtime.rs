@@ -59,14 +59,13 @@ pub(crate) unsafe fn existing_runtime(runtime: *const esrpc_runtime) -> Result<O
 /// Thread: any; options: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn esrpc_runtime_new(
-    options: *const esrpc_runtime_options,
+    options: Option<&esrpc_runtime_options>,
     out_runtime: *mut *mut esrpc_runtime,
 ) -> esrpc_status {
     guard::system_call(|| {
         check_out(out_runtime, "out_runtime")?;
         let defaults = esrpc_runtime_options::default();
-        // SAFETY: NULL or live settings of this thread.
-        let options = unsafe { options.as_ref() }.unwrap_or(&defaults);
+        let options = options.unwrap_or(&defaults);
         let runtime = Runtime::new(options.thread_count, options.log())?;
         // SAFETY: the caller's variable.
         unsafe { write_out(out_runtime, esrpc_runtime::give(runtime), "out_runtime") }
@@ -83,12 +82,11 @@ pub unsafe extern "C" fn esrpc_runtime_new(
 ///
 /// Thread: any; options: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn esrpc_runtime_set_default_options(options: *const esrpc_runtime_options) -> esrpc_status {
+pub extern "C" fn esrpc_runtime_set_default_options(options: Option<&esrpc_runtime_options>) -> esrpc_status {
     guard::call(|| {
-        // SAFETY: NULL or live settings of this thread.
-        let options = unsafe { options.as_ref() }.map(|options| {
-            let options = options.clone();
-            DefaultOptions { thread_count: options.thread_count, make_log: Box::new(move || options.log()) }
+        let options = options.cloned().map(|options| DefaultOptions {
+            thread_count: options.thread_count,
+            make_log: Box::new(move || options.log()),
         });
         Ok(set_default_options(options)?)
     })

@@ -3,7 +3,7 @@
 use std::ffi::{CString, c_char, c_void};
 
 use super::callbacks::UserData;
-use super::failure::Failure;
+use super::failure::{Failure, required};
 use super::guard;
 use super::handle::BoxHandle;
 use super::host_call;
@@ -94,13 +94,12 @@ pub unsafe extern "C" fn esrpc_runtime_options_release(options: *mut esrpc_runti
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn esrpc_runtime_options_set_thread_count(
-    options: *mut esrpc_runtime_options,
+pub extern "C" fn esrpc_runtime_options_set_thread_count(
+    options: Option<&mut esrpc_runtime_options>,
     count: usize,
 ) -> esrpc_status {
     guard::call(|| {
-        // SAFETY: NULL or live settings of this thread.
-        let options = unsafe { esrpc_runtime_options::borrow_mut(options, "options") }?;
+        let options = required(options, "options")?;
         if !(1..=MAX_THREADS).contains(&count) {
             let detail = format!("the thread count is {count}; it must be 1 to {MAX_THREADS}");
             return Err(Failure::invalid_argument(detail));
@@ -120,15 +119,14 @@ pub unsafe extern "C" fn esrpc_runtime_options_set_thread_count(
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn esrpc_runtime_options_set_log(
-    options: *mut esrpc_runtime_options,
+pub extern "C" fn esrpc_runtime_options_set_log(
+    options: Option<&mut esrpc_runtime_options>,
     level: i32,
     callback: esrpc_log_callback,
     user_data: *mut c_void,
 ) -> esrpc_status {
     guard::call(|| {
-        // SAFETY: NULL or live settings of this thread.
-        let options = unsafe { esrpc_runtime_options::borrow_mut(options, "options") }?;
+        let options = required(options, "options")?;
         let levels = [Level::Off, Level::Error, Level::Warn, Level::Info, Level::Debug, Level::Trace];
         let known = levels.into_iter().find(|known| *known as i32 == level);
         options.level =

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::bytes::esrpc_bytes;
 use super::callbacks::{UserData, esrpc_flush_callback, flush_callback, timeout};
-use super::connection::{connection_of, esrpc_connection, first_message, outgoing};
+use super::connection::{connection_of, esrpc_connection};
 use super::constants::esrpc_stream_state;
 use super::errors::{explained, outcome_status};
 use super::failure::Failure;
@@ -15,7 +15,7 @@ use super::guard;
 use super::handle::ArcHandle;
 use super::headers::esrpc_headers;
 use super::host_call;
-use super::message::{esrpc_message, with_view};
+use super::message::{esrpc_message, outgoing, outgoing_first, with_view};
 use super::out::{check_out, write_optional};
 use super::status::{ESRPC_OK, esrpc_status};
 use super::table::read_table;
@@ -279,7 +279,7 @@ pub unsafe extern "C" fn esrpc_stream_activate(
     operation: esrpc_bytes,
     message_type: i32,
     message_flags: i32,
-    headers: *const esrpc_headers,
+    headers: Option<&esrpc_headers>,
     payload: esrpc_bytes,
     on_flush: esrpc_flush_callback,
     flush_user_data: *mut c_void,
@@ -287,7 +287,7 @@ pub unsafe extern "C" fn esrpc_stream_activate(
     guard::call(|| {
         // SAFETY: NULL or live, all, and unchanged during the call.
         let (stream, message) =
-            unsafe { (stream_of(stream)?, first_message(operation, message_type, message_flags, headers, payload)?) };
+            unsafe { (stream_of(stream)?, outgoing_first(operation, message_type, message_flags, headers, payload)?) };
         stream.activate(message, flush_callback(on_flush, flush_user_data))?;
         Ok(())
     })
@@ -316,7 +316,7 @@ pub unsafe extern "C" fn esrpc_stream_send_message(
     stream: *mut esrpc_stream,
     message_type: i32,
     message_flags: i32,
-    headers: *const esrpc_headers,
+    headers: Option<&esrpc_headers>,
     payload: esrpc_bytes,
     on_flush: esrpc_flush_callback,
     flush_user_data: *mut c_void,
@@ -386,7 +386,7 @@ pub unsafe extern "C" fn esrpc_stream_accept(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn esrpc_stream_refuse(
     stream: *mut esrpc_stream,
-    headers: *const esrpc_headers,
+    headers: Option<&esrpc_headers>,
     payload: esrpc_bytes,
 ) -> esrpc_status {
     guard::call(|| {

@@ -3,9 +3,9 @@
 use super::bytes::esrpc_bytes;
 use super::client_options::esrpc_client_options;
 use super::connection::{connection_of, esrpc_connection};
-use super::failure::Failure;
+use super::failure::{Failure, required};
 use super::guard;
-use super::handle::{ArcHandle, BoxHandle};
+use super::handle::ArcHandle;
 use super::listener::{esrpc_listener, listener_of};
 use super::listener_options::esrpc_listener_options;
 use super::out::{check_out, write_out};
@@ -54,19 +54,14 @@ unsafe fn settings_for(
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn esrpc_client_options_set_tls(
-    options: *mut esrpc_client_options,
+    options: Option<&mut esrpc_client_options>,
     config: *const esrpc_tls_config,
     server_name: esrpc_bytes,
 ) -> esrpc_status {
     guard::call(|| {
-        // SAFETY: NULL or live, all; the options of this thread; bytes that stay during the call.
-        let (options, config, name) = unsafe {
-            (
-                esrpc_client_options::borrow_mut(options, "options")?,
-                settings_for(config, TlsRole::Client)?,
-                server_name.as_slice("server_name")?,
-            )
-        };
+        let options = required(options, "options")?;
+        // SAFETY: NULL or a live handle, and bytes that stay during the call.
+        let (config, name) = unsafe { (settings_for(config, TlsRole::Client)?, server_name.as_slice("server_name")?) };
         let name = std::str::from_utf8(name)
             .map_err(|_| Failure::new(ESRPC_ERROR_INVALID_UTF8, "server_name is not UTF-8 text"))?;
         options.tls = config.map(|config| (config, name.to_owned()));
@@ -85,14 +80,13 @@ pub unsafe extern "C" fn esrpc_client_options_set_tls(
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn esrpc_listener_options_set_tls(
-    options: *mut esrpc_listener_options,
+    options: Option<&mut esrpc_listener_options>,
     config: *const esrpc_tls_config,
 ) -> esrpc_status {
     guard::call(|| {
-        // SAFETY: NULL or live, both; the options of this thread.
-        unsafe {
-            esrpc_listener_options::borrow_mut(options, "options")?.tls = settings_for(config, TlsRole::Server)?;
-        }
+        let options = required(options, "options")?;
+        // SAFETY: NULL or a live handle.
+        options.tls = unsafe { settings_for(config, TlsRole::Server) }?;
         Ok(())
     })
 }
