@@ -23,6 +23,7 @@ const SOURCES: &[&str] = &[
     "client_options.rs",
     "listener_options.rs",
     "callbacks.rs",
+    "counted.rs",
     "runtime_options.rs",
     "runtime.rs",
     "connection.rs",

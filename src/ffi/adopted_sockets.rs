@@ -1,10 +1,11 @@
 //! Sockets that come from the application, or go to it.
 
 use super::client_options::esrpc_client_options;
+use super::counted::esrpc_listener;
 use super::endpoint;
 use super::failure::required;
 use super::guard;
-use super::listener::{esrpc_listener, listener_of};
+use super::handle::ArcHandle;
 use super::listener_options::{Place, esrpc_listener_options};
 use super::out::{check_out, write_out};
 use super::status::esrpc_status;
@@ -112,7 +113,7 @@ pub unsafe extern "C" fn esrpc_listener_adopt_connection(
 ) -> esrpc_status {
     guard::system_call(|| {
         // SAFETY: NULL or a live or lent handle.
-        unsafe { listener_of(listener) }?.adopt_connection(socket)?;
+        unsafe { esrpc_listener::share(listener) }?.adopt_connection(socket)?;
         Ok(())
     })
 }
@@ -137,7 +138,7 @@ pub unsafe extern "C" fn esrpc_listener_dup_socket(
     guard::system_call(|| {
         check_out(out_socket, "out_socket")?;
         // SAFETY: NULL or a live or lent handle.
-        let socket = unsafe { listener_of(listener) }?.duplicate_socket()?;
+        let socket = unsafe { esrpc_listener::share(listener) }?.duplicate_socket()?;
         // SAFETY: the caller's variable.
         unsafe { write_out(out_socket, socket, "out_socket") }
     })

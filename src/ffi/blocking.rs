@@ -5,7 +5,8 @@ use std::ptr;
 use super::bytes::esrpc_bytes;
 use super::callbacks::timeout;
 use super::client_options::esrpc_client_options;
-use super::connection::{Callbacks, connection_of, esrpc_connection, runtime_of};
+use super::connection::Callbacks;
+use super::counted::{esrpc_connection, esrpc_stream};
 use super::failure::{Failure, required};
 use super::guard;
 use super::handle::{ArcHandle, BoxHandle};
@@ -13,7 +14,6 @@ use super::headers::esrpc_headers;
 use super::message::{esrpc_message, outgoing, outgoing_first};
 use super::out::check_out;
 use super::status::{ESRPC_ERROR_APPLICATION_ERROR, esrpc_status};
-use super::stream::{esrpc_stream, stream_of};
 use crate::codec::MessageCopy;
 use crate::rpc::MessageType;
 use crate::runtime::{Connection, check_may_wait, quoted};
@@ -44,9 +44,9 @@ pub unsafe extern "C" fn esrpc_connection_connect_blocking(
         check_out(out_connection, "out_connection")?;
         let options = required(options, "options")?;
         // SAFETY: no table.
-        let callbacks = unsafe { Callbacks::read(ptr::null(), ptr::null_mut()) }?;
+        let callbacks = unsafe { Callbacks::new(ptr::null(), ptr::null_mut()) }?;
         check_may_wait()?;
-        let (request, runtime) = (options.request()?, runtime_of(options)?);
+        let (request, runtime) = (options.request()?, options.runtime()?);
         let connection = Connection::connect_and_wait(&runtime, request, callbacks, timeout(timeout_ms))?;
         // SAFETY: the caller's variable, checked above.
         unsafe { out_connection.write(esrpc_connection::give(connection)) };
@@ -93,8 +93,9 @@ pub unsafe extern "C" fn esrpc_connection_call(
         unsafe { out_reply.write(ptr::null_mut()) };
         let message_type = MessageType::ApplicationMessage as i32;
         // SAFETY: NULL or live, all, and unchanged during the call.
-        let (connection, message) =
-            unsafe { (connection_of(connection)?, outgoing_first(operation, message_type, 0, headers, payload)?) };
+        let (connection, message) = unsafe {
+            (esrpc_connection::share(connection)?, outgoing_first(operation, message_type, 0, headers, payload)?)
+        };
         let reply = connection.call(message, timeout(timeout_ms))?;
         let failure = reply.is_error.then(|| application_error(&reply.message));
         // SAFETY: the caller's variable.
@@ -128,7 +129,7 @@ pub unsafe extern "C" fn esrpc_stream_read(
     guard::call(|| {
         check_out(out_message, "out_message")?;
         // SAFETY: NULL or a live handle.
-        let stream = unsafe { stream_of(stream) }?;
+        let stream = unsafe { esrpc_stream::share(stream) }?;
         let message = esrpc_message::keep(stream.read(timeout(timeout_ms))?);
         // SAFETY: the caller's variable.
         unsafe { out_message.write(message.give()) };
@@ -162,7 +163,7 @@ pub unsafe extern "C" fn esrpc_stream_send_blocking(
     guard::call(|| {
         // SAFETY: NULL or live, all, and unchanged during the call.
         let (stream, message) =
-            unsafe { (stream_of(stream)?, outgoing(message_type, message_flags, headers, payload)?) };
+            unsafe { (esrpc_stream::share(stream)?, outgoing(message_type, message_flags, headers, payload)?) };
         stream.send_when_there_is_room(message, timeout(timeout_ms))?;
         Ok(())
     })

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use super::bytes::esrpc_bytes;
 use super::connection_options::esrpc_connection_options;
 use super::constants::esrpc_address_family::*;
+use super::counted::esrpc_runtime;
 use super::failure::{Failure, required};
-use super::handle::BoxHandle;
+use super::handle::{ArcHandle, BoxHandle};
 use super::headers::esrpc_headers;
-use super::runtime::{esrpc_runtime, runtime_or_default};
+use super::runtime::chosen_runtime;
 use super::status::{ESRPC_ERROR_TLS_SERVER_NAME_REQUIRED, esrpc_status};
 use super::{endpoint, guard};
 use crate::codec::HeaderList;
@@ -23,6 +24,7 @@ pub struct esrpc_client_options {
     pub(crate) endpoint: Option<Endpoint>,
     /// The socket that `endpoint` names belongs to a connection now.
     pub(crate) socket_taken: Cell<bool>,
+    /// Nothing for the default runtime.
     runtime: Option<Arc<Runtime>>,
     settings: Settings,
     handshake: Option<(HeaderList, Vec<u8>)>,
@@ -66,9 +68,8 @@ impl esrpc_client_options {
         Ok(Some((config.clone(), name.clone())))
     }
 
-    /// Nothing for the default runtime.
-    pub(crate) fn runtime(&self) -> Option<Arc<Runtime>> {
-        self.runtime.clone()
+    pub(crate) fn runtime(&self) -> Result<Arc<Runtime>, Failure> {
+        chosen_runtime(self.runtime.as_ref())
     }
 }
 
@@ -258,7 +259,7 @@ pub unsafe extern "C" fn esrpc_client_options_set_runtime(
     guard::call(|| {
         let options = required(options, "options")?;
         // SAFETY: NULL or a live handle.
-        options.runtime = if runtime.is_null() { None } else { Some(unsafe { runtime_or_default(runtime) }?) };
+        options.runtime = unsafe { esrpc_runtime::share_optional(runtime) }?;
         Ok(())
     })
 }

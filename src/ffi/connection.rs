@@ -7,6 +7,8 @@ use std::sync::{Arc, OnceLock};
 use super::bytes::esrpc_bytes;
 use super::callbacks::{UserData, esrpc_flush_callback, esrpc_task_callback, flush_callback};
 use super::client_options::esrpc_client_options;
+pub use super::counted::esrpc_connection;
+use super::counted::esrpc_stream;
 use super::errors::{explained, outcome_status, requested_outcome};
 use super::failure::{Failure, required};
 use super::guard;
@@ -15,23 +17,11 @@ use super::headers::esrpc_headers;
 use super::host_call;
 use super::message::{esrpc_message, outgoing, with_view};
 use super::out::check_out;
-use super::runtime::runtime_or_default;
 use super::status::esrpc_status;
-use super::stream::esrpc_stream;
 use super::table::read_table;
 use crate::codec::{Limits, Message};
 use crate::rpc::Incoming;
-use crate::runtime::{Connection, ConnectionHandler, Error, Outcome, Runtime, Stream};
-
-/// One connection, of a client or of a server. Counted: esrpc_connection_acquire, esrpc_connection_release. It stays up
-/// until it is closed, whether handles are left or not.
-pub struct esrpc_connection {
-    _private: [u8; 0],
-}
-
-impl ArcHandle for esrpc_connection {
-    type Inner = Connection;
-}
+use crate::runtime::{Connection, ConnectionHandler, Error, Outcome, Stream};
 
 /// What a connection calls. Every slot may be NULL: nothing to do. All callbacks come on the connection's event-loop thread,
 /// one at a time, with no lock held: any function may be called from them, closing and releasing this very connection
@@ -151,7 +141,7 @@ impl ConnectionHandler for Callbacks {
 impl Callbacks {
     /// # Safety
     /// The table is NULL or as large as its struct_size says.
-    pub(crate) unsafe fn read(
+    pub(crate) unsafe fn new(
         table: *const esrpc_connection_callbacks,
         user_data: *mut c_void,
     ) -> Result<Box<Callbacks>, Failure> {
@@ -173,27 +163,6 @@ impl Callbacks {
             Message::decode(bytes, &limits).ok().map(|(message, _)| esrpc_message::owned(&message))
         };
         self.connect_ack.get_or_init(make).as_ref()
-    }
-}
-
-/// The connection behind the handle, in the process that made it and while its loop runs.
-///
-/// # Safety
-/// NULL, or a live or lent handle.
-pub(crate) unsafe fn connection_of(connection: *const esrpc_connection) -> Result<Arc<Connection>, Failure> {
-    // SAFETY: what the caller promised.
-    let connection = unsafe { esrpc_connection::share(connection, "connection") }?;
-    connection.check_usable()?;
-    Ok(connection)
-}
-
-/// The runtime that the options name, in the process that made it, or the default one.
-pub(crate) fn runtime_of(options: &esrpc_client_options) -> Result<Arc<Runtime>, Failure> {
-    match options.runtime() {
-        Some(runtime) if runtime.process().is_current() => Ok(runtime),
-        Some(_) => Err(Error::Forked.into()),
-        // SAFETY: NULL means the default runtime.
-        None => unsafe { runtime_or_default(std::ptr::null()) },
     }
 }
 
@@ -226,8 +195,8 @@ pub unsafe extern "C" fn esrpc_connection_connect(
         check_out(out_connection, "out_connection")?;
         let options = required(options, "options")?;
         // SAFETY: NULL or a table of the size it says.
-        let callbacks = unsafe { Callbacks::read(callbacks, user_data) }?;
-        let (request, runtime) = (options.request()?, runtime_of(options)?);
+        let callbacks = unsafe { Callbacks::new(callbacks, user_data) }?;
+        let (request, runtime) = (options.request()?, options.runtime()?);
         Connection::connect(&runtime, request, callbacks, |connection| {
             // SAFETY: the caller's variable, checked above.
             unsafe { out_connection.write(esrpc_connection::give(connection.clone())) }
@@ -260,11 +229,7 @@ pub unsafe extern "C" fn esrpc_connection_acquire(connection: *mut esrpc_connect
 pub unsafe extern "C" fn esrpc_connection_release(connection: *mut esrpc_connection) {
     guard::system_value((), || {
         // SAFETY: NULL or a live handle, whose reference the caller gives up.
-        unsafe {
-            if esrpc_connection::borrow(connection, "connection").is_ok_and(|connection| !connection.is_foreign()) {
-                esrpc_connection::release(connection);
-            }
-        }
+        unsafe { esrpc_connection::release(connection) }
     })
 }
 
@@ -288,7 +253,8 @@ pub unsafe extern "C" fn esrpc_connection_accept(
 ) -> esrpc_status {
     guard::call(|| {
         // SAFETY: NULL or a lent handle, and a table of the size it says.
-        let (connection, callbacks) = unsafe { (connection_of(connection)?, Callbacks::read(callbacks, user_data)?) };
+        let (connection, callbacks) =
+            unsafe { (esrpc_connection::share(connection)?, Callbacks::new(callbacks, user_data)?) };
         connection.accept(callbacks)?;
         Ok(())
     })
@@ -312,7 +278,7 @@ pub unsafe extern "C" fn esrpc_connection_close(
 ) -> esrpc_status {
     guard::call(|| {
         // SAFETY: NULL or a live or lent handle.
-        let connection = unsafe { connection_of(connection) }?;
+        let connection = unsafe { esrpc_connection::share(connection) }?;
         connection.close(requested_outcome(reason)?);
         Ok(())
     })
@@ -330,7 +296,7 @@ pub unsafe extern "C" fn esrpc_connection_close(
 pub unsafe extern "C" fn esrpc_connection_abort(connection: *mut esrpc_connection) -> esrpc_status {
     guard::call(|| {
         // SAFETY: NULL or a live or lent handle.
-        unsafe { connection_of(connection) }?.abort();
+        unsafe { esrpc_connection::share(connection) }?.abort();
         Ok(())
     })
 }
@@ -368,7 +334,7 @@ pub unsafe extern "C" fn esrpc_connection_send_protocol_message(
     guard::call(|| {
         // SAFETY: NULL or live, all, and unchanged during the call.
         let (connection, message) =
-            unsafe { (connection_of(connection)?, outgoing(message_type, message_flags, headers, payload)?) };
+            unsafe { (esrpc_connection::share(connection)?, outgoing(message_type, message_flags, headers, payload)?) };
         connection.send_protocol(message, flush_callback(on_flush, flush_user_data))?;
         Ok(())
     })
@@ -387,7 +353,7 @@ pub unsafe extern "C" fn esrpc_connection_send_protocol_message(
 pub unsafe extern "C" fn esrpc_connection_pause_reading(connection: *mut esrpc_connection) -> esrpc_status {
     guard::call(|| {
         // SAFETY: NULL or a live or lent handle.
-        unsafe { connection_of(connection) }?.set_reading_paused(true)?;
+        unsafe { esrpc_connection::share(connection) }?.set_reading_paused(true)?;
         Ok(())
     })
 }
@@ -403,7 +369,7 @@ pub unsafe extern "C" fn esrpc_connection_pause_reading(connection: *mut esrpc_c
 pub unsafe extern "C" fn esrpc_connection_resume_reading(connection: *mut esrpc_connection) -> esrpc_status {
     guard::call(|| {
         // SAFETY: NULL or a live or lent handle.
-        unsafe { connection_of(connection) }?.set_reading_paused(false)?;
+        unsafe { esrpc_connection::share(connection) }?.set_reading_paused(false)?;
         Ok(())
     })
 }
@@ -425,7 +391,7 @@ pub unsafe extern "C" fn esrpc_connection_run_on_loop(
 ) -> esrpc_status {
     guard::call(|| {
         // SAFETY: NULL or a live or lent handle.
-        let connection = unsafe { connection_of(connection) }?;
+        let connection = unsafe { esrpc_connection::share(connection) }?;
         let function = task.ok_or_else(|| Failure::null("task"))?;
         let user_data = UserData(user_data);
         connection.run_on_loop(Box::new(move |outcome| {

@@ -4,8 +4,9 @@ use std::ffi::{CStr, c_char, c_void};
 use std::time::Duration;
 
 use super::callbacks::timeout;
-use super::connection::{Callbacks, connection_of, esrpc_connection};
+use super::connection::Callbacks;
 use super::constants::esrpc_connection_state;
+use super::counted::esrpc_connection;
 use super::errors::outcome_status;
 use super::failure::Failure;
 use super::guard;
@@ -15,18 +16,6 @@ use super::out::write_optional;
 use super::status::{ESRPC_ERROR_UNSUPPORTED, ESRPC_OK, esrpc_status};
 use crate::runtime::{Connection, Error, Outcome, Phase};
 use crate::transport::Endpoint;
-
-/// What an accessor answers: `default` for NULL and in a forked child.
-///
-/// # Safety
-/// NULL, or a live or lent handle; the answer may point into it.
-unsafe fn read<'a, T>(connection: *const esrpc_connection, default: T, f: impl FnOnce(&'a Connection) -> T) -> T {
-    // SAFETY: what the caller promised.
-    match unsafe { esrpc_connection::borrow(connection, "connection") } {
-        Ok(connection) if !connection.is_foreign() => f(connection),
-        _ => default,
-    }
-}
 
 /// Tells where the connection is in its life.
 ///
@@ -38,7 +27,7 @@ unsafe fn read<'a, T>(connection: *const esrpc_connection, default: T, f: impl F
 pub unsafe extern "C" fn esrpc_connection_get_state(connection: *const esrpc_connection) -> i32 {
     guard::value(0, || {
         // SAFETY: NULL or a live or lent handle.
-        unsafe { read(connection, 0, |connection| state_number(connection.phase())) }
+        unsafe { esrpc_connection::read(connection, 0, |connection| state_number(connection.phase())) }
     })
 }
 
@@ -63,7 +52,7 @@ fn state_number(phase: Phase) -> i32 {
 pub unsafe extern "C" fn esrpc_connection_is_open(connection: *const esrpc_connection) -> bool {
     guard::value(false, || {
         // SAFETY: NULL or a live or lent handle.
-        unsafe { read(connection, false, |connection| connection.phase() == Phase::Open) }
+        unsafe { esrpc_connection::read(connection, false, |connection| connection.phase() == Phase::Open) }
     })
 }
 
@@ -78,7 +67,11 @@ pub unsafe extern "C" fn esrpc_connection_get_user_data(connection: *const esrpc
     guard::value(std::ptr::null_mut(), || {
         let none = std::ptr::null_mut();
         // SAFETY: NULL or a live or lent handle.
-        unsafe { read(connection, none, |c| Callbacks::of(c).map_or(none, |callbacks| callbacks.user_data.0)) }
+        unsafe {
+            esrpc_connection::read(connection, none, |c| {
+                Callbacks::of(c).map_or(none, |callbacks| callbacks.user_data.0)
+            })
+        }
     })
 }
 
@@ -94,7 +87,11 @@ pub unsafe extern "C" fn esrpc_connection_get_user_data(connection: *const esrpc
 pub unsafe extern "C" fn esrpc_connection_get_local_address(connection: *const esrpc_connection) -> *const c_char {
     guard::value(c"".as_ptr(), || {
         // SAFETY: NULL or a live or lent handle.
-        unsafe { read(connection, c"".as_ptr(), |c| c.addresses().map_or(c"".as_ptr(), |(local, _)| local.as_ptr())) }
+        unsafe {
+            esrpc_connection::read(connection, c"".as_ptr(), |c| {
+                c.addresses().map_or(c"".as_ptr(), |(local, _)| local.as_ptr())
+            })
+        }
     })
 }
 
@@ -109,7 +106,11 @@ pub unsafe extern "C" fn esrpc_connection_get_local_address(connection: *const e
 pub unsafe extern "C" fn esrpc_connection_get_remote_address(connection: *const esrpc_connection) -> *const c_char {
     guard::value(c"".as_ptr(), || {
         // SAFETY: NULL or a live or lent handle.
-        unsafe { read(connection, c"".as_ptr(), |c| c.addresses().map_or(c"".as_ptr(), |(_, peer)| peer.as_ptr())) }
+        unsafe {
+            esrpc_connection::read(connection, c"".as_ptr(), |c| {
+                c.addresses().map_or(c"".as_ptr(), |(_, peer)| peer.as_ptr())
+            })
+        }
     })
 }
 
@@ -136,7 +137,7 @@ pub unsafe extern "C" fn esrpc_connection_get_peer_credentials(
 ) -> esrpc_status {
     guard::call(|| {
         // SAFETY: NULL or a live or lent handle.
-        let connection = unsafe { connection_of(connection) }?;
+        let connection = unsafe { esrpc_connection::share(connection) }?;
         let Some((local, _)) = connection.addresses() else { return Err(Error::NotReady.into()) };
         let Some(peer) = connection.peer_credentials() else {
             return Err(if local.to_bytes().starts_with(b"unix:") {
@@ -166,7 +167,7 @@ pub unsafe extern "C" fn esrpc_connection_get_peer_credentials(
 pub unsafe extern "C" fn esrpc_connection_get_host(connection: *const esrpc_connection) -> *const c_char {
     guard::value(c"".as_ptr(), || {
         // SAFETY: NULL or a live or lent handle.
-        unsafe { read(connection, c"".as_ptr(), |connection| connection.host().as_ptr()) }
+        unsafe { esrpc_connection::read(connection, c"".as_ptr(), |connection| connection.host().as_ptr()) }
     })
 }
 
@@ -184,7 +185,7 @@ pub unsafe extern "C" fn esrpc_connection_get_port(connection: *const esrpc_conn
             _ => 0,
         };
         // SAFETY: NULL or a live or lent handle.
-        unsafe { read(connection, 0, port) }
+        unsafe { esrpc_connection::read(connection, 0, port) }
     })
 }
 
@@ -198,7 +199,7 @@ pub unsafe extern "C" fn esrpc_connection_get_port(connection: *const esrpc_conn
 pub unsafe extern "C" fn esrpc_connection_get_outbound_size(connection: *const esrpc_connection) -> usize {
     guard::value(0, || {
         // SAFETY: NULL or a live or lent handle.
-        unsafe { read(connection, 0, Connection::outbound_len) }
+        unsafe { esrpc_connection::read(connection, 0, Connection::outbound_len) }
     })
 }
 
@@ -217,7 +218,7 @@ pub unsafe extern "C" fn esrpc_connection_get_connect_ack(connection: *const esr
             message.map_or(std::ptr::null(), std::ptr::from_ref)
         };
         // SAFETY: NULL or a live or lent handle.
-        unsafe { read(connection, std::ptr::null(), ack) }
+        unsafe { esrpc_connection::read(connection, std::ptr::null(), ack) }
     })
 }
 
@@ -232,7 +233,7 @@ pub unsafe extern "C" fn esrpc_connection_get_end_status(connection: *const esrp
     guard::value(ESRPC_OK.into(), || {
         let status = |connection: &Connection| connection.end().map_or(ESRPC_OK.into(), |(end, _)| outcome_status(end));
         // SAFETY: NULL or a live or lent handle.
-        unsafe { read(connection, ESRPC_OK.into(), status) }
+        unsafe { esrpc_connection::read(connection, ESRPC_OK.into(), status) }
     })
 }
 
@@ -248,7 +249,9 @@ pub unsafe extern "C" fn esrpc_connection_get_end_message(connection: *const esr
     guard::value(c"".as_ptr(), || {
         // SAFETY: NULL or a live or lent handle.
         unsafe {
-            read(connection, c"".as_ptr(), |c| c.end().map_or(c"", |(_, text)| CStr::from_ptr(text.as_ptr())).as_ptr())
+            esrpc_connection::read(connection, c"".as_ptr(), |c| {
+                c.end().map_or(c"", |(_, text)| CStr::from_ptr(text.as_ptr())).as_ptr()
+            })
         }
     })
 }
@@ -264,7 +267,7 @@ unsafe fn wait(
     wait: impl FnOnce(&Connection, Option<Duration>) -> Result<Outcome, Error>,
 ) -> Result<(), Failure> {
     // SAFETY: what the caller promised.
-    let connection = unsafe { connection_of(connection) }?;
+    let connection = unsafe { esrpc_connection::share(connection) }?;
     let outcome = wait(&connection, timeout(timeout_ms))?;
     // SAFETY: what the caller promised.
     unsafe { write_optional(out_status, outcome_status(&outcome)) };

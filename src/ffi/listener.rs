@@ -5,28 +5,18 @@ use std::ffi::{c_char, c_void};
 use std::sync::Arc;
 
 use super::callbacks::{UserData, timeout};
-use super::connection::esrpc_connection;
+use super::counted::esrpc_connection;
+pub use super::counted::esrpc_listener;
 use super::errors::explained;
-use super::failure::{Failure, required};
+use super::failure::required;
 use super::guard;
 use super::handle::ArcHandle;
 use super::host_call;
 use super::listener_options::esrpc_listener_options;
 use super::out::check_out;
-use super::runtime::runtime_or_default;
 use super::status::esrpc_status;
 use super::table::read_table;
 use crate::runtime::{Connection, Error, Listener, ListenerHandler, Outcome};
-
-/// A listening server socket. Counted: esrpc_listener_acquire, esrpc_listener_release. It listens until it is closed, whether
-/// handles are left or not.
-pub struct esrpc_listener {
-    _private: [u8; 0],
-}
-
-impl ArcHandle for esrpc_listener {
-    type Inner = Listener;
-}
 
 /// What a listener calls. Every slot may be NULL: nothing to do. No lock is held: any function may be called, except those
 /// that wait. Set struct_size to sizeof(esrpc_listener_callbacks).
@@ -108,29 +98,6 @@ impl ListenerHandler for Callbacks {
     }
 }
 
-/// The listener behind the handle, in the process that made it and while its loop runs.
-///
-/// # Safety
-/// NULL, or a live or lent handle.
-pub(crate) unsafe fn listener_of(listener: *const esrpc_listener) -> Result<Arc<Listener>, Failure> {
-    // SAFETY: what the caller promised.
-    let listener = unsafe { esrpc_listener::share(listener, "listener") }?;
-    listener.check_usable()?;
-    Ok(listener)
-}
-
-/// What an accessor answers: `default` for NULL and in a forked child.
-///
-/// # Safety
-/// NULL, or a live or lent handle; the answer may point into it.
-unsafe fn read<'a, T>(listener: *const esrpc_listener, default: T, f: impl FnOnce(&'a Listener) -> T) -> T {
-    // SAFETY: what the caller promised.
-    match unsafe { esrpc_listener::borrow(listener, "listener") } {
-        Ok(listener) if !listener.is_foreign() => f(listener),
-        _ => default,
-    }
-}
-
 /// Binds and listens. When it returns, clients can connect.
 ///
 /// @param options Borrowed.
@@ -160,12 +127,7 @@ pub unsafe extern "C" fn esrpc_listener_listen(
         // SAFETY: NULL or a table of the size it says.
         let table = unsafe { read_table(callbacks, NO_CALLBACKS, "callbacks") }?;
         let request = options.request()?;
-        let runtime = match options.runtime() {
-            Some(runtime) if runtime.process().is_current() => runtime,
-            Some(_) => return Err(Error::Forked.into()),
-            // SAFETY: NULL means the default runtime.
-            None => unsafe { runtime_or_default(std::ptr::null()) }?,
-        };
+        let runtime = options.runtime()?;
         let callbacks = Box::new(Callbacks { table, user_data: UserData(user_data) });
         Listener::listen(&runtime, request, callbacks, |listener| {
             // SAFETY: the caller's variable, checked above.
@@ -199,11 +161,7 @@ pub unsafe extern "C" fn esrpc_listener_acquire(listener: *mut esrpc_listener) -
 pub unsafe extern "C" fn esrpc_listener_release(listener: *mut esrpc_listener) {
     guard::system_value((), || {
         // SAFETY: NULL or a live handle, whose reference the caller gives up.
-        unsafe {
-            if esrpc_listener::borrow(listener, "listener").is_ok_and(|listener| !listener.is_foreign()) {
-                esrpc_listener::release(listener);
-            }
-        }
+        unsafe { esrpc_listener::release(listener) }
     })
 }
 
@@ -219,7 +177,7 @@ pub unsafe extern "C" fn esrpc_listener_release(listener: *mut esrpc_listener) {
 pub unsafe extern "C" fn esrpc_listener_close(listener: *mut esrpc_listener) -> esrpc_status {
     guard::call(|| {
         // SAFETY: NULL or a live or lent handle.
-        unsafe { listener_of(listener) }?.close();
+        unsafe { esrpc_listener::share(listener) }?.close();
         Ok(())
     })
 }
@@ -235,7 +193,7 @@ pub unsafe extern "C" fn esrpc_listener_close(listener: *mut esrpc_listener) -> 
 pub unsafe extern "C" fn esrpc_listener_get_address(listener: *const esrpc_listener) -> *const c_char {
     guard::value(c"".as_ptr(), || {
         // SAFETY: NULL or a live or lent handle.
-        unsafe { read(listener, c"".as_ptr(), |listener| listener.address().as_ptr()) }
+        unsafe { esrpc_listener::read(listener, c"".as_ptr(), |listener| listener.address().as_ptr()) }
     })
 }
 
@@ -249,7 +207,7 @@ pub unsafe extern "C" fn esrpc_listener_get_address(listener: *const esrpc_liste
 pub unsafe extern "C" fn esrpc_listener_get_port(listener: *const esrpc_listener) -> u32 {
     guard::value(0, || {
         // SAFETY: NULL or a live or lent handle.
-        unsafe { read(listener, 0, |listener| u32::from(listener.port())) }
+        unsafe { esrpc_listener::read(listener, 0, |listener| u32::from(listener.port())) }
     })
 }
 
@@ -268,7 +226,7 @@ pub unsafe extern "C" fn esrpc_listener_get_user_data(listener: *const esrpc_lis
             callbacks.map_or(none, |callbacks| callbacks.user_data.0)
         };
         // SAFETY: NULL or a live or lent handle.
-        unsafe { read(listener, none, user_data) }
+        unsafe { esrpc_listener::read(listener, none, user_data) }
     })
 }
 
@@ -285,7 +243,7 @@ pub unsafe extern "C" fn esrpc_listener_get_user_data(listener: *const esrpc_lis
 pub unsafe extern "C" fn esrpc_listener_wait_closed(listener: *mut esrpc_listener, timeout_ms: u32) -> esrpc_status {
     guard::call(|| {
         // SAFETY: NULL or a live handle.
-        unsafe { listener_of(listener) }?.wait_closed(timeout(timeout_ms))?;
+        unsafe { esrpc_listener::share(listener) }?.wait_closed(timeout(timeout_ms))?;
         Ok(())
     })
 }

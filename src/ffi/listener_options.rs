@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use super::bytes::esrpc_bytes;
 use super::connection_options::{esrpc_connection_options, in_range};
+use super::counted::esrpc_runtime;
 use super::failure::{Failure, required};
-use super::handle::BoxHandle;
-use super::runtime::{esrpc_runtime, runtime_or_default};
+use super::handle::{ArcHandle, BoxHandle};
+use super::runtime::chosen_runtime;
 use super::status::esrpc_status;
 use super::{endpoint, guard};
 use crate::runtime::{ListenRequest, ListenerLimits, Runtime, Settings};
@@ -31,6 +32,7 @@ pub struct esrpc_listener_options {
     pub(crate) place: Place,
     /// The socket that `place` names belongs to a listener now.
     pub(crate) socket_taken: Cell<bool>,
+    /// Nothing for the default runtime.
     runtime: Option<Arc<Runtime>>,
     settings: Settings,
     limits: ListenerLimits,
@@ -84,9 +86,8 @@ impl esrpc_listener_options {
         })
     }
 
-    /// Nothing for the default runtime.
-    pub(crate) fn runtime(&self) -> Option<Arc<Runtime>> {
-        self.runtime.clone()
+    pub(crate) fn runtime(&self) -> Result<Arc<Runtime>, Failure> {
+        chosen_runtime(self.runtime.as_ref())
     }
 }
 
@@ -229,7 +230,7 @@ pub unsafe extern "C" fn esrpc_listener_options_set_runtime(
     guard::call(|| {
         let options = required(options, "options")?;
         // SAFETY: NULL or a live handle.
-        options.runtime = if runtime.is_null() { None } else { Some(unsafe { runtime_or_default(runtime) }?) };
+        options.runtime = unsafe { esrpc_runtime::share_optional(runtime) }?;
         Ok(())
     })
 }

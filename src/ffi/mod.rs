@@ -29,6 +29,7 @@ pub mod connection_info;
 pub mod connection_options;
 pub mod connection_times;
 pub mod constants;
+pub mod counted;
 pub mod decoder;
 pub mod drain;
 pub mod headers;

@@ -2,13 +2,13 @@
 
 use std::any::Any;
 use std::ffi::{c_char, c_void};
-use std::mem::ManuallyDrop;
 use std::sync::Arc;
 
 use super::bytes::esrpc_bytes;
 use super::callbacks::{UserData, esrpc_flush_callback, flush_callback, timeout};
-use super::connection::{connection_of, esrpc_connection};
 use super::constants::esrpc_stream_state;
+use super::counted::esrpc_connection;
+pub use super::counted::esrpc_stream;
 use super::errors::{explained, outcome_status};
 use super::failure::Failure;
 use super::guard;
@@ -21,16 +21,6 @@ use super::status::{ESRPC_OK, esrpc_status};
 use super::table::read_table;
 use crate::rpc::Incoming;
 use crate::runtime::{Inbox, Outcome, Stream, StreamHandler, StreamPhase};
-
-/// One stream of a connection: a call, in either direction. Counted: esrpc_stream_acquire, esrpc_stream_release. It holds its
-/// connection's handle.
-pub struct esrpc_stream {
-    _private: [u8; 0],
-}
-
-impl ArcHandle for esrpc_stream {
-    type Inner = Stream;
-}
 
 /// What a stream calls. Every slot may be NULL: nothing to do. A stream without a table is read by esrpc_stream_read. The rules of esrpc_connection_callbacks hold. Set struct_size
 /// to sizeof(esrpc_stream_callbacks).
@@ -75,7 +65,7 @@ struct Callbacks {
 impl Callbacks {
     /// # Safety
     /// The table is NULL or as large as its struct_size says.
-    unsafe fn read(table: *const esrpc_stream_callbacks, user_data: *mut c_void) -> Result<Box<Callbacks>, Failure> {
+    unsafe fn new(table: *const esrpc_stream_callbacks, user_data: *mut c_void) -> Result<Box<Callbacks>, Failure> {
         // SAFETY: what the caller promised.
         let slots = unsafe { read_table(table, NO_CALLBACKS, "callbacks") }?;
         let inbox = table.is_null().then(Inbox::default);
@@ -132,40 +122,6 @@ impl StreamHandler for Callbacks {
     }
 }
 
-/// The stream behind the handle, in the process that made it and while its loop runs.
-///
-/// # Safety
-/// NULL, or a live or lent handle.
-pub(crate) unsafe fn stream_of(stream: *const esrpc_stream) -> Result<Arc<Stream>, Failure> {
-    // SAFETY: what the caller promised.
-    Ok(Arc::clone(&*unsafe { held_stream(stream) }?))
-}
-
-/// The same without counting a reference, for calls that are made for each message: without being one themselves, which would
-/// take 21 instructions more.
-///
-/// # Safety
-/// NULL, or a handle that stays live or lent as long as the result is used.
-#[inline(always)]
-unsafe fn held_stream(stream: *const esrpc_stream) -> Result<ManuallyDrop<Arc<Stream>>, Failure> {
-    // SAFETY: what the caller promised.
-    let stream = unsafe { esrpc_stream::hold(stream, "stream") }?;
-    stream.connection().check_usable()?;
-    Ok(stream)
-}
-
-/// What an accessor answers: `default` for NULL and in a forked child.
-///
-/// # Safety
-/// NULL, or a live or lent handle; the answer may point into it.
-unsafe fn read<'a, T>(stream: *const esrpc_stream, default: T, f: impl FnOnce(&'a Stream) -> T) -> T {
-    // SAFETY: what the caller promised.
-    match unsafe { esrpc_stream::borrow(stream, "stream") } {
-        Ok(stream) if !stream.connection().is_foreign() => f(stream),
-        _ => default,
-    }
-}
-
 /// Makes a stream on a client's connection. Nothing is sent and no id is taken until it is activated. Without a table its
 /// messages wait to be taken by esrpc_stream_read.
 ///
@@ -188,7 +144,8 @@ pub unsafe extern "C" fn esrpc_connection_new_stream(
     guard::call(|| {
         check_out(out_stream, "out_stream")?;
         // SAFETY: NULL or a live or lent handle, and a table of the size it says.
-        let (connection, callbacks) = unsafe { (connection_of(connection)?, Callbacks::read(callbacks, user_data)?) };
+        let (connection, callbacks) =
+            unsafe { (esrpc_connection::share(connection)?, Callbacks::new(callbacks, user_data)?) };
         let stream = Stream::new(&connection, callbacks)?;
         stream.hold();
         // SAFETY: the caller's variable, checked above.
@@ -208,7 +165,7 @@ pub unsafe extern "C" fn esrpc_stream_acquire(stream: *mut esrpc_stream) -> *mut
     guard::value(std::ptr::null_mut(), || {
         // SAFETY: NULL or a live or lent handle.
         unsafe {
-            esrpc_stream::borrow(stream, "stream").ok().inspect(|stream| stream.hold());
+            esrpc_stream::read(stream, (), Stream::hold);
             esrpc_stream::acquire(stream)
         }
     })
@@ -224,11 +181,8 @@ pub unsafe extern "C" fn esrpc_stream_release(stream: *mut esrpc_stream) {
     guard::value((), || {
         // SAFETY: NULL or a live handle, whose reference the caller gives up.
         unsafe {
-            let held = esrpc_stream::borrow(stream, "stream").ok().filter(|stream| !stream.connection().is_foreign());
-            if let Some(inner) = held {
-                inner.let_go();
-                esrpc_stream::release(stream);
-            }
+            esrpc_stream::read(stream, (), Stream::let_go);
+            esrpc_stream::release(stream);
         }
     })
 }
@@ -246,7 +200,7 @@ pub unsafe extern "C" fn esrpc_stream_release(stream: *mut esrpc_stream) {
 pub unsafe extern "C" fn esrpc_stream_set_deadline_ms(stream: *mut esrpc_stream, deadline_ms: u32) -> esrpc_status {
     guard::call(|| {
         // SAFETY: NULL or a live or lent handle.
-        unsafe { stream_of(stream) }?.set_deadline(deadline_ms)?;
+        unsafe { esrpc_stream::share(stream) }?.set_deadline(deadline_ms)?;
         Ok(())
     })
 }
@@ -286,8 +240,9 @@ pub unsafe extern "C" fn esrpc_stream_activate(
 ) -> esrpc_status {
     guard::call(|| {
         // SAFETY: NULL or live, all, and unchanged during the call.
-        let (stream, message) =
-            unsafe { (stream_of(stream)?, outgoing_first(operation, message_type, message_flags, headers, payload)?) };
+        let (stream, message) = unsafe {
+            (esrpc_stream::share(stream)?, outgoing_first(operation, message_type, message_flags, headers, payload)?)
+        };
         stream.activate(message, flush_callback(on_flush, flush_user_data))?;
         Ok(())
     })
@@ -324,7 +279,7 @@ pub unsafe extern "C" fn esrpc_stream_send_message(
     guard::call(|| {
         // SAFETY: NULL or live, all, and unchanged during the call.
         let (stream, message) =
-            unsafe { (held_stream(stream)?, outgoing(message_type, message_flags, headers, payload)?) };
+            unsafe { (esrpc_stream::hold(stream)?, outgoing(message_type, message_flags, headers, payload)?) };
         stream.send(message, flush_callback(on_flush, flush_user_data))?;
         Ok(())
     })
@@ -342,7 +297,7 @@ pub unsafe extern "C" fn esrpc_stream_send_message(
 pub unsafe extern "C" fn esrpc_stream_close(stream: *mut esrpc_stream) -> esrpc_status {
     guard::call(|| {
         // SAFETY: NULL or a live or lent handle.
-        unsafe { stream_of(stream) }?.close()?;
+        unsafe { esrpc_stream::share(stream) }?.close()?;
         Ok(())
     })
 }
@@ -365,7 +320,7 @@ pub unsafe extern "C" fn esrpc_stream_accept(
 ) -> esrpc_status {
     guard::call(|| {
         // SAFETY: NULL or a lent handle, and a table of the size it says.
-        let (stream, callbacks) = unsafe { (stream_of(stream)?, Callbacks::read(callbacks, user_data)?) };
+        let (stream, callbacks) = unsafe { (esrpc_stream::share(stream)?, Callbacks::new(callbacks, user_data)?) };
         stream.accept(callbacks)?;
         Ok(())
     })
@@ -391,7 +346,7 @@ pub unsafe extern "C" fn esrpc_stream_refuse(
 ) -> esrpc_status {
     guard::call(|| {
         // SAFETY: NULL or live, all, and unchanged during the call.
-        let (stream, message) = unsafe { (stream_of(stream)?, outgoing(0, 0, headers, payload)?) };
+        let (stream, message) = unsafe { (esrpc_stream::share(stream)?, outgoing(0, 0, headers, payload)?) };
         stream.refuse(message)?;
         Ok(())
     })
@@ -407,7 +362,7 @@ pub unsafe extern "C" fn esrpc_stream_refuse(
 pub unsafe extern "C" fn esrpc_stream_get_id(stream: *const esrpc_stream) -> i32 {
     guard::value(0, || {
         // SAFETY: NULL or a live or lent handle.
-        unsafe { read(stream, 0, Stream::id) }
+        unsafe { esrpc_stream::read(stream, 0, Stream::id) }
     })
 }
 
@@ -421,7 +376,7 @@ pub unsafe extern "C" fn esrpc_stream_get_id(stream: *const esrpc_stream) -> i32
 pub unsafe extern "C" fn esrpc_stream_get_state(stream: *const esrpc_stream) -> i32 {
     guard::value(0, || {
         // SAFETY: NULL or a live or lent handle.
-        unsafe { read(stream, 0, |stream| state_number(stream.phase())) }
+        unsafe { esrpc_stream::read(stream, 0, |stream| state_number(stream.phase())) }
     })
 }
 
@@ -447,7 +402,9 @@ fn state_number(phase: StreamPhase) -> i32 {
 pub unsafe extern "C" fn esrpc_stream_get_connection(stream: *const esrpc_stream) -> *mut esrpc_connection {
     guard::value(std::ptr::null_mut(), || {
         // SAFETY: NULL or a live or lent handle.
-        unsafe { read(stream, std::ptr::null_mut(), |stream| esrpc_connection::lend(stream.connection())) }
+        unsafe {
+            esrpc_stream::read(stream, std::ptr::null_mut(), |stream| esrpc_connection::lend(stream.connection()))
+        }
     })
 }
 
@@ -466,7 +423,7 @@ pub unsafe extern "C" fn esrpc_stream_get_user_data(stream: *const esrpc_stream)
             callbacks.map_or(none, |callbacks| callbacks.user_data.0)
         };
         // SAFETY: NULL or a live or lent handle.
-        unsafe { read(stream, none, user_data) }
+        unsafe { esrpc_stream::read(stream, none, user_data) }
     })
 }
 
@@ -481,7 +438,7 @@ pub unsafe extern "C" fn esrpc_stream_get_user_data(stream: *const esrpc_stream)
 pub unsafe extern "C" fn esrpc_stream_get_operation(stream: *const esrpc_stream) -> esrpc_bytes {
     guard::value(esrpc_bytes::EMPTY, || {
         // SAFETY: NULL or a live or lent handle.
-        unsafe { read(stream, esrpc_bytes::EMPTY, |stream| esrpc_bytes::from_slice(stream.operation())) }
+        unsafe { esrpc_stream::read(stream, esrpc_bytes::EMPTY, |stream| esrpc_bytes::from_slice(stream.operation())) }
     })
 }
 
@@ -496,7 +453,7 @@ pub unsafe extern "C" fn esrpc_stream_get_end_status(stream: *const esrpc_stream
     guard::value(ESRPC_OK.into(), || {
         let status = |stream: &Stream| stream.end().map_or(ESRPC_OK.into(), |(end, _)| outcome_status(end));
         // SAFETY: NULL or a live or lent handle.
-        unsafe { read(stream, ESRPC_OK.into(), status) }
+        unsafe { esrpc_stream::read(stream, ESRPC_OK.into(), status) }
     })
 }
 
@@ -512,7 +469,7 @@ pub unsafe extern "C" fn esrpc_stream_get_end_message(stream: *const esrpc_strea
     guard::value(c"".as_ptr(), || {
         let message = |stream: &Stream| stream.end().map_or(c"".as_ptr(), |(_, text)| text.as_ptr());
         // SAFETY: NULL or a live or lent handle.
-        unsafe { read(stream, c"".as_ptr(), message) }
+        unsafe { esrpc_stream::read(stream, c"".as_ptr(), message) }
     })
 }
 
@@ -533,7 +490,7 @@ pub unsafe extern "C" fn esrpc_stream_wait_closed(
 ) -> esrpc_status {
     guard::call(|| {
         // SAFETY: NULL or a live handle.
-        let stream = unsafe { stream_of(stream) }?;
+        let stream = unsafe { esrpc_stream::share(stream) }?;
         let outcome = stream.wait_closed(timeout(timeout_ms))?;
         // SAFETY: the caller's variable.
         unsafe { write_optional(out_status, outcome_status(&outcome)) };

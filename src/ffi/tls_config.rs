@@ -6,26 +6,16 @@ use std::sync::Arc;
 use super::bytes::esrpc_bytes;
 use super::constants::esrpc_tls_client_auth::*;
 use super::constants::esrpc_tls_version::*;
+pub use super::counted::esrpc_tls_config;
 use super::failure::{Failure, required};
 use super::guard;
 use super::handle::{ArcHandle, BoxHandle};
 use super::out::{check_out, write_out};
 use super::status::esrpc_status;
-use crate::transport::{ClientAuth, TlsConfig, TlsConfigBuilder, TlsRole, TlsVersion};
+use crate::transport::{ClientAuth, TlsConfigBuilder, TlsRole, TlsVersion};
 
 /// What a protocol's name may have in ALPN.
 const MAX_ALPN_LEN: usize = 255;
-
-/// TLS settings of clients or of servers, which never change. Counted; any number of connections and listeners may use
-/// the same ones, and share the sessions that are remembered for resumption. A forked child may use those of its parent;
-/// it resumes no sessions with them.
-pub struct esrpc_tls_config {
-    _private: [u8; 0],
-}
-
-impl ArcHandle for esrpc_tls_config {
-    type Inner = TlsConfig;
-}
 
 /// Collects TLS settings. Release it with esrpc_tls_config_builder_release.
 pub struct esrpc_tls_config_builder {

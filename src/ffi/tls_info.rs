@@ -2,31 +2,23 @@
 
 use super::bytes::esrpc_bytes;
 use super::client_options::esrpc_client_options;
-use super::connection::{connection_of, esrpc_connection};
+use super::counted::{esrpc_connection, esrpc_listener, esrpc_tls_config};
 use super::failure::{Failure, required};
 use super::guard;
 use super::handle::ArcHandle;
-use super::listener::{esrpc_listener, listener_of};
 use super::listener_options::esrpc_listener_options;
 use super::out::{check_out, write_out};
 use super::status::{ESRPC_ERROR_INVALID_UTF8, esrpc_status};
-use super::tls_config::esrpc_tls_config;
 use crate::runtime::Connection;
-use crate::transport::{TlsInfo, TlsRole};
+use crate::transport::{TlsConfig, TlsInfo, TlsRole};
 
 /// Copies settings that a handle names, for the given role; nothing for NULL.
 ///
 /// # Safety
 /// NULL or a live handle.
-unsafe fn settings_for(
-    config: *const esrpc_tls_config,
-    role: TlsRole,
-) -> Result<Option<crate::transport::TlsConfig>, Failure> {
-    if config.is_null() {
-        return Ok(None);
-    }
+unsafe fn settings_for(config: *const esrpc_tls_config, role: TlsRole) -> Result<Option<TlsConfig>, Failure> {
     // SAFETY: what the caller promised.
-    let config = unsafe { esrpc_tls_config::borrow(config, "config") }?;
+    let Some(config) = unsafe { esrpc_tls_config::share_optional(config) }? else { return Ok(None) };
     if config.role() != role {
         let (have, want) = match role {
             TlsRole::Client => ("a server", "a client"),
@@ -36,7 +28,7 @@ unsafe fn settings_for(
             "these are TLS settings of {have}; here those of {want} are needed"
         )));
     }
-    Ok(Some(config.clone()))
+    Ok(Some((*config).clone()))
 }
 
 /// Makes the connection use TLS, and sets the name that the server's certificate must have. A handshake that fails is a failed
@@ -107,7 +99,7 @@ pub unsafe extern "C" fn esrpc_listener_set_tls(
 ) -> esrpc_status {
     guard::call(|| {
         // SAFETY: NULL or live, both.
-        let (listener, config) = unsafe { (listener_of(listener)?, settings_for(config, TlsRole::Server)?) };
+        let (listener, config) = unsafe { (esrpc_listener::share(listener)?, settings_for(config, TlsRole::Server)?) };
         listener.set_tls(config.ok_or_else(|| Failure::null("config"))?)?;
         Ok(())
     })
@@ -117,17 +109,13 @@ pub unsafe extern "C" fn esrpc_listener_set_tls(
 ///
 /// # Safety
 /// NULL, or a live or lent handle; the answer points into it.
-unsafe fn read<'a>(
+unsafe fn agreed<'a>(
     connection: *const esrpc_connection,
-    f: impl FnOnce(&'a TlsInfo) -> Option<&'a [u8]>,
+    pick: impl FnOnce(&'a TlsInfo) -> Option<&'a [u8]>,
 ) -> esrpc_bytes {
+    let bytes = |connection: &'a Connection| connection.tls_info().and_then(pick).map(esrpc_bytes::from_slice);
     // SAFETY: what the caller promised.
-    match unsafe { esrpc_connection::borrow(connection, "connection") } {
-        Ok(connection) if !connection.is_foreign() => {
-            connection.tls_info().and_then(f).map_or(esrpc_bytes::EMPTY, esrpc_bytes::from_slice)
-        }
-        _ => esrpc_bytes::EMPTY,
-    }
+    unsafe { esrpc_connection::read(connection, None, bytes) }.unwrap_or(esrpc_bytes::EMPTY)
 }
 
 /// Tells the version of TLS that the handshake agreed on: "TLSv1.2" or "TLSv1.3".
@@ -141,7 +129,7 @@ unsafe fn read<'a>(
 pub unsafe extern "C" fn esrpc_connection_get_tls_version(connection: *const esrpc_connection) -> esrpc_bytes {
     guard::value(esrpc_bytes::EMPTY, || {
         // SAFETY: NULL or a live or lent handle.
-        unsafe { read(connection, |info| Some(info.version.as_bytes())) }
+        unsafe { agreed(connection, |info| Some(info.version.as_bytes())) }
     })
 }
 
@@ -157,7 +145,7 @@ pub unsafe extern "C" fn esrpc_connection_get_tls_version(connection: *const esr
 pub unsafe extern "C" fn esrpc_connection_get_tls_cipher_suite(connection: *const esrpc_connection) -> esrpc_bytes {
     guard::value(esrpc_bytes::EMPTY, || {
         // SAFETY: NULL or a live or lent handle.
-        unsafe { read(connection, |info| Some(info.cipher_suite.as_bytes())) }
+        unsafe { agreed(connection, |info| Some(info.cipher_suite.as_bytes())) }
     })
 }
 
@@ -172,7 +160,7 @@ pub unsafe extern "C" fn esrpc_connection_get_tls_cipher_suite(connection: *cons
 pub unsafe extern "C" fn esrpc_connection_get_tls_key_exchange(connection: *const esrpc_connection) -> esrpc_bytes {
     guard::value(esrpc_bytes::EMPTY, || {
         // SAFETY: NULL or a live or lent handle.
-        unsafe { read(connection, |info| info.key_exchange_group.as_deref().map(str::as_bytes)) }
+        unsafe { agreed(connection, |info| info.key_exchange_group.as_deref().map(str::as_bytes)) }
     })
 }
 
@@ -187,7 +175,7 @@ pub unsafe extern "C" fn esrpc_connection_get_tls_key_exchange(connection: *cons
 pub unsafe extern "C" fn esrpc_connection_get_tls_alpn(connection: *const esrpc_connection) -> esrpc_bytes {
     guard::value(esrpc_bytes::EMPTY, || {
         // SAFETY: NULL or a live or lent handle.
-        unsafe { read(connection, |info| info.alpn.as_deref()) }
+        unsafe { agreed(connection, |info| info.alpn.as_deref()) }
     })
 }
 
@@ -200,10 +188,9 @@ pub unsafe extern "C" fn esrpc_connection_get_tls_alpn(connection: *const esrpc_
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn esrpc_connection_is_tls_resumed(connection: *const esrpc_connection) -> bool {
     guard::value(false, || {
-        // SAFETY: NULL or a live or lent handle.
-        let connection = unsafe { esrpc_connection::borrow(connection, "connection") };
         let resumed = |connection: &Connection| connection.tls_info().is_some_and(|info| info.resumed);
-        connection.is_ok_and(|connection| !connection.is_foreign() && resumed(connection))
+        // SAFETY: NULL or a live or lent handle.
+        unsafe { esrpc_connection::read(connection, false, resumed) }
     })
 }
 
@@ -224,7 +211,7 @@ pub unsafe extern "C" fn esrpc_connection_get_tls_peer_certificate(
 ) -> esrpc_status {
     guard::call(|| {
         // SAFETY: NULL or a live or lent handle.
-        let connection = unsafe { connection_of(connection) }?;
+        let connection = unsafe { esrpc_connection::share(connection) }?;
         check_out(out_certificate, "out_certificate")?;
         let certificates = connection.tls_info().map_or(&[][..], |info| &info.peer_certificates);
         let certificate = certificates.get(index).ok_or_else(|| {

@@ -30,7 +30,9 @@ pub use admission::ListenerLimits;
 pub use blocking::Reply;
 pub use connection::{ConnectRequest, Connection, Flush, Phase};
 pub use deadlines::Deadline;
-pub use default::{DefaultOptions, all_runtimes, default_runtime, set_default_options, take_default_if_ended};
+pub use default::{
+    DefaultOptions, all_runtimes, default_runtime, existing_default_runtime, set_default_options, take_default_if_ended,
+};
 pub use drain::Drain;
 pub use error::{Error, Outcome, quoted};
 pub use event_loop::{Task, check_may_wait, is_loop_thread};
