@@ -125,9 +125,9 @@ pub unsafe extern "C" fn esrpc_listener_adopt_connection(
 ///
 /// @param listener Borrowed.
 /// @param out_socket Receives the descriptor, close-on-exec, which the caller closes.
-/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if listener or out_socket is NULL; ESRPC_ERROR_INVALID_STATE if the listener
-/// is closed or drained (ask before that), or has no socket of its own; ESRPC_ERROR_TOO_MANY_FILES; ESRPC_ERROR_IO; ESRPC_ERROR_UNSUPPORTED on Windows;
-/// ESRPC_ERROR_FORKED.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if listener or out_socket is NULL; ESRPC_ERROR_INVALID_STATE if the
+/// listener is closed or drained (ask before that), or has no socket of its own; ESRPC_ERROR_TOO_MANY_FILES;
+/// ESRPC_ERROR_IO; ESRPC_ERROR_UNSUPPORTED on Windows; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
 ///
 /// Thread: any. Since: 0.1.0
 #[unsafe(no_mangle)]

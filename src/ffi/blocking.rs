@@ -75,7 +75,7 @@ pub unsafe extern "C" fn esrpc_connection_connect_blocking(
 /// ESRPC_ERROR_TOO_MANY_HEADERS, ESRPC_ERROR_HEADERS_TOO_LARGE, ESRPC_ERROR_MESSAGE_TOO_LARGE;
 /// ESRPC_ERROR_INVALID_STATE on a server's connection; ESRPC_ERROR_NOT_READY before setup;
 /// ESRPC_ERROR_HANDSHAKE_PENDING before CONNECT_ACK; ESRPC_ERROR_CONNECTION_CLOSED; ESRPC_ERROR_DRAINING;
-/// ESRPC_ERROR_STREAM_IDS_EXHAUSTED; ESRPC_ERROR_FORKED.
+/// ESRPC_ERROR_STREAM_IDS_EXHAUSTED; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
 ///
 /// Thread: not-loop; headers: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -117,7 +117,7 @@ pub unsafe extern "C" fn esrpc_connection_call(
 /// ESRPC_ERROR_PEER_CLOSED or ESRPC_ERROR_STREAM_TIMED_OUT; ESRPC_ERROR_TIMED_OUT after timeout_ms;
 /// ESRPC_ERROR_WOULD_DEADLOCK on an event-loop thread; ESRPC_ERROR_STREAM_NOT_ACTIVATED; ESRPC_ERROR_INVALID_STATE if
 /// the stream has a callback table or was not accepted; ESRPC_ERROR_INVALID_ARGUMENT if stream or out_message is NULL;
-/// ESRPC_ERROR_FORKED.
+/// ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
 ///
 /// Thread: not-loop. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -148,7 +148,7 @@ pub unsafe extern "C" fn esrpc_stream_read(
 /// @param timeout_ms Milliseconds to wait at most, or ESRPC_WAIT_FOREVER.
 /// @return ESRPC_OK; else nothing was sent: ESRPC_ERROR_TIMED_OUT; ESRPC_ERROR_WOULD_DEADLOCK on an event-loop thread;
 /// or what esrpc_stream_send_message answers, ESRPC_ERROR_WOULD_BLOCK excepted: ESRPC_ERROR_STREAM_CLOSED,
-/// ESRPC_ERROR_CONNECTION_CLOSED, ESRPC_ERROR_FORKED and the others there.
+/// ESRPC_ERROR_CONNECTION_CLOSED, ESRPC_ERROR_RUNTIME_SHUTDOWN, ESRPC_ERROR_FORKED and the others there.
 ///
 /// Thread: not-loop; headers: owner. Since: 0.1.0
 #[unsafe(no_mangle)]

@@ -241,8 +241,8 @@ pub unsafe extern "C" fn esrpc_connection_release(connection: *mut esrpc_connect
 /// @param callbacks Copied; NULL: none.
 /// @param user_data Handed to the callbacks; on_destroy tells when it is free.
 /// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL or callbacks has a wrong struct_size;
-/// ESRPC_ERROR_INVALID_STATE if it is not being announced, or was accepted; ESRPC_ERROR_CONNECTION_CLOSED if it was closed;
-/// ESRPC_ERROR_FORKED.
+/// ESRPC_ERROR_INVALID_STATE if it is not being announced, or was accepted; ESRPC_ERROR_CONNECTION_CLOSED if it was
+/// closed; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
 ///
 /// Thread: loop. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -268,7 +268,8 @@ pub unsafe extern "C" fn esrpc_connection_accept(
 /// @param connection Borrowed.
 /// @param reason What on_shutdown is to say: ESRPC_OK, an ESRPC_ERROR_ constant, or a number of the application's own from
 /// 1000 up.
-/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL or reason is none of these; ESRPC_ERROR_FORKED.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL or reason is none of these;
+/// ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
 ///
 /// Thread: any. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -289,7 +290,8 @@ pub unsafe extern "C" fn esrpc_connection_close(
 /// ESRPC_ERROR_ABORTED. Before setup it cancels, as esrpc_connection_close does.
 ///
 /// @param connection Borrowed.
-/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL; ESRPC_ERROR_FORKED.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL; ESRPC_ERROR_RUNTIME_SHUTDOWN;
+/// ESRPC_ERROR_FORKED.
 ///
 /// Thread: any. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -313,12 +315,12 @@ pub unsafe extern "C" fn esrpc_connection_abort(connection: *mut esrpc_connectio
 /// @param payload Copied; may be empty.
 /// @param on_flush Called once if and only if the send is accepted; NULL: nobody.
 /// @param flush_user_data Handed to on_flush.
-/// @return ESRPC_OK; else nothing has changed: ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL, headers is a message's
-/// list, or payload is NULL with a length; ESRPC_ERROR_WRONG_MESSAGE_TYPE; ESRPC_ERROR_RESERVED_HEADER;
-/// ESRPC_ERROR_TOO_MANY_HEADERS, ESRPC_ERROR_HEADERS_TOO_LARGE, ESRPC_ERROR_MESSAGE_TOO_LARGE; ESRPC_ERROR_NOT_READY before
-/// setup; ESRPC_ERROR_HANDSHAKE_PENDING or ESRPC_ERROR_HANDSHAKE_ALREADY_DONE if the handshake forbids the message now;
-/// ESRPC_ERROR_CONNECTION_CLOSED; ESRPC_ERROR_WOULD_BLOCK if the outbound limit is reached (on_writable follows);
-/// ESRPC_ERROR_FORKED.
+/// @return ESRPC_OK; else nothing has changed: ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL, headers is a
+/// message's list, or payload is NULL with a length; ESRPC_ERROR_WRONG_MESSAGE_TYPE; ESRPC_ERROR_RESERVED_HEADER;
+/// ESRPC_ERROR_TOO_MANY_HEADERS, ESRPC_ERROR_HEADERS_TOO_LARGE, ESRPC_ERROR_MESSAGE_TOO_LARGE; ESRPC_ERROR_NOT_READY
+/// before setup; ESRPC_ERROR_HANDSHAKE_PENDING or ESRPC_ERROR_HANDSHAKE_ALREADY_DONE if the handshake forbids the
+/// message now; ESRPC_ERROR_CONNECTION_CLOSED; ESRPC_ERROR_WOULD_BLOCK if the outbound limit is reached (on_writable
+/// follows); ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
 ///
 /// Thread: any; headers: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -346,7 +348,7 @@ pub unsafe extern "C" fn esrpc_connection_send_protocol_message(
 ///
 /// @param connection Borrowed.
 /// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL; ESRPC_ERROR_NOT_READY before setup;
-/// ESRPC_ERROR_CONNECTION_CLOSED; ESRPC_ERROR_FORKED.
+/// ESRPC_ERROR_CONNECTION_CLOSED; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
 ///
 /// Thread: any. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -362,7 +364,7 @@ pub unsafe extern "C" fn esrpc_connection_pause_reading(connection: *mut esrpc_c
 ///
 /// @param connection Borrowed.
 /// @return ESRPC_OK, also if reading was not paused; ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL;
-/// ESRPC_ERROR_NOT_READY before setup; ESRPC_ERROR_CONNECTION_CLOSED; ESRPC_ERROR_FORKED.
+/// ESRPC_ERROR_NOT_READY before setup; ESRPC_ERROR_CONNECTION_CLOSED; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
 ///
 /// Thread: any. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -380,7 +382,8 @@ pub unsafe extern "C" fn esrpc_connection_resume_reading(connection: *mut esrpc_
 /// @param connection Borrowed.
 /// @param task Called once if and only if the call answers ESRPC_OK.
 /// @param user_data Handed to task.
-/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if connection or task is NULL; ESRPC_ERROR_FORKED.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if connection or task is NULL; ESRPC_ERROR_RUNTIME_SHUTDOWN;
+/// ESRPC_ERROR_FORKED.
 ///
 /// Thread: any. Since: 0.1.0
 #[unsafe(no_mangle)]

@@ -124,8 +124,8 @@ pub unsafe extern "C" fn esrpc_connection_get_remote_address(connection: *const 
 /// @param out_uid Receives the effective user id; NULL: not wanted.
 /// @param out_gid Receives the effective group id; NULL: not wanted.
 /// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL; ESRPC_ERROR_NOT_READY before the connection is
-/// established, also if it never was; ESRPC_ERROR_INVALID_STATE if it is not one over a Unix socket; ESRPC_ERROR_UNSUPPORTED
-/// elsewhere than on Linux; ESRPC_ERROR_FORKED.
+/// established, also if it never was; ESRPC_ERROR_INVALID_STATE if it is not one over a Unix socket;
+/// ESRPC_ERROR_UNSUPPORTED elsewhere than on Linux; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
 ///
 /// Thread: any. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -279,8 +279,8 @@ unsafe fn wait(
 /// @param connection Borrowed.
 /// @param timeout_ms Milliseconds to wait at most, or ESRPC_WAIT_FOREVER.
 /// @param out_status Receives the status that on_setup gets; NULL: not wanted.
-/// @return ESRPC_OK if setup is over, well or not; ESRPC_ERROR_TIMED_OUT; ESRPC_ERROR_WOULD_DEADLOCK on an event-loop thread;
-/// ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL; ESRPC_ERROR_FORKED.
+/// @return ESRPC_OK if setup is over, well or not; ESRPC_ERROR_TIMED_OUT; ESRPC_ERROR_WOULD_DEADLOCK on an event-loop
+/// thread; ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
 ///
 /// Thread: not-loop. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -301,7 +301,7 @@ pub unsafe extern "C" fn esrpc_connection_wait_setup(
 /// @param timeout_ms Milliseconds to wait at most, or ESRPC_WAIT_FOREVER.
 /// @param out_status Receives ESRPC_OK if it is written, else why not; NULL: not wanted.
 /// @return ESRPC_OK if that is certain, either way; ESRPC_ERROR_TIMED_OUT; ESRPC_ERROR_WOULD_DEADLOCK on an event-loop
-/// thread; ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL; ESRPC_ERROR_FORKED.
+/// thread; ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
 ///
 /// Thread: not-loop. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -322,7 +322,7 @@ pub unsafe extern "C" fn esrpc_connection_wait_flush(
 /// @param timeout_ms Milliseconds to wait at most, or ESRPC_WAIT_FOREVER.
 /// @param out_status Receives the reason of the end; NULL: not wanted.
 /// @return ESRPC_OK if it has ended; ESRPC_ERROR_TIMED_OUT; ESRPC_ERROR_WOULD_DEADLOCK on an event-loop thread;
-/// ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL; ESRPC_ERROR_FORKED.
+/// ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
 ///
 /// Thread: not-loop. Since: 0.1.0
 #[unsafe(no_mangle)]

@@ -22,7 +22,8 @@ use crate::runtime::{Drain, Listener};
 /// @param listener Borrowed. If it was closed before, on_closed is not told again, and its connections are drained.
 /// @param deadline_ms Milliseconds from now, or ESRPC_WAIT_FOREVER: as long as it takes. Of several calls the earliest
 /// deadline counts.
-/// @return ESRPC_OK; returns at once. ESRPC_ERROR_INVALID_ARGUMENT if listener is NULL; ESRPC_ERROR_FORKED.
+/// @return ESRPC_OK; returns at once. ESRPC_ERROR_INVALID_ARGUMENT if listener is NULL; ESRPC_ERROR_RUNTIME_SHUTDOWN;
+/// ESRPC_ERROR_FORKED.
 ///
 /// Thread: any. Since: 0.1.0
 #[unsafe(no_mangle)]

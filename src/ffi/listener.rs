@@ -170,7 +170,8 @@ pub unsafe extern "C" fn esrpc_listener_release(listener: *mut esrpc_listener) {
 /// callback.
 ///
 /// @param listener Borrowed.
-/// @return ESRPC_OK, also if it was closed before; ESRPC_ERROR_INVALID_ARGUMENT if listener is NULL; ESRPC_ERROR_FORKED.
+/// @return ESRPC_OK, also if it was closed before; ESRPC_ERROR_INVALID_ARGUMENT if listener is NULL;
+/// ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
 ///
 /// Thread: any. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -236,7 +237,7 @@ pub unsafe extern "C" fn esrpc_listener_get_user_data(listener: *const esrpc_lis
 /// @param listener Borrowed.
 /// @param timeout_ms Milliseconds to wait at most, or ESRPC_WAIT_FOREVER.
 /// @return ESRPC_OK if it is closed; ESRPC_ERROR_TIMED_OUT; ESRPC_ERROR_WOULD_DEADLOCK on an event-loop thread;
-/// ESRPC_ERROR_INVALID_ARGUMENT if listener is NULL; ESRPC_ERROR_FORKED.
+/// ESRPC_ERROR_INVALID_ARGUMENT if listener is NULL; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
 ///
 /// Thread: not-loop. Since: 0.1.0
 #[unsafe(no_mangle)]

@@ -129,9 +129,9 @@ impl StreamHandler for Callbacks {
 /// @param callbacks Copied; NULL: none, the messages are read.
 /// @param user_data Handed to the callbacks; on_destroy tells when it is free.
 /// @param out_stream Receives the stream, one reference, to be released with esrpc_stream_release.
-/// @return ESRPC_OK; else there is no stream and no callback comes: ESRPC_ERROR_INVALID_ARGUMENT if connection or out_stream
-/// is NULL or callbacks has a wrong struct_size; ESRPC_ERROR_INVALID_STATE on a server's connection; ESRPC_ERROR_NOT_READY
-/// before setup; ESRPC_ERROR_CONNECTION_CLOSED; ESRPC_ERROR_FORKED.
+/// @return ESRPC_OK; else there is no stream and no callback comes: ESRPC_ERROR_INVALID_ARGUMENT if connection or
+/// out_stream is NULL or callbacks has a wrong struct_size; ESRPC_ERROR_INVALID_STATE on a server's connection;
+/// ESRPC_ERROR_NOT_READY before setup; ESRPC_ERROR_CONNECTION_CLOSED; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
 ///
 /// Thread: any. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -193,7 +193,8 @@ pub unsafe extern "C" fn esrpc_stream_release(stream: *mut esrpc_stream) {
 ///
 /// @param stream Borrowed; not activated yet.
 /// @param deadline_ms Milliseconds, 1 to 4294967295; 0: none, as by default.
-/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if stream is NULL; ESRPC_ERROR_STREAM_ALREADY_ACTIVATED; ESRPC_ERROR_FORKED.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if stream is NULL; ESRPC_ERROR_STREAM_ALREADY_ACTIVATED;
+/// ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
 ///
 /// Thread: any. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -217,14 +218,14 @@ pub unsafe extern "C" fn esrpc_stream_set_deadline_ms(stream: *mut esrpc_stream,
 /// @param payload Copied; may be empty.
 /// @param on_flush Called once if and only if the activation is accepted; NULL: nobody.
 /// @param flush_user_data Handed to on_flush.
-/// @return ESRPC_OK; else nothing has changed and the activation may be tried again: ESRPC_ERROR_INVALID_ARGUMENT if stream is
-/// NULL, headers is a message's list, or operation or payload is NULL with a length; ESRPC_ERROR_INVALID_UTF8 and
-/// ESRPC_ERROR_HEADER_VALUE_TOO_LONG for operation; ESRPC_ERROR_WRONG_MESSAGE_TYPE; ESRPC_ERROR_RESERVED_HEADER;
+/// @return ESRPC_OK; else nothing has changed and the activation may be tried again: ESRPC_ERROR_INVALID_ARGUMENT if
+/// stream is NULL, headers is a message's list, or operation or payload is NULL with a length; ESRPC_ERROR_INVALID_UTF8
+/// and ESRPC_ERROR_HEADER_VALUE_TOO_LONG for operation; ESRPC_ERROR_WRONG_MESSAGE_TYPE; ESRPC_ERROR_RESERVED_HEADER;
 /// ESRPC_ERROR_TOO_MANY_HEADERS, ESRPC_ERROR_HEADERS_TOO_LARGE, ESRPC_ERROR_MESSAGE_TOO_LARGE;
 /// ESRPC_ERROR_STREAM_ALREADY_ACTIVATED; ESRPC_ERROR_INVALID_STATE on a server; ESRPC_ERROR_HANDSHAKE_PENDING before
 /// CONNECT_ACK; ESRPC_ERROR_CONNECTION_CLOSED; ESRPC_ERROR_DRAINING if the runtime is being drained;
-/// ESRPC_ERROR_WOULD_BLOCK (on_writable follows);
-/// ESRPC_ERROR_STREAM_IDS_EXHAUSTED; ESRPC_ERROR_FORKED.
+/// ESRPC_ERROR_WOULD_BLOCK (on_writable follows); ESRPC_ERROR_STREAM_IDS_EXHAUSTED; ESRPC_ERROR_RUNTIME_SHUTDOWN;
+/// ESRPC_ERROR_FORKED.
 ///
 /// Thread: any; headers: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -258,11 +259,12 @@ pub unsafe extern "C" fn esrpc_stream_activate(
 /// @param payload Copied; may be empty.
 /// @param on_flush Called once if and only if the send is accepted; NULL: nobody.
 /// @param flush_user_data Handed to on_flush.
-/// @return ESRPC_OK; else nothing has changed: ESRPC_ERROR_INVALID_ARGUMENT if stream is NULL, headers is a message's list, or
-/// payload is NULL with a length; ESRPC_ERROR_WRONG_MESSAGE_TYPE; ESRPC_ERROR_RESERVED_HEADER; ESRPC_ERROR_TOO_MANY_HEADERS,
-/// ESRPC_ERROR_HEADERS_TOO_LARGE, ESRPC_ERROR_MESSAGE_TOO_LARGE; ESRPC_ERROR_STREAM_NOT_ACTIVATED; ESRPC_ERROR_INVALID_STATE
-/// if a server has not accepted it yet; ESRPC_ERROR_STREAM_CLOSED if either side has ended it;
-/// ESRPC_ERROR_CONNECTION_CLOSED; ESRPC_ERROR_WOULD_BLOCK (on_writable follows); ESRPC_ERROR_FORKED. An empty message with
+/// @return ESRPC_OK; else nothing has changed: ESRPC_ERROR_INVALID_ARGUMENT if stream is NULL, headers is a message's
+/// list, or payload is NULL with a length; ESRPC_ERROR_WRONG_MESSAGE_TYPE; ESRPC_ERROR_RESERVED_HEADER;
+/// ESRPC_ERROR_TOO_MANY_HEADERS, ESRPC_ERROR_HEADERS_TOO_LARGE, ESRPC_ERROR_MESSAGE_TOO_LARGE;
+/// ESRPC_ERROR_STREAM_NOT_ACTIVATED; ESRPC_ERROR_INVALID_STATE if a server has not accepted it yet;
+/// ESRPC_ERROR_STREAM_CLOSED if either side has ended it; ESRPC_ERROR_CONNECTION_CLOSED; ESRPC_ERROR_WOULD_BLOCK
+/// (on_writable follows); ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED. An empty message with
 /// ESRPC_MESSAGE_FLAG_TERMINATE_STREAM is never refused for the outbound limit.
 ///
 /// Thread: any; headers: owner. Since: 0.1.0
@@ -289,8 +291,8 @@ pub unsafe extern "C" fn esrpc_stream_send_message(
 ///
 /// @param stream Borrowed.
 /// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if stream is NULL; ESRPC_ERROR_STREAM_NOT_ACTIVATED;
-/// ESRPC_ERROR_INVALID_STATE if a server has not accepted it yet; ESRPC_ERROR_STREAM_CLOSED if either side has ended it;
-/// ESRPC_ERROR_CONNECTION_CLOSED; ESRPC_ERROR_FORKED.
+/// ESRPC_ERROR_INVALID_STATE if a server has not accepted it yet; ESRPC_ERROR_STREAM_CLOSED if either side has ended
+/// it; ESRPC_ERROR_CONNECTION_CLOSED; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
 ///
 /// Thread: any. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -309,7 +311,8 @@ pub unsafe extern "C" fn esrpc_stream_close(stream: *mut esrpc_stream) -> esrpc_
 /// @param callbacks Copied; NULL: none, the messages are read.
 /// @param user_data Handed to the callbacks; on_destroy tells when it is free.
 /// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if stream is NULL or callbacks has a wrong struct_size;
-/// ESRPC_ERROR_INVALID_STATE if it is not being announced, or was accepted or refused; ESRPC_ERROR_FORKED.
+/// ESRPC_ERROR_INVALID_STATE if it is not being announced, or was accepted or refused; ESRPC_ERROR_RUNTIME_SHUTDOWN;
+/// ESRPC_ERROR_FORKED.
 ///
 /// Thread: loop. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -332,10 +335,10 @@ pub unsafe extern "C" fn esrpc_stream_accept(
 /// @param stream Borrowed.
 /// @param headers The error's headers, copied; NULL: none.
 /// @param payload The error's payload, copied; may be empty.
-/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if stream is NULL, headers is a message's list, or payload is NULL with a
-/// length; ESRPC_ERROR_INVALID_STATE if it is not being announced, or was accepted or refused; ESRPC_ERROR_RESERVED_HEADER;
-/// ESRPC_ERROR_TOO_MANY_HEADERS, ESRPC_ERROR_HEADERS_TOO_LARGE, ESRPC_ERROR_MESSAGE_TOO_LARGE;
-/// ESRPC_ERROR_CONNECTION_CLOSED; ESRPC_ERROR_FORKED.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if stream is NULL, headers is a message's list, or payload is NULL
+/// with a length; ESRPC_ERROR_INVALID_STATE if it is not being announced, or was accepted or refused;
+/// ESRPC_ERROR_RESERVED_HEADER; ESRPC_ERROR_TOO_MANY_HEADERS, ESRPC_ERROR_HEADERS_TOO_LARGE,
+/// ESRPC_ERROR_MESSAGE_TOO_LARGE; ESRPC_ERROR_CONNECTION_CLOSED; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
 ///
 /// Thread: loop. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -478,8 +481,9 @@ pub unsafe extern "C" fn esrpc_stream_get_end_message(stream: *const esrpc_strea
 /// @param stream Borrowed.
 /// @param timeout_ms Milliseconds to wait at most, or ESRPC_WAIT_FOREVER.
 /// @param out_status Receives the reason of the end; NULL: not wanted.
-/// @return ESRPC_OK if it is over; ESRPC_ERROR_STREAM_NOT_ACTIVATED; ESRPC_ERROR_TIMED_OUT; ESRPC_ERROR_WOULD_DEADLOCK on an
-/// event-loop thread; ESRPC_ERROR_INVALID_ARGUMENT if stream is NULL; ESRPC_ERROR_FORKED.
+/// @return ESRPC_OK if it is over; ESRPC_ERROR_STREAM_NOT_ACTIVATED; ESRPC_ERROR_TIMED_OUT; ESRPC_ERROR_WOULD_DEADLOCK
+/// on an event-loop thread; ESRPC_ERROR_INVALID_ARGUMENT if stream is NULL; ESRPC_ERROR_RUNTIME_SHUTDOWN;
+/// ESRPC_ERROR_FORKED.
 ///
 /// Thread: not-loop. Since: 0.1.0
 #[unsafe(no_mangle)]

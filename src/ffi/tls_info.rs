@@ -88,8 +88,8 @@ pub unsafe extern "C" fn esrpc_listener_options_set_tls(
 ///
 /// @param listener Borrowed; one that was made with TLS settings.
 /// @param config Settings of a server, borrowed.
-/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if listener or config is NULL; ESRPC_ERROR_INVALID_STATE if the listener has
-/// no TLS or config holds settings of a client; ESRPC_ERROR_FORKED.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if listener or config is NULL; ESRPC_ERROR_INVALID_STATE if the
+/// listener has no TLS or config holds settings of a client; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
 ///
 /// Thread: any. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -199,8 +199,9 @@ pub unsafe extern "C" fn esrpc_connection_is_tls_resumed(connection: *const esrp
 /// @param connection Borrowed.
 /// @param index 0: the peer's own; then those that vouch for it, as the peer sent them.
 /// @param out_certificate Receives the certificate, DER, which lives as long as the handle.
-/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if connection or out_certificate is NULL, or there is no such certificate:
-/// the chain has ended, the peer showed none, or there is no TLS; ESRPC_ERROR_FORKED.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if connection or out_certificate is NULL, or there is no such
+/// certificate: the chain has ended, the peer showed none, or there is no TLS; ESRPC_ERROR_RUNTIME_SHUTDOWN;
+/// ESRPC_ERROR_FORKED.
 ///
 /// Thread: any. Since: 0.1.0
 #[unsafe(no_mangle)]
