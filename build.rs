@@ -1,4 +1,4 @@
-//! Makes the C header, in OUT_DIR, and gives the shared library its name.
+//! Makes the C header and the table of statuses, in OUT_DIR, and gives the shared library its name.
 
 use std::path::{Path, PathBuf};
 use std::{env, error, fs};

@@ -1,4 +1,4 @@
-//! Sockets that come from the application, or go to it.
+//! Sockets that the application hands over, or is given.
 
 use super::client_options::esrpc_client_options;
 use super::counted::esrpc_listener;

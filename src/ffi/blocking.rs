@@ -1,4 +1,4 @@
-//! Functions that wait for the outcome of a whole step, for programs without a loop of their own.
+//! Functions that wait for the outcome of a whole step, for programs without an event loop.
 
 use std::ptr;
 
@@ -43,7 +43,7 @@ pub unsafe extern "C" fn esrpc_connection_connect_blocking(
     guard::system_call(|| {
         check_out(out_connection, "out_connection")?;
         let options = required(options, "options")?;
-        // SAFETY: no table.
+        // SAFETY: there is no table to read.
         let callbacks = unsafe { Callbacks::new(ptr::null(), ptr::null_mut()) }?;
         check_may_wait()?;
         let (request, runtime) = (options.request()?, options.runtime()?);
@@ -169,7 +169,7 @@ pub unsafe extern "C" fn esrpc_stream_send_blocking(
     })
 }
 
-/// The failure that repeats the beginning of what the server said.
+/// The failure for an error message, which quotes the beginning of its payload.
 fn application_error(message: &MessageCopy) -> Failure {
     let said = quoted(message.message().payload);
     let detail = if said.is_empty() {

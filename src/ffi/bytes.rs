@@ -22,7 +22,7 @@ pub struct esrpc_bytes {
 impl esrpc_bytes {
     pub(crate) const EMPTY: esrpc_bytes = esrpc_bytes { data: ptr::null(), len: 0 };
 
-    /// The view that C gets. It is as short-lived as `bytes`.
+    /// The view for C. It must not outlive `bytes`.
     pub(crate) fn from_slice(bytes: &[u8]) -> esrpc_bytes {
         esrpc_bytes { data: bytes.as_ptr(), len: bytes.len() }
     }

@@ -22,16 +22,16 @@ use crate::transport::{AddressFamily, Endpoint, TlsConfig, check_server_name};
 #[derive(Default)]
 pub struct esrpc_client_options {
     pub(crate) endpoint: Option<Endpoint>,
-    /// The socket that `endpoint` names belongs to a connection now.
+    /// The socket in `endpoint` belongs to a connection already.
     pub(crate) socket_taken: Cell<bool>,
-    /// Nothing for the default runtime.
+    /// None for the default runtime.
     runtime: Option<Arc<Runtime>>,
     settings: Settings,
     handshake: Option<(HeaderList, Vec<u8>)>,
     family: AddressFamily,
     local_address: Option<SocketAddr>,
     interface: Option<String>,
-    /// The name is empty if it is to be the host's.
+    /// An empty name stands for the host.
     pub(crate) tls: Option<(TlsConfig, String)>,
 }
 
@@ -114,7 +114,7 @@ pub unsafe extern "C" fn esrpc_client_options_set_host(
 ) -> esrpc_status {
     guard::call(|| {
         let options = required(options, "options")?;
-        // SAFETY: bytes that stay during the call.
+        // SAFETY: the caller's bytes stay unchanged during the call.
         let host = unsafe { host.as_slice("host") }?;
         options.endpoint = Some(endpoint::tcp(host, port)?);
         Ok(())
@@ -137,7 +137,7 @@ pub unsafe extern "C" fn esrpc_client_options_set_unix_path(
 ) -> esrpc_status {
     guard::call(|| {
         let options = required(options, "options")?;
-        // SAFETY: bytes that stay during the call.
+        // SAFETY: the caller's bytes stay unchanged during the call.
         let path = unsafe { path.as_slice("path") }?;
         options.endpoint = Some(endpoint::unix_path(path)?);
         Ok(())
@@ -159,7 +159,7 @@ pub unsafe extern "C" fn esrpc_client_options_set_unix_abstract(
 ) -> esrpc_status {
     guard::call(|| {
         let options = required(options, "options")?;
-        // SAFETY: bytes that stay during the call.
+        // SAFETY: the caller's bytes stay unchanged during the call.
         let name = unsafe { name.as_slice("name") }?;
         options.endpoint = Some(endpoint::unix_abstract(name)?);
         Ok(())
@@ -209,7 +209,7 @@ pub unsafe extern "C" fn esrpc_client_options_set_local_address(
 ) -> esrpc_status {
     guard::call(|| {
         let options = required(options, "options")?;
-        // SAFETY: bytes that stay during the call.
+        // SAFETY: the caller's bytes stay unchanged during the call.
         let address = unsafe { address.as_slice("address") }?;
         options.local_address = match address {
             [] => None,
@@ -236,7 +236,7 @@ pub unsafe extern "C" fn esrpc_client_options_set_interface(
 ) -> esrpc_status {
     guard::call(|| {
         let options = required(options, "options")?;
-        // SAFETY: bytes that stay during the call.
+        // SAFETY: the caller's bytes stay unchanged during the call.
         let name = unsafe { name.as_slice("name") }?;
         options.interface = endpoint::interface(name)?;
         Ok(())
@@ -302,7 +302,7 @@ pub unsafe extern "C" fn esrpc_client_options_set_handshake(
     guard::call(|| {
         let options = required(options, "options")?;
         let headers = esrpc_headers::for_sending(headers)?.cloned().unwrap_or_default();
-        // SAFETY: bytes that stay during the call.
+        // SAFETY: the caller's bytes stay unchanged during the call.
         let payload = unsafe { payload.as_slice("payload") }?.to_vec();
         options.handshake = Some((headers, payload));
         Ok(())

@@ -76,7 +76,7 @@ const NO_CALLBACKS: esrpc_connection_callbacks = esrpc_connection_callbacks {
 pub(crate) struct Callbacks {
     table: esrpc_connection_callbacks,
     pub(crate) user_data: UserData,
-    /// Made when it is first asked for.
+    /// Made on first use.
     pub(crate) connect_ack: OnceLock<Option<esrpc_message>>,
 }
 
@@ -150,7 +150,7 @@ impl Callbacks {
         Ok(Box::new(Callbacks { table, user_data: UserData(user_data), connect_ack: OnceLock::new() }))
     }
 
-    /// The callbacks of a connection that has some.
+    /// The connection's callbacks, if it has been given some.
     pub(crate) fn of(connection: &Connection) -> Option<&Callbacks> {
         connection.handler()?.as_any().downcast_ref()
     }
@@ -398,7 +398,7 @@ pub unsafe extern "C" fn esrpc_connection_run_on_loop(
         let function = task.ok_or_else(|| Failure::null("task"))?;
         let user_data = UserData(user_data);
         connection.run_on_loop(Box::new(move |outcome| {
-            // The whole of it, so that its Send counts, not that of the pointer inside.
+            // Captures the whole struct, which is Send, rather than the pointer inside, which is not.
             let user_data: UserData = user_data;
             explained(outcome.as_ref().copied());
             // SAFETY: the caller gave the function together with the pointer, to be called once.

@@ -1,4 +1,4 @@
-//! What can be asked of a connection, and waited for.
+//! Getters of a connection, and functions that wait for it.
 
 use std::ffi::{CStr, c_char, c_void};
 use std::time::Duration;
@@ -256,7 +256,7 @@ pub unsafe extern "C" fn esrpc_connection_get_end_message(connection: *const esr
     })
 }
 
-/// Runs a wait and writes the status that was waited for.
+/// Waits and writes the status of what was waited for.
 ///
 /// # Safety
 /// `connection` is NULL or live; `out_status` is NULL or may be written.

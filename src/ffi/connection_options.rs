@@ -12,10 +12,10 @@ use crate::codec::MIN_MESSAGE_LEN;
 use crate::rpc::Rate;
 use crate::runtime::Settings;
 
-/// The largest size that the format's lengths are used for.
+/// The largest size that is used, though the format's lengths could express twice as much.
 const MAX_SIZE: usize = i32::MAX as usize;
 const MAX_RECEIVED_VALUE_LEN: usize = u16::MAX as usize;
-/// A day: more is a mistake in the unit.
+/// A day; more is taken for a mistake in the unit.
 pub(crate) const MAX_TIME_MS: u32 = 24 * 60 * 60 * 1000;
 
 /// Settings of a connection, for a client or for those that a listener accepts. What uses them copies them. Release it
@@ -28,13 +28,13 @@ pub struct esrpc_connection_options {
 impl BoxHandle for esrpc_connection_options {}
 
 impl esrpc_connection_options {
-    /// The settings of the options, or the defaults for none.
+    /// The settings of the options, or the defaults if there are none.
     pub(crate) fn settings(options: Option<&esrpc_connection_options>) -> Settings {
         options.map(|options| options.settings.clone()).unwrap_or_default()
     }
 }
 
-/// `value`, or the failure that names the option and its range.
+/// Returns `value`, or a failure that names the option and its range.
 pub(crate) fn in_range<T: PartialOrd + Display>(
     value: T,
     range: RangeInclusive<T>,
@@ -47,7 +47,7 @@ pub(crate) fn in_range<T: PartialOrd + Display>(
     Err(Failure::invalid_argument(format!("{option} is {value}; it must be {low} to {high}")))
 }
 
-/// So many times a second in the long run, and at once after a rest.
+/// A rate: how often per second in the long run, and how often at once after a pause.
 pub(crate) fn rate(per_second: u32, burst: u32) -> Result<Rate, Failure> {
     const MAX: u32 = 1_000_000;
     let per_second = in_range(per_second, 1..=MAX, "per_second")?;

@@ -7,7 +7,7 @@ use super::failure::{Failure, required};
 use super::guard;
 use super::status::esrpc_status;
 
-/// A time in milliseconds; 0 is none.
+/// A time given in milliseconds; none for 0.
 fn time(timeout_ms: u32, option: &str) -> Result<Option<Duration>, Failure> {
     let timeout_ms = in_range(timeout_ms, 0..=MAX_TIME_MS, option)?;
     Ok((timeout_ms > 0).then(|| Duration::from_millis(timeout_ms.into())))

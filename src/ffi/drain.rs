@@ -1,4 +1,4 @@
-//! Graceful ends: what is open is finished, nothing new is begun.
+//! Graceful shutdown: what is open may finish, and nothing new begins.
 
 use super::callbacks::timeout;
 use super::counted::{esrpc_listener, esrpc_runtime};

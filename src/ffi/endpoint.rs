@@ -1,4 +1,4 @@
-//! Endpoints as C gives them.
+//! Makes endpoints from C's arguments.
 
 use std::net::SocketAddr;
 
@@ -7,16 +7,16 @@ use super::status::ESRPC_ERROR_UNSUPPORTED;
 use crate::transport::{Endpoint, RawSocket, SocketUse, UnixName, check_socket, literal};
 
 const MAX_HOST_LEN: usize = 255;
-/// IFNAMSIZ of Linux, without the NUL.
+/// Linux's IFNAMSIZ without the NUL.
 const MAX_INTERFACE_LEN: usize = 15;
 
-/// A socket that exists already, in the state that is needed.
+/// A socket that exists already, if it is in the right state.
 pub(crate) fn socket(raw: RawSocket, wanted: SocketUse) -> Result<Endpoint, Failure> {
     check_socket(raw, wanted)?;
     Ok(Endpoint::Socket(raw))
 }
 
-/// The name of a network interface; empty: any.
+/// The name of a network interface; none, if it is empty, for any interface.
 pub(crate) fn interface(name: &[u8]) -> Result<Option<String>, Failure> {
     if name.is_empty() {
         return Ok(None);
@@ -70,7 +70,7 @@ pub(crate) fn unix_path(path: &[u8]) -> Result<Endpoint, Failure> {
     }
 }
 
-/// A name outside the file system.
+/// An abstract name, which is not in the file system.
 pub(crate) fn unix_abstract(name: &[u8]) -> Result<Endpoint, Failure> {
     if !cfg!(any(target_os = "linux", target_os = "android")) {
         return Err(Failure::new(ESRPC_ERROR_UNSUPPORTED, "abstract Unix socket names exist on Linux only"));

@@ -1,11 +1,11 @@
-//! From the errors of the layers below to statuses.
+//! Maps the errors of the layers below to statuses.
 
 use super::failure::{Failure, set_last_error};
 use super::status::*;
 use crate::runtime::{Deadline, Error, Outcome};
 use crate::{codec, rpc, transport};
 
-/// The status that stands for an error.
+/// The status for an error.
 pub(crate) fn status_of(error: &Error) -> esrpc_status {
     let status = match error {
         Error::Rpc(error) => rpc_status(error),
@@ -53,7 +53,7 @@ fn deadline_status(deadline: Deadline) -> Status {
         Deadline::Message => ESRPC_ERROR_MESSAGE_TIMED_OUT,
         Deadline::Idle => ESRPC_ERROR_IDLE_TIMED_OUT,
         Deadline::PingResponse => ESRPC_ERROR_KEEP_ALIVE_TIMED_OUT,
-        // These end nothing by themselves, or have errors of their own.
+        // These do not end a connection, or have errors of their own.
         Deadline::NextAttempt | Deadline::Ping | Deadline::Linger | Deadline::HalfOpen | Deadline::Drain => {
             ESRPC_ERROR_INTERNAL
         }
@@ -171,7 +171,7 @@ pub(crate) fn outcome_status(outcome: &Outcome) -> esrpc_status {
     outcome.as_ref().err().map_or(ESRPC_OK.into(), status_of)
 }
 
-/// The status of an outcome for a callback, in which esrpc_last_error_message explains it.
+/// The status of an outcome for a callback, inside which esrpc_last_error_message explains it.
 pub(crate) fn explained(outcome: Result<(), &Error>) -> esrpc_status {
     match outcome {
         Ok(()) => ESRPC_OK.into(),
@@ -183,7 +183,7 @@ pub(crate) fn explained(outcome: Result<(), &Error>) -> esrpc_status {
     }
 }
 
-/// The outcome that an application asks for by closing with a reason.
+/// The outcome that an application requests by closing with a reason.
 pub(crate) fn requested_outcome(reason: esrpc_status) -> Result<Outcome, Failure> {
     if reason == esrpc_status::from(ESRPC_OK) {
         return Ok(Ok(()));

@@ -18,7 +18,7 @@ impl Failure {
         Failure { status: status.into(), detail: detail.into() }
     }
 
-    /// An argument is NULL that must not be.
+    /// For an argument that is NULL and must not be.
     #[cold]
     #[inline(never)]
     pub(crate) fn null(argument: &str) -> Failure {
@@ -33,7 +33,7 @@ impl Failure {
         Failure::new(ESRPC_ERROR_INVALID_STATE, detail)
     }
 
-    /// The sentence that C gets to see. A NUL in it (from a name or a path) becomes U+FFFD.
+    /// The sentence for C. A NUL in it, from a name or a path, becomes U+FFFD.
     pub(crate) fn message(&self) -> CString {
         if self.detail.is_empty() {
             return sentence(self.status).to_owned();
@@ -42,7 +42,7 @@ impl Failure {
     }
 }
 
-/// An argument that must not be NULL.
+/// Returns an argument that must not be NULL.
 #[inline]
 pub(crate) fn required<T>(argument: Option<T>, name: &str) -> Result<T, Failure> {
     argument.ok_or_else(|| Failure::null(name))
@@ -55,11 +55,11 @@ thread_local! {
 /// Makes `failure` the one that esrpc_last_error_message explains on this thread.
 pub(crate) fn set_last_error(failure: &Failure) {
     let message = failure.message();
-    // While the thread ends there is nobody left to ask for the message.
+    // While the thread is ending, nobody can ask for the message any more.
     let _ = LAST_ERROR.try_with(|last| *last.borrow_mut() = message);
 }
 
-/// The sentence of this thread's last failure; empty text if there was none.
+/// The sentence of this thread's last failure; empty if there was none.
 pub(crate) fn last_error() -> *const c_char {
     LAST_ERROR.try_with(|last| last.borrow().as_ptr()).unwrap_or(c"".as_ptr())
 }

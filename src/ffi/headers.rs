@@ -1,4 +1,4 @@
-//! Header lists: one that the caller builds, or the one of a message.
+//! Header lists: those that the caller builds, and those of messages.
 
 use std::ptr;
 use std::sync::OnceLock;
@@ -28,7 +28,7 @@ pub struct esrpc_header {
 }
 
 impl esrpc_header {
-    /// The view that C gets. It is as short-lived as `header`'s bytes.
+    /// The view for C. It must not outlive the bytes of `header`.
     #[inline]
     pub(crate) fn new(header: &FlatHeader<'_>) -> esrpc_header {
         esrpc_header {
@@ -60,20 +60,20 @@ pub(crate) fn type_name(header_type: HeaderType) -> &'static str {
 /// the list of a message, which cannot be changed and lives as long as the message. Order and repeated names are kept.
 pub struct esrpc_headers {
     content: Content,
-    /// Where a walk by index goes on, looked at for `Lent` only: the index in the upper half, its offset in the lower one.
-    /// In one word, so that threads that read the same message see a pair that fits together.
+    /// Where reading by index continues, used for `Lent` only: the index in the upper half, its offset in the lower half.
+    /// One word, so that threads that read the same message see a consistent pair.
     cursor: AtomicU64,
-    /// Where every `STRIDE`th header of `Lent` starts, once somebody has jumped further than that: so that reading in whatever
+    /// Where every `STRIDE`th header of `Lent` starts; made at the first jump further than that, so that reading in any
     /// order takes time in proportion to what is read.
     landmarks: OnceLock<Box<[u32]>>,
 }
 
-/// A walk over fewer headers than this needs no help.
+/// Skipping fewer headers than this needs no landmarks.
 const STRIDE: usize = 32;
 
 enum Content {
     Built(HeaderList),
-    /// Really as short-lived as the message that holds this list: see `esrpc_headers::lent`.
+    /// Lives only as long as the message that holds this list: see `esrpc_headers::lent`.
     Lent(Headers<'static>),
 }
 
@@ -93,13 +93,13 @@ impl esrpc_headers {
     /// # Safety
     /// What `headers` borrows outlives the result.
     pub(crate) unsafe fn lent(headers: Headers<'_>) -> esrpc_headers {
-        // SAFETY: only the lifetime changes, and the caller promised that it is long enough. It does not get out: every
+        // SAFETY: only the lifetime changes, and the caller promised that it is long enough. It does not escape: every
         // accessor shortens it to that of `self`.
         let headers = unsafe { std::mem::transmute::<Headers<'_>, Headers<'static>>(headers) };
         esrpc_headers::with(Content::Lent(headers))
     }
 
-    /// The headers in wire form, of either kind.
+    /// The headers of either kind, in wire form.
     pub(crate) fn as_headers(&self) -> Headers<'_> {
         match &self.content {
             Content::Built(list) => list.as_headers(),
@@ -144,7 +144,7 @@ impl esrpc_headers {
     }
 
     /// The header of a message at an index and its offset. Notes where the next one begins, so that a loop over all
-    /// indices walks over each header once.
+    /// indices reads each header once.
     #[inline]
     fn read_at<'a>(&self, headers: &Headers<'a>, index: usize, offset: usize) -> Option<FlatHeader<'a>> {
         let (header, next) = headers.read_at(offset)?;
@@ -152,7 +152,7 @@ impl esrpc_headers {
         Some(header)
     }
 
-    /// The header of an index that the last call did not lead to, or of a builder.
+    /// The header at an index that does not follow the last one, or of a builder.
     #[cold]
     #[inline(never)]
     fn get_elsewhere(&self, index: usize) -> Option<FlatHeader<'_>> {
@@ -162,7 +162,7 @@ impl esrpc_headers {
         }
     }
 
-    /// Where the header of an index lies, if there is one.
+    /// The offset of the header at an index, if there is one.
     #[inline]
     fn offset_of(&self, index: usize) -> Option<usize> {
         let headers = match &self.content {
@@ -192,7 +192,7 @@ impl esrpc_headers {
         })
     }
 
-    /// Gives at most `capacity` headers from an index on to `take`; answers how many.
+    /// Passes at most `capacity` headers to `take`, beginning at an index; returns how many.
     fn get_range<'a>(&'a self, first: usize, capacity: usize, mut take: impl FnMut(usize, &FlatHeader<'a>)) -> usize {
         let headers = self.as_headers();
         let Some(mut at) = self.offset_of(first) else { return 0 };
@@ -208,7 +208,7 @@ impl esrpc_headers {
         count
     }
 
-    /// A walk that goes on at this index finds its header at this offset.
+    /// Notes the offset of the header at an index, for a reader that continues there.
     #[inline]
     fn note_next(&self, index: usize, offset: usize) {
         // Both fit: a message's lengths are 32-bit numbers.
@@ -233,7 +233,7 @@ impl esrpc_headers {
     /// # Safety
     /// NULL, or a live list; if it is a builder, nobody else uses it during `'a`.
     pub(super) unsafe fn builder_mut<'a>(headers: *mut esrpc_headers) -> Result<&'a mut HeaderList, Failure> {
-        // Looked at before it is borrowed for change: the list of a message is shared, whatever C has cast away.
+        // Checked before it is borrowed mutably: a message's list is shared, even if C has cast its const away.
         // SAFETY: what the caller promised.
         let is_builder = unsafe { esrpc_headers::borrow(headers, "headers") }?.builder().is_some();
         if is_builder {
@@ -246,7 +246,7 @@ impl esrpc_headers {
     }
 }
 
-/// Whether `part` was taken out of `whole`, and so dies when `whole` changes.
+/// Whether `part` lies inside `whole` and so becomes invalid when `whole` changes.
 pub(super) fn lies_in(part: &[u8], whole: &[u8]) -> bool {
     !part.is_empty() && whole.as_ptr_range().contains(&part.as_ptr())
 }
@@ -380,7 +380,7 @@ pub unsafe extern "C" fn esrpc_headers_find(
 ) -> esrpc_status {
     guard::call(|| {
         let list = required(headers, "headers")?;
-        // SAFETY: bytes that stay during the call.
+        // SAFETY: the caller's bytes stay unchanged during the call.
         let name = unsafe { name.as_slice("name") }?;
         check_out(out_header, "out_header")?;
         let header = list.find(name).ok_or_else(|| not_found(name))?;
@@ -402,7 +402,7 @@ pub unsafe extern "C" fn esrpc_headers_remove(headers: *mut esrpc_headers, name:
     guard::call(|| {
         // SAFETY: NULL or live, both; a builder has one user.
         let (list, name) = unsafe { (esrpc_headers::builder_mut(headers)?, name.as_slice("name")?) };
-        // The name may be one that this list lent, which the removal moves.
+        // The name may lie in this very list, whose bytes the removal moves.
         let name = name.to_vec();
         if list.remove(&name) == 0 { Err(not_found(&name)) } else { Ok(()) }
     })

@@ -8,7 +8,7 @@ use super::out::{check_out, write_out};
 use super::status::{ESRPC_ERROR_WRONG_TYPE, esrpc_status};
 use crate::codec::{HeaderType, HeaderValue};
 
-/// Finds the header of a name, takes its value with `pick` if it has the right type, and writes it.
+/// Finds a header by name and writes its value, which `pick` takes if it has the right type.
 ///
 /// # Safety
 /// `name` lives during the call; `out` is NULL or may be written.
@@ -54,7 +54,7 @@ pub unsafe extern "C" fn esrpc_headers_get_bool(
     out_value: *mut bool,
 ) -> esrpc_status {
     guard::call(|| {
-        // SAFETY: bytes that stay during the call, and NULL or the caller's variable.
+        // SAFETY: the caller's bytes stay unchanged during the call, and out_value is NULL or may be written.
         unsafe {
             write_value(headers, name, (out_value, "out_value"), "bool", |value| match value {
                 HeaderValue::Bool(value) => Some(value),
@@ -81,7 +81,7 @@ pub unsafe extern "C" fn esrpc_headers_get_byte(
     out_value: *mut i8,
 ) -> esrpc_status {
     guard::call(|| {
-        // SAFETY: bytes that stay during the call, and NULL or the caller's variable.
+        // SAFETY: the caller's bytes stay unchanged during the call, and out_value is NULL or may be written.
         unsafe {
             write_value(headers, name, (out_value, "out_value"), "byte", |value| match value {
                 HeaderValue::Byte(value) => Some(value),
@@ -108,7 +108,7 @@ pub unsafe extern "C" fn esrpc_headers_get_int16(
     out_value: *mut i16,
 ) -> esrpc_status {
     guard::call(|| {
-        // SAFETY: bytes that stay during the call, and NULL or the caller's variable.
+        // SAFETY: the caller's bytes stay unchanged during the call, and out_value is NULL or may be written.
         unsafe {
             write_value(headers, name, (out_value, "out_value"), "int16", |value| match value {
                 HeaderValue::Int16(value) => Some(value),
@@ -135,7 +135,7 @@ pub unsafe extern "C" fn esrpc_headers_get_int32(
     out_value: *mut i32,
 ) -> esrpc_status {
     guard::call(|| {
-        // SAFETY: bytes that stay during the call, and NULL or the caller's variable.
+        // SAFETY: the caller's bytes stay unchanged during the call, and out_value is NULL or may be written.
         unsafe {
             write_value(headers, name, (out_value, "out_value"), "int32", |value| match value {
                 HeaderValue::Int32(value) => Some(value),
@@ -162,7 +162,7 @@ pub unsafe extern "C" fn esrpc_headers_get_int64(
     out_value: *mut i64,
 ) -> esrpc_status {
     guard::call(|| {
-        // SAFETY: bytes that stay during the call, and NULL or the caller's variable.
+        // SAFETY: the caller's bytes stay unchanged during the call, and out_value is NULL or may be written.
         unsafe {
             write_value(headers, name, (out_value, "out_value"), "int64", |value| match value {
                 HeaderValue::Int64(value) => Some(value),
@@ -189,7 +189,7 @@ pub unsafe extern "C" fn esrpc_headers_get_timestamp(
     out_value: *mut i64,
 ) -> esrpc_status {
     guard::call(|| {
-        // SAFETY: bytes that stay during the call, and NULL or the caller's variable.
+        // SAFETY: the caller's bytes stay unchanged during the call, and out_value is NULL or may be written.
         unsafe {
             write_value(headers, name, (out_value, "out_value"), "timestamp", |value| match value {
                 HeaderValue::Timestamp(value) => Some(value),
@@ -216,7 +216,7 @@ pub unsafe extern "C" fn esrpc_headers_get_byte_buf(
     out_value: *mut esrpc_bytes,
 ) -> esrpc_status {
     guard::call(|| {
-        // SAFETY: bytes that stay during the call, and NULL or the caller's variable.
+        // SAFETY: the caller's bytes stay unchanged during the call, and out_value is NULL or may be written.
         unsafe {
             write_value(headers, name, (out_value, "out_value"), "byte_buf", |value| match value {
                 HeaderValue::ByteBuf(value) => Some(esrpc_bytes::from_slice(value)),
@@ -243,7 +243,7 @@ pub unsafe extern "C" fn esrpc_headers_get_string(
     out_value: *mut esrpc_bytes,
 ) -> esrpc_status {
     guard::call(|| {
-        // SAFETY: bytes that stay during the call, and NULL or the caller's variable.
+        // SAFETY: the caller's bytes stay unchanged during the call, and out_value is NULL or may be written.
         unsafe {
             write_value(headers, name, (out_value, "out_value"), "string", |value| match value {
                 HeaderValue::String(value) => Some(esrpc_bytes::from_slice(value)),
@@ -270,7 +270,7 @@ pub unsafe extern "C" fn esrpc_headers_get_uuid(
     out_uuid: *mut u8,
 ) -> esrpc_status {
     guard::call(|| {
-        // SAFETY: bytes that stay during the call, and NULL or the caller's variable.
+        // SAFETY: the caller's bytes stay unchanged during the call, and out_value is NULL or may be written.
         unsafe {
             write_value(headers, name, (out_uuid.cast::<[u8; 16]>(), "out_uuid"), "uuid", |value| match value {
                 HeaderValue::Uuid(value) => Some(*value),

@@ -19,20 +19,20 @@ const DEFAULT_UNIX_MODE: u32 = 0o600;
 const MAX_UNIX_MODE: u32 = 0o777;
 const MAX_COUNT: usize = i32::MAX as usize;
 
-/// What a listener gets its connections from.
+/// Where a listener gets its connections from.
 pub(crate) enum Place {
     Unset,
     Endpoint(Endpoint),
-    /// Only from esrpc_listener_adopt_connection.
+    /// From esrpc_listener_adopt_connection only.
     Nowhere,
 }
 
 /// Where and how to listen; esrpc_listener_listen copies it. Release it with esrpc_listener_options_release.
 pub struct esrpc_listener_options {
     pub(crate) place: Place,
-    /// The socket that `place` names belongs to a listener now.
+    /// The socket in `place` belongs to a listener already.
     pub(crate) socket_taken: Cell<bool>,
-    /// Nothing for the default runtime.
+    /// None for the default runtime.
     runtime: Option<Arc<Runtime>>,
     settings: Settings,
     limits: ListenerLimits,
@@ -132,7 +132,7 @@ pub unsafe extern "C" fn esrpc_listener_options_set_host(
 ) -> esrpc_status {
     guard::call(|| {
         let options = required(options, "options")?;
-        // SAFETY: bytes that stay during the call.
+        // SAFETY: the caller's bytes stay unchanged during the call.
         let host = unsafe { host.as_slice("host") }?;
         options.place = Place::Endpoint(endpoint::tcp(host, port)?);
         Ok(())
@@ -161,7 +161,7 @@ pub unsafe extern "C" fn esrpc_listener_options_set_unix_path(
 ) -> esrpc_status {
     guard::call(|| {
         let options = required(options, "options")?;
-        // SAFETY: bytes that stay during the call.
+        // SAFETY: the caller's bytes stay unchanged during the call.
         let path = unsafe { path.as_slice("path") }?;
         options.place = Place::Endpoint(endpoint::unix_path(path)?);
         Ok(())
@@ -183,7 +183,7 @@ pub unsafe extern "C" fn esrpc_listener_options_set_unix_abstract(
 ) -> esrpc_status {
     guard::call(|| {
         let options = required(options, "options")?;
-        // SAFETY: bytes that stay during the call.
+        // SAFETY: the caller's bytes stay unchanged during the call.
         let name = unsafe { name.as_slice("name") }?;
         options.place = Place::Endpoint(endpoint::unix_abstract(name)?);
         Ok(())
@@ -207,7 +207,7 @@ pub unsafe extern "C" fn esrpc_listener_options_set_interface(
 ) -> esrpc_status {
     guard::call(|| {
         let options = required(options, "options")?;
-        // SAFETY: bytes that stay during the call.
+        // SAFETY: the caller's bytes stay unchanged during the call.
         let name = unsafe { name.as_slice("name") }?;
         options.interface = endpoint::interface(name)?;
         Ok(())

@@ -1,4 +1,4 @@
-//! Messages: views that are lent, views of the caller's bytes, and owned copies; and encoding.
+//! Messages: lent views, views of the caller's bytes, and owned copies; encoding and decoding.
 
 use std::{ptr, slice};
 
@@ -18,10 +18,10 @@ use crate::rpc::{Envelope, Incoming, Outgoing};
 pub struct esrpc_message {
     prelude: Prelude,
     headers: esrpc_headers,
-    /// As short-lived as the bytes of `headers`.
+    /// Lives only as long as the bytes of `headers`.
     payload: &'static [u8],
     crc: u32,
-    /// What the RPC protocol reads from `headers`, if it was read already.
+    /// The protocol's headers, if they have been read already.
     envelope: Option<Envelope<'static>>,
     storage: Storage,
 }
@@ -29,10 +29,10 @@ pub struct esrpc_message {
 enum Storage {
     /// The object lives elsewhere, on a stack or in a decoder: releasing it does nothing.
     Lent,
-    /// The object belongs to C, its bytes too.
+    /// The object and its bytes belong to C.
     View,
-    /// The object belongs to C; `headers` and `payload` point into these bytes, which nobody touches any more. Not a
-    /// boxed slice: moving that would claim that nothing else points to its bytes.
+    /// The object belongs to C; `headers` and `payload` point into these bytes, which never change. Not a boxed slice:
+    /// moving one asserts that nothing else points to its bytes.
     Owned(#[allow(dead_code, reason = "held for those who point into it")] Vec<u8>),
 }
 
@@ -66,7 +66,7 @@ impl esrpc_message {
         Box::write(place, unsafe { esrpc_message::new(message, Storage::View) })
     }
 
-    /// A view that releasing does not free.
+    /// A view that a release does not free.
     ///
     /// # Safety
     /// What `message` borrows outlives the result.
@@ -75,12 +75,12 @@ impl esrpc_message {
         unsafe { esrpc_message::new(message, Storage::Lent) }
     }
 
-    /// A copy with bytes of its own. It can be kept, and given to C with `give`.
+    /// A copy with its own bytes. It can be kept, and given to C with `give`.
     pub(crate) fn owned(message: &Message<'_>) -> esrpc_message {
         esrpc_message::keep(MessageCopy::of(message))
     }
 
-    /// A message that was copied before.
+    /// A message that has been copied already.
     pub(crate) fn keep(copy: MessageCopy) -> esrpc_message {
         // SAFETY: the bytes are on the heap, where they stay when the vector moves, and the result keeps the vector.
         let mut owned = unsafe { esrpc_message::new(&copy.message(), Storage::Lent) };
@@ -88,13 +88,13 @@ impl esrpc_message {
         owned
     }
 
-    /// The message as the layers below know it.
+    /// The message in the form that the layers below use.
     pub(crate) fn as_message(&self) -> Message<'_> {
         Message { prelude: self.prelude, headers: self.headers.as_headers(), payload: self.payload, crc: self.crc }
     }
 
-    /// A header of those that the RPC protocol adds. Picked in place: a copy of the whole envelope, which has just been
-    /// written in other pieces, would wait for those to arrive.
+    /// One of the headers that the RPC protocol adds. Read in place: the envelope has just been written in smaller pieces,
+    /// and copying it whole would stall until those have reached memory.
     fn protocol_header(&self, pick: impl Fn(&Envelope<'_>) -> Option<i32>) -> Option<i32> {
         match &self.envelope {
             Some(envelope) => pick(envelope),
@@ -103,7 +103,7 @@ impl esrpc_message {
     }
 }
 
-/// Runs `f` with a view of the message for C, made on the stack. The pointer dies with the call.
+/// Runs `f` with a view of the message for C, made on the stack and valid during the call only.
 pub(crate) fn with_view<R>(incoming: &Incoming<'_>, f: impl FnOnce(*const esrpc_message) -> R) -> R {
     // SAFETY: what `incoming` borrows outlives this call, and the view does not.
     let (mut view, envelope) = unsafe {
@@ -114,7 +114,7 @@ pub(crate) fn with_view<R>(incoming: &Incoming<'_>, f: impl FnOnce(*const esrpc_
     f(&raw const view)
 }
 
-/// A message as C gives it, for a send.
+/// The message that a send was given.
 ///
 /// # Safety
 /// `payload` is live and unchanged during `'a`.
@@ -131,7 +131,7 @@ pub(crate) unsafe fn outgoing<'a>(
     Ok(Outgoing { message_type, flags, headers, operation: None, payload })
 }
 
-/// The first message of a stream as C gives it.
+/// The first message of a stream that an activation was given.
 ///
 /// # Safety
 /// As for `outgoing`; `operation` too.
@@ -151,7 +151,7 @@ pub(crate) unsafe fn outgoing_first<'a>(
     Ok(Outgoing { operation: Some(operation), ..message })
 }
 
-/// The length of a message that decoders take, too.
+/// The length of the encoded message, if decoders would take it.
 fn needed_len(headers: Headers<'_>, payload: &[u8]) -> Result<usize, codec::Error> {
     let limits = Limits::DEFAULT;
     if headers.len() > limits.max_headers {
@@ -182,7 +182,7 @@ pub unsafe extern "C" fn esrpc_message_encode(
 ) -> esrpc_status {
     guard::call(|| {
         let headers = esrpc_headers::optional(headers);
-        // SAFETY: bytes that stay during the call.
+        // SAFETY: the caller's bytes stay unchanged during the call.
         let payload = unsafe { payload.as_slice("payload") }?;
         check_out(out_len, "out_len")?;
         if capacity != 0 {
@@ -201,7 +201,7 @@ pub unsafe extern "C" fn esrpc_message_encode(
             unsafe { ptr::copy_nonoverlapping(message.as_ptr(), buffer, message.len()) };
         } else {
             // SAFETY: the caller's buffer has room for `capacity` bytes, which is no less, and nothing else that is used here
-            // lies in it. C has no uninitialized bytes to speak of; none is read before it is written.
+            // lies in it. Uninitialised bytes do no harm: none is read before it is written.
             let place = unsafe { slice::from_raw_parts_mut(buffer, needed) };
             codec::encode_to(needed, &[headers.as_bytes()], payload, &mut codec::Filling::new(place));
         }
@@ -228,7 +228,7 @@ pub unsafe extern "C" fn esrpc_message_encode_to_buffer(
 ) -> esrpc_status {
     guard::call(|| {
         let headers = esrpc_headers::optional(headers);
-        // SAFETY: bytes that stay during the call.
+        // SAFETY: the caller's bytes stay unchanged during the call.
         let payload = unsafe { payload.as_slice("payload") }?;
         check_out(out_buffer, "out_buffer")?;
         let needed = needed_len(headers, payload)?;
@@ -238,7 +238,7 @@ pub unsafe extern "C" fn esrpc_message_encode_to_buffer(
     })
 }
 
-/// Whether some of the bytes lie in a buffer.
+/// Whether the bytes overlap a buffer.
 fn overlaps(bytes: &[u8], buffer: *const u8, len: usize) -> bool {
     let range = bytes.as_ptr_range();
     !bytes.is_empty() && range.start < buffer.wrapping_add(len) && buffer < range.end

@@ -1,9 +1,9 @@
-//! The C interface: `extern "C"` functions, one file per C noun, on top of private plumbing.
+//! The C interface: `extern "C"` functions, one file for each kind of object in C, on top of private plumbing.
 //!
-//! Every exported function is one call of `guard::call` or `guard::value` (a test sees to it), so that a panic stops at
-//! the boundary. Doc comments of exported items become the C header and speak C.
+//! Every exported function consists of one call of the guard (a test checks that), so that a panic stops at the boundary.
+//! The doc comments of exported items become the C header, so they are written for C programmers.
 
-// C's names are C's, and its safety rules stand once in the header, not on each function.
+// The names are those of C, and its safety rules are stated once, in the header.
 #![allow(non_camel_case_types)]
 #![allow(clippy::missing_safety_doc)]
 
@@ -18,7 +18,7 @@ mod json;
 pub(crate) mod out;
 pub(crate) mod table;
 
-// What C sees, in the order of the header.
+// What C sees. build.rs has the order of the header.
 pub mod adopted_sockets;
 pub mod blocking;
 pub mod bytes;

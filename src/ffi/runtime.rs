@@ -134,7 +134,7 @@ pub unsafe extern "C" fn esrpc_runtime_shutdown(runtime: *mut esrpc_runtime) -> 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn esrpc_runtime_join(runtime: *mut esrpc_runtime, timeout_ms: u32) -> esrpc_status {
     guard::system_call(|| {
-        // Also when there would be nothing to wait for, so that the mistake shows at once.
+        // Even if there is nothing to wait for, so that the mistake shows at once.
         check_may_wait()?;
         // SAFETY: NULL or a live handle.
         if let Some(runtime) = unsafe { existing_runtime(runtime) }? {

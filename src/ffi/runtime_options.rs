@@ -46,13 +46,13 @@ impl esrpc_runtime_options {
             return Log::off();
         };
         Log::new(self.level, move |level, target, message| {
-            // The whole of it, so that its Send and Sync count, not those of the pointer inside.
+            // Captures the whole struct, which is Send and Sync, rather than the pointer inside, which is not.
             let user_data: UserData = user_data;
             if guard::is_inside_log_callback() {
                 return;
             }
             let target = CString::new(target).unwrap_or_default();
-            // A line is a line, whatever a peer has put into the names and texts that stand in it.
+            // Names and texts from a peer must not break the line.
             let message = CString::new(message.replace(char::is_control, " ")).unwrap_or_default();
             guard::inside_log_callback(|| {
                 // SAFETY: the caller gave the callback together with the pointer, for any thread.

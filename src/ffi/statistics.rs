@@ -1,4 +1,4 @@
-//! What has happened on connections, listeners and runtimes, in numbers.
+//! Statistics of connections, listeners and runtimes.
 
 use super::counted::{esrpc_connection, esrpc_listener, esrpc_runtime};
 use super::guard;

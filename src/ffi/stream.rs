@@ -58,7 +58,7 @@ const NO_CALLBACKS: esrpc_stream_callbacks = esrpc_stream_callbacks {
 struct Callbacks {
     table: esrpc_stream_callbacks,
     user_data: UserData,
-    /// In place of a table that was not given.
+    /// For a stream without a table: its messages, which wait to be read.
     inbox: Option<Inbox>,
 }
 

@@ -14,7 +14,7 @@ use super::out::{check_out, write_out};
 use super::status::esrpc_status;
 use crate::transport::{ClientAuth, TlsConfigBuilder, TlsRole, TlsVersion};
 
-/// What a protocol's name may have in ALPN.
+/// The most bytes that the name of a protocol may have in ALPN.
 const MAX_ALPN_LEN: usize = 255;
 
 /// Collects TLS settings. Release it with esrpc_tls_config_builder_release.
@@ -25,7 +25,7 @@ pub struct esrpc_tls_config_builder {
 impl BoxHandle for esrpc_tls_config_builder {}
 
 impl esrpc_tls_config_builder {
-    /// The builder, which must be one for clients.
+    /// The builder, if it is for clients.
     fn of_client(&mut self) -> Result<&mut TlsConfigBuilder, Failure> {
         match self.builder.role() {
             TlsRole::Client => Ok(&mut self.builder),
@@ -33,7 +33,7 @@ impl esrpc_tls_config_builder {
         }
     }
 
-    /// The builder, which must be one for servers.
+    /// The builder, if it is for servers.
     fn of_server(&mut self) -> Result<&mut TlsConfigBuilder, Failure> {
         match self.builder.role() {
             TlsRole::Server => Ok(&mut self.builder),
@@ -59,7 +59,7 @@ pub(super) fn file_path(bytes: &[u8], argument: &str) -> Result<PathBuf, Failure
     }
 }
 
-/// Bytes that must not be empty.
+/// Returns the bytes, which must not be empty.
 pub(super) fn some_bytes<'a>(bytes: &'a [u8], argument: &str) -> Result<&'a [u8], Failure> {
     if bytes.is_empty() { Err(Failure::invalid_argument(format!("{argument} is empty"))) } else { Ok(bytes) }
 }
@@ -133,7 +133,7 @@ pub unsafe extern "C" fn esrpc_tls_config_builder_add_ca_file(
 ) -> esrpc_status {
     guard::system_call(|| {
         let builder = &mut required(builder, "builder")?.builder;
-        // SAFETY: bytes that stay during the call.
+        // SAFETY: the caller's bytes stay unchanged during the call.
         let path = unsafe { path.as_slice("path") }?;
         Ok(builder.add_ca_file(&file_path(path, "path")?)?)
     })
@@ -157,7 +157,7 @@ pub unsafe extern "C" fn esrpc_tls_config_builder_add_ca_dir(
 ) -> esrpc_status {
     guard::system_call(|| {
         let builder = &mut required(builder, "builder")?.builder;
-        // SAFETY: bytes that stay during the call.
+        // SAFETY: the caller's bytes stay unchanged during the call.
         let path = unsafe { path.as_slice("path") }?;
         Ok(builder.add_ca_dir(&file_path(path, "path")?)?)
     })
@@ -179,7 +179,7 @@ pub unsafe extern "C" fn esrpc_tls_config_builder_add_ca(
 ) -> esrpc_status {
     guard::system_call(|| {
         let builder = &mut required(builder, "builder")?.builder;
-        // SAFETY: bytes that stay during the call.
+        // SAFETY: the caller's bytes stay unchanged during the call.
         let certificates = unsafe { certificates.as_slice("certificates") }?;
         Ok(builder.add_ca(some_bytes(certificates, "certificates")?)?)
     })
@@ -209,7 +209,7 @@ pub unsafe extern "C" fn esrpc_tls_config_builder_set_certificate_files(
 ) -> esrpc_status {
     guard::system_call(|| {
         let builder = &mut required(builder, "builder")?.builder;
-        // SAFETY: bytes that stay during the call.
+        // SAFETY: the caller's bytes stay unchanged during the call.
         let (chain, key) = unsafe { (chain_path.as_slice("chain_path")?, key_path.as_slice("key_path")?) };
         let (chain, key) = (file_path(chain, "chain_path")?, file_path(key, "key_path")?);
         Ok(builder.set_certificate_files(&chain, &key)?)
@@ -238,7 +238,7 @@ pub unsafe extern "C" fn esrpc_tls_config_builder_set_certificate(
 ) -> esrpc_status {
     guard::system_call(|| {
         let builder = &mut required(builder, "builder")?.builder;
-        // SAFETY: bytes that stay during the call.
+        // SAFETY: the caller's bytes stay unchanged during the call.
         let (chain, key) = unsafe { (chain.as_slice("chain")?, key.as_slice("key")?) };
         Ok(builder.set_certificate(some_bytes(chain, "chain")?, some_bytes(key, "key")?)?)
     })
@@ -259,7 +259,7 @@ pub unsafe extern "C" fn esrpc_tls_config_builder_add_alpn(
 ) -> esrpc_status {
     guard::system_call(|| {
         let builder = &mut required(builder, "builder")?.builder;
-        // SAFETY: bytes that stay during the call.
+        // SAFETY: the caller's bytes stay unchanged during the call.
         let protocol = unsafe { protocol.as_slice("protocol") }?;
         if protocol.is_empty() || protocol.len() > MAX_ALPN_LEN {
             let detail = format!("protocol has {} bytes; it must be 1 to {MAX_ALPN_LEN}", protocol.len());
@@ -381,7 +381,7 @@ pub unsafe extern "C" fn esrpc_tls_config_builder_set_key_log_file(
 ) -> esrpc_status {
     guard::system_call(|| {
         let builder = &mut required(builder, "builder")?.builder;
-        // SAFETY: bytes that stay during the call.
+        // SAFETY: the caller's bytes stay unchanged during the call.
         let path = unsafe { path.as_slice("path") }?;
         Ok(builder.set_key_log_file(&file_path(path, "path")?)?)
     })

@@ -1,4 +1,4 @@
-//! TLS on connections and listeners: settings put in place, and what a handshake agreed on.
+//! TLS on connections and listeners: putting settings in place, and what a handshake agreed on.
 
 use super::bytes::esrpc_bytes;
 use super::client_options::esrpc_client_options;
@@ -12,7 +12,7 @@ use super::status::{ESRPC_ERROR_INVALID_UTF8, esrpc_status};
 use crate::runtime::Connection;
 use crate::transport::{TlsConfig, TlsInfo, TlsRole};
 
-/// Copies settings that a handle names, for the given role; nothing for NULL.
+/// Copies a handle's settings, which must be for the given role; none for NULL.
 ///
 /// # Safety
 /// NULL or a live handle.
@@ -52,7 +52,7 @@ pub unsafe extern "C" fn esrpc_client_options_set_tls(
 ) -> esrpc_status {
     guard::call(|| {
         let options = required(options, "options")?;
-        // SAFETY: NULL or a live handle, and bytes that stay during the call.
+        // SAFETY: NULL or a live handle, and bytes that stay unchanged during the call.
         let (config, name) = unsafe { (settings_for(config, TlsRole::Client)?, server_name.as_slice("server_name")?) };
         let name = std::str::from_utf8(name)
             .map_err(|_| Failure::new(ESRPC_ERROR_INVALID_UTF8, "server_name is not UTF-8 text"))?;
@@ -105,10 +105,10 @@ pub unsafe extern "C" fn esrpc_listener_set_tls(
     })
 }
 
-/// What an accessor answers: empty bytes without TLS, for NULL and in a forked child.
+/// What an accessor returns: empty bytes without TLS, for NULL and in a forked child.
 ///
 /// # Safety
-/// NULL, or a live or lent handle; the answer points into it.
+/// NULL, or a live or lent handle; the result points into it.
 unsafe fn agreed<'a>(
     connection: *const esrpc_connection,
     pick: impl FnOnce(&'a TlsInfo) -> Option<&'a [u8]>,

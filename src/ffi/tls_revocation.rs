@@ -1,4 +1,4 @@
-//! Revocation lists of TLS settings.
+//! Certificate revocation lists in TLS settings.
 
 use super::bytes::esrpc_bytes;
 use super::constants::esrpc_tls_revocation_depth::*;
@@ -26,7 +26,7 @@ pub unsafe extern "C" fn esrpc_tls_config_builder_add_crl(
 ) -> esrpc_status {
     guard::system_call(|| {
         let builder = &mut required(builder, "builder")?.builder;
-        // SAFETY: bytes that stay during the call.
+        // SAFETY: the caller's bytes stay unchanged during the call.
         let lists = unsafe { lists.as_slice("lists") }?;
         Ok(builder.add_crl(some_bytes(lists, "lists")?)?)
     })
@@ -48,7 +48,7 @@ pub unsafe extern "C" fn esrpc_tls_config_builder_add_crl_file(
 ) -> esrpc_status {
     guard::system_call(|| {
         let builder = &mut required(builder, "builder")?.builder;
-        // SAFETY: bytes that stay during the call.
+        // SAFETY: the caller's bytes stay unchanged during the call.
         let path = unsafe { path.as_slice("path") }?;
         Ok(builder.add_crl_file(&file_path(path, "path")?)?)
     })

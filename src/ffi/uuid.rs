@@ -11,7 +11,7 @@ use super::out::{check_out, write_out};
 use super::status::{ESRPC_ERROR_BUFFER_TOO_SMALL, esrpc_status};
 use crate::codec;
 
-/// The text form and its NUL.
+/// The size of the text form with its NUL.
 const TEXT_SIZE: usize = 37;
 
 /// Writes a UUID as text: lower case, with hyphens, NUL at the end.
