@@ -89,6 +89,17 @@ impl ArcHandle for esrpc_stream {
     fn check_usable(inner: &Stream) -> Result<(), Error> {
         inner.connection().check_usable()
     }
+
+    /// Unread messages are kept as long as somebody can read them.
+    #[inline]
+    fn acquired(inner: &Stream) {
+        inner.hold();
+    }
+
+    #[inline]
+    fn released(inner: &Stream) {
+        inner.let_go();
+    }
 }
 
 /// A listening server socket. Counted: esrpc_listener_acquire, esrpc_listener_release. It listens until it is closed, whether

@@ -52,8 +52,17 @@ pub(crate) trait ArcHandle: Sized {
     /// Fails if calls on the object can do nothing any more: it is foreign, or the thread on which it lived has ended.
     fn check_usable(inner: &Self::Inner) -> Result<(), Error>;
 
+    /// C has one more reference.
+    #[inline]
+    fn acquired(_: &Self::Inner) {}
+
+    /// C has one reference less.
+    #[inline]
+    fn released(_: &Self::Inner) {}
+
     /// Hands one reference to C.
     fn give(inner: Arc<Self::Inner>) -> *mut Self {
+        Self::acquired(&inner);
         Arc::into_raw(inner).cast_mut().cast()
     }
 
@@ -120,9 +129,12 @@ pub(crate) trait ArcHandle: Sized {
     /// # Safety
     /// As for `share`.
     unsafe fn acquire(handle: *mut Self) -> *mut Self {
-        if !handle.is_null() {
-            // SAFETY: what the caller promised; counting takes no lock, so a foreign object may be counted too.
-            unsafe { Arc::increment_strong_count(handle.cast_const().cast::<Self::Inner>()) };
+        // SAFETY: what the caller promised; counting takes no lock, so a foreign object may be counted too.
+        unsafe {
+            if let Some(inner) = handle.cast::<Self::Inner>().as_ref() {
+                Self::acquired(inner);
+                Arc::increment_strong_count(handle.cast_const().cast::<Self::Inner>());
+            }
         }
         handle
     }
@@ -133,7 +145,10 @@ pub(crate) trait ArcHandle: Sized {
     /// NULL, or a handle with a reference that the caller gives up with this call.
     unsafe fn release(handle: *mut Self) {
         // SAFETY: what the caller promised.
-        if unsafe { Self::read(handle, false, |_| true) } {
+        if let Some(inner) = unsafe { handle.cast::<Self::Inner>().as_ref() }
+            && !Self::is_foreign(inner)
+        {
+            Self::released(inner);
             // SAFETY: not NULL, and what the caller promised.
             unsafe { Arc::decrement_strong_count(handle.cast_const().cast::<Self::Inner>()) };
         }

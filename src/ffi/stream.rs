@@ -147,7 +147,6 @@ pub unsafe extern "C" fn esrpc_connection_new_stream(
         let (connection, callbacks) =
             unsafe { (esrpc_connection::share(connection)?, Callbacks::new(callbacks, user_data)?) };
         let stream = Stream::new(&connection, callbacks)?;
-        stream.hold();
         // SAFETY: the caller's variable, checked above.
         unsafe { out_stream.write(esrpc_stream::give(stream)) };
         Ok(())
@@ -164,10 +163,7 @@ pub unsafe extern "C" fn esrpc_connection_new_stream(
 pub unsafe extern "C" fn esrpc_stream_acquire(stream: *mut esrpc_stream) -> *mut esrpc_stream {
     guard::value(std::ptr::null_mut(), || {
         // SAFETY: NULL or a live or lent handle.
-        unsafe {
-            esrpc_stream::read(stream, (), Stream::hold);
-            esrpc_stream::acquire(stream)
-        }
+        unsafe { esrpc_stream::acquire(stream) }
     })
 }
 
@@ -180,10 +176,7 @@ pub unsafe extern "C" fn esrpc_stream_acquire(stream: *mut esrpc_stream) -> *mut
 pub unsafe extern "C" fn esrpc_stream_release(stream: *mut esrpc_stream) {
     guard::value((), || {
         // SAFETY: NULL or a live handle, whose reference the caller gives up.
-        unsafe {
-            esrpc_stream::read(stream, (), Stream::let_go);
-            esrpc_stream::release(stream);
-        }
+        unsafe { esrpc_stream::release(stream) }
     })
 }
 
