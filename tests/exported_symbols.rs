@@ -7,20 +7,27 @@ mod cc;
 mod header_text;
 
 use std::collections::BTreeSet;
-use std::process::Command;
+use std::fs;
 
-fn output(tool: &str, arguments: &[&str]) -> String {
-    let output = Command::new(tool).args(arguments).arg(cc::shared_library()).output();
-    let output = output.unwrap_or_else(|error| panic!("{tool}, of the binutils: {error}"));
-    assert!(output.status.success(), "{tool}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).expect("the tool prints text")
+use object::elf::{DF_1_NODELETE, DT_FLAGS_1, DT_SONAME, FileHeader64};
+use object::read::elf::{Dyn, ElfFile, FileHeader};
+use object::{Endianness, Object, ObjectSymbol};
+
+type Elf<'data> = ElfFile<'data, FileHeader64<Endianness>>;
+
+fn library() -> Vec<u8> {
+    fs::read(cc::shared_library()).expect("the library can be read")
 }
 
 #[test]
 fn exported_symbols_and_declared_functions_are_the_same() {
-    let symbols = output("nm", &["--dynamic", "--defined-only"]);
-    let exported: BTreeSet<_> =
-        symbols.lines().filter_map(|line| line.split_whitespace().last()).map(str::to_owned).collect();
+    let bytes = library();
+    let symbols = Elf::parse(&*bytes).expect("an ELF library");
+    let exported: BTreeSet<_> = symbols
+        .dynamic_symbols()
+        .filter(|symbol| !symbol.is_undefined())
+        .map(|symbol| symbol.name().expect("a name").to_owned())
+        .collect();
     let declared: BTreeSet<_> = header_text::functions().into_iter().map(|function| function.name).collect();
     let missing: Vec<_> = declared.difference(&exported).collect();
     let extra: Vec<_> = exported.difference(&declared).collect();
@@ -31,7 +38,15 @@ fn exported_symbols_and_declared_functions_are_the_same() {
 
 #[test]
 fn the_library_has_its_name_and_stays_loaded() {
-    let dynamic = output("readelf", &["--dynamic", "--wide"]);
-    assert!(dynamic.contains("soname: [libeventstream_rpc.so.0]"), "{dynamic}");
-    assert!(dynamic.contains("NODELETE"), "{dynamic}");
+    let bytes = library();
+    let elf = Elf::parse(&*bytes).expect("an ELF library");
+    let (endian, header) = (elf.endian(), elf.elf_header());
+    let sections = header.sections(endian, &*bytes).expect("sections");
+    let (entries, strings) = sections.dynamic(endian, &*bytes).expect("well-formed").expect("a dynamic section");
+    let strings = sections.strings(endian, &*bytes, strings).expect("the names of the dynamic section");
+    let value = |tag| entries.iter().find(|entry| entry.d_tag(endian) == tag).map(|entry| entry.d_val(endian));
+
+    let name = value(DT_SONAME).and_then(|at| strings.get(at as u32).ok());
+    assert_eq!(name, Some(&b"libeventstream_rpc.so.0"[..]));
+    assert!(value(DT_FLAGS_1).is_some_and(|flags| flags & DF_1_NODELETE.0 != 0));
 }

@@ -6,8 +6,8 @@ mod runtime_recorder;
 
 use eventstream_rpc::rpc::{CONNECTION_ACCEPTED, Envelope, Incoming, MessageType, Outgoing, TERMINATE_STREAM};
 use eventstream_rpc::runtime::{
-    ConnectRequest, Connection, ConnectionHandler, Error, Flush, Listener, Log, Outcome, Runtime, Settings, Stream,
-    StreamHandler, Times, is_loop_thread,
+    ConnectRequest, Connection, ConnectionHandler, Destroyed, Error, Flush, Listener, Log, Outcome, Runtime, Settings,
+    Stream, StreamHandler, Times, is_loop_thread,
 };
 use runtime_recorder::{LONG, endpoint_of, listen};
 use std::any::Any;
@@ -221,12 +221,14 @@ impl ConnectionHandler for OnConnection {
         disturb(&self.tally, connection);
     }
 
-    fn on_destroy(&self) {
-        self.tally.destroyed.fetch_add(1, SeqCst);
-    }
-
     fn as_any(&self) -> &dyn Any {
         self
+    }
+}
+
+impl Destroyed for OnConnection {
+    fn on_destroy(&self) {
+        self.tally.destroyed.fetch_add(1, SeqCst);
     }
 }
 
@@ -250,13 +252,15 @@ impl StreamHandler for OnStream {
         disturb(&self.tally, stream.connection());
     }
 
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
+
+impl Destroyed for OnStream {
     fn on_destroy(&self) {
         self.tally.must(self.tally.destroyed.load(SeqCst) == 0, "a stream outlived its connection");
         self.tally.streams_destroyed.fetch_add(1, SeqCst);
-    }
-
-    fn as_any(&self) -> &dyn Any {
-        self
     }
 }
 

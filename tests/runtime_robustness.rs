@@ -204,7 +204,7 @@ fn every_join_returns_after_the_threads_have_ended() {
     let (recorder, events) = Recorder::new(|_, _| {});
     let connection = connect(&runtime, nowhere(), None, &recorder);
     let last = Last(joins, ended.clone());
-    connection.run_on_loop(Box::new(|_| LAST.set(Some(last))));
+    connection.run_on_loop(|_| LAST.set(Some(last)));
     drop(connection);
     wait_for(&events, |event| *event == Event::Destroyed);
 
@@ -234,7 +234,7 @@ fn everything_that_is_made_is_destroyed_once_and_the_runtime_ends() {
     let (client, client_events) = Recorder::new(|_, _| {});
     let connection = connect(&runtime, endpoint_of(&listener), Some(Default::default()), &client);
     assert_eq!(connection.wait_setup(Some(LONG)), Ok(Ok(())));
-    let stream = Stream::new(&connection, Box::new(client.clone())).expect("it is open");
+    let stream = Stream::new(&connection, client.on_stream()).expect("it is open");
     let first = Outgoing { operation: Some(b"o"), ..Outgoing::empty(MessageType::ApplicationMessage, 0) };
     stream.activate(first, client.flush()).expect("it is open");
     assert_eq!(stream.wait_closed(Some(LONG)), Ok(Ok(())));

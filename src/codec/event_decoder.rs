@@ -1,4 +1,4 @@
-use super::header::{self, Parsed};
+use super::header_parser::{self, Parsed};
 use super::{Error, FlatHeader, Limits, MESSAGE_CRC_LEN, PRELUDE_LEN, Prelude, checksum};
 use crc32fast::Hasher;
 
@@ -165,7 +165,7 @@ impl EventDecoder {
 
     /// Reads a header that lies whole in the input; nothing is consumed if it does not.
     fn take_header(&mut self, input: &mut &[u8], events: &mut dyn DecodeEvents) -> Result<Option<usize>, Error> {
-        match header::parse(input, self.headers_left, self.header_index, self.limits.max_value_len)? {
+        match header_parser::parse(input, self.headers_left, self.header_index, self.limits.max_value_len)? {
             Parsed::Header(header, len) => {
                 events.on_header(&header);
                 *input = input.get(len..).unwrap_or_default();
@@ -178,7 +178,7 @@ impl EventDecoder {
     /// Gathers a header from several chunks, stopping wherever a length or a type decides something.
     fn take_cut_header(&mut self, input: &mut &[u8], events: &mut dyn DecodeEvents) -> Result<Option<usize>, Error> {
         loop {
-            match header::parse(&self.held, self.headers_left, self.header_index, self.limits.max_value_len)? {
+            match header_parser::parse(&self.held, self.headers_left, self.header_index, self.limits.max_value_len)? {
                 Parsed::Header(header, len) => {
                     events.on_header(&header);
                     self.release_held();

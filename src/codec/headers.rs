@@ -1,5 +1,5 @@
-use super::header::{self, Header};
-use super::{Error, FlatHeader, Limits, flat_header::read_flat};
+use super::header_parser::{self, read_flat};
+use super::{Error, FlatHeader, Header, Limits};
 
 /// A headers section that has been checked: walking it cannot fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,7 +55,7 @@ impl<'a> Headers<'a> {
     pub fn find(&self, name: &[u8]) -> Option<FlatHeader<'a>> {
         let mut found = None;
         let mut at = 0;
-        while let Some(end) = header::end_of(self.section, at, usize::MAX) {
+        while let Some(end) = header_parser::end_of(self.section, at, usize::MAX) {
             if self.is_name_at(at, name) {
                 found = Some(at);
             }
@@ -66,7 +66,7 @@ impl<'a> Headers<'a> {
 
     /// Where the header lies that is `count` headers behind the one at `offset`, for [`Headers::read_at`].
     pub fn offset_behind(&self, offset: usize, count: usize) -> Option<usize> {
-        (0..count).try_fold(offset, |at, _| header::end_of(self.section, at, usize::MAX))
+        (0..count).try_fold(offset, |at, _| header_parser::end_of(self.section, at, usize::MAX))
     }
 
     /// The header at `offset` (0, or a next offset that this function gave) and the next offset; none at the end.
@@ -78,8 +78,8 @@ impl<'a> Headers<'a> {
     /// The name of the header at `offset`, as in [`Headers::read_at`], and the next offset.
     #[inline]
     pub(super) fn name_at(&self, offset: usize) -> Option<(&'a [u8], usize)> {
-        let (name, _, _) = header::read_name(self.section, offset)?;
-        Some((name, header::end_of(self.section, offset, usize::MAX)?))
+        let (name, _, _) = header_parser::read_name(self.section, offset)?;
+        Some((name, header_parser::end_of(self.section, offset, usize::MAX)?))
     }
 
     #[inline]
@@ -101,7 +101,7 @@ fn count_sound(section: &[u8], limits: &Limits) -> Option<usize> {
         if count >= limits.max_headers {
             return None;
         }
-        at = header::end_of(section, at, limits.max_value_len)?;
+        at = header_parser::end_of(section, at, limits.max_value_len)?;
         count += 1;
     }
     (at == section.len()).then_some(count)
@@ -116,7 +116,7 @@ fn first_defect(section: &[u8], limits: &Limits) -> Error {
         if index >= limits.max_headers {
             return Error::TooManyHeaders { limit: limits.max_headers };
         }
-        match header::check(rest, index, limits.max_value_len) {
+        match header_parser::check(rest, index, limits.max_value_len) {
             Ok(len) => rest = rest.get(len..).unwrap_or_default(),
             Err(error) => return error,
         }
@@ -160,7 +160,7 @@ impl<'a> Iterator for HeadersIter<'a> {
 
     #[inline]
     fn next(&mut self) -> Option<Header<'a>> {
-        let (header, end) = header::read_whole(self.section, self.at)?;
+        let (header, end) = header_parser::read_whole(self.section, self.at)?;
         self.at = end;
         self.left = self.left.saturating_sub(1);
         Some(header)

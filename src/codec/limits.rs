@@ -1,3 +1,8 @@
+/// The longest string or byte_buf value that is sent: existing peers accept no longer ones.
+pub const MAX_SENT_VALUE_LEN: usize = 32_767;
+/// The longest header name: its length is one byte on the wire.
+pub const MAX_NAME_LEN: usize = 255;
+
 /// What a decoder accepts and an encoder produces at most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {

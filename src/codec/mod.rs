@@ -8,9 +8,11 @@ mod checksum;
 mod copying;
 mod error;
 mod event_decoder;
+mod first_bytes;
 mod flat_header;
 mod header;
 mod header_list;
+mod header_parser;
 mod headers;
 mod limits;
 mod message;
@@ -23,25 +25,15 @@ mod uuid_text;
 pub use copying::{append_bytes, move_to_front};
 pub use error::Error;
 pub use event_decoder::{DecodeEvents, EventDecoder};
+pub use first_bytes::{Expected, Sender, describe_first_bytes, tls_alert_name};
 pub use flat_header::FlatHeader;
 pub use header::{Header, HeaderType, HeaderValue, write_header};
 pub use header_list::HeaderList;
 pub use headers::{Headers, HeadersIter, is_same_name};
-pub use limits::Limits;
-pub use message::{Filling, Message, encode_into, encode_to, encoded_len};
+pub use limits::{Limits, MAX_NAME_LEN, MAX_SENT_VALUE_LEN};
+pub use message::{Filling, Message, Output, encode_into, encode_to, encode_with, encoded_len};
 pub use message_copy::MessageCopy;
 pub use message_decoder::MessageDecoder;
-pub use prelude::Prelude;
+pub use prelude::{MESSAGE_CRC_LEN, MIN_MESSAGE_LEN, PRELUDE_LEN, Prelude};
 pub use unsealed::Unsealed;
 pub use uuid_text::{uuid_from_text, uuid_to_text};
-
-/// Total length, headers length and prelude CRC.
-pub const PRELUDE_LEN: usize = 12;
-/// The CRC at the end of a message.
-pub const MESSAGE_CRC_LEN: usize = 4;
-/// A message without headers and payload.
-pub const MIN_MESSAGE_LEN: usize = PRELUDE_LEN + MESSAGE_CRC_LEN;
-/// The longest string or byte_buf value that existing peers accept, so the longest that is sent.
-pub const MAX_SENT_VALUE_LEN: usize = 32_767;
-/// The longest header name: its length is one byte on the wire.
-pub const MAX_NAME_LEN: usize = 255;

@@ -15,8 +15,8 @@ use super::message::{esrpc_message, outgoing, outgoing_first};
 use super::out::check_out;
 use super::status::{ESRPC_ERROR_APPLICATION_ERROR, esrpc_status};
 use crate::codec::MessageCopy;
-use crate::rpc::MessageType;
-use crate::runtime::{Connection, check_may_wait, quoted};
+use crate::rpc::{MessageType, quoted};
+use crate::runtime::{Connection, Error, check_may_wait};
 
 /// Connects a client, does the handshake (CONNECT, CONNECT_ACK) and waits until the connection can open streams. The
 /// connection has no callbacks; esrpc_connection_get_connect_ack shows the server's answer.
@@ -45,7 +45,7 @@ pub unsafe extern "C" fn esrpc_connection_connect_blocking(
         let options = required(options, "options")?;
         // SAFETY: there is no table to read.
         let callbacks = unsafe { Callbacks::new(ptr::null(), ptr::null_mut()) }?;
-        check_may_wait()?;
+        check_may_wait().map_err(Error::from)?;
         let (request, runtime) = (options.request()?, options.runtime()?);
         let connection = Connection::connect_and_wait(&runtime, request, callbacks, timeout(timeout_ms))?;
         // SAFETY: the caller's variable, checked above.

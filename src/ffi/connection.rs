@@ -21,7 +21,7 @@ use super::status::esrpc_status;
 use super::table::read_table;
 use crate::codec::{Limits, Message};
 use crate::rpc::Incoming;
-use crate::runtime::{Connection, ConnectionHandler, Error, Outcome, Stream};
+use crate::runtime::{Connection, ConnectionHandler, Destroyed, Error, Outcome, Stream};
 
 /// What a connection calls. Every slot may be NULL: nothing to do. All callbacks come on the connection's event-loop thread,
 /// one at a time, with no lock held: any function may be called from them, closing and releasing this very connection
@@ -126,15 +126,17 @@ impl ConnectionHandler for Callbacks {
         }
     }
 
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
+
+impl Destroyed for Callbacks {
     fn on_destroy(&self) {
         if let Some(function) = self.table.on_destroy {
             // SAFETY: see above.
             unsafe { host_call::call(function, (self.user_data.0,)) }
         }
-    }
-
-    fn as_any(&self) -> &dyn Any {
-        self
     }
 }
 
@@ -397,13 +399,13 @@ pub unsafe extern "C" fn esrpc_connection_run_on_loop(
         let connection = unsafe { esrpc_connection::share(connection) }?;
         let function = task.ok_or_else(|| Failure::null("task"))?;
         let user_data = UserData(user_data);
-        connection.run_on_loop(Box::new(move |outcome| {
+        connection.run_on_loop(move |outcome| {
             // Captures the whole struct, which is Send, rather than the pointer inside, which is not.
             let user_data: UserData = user_data;
             explained(outcome.as_ref().copied());
             // SAFETY: the caller gave the function together with the pointer, to be called once.
             unsafe { host_call::call(function, (outcome_status(&outcome), user_data.0)) }
-        }));
+        });
         Ok(())
     })
 }

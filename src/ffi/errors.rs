@@ -2,7 +2,7 @@
 
 use super::failure::{Failure, set_last_error};
 use super::status::*;
-use crate::runtime::{Deadline, Error, Outcome};
+use crate::runtime::{Error, Outcome, TimeLimit};
 use crate::{codec, rpc, transport};
 
 /// The status for an error.
@@ -18,7 +18,7 @@ pub(crate) fn status_of(error: &Error) -> esrpc_status {
         Error::PeerClosed(_) => ESRPC_ERROR_PEER_CLOSED,
         Error::LingerExpired { .. } => ESRPC_ERROR_LINGER_EXPIRED,
         Error::Aborted { .. } => ESRPC_ERROR_ABORTED,
-        Error::Deadline { deadline, .. } => deadline_status(*deadline),
+        Error::TimeLimit { limit, .. } => time_limit_status(*limit),
         Error::StreamDeadline { .. } => ESRPC_ERROR_STREAM_TIMED_OUT,
         Error::CallTimedOut { .. } => ESRPC_ERROR_STREAM_TIMED_OUT,
         Error::NoReply => ESRPC_ERROR_NO_REPLY,
@@ -43,20 +43,16 @@ pub(crate) fn status_of(error: &Error) -> esrpc_status {
     status.into()
 }
 
-fn deadline_status(deadline: Deadline) -> Status {
-    match deadline {
-        Deadline::Resolve => ESRPC_ERROR_RESOLVE_TIMED_OUT,
-        Deadline::Connect => ESRPC_ERROR_CONNECT_TIMED_OUT,
-        Deadline::Tls => ESRPC_ERROR_TLS_TIMED_OUT,
-        Deadline::Handshake => ESRPC_ERROR_HANDSHAKE_TIMED_OUT,
-        Deadline::Write => ESRPC_ERROR_WRITE_TIMED_OUT,
-        Deadline::Message => ESRPC_ERROR_MESSAGE_TIMED_OUT,
-        Deadline::Idle => ESRPC_ERROR_IDLE_TIMED_OUT,
-        Deadline::PingResponse => ESRPC_ERROR_KEEP_ALIVE_TIMED_OUT,
-        // These do not end a connection, or have errors of their own.
-        Deadline::NextAttempt | Deadline::Ping | Deadline::Linger | Deadline::HalfOpen | Deadline::Drain => {
-            ESRPC_ERROR_INTERNAL
-        }
+fn time_limit_status(limit: TimeLimit) -> Status {
+    match limit {
+        TimeLimit::Resolve => ESRPC_ERROR_RESOLVE_TIMED_OUT,
+        TimeLimit::Connect => ESRPC_ERROR_CONNECT_TIMED_OUT,
+        TimeLimit::Tls => ESRPC_ERROR_TLS_TIMED_OUT,
+        TimeLimit::Handshake => ESRPC_ERROR_HANDSHAKE_TIMED_OUT,
+        TimeLimit::Write => ESRPC_ERROR_WRITE_TIMED_OUT,
+        TimeLimit::Message => ESRPC_ERROR_MESSAGE_TIMED_OUT,
+        TimeLimit::Idle => ESRPC_ERROR_IDLE_TIMED_OUT,
+        TimeLimit::PingResponse => ESRPC_ERROR_KEEP_ALIVE_TIMED_OUT,
     }
 }
 
@@ -69,6 +65,7 @@ fn rpc_status(error: &rpc::Error) -> Status {
         Error::WrongMessageType(_) => ESRPC_ERROR_WRONG_MESSAGE_TYPE,
         Error::ReservedHeader(_) => ESRPC_ERROR_RESERVED_HEADER,
         Error::StreamClosed(_) => ESRPC_ERROR_STREAM_CLOSED,
+        Error::StreamNotAnnounced => ESRPC_ERROR_INVALID_STATE,
         Error::ConnectionClosed => ESRPC_ERROR_CONNECTION_CLOSED,
         Error::WouldBlock { .. } => ESRPC_ERROR_WOULD_BLOCK,
         Error::StreamIdsExhausted => ESRPC_ERROR_STREAM_IDS_EXHAUSTED,

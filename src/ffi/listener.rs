@@ -16,7 +16,7 @@ use super::listener_options::esrpc_listener_options;
 use super::out::check_out;
 use super::status::esrpc_status;
 use super::table::read_table;
-use crate::runtime::{Connection, Error, Listener, ListenerHandler, Outcome};
+use crate::runtime::{Connection, Destroyed, Error, Listener, ListenerHandler, Outcome};
 
 /// What a listener calls. Every slot may be NULL: nothing to do. No lock is held: any function may be called, except those
 /// that wait. Set struct_size to sizeof(esrpc_listener_callbacks).
@@ -86,15 +86,17 @@ impl ListenerHandler for Callbacks {
         }
     }
 
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
+
+impl Destroyed for Callbacks {
     fn on_destroy(&self) {
         if let Some(function) = self.table.on_destroy {
             // SAFETY: see above.
             unsafe { host_call::call(function, (self.user_data.0,)) }
         }
-    }
-
-    fn as_any(&self) -> &dyn Any {
-        self
     }
 }
 

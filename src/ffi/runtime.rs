@@ -11,7 +11,7 @@ use super::out::{check_out, write_out};
 use super::runtime_options::esrpc_runtime_options;
 use super::status::esrpc_status;
 use crate::runtime::{
-    DefaultOptions, Runtime, all_runtimes, check_may_wait, default_runtime, existing_default_runtime,
+    DefaultOptions, Error, Runtime, all_runtimes, check_may_wait, default_runtime, existing_default_runtime,
     set_default_options, stop_runtimes, take_default_if_ended,
 };
 
@@ -135,7 +135,7 @@ pub unsafe extern "C" fn esrpc_runtime_shutdown(runtime: *mut esrpc_runtime) -> 
 pub unsafe extern "C" fn esrpc_runtime_join(runtime: *mut esrpc_runtime, timeout_ms: u32) -> esrpc_status {
     guard::system_call(|| {
         // Even if there is nothing to wait for, so that the mistake shows at once.
-        check_may_wait()?;
+        check_may_wait().map_err(Error::from)?;
         // SAFETY: NULL or a live handle.
         if let Some(runtime) = unsafe { existing_runtime(runtime) }? {
             runtime.join(timeout(timeout_ms))?;

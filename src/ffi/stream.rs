@@ -20,7 +20,7 @@ use super::out::{check_out, write_optional};
 use super::status::{ESRPC_OK, esrpc_status};
 use super::table::read_table;
 use crate::rpc::Incoming;
-use crate::runtime::{Inbox, Outcome, Stream, StreamHandler, StreamPhase};
+use crate::runtime::{Destroyed, Inbox, Outcome, Stream, StreamHandler, StreamPhase};
 
 /// What a stream calls. Every slot may be NULL: nothing to do. A stream without a table is read by esrpc_stream_read. The rules of esrpc_connection_callbacks hold. Set struct_size
 /// to sizeof(esrpc_stream_callbacks).
@@ -77,8 +77,8 @@ impl Callbacks {
 // SAFETY: the caller gave the function together with the pointer, to be called on the connection's loop thread.
 impl StreamHandler for Callbacks {
     fn on_message(&self, stream: &Arc<Stream>, incoming: &Incoming<'_>) {
-        if let Some(inbox) = &self.inbox {
-            inbox.put(stream, incoming.message);
+        if self.inbox.is_some() {
+            stream.keep_unread(incoming.message);
         }
         if let Some(function) = self.table.on_message {
             with_view(incoming, |view| {
@@ -96,20 +96,13 @@ impl StreamHandler for Callbacks {
     }
 
     fn on_closed(&self, stream: &Arc<Stream>, outcome: &Outcome) {
-        if let Some(inbox) = &self.inbox {
-            inbox.end(stream, outcome);
+        if self.inbox.is_some() {
+            stream.end_unread(outcome);
         }
         if let Some(function) = self.table.on_closed {
             let reason = explained(outcome.as_ref().copied());
             // SAFETY: see above.
             unsafe { host_call::call(function, (esrpc_stream::lend(stream), reason, self.user_data.0)) }
-        }
-    }
-
-    fn on_destroy(&self) {
-        if let Some(function) = self.table.on_destroy {
-            // SAFETY: see above.
-            unsafe { host_call::call(function, (self.user_data.0,)) }
         }
     }
 
@@ -119,6 +112,15 @@ impl StreamHandler for Callbacks {
 
     fn as_any(&self) -> &dyn Any {
         self
+    }
+}
+
+impl Destroyed for Callbacks {
+    fn on_destroy(&self) {
+        if let Some(function) = self.table.on_destroy {
+            // SAFETY: see above.
+            unsafe { host_call::call(function, (self.user_data.0,)) }
+        }
     }
 }
 

@@ -6,8 +6,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
-use crate::runtime::statistics::{Events, failure_counter};
-use crate::runtime::{Connection, Error, Listener, Phase, lock};
+use super::error::Error;
+use super::event_loop::lock;
+use super::members::{Drain, Member, Members};
+use super::statistics::{Events, Figures, failure_counter};
 
 /// A connection reports what it holds in steps of so many bytes, so that small messages do not touch what all share.
 const STEP: usize = 16 * 1024;
@@ -42,10 +44,23 @@ pub enum MayAccept {
     WhenWoken,
 }
 
+/// The listener, to be woken when there is room again.
+pub trait Woken: Send + Sync {
+    fn wake(self: Arc<Self>);
+}
+
+/// A connection that may be one too many, or hold too much.
+pub trait Evicted: Send + Sync {
+    /// Ends it at once.
+    fn evict(self: Arc<Self>, error: Error);
+}
+
 pub struct Admission {
     limits: ListenerLimits,
-    /// To be woken when there is room again; set once the listener exists.
-    listener: OnceLock<Weak<Listener>>,
+    /// Set once it exists.
+    listener: OnceLock<Weak<dyn Woken>>,
+    /// The connections that it has accepted and that are not over.
+    connections: Members,
     events: Events,
     state: Mutex<State>,
 }
@@ -60,11 +75,11 @@ struct State {
     /// As far as it has looked, there are as many connections as may be.
     full: bool,
     /// Those in their handshake and when they began it, the oldest first.
-    pending: BTreeMap<u64, (Instant, Weak<Connection>)>,
+    pending: BTreeMap<u64, (Instant, Weak<dyn Evicted>)>,
     /// When the last one was ended for another.
     last_end_of_handshake: Option<Instant>,
     /// Those that hold something, by what they have reported.
-    holders: BTreeMap<(usize, u64), Weak<Connection>>,
+    holders: BTreeMap<(usize, u64), Weak<dyn Evicted>>,
     /// The sum of that.
     held: usize,
 }
@@ -74,7 +89,7 @@ pub struct Seat {
     admission: Arc<Admission>,
     number: u64,
     /// Whose it is, once it is somebody's.
-    connection: OnceLock<Weak<Connection>>,
+    connection: OnceLock<Weak<dyn Evicted>>,
     /// Bytes that the driver held after its last turn that was worth a report.
     in_driver: AtomicUsize,
     /// Bytes of messages that wait in inboxes.
@@ -100,12 +115,24 @@ impl Admission {
     /// `above` are the events of the runtime.
     pub fn new(limits: ListenerLimits, above: &Arc<Events>) -> Arc<Admission> {
         let events = Events::below(above.clone());
-        Arc::new(Admission { limits, listener: OnceLock::new(), events, state: Mutex::default() })
+        let connections = Members::default();
+        Arc::new(Admission { limits, listener: OnceLock::new(), connections, events, state: Mutex::default() })
     }
 
     /// Names the listener that is to be woken.
-    pub fn open(&self, listener: &Arc<Listener>) {
-        let _ = self.listener.set(Arc::downgrade(listener));
+    pub fn open<T: Woken + 'static>(&self, listener: &Arc<T>) {
+        let listener: Weak<T> = Arc::downgrade(listener);
+        let _ = self.listener.set(listener);
+    }
+
+    pub fn connections(&self) -> &Members {
+        &self.connections
+    }
+
+    fn wake_listener(&self) {
+        if let Some(listener) = self.listener.get().and_then(Weak::upgrade) {
+            listener.wake();
+        }
     }
 
     /// What happened on the listener that is no connection's alone.
@@ -171,18 +198,29 @@ impl Admission {
 }
 
 impl Seat {
-    pub fn listener(&self) -> Option<Arc<Listener>> {
-        self.admission.listener.get()?.upgrade()
+    /// Counts the connection in; returns what was asked of all before.
+    pub fn join<T: Member + 'static>(&self, connection: &Arc<T>) -> Option<Drain> {
+        self.admission.connections.join(connection)
+    }
+
+    /// Counts the connection out, which is over; `figures` are its last.
+    pub fn note_over<T: Member>(&self, connection: &T, figures: &Figures) {
+        if self.admission.connections.leave(connection, figures) {
+            self.admission.wake_listener();
+        }
+        self.leave();
     }
 
     /// The seat is this connection's, which now begins its handshake. One too many of those ends the oldest.
-    pub fn begin_handshake(&self, connection: &Arc<Connection>) {
-        let _ = self.connection.set(Arc::downgrade(connection));
+    pub fn begin_handshake<T: Evicted + 'static>(&self, connection: &Arc<T>) {
+        let connection: Weak<T> = Arc::downgrade(connection);
+        let connection: Weak<dyn Evicted> = connection;
+        let _ = self.connection.set(connection.clone());
         let limit = self.admission.limits.max_pending_handshakes;
         let oldest = {
             let mut state = lock(&self.admission.state);
             let now = Instant::now();
-            state.pending.insert(self.number, (now, Arc::downgrade(connection)));
+            state.pending.insert(self.number, (now, connection));
             let oldest = if state.pending.len() > limit { state.pending.pop_first() } else { None };
             if oldest.is_some() {
                 state.last_end_of_handshake = Some(now);
@@ -201,12 +239,8 @@ impl Seat {
             state.pending.remove(&self.number);
             std::mem::take(&mut state.asleep)
         };
-        self.wake_listener_if(wake);
-    }
-
-    fn wake_listener_if(&self, wake: bool) {
-        if wake && let Some(listener) = self.listener() {
-            listener.wake();
+        if wake {
+            self.admission.wake_listener();
         }
     }
 
@@ -223,16 +257,20 @@ impl Seat {
             std::mem::take(&mut state.asleep)
         };
         self.in_driver.store(0, Ordering::Relaxed);
-        if let Some(connection) = self.connection.get().and_then(Weak::upgrade) {
-            self.report(&connection);
+        if let Some(connection) = self.connection.get().filter(|connection| connection.strong_count() > 0) {
+            self.report(connection);
         }
-        self.wake_listener_if(wake);
+        if wake {
+            self.admission.wake_listener();
+        }
     }
 
     /// Reports what the connection holds now, if that is worth it.
-    fn refresh(&self, connection: &Arc<Connection>) {
+    fn refresh(&self) {
         let (held, reported) = (self.held(), self.reported.load(Ordering::Relaxed));
-        if held.abs_diff(reported) >= STEP || (held == 0 && reported > 0) {
+        if (held.abs_diff(reported) >= STEP || (held == 0 && reported > 0))
+            && let Some(connection) = self.connection.get()
+        {
             self.report(connection);
         }
     }
@@ -242,7 +280,7 @@ impl Seat {
     }
 
     #[cold]
-    fn report(&self, connection: &Arc<Connection>) {
+    fn report(&self, connection: &Weak<dyn Evicted>) {
         let limit = self.admission.limits.max_held_bytes;
         let mut too_much = Vec::new();
         {
@@ -257,7 +295,7 @@ impl Seat {
             self.reported.store(held, Ordering::Relaxed);
             state.held = state.held - before + held;
             if held > 0 {
-                state.holders.insert((held, self.number), Arc::downgrade(connection));
+                state.holders.insert((held, self.number), connection.clone());
             }
             while state.held > limit
                 && let Some(((held, _), largest)) = state.holders.pop_last()
@@ -286,63 +324,40 @@ impl Drop for Seat {
     }
 }
 
-impl Connection {
+impl Seat {
     /// What the driver holds after a turn: the unfinished message that comes in, those to be written, what TLS keeps, and
     /// open streams.
     #[inline]
-    pub(super) fn report_held(self: &Arc<Self>, in_driver: usize) {
-        if let Some(seat) = &self.seat {
-            // So it is after most turns, and nothing has to be noted: what is there is too little to be reported.
-            let held = in_driver + seat.unread.load(Ordering::Relaxed);
-            if held >= STEP || seat.reported.load(Ordering::Relaxed) > 0 {
-                seat.in_driver.store(in_driver, Ordering::Relaxed);
-                seat.refresh(self);
-            }
+    pub fn report_held(&self, in_driver: usize) {
+        // So it is after most turns, and nothing has to be noted: what is there is too little to be reported.
+        let held = in_driver + self.unread.load(Ordering::Relaxed);
+        if held >= STEP || self.reported.load(Ordering::Relaxed) > 0 {
+            self.in_driver.store(in_driver, Ordering::Relaxed);
+            self.refresh();
         }
     }
 
     /// So many bytes more wait to be read from a stream; reported after the driver's turn.
-    pub(super) fn note_unread(&self, bytes: usize) {
-        if let Some(seat) = &self.seat {
-            seat.unread.fetch_add(bytes, Ordering::Relaxed);
-        }
+    pub fn note_unread(&self, bytes: usize) {
+        self.unread.fetch_add(bytes, Ordering::Relaxed);
     }
 
     /// So many bytes of those have been read or dropped, on any thread.
-    pub(super) fn note_read(self: &Arc<Self>, bytes: usize) {
-        if let Some(seat) = &self.seat {
-            seat.unread.fetch_sub(bytes, Ordering::Relaxed);
-            seat.refresh(self);
-        }
-    }
-
-    /// Ends the connection at once, since those of its listener are over a limit together. If it is over already, what it
-    /// holds are messages that nobody has read.
-    fn evict(self: &Arc<Self>, error: Error) {
-        if matches!(error, Error::TooManyHeldBytes { .. }) {
-            // Not on this thread, which may hold the lock of an inbox.
-            let (connection, error) = (self.clone(), error.clone());
-            self.run_on_loop(Box::new(move |ran| {
-                if ran.is_ok() {
-                    connection.drop_unread(&error);
-                }
-            }));
-        }
-        let mut shared = self.lock();
-        if shared.phase == Phase::Open {
-            shared.begin_close(Err(error.clone()), false);
-        }
-        // Before that, and after, whoever sets the connection up, or ends it, looks at this.
-        shared.eviction.get_or_insert(error);
-        shared.aborted = true;
-        self.schedule(&mut shared);
-        self.notify(&shared);
+    pub fn note_read(&self, bytes: usize) {
+        self.unread.fetch_sub(bytes, Ordering::Relaxed);
+        self.refresh();
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    struct Nobody;
+
+    impl Evicted for Nobody {
+        fn evict(self: Arc<Self>, _: Error) {}
+    }
 
     fn admission(max_connections: usize) -> Arc<Admission> {
         Admission::new(ListenerLimits { max_connections, ..ListenerLimits::default() }, &Arc::default())
@@ -356,7 +371,7 @@ mod tests {
         let began = Instant::now();
         let seats = [(); 2].map(|()| {
             let seat = admission.seat_of_accepted();
-            lock(&admission.state).pending.insert(seat.number, (began, Weak::new()));
+            lock(&admission.state).pending.insert(seat.number, (began, Weak::<Nobody>::new()));
             seat
         });
         assert_eq!(admission.may_accept(began), MayAccept::At(began + GRACE));

@@ -4,14 +4,14 @@ use std::any::Any;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::connection::{
+    ConnectRequest, Connection, ConnectionHandler, Inbox, Phase, Stream, StreamHandler, StreamPhase,
+};
+use super::error::{Error, Outcome};
+use super::event_loop::{Destroyed, check_may_wait, deadline_after};
+use super::life::Runtime;
 use crate::codec::MessageCopy;
 use crate::rpc::{self, Envelope, Incoming, MessageType, Outgoing, TERMINATE_STREAM, is_protocol_header};
-use crate::runtime::inbox::Inbox;
-use crate::runtime::lifecycle::deadline_after;
-use crate::runtime::{
-    ConnectRequest, Connection, ConnectionHandler, Error, Outcome, Phase, Runtime, Stream, StreamHandler, StreamPhase,
-    check_may_wait,
-};
 
 /// What answered a call.
 pub struct Reply {
@@ -28,16 +28,14 @@ struct CallHandler {
 
 impl StreamHandler for CallHandler {
     fn on_message(&self, stream: &Arc<Stream>, incoming: &Incoming<'_>) {
-        self.inbox.put(stream, incoming.message);
+        stream.keep_unread(incoming.message);
     }
 
     fn on_writable(&self, _: &Arc<Stream>) {}
 
     fn on_closed(&self, stream: &Arc<Stream>, outcome: &Outcome) {
-        self.inbox.end(stream, outcome);
+        stream.end_unread(outcome);
     }
-
-    fn on_destroy(&self) {}
 
     fn inbox(&self) -> Option<&Inbox> {
         Some(&self.inbox)
@@ -46,6 +44,10 @@ impl StreamHandler for CallHandler {
     fn as_any(&self) -> &dyn Any {
         self
     }
+}
+
+impl Destroyed for CallHandler {
+    fn on_destroy(&self) {}
 }
 
 /// Holds a stream as long as somebody reads from it.
@@ -96,7 +98,7 @@ impl Connection {
         let deadline = deadline_after(timeout);
         let stream = Stream::new(self, Box::new(CallHandler::default()))?;
         let _held = Held::new(&stream);
-        let take = |deadline| stream.inbox().map_or(Err(Error::NoReply), |inbox| inbox.take(&stream, deadline));
+        let take = |deadline| stream.inbox().map_or(Err(Error::NoReply), |inbox| stream.take_unread(inbox, deadline));
         let too_late = |sent| Error::CallTimedOut { time: timeout.unwrap_or_default(), sent };
         self.when_there_is_room(deadline, || stream.try_activate(message, None)).map_err(|error| match error {
             Error::TimedOut(_) => too_late(false),
@@ -152,7 +154,7 @@ impl Stream {
         if self.phase() == StreamPhase::New {
             return Err(Error::StreamNotActivated);
         }
-        inbox.take(self, deadline_after(timeout))
+        self.take_unread(inbox, deadline_after(timeout))
     }
 
     /// Queues a message, and waits until there is room for it.

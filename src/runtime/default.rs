@@ -1,9 +1,14 @@
-//! The process-wide default runtime, and all others of the process.
+//! The runtimes of the process: the default one, and all others.
 
 use std::sync::atomic::{AtomicPtr, Ordering};
 use std::sync::{Arc, Mutex, Weak};
+use std::time::Duration;
 
-use crate::runtime::{Error, Log, ProcessMark, Runtime, lock};
+use super::error::Error;
+use super::event_loop::{check_may_wait, deadline_after, lock};
+use super::life::Runtime;
+use super::log::Log;
+use crate::transport::ProcessMark;
 
 /// The runtimes of one process. A forked child makes a slot of its own, since the parent's lock may have been held
 /// by another thread at the moment of the fork; the parent's stays reachable through `_parent`.
@@ -58,8 +63,8 @@ impl DefaultRuntime {
 
     fn start(&self) -> Result<Arc<Runtime>, Error> {
         match &self.options {
-            Some(options) => Runtime::start(options.thread_count, (options.make_log)()),
-            None => Runtime::start(1, Log::off()),
+            Some(options) => start(options.thread_count, (options.make_log)()),
+            None => start(1, Log::off()),
         }
     }
 }
@@ -96,11 +101,22 @@ pub fn set_default_options(options: Option<DefaultOptions>) -> Result<(), Error>
     Ok(())
 }
 
-/// Notes a new runtime.
-pub(super) fn register(runtime: &Arc<Runtime>) {
+/// Starts a runtime, one of the process from now on.
+fn start(thread_count: usize, log: Log) -> Result<Arc<Runtime>, Error> {
+    let runtime = Runtime::start(thread_count, log)?;
     let mut all = lock(&slot().all);
     all.retain(|runtime| runtime.strong_count() > 0);
-    all.push(Arc::downgrade(runtime));
+    all.push(Arc::downgrade(&runtime));
+    Ok(runtime)
+}
+
+impl Runtime {
+    /// Starts a runtime with so many event-loop threads.
+    pub fn new(thread_count: usize, log: Log) -> Result<Arc<Runtime>, Error> {
+        let runtime = start(thread_count, log)?;
+        runtime.announce();
+        Ok(runtime)
+    }
 }
 
 /// Those of this process that are not gone.
@@ -114,4 +130,19 @@ pub fn take_default_if_ended(ended: &Arc<Runtime>) {
     if default.runtime.as_ref().is_some_and(|current| Arc::ptr_eq(current, ended)) {
         default.runtime = None;
     }
+}
+
+/// Halts the runtimes and waits for their threads: nobody is called any more, whatever still lives.
+pub fn stop_runtimes(runtimes: &[Arc<Runtime>], timeout: Option<Duration>) -> Result<(), Error> {
+    check_may_wait()?;
+    let deadline = deadline_after(timeout);
+    runtimes.iter().for_each(|runtime| runtime.halt());
+    let mut result = Ok(());
+    for runtime in runtimes {
+        match runtime.wait_halted(deadline) {
+            Ok(()) => take_default_if_ended(runtime),
+            error => result = error,
+        }
+    }
+    result
 }

@@ -5,8 +5,25 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crate::runtime::Deadline;
+use super::event_loop::{AbortCause, LoopError};
 use crate::{codec, rpc, transport};
+
+/// The phases and activities of a connection that have a time limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TimeLimit {
+    Resolve,
+    Connect,
+    Tls,
+    /// CONNECT and its answer.
+    Handshake,
+    /// The peer takes nothing of what is to be written.
+    Write,
+    /// A message has begun and has not ended.
+    Message,
+    Idle,
+    /// The answer to the library's own PING.
+    PingResponse,
+}
 
 /// Why a call was not carried out, or why a connection or stream ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,8 +53,8 @@ pub enum Error {
         unwritten: usize,
     },
     /// A phase took longer than its option allows.
-    Deadline {
-        deadline: Deadline,
+    TimeLimit {
+        limit: TimeLimit,
         time: Duration,
         detail: String,
     },
@@ -84,27 +101,21 @@ pub enum Error {
     Internal(String),
 }
 
-impl Error {
-    /// The error of a deadline that is over; `detail` says how far things had come.
-    pub fn deadline(deadline: Deadline, time: Duration, detail: &str) -> Error {
-        Error::Deadline { deadline, time, detail: detail.to_owned() }
-    }
-}
-
-fn deadline_text(deadline: Deadline) -> &'static str {
-    match deadline {
-        Deadline::Resolve => "looking the host name up took longer than resolve_timeout_ms",
-        Deadline::Connect => "connecting took longer than connect_timeout_ms",
-        Deadline::Tls => "the TLS handshake took longer than tls_timeout_ms",
-        Deadline::Handshake => "CONNECT was not sent and answered within handshake_timeout_ms",
-        Deadline::Write => "the peer took nothing of what was to be written for write_timeout_ms",
-        Deadline::Message => "a message that had begun did not end within message_timeout_ms and a second per 64 KiB",
-        Deadline::Idle => "nothing came or went for idle_timeout_ms",
-        Deadline::PingResponse => {
-            "the peer did not answer the keep-alive PING within the timeout_ms of keep_alive_ping"
-        }
-        Deadline::Ping | Deadline::NextAttempt | Deadline::Linger | Deadline::HalfOpen | Deadline::Drain => {
-            "a time is over"
+impl TimeLimit {
+    fn sentence(self) -> &'static str {
+        match self {
+            TimeLimit::Resolve => "looking the host name up took longer than resolve_timeout_ms",
+            TimeLimit::Connect => "connecting took longer than connect_timeout_ms",
+            TimeLimit::Tls => "the TLS handshake took longer than tls_timeout_ms",
+            TimeLimit::Handshake => "CONNECT was not sent and answered within handshake_timeout_ms",
+            TimeLimit::Write => "the peer took nothing of what was to be written for write_timeout_ms",
+            TimeLimit::Message => {
+                "a message that had begun did not end within message_timeout_ms and a second per 64 KiB"
+            }
+            TimeLimit::Idle => "nothing came or went for idle_timeout_ms",
+            TimeLimit::PingResponse => {
+                "the peer did not answer the keep-alive PING within the timeout_ms of keep_alive_ping"
+            }
         }
     }
 }
@@ -139,8 +150,8 @@ impl fmt::Display for Error {
             Error::Aborted { unwritten } => {
                 write!(f, "the connection was aborted while {unwritten} bytes were not written")
             }
-            Error::Deadline { deadline, time, detail } => {
-                write!(f, "{} ({} ms)", deadline_text(*deadline), time.as_millis())?;
+            Error::TimeLimit { limit, time, detail } => {
+                write!(f, "{} ({} ms)", limit.sentence(), time.as_millis())?;
                 if detail.is_empty() { Ok(()) } else { write!(f, ": {detail}") }
             }
             Error::StreamDeadline { time } => {
@@ -191,6 +202,24 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
+impl From<LoopError> for Error {
+    fn from(error: LoopError) -> Error {
+        match error {
+            LoopError::Stopped => Error::RuntimeShutdown,
+            LoopError::WouldDeadlock => Error::WouldDeadlock,
+        }
+    }
+}
+
+impl From<AbortCause> for Error {
+    fn from(cause: AbortCause) -> Error {
+        match cause {
+            AbortCause::Shutdown => Error::RuntimeShutdown,
+            AbortCause::Panic => Error::Internal("the event loop panicked on this connection".to_owned()),
+        }
+    }
+}
+
 impl From<rpc::Violation> for Error {
     fn from(violation: rpc::Violation) -> Error {
         match violation {
@@ -212,12 +241,6 @@ impl From<transport::Error> for Error {
     }
 }
 
-/// The peer's bytes as text for a sentence or an answer, which a long one would only make too large.
-pub fn quoted(bytes: &[u8]) -> Cow<'_, str> {
-    const MAX_LEN: usize = 256;
-    String::from_utf8_lossy(bytes.get(..MAX_LEN).unwrap_or(bytes))
-}
-
 /// How a connection or stream ended, with the sentence for it, as the C interface lends it; empty if it ended well.
 pub type Ended = (Outcome, Cow<'static, CStr>);
 
@@ -225,7 +248,7 @@ static ENDED_WELL: Ended = (Ok(()), Cow::Borrowed(c""));
 
 /// The place for that, filled once, on one thread. The usual end costs a store.
 #[derive(Default)]
-pub(super) struct End {
+pub(in crate::runtime) struct End {
     well: AtomicBool,
     badly: OnceLock<Box<Ended>>,
 }
@@ -249,7 +272,7 @@ impl End {
 }
 
 /// Text as the C interface lends it; what follows a NUL is lost.
-pub(super) fn text(text: String) -> CString {
+pub(in crate::runtime) fn text(text: String) -> CString {
     let bytes: Vec<u8> = text.into_bytes().into_iter().take_while(|byte| *byte != 0).collect();
     CString::new(bytes).unwrap_or_default()
 }

@@ -3,8 +3,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-use crate::runtime::lifecycle::wait_until;
-use crate::runtime::lock;
+use super::event_loop::{lock, wait_until};
 
 /// How much a log message matters; a log takes its own level and the graver ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

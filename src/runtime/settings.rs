@@ -1,7 +1,6 @@
 use std::time::Duration;
 
 use crate::rpc::{Limits, Rate};
-use crate::runtime::deadlines::Deadline;
 use crate::transport::SocketOptions;
 
 /// What client and listener options share.
@@ -40,23 +39,10 @@ pub struct Times {
     pub linger: Duration,
 }
 
-impl Times {
-    /// The time of a deadline that is an option.
-    pub fn of(&self, deadline: Deadline) -> Option<Duration> {
-        match deadline {
-            Deadline::Resolve => self.resolve,
-            Deadline::Connect => self.connect,
-            Deadline::Tls => self.tls,
-            Deadline::Handshake => self.handshake,
-            Deadline::Write => self.write,
-            Deadline::Message => self.message,
-            Deadline::Idle => self.idle,
-            Deadline::Ping => self.ping,
-            Deadline::PingResponse => self.ping_response,
-            Deadline::HalfOpen => self.half_open,
-            Deadline::Linger => Some(self.linger),
-            Deadline::NextAttempt | Deadline::Drain => None,
-        }
+impl Settings {
+    /// The limits for the protocol: with the answers to PINGs, which are set apart from them.
+    pub fn rpc_limits(&self) -> Limits {
+        Limits { ping_answers: self.answer_pings.then_some(self.ping_answers), ..self.limits }
     }
 }
 

@@ -6,7 +6,7 @@ use mio::{Registry, Token};
 use socket2::SockAddr;
 
 use crate::transport::endpoint::address_text;
-use crate::transport::{Endpoint, Error, ErrorKind, Readiness, SocketOptions, Stream};
+use crate::transport::{AddressFamily, Endpoint, Error, ErrorKind, Readiness, SocketOptions, Stream};
 
 /// How long one address has for itself before the next is tried beside it (RFC 8305, section 5).
 const NEXT_ATTEMPT: Duration = Duration::from_millis(250);
@@ -198,15 +198,6 @@ pub fn interleave(addresses: Vec<SocketAddr>, wanted: AddressFamily) -> Vec<Sock
         }
         ordered.extend(pair.into_iter().flatten().map(SockAddr::from));
     }
-}
-
-/// Which addresses of a name are used.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum AddressFamily {
-    #[default]
-    Any,
-    V4,
-    V6,
 }
 
 #[cfg(test)]

@@ -1,8 +1,6 @@
 use std::fmt;
 use std::io;
 
-use crate::transport::TlsErrorKind;
-
 /// What kind of failure a socket, a file or TLS met.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorKind {
@@ -25,6 +23,41 @@ pub enum ErrorKind {
     Unsupported,
     /// A descriptor of the application's is not the socket that is needed.
     WrongSocket,
+}
+
+/// What kind of failure TLS met.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TlsErrorKind {
+    /// Settings that cannot go together, or that the provider of cryptography refuses.
+    Config,
+    NoCertificate,
+    BadKey,
+    KeyEncrypted,
+    KeyMismatch,
+    ServerNameRequired,
+    /// Anything that has no kind of its own.
+    HandshakeFailed,
+    UnknownCa,
+    CertificateExpired,
+    CertificateNotYetValid,
+    WrongName,
+    BadCertificate,
+    NoCommonVersion,
+    NoCommonAlpn,
+    AlertReceived,
+    /// Closed during the handshake.
+    PeerClosed,
+    /// Ended without close_notify.
+    Truncated,
+    /// The client sent none.
+    CertificateRequired,
+    NoCommonCipher,
+    /// It cannot be read, or is not signed by its CA.
+    BadRevocationList,
+    CertificateRevoked,
+    /// No list says anything of a certificate.
+    RevocationUnknown,
+    RevocationListExpired,
 }
 
 /// A failed call: what was tried, on what, and what the system said.

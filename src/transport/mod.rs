@@ -19,15 +19,16 @@ mod tls;
 pub use socket2::SockAddr as Address;
 
 pub use adopted::{RawSocket, SocketUse, check_socket};
-pub use dialer::{AddressFamily, Dialer, Dialing, interleave};
+pub use dialer::{Dialer, Dialing, interleave};
 pub use endpoint::{Endpoint, UnixName};
-pub use error::{Error, ErrorKind};
+pub use error::{Error, ErrorKind, TlsErrorKind};
 pub use listener::{AcceptError, Listener, ListeningSocket};
+pub use plain::PeerCredentials;
 pub use process::{ProcessMark, UseMark, never_cancelled, uncancelled, with_signals_blocked};
 pub use resolver::{Lookup, Resolved, Resolver, literal};
-pub use socket_options::{KeepAlive, SocketOptions};
-pub use stream::{PeerCredentials, Readiness, Stream};
+pub use socket_options::{AddressFamily, KeepAlive, SocketOptions};
+pub use stream::{Readiness, Stream};
 pub use tls::{
-    ClientAuth, HandshakeProgress, TlsConfig, TlsConfigBuilder, TlsErrorKind, TlsInfo, TlsRole, TlsSession, TlsVersion,
+    ClientAuth, HandshakeProgress, TlsConfig, TlsConfigBuilder, TlsInfo, TlsRole, TlsSession, TlsVersion,
     check_server_name,
 };

@@ -10,7 +10,13 @@ use mio::net::TcpStream;
 use mio::net::UnixStream;
 use socket2::{Domain, SockRef, Socket};
 
-use crate::transport::PeerCredentials;
+/// The process at the other end of a Unix socket, as it was when it connected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PeerCredentials {
+    pub pid: i32,
+    pub uid: u32,
+    pub gid: u32,
+}
 
 /// Dropping it shuts the socket down before it is closed: a child that was forked meanwhile has a duplicate, and closing alone
 /// would leave the peer waiting for that.

@@ -4,7 +4,16 @@ use std::time::Duration;
 
 use socket2::{Domain, Socket, TcpKeepalive};
 
-use crate::transport::{AddressFamily, Error, ErrorKind};
+use crate::transport::{Error, ErrorKind};
+
+/// Which addresses of a name are used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AddressFamily {
+    #[default]
+    Any,
+    V4,
+    V6,
+}
 
 /// How sockets are made.
 #[derive(Clone, Debug)]

@@ -6,7 +6,7 @@ use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 
 use crate::transport::adopted::{refuse_descriptors, take_socket};
 use crate::transport::endpoint::address_text;
-use crate::transport::plain::PlainStream;
+use crate::transport::plain::{PeerCredentials, PlainStream};
 use crate::transport::{Error, ErrorKind, HandshakeProgress, RawSocket, SocketOptions, SocketUse, TlsInfo, TlsSession};
 
 /// What a poll is asked for. Linux reports urgent data apart from other input.
@@ -22,14 +22,6 @@ pub struct Stream {
     tls: Option<Box<TlsSession>>,
     /// Small messages are to wait for the acknowledgement of earlier ones (Nagle's algorithm), once `allow_delay` is called.
     delays: bool,
-}
-
-/// The process at the other end of a Unix socket, as it was when it connected.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PeerCredentials {
-    pub pid: i32,
-    pub uid: u32,
-    pub gid: u32,
 }
 
 /// Whether a dial is finished.

@@ -6,7 +6,7 @@
 use eventstream_rpc::codec::{self, HeaderList, HeaderValue, Message};
 use eventstream_rpc::rpc::{CONNECTION_ACCEPTED, Envelope, Incoming, MessageType, Outgoing};
 use eventstream_rpc::runtime::{
-    ConnectRequest, Connection, ConnectionHandler, Error, Flush, ListenRequest, Listener, ListenerHandler,
+    ConnectRequest, Connection, ConnectionHandler, Destroyed, Error, Flush, ListenRequest, Listener, ListenerHandler,
     ListenerLimits, Log, Outcome, Runtime, Settings, Stream, StreamHandler,
 };
 use eventstream_rpc::transport::Endpoint;
@@ -52,12 +52,18 @@ type React = dyn Fn(&Recorder, On<'_>) + Send + Sync;
 pub struct Recorder {
     events: Sender<Event>,
     react: Arc<React>,
+    is_on_stream: bool,
 }
 
 impl Recorder {
     pub fn new(react: impl Fn(&Recorder, On<'_>) + Send + Sync + 'static) -> (Recorder, Receiver<Event>) {
         let (events, list) = channel();
-        (Recorder { events, react: Arc::new(react) }, list)
+        (Recorder { events, react: Arc::new(react), is_on_stream: false }, list)
+    }
+
+    /// The same list, written by a handler of a stream.
+    pub fn on_stream(&self) -> Box<Recorder> {
+        Box::new(Recorder { is_on_stream: true, ..self.clone() })
     }
 
     fn note(&self, event: Event) {
@@ -108,12 +114,14 @@ impl ConnectionHandler for Recorder {
         (self.react)(self, On::Shutdown(connection));
     }
 
-    fn on_destroy(&self) {
-        self.note(Event::Destroyed);
-    }
-
     fn as_any(&self) -> &dyn Any {
         self
+    }
+}
+
+impl Destroyed for Recorder {
+    fn on_destroy(&self) {
+        self.note(if self.is_on_stream { Event::StreamDestroyed } else { Event::Destroyed });
     }
 }
 
@@ -130,10 +138,6 @@ impl StreamHandler for Recorder {
         (self.react)(self, On::Closed(stream));
     }
 
-    fn on_destroy(&self) {
-        self.note(Event::StreamDestroyed);
-    }
-
     fn as_any(&self) -> &dyn Any {
         self
     }
@@ -147,7 +151,7 @@ pub fn serve(recorder: &Recorder, on: On<'_>) {
             connection.send_protocol(ack, None).expect("CONNECT can be answered");
         }
         On::IncomingStream(_, stream, _) => {
-            stream.accept(Box::new(recorder.clone())).expect("the stream is being announced");
+            stream.accept(recorder.on_stream()).expect("the stream is being announced");
         }
         _ => {}
     }
@@ -166,11 +170,13 @@ impl ListenerHandler for Doorman {
 
     fn on_closed(&self, _: &Arc<Listener>, _: &Outcome) {}
 
-    fn on_destroy(&self) {}
-
     fn as_any(&self) -> &dyn Any {
         self
     }
+}
+
+impl Destroyed for Doorman {
+    fn on_destroy(&self) {}
 }
 
 pub fn runtime() -> Arc<Runtime> {

@@ -11,7 +11,7 @@ use eventstream_rpc::codec::HeaderList;
 use eventstream_rpc::model::thread::{JoinHandle, spawn};
 use eventstream_rpc::rpc::{CONNECTION_ACCEPTED, Envelope, Incoming, MessageType, Outgoing, TERMINATE_STREAM};
 use eventstream_rpc::runtime::{
-    ConnectRequest, Connection, ConnectionHandler, Drain, Error, Flush, ListenRequest, Listener, ListenerHandler, Log,
+    ConnectRequest, Connection, ConnectionHandler, Destroyed, Drain, Error, Flush, ListenRequest, Listener, ListenerHandler, Log,
     Outcome, Phase, Runtime, Settings, Stream, StreamHandler,
 };
 use eventstream_rpc::transport::Endpoint;
@@ -139,12 +139,14 @@ impl ConnectionHandler for Party {
         add(&self.tally.shutdowns);
     }
 
-    fn on_destroy(&self) {
-        self.destroy();
-    }
-
     fn as_any(&self) -> &dyn Any {
         self
+    }
+}
+
+impl Destroyed for Party {
+    fn on_destroy(&self) {
+        self.destroy();
     }
 }
 
@@ -159,10 +161,6 @@ impl StreamHandler for Party {
         // A client's stream may end before the thread that has activated it says so.
         self.step(&[0, 1], 2);
         add(&self.tally.closed);
-    }
-
-    fn on_destroy(&self) {
-        self.destroy();
     }
 
     fn as_any(&self) -> &dyn Any {
@@ -188,10 +186,6 @@ impl ListenerHandler for Party {
     fn on_closed(&self, _: &Arc<Listener>, _: &Outcome) {
         self.step(&[0], 2);
         add(&self.tally.listeners_closed);
-    }
-
-    fn on_destroy(&self) {
-        self.destroy();
     }
 
     fn as_any(&self) -> &dyn Any {
@@ -357,10 +351,10 @@ fn every_task_that_is_posted_runs() {
                 scene.begin(move |scene| {
                     for _ in 0..2 {
                         let tally = scene.tally.clone();
-                        connection.run_on_loop(Box::new(move |outcome| {
+                        connection.run_on_loop(move |outcome| {
                             assert!(outcome.is_ok());
                             add(&tally.tasks);
-                        }));
+                        });
                     }
                 })
             })

@@ -49,10 +49,9 @@ fn openssl(arguments: &[String]) -> Command {
     command
 }
 
-/// Needed here, as `.ci/run` installs it: without it these tests fail and do not pass unseen.
 #[track_caller]
 fn spawn(command: &mut Command) -> Child {
-    command.spawn().unwrap_or_else(|error| panic!("the openssl command (package openssl) is needed: {error}"))
+    command.spawn().unwrap_or_else(|error| panic!("the openssl command is needed: install openssl ({error})"))
 }
 
 /// What a running command has written so far, on both of its outputs.

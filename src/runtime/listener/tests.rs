@@ -6,11 +6,15 @@ use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, IntoRawFd};
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::*;
 use crate::rpc::Incoming;
-use crate::runtime::{ConnectRequest, ConnectionHandler, Log, Stream};
+use crate::runtime::event_loop::{Command, LoopHandle, Owner, lock};
+use crate::runtime::{
+    ConnectRequest, Connection, ConnectionHandler, Destroyed, Drain, Error, Level, ListenRequest, Listener,
+    ListenerHandler, ListenerLimits, Log, Outcome, Runtime, Settings, Stream,
+};
+use crate::transport::Endpoint;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 /// A place that is free is the next one's sooner or later.
@@ -22,10 +26,13 @@ impl ListenerHandler for Nobody {
     fn on_incoming_connection(&self, _: &Arc<Listener>, _: &Arc<Connection>) {}
     fn on_failed_connection(&self, _: &Arc<Listener>, _: &Error) {}
     fn on_closed(&self, _: &Arc<Listener>, _: &Outcome) {}
-    fn on_destroy(&self) {}
     fn as_any(&self) -> &dyn Any {
         self
     }
+}
+
+impl Destroyed for Nobody {
+    fn on_destroy(&self) {}
 }
 
 impl ConnectionHandler for Nobody {
@@ -34,7 +41,6 @@ impl ConnectionHandler for Nobody {
     fn on_incoming_stream(&self, _: &Arc<Connection>, _: &Arc<Stream>, _: &Incoming<'_>) {}
     fn on_writable(&self, _: &Arc<Connection>) {}
     fn on_shutdown(&self, _: &Arc<Connection>, _: &Outcome) {}
-    fn on_destroy(&self) {}
     fn as_any(&self) -> &dyn Any {
         self
     }
@@ -45,7 +51,7 @@ fn settle(event_loop: &LoopHandle) {
     // Whatever its turns have led to is seen in the next pass.
     for _ in 0..2 {
         let (done, is_done) = channel();
-        event_loop.post(Command::Task(Box::new(move |_| done.send(()).expect("the test waits")), None));
+        event_loop.post(Command::Run(Box::new(move |_| done.send(()).expect("the test waits")), None));
         is_done.recv_timeout(PATIENCE).expect("the loop runs");
     }
 }
@@ -75,13 +81,15 @@ fn listen_at(endpoint: Option<Endpoint>, runtime: &Arc<Runtime>, limits: Listene
     listener
 }
 
-/// The two are at the same place, the first not any more.
-fn two_at_one_place<T>(mut make: impl FnMut() -> T, place: impl Fn(&T) -> Option<Token>, end: impl Fn(&T)) -> (T, T) {
+/// The second is where the first has been.
+fn two_at_one_place<T: Owner>(mut make: impl FnMut() -> Arc<T>, end: impl Fn(&Arc<T>)) -> (Arc<T>, Arc<T>) {
     for _ in 0..TRIES {
         let first = make();
+        let place = first.place().token();
+        assert!(place.is_some());
         end(&first);
         let second = make();
-        if place(&first).is_some() && place(&first) == place(&second) {
+        if place == second.place().token() {
             return (first, second);
         }
         end(&second);
@@ -97,8 +105,8 @@ fn a_late_close_leaves_the_listener_alone_that_has_the_place_now() {
         listener.drain(Drain::within(None));
         listener.wait_closed(Some(PATIENCE)).expect("it has no connections");
     };
-    let (first, second) = two_at_one_place(|| listen(&runtime), |listener| listener.token(), end);
-    first.event_loop.post(Command::ServiceListener(first.clone()));
+    let (first, second) = two_at_one_place(|| listen(&runtime), end);
+    first.event_loop.post(Command::Visit(first.clone()));
     settle(&first.event_loop);
     assert!(!second.is_closed());
     second.close();
@@ -115,7 +123,7 @@ fn what_happens_on_a_listener_is_counted() {
     let wait = move |_| {
         let _ = door.recv_timeout(PATIENCE);
     };
-    listener.event_loop.post(Command::Task(Box::new(wait), None));
+    listener.event_loop.post(Command::Run(Box::new(wait), None));
     let adopt = || {
         let (ours, theirs) = std::os::unix::net::UnixStream::pair().expect("two sockets");
         let result = listener.adopt_connection(theirs.as_raw_fd());
@@ -182,14 +190,14 @@ fn a_late_command_for_a_connection_is_not_run_on_another() {
         let _ = connection.wait_shutdown(Some(PATIENCE)).expect("an end");
         settle(connection.buffers());
     };
-    let (first, second) = two_at_one_place(connect, |connection| connection.token(), end);
+    let (first, second) = two_at_one_place(connect, end);
     settle(second.buffers());
     // A run would take this back.
     second.lock().scheduled = true;
-    first.post(Command::Service(first.clone()));
+    first.post(Command::Visit(first.clone()));
     settle(first.buffers());
     assert!(second.lock().scheduled);
-    second.post(Command::Service(second.clone()));
+    second.post(Command::Visit(second.clone()));
     settle(second.buffers());
     assert!(!second.lock().scheduled);
     end(&second);

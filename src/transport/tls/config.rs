@@ -10,13 +10,12 @@ use rustls::server::{NoServerSessionStorage, ParsedCertificate, ServerSessionMem
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ClientConfig, InconsistentKeys, RootCertStore, ServerConfig, SupportedProtocolVersion, version};
 
-use super::TlsErrorKind;
 use super::files;
 use super::key_log::FileKeyLog;
 use super::provider::{check_randomness, provider, ticketer};
 use super::revocation::Revocation;
 use super::verifier::AcceptAnyCertificate;
-use crate::transport::{Error, ErrorKind, ProcessMark};
+use crate::transport::{Error, ErrorKind, ProcessMark, TlsErrorKind};
 
 /// Sessions that a side remembers for resumption, unless they are in tickets.
 const REMEMBERED_SESSIONS: usize = 256;

@@ -7,8 +7,7 @@ use std::path::Path;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 
-use super::TlsErrorKind;
-use crate::transport::{Error, ErrorKind};
+use crate::transport::{Error, ErrorKind, TlsErrorKind};
 
 const PEM_MARK: &[u8] = b"-----BEGIN ";
 const PEM_CERTIFICATE: &[u8] = b"-----BEGIN CERTIFICATE-----";

@@ -4,6 +4,7 @@ mod backlog;
 mod config;
 mod error;
 mod files;
+mod in_flight;
 mod info;
 mod key_log;
 mod provider;
@@ -14,7 +15,6 @@ mod session;
 mod verifier;
 
 pub use config::{ClientAuth, TlsConfig, TlsConfigBuilder, TlsRole, TlsVersion};
-pub use error::TlsErrorKind;
 pub use info::TlsInfo;
 pub use server_name::check_server_name;
 pub use session::{HandshakeProgress, TlsSession};

@@ -6,8 +6,7 @@ use rustls::CipherSuite;
 use rustls::crypto::CryptoProvider;
 use rustls::server::ProducesTickets;
 
-use super::TlsErrorKind;
-use crate::transport::{Error, ErrorKind};
+use crate::transport::{Error, ErrorKind, TlsErrorKind};
 
 #[cfg(feature = "aws-lc-rs")]
 use rustls::crypto::aws_lc_rs as chosen;

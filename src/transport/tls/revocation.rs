@@ -9,8 +9,8 @@ use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateRevocationListDer, Der, TrustAnchor};
 use rustls::server::ClientCertVerifierBuilder;
 
-use super::{TlsErrorKind, files};
-use crate::transport::{Error, ErrorKind};
+use super::files;
+use crate::transport::{Error, ErrorKind, TlsErrorKind};
 
 /// Lists that peers' certificates must not be on. A list whose time is over is not believed.
 #[derive(Default)]

@@ -4,8 +4,7 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use rustls::pki_types::ServerName;
 
-use super::TlsErrorKind;
-use crate::transport::{Error, ErrorKind};
+use crate::transport::{Error, ErrorKind, TlsErrorKind};
 
 /// Whether a certificate can be for this name.
 pub fn check_server_name(text: &str) -> Result<(), Error> {

@@ -1,0 +1,259 @@
+//! From the socket to the messages that are dispatched.
+
+use super::super::deadlines::Deadline;
+use super::super::state::Phase;
+use super::gathered::Gathered;
+use super::{Driver, Turn};
+use crate::codec::{self, Limits, MIN_MESSAGE_LEN, Message, PRELUDE_LEN, Prelude};
+use crate::runtime::error::Error;
+use crate::runtime::event_loop::Context;
+use crate::transport::{self, TlsErrorKind};
+
+/// A cut message up to this size is completed where the loop reads, a larger one in a buffer of its own.
+const SMALL_REST: usize = 4 * 1024;
+
+/// What one read of a large message takes at most.
+const LARGEST_READ: usize = 256 * 1024;
+
+/// What to do with input.
+enum Input {
+    Dispatch(Limits),
+    Drop,
+    Keep,
+}
+
+impl Driver {
+    /// Reads and dispatches until nothing is there, or may be taken, or the budget is used.
+    pub(super) fn receive(&mut self, turn: &mut Turn, context: &mut Context) {
+        self.read_all(turn, context);
+        if self.peer_ended {
+            self.end_of_input(context);
+        }
+    }
+
+    fn read_all(&mut self, turn: &mut Turn, context: &mut Context) {
+        while !self.peer_ended && turn.read > 0 {
+            match self.input_mode() {
+                Input::Keep => return,
+                Input::Drop => {
+                    self.gathered.clear();
+                    if !self.read_and_drop(turn, context) {
+                        return;
+                    }
+                }
+                Input::Dispatch(limits) => {
+                    if self.holds_message() {
+                        self.dispatch_gathered(limits, turn);
+                    } else if !self.readable || !self.read_and_dispatch(limits, turn, context) {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    fn input_mode(&self) -> Input {
+        let shared = self.connection.lock();
+        match shared.phase {
+            Phase::Connecting | Phase::Open if shared.is_reading_paused() => Input::Keep,
+            Phase::Connecting | Phase::Open => Input::Dispatch(shared.rpc.receive_limits()),
+            Phase::Closing | Phase::Closed => Input::Drop,
+        }
+    }
+
+    /// Whether there is something to read or to dispatch, as far as is known.
+    pub(super) fn has_input(&self) -> bool {
+        self.readable || self.holds_message()
+    }
+
+    /// After a pause whole messages may lie in `gathered`.
+    fn holds_message(&self) -> bool {
+        self.gathered.len() >= MIN_MESSAGE_LEN && self.missing_of_gathered() == 0
+    }
+
+    /// How many bytes the first gathered message still needs; nothing if it is complete or wrong.
+    pub(super) fn missing_of_gathered(&self) -> usize {
+        Prelude::missing_len(&self.gathered)
+    }
+
+    /// False when there is nothing more to read now.
+    fn read_and_dispatch(&mut self, limits: Limits, turn: &mut Turn, context: &mut Context) -> bool {
+        let missing = self.missing_of_gathered();
+        if self.gathered.len() >= PRELUDE_LEN && (missing > SMALL_REST || self.gathered.len() > SMALL_REST) {
+            return self.read_rest(missing, limits, turn);
+        }
+        let mut buffer = std::mem::take(&mut context.read_buffer);
+        let more = self.read_into_buffer(&mut buffer, limits, turn);
+        context.read_buffer = buffer;
+        more
+    }
+
+    /// Reads more of a large message to the bytes of it that are there: the memory grows with what arrives.
+    fn read_rest(&mut self, missing: usize, limits: Limits, turn: &mut Turn) -> bool {
+        let room = missing.min(self.gathered.len().clamp(SMALL_REST, LARGEST_READ));
+        let count = self.read_into(turn, |driver| (driver.stream.read_more(driver.gathered.bytes_mut(), room), room));
+        if count.is_some() && self.missing_of_gathered() == 0 {
+            self.dispatch_gathered(limits, turn);
+        }
+        count.is_some()
+    }
+
+    /// Reads and dispatches; goes on as long as a message that was cut by the buffer's end fits in it when moved to the
+    /// front.
+    fn read_into_buffer(&mut self, buffer: &mut [u8], mut limits: Limits, turn: &mut Turn) -> bool {
+        let mut kept = self.gathered.len();
+        buffer[..kept].copy_from_slice(&self.gathered);
+        self.gathered.forget();
+        let (rest, more) = loop {
+            let count = self.read_into(turn, |driver| {
+                let result = driver.stream.read(&mut buffer[kept..]);
+                (result, buffer.len() - kept)
+            });
+            // Without a byte more there is nothing new to find.
+            let Some(count) = count else { break (0..kept, false) };
+            let end = kept + count;
+            let used = self.dispatch(&buffer[..end], limits, turn);
+            kept = end - used;
+            let missing = Prelude::missing_len(&buffer[used..end]);
+            if missing == 0 || kept + missing > buffer.len() || !self.readable || turn.read == 0 {
+                break (used..end, true);
+            }
+            match self.input_mode() {
+                Input::Dispatch(next) => limits = next,
+                Input::Drop | Input::Keep => break (used..end, true),
+            }
+            codec::move_to_front(buffer, used, end);
+        };
+        self.gather(&buffer[rest]);
+        more
+    }
+
+    /// Keeps what is not dispatched; what is kept already is none of it.
+    fn gather(&mut self, bytes: &[u8]) {
+        if bytes.is_empty() {
+            self.gathered.clear();
+            return;
+        }
+        if bytes.len() > SMALL_REST && self.gathered.capacity() < bytes.len() {
+            let final_len = bytes.len() + Prelude::missing_len(bytes);
+            self.gathered = Gathered::from(self.connection.buffers().take_for(bytes.len(), final_len));
+        }
+        codec::append_bytes(self.gathered.bytes_mut(), bytes);
+    }
+
+    /// Decodes and delivers the messages at the start of `bytes`; returns how many bytes are used up.
+    pub(in crate::runtime) fn dispatch(&mut self, bytes: &[u8], mut limits: Limits, turn: &mut Turn) -> usize {
+        let mut used = 0;
+        while let Some(rest) = bytes.get(used..).filter(|rest| !rest.is_empty()) {
+            match Message::decode(rest, &limits) {
+                Ok((message, len)) => {
+                    if !self.connection.deliver(&message, &rest[..len], &mut limits, turn.now) {
+                        break;
+                    }
+                    used += len;
+                    if turn.note_call(len) {
+                        break;
+                    }
+                }
+                Err(codec::Error::Incomplete { .. }) => break,
+                Err(error) => {
+                    self.connection.reject(error, rest);
+                    self.refused_input = true;
+                    return bytes.len();
+                }
+            }
+        }
+        if used > 0 {
+            // What lies in the buffer now is the beginning of another message, with a time of its own.
+            self.deadlines.clear(Deadline::Message);
+        }
+        used
+    }
+
+    /// Dispatches what was gathered, as far as it goes.
+    fn dispatch_gathered(&mut self, limits: Limits, turn: &mut Turn) {
+        let mut gathered = std::mem::take(&mut self.gathered);
+        let used = self.dispatch(&gathered, limits, turn);
+        gathered.skip(used, |memory| self.connection.buffers().give_back(memory));
+        self.gathered = gathered;
+    }
+
+    /// One read: how many bytes came, or nothing at the end, on an error, or when there is nothing now.
+    fn read_into(
+        &mut self,
+        turn: &mut Turn,
+        read: impl FnOnce(&mut Self) -> (std::io::Result<usize>, usize),
+    ) -> Option<usize> {
+        let (result, room) = read(self);
+        let wire_len = self.stream.take_wire_len(result.as_ref().map_or(0, |count| *count));
+        turn.read = turn.read.saturating_sub(wire_len);
+        match (result, room) {
+            (Ok(0), _) => {
+                self.peer_ended = true;
+                self.readable = false;
+                None
+            }
+            (Ok(count), room) => {
+                self.received = true;
+                turn.received += count;
+                // Less than asked for: the socket is empty, and what comes later comes with an event.
+                self.readable = count == room || self.read_until_end || !self.stream.short_read_ends_input();
+                Some(count)
+            }
+            (Err(error), _) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                self.readable = self.stream.is_cut_off();
+                self.read_until_end &= self.readable;
+                None
+            }
+            (Err(error), _) => {
+                self.peer_ended = true;
+                self.readable = false;
+                let kind = transport::ErrorKind::Io;
+                let error =
+                    transport::Error::from_io(&format!("reading from {}", self.connection.peer_name()), &error, kind);
+                let place = match error.kind {
+                    transport::ErrorKind::Tls(TlsErrorKind::Truncated) => &mut self.cut_short,
+                    _ => &mut self.io_error,
+                };
+                place.get_or_insert(error.into());
+                None
+            }
+        }
+    }
+
+    pub(super) fn read_and_drop(&mut self, turn: &mut Turn, context: &mut Context) -> bool {
+        if !self.readable {
+            return false;
+        }
+        let mut buffer = std::mem::take(&mut context.read_buffer);
+        let count = self.read_into(turn, |driver| (driver.stream.read(&mut buffer), buffer.len()));
+        context.read_buffer = buffer;
+        count.is_some()
+    }
+
+    /// The peer's bytes are all dispatched and it sends no more: what the callbacks accepted is written, then it is over.
+    pub(super) fn end_of_input(&mut self, context: &Context) {
+        let error = match (self.io_error.as_ref().or(self.cut_short.as_ref()), self.gathered.is_empty()) {
+            (Some(error), _) => error.clone(),
+            (None, true) => Error::PeerClosed(format!("{} closed the connection", self.connection.peer_name())),
+            (None, false) => {
+                let have = self.gathered.len();
+                Error::Codec(codec::Error::Incomplete { have, need: have + self.missing_of_gathered().max(1) })
+            }
+        };
+        let clean = matches!(error, Error::PeerClosed(_));
+        self.gathered.clear();
+        let mut shared = self.connection.lock();
+        if !matches!(shared.phase, Phase::Connecting | Phase::Open) {
+            return;
+        }
+        if clean && shared.rpc.open_streams() > 0 && self.connection.settings().times.half_open.is_some() {
+            drop(shared);
+            if !self.deadlines.is_set(Deadline::HalfOpen) {
+                self.start_clock(Deadline::HalfOpen, context);
+            }
+            return;
+        }
+        shared.begin_close(Err(error), false);
+    }
+}

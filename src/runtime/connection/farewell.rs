@@ -1,0 +1,89 @@
+//! The end of a connection, told to everybody who was promised a word: in parts, so that the many streams of one connection
+//! do not keep the others of its loop waiting.
+
+use std::sync::Arc;
+use std::vec;
+
+use super::driver::Turn;
+use super::handle::{Connection, Stream};
+use super::state::{Flush, Phase};
+use crate::runtime::error::{Error, Outcome};
+use crate::runtime::log::Level;
+
+/// Who is still to be told that the connection is over.
+pub(super) struct Farewell {
+    outcome: Outcome,
+    /// The same for those to whom "well" means that it ended without them.
+    reason: Error,
+    unwritten: Outcome,
+    streams_end: Outcome,
+    was_set_up: bool,
+    sends: vec::IntoIter<Flush>,
+    streams: vec::IntoIter<Arc<Stream>>,
+}
+
+impl Connection {
+    /// Ends the connection for all who ask; nothing if that was done before. `lost` says why sends were not written, if that is
+    /// not the outcome.
+    pub(super) fn begin_farewell(self: &Arc<Self>, outcome: Outcome, lost: Option<Error>) -> Option<Farewell> {
+        let mut shared = self.lock();
+        if shared.phase == Phase::Closed {
+            return None;
+        }
+        shared.phase = Phase::Closed;
+        // They hold this connection: kept, they would keep it for ever.
+        let kept = (std::mem::take(&mut shared.blocked_streams), std::mem::take(&mut shared.new_stream_deadlines));
+        let by_this_side = shared.closing.as_ref().is_some_and(|closing| closing.by_this_side);
+        let was_set_up = shared.setup == Some(Ok(()));
+        let ended = shared.rpc.end();
+        drop(shared);
+        drop(kept);
+        let reason = outcome.clone().err().unwrap_or(Error::ConnectionClosed);
+        let unwritten = Err(lost.unwrap_or_else(|| reason.clone()));
+        let streams_end = Err(if by_this_side { Error::ConnectionClosed } else { reason.clone() });
+        let (sends, streams) = (ended.tokens.into_iter(), ended.streams.into_iter());
+        Some(Farewell { outcome, reason, unwritten, streams_end, was_set_up, sends, streams })
+    }
+}
+
+impl Farewell {
+    /// Goes on until the turn is over. True once everybody has been told, the connection's owner last.
+    pub fn advance(&mut self, connection: &Arc<Connection>, turn: &mut Turn) -> bool {
+        for flush in &mut self.sends {
+            connection.tell(flush, &self.unwritten);
+            if turn.note_call(0) {
+                return false;
+            }
+        }
+        for stream in &mut self.streams {
+            connection.end_stream(&stream, &self.streams_end);
+            if turn.note_call(0) {
+                return false;
+            }
+        }
+        self.conclude(connection);
+        true
+    }
+
+    fn conclude(&self, connection: &Arc<Connection>) {
+        connection.log_line(Level::Info, || match &self.outcome {
+            Ok(()) => "ended".to_owned(),
+            Err(error) => format!("ended: {error}"),
+        });
+        connection.set_end(self.outcome.clone());
+        if !self.was_set_up {
+            connection.lock().setup = Some(Err(self.reason.clone()));
+        }
+        if let Some(handler) = connection.handler() {
+            if self.was_set_up {
+                handler.on_shutdown(connection, &self.outcome);
+            } else {
+                handler.on_setup(Err(&self.reason));
+            }
+        }
+        connection.leave();
+        let mut shared = connection.lock();
+        shared.shutdown_told = true;
+        connection.notify(&shared);
+    }
+}

@@ -1,0 +1,363 @@
+//! A connection and its streams, as all threads see them.
+
+use std::any::Any;
+use std::ffi::{CStr, CString};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU32, AtomicUsize};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock};
+
+use super::inbox::Inbox;
+use super::operation_name::OperationName;
+use super::state::{Flush, Phase, Shared};
+use crate::codec::HeaderList;
+use crate::rpc::{self, Incoming, MessageType, Outgoing, Role};
+use crate::runtime::admission::Seat;
+use crate::runtime::error::{End, Ended, Error, Outcome, text};
+use crate::runtime::event_loop::{Command, Destroyed, LoopHandle, Owner, Place, TimerKey, lock};
+use crate::runtime::life::Live;
+use crate::runtime::log::{Level, Log};
+use crate::runtime::settings::Settings;
+use crate::transport::{self, Endpoint, PeerCredentials, Resolver, TlsConfig, TlsInfo};
+
+/// Who is told of what happens on a connection. All calls come on the connection's event-loop thread, with no lock held.
+pub trait ConnectionHandler: Destroyed {
+    /// Client only; the error if there is no connection.
+    fn on_setup(&self, result: Result<&Arc<Connection>, &Error>);
+    fn on_protocol_message(&self, connection: &Arc<Connection>, incoming: &Incoming<'_>);
+    /// Server only; the stream is refused unless it is accepted meanwhile.
+    fn on_incoming_stream(&self, connection: &Arc<Connection>, stream: &Arc<Stream>, incoming: &Incoming<'_>);
+    fn on_writable(&self, connection: &Arc<Connection>);
+    fn on_shutdown(&self, connection: &Arc<Connection>, outcome: &Outcome);
+    /// The owner's side, for whoever knows its type.
+    fn as_any(&self) -> &dyn Any;
+}
+
+/// Who is told of what happens on a stream; same rules.
+pub trait StreamHandler: Destroyed {
+    fn on_message(&self, stream: &Arc<Stream>, incoming: &Incoming<'_>);
+    fn on_writable(&self, stream: &Arc<Stream>);
+    fn on_closed(&self, stream: &Arc<Stream>, outcome: &Outcome);
+    /// Where the messages wait, if they are to be read.
+    fn inbox(&self) -> Option<&Inbox> {
+        None
+    }
+    fn as_any(&self) -> &dyn Any;
+}
+
+/// What a client asked for.
+pub(super) struct Target {
+    pub host: CString,
+    pub endpoint: Endpoint,
+    pub handshake: Option<(HeaderList, Vec<u8>)>,
+    pub tls: Option<(TlsConfig, String)>,
+}
+
+/// One connection, as all threads see it. The socket belongs to its driver on the loop thread.
+pub struct Connection {
+    // Constant after creation.
+    pub(super) role: Role,
+    /// A listener's connections have the listener's.
+    pub(super) settings: Arc<Settings>,
+    /// Nothing on a server.
+    pub(super) target: Option<Box<Target>>,
+    pub(super) event_loop: Arc<LoopHandle>,
+    /// Of a server's connection.
+    pub(in crate::runtime) seat: Option<Seat>,
+    /// Always there until the drop.
+    pub(super) live: Option<Live>,
+    /// Of the runtime's log: looked at for each message.
+    pub(super) log_level: Level,
+
+    // Written once, on the loop thread or in accept.
+    pub(super) handler: OnceLock<Box<dyn ConnectionHandler>>,
+    pub(super) addresses: OnceLock<(CString, CString)>,
+    pub(super) peer_credentials: OnceLock<PeerCredentials>,
+    pub(super) connect_ack: OnceLock<Vec<u8>>,
+    pub(super) tls_info: OnceLock<Box<TlsInfo>>,
+    pub(super) end: End,
+    pub(super) place: Place,
+
+    pub(super) shared: Mutex<SharedState>,
+    pub(super) changed: Condvar,
+}
+
+pub type SharedState = Shared<Stream>;
+
+/// Where a stream is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum StreamPhase {
+    /// A client's stream that is not activated.
+    New,
+    /// A client's stream that the server's application has not accepted yet.
+    Announced,
+    Open,
+    /// This side's TERMINATE_STREAM is accepted and not yet written.
+    Closing,
+    Closed,
+}
+
+/// One stream of a connection, as all threads see it. What its messages may do is decided by the connection's state
+/// machine, under the connection's lock; `phase` and `id` change under that lock only.
+pub struct Stream {
+    pub(super) connection: Arc<Connection>,
+    pub(super) handler: OnceLock<Box<dyn StreamHandler>>,
+    pub(super) operation: OnceLock<OperationName>,
+    pub(super) end: End,
+    pub(super) id: AtomicI32,
+    pub(super) phase: AtomicU8,
+    /// Set before the activation.
+    pub(super) deadline_ms: AtomicU32,
+    /// Of the deadline; loop thread only.
+    pub(super) timer: OnceLock<TimerKey>,
+    /// Of those who may read from it.
+    pub(super) holders: AtomicUsize,
+    /// It stands in the connection's list of those to be told when there is room.
+    pub(super) blocked: AtomicBool,
+    pub(super) closed_told: AtomicBool,
+}
+
+impl Connection {
+    /// A connection that a listener has accepted, for its loop.
+    pub(in crate::runtime) fn incoming(settings: Arc<Settings>, live: Live, seat: Option<Seat>) -> Arc<Connection> {
+        let connection = Connection::new(Role::Server, settings, live, None, seat);
+        connection.join();
+        connection
+    }
+
+    pub(super) fn new(
+        role: Role,
+        settings: Arc<Settings>,
+        live: Live,
+        target: Option<Box<Target>>,
+        seat: Option<Seat>,
+    ) -> Arc<Connection> {
+        let event_loop = live.event_loop().clone();
+        let rpc = rpc::Connection::with_buffers(role, settings.rpc_limits(), event_loop.clone());
+        let shared = Shared::new(rpc);
+        let log_level = live.runtime().log().level();
+        Arc::new(Connection {
+            role,
+            log_level,
+            settings,
+            target,
+            event_loop,
+            seat,
+            live: Some(live),
+            handler: OnceLock::new(),
+            addresses: OnceLock::new(),
+            peer_credentials: OnceLock::new(),
+            connect_ack: OnceLock::new(),
+            tls_info: OnceLock::new(),
+            end: End::default(),
+            place: Place::default(),
+            shared: Mutex::new(shared),
+            changed: Condvar::new(),
+        })
+    }
+
+    pub fn role(&self) -> Role {
+        self.role
+    }
+
+    pub(in crate::runtime) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    pub fn endpoint(&self) -> Option<&Endpoint> {
+        self.target.as_ref().map(|target| &target.endpoint)
+    }
+
+    /// The host, or the Unix socket, that was asked for.
+    pub fn host(&self) -> &CStr {
+        self.target.as_ref().map_or(c"", |target| &target.host)
+    }
+
+    pub(in crate::runtime) fn handshake(&self) -> Option<&(HeaderList, Vec<u8>)> {
+        self.target.as_ref()?.handshake.as_ref()
+    }
+
+    pub(in crate::runtime) fn tls(&self) -> Option<&(TlsConfig, String)> {
+        self.target.as_ref()?.tls.as_ref()
+    }
+
+    /// What TLS agreed on, once the connection is set up; nothing on a plain one.
+    pub fn tls_info(&self) -> Option<&TlsInfo> {
+        self.tls_info.get().map(Box::as_ref)
+    }
+
+    pub(in crate::runtime) fn resolver(&self) -> Option<&Resolver> {
+        self.live.as_ref().map(|live| live.runtime().resolver())
+    }
+
+    pub(in crate::runtime) fn log(&self) -> Option<&Log> {
+        self.live.as_ref().map(|live| live.runtime().log())
+    }
+
+    /// The connection's process is another one: this is a forked child.
+    pub fn is_foreign(&self) -> bool {
+        self.live.as_ref().is_some_and(|live| !live.runtime().process().is_current())
+    }
+
+    pub(in crate::runtime) fn lock(&self) -> MutexGuard<'_, SharedState> {
+        lock(&self.shared)
+    }
+
+    /// Wakes the threads that wait for a change, if there are any: that asks the system. With the lock held.
+    pub(in crate::runtime) fn notify(&self, shared: &SharedState) {
+        if shared.waiters > 0 {
+            self.changed.notify_all();
+        }
+    }
+
+    pub(super) fn notify_all(&self) {
+        self.changed.notify_all();
+    }
+
+    /// Who is told of what happens; nobody once the loop is halted.
+    pub fn handler(&self) -> Option<&dyn ConnectionHandler> {
+        self.handler.get().filter(|_| !self.is_inert()).map(Box::as_ref)
+    }
+
+    /// Tells whom the send was made for.
+    pub(in crate::runtime) fn tell(&self, flush: Flush, outcome: &Outcome) {
+        if !self.is_inert() {
+            (flush.run)(flush.words, outcome);
+        }
+    }
+
+    /// Its loop was halted or has died: nobody is called any more and every call is refused.
+    pub fn is_inert(&self) -> bool {
+        self.event_loop.is_halted()
+    }
+
+    /// Whether calls on it are carried out: not in a forked child, and not once it is inert.
+    #[inline(always)]
+    pub fn check_usable(&self) -> Result<(), Error> {
+        if self.event_loop.is_usable() { Ok(()) } else { Err(self.unusable()) }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn unusable(&self) -> Error {
+        if self.is_foreign() { Error::Forked } else { Error::RuntimeShutdown }
+    }
+
+    pub fn phase(&self) -> Phase {
+        if self.is_inert() { Phase::Closed } else { self.lock().phase }
+    }
+
+    /// Local and remote address, once it is connected.
+    pub fn addresses(&self) -> Option<&(CString, CString)> {
+        self.addresses.get()
+    }
+
+    /// Who is at the other end of a Unix socket, once it is connected.
+    pub fn peer_credentials(&self) -> Option<PeerCredentials> {
+        self.peer_credentials.get().copied()
+    }
+
+    /// Notes what the stream, which is connected now, can tell; it may be asked on any thread, also after its end.
+    pub(in crate::runtime) fn describe(&self, stream: &transport::Stream) {
+        if let Some(credentials) = stream.peer_credentials() {
+            let _ = self.peer_credentials.set(credentials);
+        }
+        if let Some(info) = stream.tls_info() {
+            let _ = self.tls_info.set(Box::new(info));
+        }
+        // The last: whoever sees the addresses finds the rest.
+        let _ = self.addresses.set((text(stream.local_address()), text(stream.remote_address())));
+    }
+
+    /// The peer with its address, if it has one, for sentences.
+    pub(in crate::runtime) fn peer_name(&self) -> String {
+        match self.addresses.get().map(|(_, remote)| remote.to_string_lossy()) {
+            Some(remote) if !remote.is_empty() && remote != "unix:" => format!("the peer {remote}"),
+            _ => "the peer".to_owned(),
+        }
+    }
+
+    /// The bytes of the CONNECT_ACK that the library itself waited for.
+    pub fn connect_ack(&self) -> Option<&[u8]> {
+        self.connect_ack.get().map(Vec::as_slice)
+    }
+
+    pub(in crate::runtime) fn set_connect_ack(&self, message: Vec<u8>) {
+        let _ = self.connect_ack.set(message);
+    }
+
+    /// How the connection ended, with the sentence; nothing while it has not.
+    pub fn end(&self) -> Option<&Ended> {
+        self.end.get()
+    }
+
+    pub(in crate::runtime) fn set_end(&self, outcome: Outcome) {
+        self.end.set(&outcome);
+    }
+
+    pub fn outbound_len(&self) -> usize {
+        self.lock().rpc.outbound_len()
+    }
+
+    /// Takes an incoming connection; only while the listener's callback announces it.
+    pub fn accept(&self, handler: Box<dyn ConnectionHandler>) -> Result<(), Error> {
+        let mut shared = self.lock();
+        if !shared.may_accept {
+            return Err(Error::InvalidState(
+                "a connection can be accepted once, and only inside the on_incoming_connection that announces it",
+            ));
+        }
+        if shared.phase != Phase::Connecting {
+            return Err(rpc::Error::ConnectionClosed.into());
+        }
+        shared.may_accept = false;
+        let _ = self.handler.set(handler);
+        shared.phase = Phase::Open;
+        if let Some(error) = shared.eviction.clone() {
+            shared.begin_close(Err(error), false);
+        }
+        Ok(())
+    }
+
+    /// Makes the driver look at the connection.
+    pub(in crate::runtime) fn schedule(self: &Arc<Self>, shared: &mut SharedState) {
+        shared.dirty = true;
+        self.schedule_write(shared);
+    }
+
+    /// Makes the driver write what was queued: when its turn ends it looks whether something is.
+    pub(in crate::runtime) fn schedule_write(self: &Arc<Self>, shared: &mut SharedState) {
+        if !shared.scheduled {
+            shared.scheduled = true;
+            self.event_loop.post(Command::Visit(self.clone()));
+        }
+    }
+}
+
+impl Owner for Connection {
+    fn place(&self) -> &Place {
+        &self.place
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.leave();
+        if let (Some(handler), Some(live)) = (self.handler.take(), self.live.take()) {
+            self.event_loop.post(Command::Destroy(handler, Arc::new(live)));
+        }
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        if let Some(handler) = self.handler.take() {
+            self.connection.post(Command::Destroy(handler, self.connection.clone()));
+        }
+    }
+}
+
+/// The CONNECT that the library sends itself.
+pub(super) fn connect_message<'a>(headers: &'a HeaderList, payload: &'a [u8]) -> Outgoing<'a> {
+    let message_type = MessageType::Connect as i32;
+    Outgoing { message_type, flags: 0, headers: Some(headers), operation: None, payload }
+}

@@ -1,0 +1,458 @@
+//! A connection before it is usable: looking the name up, dialling, the TLS handshake.
+
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use mio::Token;
+
+use super::deadlines::{Deadline, Deadlines, LAST_WORDS};
+use super::driver::{Driver, TURN_LEN, Turn};
+use super::handle::Connection;
+use super::state::{DRAINED_BEFORE_SETUP, Phase};
+use crate::rpc::Role;
+use crate::runtime::error::Error;
+use crate::runtime::event_loop::{AbortCause, Command, Context, Flow, Owner, Place, Resident, TimerKey, lock};
+use crate::runtime::log::Level;
+use crate::transport::{
+    self, Address, Dialer, Dialing, Endpoint, HandshakeProgress, Lookup, Resolved, TlsConfig, TlsSession, interleave,
+    literal,
+};
+
+/// Whoever brought a server's connection and is still to be told of it, in one way or another. Dropped once that is done.
+pub trait Arrival: Send {
+    /// The connection is not wanted any more; with an error if that is a failure to be told.
+    fn refusal(&self) -> Option<Result<(), Error>>;
+    /// Calls the listener's owner, who may accept the connection.
+    fn announce(&self, connection: &Arc<Connection>);
+    fn note_failure(&self, error: &Error);
+}
+
+/// The loop thread's side of a connection that is being set up.
+pub struct Setup {
+    connection: Arc<Connection>,
+    /// Of a server's connection, until its listener has been told of it.
+    arrival: Option<Box<dyn Arrival>>,
+    token: Token,
+    stage: Stage,
+    /// It stands in the loop's line, once, and drops more when its turn comes.
+    in_line: bool,
+    deadlines: Deadlines,
+}
+
+enum Stage {
+    Resolving {
+        _lookup: Lookup,
+        found: Arc<Mutex<Option<Resolved>>>,
+    },
+    Dialing(Box<Dialer>),
+    Handshaking(transport::Stream),
+    /// An accepted socket that cannot be used, which is still to be told.
+    Unusable(Error),
+    /// The TLS handshake has failed, which was told; the peer gets a moment to take the alert.
+    Lingering(transport::Stream),
+    /// The stream has been handed on, or the setup has failed.
+    Over,
+}
+
+/// How a setup ends that others have decided on.
+enum Verdict {
+    Fail(Error),
+    /// Whoever is to know of it knows.
+    Vanish,
+}
+
+impl Setup {
+    /// Begins to connect a client.
+    pub fn connect(
+        connection: Arc<Connection>,
+        adopted: Option<Box<transport::Stream>>,
+        token: Token,
+        context: &mut Context,
+    ) -> Option<Setup> {
+        let mut setup = Setup {
+            connection,
+            arrival: None,
+            token,
+            stage: Stage::Over,
+            in_line: false,
+            deadlines: Deadlines::default(),
+        };
+        let begun = if context.shutting_down {
+            // Before anybody is told, who may end the thread.
+            drop(adopted);
+            Err(Error::RuntimeShutdown)
+        } else {
+            setup.begin(adopted, context)
+        };
+        match begun {
+            Ok(()) => Some(setup),
+            Err(error) => {
+                setup.fail(error, context);
+                None
+            }
+        }
+    }
+
+    fn begin(&mut self, adopted: Option<Box<transport::Stream>>, context: &mut Context) -> Result<(), Error> {
+        if let Some(mut stream) = adopted {
+            stream.register(&context.registry, self.token).map_err(|error| not_watched(&error))?;
+            return Ok(self.begin_tls(*stream, context)?);
+        }
+        let Some(endpoint) = self.connection.endpoint().cloned() else {
+            return Err(Error::Internal("a client connection without an endpoint".to_owned()));
+        };
+        let addresses = match &endpoint {
+            Endpoint::Unix(_) | Endpoint::Socket(_) => vec![endpoint.address()?],
+            Endpoint::Tcp { host, port } => match literal(host, *port) {
+                Some(address) => vec![Address::from(address)],
+                None => return self.look_up(host, *port, context),
+            },
+        };
+        self.dial(addresses, context);
+        Ok(())
+    }
+
+    fn look_up(&mut self, host: &str, port: u16, context: &Context) -> Result<(), Error> {
+        let Some(resolver) = self.connection.resolver() else {
+            return Err(Error::Internal("a connection without a resolver".to_owned()));
+        };
+        self.connection.log_line(Level::Debug, || "resolving the host name".to_owned());
+        let found = Arc::new(Mutex::new(None));
+        // A lookup that is given up may go on for long; it must not keep the connection.
+        let (place, connection) = (found.clone(), Arc::downgrade(&self.connection));
+        let lookup = resolver.look_up(host, port, move |resolved| {
+            *lock(&place) = Some(resolved);
+            if let Some(connection) = connection.upgrade() {
+                connection.post(Command::Visit(connection.clone()));
+            }
+        })?;
+        self.stage = Stage::Resolving { _lookup: lookup, found };
+        self.start_clock(Deadline::Resolve, context);
+        Ok(())
+    }
+
+    fn dial(&mut self, addresses: Vec<Address>, context: &Context) {
+        let Some(endpoint) = self.connection.endpoint().cloned() else { return };
+        self.connection.log_line(Level::Debug, || match addresses.len() {
+            1 => "connecting".to_owned(),
+            count => format!("connecting, {count} addresses to try"),
+        });
+        let options = self.connection.settings().socket.clone();
+        self.stage = Stage::Dialing(Box::new(Dialer::new(endpoint, addresses, options)));
+        self.start_clock(Deadline::Connect, context);
+    }
+
+    /// Takes over a connection that a listener accepted.
+    pub fn accept(
+        connection: Arc<Connection>,
+        mut stream: transport::Stream,
+        tls: Option<TlsConfig>,
+        arrival: Box<dyn Arrival>,
+        token: Token,
+        context: &mut Context,
+    ) -> Option<Setup> {
+        if context.shutting_down {
+            return None;
+        }
+        let prepared = stream.register(&context.registry, token).map_err(|error| not_watched(&error));
+        let prepared = prepared.and_then(|()| match &tls {
+            Some(config) => TlsSession::server(config).map(|session| stream.start_tls(session)),
+            None => Ok(()),
+        });
+        // A failure is told from the setup's place, where the arrival is found if the host ends the thread meanwhile.
+        let stage = match prepared {
+            Ok(()) => Stage::Handshaking(stream),
+            Err(error) => {
+                stream.deregister(&context.registry);
+                Stage::Unusable(error.into())
+            }
+        };
+        let mut setup =
+            Setup { connection, arrival: Some(arrival), token, stage, in_line: false, deadlines: Deadlines::default() };
+        if tls.is_some() {
+            setup.start_clock(Deadline::Tls, context);
+        }
+        Some(setup)
+    }
+
+    fn start_clock(&mut self, deadline: Deadline, context: &Context) {
+        if let Some(time) = deadline.time(&self.connection.settings().times) {
+            self.deadlines.set(deadline, context.now + time);
+        }
+    }
+
+    fn go_on(&mut self, context: &mut Context) -> Flow {
+        match self.verdict() {
+            Some(Verdict::Fail(error)) => return self.fail(error, context),
+            Some(Verdict::Vanish) => return self.vanish(context),
+            None => {}
+        }
+        let step = self.advance(context);
+        self.deadlines.arm(&mut context.timers, self.token);
+        step
+    }
+
+    /// What others have decided since the last look.
+    fn verdict(&self) -> Option<Verdict> {
+        let (phase, closing, is_drained, eviction) = {
+            let mut shared = self.connection.lock();
+            shared.scheduled = false;
+            shared.dirty = false;
+            (shared.phase, shared.closing.clone(), shared.drain.is_some(), shared.eviction.clone())
+        };
+        if matches!(self.stage, Stage::Lingering(_)) {
+            return (is_drained || eviction.is_some()).then_some(Verdict::Vanish);
+        }
+        if eviction.is_some() {
+            return eviction.map(Verdict::Fail);
+        }
+        if phase != Phase::Connecting {
+            let reason = closing.and_then(|closing| closing.outcome.err());
+            return Some(Verdict::Fail(reason.unwrap_or(Error::Cancelled)));
+        }
+        if is_drained {
+            return Some(Verdict::Fail(Error::Draining(DRAINED_BEFORE_SETUP)));
+        }
+        self.arrival.as_ref()?.refusal().map(|refusal| refusal.err().map_or(Verdict::Vanish, Verdict::Fail))
+    }
+
+    fn advance(&mut self, context: &mut Context) -> Flow {
+        if let Stage::Unusable(error) = &self.stage {
+            let error = error.clone();
+            return self.fail(error, context);
+        }
+        if let Stage::Resolving { found, .. } = &self.stage {
+            let Some(resolved) = lock(found).take() else { return Flow::Continue };
+            self.deadlines.clear(Deadline::Resolve);
+            let family = self.connection.settings().socket.family;
+            match resolved {
+                Ok(addresses) => self.dial(interleave(addresses, family), context),
+                Err(error) => return self.fail(error.into(), context),
+            }
+        }
+        if let Stage::Dialing(dialer) = &mut self.stage {
+            match dialer.advance(&context.registry, self.token, context.now) {
+                Dialing::Pending(next) => {
+                    match next {
+                        Some(at) => self.deadlines.set(Deadline::NextAttempt, at),
+                        None => self.deadlines.clear(Deadline::NextAttempt),
+                    }
+                    return Flow::Continue;
+                }
+                Dialing::Failed(error) => return self.fail(error.into(), context),
+                Dialing::Connected(stream) => {
+                    self.deadlines.clear(Deadline::NextAttempt);
+                    self.deadlines.clear(Deadline::Connect);
+                    if let Err(error) = self.begin_tls(stream, context) {
+                        return self.fail(error.into(), context);
+                    }
+                }
+            }
+        }
+        match &mut self.stage {
+            Stage::Handshaking(stream) => match stream.handshake() {
+                Ok(HandshakeProgress::Pending) => Flow::Continue,
+                Ok(HandshakeProgress::Done) => self.establish(context),
+                Err(error) => self.fail_handshake(error.into(), context),
+            },
+            Stage::Lingering(_) => self.linger(context),
+            _ => Flow::Continue,
+        }
+    }
+
+    fn begin_tls(&mut self, mut stream: transport::Stream, context: &Context) -> Result<(), transport::Error> {
+        if let Some((config, server_name)) = self.connection.tls() {
+            self.connection.log_line(Level::Debug, || format!("connected; TLS handshake for {server_name}"));
+            stream.start_tls(TlsSession::client(config, server_name)?);
+            self.start_clock(Deadline::Tls, context);
+        }
+        self.stage = Stage::Handshaking(stream);
+        Ok(())
+    }
+
+    fn establish(&mut self, context: &mut Context) -> Flow {
+        self.deadlines.cancel(&mut context.timers);
+        let Stage::Handshaking(stream) = &self.stage else { return Flow::Continue };
+        self.connection.describe(stream);
+        if let Some(info) = self.connection.tls_info() {
+            self.connection.log_line(Level::Debug, || format!("TLS handshake done: {}", info.summary()));
+        }
+        // Meanwhile the socket and the arrival stay where they are found if the host ends the thread.
+        let accepted = self.arrival.as_ref().is_none_or(|arrival| self.connection.announce(&**arrival));
+        self.arrival = None;
+        let Stage::Handshaking(mut stream) = std::mem::replace(&mut self.stage, Stage::Over) else {
+            return Flow::Continue;
+        };
+        if !accepted {
+            // Closing is not enough if another process has the socket too.
+            stream.deregister(&context.registry);
+            drop(stream);
+            return Flow::Finished;
+        }
+        // The callback may have taken its time.
+        context.now = Instant::now();
+        context.successor = Some(Box::new(Driver::new(self.connection.clone(), stream, self.token)));
+        Flow::Finished
+    }
+
+    fn fail(&mut self, error: Error, context: &mut Context) -> Flow {
+        self.close(context);
+        self.tell_failure(error);
+        Flow::Finished
+    }
+
+    /// Closes the socket and tells nobody of it.
+    fn close(&mut self, context: &mut Context) {
+        self.deadlines.cancel(&mut context.timers);
+        match std::mem::replace(&mut self.stage, Stage::Over) {
+            Stage::Dialing(mut dialer) => dialer.give_up(&context.registry),
+            Stage::Handshaking(mut stream) => stream.deregister(&context.registry),
+            Stage::Lingering(mut stream) => {
+                stream.deregister(&context.registry);
+                drop(stream);
+                if self.connection.role() == Role::Server {
+                    self.connection.leave();
+                }
+            }
+            Stage::Resolving { .. } | Stage::Unusable(_) | Stage::Over => {}
+        }
+    }
+
+    /// The peer is told by an alert, which a socket that is closed with input unread could lose again.
+    fn fail_handshake(&mut self, error: Error, context: &mut Context) -> Flow {
+        let step = match std::mem::replace(&mut self.stage, Stage::Over) {
+            Stage::Handshaking(stream) if stream.wants_flush() || stream.has_unfinished_bytes() => {
+                self.stage = Stage::Lingering(stream);
+                self.deadlines.cancel(&mut context.timers);
+                self.deadlines.set(Deadline::Linger, context.now + LAST_WORDS);
+                self.linger(context)
+            }
+            stage => {
+                self.stage = stage;
+                self.close(context);
+                Flow::Finished
+            }
+        };
+        self.tell_failure(error);
+        step
+    }
+
+    /// Drops what the peer sends, until its end.
+    fn linger(&mut self, context: &mut Context) -> Flow {
+        let Stage::Lingering(stream) = &mut self.stage else { return Flow::Finished };
+        if self.in_line {
+            return Flow::Continue;
+        }
+        let mut budget = TURN_LEN;
+        while budget > 0 {
+            match stream.drain(&mut context.read_buffer) {
+                Ok(count) if count > 0 => budget = budget.saturating_sub(count),
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return Flow::Continue,
+                _ => {
+                    self.close(context);
+                    return Flow::Finished;
+                }
+            }
+        }
+        // No event tells of what is there already.
+        self.in_line = true;
+        context.ready.push_back(self.token);
+        Flow::Continue
+    }
+
+    /// Ends a connection of which nobody is to be told: its listener is closed, or its failure was told before.
+    fn vanish(&mut self, context: &mut Context) -> Flow {
+        self.close(context);
+        self.connection.lock().phase = Phase::Closed;
+        self.connection.leave();
+        self.arrival = None;
+        Flow::Finished
+    }
+
+    fn tell_failure(&mut self, error: Error) {
+        match &self.arrival {
+            // Nobody has been told of this connection, only the listener is. The arrival stays in its place meanwhile, as above.
+            Some(arrival) => {
+                self.connection.lock().phase = Phase::Closed;
+                arrival.note_failure(&error);
+                if !matches!(self.stage, Stage::Lingering(_)) {
+                    self.connection.leave();
+                }
+                self.arrival = None;
+            }
+            None => {
+                let outcome = {
+                    let mut shared = self.connection.lock();
+                    // If the application has closed it meanwhile, that stays the reason.
+                    shared.begin_close(Err(error), false);
+                    shared.closing.as_ref().map_or(Ok(()), |closing| closing.outcome.clone())
+                };
+                // No stream can be open yet: one turn is enough.
+                if let Some(mut farewell) = self.connection.begin_farewell(outcome, None) {
+                    farewell.advance(&self.connection, &mut Turn::begin(Instant::now()));
+                }
+            }
+        }
+    }
+}
+
+impl Resident for Setup {
+    fn place(&self) -> &Place {
+        self.connection.place()
+    }
+
+    fn run(&mut self, context: &mut Context) -> Flow {
+        self.go_on(context)
+    }
+
+    fn take_turn(&mut self, context: &mut Context) -> Flow {
+        self.in_line = false;
+        self.run(context)
+    }
+
+    fn expire(&mut self, key: TimerKey, context: &mut Context) -> Flow {
+        if !self.deadlines.fired(key) {
+            return Flow::Continue;
+        }
+        // What came while the loop was busy with others is not late.
+        let step = self.run(context);
+        if step == Flow::Finished {
+            return step;
+        }
+        while let Some(deadline) = self.deadlines.take_expired(context.now) {
+            match deadline {
+                Deadline::NextAttempt => continue,
+                Deadline::Linger => {
+                    self.close(context);
+                    return Flow::Finished;
+                }
+                _ => {}
+            }
+            let Some(limit) = deadline.limit() else { continue };
+            let time = deadline.time(&self.connection.settings().times).unwrap_or_default();
+            let detail = match &self.stage {
+                Stage::Dialing(dialer) => dialer.progress(),
+                _ => self.connection.endpoint().map(ToString::to_string).unwrap_or_default(),
+            };
+            return self.fail(Error::TimeLimit { limit, time, detail }, context);
+        }
+        Flow::Continue
+    }
+
+    fn abort(&mut self, cause: AbortCause, context: &mut Context) -> Flow {
+        if matches!(self.stage, Stage::Lingering(_)) {
+            self.close(context);
+        } else {
+            self.fail(cause.into(), context);
+        }
+        Flow::Finished
+    }
+
+    fn discard(&mut self, context: &mut Context) {
+        self.close(context);
+    }
+}
+
+fn not_watched(error: &std::io::Error) -> transport::Error {
+    transport::Error::from_io("watching a socket", error, transport::ErrorKind::Io)
+}

@@ -1,0 +1,292 @@
+//! From received bytes, and bytes written, to the calls of the handlers. No lock is held in any of these calls.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::handle::{Connection, Stream, StreamPhase};
+use super::setup::Arrival;
+use super::state::{Flush, Phase};
+use crate::codec::{self, Limits, Message};
+use crate::rpc::{Defect, Ending, Incoming, Mark, Received, Refusal, handshake_refused};
+use crate::runtime::error::{Error, Outcome};
+use crate::runtime::event_loop::Timed;
+use crate::runtime::log::{Level, Repeated};
+
+impl Connection {
+    /// Hands one message to whom it is for, and sets the limits of the next one if that changes them. False, and the message
+    /// is not taken, when none may be dispatched now.
+    pub(super) fn deliver(
+        self: &Arc<Self>,
+        message: &Message<'_>,
+        bytes: &[u8],
+        limits: &mut Limits,
+        now: Instant,
+    ) -> bool {
+        let incoming = Incoming::read(message);
+        let mut shared = self.lock();
+        if shared.is_reading_paused() || !matches!(shared.phase, Phase::Connecting | Phase::Open) {
+            return false;
+        }
+        let received = match shared.rpc.receive_incoming(&incoming, now) {
+            // Most messages are such.
+            Ok(Received::Stream { stream, ended: None }) => {
+                drop(shared);
+                self.log_received(&incoming.envelope, message.payload.len());
+                if let Some(handler) = stream.handler() {
+                    handler.on_message(&stream, &incoming);
+                }
+                return true;
+            }
+            other => other,
+        };
+        match &received {
+            Ok(Received::Stream { stream, .. }) => stream.set_phase(StreamPhase::Closed),
+            Ok(Received::Protocol { message_type, ending: Some(Ending::Refused), .. }) => {
+                // Before the message is delivered, so that a close inside the callback does not hide the reason.
+                let text = handshake_refused(*message_type, message.payload);
+                shared.begin_close(Err(Error::HandshakeRefused(text)), false);
+            }
+            // An answer may have been queued.
+            Ok(Received::Protocol { handled: true, .. } | Received::ExcessStream { .. }) => {
+                self.schedule_write(&mut shared)
+            }
+            Err(violation) => shared.begin_close(Err(violation.clone().into()), false),
+            _ => {}
+        }
+        drop(shared);
+        self.log_received(&incoming.envelope, message.payload.len());
+        match received {
+            Err(violation) => self.log_violation(&violation.into()),
+            Ok(Received::Late) => {
+                self.log_line(Level::Debug, || "a message for a stream that is over: dropped".to_owned())
+            }
+            Ok(Received::Protocol { ending, handled, .. }) => {
+                self.deliver_protocol(&incoming, ending, handled, bytes);
+                // The message, or its callback, may have done the handshake.
+                *limits = self.lock().rpc.receive_limits();
+            }
+            Ok(Received::Stream { stream, ended }) => {
+                if let Some(handler) = stream.handler() {
+                    handler.on_message(&stream, &incoming);
+                }
+                if let Some(waiting) = ended {
+                    for flush in waiting {
+                        self.tell(flush, &Err(Error::StreamClosed));
+                    }
+                    self.lock().rpc.remove_stream(stream.id());
+                    self.end_stream(&stream, &Ok(()));
+                }
+            }
+            Ok(Received::NewStream { id, ends }) => {
+                self.announce_stream(id, ends, &incoming);
+            }
+            Ok(Received::ExcessStream { id }) => {
+                self.log_refusal(id, Refusal::TooManyStreams { limit: self.settings().limits.max_streams });
+            }
+        }
+        true
+    }
+
+    fn deliver_protocol(
+        self: &Arc<Self>,
+        incoming: &Incoming<'_>,
+        ending: Option<Ending>,
+        handled: bool,
+        bytes: &[u8],
+    ) {
+        if self.handshake().is_some() && self.lock().setup.is_none() {
+            // The library does the handshake: the answer is kept, not delivered.
+            self.set_connect_ack(bytes.to_vec());
+            if ending.is_none() {
+                self.complete_setup();
+            }
+        } else if !handled && let Some(handler) = self.handler() {
+            handler.on_protocol_message(self, incoming);
+        }
+        if ending == Some(Ending::Terminated) {
+            let what = "the peer ended the connection: TERMINATE_STREAM on stream-id 0";
+            self.lock().begin_close(Err(Error::PeerClosed(what.to_owned())), false);
+        }
+    }
+
+    fn announce_stream(self: &Arc<Self>, id: i32, ends: bool, incoming: &Incoming<'_>) {
+        let operation = incoming.envelope.operation.unwrap_or_default();
+        if self.lock().drain.is_some() {
+            return self.refuse_stream(id, Refusal::Draining);
+        }
+        let stream = Stream::announced(self.clone(), id, operation);
+        if let Some(handler) = self.handler() {
+            handler.on_incoming_stream(self, &stream, incoming);
+        }
+        if self.is_inert() {
+            return;
+        }
+        if stream.phase() == StreamPhase::Announced {
+            // The application neither accepted nor refused it.
+            self.refuse_stream(id, Refusal::NotAccepted { operation });
+            stream.note_refused();
+        }
+        let Some(handler) = stream.handler() else { return };
+        if self.lock().phase != Phase::Open {
+            // The stream is told of the connection's end.
+            return;
+        }
+        handler.on_message(&stream, incoming);
+        if ends {
+            self.lock().rpc.remove_stream(id);
+            self.end_stream(&stream, &Ok(()));
+        }
+    }
+
+    /// The peer sent bytes that are not a sound message.
+    pub(super) fn reject(self: &Arc<Self>, error: codec::Error, bytes: &[u8]) {
+        let mut shared = self.lock();
+        let defect = shared.rpc.judge(error, bytes);
+        let is_violation = matches!(defect, Defect::Headers(_));
+        let reason = match defect {
+            Defect::TooLargeForHandshake { len, limit } => Error::HandshakeMessageTooLarge { len, limit },
+            Defect::Headers(error) | Defect::Framing(error) => Error::Codec(error),
+        };
+        shared.begin_close(Err(reason.clone()), false);
+        drop(shared);
+        if is_violation {
+            self.log_violation(&reason);
+        }
+    }
+
+    fn log_violation(&self, reason: &Error) {
+        self.log_repeated(Repeated::Violation, Level::Warn, || reason.to_string());
+    }
+
+    /// Refuses a stream that was announced, on the library's own account.
+    fn refuse_stream(self: &Arc<Self>, id: i32, refusal: Refusal<'_>) {
+        let mut shared = self.lock();
+        // It fails only if the application was quicker.
+        if shared.rpc.refuse_stream_for(id, refusal).is_ok() {
+            self.schedule_write(&mut shared);
+        }
+        drop(shared);
+        self.log_refusal(id, refusal);
+    }
+
+    fn log_refusal(&self, id: i32, refusal: Refusal<'_>) {
+        self.log_line(Level::Debug, || format!("stream {id} refused: {refusal}"));
+    }
+
+    /// The connection is usable: tells its owner.
+    pub(super) fn complete_setup(self: &Arc<Self>) {
+        {
+            let mut shared = self.lock();
+            if shared.phase != Phase::Connecting {
+                return;
+            }
+            shared.phase = Phase::Open;
+            shared.setup = Some(Ok(()));
+            self.notify(&shared);
+        }
+        self.log_line(Level::Info, || "set up".to_owned());
+        if let Some(handler) = self.handler() {
+            handler.on_setup(Ok(self));
+        }
+    }
+
+    /// Tells the listener's owner of this connection; whether it was accepted.
+    pub(super) fn announce(self: &Arc<Self>, arrival: &dyn Arrival) -> bool {
+        self.lock().may_accept = true;
+        arrival.announce(self);
+        let mut shared = self.lock();
+        shared.may_accept = false;
+        let accepted = self.handler().is_some();
+        if accepted {
+            shared.setup = Some(Ok(()));
+        } else {
+            // Nobody is called, but somebody who kept the handle may wait for the end.
+            let outcome = Err(Error::Cancelled);
+            self.set_end(outcome.clone());
+            shared.phase = Phase::Closed;
+            shared.setup = Some(outcome);
+            shared.shutdown_told = true;
+        }
+        self.notify(&shared);
+        drop(shared);
+        self.log_line(Level::Info, || if accepted { "accepted" } else { "refused by the application" }.to_owned());
+        if !accepted {
+            self.leave();
+        }
+        accepted
+    }
+
+    /// `count` bytes more are written: tells whom that concerns. If there is room again, tells the connection's owner, and
+    /// moves the streams that wait for it to `writable`.
+    pub(super) fn note_written(
+        self: &Arc<Self>,
+        count: usize,
+        due: &mut VecDeque<Mark<Flush>>,
+        writable: &mut VecDeque<Arc<Stream>>,
+    ) {
+        let mut has_room_again = false;
+        {
+            let mut shared = self.lock();
+            shared.rpc.written(count, due);
+            if shared.has_room() && (shared.blocked || !shared.blocked_streams.is_empty()) {
+                shared.blocked = false;
+                has_room_again = true;
+                writable.extend(std::mem::take(&mut shared.blocked_streams));
+            }
+            self.notify(&shared);
+        }
+        for Mark { written, .. } in due.drain(..) {
+            if let Some(flush) = written.token {
+                self.tell(flush, &Ok(()));
+            }
+            if written.terminates {
+                let ended = self.lock().rpc.remove_stream(written.stream_id);
+                if let Some(stream) = ended {
+                    self.end_stream(&stream, &Ok(()));
+                }
+            }
+        }
+        if has_room_again && let Some(handler) = self.handler() {
+            handler.on_writable(self);
+        }
+    }
+
+    /// Ends a stream at once, on both sides. On the loop thread, or for a stream whose handler calls nobody.
+    pub(in crate::runtime) fn cut_stream(self: &Arc<Self>, stream: &Arc<Stream>, error: Error) {
+        let cut = {
+            let mut shared = self.lock();
+            let cut = shared.rpc.cut_stream(stream.id());
+            if cut.is_some() {
+                self.schedule(&mut shared);
+            }
+            cut
+        };
+        let Some((stream, waiting)) = cut else { return };
+        let outcome = Err(error);
+        for flush in waiting {
+            self.tell(flush, &outcome);
+        }
+        self.end_stream(&stream, &outcome);
+    }
+
+    pub(super) fn end_stream(self: &Arc<Self>, stream: &Arc<Stream>, outcome: &Outcome) {
+        stream.set_end(outcome);
+        self.log_stream_end(stream, outcome);
+        if let Some(handler) = stream.handler() {
+            handler.on_closed(stream, outcome);
+        }
+        let mut shared = self.lock();
+        shared.ended_stream_timers.extend(stream.timer());
+        stream.closed_told.store(true, std::sync::atomic::Ordering::Release);
+        self.notify(&shared);
+    }
+}
+
+impl Timed for Stream {
+    /// The stream's deadline is over: both sides learn of it.
+    fn expire(self: Arc<Self>) {
+        let error = Error::StreamDeadline { time: self.deadline().unwrap_or_default() };
+        self.connection().cut_stream(&self, error);
+    }
+}
