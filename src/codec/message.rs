@@ -1,10 +1,10 @@
 use super::copying::PIECE_LEN;
 use super::{Error, Headers, Limits, MESSAGE_CRC_LEN, MIN_MESSAGE_LEN, PRELUDE_LEN, Prelude, checksum};
 
-/// What is copied is summed in blocks of this size, so that the second reading comes from the cache.
+/// Copied bytes are summed in blocks of this size, so that they are still in the cache.
 pub(super) const SUM_BLOCK_LEN: usize = 64 * 1024;
 
-/// A decoded message: a view of the bytes it was decoded from.
+/// A decoded message, as a view of the bytes from which it was decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Message<'a> {
     pub prelude: Prelude,
@@ -15,9 +15,9 @@ pub struct Message<'a> {
 }
 
 impl<'a> Message<'a> {
-    /// Decodes the first message in `bytes` without copying and says how many bytes it took.
+    /// Decodes the first message in `bytes` without copying, and returns how many bytes it takes.
     ///
-    /// The prelude is checked as soon as it is there; only then is a cut message `Incomplete`.
+    /// An incomplete message is `Incomplete` only if its prelude, once complete, is sound.
     #[inline(always)]
     pub fn decode(bytes: &'a [u8], limits: &Limits) -> Result<(Message<'a>, usize), Error> {
         let Some(prelude) = bytes.first_chunk::<PRELUDE_LEN>() else {
@@ -71,16 +71,16 @@ pub fn encoded_len(headers_len: usize, payload_len: usize, limits: &Limits) -> R
 
 /// Where an encoded message goes.
 pub trait Output {
-    /// Bytes that are there already.
-    fn len(&self) -> usize;
+    /// How many bytes are there already.
+    fn filled(&self) -> usize;
     fn put(&mut self, bytes: &[u8]);
     /// What is there from `start` on.
     fn since(&self, start: usize) -> &[u8];
 }
 
 impl Output for Vec<u8> {
-    fn len(&self) -> usize {
-        Vec::len(self)
+    fn filled(&self) -> usize {
+        self.len()
     }
 
     #[inline]
@@ -93,7 +93,7 @@ impl Output for Vec<u8> {
     }
 }
 
-/// A buffer of somebody else's; what does not fit is left out.
+/// A borrowed buffer; bytes that do not fit are dropped.
 pub struct Filling<'a> {
     buffer: &'a mut [u8],
     len: usize,
@@ -106,7 +106,7 @@ impl<'a> Filling<'a> {
 }
 
 impl Output for Filling<'_> {
-    fn len(&self) -> usize {
+    fn filled(&self) -> usize {
         self.len
     }
 
@@ -150,7 +150,7 @@ pub fn encode_to(total_len: usize, header_parts: &[&[u8]], payload: &[u8], out: 
 /// copied without a call then.
 #[inline]
 pub fn encode_with<O: Output>(total_len: usize, payload: &[u8], out: &mut O, put_headers: impl FnOnce(&mut O)) {
-    let start = out.len();
+    let start = out.filled();
     put_prelude(total_len, total_len - MIN_MESSAGE_LEN - payload.len(), out);
     put_headers(out);
     // A message of ordinary size is summed in one go, once all of it is in place.
@@ -169,9 +169,9 @@ fn put_large_payload(payload: &[u8], out: &mut impl Output, start: usize) -> u32
     let mut hasher = checksum::hasher();
     let mut summed = start;
     for piece in payload.chunks(PIECE_LEN) {
-        if out.len() - summed >= SUM_BLOCK_LEN {
+        if out.filled() - summed >= SUM_BLOCK_LEN {
             hasher.update(out.since(summed));
-            summed = out.len();
+            summed = out.filled();
         }
         out.put(piece);
     }

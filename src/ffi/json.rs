@@ -81,7 +81,7 @@ mod tests {
 
     fn line_of_bytes(bytes: &[u8]) -> String {
         let (message, _) = Message::decode(bytes, &Limits::default()).expect("a valid message");
-        String::from_utf8(line(&message).ok().expect("it can be written")).expect("UTF-8")
+        String::from_utf8(line(&message).expect("it can be written")).expect("UTF-8")
     }
 
     #[test]
