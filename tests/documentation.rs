@@ -70,7 +70,7 @@ fn functions_on_connections_streams_and_listeners_say_when_those_cannot_be_used(
         let is_counted = |kind: &&str| first.contains(&format!("esrpc_{kind} *"));
         // A reason why an object ended is not a failure of the call.
         let can_fail = function.return_type == "esrpc_status" && !function.name.ends_with("_get_end_status");
-        can_fail && ["connection", "stream", "listener"].iter().any(|kind| is_counted(&kind))
+        can_fail && ["connection", "stream", "listener"].iter().any(is_counted)
     });
     let says = |function: &Function, status: &str| {
         function.documentation.split("@return ").nth(1).is_some_and(|returned| returned.contains(status))
