@@ -1,8 +1,10 @@
 //! Maps the errors of the layers below to statuses.
 
+use std::ffi::c_char;
+
 use super::failure::{Failure, set_last_error};
 use super::status::*;
-use crate::runtime::{Error, Outcome, TimeLimit};
+use crate::runtime::{Described, Ended, Error, Outcome, TimeLimit};
 use crate::{codec, rpc, transport};
 
 /// The status for an error.
@@ -161,6 +163,16 @@ impl From<Error> for Failure {
     fn from(error: Error) -> Failure {
         Failure::new(status_of(&error), error.to_string())
     }
+}
+
+/// The status of how a connection or stream ended.
+pub(crate) fn end_status(ended: Ended<'_>) -> esrpc_status {
+    ended.err().map_or(ESRPC_OK.into(), |error| status_of(error.value()))
+}
+
+/// The sentence for that, which lives as long as what has ended.
+pub(crate) fn end_message(ended: Ended<'_>) -> *const c_char {
+    ended.err().map_or(c"", Described::text).as_ptr()
 }
 
 /// The status of an outcome.

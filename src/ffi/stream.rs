@@ -9,7 +9,7 @@ use super::callbacks::{UserData, esrpc_flush_callback, flush_callback, timeout};
 use super::constants::esrpc_stream_state;
 use super::counted::esrpc_connection;
 pub use super::counted::esrpc_stream;
-use super::errors::{explained, outcome_status};
+use super::errors::{end_message, end_status, explained, outcome_status};
 use super::failure::Failure;
 use super::guard;
 use super::handle::ArcHandle;
@@ -449,7 +449,7 @@ pub unsafe extern "C" fn esrpc_stream_get_operation(stream: *const esrpc_stream)
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn esrpc_stream_get_end_status(stream: *const esrpc_stream) -> esrpc_status {
     guard::value(ESRPC_OK.into(), || {
-        let status = |stream: &Stream| stream.end().map_or(ESRPC_OK.into(), |(end, _)| outcome_status(end));
+        let status = |stream: &Stream| stream.end().map_or(ESRPC_OK.into(), end_status);
         // SAFETY: NULL or a live or lent handle.
         unsafe { esrpc_stream::read(stream, ESRPC_OK.into(), status) }
     })
@@ -465,7 +465,7 @@ pub unsafe extern "C" fn esrpc_stream_get_end_status(stream: *const esrpc_stream
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn esrpc_stream_get_end_message(stream: *const esrpc_stream) -> *const c_char {
     guard::value(c"".as_ptr(), || {
-        let message = |stream: &Stream| stream.end().map_or(c"".as_ptr(), |(_, text)| text.as_ptr());
+        let message = |stream: &Stream| stream.end().map_or(c"".as_ptr(), end_message);
         // SAFETY: NULL or a live or lent handle.
         unsafe { esrpc_stream::read(stream, c"".as_ptr(), message) }
     })
