@@ -291,14 +291,14 @@ impl Decoded {
         unsafe {
             let lent = esrpc_bytes { data: bytes.as_ptr(), len: bytes.len() };
             assert_eq!(esrpc_message_decode(lent, &mut message, ptr::null_mut()), OK);
-            Decoded { message, headers: esrpc_message_get_headers(message), count, _bytes: bytes }
+            Decoded { message, headers: esrpc_message_get_headers(message.as_ref()), count, _bytes: bytes }
         }
     }
 
     fn get(&self, at: usize) {
         let mut header = MaybeUninit::uninit();
         // SAFETY: a live list and a place for the header.
-        assert_eq!(unsafe { esrpc_headers_get(self.headers, at, header.as_mut_ptr()) }, OK);
+        assert_eq!(unsafe { esrpc_headers_get(self.headers.as_ref(), at, header.as_mut_ptr()) }, OK);
     }
 }
 
@@ -324,9 +324,9 @@ fn changes_to_lists_from_c() {
         "adding what was read from the same list",
         |size| Built::of(size / 2),
         |list| unsafe {
-            for at in 0..esrpc_headers_count(list.0) {
+            for at in 0..esrpc_headers_count(list.0.as_ref()) {
                 let mut header = MaybeUninit::uninit();
-                assert_eq!(esrpc_headers_get(list.0, at, header.as_mut_ptr()), OK);
+                assert_eq!(esrpc_headers_get(list.0.as_ref(), at, header.as_mut_ptr()), OK);
                 let name = header.assume_init().name;
                 assert_eq!(esrpc_headers_add_string(list.0, name, name), OK);
             }
@@ -346,9 +346,9 @@ fn changes_to_lists_from_c() {
         assert_eq!(esrpc_headers_add_from(list.0, source.headers, 0), OK);
     };
     let does_not_fit = |(list, source): &mut (Built, Decoded)| unsafe {
-        let before = esrpc_headers_count(list.0);
+        let before = esrpc_headers_count(list.0.as_ref());
         assert_eq!(esrpc_headers_add_from(list.0, source.headers, 0), TOO_LARGE);
-        assert_eq!(esrpc_headers_count(list.0), before);
+        assert_eq!(esrpc_headers_count(list.0.as_ref()), before);
     };
     let almost_full = || (Built::almost_full(MANY), Decoded::of(MANY));
     let ratio = cost(almost_full, does_not_fit) / cost(|| (Built::of(0), Decoded::of(MANY)), fits);
@@ -417,7 +417,7 @@ fn reading_lists_from_c() {
             let mut headers = [const { MaybeUninit::<esrpc_header>::uninit() }; 4];
             let (start, mut count) = (headers.as_mut_ptr().cast(), 0);
             // SAFETY: a live list and an array for the headers.
-            unsafe { assert_eq!(esrpc_headers_get_range(list.headers, first * 4, start, 4, &mut count), OK) };
+            unsafe { assert_eq!(esrpc_headers_get_range(list.headers.as_ref(), first * 4, start, 4, &mut count), OK) };
             assert_eq!(count, 4);
         }
     });
@@ -425,16 +425,16 @@ fn reading_lists_from_c() {
         let (mut header, mut number) = (MaybeUninit::uninit(), 0);
         // SAFETY: a live list and places for what is read.
         unsafe {
-            assert_eq!(esrpc_headers_find(list.headers, lend("NAME 3"), header.as_mut_ptr()), OK);
-            assert_eq!(esrpc_headers_get_int32(list.headers, lend("name 3"), &mut number), OK);
-            assert_ne!(esrpc_headers_get_int32(list.headers, lend("none"), &mut number), OK);
+            assert_eq!(esrpc_headers_find(list.headers.as_ref(), lend("NAME 3"), header.as_mut_ptr()), OK);
+            assert_eq!(esrpc_headers_get_int32(list.headers.as_ref(), lend("name 3"), &mut number), OK);
+            assert_ne!(esrpc_headers_get_int32(list.headers.as_ref(), lend("none"), &mut number), OK);
         }
     });
     check("as JSON", Decoded::of, |list| {
         let mut json = ptr::null_mut();
         // SAFETY: a live message and a place for the text, which is released.
         unsafe {
-            assert_eq!(esrpc_message_to_json(list.message, &mut json), OK);
+            assert_eq!(esrpc_message_to_json(list.message.as_ref(), &mut json), OK);
             esrpc_buffer_release(json);
         }
     });

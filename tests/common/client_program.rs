@@ -53,10 +53,10 @@ impl Program<'_> {
         // SAFETY: the options are live until they are released; the connection's on_destroy gives the recorder back.
         unsafe {
             let options = esrpc_client_options_new();
-            assert_eq!(esrpc_client_options_set_host(options, lend(b"127.0.0.1"), port.into()), OK);
-            assert_eq!(esrpc_client_options_set_runtime(options, runtime.0), OK);
+            assert_eq!(esrpc_client_options_set_host(options.as_mut(), lend(b"127.0.0.1"), port.into()), OK);
+            assert_eq!(esrpc_client_options_set_runtime(options.as_mut(), runtime.0), OK);
             let user_data = recorder.to_user_data();
-            assert_eq!(esrpc_connection_connect(options, &callbacks, user_data, &mut connection), OK);
+            assert_eq!(esrpc_connection_connect(options.as_ref(), &callbacks, user_data, &mut connection), OK);
             esrpc_client_options_release(options);
         }
         let messages = case.steps.iter().filter_map(|step| match step {
@@ -109,7 +109,7 @@ impl Program<'_> {
                     connection,
                     message_type,
                     flags,
-                    headers,
+                    headers.as_ref(),
                     payload,
                     on_flush,
                     user_data,
@@ -133,7 +133,16 @@ impl Program<'_> {
             let headers = message.headers.0;
             // SAFETY: as in send_protocol_message.
             unsafe {
-                esrpc_stream_activate(stream, operation, message_type, flags, headers, payload, on_flush, user_data)
+                esrpc_stream_activate(
+                    stream,
+                    operation,
+                    message_type,
+                    flags,
+                    headers.as_ref(),
+                    payload,
+                    on_flush,
+                    user_data,
+                )
             }
         });
         self.note_refused(&label, status);
@@ -146,7 +155,9 @@ impl Program<'_> {
             let (message_type, flags) = (message.message_type, message.flags);
             let (headers, payload) = (message.headers.0, lend(&message.payload));
             // SAFETY: as in send_protocol_message.
-            unsafe { esrpc_stream_send_message(stream, message_type, flags, headers, payload, on_flush, user_data) }
+            unsafe {
+                esrpc_stream_send_message(stream, message_type, flags, headers.as_ref(), payload, on_flush, user_data)
+            }
         });
         self.note_refused(&label, status);
     }
@@ -158,7 +169,7 @@ impl Program<'_> {
         for flags in [0, terminate] {
             let status = self.send("a message that is not sent", |on_flush, user_data| {
                 // SAFETY: as in send_protocol_message.
-                unsafe { esrpc_stream_send_message(stream, 0, flags, ptr::null(), lend(b""), on_flush, user_data) }
+                unsafe { esrpc_stream_send_message(stream, 0, flags, None, lend(b""), on_flush, user_data) }
             });
             // SAFETY: a live handle.
             let close_status = unsafe { esrpc_stream_close(stream) };
@@ -319,12 +330,12 @@ impl Recorded {
             assert_eq!(esrpc_headers_add_from(headers.0, seen.headers, 0), OK);
             let mut operation: esrpc_header = std::mem::zeroed();
             let name = lend(b"operation");
-            let has_operation = esrpc_headers_find(seen.headers, name, &mut operation) == OK;
+            let has_operation = esrpc_headers_find(seen.headers.as_ref(), name, &mut operation) == OK;
             esrpc_headers_remove(headers.0, name);
             let recorded = Recorded {
                 message_type: seen.message_type,
                 flags: seen.flags,
-                stream_id: esrpc_message_get_stream_id(message),
+                stream_id: esrpc_message_get_stream_id(message.as_ref()),
                 has_operation,
                 operation: borrow(operation.bytes).to_vec(),
                 headers,

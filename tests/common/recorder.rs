@@ -7,8 +7,9 @@ use eventstream_rpc::ffi::headers_add::esrpc_headers_add_string;
 use eventstream_rpc::ffi::message::*;
 use eventstream_rpc::ffi::runtime::*;
 use eventstream_rpc::ffi::runtime_options::*;
+use eventstream_rpc::ffi::status::esrpc_status;
 use eventstream_rpc::ffi::status::esrpc_status_code::ESRPC_OK;
-use eventstream_rpc::ffi::status::{esrpc_status, esrpc_status_name};
+use eventstream_rpc::ffi::status_text::esrpc_status_name;
 use std::ffi::{CStr, c_void};
 use std::ptr;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -98,8 +99,8 @@ impl Runtime {
         // SAFETY: the options are live until they are released.
         unsafe {
             let options = esrpc_runtime_options_new();
-            assert_eq!(esrpc_runtime_options_set_thread_count(options, count), OK);
-            assert_eq!(esrpc_runtime_new(options, &mut runtime), OK);
+            assert_eq!(esrpc_runtime_options_set_thread_count(options.as_mut(), count), OK);
+            assert_eq!(esrpc_runtime_new(options.as_ref(), &mut runtime), OK);
             esrpc_runtime_options_release(options);
         }
         Runtime(runtime)
@@ -156,13 +157,13 @@ impl Seen<'_> {
     pub unsafe fn of<'a>(message: *const esrpc_message) -> Seen<'a> {
         // SAFETY: what the caller promised.
         unsafe {
-            let headers = esrpc_message_get_headers(message);
+            let headers = esrpc_message_get_headers(message.as_ref());
             Seen {
-                message_type: esrpc_message_get_type(message),
-                flags: esrpc_message_get_flags(message),
-                header_count: esrpc_headers_count(headers),
+                message_type: esrpc_message_get_type(message.as_ref()),
+                flags: esrpc_message_get_flags(message.as_ref()),
+                header_count: esrpc_headers_count(headers.as_ref()),
                 headers,
-                payload: borrow(esrpc_message_get_payload(message)),
+                payload: borrow(esrpc_message_get_payload(message.as_ref())),
             }
         }
     }

@@ -18,10 +18,10 @@ const LONG_MS: u32 = 60_000;
 fn short_tls_deadline(options: *mut esrpc_connection_options) {
     // SAFETY: live options.
     unsafe {
-        assert_eq!(esrpc_connection_options_set_tls_timeout_ms(options, DEADLINE_MS), OK);
+        assert_eq!(esrpc_connection_options_set_tls_timeout_ms(options.as_mut(), DEADLINE_MS), OK);
         // The next larger ones, which are not to come first.
-        assert_eq!(esrpc_connection_options_set_connect_timeout_ms(options, LONG_MS), OK);
-        assert_eq!(esrpc_connection_options_set_handshake_timeout_ms(options, LONG_MS), OK);
+        assert_eq!(esrpc_connection_options_set_connect_timeout_ms(options.as_mut(), LONG_MS), OK);
+        assert_eq!(esrpc_connection_options_set_handshake_timeout_ms(options.as_mut(), LONG_MS), OK);
     }
 }
 
@@ -111,10 +111,10 @@ fn the_time_for_connect_begins_after_the_tls_handshake() {
     let (tls, _) = settings::fitting();
     let door = Door::open();
     let begun = Instant::now();
-    let change = |options| {
+    let change = |options: *mut esrpc_connection_options| {
         short_tls_deadline(options);
         // SAFETY: live options.
-        assert_eq!(unsafe { esrpc_connection_options_set_handshake_timeout_ms(options, 1) }, OK);
+        assert_eq!(unsafe { esrpc_connection_options_set_handshake_timeout_ms(options.as_mut(), 1) }, OK);
     };
     let how = How { tls: Some((&tls, NAME)), handshake: true, options: Some(&change) };
     let client = Client::connect(&runtime, Place::Port(door.port()), how);
@@ -145,9 +145,9 @@ fn client_with_a_full_pipe(
 fn a_close_gives_up_on_a_peer_that_stops_reading() {
     let runtime = Runtime::start();
     let server = FittingServer::start(&runtime, |_| {});
-    let change = |options| {
+    let change = |options: *mut esrpc_connection_options| {
         // SAFETY: live options.
-        assert_eq!(unsafe { esrpc_connection_options_set_linger_ms(options, DEADLINE_MS) }, OK);
+        assert_eq!(unsafe { esrpc_connection_options_set_linger_ms(options.as_mut(), DEADLINE_MS) }, OK);
     };
     let (client, call) = client_with_a_full_pipe(&runtime, &server, &change);
     let begun = Instant::now();
@@ -164,11 +164,11 @@ fn a_close_gives_up_on_a_peer_that_stops_reading() {
 fn an_abort_does_not_wait_for_a_peer_that_stops_reading() {
     let runtime = Runtime::start();
     let server = FittingServer::start(&runtime, |_| {});
-    let change = |options| {
+    let change = |options: *mut esrpc_connection_options| {
         // SAFETY: live options.
         unsafe {
-            assert_eq!(esrpc_connection_options_set_linger_ms(options, LONG_MS), OK);
-            assert_eq!(esrpc_connection_options_set_write_timeout_ms(options, LONG_MS), OK);
+            assert_eq!(esrpc_connection_options_set_linger_ms(options.as_mut(), LONG_MS), OK);
+            assert_eq!(esrpc_connection_options_set_write_timeout_ms(options.as_mut(), LONG_MS), OK);
         }
     };
     let (client, call) = client_with_a_full_pipe(&runtime, &server, &change);
@@ -186,9 +186,9 @@ fn an_abort_does_not_wait_for_a_peer_that_stops_reading() {
 fn a_write_to_a_peer_that_stops_reading_times_out() {
     let runtime = Runtime::start();
     let server = FittingServer::start(&runtime, |_| {});
-    let change = |options| {
+    let change = |options: *mut esrpc_connection_options| {
         // SAFETY: live options.
-        assert_eq!(unsafe { esrpc_connection_options_set_write_timeout_ms(options, DEADLINE_MS) }, OK);
+        assert_eq!(unsafe { esrpc_connection_options_set_write_timeout_ms(options.as_mut(), DEADLINE_MS) }, OK);
     };
     let begun = Instant::now();
     let (client, call) = client_with_a_full_pipe(&runtime, &server, &change);
