@@ -3,7 +3,7 @@
 use crate::certificates::{Authority, Identity};
 use crate::recorder::{OK, lend, status_name};
 use eventstream_rpc::ffi::constants::{esrpc_tls_client_auth, esrpc_tls_revocation_depth, esrpc_tls_version};
-use eventstream_rpc::ffi::status::esrpc_last_error_message;
+use eventstream_rpc::ffi::status_text::esrpc_last_error_message;
 use eventstream_rpc::ffi::tls_config::*;
 use eventstream_rpc::ffi::tls_revocation::*;
 use std::ffi::CStr;
@@ -69,7 +69,7 @@ impl Builder {
     pub fn require_certificates(&self) {
         let required = esrpc_tls_client_auth::ESRPC_TLS_CLIENT_AUTH_REQUIRED as i32;
         // SAFETY: a live builder.
-        assert_eq!(unsafe { esrpc_tls_config_builder_set_client_auth(self.0, required) }, OK);
+        assert_eq!(unsafe { esrpc_tls_config_builder_set_client_auth(self.0.as_mut(), required) }, OK);
     }
 
     pub fn without_resumption(&self) {
@@ -87,7 +87,7 @@ impl Builder {
     pub fn try_to_show(&self, identity: &Identity) -> Result<(), String> {
         let (chain, key) = (lend(identity.certificate.as_bytes()), lend(identity.key.as_bytes()));
         // SAFETY: a live builder, and bytes that live during the call.
-        match unsafe { esrpc_tls_config_builder_set_certificate(self.0, chain, key) } {
+        match unsafe { esrpc_tls_config_builder_set_certificate(self.0.as_mut(), chain, key) } {
             OK => Ok(()),
             status => {
                 // SAFETY: text that lives until the next call on this thread.
@@ -100,7 +100,7 @@ impl Builder {
     /// As `trust`, with the content of a file.
     pub fn trust_file(&self, content: &[u8]) {
         // SAFETY: as above.
-        assert_eq!(unsafe { esrpc_tls_config_builder_add_ca(self.0, lend(content)) }, OK);
+        assert_eq!(unsafe { esrpc_tls_config_builder_add_ca(self.0.as_mut(), lend(content)) }, OK);
     }
 
     fn build(self) -> Tls {
