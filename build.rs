@@ -12,6 +12,7 @@ const SOURCES: &[&str] = &[
     "uuid.rs",
     "headers.rs",
     "headers_add.rs",
+    "headers_block.rs",
     "headers_get.rs",
     "message.rs",
     "decoder.rs",

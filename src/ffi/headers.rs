@@ -81,7 +81,11 @@ impl BoxHandle for esrpc_headers {}
 
 impl esrpc_headers {
     fn new() -> esrpc_headers {
-        esrpc_headers::with(Content::Built(HeaderList::new()))
+        esrpc_headers::built(HeaderList::new())
+    }
+
+    pub(super) fn built(list: HeaderList) -> esrpc_headers {
+        esrpc_headers::with(Content::Built(list))
     }
 
     fn with(content: Content) -> esrpc_headers {

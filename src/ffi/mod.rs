@@ -34,6 +34,7 @@ pub mod decoder;
 pub mod drain;
 pub mod headers;
 pub mod headers_add;
+mod headers_block;
 pub mod headers_get;
 pub mod listener;
 pub mod listener_options;

@@ -126,6 +126,12 @@ fn argument(function: &Function, parameter: &Parameter) -> Result<Argument, Stri
         "struct esrpc_bytes" if name == "data" => return plain("esrpc_buffer_get_bytes(hands->buffer)"),
         "struct esrpc_bytes" => return plain("esrpc_text(\"name\")"),
         "const char *" => return plain("\"text\""),
+        "const struct esrpc_header *" => {
+            let before = format!(
+                "esrpc_header {name}[1];\nmemset({name}, 0, sizeof {name});\n{name}[0].name = esrpc_text(\"name\");\n"
+            );
+            return Ok(Argument { before, value: name.to_owned(), after: String::new() });
+        }
         "void *" if name == "flush_user_data" => return plain("(void *)\"extra\""),
         "void *" => return plain("NULL"),
         "esrpc_flush_callback" => return plain("on_flush"),

@@ -79,6 +79,135 @@ static void the_list_of_a_message_reads_the_same_in_any_order(void) {
     esrpc_buffer_release(wire);
 }
 
+/* Reads the whole list into an array and adds it to another one. */
+static void what_is_read_as_a_range_can_be_added_again(void) {
+    esrpc_headers *headers = list_with_every_type();
+    esrpc_headers *copy = esrpc_headers_new();
+    esrpc_header read[10];
+    size_t count;
+    CHECK_OK(esrpc_headers_get_range(headers, 0, read, 10, &count));
+    CHECK_OK(esrpc_headers_add(copy, read, count));
+    check_every_type(copy);
+    CHECK_OK(esrpc_headers_add(copy, NULL, 0));
+    /* Of its own list, whose bytes move. */
+    CHECK_OK(esrpc_headers_get_range(copy, 0, read, 10, &count));
+    for (int i = 0; i < 50; i++) {
+        CHECK_OK(esrpc_headers_add(copy, read, count));
+        CHECK_OK(esrpc_headers_get_range(copy, 10, read, 10, &count));
+    }
+    CHECK(esrpc_headers_count(copy) == 510);
+    check_header(copy, 509, "uuid", ESRPC_HEADER_TYPE_UUID, 0, bytes(UUID, 16));
+    esrpc_headers_release(copy);
+    esrpc_headers_release(headers);
+}
+
+static void check_nothing_is_added(esrpc_status status, esrpc_header wrong) {
+    esrpc_headers *headers = esrpc_headers_new();
+    CHECK_OK(esrpc_headers_add_bool(headers, esrpc_text("first"), 1));
+    esrpc_header added[2];
+    memset(added, 0, sizeof added);
+    added[0].name = esrpc_text("good");
+    added[1] = wrong;
+    CHECK_STATUS(status, esrpc_headers_add(headers, added, 2));
+    CHECK(esrpc_headers_count(headers) == 1);
+    CHECK_OK(esrpc_headers_add(headers, added, 1));
+    check_header(headers, 1, "good", ESRPC_HEADER_TYPE_BOOL_TRUE, 1, bytes(NULL, 0));
+    esrpc_headers_release(headers);
+}
+
+static void of_several_headers_all_are_added_or_none(void) {
+    static const char long_text[32768] = "";
+    esrpc_header header;
+    memset(&header, 0, sizeof header);
+    header.name = bytes(NULL, 0);
+    check_nothing_is_added(ESRPC_ERROR_HEADER_NAME_LENGTH, header);
+    header.name = bytes("\xff", 1);
+    check_nothing_is_added(ESRPC_ERROR_INVALID_UTF8, header);
+    header.name = esrpc_text("wrong");
+    header.type = 10;
+    check_nothing_is_added(ESRPC_ERROR_INVALID_ARGUMENT, header);
+    CHECK(last_error_says("type of header 1 is 10"));
+    header.type = -1;
+    check_nothing_is_added(ESRPC_ERROR_INVALID_ARGUMENT, header);
+    header.type = ESRPC_HEADER_TYPE_BYTE;
+    header.number = 128;
+    check_nothing_is_added(ESRPC_ERROR_INVALID_ARGUMENT, header);
+    header.type = ESRPC_HEADER_TYPE_INT16;
+    header.number = -32769;
+    check_nothing_is_added(ESRPC_ERROR_INVALID_ARGUMENT, header);
+    header.type = ESRPC_HEADER_TYPE_INT32;
+    header.number = (int64_t)INT32_MAX + 1;
+    check_nothing_is_added(ESRPC_ERROR_INVALID_ARGUMENT, header);
+    header.type = ESRPC_HEADER_TYPE_UUID;
+    header.bytes = esrpc_text("short");
+    check_nothing_is_added(ESRPC_ERROR_INVALID_ARGUMENT, header);
+    CHECK(last_error_says("5 bytes, not 16"));
+    header.type = ESRPC_HEADER_TYPE_STRING;
+    header.bytes = bytes("\xff", 1);
+    check_nothing_is_added(ESRPC_ERROR_INVALID_UTF8, header);
+    header.bytes = bytes(long_text, sizeof long_text);
+    check_nothing_is_added(ESRPC_ERROR_HEADER_VALUE_TOO_LONG, header);
+    header.bytes = no_bytes_of_length_one();
+    check_nothing_is_added(ESRPC_ERROR_INVALID_ARGUMENT, header);
+}
+
+static void as_many_headers_are_added_at_once_as_a_list_holds(void) {
+    static esrpc_header added[1025];
+    for (size_t i = 0; i < 1025; i++) added[i].name = esrpc_text("n");
+    esrpc_headers *headers = esrpc_headers_new();
+    CHECK_STATUS(ESRPC_ERROR_TOO_MANY_HEADERS, esrpc_headers_add(headers, added, 1025));
+    CHECK_STATUS(ESRPC_ERROR_TOO_MANY_HEADERS, esrpc_headers_add(headers, added, SIZE_MAX));
+    CHECK_OK(esrpc_headers_add(headers, added, 1024));
+    CHECK_STATUS(ESRPC_ERROR_TOO_MANY_HEADERS, esrpc_headers_add(headers, added, 1));
+    CHECK(esrpc_headers_count(headers) == 1024);
+    esrpc_headers_release(headers);
+}
+
+static void headers_are_written_and_read_without_a_message(void) {
+    esrpc_headers *headers = list_with_every_type();
+    esrpc_buffer *wire = NULL;
+    esrpc_message *message = encode_and_decode(headers, &wire);
+    const esrpc_headers *received = esrpc_message_get_headers(message);
+    uint8_t block[256], again[256];
+    size_t len, len_again;
+    CHECK_STATUS(ESRPC_ERROR_BUFFER_TOO_SMALL, esrpc_headers_encode(headers, NULL, 0, &len));
+    CHECK(len > 0 && len < sizeof block);
+    CHECK_STATUS(ESRPC_ERROR_BUFFER_TOO_SMALL, esrpc_headers_encode(headers, block, len - 1, &len));
+    CHECK_OK(esrpc_headers_encode(headers, block, len, &len));
+    /* It is what stands between the prelude and the payload. */
+    CHECK(memcmp(block, esrpc_buffer_get_bytes(wire).data + 12, len) == 0);
+    CHECK_OK(esrpc_headers_encode(received, again, sizeof again, &len_again));
+    CHECK(len_again == len && memcmp(block, again, len) == 0);
+    esrpc_headers *decoded = NULL;
+    CHECK_OK(esrpc_headers_decode(bytes(block, len), &decoded));
+    memset(block, 0, sizeof block);
+    check_every_type(decoded);
+    CHECK_OK(esrpc_headers_add_bool(decoded, esrpc_text("one more"), 1));
+    esrpc_headers_release(decoded);
+    esrpc_message_release(message);
+    esrpc_buffer_release(wire);
+    esrpc_headers_release(headers);
+
+    CHECK_OK(esrpc_headers_encode(NULL, NULL, 0, &len));
+    CHECK(len == 0);
+    CHECK_OK(esrpc_headers_decode(bytes(NULL, 0), &decoded));
+    CHECK(esrpc_headers_count(decoded) == 0);
+    esrpc_headers_release(decoded);
+}
+
+static void a_damaged_header_block_is_refused(void) {
+    esrpc_headers *headers = NULL;
+    CHECK_STATUS(ESRPC_ERROR_HEADER_OVERRUN, esrpc_headers_decode(bytes("\x01n\x07\0\x02v", 6), &headers));
+    CHECK_STATUS(ESRPC_ERROR_UNKNOWN_HEADER_TYPE, esrpc_headers_decode(bytes("\x01n\x0a", 3), &headers));
+    char many[3 * 1025];
+    for (size_t i = 0; i < 1025; i++) memcpy(many + 3 * i, "\x01n\0", 3);
+    CHECK_STATUS(ESRPC_ERROR_TOO_MANY_HEADERS, esrpc_headers_decode(bytes(many, sizeof many), &headers));
+    CHECK(headers == NULL);
+    CHECK_OK(esrpc_headers_decode(bytes(many, sizeof many - 3), &headers));
+    CHECK(esrpc_headers_count(headers) == 1024);
+    esrpc_headers_release(headers);
+}
+
 static void check_ranges(const esrpc_headers *headers) {
     esrpc_header read[12];
     size_t count;
@@ -306,6 +435,11 @@ int main(int argc, char **argv) {
         TEST(every_type_is_added_and_read),
         TEST(the_list_of_a_message_reads_the_same_in_any_order),
         TEST(several_headers_are_read_at_once),
+        TEST(what_is_read_as_a_range_can_be_added_again),
+        TEST(of_several_headers_all_are_added_or_none),
+        TEST(as_many_headers_are_added_at_once_as_a_list_holds),
+        TEST(headers_are_written_and_read_without_a_message),
+        TEST(a_damaged_header_block_is_refused),
         TEST(the_list_of_a_message_cannot_be_changed),
         TEST(typed_getters_read_their_type_and_refuse_others),
         TEST(names_match_without_case_and_the_last_counts),

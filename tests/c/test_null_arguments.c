@@ -79,6 +79,8 @@ static void filling_headers(void) {
     CHECK_INVALID(esrpc_headers_add_uuid(headers, name, NULL));
     CHECK_INVALID(esrpc_headers_add_uuid_text(headers, name, bad));
     CHECK_INVALID(esrpc_headers_add_uuid_text(headers, bad, esrpc_text("00000000-0000-0000-0000-000000000000")));
+    CHECK_INVALID(esrpc_headers_add(NULL, NULL, 0));
+    CHECK_INVALID(esrpc_headers_add(headers, NULL, 1));
     CHECK_INVALID(esrpc_headers_add_from(NULL, headers, 0));
     CHECK_INVALID(esrpc_headers_add_from(headers, NULL, 0));
     CHECK_INVALID(esrpc_headers_add_from(NULL, NULL, 0));
