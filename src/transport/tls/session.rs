@@ -8,6 +8,7 @@ use rustls::unbuffered::EncryptError;
 
 use super::backlog::Backlog;
 use super::error::{Stage, as_io, from_rustls};
+use super::in_flight::{FULL_RECORD, InFlight};
 use super::info::TlsInfo;
 use super::records::Records;
 use super::server_name::parse_server_name;
@@ -16,8 +17,6 @@ use crate::transport::{Error, ErrorKind, TlsErrorKind};
 
 /// Plaintext that one write takes at most: sixteen full records.
 const WRITE_STEP: usize = 256 * 1024;
-/// Plaintext of a full record.
-const FULL_RECORD: usize = 16 * 1024;
 /// What a record of any version takes on the wire at most.
 const LARGEST_RECORD: usize = FULL_RECORD + 2048 + 5;
 /// Bytes of records that one read takes at most.
@@ -62,14 +61,8 @@ pub struct TlsSession {
     plaintext: Backlog,
     /// Records that the system has not taken yet.
     outgoing: Backlog,
-    /// So many bytes at the front of `outgoing` are of TLS's own.
-    own: usize,
-    /// Plaintext whose records are not all written yet: a repeated write answers for these bytes.
-    in_records: usize,
-    /// What each of these records takes on the wire at most; one before which new keys are announced takes more than others.
-    record_len: usize,
-    /// How many bytes of these records the system has taken, less those of records that were answered for.
-    written: usize,
+    /// Data of which not all records are written: a repeated write answers for it.
+    in_flight: InFlight,
     bytes_without_data: usize,
     /// Bytes of records that were read since somebody asked.
     wire_len: usize,
@@ -104,10 +97,7 @@ impl TlsSession {
             cut: Vec::new(),
             plaintext: Backlog::default(),
             outgoing,
-            own: 0,
-            in_records: 0,
-            record_len: 0,
-            written: 0,
+            in_flight: InFlight::default(),
             bytes_without_data: 0,
             wire_len: 0,
             is_cut_off: false,
@@ -250,17 +240,15 @@ impl TlsSession {
         {
             return Err(as_io(failure));
         }
-        let result = if self.in_records == 0 { self.write_step(io, buffers) } else { self.flush(io) };
-        let count = match result {
-            Ok(()) => self.in_records,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => match self.take_full_records() {
-                0 => return Err(error),
-                count => count,
+        let result = if self.in_flight.is_empty() { self.write_step(io, buffers) } else { self.flush(io) };
+        match result {
+            Ok(()) => Ok(self.in_flight.take_all()),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => match self.in_flight.take_written() {
+                0 => Err(error),
+                count => Ok(count),
             },
-            Err(error) => return Err(error),
-        };
-        self.in_records -= count;
-        Ok(count)
+            Err(error) => Err(error),
+        }
     }
 
     /// Encrypts a step of `buffers` and writes it behind the records that wait, of which those that the system does not take
@@ -271,35 +259,21 @@ impl TlsSession {
             out.resize(out.len().max(own + WRITE_STEP + WRITE_STEP / FULL_RECORD * (LARGEST_RECORD - FULL_RECORD)), 0);
             out[..own].copy_from_slice(self.outgoing.as_slice());
             let mut end = own;
-            self.record_len = 0;
+            let mut in_flight = InFlight::behind(own);
             for_each_record(buffers, record, |plaintext| {
                 let count = self.records.encrypt(&mut self.cut, plaintext, out, end)?;
-                self.record_len = self.record_len.max(count);
+                in_flight.add(plaintext.len(), count);
                 end += count;
-                self.in_records += plaintext.len();
                 Ok(())
             })
             .map_err(|error| as_io(&self.fail(keys_used_up(&error))))?;
-            (self.own, self.written) = (own, 0);
             let (count, result) = write_now(io, &out[..end]);
-            self.note_written(count);
+            in_flight.note_written(count);
+            self.in_flight = in_flight;
             self.outgoing = Backlog::default();
             self.outgoing.push(&out[count..end]);
             result
         })
-    }
-
-    fn note_written(&mut self, count: usize) {
-        let own = count.min(self.own);
-        self.own -= own;
-        self.written += count - own;
-    }
-
-    /// Plaintext of the records that have left although others still wait: a slow peer is to be seen taking some of it.
-    fn take_full_records(&mut self) -> usize {
-        let records = self.written / self.record_len.max(1);
-        self.written -= records * self.record_len;
-        self.in_records.min(records * FULL_RECORD)
     }
 
     /// Whether records wait to be written, of `write` or of TLS itself (tickets after the handshake, answers to a change of
@@ -320,7 +294,7 @@ impl TlsSession {
         }
         let (count, result) = write_now(io, self.outgoing.as_slice());
         self.outgoing.take(count);
-        self.note_written(count);
+        self.in_flight.note_written(count);
         result
     }
 
