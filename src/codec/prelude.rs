@@ -46,6 +46,18 @@ impl Prelude {
         Ok(Prelude { total_len: total, headers_len: headers, crc: stored })
     }
 
+    /// The length that the message at the start of `bytes` claims to have; `None` while its prelude is cut. Nothing is checked.
+    pub fn claimed_len(bytes: &[u8]) -> Option<usize> {
+        let prelude = bytes.first_chunk::<PRELUDE_LEN>()?;
+        prelude.first_chunk().map(|total_len| u32::from_be_bytes(*total_len) as usize)
+    }
+
+    /// How many bytes are missing of the message at the start of `bytes`, or of its prelude; 0 if the message is complete, or
+    /// wrong.
+    pub fn missing_len(bytes: &[u8]) -> usize {
+        Prelude::claimed_len(bytes).unwrap_or(PRELUDE_LEN).saturating_sub(bytes.len())
+    }
+
     /// Length of the payload.
     pub fn payload_len(&self) -> usize {
         (self.total_len as usize).saturating_sub(MIN_MESSAGE_LEN + self.headers_len as usize)
@@ -80,6 +92,20 @@ mod tests {
         assert_eq!(parse(30, 14).map(|prelude| prelude.payload_len()), Ok(0));
         assert_eq!(parse(30, 15), Err(Error::HeadersLength { headers: 15, total: 30 }));
         assert_eq!(parse(30, u32::MAX), Err(Error::HeadersLength { headers: u32::MAX, total: 30 }));
+    }
+
+    #[test]
+    fn a_cut_message_says_how_much_is_missing_once_its_prelude_is_there() {
+        let mut bytes = vec![0, 0, 0, 20];
+        for (len, claimed, missing) in
+            [(0, None, 12), (4, None, 8), (11, None, 1), (12, Some(20), 8), (25, Some(20), 0)]
+        {
+            bytes.resize(len, 0);
+            if len >= 4 {
+                bytes[3] = 20;
+            }
+            assert_eq!((Prelude::claimed_len(&bytes), Prelude::missing_len(&bytes)), (claimed, missing), "{len}");
+        }
     }
 
     #[test]
