@@ -12,7 +12,7 @@ struct Layer {
 
 const LAYERS: &[Layer] = &[
     Layer { name: "codec", layers: &[], crates: &["crc32fast", "uuid"], may_be_unsafe: false },
-    Layer { name: "rpc", layers: &["codec"], crates: &[], may_be_unsafe: false },
+    Layer { name: "rpc", layers: &["codec"], crates: &["serde_json"], may_be_unsafe: false },
     Layer {
         name: "transport",
         layers: &[],

@@ -46,11 +46,12 @@ impl<'a> Message<'a> {
         Ok((Message { prelude, headers, payload, crc: stored }, total_len))
     }
 
-    /// Whether the last 4 bytes of one whole message are the CRC-32 of those before them.
-    pub fn has_valid_checksum(message: &[u8]) -> bool {
-        match message.split_last_chunk::<MESSAGE_CRC_LEN>() {
+    /// Whether `bytes` begin with a whole message whose checksum is right. Its headers may be wrong all the same.
+    pub fn is_intact(bytes: &[u8]) -> bool {
+        let message = Prelude::claimed_len(bytes).and_then(|len| bytes.get(..len));
+        match message.and_then(<[u8]>::split_last_chunk::<MESSAGE_CRC_LEN>) {
             Some((covered, stored)) => {
-                message.len() >= MIN_MESSAGE_LEN && crc32fast::hash(covered) == u32::from_be_bytes(*stored)
+                covered.len() >= PRELUDE_LEN && crc32fast::hash(covered) == u32::from_be_bytes(*stored)
             }
             None => false,
         }
@@ -193,7 +194,7 @@ mod tests {
             assert_eq!(used, bytes.len() - 6);
             assert_eq!(message.headers.len(), 2);
             assert!(message.payload == payload, "payload of {len} bytes");
-            assert!(Message::has_valid_checksum(&bytes[6..]));
+            assert!(Message::is_intact(&bytes[6..]));
         }
     }
 
@@ -201,11 +202,13 @@ mod tests {
     fn a_checksum_needs_a_whole_message() {
         let mut bytes = Vec::new();
         encode_into(&[], b"payload", &mut bytes);
-        assert!(Message::has_valid_checksum(&bytes));
-        assert!(!Message::has_valid_checksum(&bytes[..bytes.len() - 1]));
-        assert!(!Message::has_valid_checksum(&[]));
-        assert!(!Message::has_valid_checksum(&[0; 4]));
+        assert!(Message::is_intact(&bytes));
+        assert!(Message::is_intact(&[&bytes[..], b"behind"].concat()));
+        assert!(!Message::is_intact(&bytes[..bytes.len() - 1]));
+        assert!(!Message::is_intact(&[]));
+        assert!(!Message::is_intact(&[0; 4]));
+        assert!(!Message::is_intact(&[0, 0, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]));
         bytes[13] ^= 1;
-        assert!(!Message::has_valid_checksum(&bytes));
+        assert!(!Message::is_intact(&bytes));
     }
 }

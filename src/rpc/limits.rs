@@ -14,6 +14,8 @@ pub struct Limits {
     /// How often a client may do to a server what costs the server more than it costs the client: send messages, other than
     /// the end, for streams that are over; end streams that the application holds open and has not answered.
     pub abnormal_events: Rate,
+    /// How often the library answers PINGs of the peer, which then are not delivered; `None`: they are delivered.
+    pub ping_answers: Option<Rate>,
 }
 
 impl Default for Limits {
@@ -24,6 +26,7 @@ impl Default for Limits {
             outbound: 16 * 1024 * 1024,
             max_streams: 1000,
             abnormal_events: Rate { per_second: 33, burst: 1000 },
+            ping_answers: None,
         }
     }
 }

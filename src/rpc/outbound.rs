@@ -1,16 +1,21 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::rpc::{Buffers, Prepared};
+use crate::rpc::{Buffers, Error, Prepared};
 
 /// A segment takes small messages as long as this has room.
 const SEGMENT_LEN: usize = 64 * 1024;
 
-/// Encoded messages on their way out, and who is to be told when they are written.
+/// Encoded messages on their way out, and who waits for them to be written.
 ///
 /// The bytes are taken out segment by segment to be written; `written` says how far that came.
 pub struct Outbound<T> {
     buffers: Arc<dyn Buffers>,
+    /// While so many bytes wait, only exempt messages are taken.
+    limit: usize,
+    is_closed: bool,
+    /// Messages for which there was no room.
+    refused: u64,
     segments: VecDeque<Vec<u8>>,
     /// Bytes ever queued; the position of the queue's end.
     queued_total: u64,
@@ -20,7 +25,7 @@ pub struct Outbound<T> {
     marks: VecDeque<Mark<T>>,
     /// The number of the last mark; the first one has 1.
     last_mark: u64,
-    /// Where messages lie that are taken whatever the limit: positions of their beginning and end, in order.
+    /// Where exempt messages lie: positions of their beginning and end, in order.
     exempt: VecDeque<(u64, u64)>,
     /// The sum of the lengths of these.
     exempt_len: u64,
@@ -28,6 +33,17 @@ pub struct Outbound<T> {
     messages: u64,
     /// The most bytes that waited at a time, as far as a write has looked.
     most_len: usize,
+}
+
+/// The queue while it is not closed: what takes a message.
+pub struct OpenQueue<'a, T>(&'a mut Outbound<T>);
+
+/// Whether the outbound limit holds for a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Room {
+    Limited,
+    /// The message is taken however much waits.
+    Exempt,
 }
 
 /// What is due once the queue is written up to a place.
@@ -56,9 +72,12 @@ pub struct Written<T> {
 }
 
 impl<T> Outbound<T> {
-    pub fn new(buffers: Arc<dyn Buffers>) -> Outbound<T> {
+    pub fn new(limit: usize, buffers: Arc<dyn Buffers>) -> Outbound<T> {
         Outbound {
             buffers,
+            limit,
+            is_closed: false,
+            refused: 0,
             segments: VecDeque::new(),
             queued_total: 0,
             written_total: 0,
@@ -94,7 +113,27 @@ impl<T> Outbound<T> {
         self.written_total
     }
 
-    /// Whether messages that were taken whatever the limit and are not yet written have more than `len` bytes.
+    pub fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// Messages for which there was no room.
+    pub fn refused(&self) -> u64 {
+        self.refused
+    }
+
+    /// Takes no more messages from now on; what was taken is still to be written.
+    pub fn close(&mut self) {
+        self.is_closed = true;
+    }
+
+    /// The queue, for one more message.
+    #[inline]
+    pub fn open(&mut self) -> Result<OpenQueue<'_, T>, Error> {
+        if self.is_closed { Err(Error::ConnectionClosed) } else { Ok(OpenQueue(self)) }
+    }
+
+    /// Whether exempt messages that are not yet written have more than `len` bytes.
     #[inline]
     pub fn exempt_exceeds(&self, len: u64) -> bool {
         // Most often there are none, which is seen at once.
@@ -105,21 +144,9 @@ impl<T> Outbound<T> {
         self.exempt.front().map_or(0, |(start, _)| self.written_total.saturating_sub(*start))
     }
 
-    /// Encodes a message that belongs to no stream, or of whose stream nobody waits for it.
-    pub fn push(&mut self, message: Prepared<'_>, stream_id: i32, token: Option<T>) {
-        self.push_on_stream(message, stream_id, false, token, &mut Trail::default());
-    }
-
-    /// The same for one that is taken whatever the limit.
-    pub fn push_exempt(&mut self, message: Prepared<'_>, stream_id: i32) {
-        let start = self.queued_total;
-        self.push(message, stream_id, None);
-        self.note_exempt(start);
-    }
-
-    /// What was queued from `start` on is taken whatever the limit.
+    /// What was queued from `start` on is exempt from the limit.
     #[inline(never)]
-    pub fn note_exempt(&mut self, start: u64) {
+    fn note_exempt(&mut self, start: u64) {
         let end = self.queued_total;
         self.exempt_len += end - start;
         match self.exempt.back_mut() {
@@ -128,18 +155,11 @@ impl<T> Outbound<T> {
         }
     }
 
-    /// Encodes a message of a stream at the end of the queue.
-    pub fn push_on_stream(
-        &mut self,
-        message: Prepared<'_>,
-        stream_id: i32,
-        terminates: bool,
-        token: Option<T>,
-        trail: &mut Trail,
-    ) {
+    /// Encodes a message at the end of the queue.
+    fn append(&mut self, message: Prepared<'_>, written: Written<T>, trail: &mut Trail) {
         let (segments, buffers) = (&mut self.segments, &self.buffers);
         let mut before = 0;
-        let segment = message.finish(stream_id, |len| {
+        let segment = message.finish(written.stream_id, |len| {
             let segment = match segments.back() {
                 Some(last) if last.capacity() - last.len() >= len => segments.pop_back().unwrap_or_default(),
                 _ => buffers.take(len.max(SEGMENT_LEN)),
@@ -150,8 +170,7 @@ impl<T> Outbound<T> {
         self.queued_total += (segment.len() - before) as u64;
         self.messages += 1;
         self.segments.push_back(segment);
-        if terminates || token.is_some() {
-            let written = Written { stream_id, terminates, token };
+        if written.terminates || written.token.is_some() {
             self.last_mark += 1;
             let before = std::mem::replace(&mut trail.last, self.last_mark);
             self.marks.push_back(Mark { end: self.queued_total, before, written });
@@ -226,10 +245,38 @@ impl<T> Outbound<T> {
         cancelled
     }
 
-    /// Takes every token that is left, in the order of the sends, and forgets the bytes.
-    pub fn drain(&mut self) -> Vec<T> {
+    /// Closes the queue for good: returns every token that is left, in the order of the sends, and forgets the bytes.
+    pub fn end(&mut self) -> Vec<T> {
+        self.is_closed = true;
         self.segments.clear();
         self.marks.drain(..).filter_map(|mark| mark.written.token).collect()
+    }
+}
+
+impl<T> OpenQueue<'_, T> {
+    /// Takes a message if there is room. `written` says what is due when it is written, `trail` leads to what is due on the same
+    /// stream before it.
+    #[inline]
+    pub fn push(self, message: Prepared<'_>, written: Written<T>, room: Room, trail: &mut Trail) -> Result<(), Error> {
+        let OpenQueue(outbound) = self;
+        let (queued, limit) = (outbound.len(), outbound.limit);
+        if room == Room::Limited && queued >= limit {
+            outbound.refused += 1;
+            return Err(Error::WouldBlock { queued, limit });
+        }
+        let start = outbound.queued_total;
+        outbound.append(message, written, trail);
+        if room == Room::Exempt {
+            outbound.note_exempt(start);
+        }
+        Ok(())
+    }
+
+    /// Takes a message of the library's own, for whose writing nobody waits.
+    pub fn push_own(self, message: Prepared<'_>, stream_id: i32) {
+        let written = Written { stream_id, terminates: false, token: None };
+        // There is always room for it.
+        let _ = self.push(message, written, Room::Exempt, &mut Trail::default());
     }
 }
 
@@ -241,11 +288,14 @@ mod tests {
 
     #[test]
     fn an_empty_queue_keeps_no_memory() {
-        let mut outbound = Outbound::new(Arc::new(NewBuffers));
+        let mut outbound = Outbound::new(usize::MAX, Arc::new(NewBuffers));
         for number in 0..10_000 {
             let message = Outgoing::empty(MessageType::Ping, 0);
             let message = message.prepare(false, &Limits::DEFAULT);
-            outbound.push(message.expect("a good message"), 0, Some(number));
+            let written = Written { stream_id: 0, terminates: false, token: Some(number) };
+            let queue = outbound.open().expect("it is not closed");
+            let pushed = queue.push(message.expect("a good message"), written, Room::Limited, &mut Trail::default());
+            assert_eq!(pushed, Ok(()));
         }
         let mut segments = VecDeque::new();
         outbound.take_segments(&mut segments);

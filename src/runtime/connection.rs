@@ -1,4 +1,3 @@
-use std::collections::VecDeque;
 use std::ffi::{CStr, CString};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, Weak};
@@ -7,7 +6,7 @@ use std::time::{Duration, Instant};
 use mio::Token;
 
 use crate::codec::HeaderList;
-use crate::rpc::{self, MessageType, Outgoing, RateLimit, Role};
+use crate::rpc::{self, MessageType, Outgoing, Role};
 use crate::runtime::admission::Seat;
 use crate::runtime::error::{End, Ended, text};
 use crate::runtime::event_loop::{Command, LoopHandle, Task};
@@ -127,17 +126,7 @@ pub(super) struct Shared {
     pub new_stream_deadlines: Vec<(Arc<Stream>, Instant)>,
     /// Of streams that are over.
     pub ended_stream_timers: Vec<TimerKey>,
-    /// Who sent the PINGs that are not answered, in order.
-    pub pings: VecDeque<PingOrigin>,
-    /// Of the peer's PINGs that the library answers.
-    pub ping_answers: RateLimit,
     pub tally: Tally,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum PingOrigin {
-    Application,
-    KeepAlive,
 }
 
 /// Why a connection ends.
@@ -198,7 +187,7 @@ impl Connection {
         let event_loop = live.event_loop().clone();
         let shared = Shared {
             phase: Phase::Connecting,
-            rpc: rpc::Connection::with_buffers(role, settings.limits, event_loop.clone()),
+            rpc: rpc::Connection::with_buffers(role, settings.rpc_limits(), event_loop.clone()),
             closing: None,
             aborted: false,
             eviction: None,
@@ -220,8 +209,6 @@ impl Connection {
             is_silent: false,
             new_stream_deadlines: Vec::new(),
             ended_stream_timers: Vec::new(),
-            pings: VecDeque::new(),
-            ping_answers: RateLimit::default(),
             tally: Tally::default(),
         };
         let log_level = live.runtime().log().level();
@@ -460,9 +447,6 @@ impl Connection {
         shared.check_ready()?;
         match shared.rpc.send_protocol(prepared, flush) {
             Ok(ending) => {
-                if message.message_type == MessageType::Ping as i32 && self.settings.times.ping.is_some() {
-                    shared.pings.push_back(PingOrigin::Application);
-                }
                 if message.message_type == MessageType::ConnectAck as i32
                     && let Some(seat) = &self.seat
                 {
@@ -486,17 +470,12 @@ impl Connection {
 
     /// Asks a silent peer for a sign of life; false if that is not allowed now, as before the handshake is done.
     pub(super) fn send_keep_alive(self: &Arc<Self>) -> bool {
-        let ping = Outgoing::empty(MessageType::Ping, 0);
         let mut shared = self.lock();
-        if shared.phase == Phase::Open
-            && let Ok(ping) = ping.prepare(false, &self.settings.limits.messages)
-            && shared.rpc.send_own(ping).is_ok()
-        {
-            shared.pings.push_back(PingOrigin::KeepAlive);
+        let is_sent = shared.rpc.send_keep_alive();
+        if is_sent {
             self.schedule(&mut shared);
-            return true;
         }
-        false
+        is_sent
     }
 
     /// Stops or resumes reading from the peer.

@@ -1,8 +1,8 @@
 //! What a connection writes into its runtime's log: at INFO its beginning and end, at DEBUG its steps and its streams, at TRACE
 //! each message.
 
-use crate::rpc::{Envelope, MessageType, Outgoing};
-use crate::runtime::{Connection, Level, Outcome, Repeated, Stream, quoted};
+use crate::rpc::{Envelope, MessageType, Outgoing, quoted};
+use crate::runtime::{Connection, Level, Outcome, Repeated, Stream};
 
 impl Connection {
     #[inline]

@@ -32,7 +32,7 @@ pub use connection::{ConnectRequest, Connection, Flush, Phase};
 pub use deadlines::Deadline;
 pub use default::{DefaultOptions, all_runtimes, default_runtime, set_default_options, take_default_if_ended};
 pub use drain::Drain;
-pub use error::{Error, Outcome, quoted};
+pub use error::{Error, Outcome};
 pub use event_loop::{Task, check_may_wait, is_loop_thread};
 pub use handlers::{ConnectionHandler, ListenerHandler, StreamHandler};
 pub use inbox::Inbox;

@@ -199,7 +199,6 @@ impl Events {
 #[derive(Default)]
 pub struct Tally {
     pub turns: u64,
-    pub pings_unanswered: u64,
     bytes_received: u64,
     longest_turn: Duration,
     /// A turn that ends before that is not longer: the one that was looked at last began so long before it.
@@ -263,7 +262,7 @@ impl Connection {
             sends_refused: counts.sends_refused,
             late_messages: counts.late_messages,
             unanswered_ends: counts.unanswered_ends,
-            pings_unanswered: tally.pings_unanswered,
+            pings_unanswered: counts.pings_unanswered,
             reading_stops: tally.reading_stops,
             connections_opened: 1,
             connections_open: u64::from(is_open),

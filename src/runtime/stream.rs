@@ -38,8 +38,6 @@ pub struct Stream {
     deadline_ms: AtomicU32,
     /// Of the deadline; loop thread only.
     timer: OnceLock<TimerKey>,
-    /// The first message of an announced stream ended it.
-    ends_at_once: bool,
     /// Of those who may read from it.
     holders: AtomicUsize,
     /// It stands in the connection's list of those to be told when there is room.
@@ -54,19 +52,19 @@ impl Stream {
             return Err(Error::InvalidState("only a client's connection opens streams"));
         }
         connection.lock().check_ready()?;
-        let stream = Stream::with(connection.clone(), 0, StreamPhase::New, false);
+        let stream = Stream::with(connection.clone(), 0, StreamPhase::New);
         let _ = stream.handler.set(handler);
         Ok(Arc::new(stream))
     }
 
     /// A stream that the peer opens.
-    pub(super) fn announced(connection: Arc<Connection>, id: i32, operation: &[u8], ends: bool) -> Arc<Stream> {
-        let stream = Stream::with(connection, id, StreamPhase::Announced, ends);
+    pub(super) fn announced(connection: Arc<Connection>, id: i32, operation: &[u8]) -> Arc<Stream> {
+        let stream = Stream::with(connection, id, StreamPhase::Announced);
         let _ = stream.operation.set(OperationName::new(operation));
         Arc::new(stream)
     }
 
-    fn with(connection: Arc<Connection>, id: i32, phase: StreamPhase, ends_at_once: bool) -> Stream {
+    fn with(connection: Arc<Connection>, id: i32, phase: StreamPhase) -> Stream {
         Stream {
             connection,
             handler: OnceLock::new(),
@@ -76,7 +74,6 @@ impl Stream {
             phase: AtomicU8::new(phase as u8),
             deadline_ms: AtomicU32::new(0),
             timer: OnceLock::new(),
-            ends_at_once,
             holders: AtomicUsize::new(0),
             blocked: AtomicBool::new(false),
             closed_told: AtomicBool::new(false),
@@ -176,7 +173,7 @@ impl Stream {
         self.check_announced()?;
         let _ = self.handler.set(handler);
         self.set_phase(StreamPhase::Open);
-        shared.rpc.accept_stream(self.id(), self.clone(), self.operation().len(), self.ends_at_once);
+        shared.rpc.accept_stream(self.id(), self.clone(), self.operation().len())?;
         drop(shared);
         self.connection().log_stream_begin(self, "accepted");
         Ok(())
