@@ -12,6 +12,14 @@ pub(super) fn hasher() -> Hasher {
     BEGINNING.clone()
 }
 
+/// The sum of these bytes.
+#[inline]
+pub(super) fn of(bytes: &[u8]) -> u32 {
+    let mut hasher = hasher();
+    hasher.update(bytes);
+    hasher.finalize()
+}
+
 /// `TABLES[i][byte]`: what a byte contributes to the sum if `i` bytes follow it.
 static TABLES: [[u32; 256]; 8] = tables();
 

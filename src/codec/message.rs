@@ -37,9 +37,7 @@ impl<'a> Message<'a> {
 
         let headers = Headers::parse(headers, limits)?;
         let stored = u32::from_be_bytes(*stored);
-        let mut hasher = checksum::hasher();
-        hasher.update(covered);
-        let computed = hasher.finalize();
+        let computed = checksum::of(covered);
         if stored != computed {
             return Err(Error::MessageChecksum { stored, computed });
         }
@@ -73,18 +71,19 @@ pub fn encoded_len(headers_len: usize, payload_len: usize, limits: &Limits) -> R
 
 /// Where an encoded message goes.
 pub trait Output {
-    /// Bytes that are there already.
-    fn len(&self) -> usize;
+    /// How many bytes are there already.
+    fn filled(&self) -> usize;
     fn put(&mut self, bytes: &[u8]);
     /// What is there from `start` on.
     fn since(&self, start: usize) -> &[u8];
 }
 
 impl Output for Vec<u8> {
-    fn len(&self) -> usize {
-        Vec::len(self)
+    fn filled(&self) -> usize {
+        self.len()
     }
 
+    #[inline]
     fn put(&mut self, bytes: &[u8]) {
         self.extend_from_slice(bytes);
     }
@@ -107,7 +106,7 @@ impl<'a> Filling<'a> {
 }
 
 impl Output for Filling<'_> {
-    fn len(&self) -> usize {
+    fn filled(&self) -> usize {
         self.len
     }
 
@@ -142,24 +141,42 @@ pub fn encode_into(header_parts: &[&[u8]], payload: &[u8], out: &mut Vec<u8>) {
     encode_to(total_len, header_parts, payload, out);
 }
 
-/// The same into any output that has room. `total_len` is what [`encoded_len`] answered.
+/// As [`encode_into`], into any output that has room. `total_len` is what [`encoded_len`] returned.
 pub fn encode_to(total_len: usize, header_parts: &[&[u8]], payload: &[u8], out: &mut impl Output) {
-    // A message of ordinary size is summed in one go, once all of it is in place.
-    let mut hasher = checksum::hasher();
-    let mut summed = out.len();
+    encode_with(total_len, payload, out, |out| header_parts.iter().for_each(|part| out.put(part)));
+}
+
+/// As [`encode_to`]; `put_headers` puts the headers section into the output. Parts of a length that the compiler knows are
+/// copied without a call then.
+#[inline]
+pub fn encode_with<O: Output>(total_len: usize, payload: &[u8], out: &mut O, put_headers: impl FnOnce(&mut O)) {
+    let start = out.filled();
     put_prelude(total_len, total_len - MIN_MESSAGE_LEN - payload.len(), out);
-    for part in header_parts {
-        out.put(part);
-    }
+    put_headers(out);
+    // A message of ordinary size is summed in one go, once all of it is in place.
+    let crc = if payload.len() <= PIECE_LEN {
+        out.put(payload);
+        checksum::of(out.since(start))
+    } else {
+        put_large_payload(payload, out, start)
+    };
+    out.put(&crc.to_be_bytes());
+}
+
+/// Puts a payload in pieces into the output; returns the sum of what is there from `start` on.
+#[inline(never)]
+fn put_large_payload(payload: &[u8], out: &mut impl Output, start: usize) -> u32 {
+    let mut hasher = checksum::hasher();
+    let mut summed = start;
     for piece in payload.chunks(PIECE_LEN) {
-        if out.len() - summed >= SUM_BLOCK_LEN {
+        if out.filled() - summed >= SUM_BLOCK_LEN {
             hasher.update(out.since(summed));
-            summed = out.len();
+            summed = out.filled();
         }
         out.put(piece);
     }
     hasher.update(out.since(summed));
-    out.put(&hasher.finalize().to_be_bytes());
+    hasher.finalize()
 }
 
 #[cfg(test)]

@@ -29,7 +29,7 @@ pub use header::{Header, HeaderType, HeaderValue, write_header};
 pub use header_list::HeaderList;
 pub use headers::{Headers, HeadersIter, is_same_name};
 pub use limits::{Limits, MAX_NAME_LEN, MAX_SENT_VALUE_LEN};
-pub use message::{Filling, Message, encode_into, encode_to, encoded_len};
+pub use message::{Filling, Message, Output, encode_into, encode_to, encode_with, encoded_len};
 pub use message_copy::MessageCopy;
 pub use message_decoder::MessageDecoder;
 pub use prelude::{MESSAGE_CRC_LEN, MIN_MESSAGE_LEN, PRELUDE_LEN, Prelude};

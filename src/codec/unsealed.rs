@@ -12,17 +12,19 @@ pub struct Unsealed {
 }
 
 impl Unsealed {
-    /// Encodes all but the checksum. Lengths were checked with `encoded_len`.
-    pub fn encode(header_parts: &[&[u8]], payload: &[u8], mut bytes: Vec<u8>) -> Unsealed {
-        let headers_len: usize = header_parts.iter().map(|part| part.len()).sum();
-        let headers_end = PRELUDE_LEN + headers_len;
-        let total_len = headers_end + payload.len() + MESSAGE_CRC_LEN;
+    /// Encodes all but the checksum; `put_headers` appends the headers section. Lengths were checked with `encoded_len`, which
+    /// returned `total_len`.
+    pub fn encode(
+        total_len: usize,
+        payload: &[u8],
+        mut bytes: Vec<u8>,
+        put_headers: impl FnOnce(&mut Vec<u8>),
+    ) -> Unsealed {
+        let headers_end = total_len - MESSAGE_CRC_LEN - payload.len();
         bytes.clear();
         bytes.reserve_exact(total_len);
-        put_prelude(total_len, headers_len, &mut bytes);
-        for part in header_parts {
-            bytes.extend_from_slice(part);
-        }
+        put_prelude(total_len, headers_end - PRELUDE_LEN, &mut bytes);
+        put_headers(&mut bytes);
         let mut payload_hasher = checksum::hasher();
         for block in payload.chunks(SUM_BLOCK_LEN) {
             append_bytes(&mut bytes, block);

@@ -156,20 +156,22 @@ impl<T> Outbound<T> {
     }
 
     /// Encodes a message at the end of the queue.
-    fn append(&mut self, message: Prepared<'_>, written: Written<T>, trail: &mut Trail) {
-        let (segments, buffers) = (&mut self.segments, &self.buffers);
-        let mut before = 0;
-        let segment = message.finish(written.stream_id, |len| {
-            let segment = match segments.back() {
-                Some(last) if last.capacity() - last.len() >= len => segments.pop_back().unwrap_or_default(),
-                _ => buffers.take(len.max(SEGMENT_LEN)),
-            };
-            before = segment.len();
-            segment
-        });
-        self.queued_total += (segment.len() - before) as u64;
+    #[inline]
+    fn append(&mut self, message: &mut Prepared<'_>, written: Written<T>, trail: &mut Trail) {
+        let len = message.len();
+        match message.take_encoded(written.stream_id) {
+            Some(segment) => self.segments.push_back(segment),
+            None => {
+                if self.segments.back().is_none_or(|last| last.capacity() - last.len() < len) {
+                    self.segments.push_back(self.buffers.take(len.max(SEGMENT_LEN)));
+                }
+                if let Some(segment) = self.segments.back_mut() {
+                    message.encode(written.stream_id, segment);
+                }
+            }
+        }
+        self.queued_total += len as u64;
         self.messages += 1;
-        self.segments.push_back(segment);
         if written.terminates || written.token.is_some() {
             self.last_mark += 1;
             let before = std::mem::replace(&mut trail.last, self.last_mark);
@@ -257,7 +259,13 @@ impl<T> OpenQueue<'_, T> {
     /// Takes a message if there is room. `written` says what is due when it is written, `trail` leads to what is due on the same
     /// stream before it.
     #[inline]
-    pub fn push(self, message: Prepared<'_>, written: Written<T>, room: Room, trail: &mut Trail) -> Result<(), Error> {
+    pub fn push(
+        self,
+        mut message: Prepared<'_>,
+        written: Written<T>,
+        room: Room,
+        trail: &mut Trail,
+    ) -> Result<(), Error> {
         let OpenQueue(outbound) = self;
         let (queued, limit) = (outbound.len(), outbound.limit);
         if room == Room::Limited && queued >= limit {
@@ -265,7 +273,7 @@ impl<T> OpenQueue<'_, T> {
             return Err(Error::WouldBlock { queued, limit });
         }
         let start = outbound.queued_total;
-        outbound.append(message, written, trail);
+        outbound.append(&mut message, written, trail);
         if room == Room::Exempt {
             outbound.note_exempt(start);
         }
