@@ -257,11 +257,11 @@ impl<T> Outbound<T> {
 
 impl<T> OpenQueue<'_, T> {
     /// Takes a message if there is room. `written` says what is due when it is written, `trail` leads to what is due on the same
-    /// stream before it.
+    /// stream before it. The message is lent, since to move it takes longer than to look at it.
     #[inline]
     pub fn push(
         self,
-        mut message: Prepared<'_>,
+        message: &mut Prepared<'_>,
         written: Written<T>,
         room: Room,
         trail: &mut Trail,
@@ -273,7 +273,7 @@ impl<T> OpenQueue<'_, T> {
             return Err(Error::WouldBlock { queued, limit });
         }
         let start = outbound.queued_total;
-        outbound.append(&mut message, written, trail);
+        outbound.append(message, written, trail);
         if room == Room::Exempt {
             outbound.note_exempt(start);
         }
@@ -281,10 +281,10 @@ impl<T> OpenQueue<'_, T> {
     }
 
     /// Takes a message of the library's own, for whose writing nobody waits.
-    pub fn push_own(self, message: Prepared<'_>, stream_id: i32) {
+    pub fn push_own(self, mut message: Prepared<'_>, stream_id: i32) {
         let written = Written { stream_id, terminates: false, token: None };
         // There is always room for it.
-        let _ = self.push(message, written, Room::Exempt, &mut Trail::default());
+        let _ = self.push(&mut message, written, Room::Exempt, &mut Trail::default());
     }
 }
 
@@ -302,7 +302,8 @@ mod tests {
             let message = message.prepare(false, &Limits::DEFAULT);
             let written = Written { stream_id: 0, terminates: false, token: Some(number) };
             let queue = outbound.open().expect("it is not closed");
-            let pushed = queue.push(message.expect("a good message"), written, Room::Limited, &mut Trail::default());
+            let pushed =
+                queue.push(&mut message.expect("a good message"), written, Room::Limited, &mut Trail::default());
             assert_eq!(pushed, Ok(()));
         }
         let mut segments = VecDeque::new();

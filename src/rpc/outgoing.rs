@@ -99,7 +99,7 @@ impl<'a> Outgoing<'a> {
     }
 
     /// Header order on the wire: the caller's, the three of the protocol, `operation` (as the existing peers send them).
-    #[inline]
+    #[inline(always)]
     fn put_headers(&self, stream_id: i32, out: &mut Vec<u8>) {
         if let Some(headers) = self.headers {
             out.put(headers.as_bytes());

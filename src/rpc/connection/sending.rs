@@ -8,12 +8,12 @@ use crate::rpc::{Ending, Error, MessageType, Outgoing, Prepared, Refusal, Role, 
 
 impl<S: Clone, T> Connection<S, T> {
     /// Queues a protocol message. Returns how it ends the connection, if it does.
-    pub fn send_protocol(&mut self, message: Prepared<'_>, token: Option<T>) -> Result<Option<Ending>, Error> {
+    pub fn send_protocol(&mut self, mut message: Prepared<'_>, token: Option<T>) -> Result<Option<Ending>, Error> {
         let queue = self.outbound.open()?;
         let (message_type, flags) = (message.message_type, message.flags());
         let next = self.handshake.after_sending(self.role, message_type, flags)?;
         let written = Written { stream_id: 0, terminates: false, token };
-        queue.push(message, written, Room::Limited, &mut Trail::default())?;
+        queue.push(&mut message, written, Room::Limited, &mut Trail::default())?;
         self.handshake = next;
         let ending = match next {
             Handshake::Refused => Some(Ending::Refused),
@@ -69,7 +69,7 @@ impl<S: Clone, T> Connection<S, T> {
     }
 
     /// Opens a stream with its first message. Returns its id.
-    pub fn activate(&mut self, stream: S, message: Prepared<'_>, token: Option<T>) -> Result<i32, Error> {
+    pub fn activate(&mut self, stream: S, mut message: Prepared<'_>, token: Option<T>) -> Result<i32, Error> {
         let queue = self.outbound.open()?;
         if self.handshake != Handshake::Done {
             return Err(Error::HandshakePending("a stream can be activated only after CONNECT_ACK has come"));
@@ -77,7 +77,7 @@ impl<S: Clone, T> Connection<S, T> {
         let id = self.last_stream_id.checked_add(1).ok_or(Error::StreamIdsExhausted)?;
         let (terminates, operation_len) = (message.flags() & TERMINATE_STREAM != 0, message.operation_len() as u32);
         let mut trail = Trail::default();
-        queue.push(message, Written { stream_id: id, terminates, token }, Room::Limited, &mut trail)?;
+        queue.push(&mut message, Written { stream_id: id, terminates, token }, Room::Limited, &mut trail)?;
         self.last_stream_id = id;
         let state = if terminates { StreamState::Closing } else { StreamState::Open };
         self.insert(id, Entry { stream, operation_len, state, answered: true, trail });
@@ -88,7 +88,7 @@ impl<S: Clone, T> Connection<S, T> {
     pub fn send_on_stream(
         &mut self,
         id: i32,
-        message: Prepared<'_>,
+        mut message: Prepared<'_>,
         token: Option<T>,
         exempt: bool,
     ) -> Result<(), Error> {
@@ -99,7 +99,7 @@ impl<S: Clone, T> Connection<S, T> {
         };
         let terminates = message.flags() & TERMINATE_STREAM != 0;
         let room = if exempt { Room::Exempt } else { Room::Limited };
-        queue.push(message, Written { stream_id: id, terminates, token }, room, &mut entry.trail)?;
+        queue.push(&mut message, Written { stream_id: id, terminates, token }, room, &mut entry.trail)?;
         entry.answered = true;
         if terminates {
             entry.state = StreamState::Closing;
