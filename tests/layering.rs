@@ -23,7 +23,7 @@ const LAYERS: &[Layer] = &[
     Layer {
         name: "ffi",
         layers: &["codec", "rpc", "transport", "runtime"],
-        crates: &["base64", "libc"],
+        crates: &["base64", "libc", "serde", "serde_json"],
         may_be_unsafe: true,
     },
 ];
