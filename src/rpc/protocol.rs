@@ -128,8 +128,22 @@ fn read_protocol_headers(bytes: &[u8; PROTOCOL_HEADERS_LEN]) -> Option<[i32; 3]>
 }
 
 impl<'a> Envelope<'a> {
-    /// Finds the headers of the protocol. Of repeated ones the last counts; one of another type is as good as none.
+    /// Finds the headers of the protocol.
+    #[inline]
     pub fn read(headers: &Headers<'a>) -> Envelope<'a> {
+        // Most messages on a stream have these and no others.
+        match headers.as_bytes().as_array().and_then(read_protocol_headers) {
+            Some([message_type, flags, stream_id]) => Envelope {
+                message_type: Some(message_type),
+                flags: Some(flags),
+                stream_id: Some(stream_id),
+                operation: None,
+            },
+            None => Envelope::read_any(headers),
+        }
+    }
+
+    fn read_any(headers: &Headers<'a>) -> Envelope<'a> {
         let mut envelope = Envelope::default();
         let mut at = 0;
         loop {
