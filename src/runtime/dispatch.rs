@@ -63,7 +63,6 @@ impl Connection {
             other => other,
         };
         match &received {
-            Ok(Received::Stream { stream, .. }) => stream.set_phase(StreamPhase::Closed),
             Ok(Received::Protocol { message_type, ending: Some(Ending::Refused), .. }) => {
                 // Before the message is delivered, so that a close inside the callback does not hide the reason.
                 let text = handshake_refused(*message_type, message.payload);
@@ -144,16 +143,16 @@ impl Connection {
         if self.is_inert() {
             return;
         }
-        if stream.phase() == StreamPhase::Announced {
+        let (phase, is_open) = {
+            let shared = self.lock();
+            (stream.phase_in(&shared), shared.phase == Phase::Open)
+        };
+        if phase == StreamPhase::Announced {
             // The application neither accepted nor refused it.
-            self.refuse_stream(id, Refusal::NotAccepted { operation });
-            stream.note_refused();
+            return self.refuse_stream(id, Refusal::NotAccepted { operation });
         }
-        let Some(handler) = stream.handler() else { return };
-        if self.lock().phase != Phase::Open {
-            // The stream is told of the connection's end.
-            return;
-        }
+        // A stream that was accepted is told of the connection's end if that has come.
+        let Some(handler) = stream.handler().filter(|_| is_open) else { return };
         handler.on_message(&stream, incoming);
         if ends {
             self.lock().rpc.remove_stream(id);
@@ -187,6 +186,7 @@ impl Connection {
         // It fails only if the application was quicker.
         if shared.rpc.refuse_stream_for(id, refusal).is_ok() {
             self.schedule_write(&mut shared);
+            self.notify(&shared);
         }
         drop(shared);
         self.log_refusal(id, refusal);

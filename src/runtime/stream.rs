@@ -1,9 +1,9 @@
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use crate::codec::HeaderList;
-use crate::rpc::{self, MessageType, Outgoing, Role, TERMINATE_STREAM};
+use crate::rpc::{self, MessageType, Outgoing, Role, StreamState, TERMINATE_STREAM};
 use crate::runtime::connection::{Flush, Shared};
 use crate::runtime::error::{End, Ended};
 use crate::runtime::event_loop::Command;
@@ -12,8 +12,7 @@ use crate::runtime::timers::TimerKey;
 use crate::runtime::{Connection, Error, Inbox, Outcome, Phase, StreamHandler, check_may_wait};
 
 /// Where a stream is in its life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[repr(u8)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StreamPhase {
     /// A client's stream that is not activated.
     New,
@@ -25,15 +24,25 @@ pub enum StreamPhase {
     Closed,
 }
 
-/// One stream of a connection, as all threads see it. What its messages may do is decided by the connection's state
-/// machine, under the connection's lock; `phase` and `id` change under that lock only.
+impl From<StreamState> for StreamPhase {
+    fn from(state: StreamState) -> StreamPhase {
+        match state {
+            StreamState::Announced => StreamPhase::Announced,
+            StreamState::Open => StreamPhase::Open,
+            StreamState::Closing => StreamPhase::Closing,
+            StreamState::Closed => StreamPhase::Closed,
+        }
+    }
+}
+
+/// One stream of a connection, as all threads see it. The connection's state machine knows where it is in its life and what
+/// its messages may do, under the connection's lock; `id` changes under that lock only.
 pub struct Stream {
     connection: Arc<Connection>,
     handler: OnceLock<Box<dyn StreamHandler>>,
     operation: OnceLock<OperationName>,
     end: End,
     id: AtomicI32,
-    phase: AtomicU8,
     /// Set before the activation.
     deadline_ms: AtomicU32,
     /// Of the deadline; loop thread only.
@@ -52,26 +61,25 @@ impl Stream {
             return Err(Error::InvalidState("only a client's connection opens streams"));
         }
         connection.lock().check_ready()?;
-        let stream = Stream::with(connection.clone(), 0, StreamPhase::New);
+        let stream = Stream::with(connection.clone(), 0);
         let _ = stream.handler.set(handler);
         Ok(Arc::new(stream))
     }
 
     /// A stream that the peer opens.
     pub(super) fn announced(connection: Arc<Connection>, id: i32, operation: &[u8]) -> Arc<Stream> {
-        let stream = Stream::with(connection, id, StreamPhase::Announced);
+        let stream = Stream::with(connection, id);
         let _ = stream.operation.set(OperationName::new(operation));
         Arc::new(stream)
     }
 
-    fn with(connection: Arc<Connection>, id: i32, phase: StreamPhase) -> Stream {
+    fn with(connection: Arc<Connection>, id: i32) -> Stream {
         Stream {
             connection,
             handler: OnceLock::new(),
             operation: OnceLock::new(),
             end: End::default(),
             id: AtomicI32::new(id),
-            phase: AtomicU8::new(phase as u8),
             deadline_ms: AtomicU32::new(0),
             timer: OnceLock::new(),
             holders: AtomicUsize::new(0),
@@ -116,18 +124,17 @@ impl Stream {
         self.id.load(Ordering::Acquire)
     }
 
-    pub fn phase(&self) -> StreamPhase {
-        match self.phase.load(Ordering::Acquire) {
-            0 => StreamPhase::New,
-            1 => StreamPhase::Announced,
-            2 => StreamPhase::Open,
-            3 => StreamPhase::Closing,
-            _ => StreamPhase::Closed,
-        }
+    fn is_new(&self) -> bool {
+        self.id() == 0
     }
 
-    pub(super) fn set_phase(&self, phase: StreamPhase) {
-        self.phase.store(phase as u8, Ordering::Release);
+    pub fn phase(&self) -> StreamPhase {
+        if self.is_new() { StreamPhase::New } else { self.phase_in(&self.connection().lock()) }
+    }
+
+    /// The same for somebody who holds the connection's lock.
+    pub(super) fn phase_in(&self, shared: &Shared) -> StreamPhase {
+        if self.is_new() { StreamPhase::New } else { shared.rpc.stream_state(self.id()).into() }
     }
 
     /// How long the stream may take from its activation on.
@@ -139,7 +146,7 @@ impl Stream {
     /// Sets the deadline, in milliseconds; 0 for none. Only before the activation.
     pub fn set_deadline(&self, ms: u32) -> Result<(), Error> {
         let _shared = self.connection().lock();
-        if self.phase() != StreamPhase::New {
+        if !self.is_new() {
             return Err(Error::StreamAlreadyActivated);
         }
         self.deadline_ms.store(ms, Ordering::Release);
@@ -163,17 +170,14 @@ impl Stream {
     }
 
     pub(super) fn set_end(&self, outcome: &Outcome) {
-        self.set_phase(StreamPhase::Closed);
         self.end.set(outcome);
     }
 
     /// Takes a stream that the peer opened; only while the callback announces it.
     pub fn accept(self: &Arc<Self>, handler: Box<dyn StreamHandler>) -> Result<(), Error> {
         let mut shared = self.connection().lock();
-        self.check_announced()?;
-        let _ = self.handler.set(handler);
-        self.set_phase(StreamPhase::Open);
         shared.rpc.accept_stream(self.id(), self.clone(), self.operation().len())?;
+        let _ = self.handler.set(handler);
         drop(shared);
         self.connection().log_stream_begin(self, "accepted");
         Ok(())
@@ -186,31 +190,14 @@ impl Stream {
         let prepared =
             message.prepare_in(true, &self.connection().settings().limits.messages, self.connection().buffers())?;
         let mut shared = self.connection().lock();
-        self.check_announced()?;
-        self.set_phase(StreamPhase::Closed);
+        let refused = shared.rpc.refuse_stream(self.id(), prepared);
         self.connection().notify(&shared);
-        shared.rpc.refuse_stream(self.id(), prepared)?;
+        refused?;
         self.connection().schedule_write(&mut shared);
         drop(shared);
         self.connection().log_stream_begin(self, "refused");
         self.connection().log_sent(&message, self.id());
         Ok(())
-    }
-
-    /// The library has refused it.
-    pub(super) fn note_refused(&self) {
-        let shared = self.connection().lock();
-        self.set_phase(StreamPhase::Closed);
-        self.connection().notify(&shared);
-    }
-
-    fn check_announced(&self) -> Result<(), Error> {
-        if self.phase() == StreamPhase::Announced {
-            return Ok(());
-        }
-        Err(Error::InvalidState(
-            "a stream can be accepted or refused once, and only inside the on_incoming_stream that announces it",
-        ))
     }
 
     /// Sends the first message, which opens the stream. A refusal for want of room is followed by on_writable.
@@ -234,9 +221,8 @@ impl Stream {
         }
         let prepared =
             message.prepare_in(true, &self.connection().settings().limits.messages, self.connection().buffers())?;
-        let terminates = prepared.flags() & TERMINATE_STREAM != 0;
         let mut shared = self.connection().lock();
-        if self.phase() != StreamPhase::New {
+        if !self.is_new() {
             return Err(Error::StreamAlreadyActivated);
         }
         shared.check_ready()?;
@@ -247,7 +233,6 @@ impl Stream {
             Ok(id) => {
                 self.id.store(id, Ordering::Release);
                 let _ = self.operation.set(OperationName::new(message.operation.unwrap_or_default()));
-                self.set_phase(if terminates { StreamPhase::Closing } else { StreamPhase::Open });
                 if let Some(time) = self.deadline() {
                     shared.new_stream_deadlines.push((self.clone(), Instant::now() + time));
                 }
@@ -282,29 +267,18 @@ impl Stream {
         let prepared = message.prepare_in(true, &connection.settings().limits.messages, connection.buffers())?;
         let terminates = message.flags & TERMINATE_STREAM != 0;
         let mut shared = connection.lock();
-        if self.phase() < StreamPhase::Open {
-            return Err(self.not_begun());
+        if self.is_new() {
+            return Err(Error::StreamNotActivated);
         }
         let exempt = terminates && message.payload.is_empty() && message.headers.is_none_or(HeaderList::is_empty);
         match shared.rpc.send_on_stream(self.id(), prepared, flush, exempt) {
             Ok(()) => {
-                if terminates {
-                    self.set_phase(StreamPhase::Closing);
-                }
                 connection.schedule_write(&mut shared);
                 drop(shared);
                 connection.log_sent(&message, self.id());
                 Ok(())
             }
             Err(error) => Err(self.not_accepted(error, &mut shared, blocked)),
-        }
-    }
-
-    #[cold]
-    fn not_begun(&self) -> Error {
-        match self.phase() {
-            StreamPhase::New => Error::StreamNotActivated,
-            _ => Error::InvalidState("the stream has to be accepted first"),
         }
     }
 
@@ -324,6 +298,9 @@ impl Stream {
         }
         if self.connection().is_inert() {
             return Error::RuntimeShutdown;
+        }
+        if self.phase_in(shared) == StreamPhase::Announced {
+            return Error::InvalidState("the stream has to be accepted first");
         }
         // A stream that is over says so, whatever became of its connection since.
         match (&error, self.end()) {
@@ -351,11 +328,11 @@ impl Stream {
     /// Waits until on_closed has returned; a stream that was refused has none.
     pub fn wait_closed(&self, timeout: Option<Duration>) -> Result<Outcome, Error> {
         check_may_wait()?;
-        if self.phase() == StreamPhase::New && self.connection().phase() != Phase::Connecting {
+        if self.is_new() && self.connection().phase() != Phase::Connecting {
             return Err(Error::StreamNotActivated);
         }
-        self.connection().wait(timeout, "the stream did not end within the given time", |_| {
-            let refused = self.phase() == StreamPhase::Closed && self.handler().is_none();
+        self.connection().wait(timeout, "the stream did not end within the given time", |shared| {
+            let refused = self.phase_in(shared) == StreamPhase::Closed && self.handler().is_none();
             let over = refused || self.closed_told.load(Ordering::Acquire);
             over.then(|| self.end().map_or(Ok(()), |(outcome, _)| outcome.clone()))
         })
