@@ -1,10 +1,10 @@
 use super::copying::PIECE_LEN;
 use super::{Error, Headers, Limits, MESSAGE_CRC_LEN, MIN_MESSAGE_LEN, PRELUDE_LEN, Prelude, checksum};
 
-/// What is copied is summed in blocks of this size, so that the second reading comes from the cache.
+/// Copied bytes are summed in blocks of this size, so that they are still in the cache.
 pub(super) const SUM_BLOCK_LEN: usize = 64 * 1024;
 
-/// A decoded message: a view of the bytes it was decoded from.
+/// A decoded message, as a view of the bytes from which it was decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Message<'a> {
     pub prelude: Prelude,
@@ -15,9 +15,9 @@ pub struct Message<'a> {
 }
 
 impl<'a> Message<'a> {
-    /// Decodes the first message in `bytes` without copying and says how many bytes it took.
+    /// Decodes the first message in `bytes` without copying, and returns how many bytes it takes.
     ///
-    /// The prelude is checked as soon as it is there; only then is a cut message `Incomplete`.
+    /// An incomplete message is `Incomplete` only if its prelude, once complete, is sound.
     #[inline(always)]
     pub fn decode(bytes: &'a [u8], limits: &Limits) -> Result<(Message<'a>, usize), Error> {
         let Some(prelude) = bytes.first_chunk::<PRELUDE_LEN>() else {
@@ -93,7 +93,7 @@ impl Output for Vec<u8> {
     }
 }
 
-/// A buffer of somebody else's; what does not fit is left out.
+/// A borrowed buffer; bytes that do not fit are dropped.
 pub struct Filling<'a> {
     buffer: &'a mut [u8],
     len: usize,

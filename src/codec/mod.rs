@@ -1,7 +1,7 @@
 //! The event-stream message format: bytes to messages and back.
 //!
 //! A message is a prelude (total length, headers length, CRC-32 of those 8 bytes), headers, a payload and the CRC-32
-//! of everything before it; all integers are big-endian. Nothing here does I/O, knows time or knows who uses it.
+//! of everything before it; all integers are big-endian. Nothing here does I/O, knows the time, or depends on who uses it.
 #![forbid(unsafe_code)]
 
 mod checksum;

@@ -7,7 +7,7 @@ pub const MESSAGE_CRC_LEN: usize = 4;
 /// Length of a message without headers and payload.
 pub const MIN_MESSAGE_LEN: usize = PRELUDE_LEN + MESSAGE_CRC_LEN;
 
-/// The first 12 bytes of a message, checked: the lengths fit each other and the limits.
+/// The first 12 bytes of a message, checked: the lengths are consistent and within the limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Prelude {
     /// Length of the whole message, both CRCs included.
@@ -19,7 +19,7 @@ pub struct Prelude {
 }
 
 impl Prelude {
-    /// Reads and checks a prelude: its CRC first, since no length means anything before that.
+    /// Reads and checks a prelude: first its CRC, because the lengths mean nothing if that is wrong.
     #[inline]
     pub fn parse(bytes: &[u8; PRELUDE_LEN], limits: &Limits) -> Result<Prelude, Error> {
         let [t0, t1, t2, t3, h0, h1, h2, h3, c0, c1, c2, c3] = *bytes;
@@ -52,7 +52,7 @@ impl Prelude {
         prelude.first_chunk().map(|total_len| u32::from_be_bytes(*total_len) as usize)
     }
 
-    /// How many bytes are missing of the message at the start of `bytes`, or of its prelude; 0 if the message is complete, or
+    /// How many bytes of the message at the start of `bytes`, or of its prelude, are missing; 0 if the message is complete or
     /// wrong.
     pub fn missing_len(bytes: &[u8]) -> usize {
         Prelude::claimed_len(bytes).unwrap_or(PRELUDE_LEN).saturating_sub(bytes.len())

@@ -3,8 +3,8 @@ use crc32fast::Hasher;
 use crate::codec::message::{SUM_BLOCK_LEN, put_prelude};
 use crate::codec::{MESSAGE_CRC_LEN, PRELUDE_LEN, append_bytes, checksum};
 
-/// An encoded message of which a few header bytes may still change: the payload, most of the work, is already copied and
-/// summed. Lets a large message be encoded before its stream id is known.
+/// An encoded message in which a few header bytes may still change. The payload, which is most of the work, is already copied
+/// and summed, so a large message can be encoded before its stream id is known.
 pub struct Unsealed {
     bytes: Vec<u8>,
     headers_end: usize,
@@ -33,7 +33,7 @@ impl Unsealed {
         Unsealed { bytes, headers_end, payload_hasher }
     }
 
-    /// Writes `value` at position `at`, which lies in the headers, and ends the message with its checksum.
+    /// Writes `value` at position `at`, within the headers, and appends the checksum.
     pub fn seal(mut self, at: usize, value: &[u8]) -> Vec<u8> {
         if let Some(place) = self.bytes.get_mut(at..at + value.len()) {
             place.copy_from_slice(value);

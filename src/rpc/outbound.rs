@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use crate::rpc::{Buffers, Error, Prepared};
 
-/// A segment takes small messages as long as this has room.
+/// Small messages share segments of this size.
 const SEGMENT_LEN: usize = 64 * 1024;
 
 /// Encoded messages on their way out, and who waits for them to be written.
@@ -11,7 +11,7 @@ const SEGMENT_LEN: usize = 64 * 1024;
 /// The bytes are taken out segment by segment to be written; `written` says how far that came.
 pub struct Outbound<T> {
     buffers: Arc<dyn Buffers>,
-    /// While so many bytes wait, only exempt messages are taken.
+    /// While this many bytes wait, only exempt messages are accepted.
     limit: usize,
     is_closed: bool,
     /// Messages for which there was no room.
@@ -21,7 +21,7 @@ pub struct Outbound<T> {
     queued_total: u64,
     /// Bytes ever written; never above `queued_total`.
     written_total: u64,
-    /// In the order of their ends.
+    /// In the order of their positions.
     marks: VecDeque<Mark<T>>,
     /// The number of the last mark; the first one has 1.
     last_mark: u64,
@@ -31,7 +31,7 @@ pub struct Outbound<T> {
     exempt_len: u64,
     /// Messages ever queued.
     messages: u64,
-    /// The most bytes that waited at a time, as far as a write has looked.
+    /// The most bytes that ever waited at once, as of the last write.
     most_len: usize,
 }
 
@@ -46,22 +46,22 @@ pub enum Room {
     Exempt,
 }
 
-/// What is due once the queue is written up to a place.
+/// What is due once the queue is written up to `end`.
 pub struct Mark<T> {
     end: u64,
-    /// The number of the same stream's mark before this one, which may have left the queue; 0 if there was none.
+    /// The number of the previous mark of the same stream, which may have left the queue already; 0 if there was none.
     before: u64,
     pub written: Written<T>,
 }
 
-/// The marks of one stream in the queue, from the last one back.
+/// The marks of one stream in the queue, from the last one backwards.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Trail {
     /// The number of the stream's last mark; 0 if it never had one.
     last: u64,
 }
 
-/// What was due at a place that has been written: nothing if the stream ended before that.
+/// What is due when a message is written; emptied if its stream ends before that.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Written<T> {
     /// Of the stream whose message is written; 0 for protocol messages.
@@ -95,7 +95,7 @@ impl<T> Outbound<T> {
         (self.queued_total - self.written_total) as usize
     }
 
-    /// The most bytes that waited at a time.
+    /// The most bytes that ever waited at once.
     pub fn most_len(&self) -> usize {
         self.most_len.max(self.len())
     }
@@ -136,7 +136,7 @@ impl<T> Outbound<T> {
     /// Whether exempt messages that are not yet written have more than `len` bytes.
     #[inline]
     pub fn exempt_exceeds(&self, len: u64) -> bool {
-        // Most often there are none, which is seen at once.
+        // Usually there are none, and the first comparison says so.
         self.exempt_len > len && self.exempt_len - self.written_of_first_exempt() > len
     }
 
@@ -179,10 +179,10 @@ impl<T> Outbound<T> {
         }
     }
 
-    /// Moves all segments that wait to be written.
+    /// Moves all segments that wait to be written to `into`.
     pub fn take_segments(&mut self, into: &mut VecDeque<Vec<u8>>) {
         if into.is_empty() {
-            // Its memory serves for the next ones.
+            // Its memory is used for the next segments.
             std::mem::swap(into, &mut self.segments);
         } else {
             into.append(&mut self.segments);
@@ -191,7 +191,7 @@ impl<T> Outbound<T> {
 
     /// `count` more bytes are written: moves what is due now to `due`, which is empty, in the order of the sends.
     pub fn written(&mut self, count: usize, due: &mut VecDeque<Mark<T>>) {
-        // The queue grows until something is written: it is longest just before that.
+        // The queue grows until something is written, so it is longest just before that.
         self.most_len = self.most_len();
         self.written_total = (self.written_total + count as u64).min(self.queued_total);
         while let Some((start, end)) = self.exempt.front().filter(|(_, end)| *end <= self.written_total) {
@@ -199,7 +199,7 @@ impl<T> Outbound<T> {
             self.exempt.pop_front();
         }
         if self.marks.back().is_some_and(|last| last.end <= self.written_total) {
-            // All of it. The memory of `due` serves for what is sent from now on.
+            // Everything is due. The memory of `due` is used for the marks to come.
             std::mem::swap(due, &mut self.marks);
             return;
         }
@@ -208,7 +208,7 @@ impl<T> Outbound<T> {
         }
     }
 
-    /// Nothing is sent for now: an empty queue keeps no memory.
+    /// Frees the memory of an empty queue, when nothing is being sent.
     pub fn rest(&mut self) {
         if self.marks.capacity() > 0 && self.marks.is_empty() {
             self.marks = VecDeque::new();
@@ -218,15 +218,15 @@ impl<T> Outbound<T> {
         }
     }
 
-    /// Takes the tokens of one stream's messages that are not yet written, in the order of the sends; the bytes stay. Looks
-    /// at this stream's marks only, however many others wait; what is taken leaves an empty mark.
+    /// Takes the tokens of one stream's messages that are not yet written, in the order of the sends; the bytes stay. Visits only
+    /// this stream's marks, however many others wait, and leaves them empty.
     #[inline]
     pub fn cancel_stream(&mut self, trail: Trail) -> Vec<T> {
-        // Most often nothing waits.
+        // Usually nothing waits.
         if trail.last <= self.marks_gone() { Vec::new() } else { self.cancel_from(trail) }
     }
 
-    /// Marks that have left the queue: the number of the last one of them.
+    /// The number of the last mark that has left the queue.
     fn marks_gone(&self) -> u64 {
         self.last_mark - self.marks.len() as u64
     }

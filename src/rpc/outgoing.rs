@@ -2,12 +2,12 @@ use crate::codec::{self, HeaderList, Limits, Output};
 use crate::rpc::protocol::{OPERATION_HEADER, PROTOCOL_HEADERS_LEN, protocol_headers};
 use crate::rpc::{Buffers, Error, MessageType, NewBuffers, is_protocol_header};
 
-/// Payloads above this are encoded before the connection's lock is taken, into memory of their own.
+/// Larger payloads are encoded before the connection's lock is taken, into a segment of their own.
 const LARGE_PAYLOAD: usize = 8 * 1024;
 const STRING_TYPE: u8 = 7;
 const OPERATION_PREFIX_LEN: usize = 13;
 
-/// A message as the caller gives it.
+/// A message, as the caller gives it.
 #[derive(Clone, Copy)]
 pub struct Outgoing<'a> {
     pub message_type: i32,
@@ -18,7 +18,7 @@ pub struct Outgoing<'a> {
     pub payload: &'a [u8],
 }
 
-/// A message that has passed all checks that need no connection; large ones are encoded already.
+/// A message that has passed all checks that do not need the connection. A large one is already encoded.
 pub struct Prepared<'a> {
     pub message_type: MessageType,
     outgoing: &'a Outgoing<'a>,
@@ -51,7 +51,7 @@ impl<'a> Outgoing<'a> {
         Ok(Prepared { message_type, outgoing: self, len, encoded })
     }
 
-    /// Not inline: then what is prepared is put together where it is needed, not copied there.
+    /// Not inlined, so that `Prepared` is built in place and not copied.
     #[inline(never)]
     fn check(&self, on_stream: bool, limits: &Limits) -> Result<(MessageType, usize), Error> {
         let number = self.message_type;

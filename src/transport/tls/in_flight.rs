@@ -1,4 +1,4 @@
-//! How much of the data of a write has reached the system, as records.
+//! How much of a write's data the system has taken, as records.
 
 /// Plaintext of a full record.
 pub const FULL_RECORD: usize = 16 * 1024;
