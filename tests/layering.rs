@@ -13,7 +13,7 @@ struct Layer {
 
 const LAYERS: &[Layer] = &[
     Layer { name: "codec", layers: &[], crates: &["crc32fast", "uuid"], may_be_unsafe: false },
-    Layer { name: "rpc", layers: &["codec"], crates: &[], may_be_unsafe: false },
+    Layer { name: "rpc", layers: &["codec"], crates: &["serde_json"], may_be_unsafe: false },
     Layer {
         name: "transport",
         layers: &[],
@@ -24,7 +24,7 @@ const LAYERS: &[Layer] = &[
     Layer {
         name: "ffi",
         layers: &["codec", "rpc", "transport", "runtime"],
-        crates: &["base64", "libc"],
+        crates: &["base64", "libc", "serde", "serde_json"],
         may_be_unsafe: true,
     },
 ];

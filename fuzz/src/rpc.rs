@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use arbitrary::{Arbitrary, Unstructured};
 use eventstream_rpc::codec::{self, HeaderList, HeaderType, HeaderValue, Message};
 use eventstream_rpc::rpc::{
-    CONNECTION_ACCEPTED, Connection, Counts, Ending, Envelope, Error, Limits, MAX_EXEMPT_LEN, MessageType, Outgoing,
-    Rate, Received, Role, TERMINATE_STREAM, Violation, Written, violation_message,
+    CONNECTION_ACCEPTED, Connection, Counts, Defect, Ending, Envelope, Error, Limits, MAX_EXEMPT_LEN, MessageType, Outgoing,
+    Rate, Received, Refusal, Role, StreamState, TERMINATE_STREAM, Violation, Written,
 };
 
 const MAX_STEPS: usize = 300;
@@ -33,6 +33,7 @@ impl Settings {
             outbound: self.outbound_limit(),
             max_streams: self.max_streams().unwrap_or(defaults.max_streams),
             abnormal_events: self.abnormal_events().unwrap_or(defaults.abnormal_events),
+            ping_answers: None,
         }
     }
 
@@ -77,9 +78,7 @@ enum Call {
         message_type: u8,
         waits: bool,
     },
-    SendOwn {
-        message_type: u8,
-    },
+    SendKeepAlive,
     Activate {
         message: Text,
         operation: u16,
@@ -249,6 +248,8 @@ struct Side {
     counts: Counts,
     next_key: u32,
     next_token: u32,
+    /// Keep-alive PINGs and others that are not answered, in order.
+    pings: VecDeque<bool>,
     /// Tokens of accepted sends that were not given back yet.
     owed: Vec<u32>,
     /// Nothing more is dispatched: a violation, or an end.
@@ -285,6 +286,7 @@ impl Side {
             counts: Counts::default(),
             next_key: 0,
             next_token: 0,
+            pings: VecDeque::new(),
             owed: Vec::new(),
             is_over: false,
             has_ended: false,
@@ -294,6 +296,14 @@ impl Side {
     }
 
     fn check(&self) {
+        for (id, stream) in &self.streams {
+            let state = match (stream.ended_here, stream.ended_by_peer) {
+                (_, true) => StreamState::Closed,
+                (true, false) => StreamState::Closing,
+                (false, false) => StreamState::Open,
+            };
+            assert_eq!(self.rpc.stream_state(*id), state);
+        }
         assert_eq!(self.rpc.outbound_positions(), (self.queued, self.written));
         assert_eq!(self.rpc.outbound_len() as u64, self.queued - self.written);
         assert_eq!(self.rpc.open_streams(), self.streams.len());
@@ -370,7 +380,7 @@ impl Side {
     fn call(&mut self, call: Call) {
         match call {
             Call::SendProtocol { message, message_type, waits } => self.send_protocol(message, message_type, waits),
-            Call::SendOwn { message_type } => self.send_own(protocol_type(message_type)),
+            Call::SendKeepAlive => self.send_keep_alive(),
             // The layer above opens streams of clients only.
             Call::Activate { .. } if self.role == Role::Server => {}
             Call::Activate { message, operation, is_error, waits } => {
@@ -387,7 +397,7 @@ impl Side {
             Call::Take => self.take(),
             Call::Written { count } => self.write(count.into()),
             Call::Rest => self.rpc.rest(),
-            Call::Violate => self.violate("as the application wants it"),
+            Call::Violate => self.violate(),
             Call::End => self.end(),
             Call::SendOdd { message_type, on_stream, reserved } => self.refuse_odd(message_type, on_stream, reserved),
         }
@@ -452,23 +462,20 @@ impl Side {
         };
         assert_eq!(result, Ok(ending));
         self.sending_closed = ending.is_some();
+        if message_type == MessageType::Ping {
+            self.pings.push_back(false);
+        }
         self.queue(sent(&outgoing, 0), headers.as_bytes().len(), false, token);
     }
 
-    fn send_own(&mut self, message_type: MessageType) {
-        let outgoing = Outgoing::empty(message_type, 0);
-        // As the library does: answers to a PING, and its own PINGs.
-        if matches!(message_type, MessageType::Connect | MessageType::ConnectAck) {
-            return;
-        }
-        let Some(prepared) = self.prepare(&outgoing, false) else { return };
-        let result = self.rpc.send_own(prepared);
-        if self.sending_closed {
-            assert_eq!(result, Err(Error::ConnectionClosed));
-        } else if self.may_send(message_type).is_err() {
-            assert!(result.is_err());
-        } else {
-            assert_eq!(result, Ok(()));
+    /// As the library does on its own account.
+    fn send_keep_alive(&mut self) {
+        let outgoing = Outgoing::empty(MessageType::Ping, 0);
+        let fits = self.prepare(&outgoing, false).is_some();
+        let is_sent = self.rpc.send_keep_alive();
+        assert_eq!(is_sent, fits && !self.sending_closed && self.may_send(MessageType::Ping).is_ok());
+        if is_sent {
+            self.pings.push_back(true);
             self.queue_exempt(sent(&outgoing, 0), 0, false, None);
         }
     }
@@ -538,8 +545,8 @@ impl Side {
     /// As a stream's deadline does.
     fn cut_stream(&mut self, id: i32) {
         let outgoing = Outgoing::empty(MessageType::ApplicationMessage, TERMINATE_STREAM);
-        let Some(prepared) = self.prepare(&outgoing, true) else { return };
-        let result = self.rpc.cut_stream(id, prepared);
+        let fits = self.prepare(&outgoing, true).is_some();
+        let result = self.rpc.cut_stream(id);
         let Some(stream) = self.streams.remove(&id) else { return assert_eq!(result, None) };
         let cancelled = self.cancel(id);
         assert_eq!(result, Some((stream.key, cancelled.clone())));
@@ -547,7 +554,7 @@ impl Side {
         if stream.ended_here || stream.ended_by_peer {
             return;
         }
-        if self.sending_closed {
+        if self.sending_closed || !fits {
             self.has_lost_ends = true;
         } else {
             self.queue_exempt(sent(&outgoing, id), 0, false, None);
@@ -639,18 +646,37 @@ impl Side {
         assert!(self.queue.front().is_none_or(|next| next.end > self.written), "told too late");
     }
 
-    fn violate(&mut self, why: &str) {
-        let (headers, payload) = (HeaderList::new(), why.as_bytes());
-        let outgoing = violation_message(&headers, payload);
-        let says_so = !self.sending_closed && (self.role == Role::Server || self.handshake == Handshake::Done);
-        if let Some(prepared) = self.prepare(&outgoing, false) {
-            self.rpc.send_violation(prepared);
-            if says_so {
-                self.queue_exempt(sent(&outgoing, 0), 0, false, None);
-                assert!(self.role == Role::Client || self.rpc.owes_linger());
+    /// The peer sends a message whose headers are wrong.
+    fn violate(&mut self) {
+        let mut bytes = Vec::new();
+        codec::encode_into(&[b"\x01a\x0a"], b"", &mut bytes);
+        self.judge(codec::Error::UnknownHeaderType { index: 0, header_type: 10 }, &bytes);
+    }
+
+    /// The input cannot be decoded.
+    fn judge(&mut self, error: codec::Error, bytes: &[u8]) {
+        match self.rpc.judge(error.clone(), bytes) {
+            Defect::Headers(defect) => {
+                assert_eq!(defect, error);
+                return self.note_violation(&error.to_string());
             }
-        } else {
-            self.rpc.close_sending();
+            Defect::TooLargeForHandshake { limit, .. } => assert_eq!(limit, self.limits.max_handshake_message_len),
+            Defect::Framing(defect) => assert_eq!(defect, error),
+        }
+        self.rpc.close_sending();
+        self.sending_closed = true;
+        self.is_over = true;
+    }
+
+    /// In the model: the peer broke a rule, and was told if it has to be.
+    fn note_violation(&mut self, why: &str) {
+        let (headers, payload) = said(why);
+        let outgoing =
+            Outgoing { headers: Some(&headers), payload: &payload, ..Outgoing::empty(MessageType::ProtocolError, 0) };
+        let says_so = !self.sending_closed && (self.role == Role::Server || self.handshake == Handshake::Done);
+        if says_so && self.prepare(&outgoing, false).is_some() {
+            self.queue_exempt(sent(&outgoing, 0), headers.as_bytes().len(), false, None);
+            assert!(self.role == Role::Client || self.rpc.owes_linger());
         }
         self.sending_closed = true;
         self.is_over = true;
@@ -680,7 +706,7 @@ impl Side {
                 Err(codec::Error::Incomplete { .. }) => break,
                 Err(error) => {
                     assert!(from.is_none(), "the peer's bytes are good: {error}");
-                    return self.violate("damaged");
+                    return self.judge(error, &input[at..]);
                 }
             };
             at += len;
@@ -714,13 +740,15 @@ impl Side {
                         assert!(matches!(expected, Expected::TooManyAbnormalEvents), "{expected:?}");
                     }
                 }
-                return self.violate(&text);
+                return self.note_violation(&text);
             }
         };
         match (received, expected) {
-            (Received::Protocol { message_type, ending }, Expected::Protocol(expected)) => {
+            (Received::Protocol { message_type, ending, handled }, Expected::Protocol(expected)) => {
                 assert_eq!(Some(message_type as i32), envelope.message_type);
                 assert_eq!(ending, expected);
+                let answers_own = message_type == MessageType::PingResponse && self.pings.pop_front() == Some(true);
+                assert_eq!(handled, answers_own);
                 self.is_over |= ending.is_some();
             }
             (Received::Stream { stream, ended }, Expected::Stream { id, key, ends }) => {
@@ -736,11 +764,12 @@ impl Side {
             }
             (Received::NewStream { id, ends }, Expected::NewStream { id: next, ends: last }) => {
                 assert_eq!((id, ends), (next, last));
+                assert_eq!(self.rpc.stream_state(id), StreamState::Announced);
                 self.meet(id, ends);
             }
             (Received::ExcessStream { id }, Expected::ExcessStream { id: next }) => {
                 assert_eq!(id, next);
-                self.refuse(id);
+                self.note_refusal(id, Refusal::TooManyStreams { limit: self.limits.max_streams });
             }
             (Received::Late, Expected::Late) => {}
             (received, expected) => panic!("{received:?}, expected {expected:?}"),
@@ -759,7 +788,7 @@ impl Side {
         if accepts {
             let key = self.next_key;
             self.next_key += 1;
-            self.rpc.accept_stream(id, key, 0, ends);
+            assert_eq!(self.rpc.accept_stream(id, key, 0), Ok(()));
             self.streams.insert(id, OpenStream { key, ended_here: false, ended_by_peer: ends, is_answered: false });
             self.counts.streams_opened += 1;
             if ends {
@@ -774,7 +803,10 @@ impl Side {
 
     fn refuse(&mut self, id: i32) {
         let outgoing = Outgoing::empty(MessageType::ApplicationError, TERMINATE_STREAM);
-        let Some(prepared) = self.prepare(&outgoing, true) else { return self.has_lost_ends = true };
+        let Some(prepared) = self.prepare(&outgoing, true) else {
+            assert_eq!(self.rpc.refuse_stream_for(id, Refusal::Draining), Ok(()));
+            return self.note_refusal(id, Refusal::Draining);
+        };
         let result = self.rpc.refuse_stream(id, prepared);
         if self.sending_closed {
             self.has_lost_ends = true;
@@ -783,6 +815,18 @@ impl Side {
         assert_eq!(result, Ok(()));
         self.counts.streams_refused += 1;
         self.queue_exempt(sent(&outgoing, id), 0, false, None);
+    }
+
+    /// In the model: the library has refused a stream.
+    fn note_refusal(&mut self, id: i32, refusal: Refusal<'_>) {
+        let (headers, payload) = said(&refusal.to_string());
+        let bare = Outgoing::empty(MessageType::ApplicationError, TERMINATE_STREAM);
+        let full = Outgoing { headers: Some(&headers), payload: &payload, ..bare };
+        let fitting = [&full, &bare].into_iter().find(|outgoing| self.prepare(outgoing, true).is_some());
+        let Some(outgoing) = fitting.filter(|_| !self.sending_closed) else { return self.has_lost_ends = true };
+        self.counts.streams_refused += 1;
+        let own_len = outgoing.headers.map_or(0, |headers| headers.as_bytes().len());
+        self.queue_exempt(sent(outgoing, id), own_len, false, None);
     }
 
     /// What the protocol says of a message that comes now. Changes the model.
@@ -923,6 +967,14 @@ fn protocol_type(number: u8) -> MessageType {
 
 fn application_type(is_error: bool) -> i32 {
     i32::from(is_error)
+}
+
+/// What the library says to people.
+fn said(text: &str) -> (HeaderList, Vec<u8>) {
+    let mut headers = HeaderList::new();
+    headers.add(b":content-type", HeaderValue::String(b"application/json")).expect("a good header");
+    let escaped: String = text.chars().flat_map(|c| matches!(c, '"' | '\\').then_some('\\').into_iter().chain([c])).collect();
+    (headers, format!("{{\"message\":\"{escaped}\"}}").into_bytes())
 }
 
 fn own_headers(message: Text) -> HeaderList {

@@ -1,21 +1,29 @@
-//! CRC-32: that of crc32fast, and for a prelude's two lengths one of our own. crc32fast is made for long inputs: for these 8
-//! bytes its way to the right instructions takes longer than the sum.
+//! CRC-32, by crc32fast; and by a table of our own for the two lengths of a prelude, because crc32fast is made for long inputs:
+//! for 8 bytes, choosing the right instructions takes longer than the checksum itself.
 
 use std::sync::LazyLock;
 
 use crc32fast::Hasher;
 
-/// The beginning of a sum. A copy is quicker than a new one, which asks what the CPU can do.
+/// An empty hasher. Copying one is faster than making one, which has to ask what the CPU can do.
 #[inline]
 pub(super) fn hasher() -> Hasher {
     static BEGINNING: LazyLock<Hasher> = LazyLock::new(Hasher::new);
     BEGINNING.clone()
 }
 
+/// The CRC-32 of these bytes.
+#[inline]
+pub(super) fn of(bytes: &[u8]) -> u32 {
+    let mut hasher = hasher();
+    hasher.update(bytes);
+    hasher.finalize()
+}
+
 /// `TABLES[i][byte]`: what a byte contributes to the sum if `i` bytes follow it.
 static TABLES: [[u32; 256]; 8] = tables();
 
-/// The polynomial, its lowest power in the highest bit.
+/// The polynomial, with its lowest power in the highest bit.
 const POLYNOMIAL: u32 = 0xedb8_8320;
 
 const fn tables() -> [[u32; 256]; 8] {

@@ -1,9 +1,8 @@
-//! Copies of many bytes, in pieces.
+//! Copying many bytes, in pieces.
 //!
 //! From 2 to 3 KiB on the C library copies with a single instruction, `rep movsb`, which the CPU is free to do well or badly:
 //! AMD's Zen 3 and Zen 4 take ten times as long where the destination lies up to 47 bytes behind the source, counted within a
-//! page. Where that is the case is luck of the heap. Below that length it copies with plain vector instructions, which are
-//! as fast and have no such places.
+//! page, which is up to the heap. Shorter copies use plain vector instructions, which are as fast and have no such weakness.
 
 /// What is copied at once.
 pub(super) const PIECE_LEN: usize = 2 * 1024;

@@ -1,9 +1,9 @@
 use std::fmt;
 
-/// Why bytes are no message, or why a header or message was refused. Each carries the figures its sentence names.
+/// Why bytes are not a message, or why a header or message was refused. Each error carries the figures that its sentence names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Error {
-    /// The bytes end inside a message. `need` is its total length, or that of a prelude while the prelude is cut.
+    /// The bytes end inside a message. `need` is its total length, or the length of a prelude if not even that is complete.
     Incomplete { have: usize, need: usize },
     /// The prelude's CRC does not match its two lengths.
     PreludeChecksum { stored: u32, computed: u32 },
@@ -15,7 +15,7 @@ pub enum Error {
     HeadersLength { headers: u32, total: u32 },
     /// A header runs past the end of the headers section.
     HeaderOverrun { index: usize },
-    /// A header's type byte is none of the ten known ones.
+    /// The type byte of a header is not one of the ten known ones.
     UnknownHeaderType { index: usize, header_type: u8 },
     /// A name to be added is empty or too long.
     HeaderNameLength { len: usize },

@@ -2,10 +2,10 @@ use super::header_parser::{self, Parsed};
 use super::{Error, FlatHeader, Limits, MESSAGE_CRC_LEN, PRELUDE_LEN, Prelude, checksum};
 use crc32fast::Hasher;
 
-/// Above this, the buffer of a cut header is given back as soon as that header is complete.
+/// A larger buffer for an incomplete header is freed as soon as that header is complete.
 const KEPT_CAPACITY: usize = 1024;
 
-/// What an [`EventDecoder`] tells, in wire order. Headers and payload come before the message's CRC is known.
+/// What an [`EventDecoder`] reports, in wire order. Headers and payload come before the message's CRC is known.
 pub trait DecodeEvents {
     fn on_prelude(&mut self, prelude: &Prelude);
     fn on_header(&mut self, header: &FlatHeader<'_>);
@@ -15,16 +15,16 @@ pub trait DecodeEvents {
     fn on_complete(&mut self, message_crc: u32);
 }
 
-/// Decodes messages from chunks of any size and never holds a payload.
+/// Decodes messages from chunks of any size, without ever holding a payload.
 ///
-/// It holds at most a cut prelude, one cut header or a cut CRC. An error comes at the first byte at which it is
-/// certain and stays.
+/// It holds at most an incomplete prelude, header or CRC. An error is reported at the first byte at which it is certain, and
+/// is final.
 pub struct EventDecoder {
     limits: Limits,
     stage: Stage,
-    /// The beginning of a prelude, header or CRC that the last chunk cut.
+    /// The beginning of a prelude, header or CRC that the last chunk did not complete.
     held: Vec<u8>,
-    /// Sum of the current message, from its first byte on.
+    /// Checksum of the current message, from its first byte on.
     hasher: Hasher,
     prelude: Prelude,
     headers_left: usize,
@@ -41,7 +41,7 @@ enum Stage {
     Checksum,
 }
 
-/// Whether the input sufficed to finish a stage.
+/// Whether there was enough input to finish a stage.
 #[derive(PartialEq, Eq)]
 enum Progress {
     Done,
@@ -63,7 +63,7 @@ impl EventDecoder {
         }
     }
 
-    /// Decodes the next bytes of the input. After an error every push answers that same error.
+    /// Decodes the next bytes of the input. After an error, every push returns that error again.
     pub fn push(&mut self, bytes: &[u8], events: &mut dyn DecodeEvents) -> Result<(), Error> {
         if let Some(error) = &self.error {
             return Err(error.clone());
@@ -76,7 +76,7 @@ impl EventDecoder {
         result
     }
 
-    /// Tells that the input has ended: the sticky error, or `Incomplete` inside a message.
+    /// Ends the input: returns the final error if there was one, or `Incomplete` inside a message.
     pub fn finish(&self) -> Result<(), Error> {
         if let Some(error) = &self.error {
             return Err(error.clone());
@@ -98,7 +98,7 @@ impl EventDecoder {
     }
 
     fn advance(&mut self, mut input: &[u8], events: &mut dyn DecodeEvents) -> Result<(), Error> {
-        // What the sum of a message covers lies side by side in the input, so it is summed in one go.
+        // The bytes that a checksum covers are contiguous in the input, so they are summed in one go.
         let mut unsummed = input;
         loop {
             let progress = match self.stage {
@@ -119,7 +119,7 @@ impl EventDecoder {
         }
     }
 
-    /// Sums what lies in `unsummed` before `input`, its tail that is not consumed yet.
+    /// Adds the consumed part of `unsummed` to the checksum; `input` is its tail that is not consumed yet.
     fn sum<'a>(&mut self, unsummed: &mut &'a [u8], input: &'a [u8]) {
         let consumed = unsummed.len() - input.len();
         if let Some(consumed) = unsummed.get(..consumed).filter(|consumed| !consumed.is_empty()) {
@@ -163,7 +163,7 @@ impl EventDecoder {
         Ok(Progress::Done)
     }
 
-    /// Reads a header that lies whole in the input; nothing is consumed if it does not.
+    /// Reads a header that is complete in the input; otherwise consumes nothing.
     fn take_header(&mut self, input: &mut &[u8], events: &mut dyn DecodeEvents) -> Result<Option<usize>, Error> {
         match header_parser::parse(input, self.headers_left, self.header_index, self.limits.max_value_len)? {
             Parsed::Header(header, len) => {
@@ -175,7 +175,7 @@ impl EventDecoder {
         }
     }
 
-    /// Gathers a header from several chunks, stopping wherever a length or a type decides something.
+    /// Gathers a header from several chunks, stopping wherever a length or a type decides how to go on.
     fn take_cut_header(&mut self, input: &mut &[u8], events: &mut dyn DecodeEvents) -> Result<Option<usize>, Error> {
         loop {
             match header_parser::parse(&self.held, self.headers_left, self.header_index, self.limits.max_value_len)? {
@@ -219,7 +219,7 @@ impl EventDecoder {
         Ok(Progress::Done)
     }
 
-    /// Takes `N` bytes, from what is held and from the input; none while they are not all there.
+    /// Takes `N` bytes from what is held and from the input, or nothing while they are not all there.
     fn take_array<const N: usize>(&mut self, input: &mut &[u8]) -> Option<[u8; N]> {
         if self.held.is_empty()
             && let Some((array, rest)) = input.split_first_chunk::<N>()
@@ -235,7 +235,7 @@ impl EventDecoder {
         array
     }
 
-    /// Moves input to `held` until that has `need` bytes; false if the input does not suffice.
+    /// Moves input to `held` until that has `need` bytes; returns false if there is not enough input.
     fn hold(&mut self, input: &mut &[u8], need: usize) -> bool {
         let missing = need.saturating_sub(self.held.len());
         let (taken, rest) = input.split_at(input.len().min(missing));

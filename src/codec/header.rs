@@ -15,7 +15,7 @@ pub enum HeaderType {
 }
 
 impl HeaderType {
-    /// The type with this number on the wire, or none.
+    /// The type with this number on the wire, if there is one.
     pub fn from_wire(number: u8) -> Option<HeaderType> {
         Some(match number {
             0 => HeaderType::BoolTrue,
@@ -32,7 +32,7 @@ impl HeaderType {
         })
     }
 
-    /// Bytes right after the type byte whose number the type alone decides: the value, or a value's length field.
+    /// How many bytes after the type byte are given by the type alone: the value, or the length field of the value.
     pub(super) fn fixed_len(self) -> usize {
         const LENGTHS: [u8; 10] = [0, 0, 1, 2, 4, 8, 2, 2, 8, 16];
         usize::from(LENGTHS[self as usize])
@@ -92,7 +92,7 @@ pub struct Header<'a> {
 }
 
 impl Header<'_> {
-    /// Bytes that this header takes on the wire.
+    /// How many bytes this header takes on the wire.
     pub fn wire_len(&self) -> usize {
         2 + self.name.len() + self.value.header_type().fixed_len() + self.value.variable_len()
     }

@@ -37,8 +37,8 @@ impl HeaderList {
         self.append(&Header { name, value })
     }
 
-    /// Adds a copy of a received header, which may have what [`HeaderList::add`] refuses; only the wire format and
-    /// the total size of 24 MiB bound it. On an error nothing changes.
+    /// Adds a copy of a received header. Unlike [`HeaderList::add`] it accepts whatever the wire format allows, up to 24 MiB in
+    /// total. On an error nothing changes.
     pub fn add_unchecked_copy(&mut self, header: &Header<'_>) -> Result<(), Error> {
         if header.name.len() > MAX_NAME_LEN {
             return Err(Error::HeaderNameLength { len: header.name.len() });
@@ -78,12 +78,12 @@ impl HeaderList {
         self.offsets.get(index).copied()
     }
 
-    /// Adds a copy of each of `headers` whose name `wanted` accepts. They may have what [`HeaderList::add`] refuses; only the total
-    /// size of 24 MiB bounds them. On an error nothing changes.
+    /// Adds a copy of each of `headers` whose name `wanted` accepts: whatever the wire format allows, up to 24 MiB in total. On an
+    /// error nothing changes.
     pub fn add_copies(&mut self, headers: Headers<'_>, mut wanted: impl FnMut(&[u8]) -> bool) -> Result<(), Error> {
         let before = self.len();
         let (section, limit) = (headers.as_bytes(), Limits::DEFAULT.max_headers_len);
-        // What is wanted is copied in runs that are as long as they can be: this one begins at `run` and goes on.
+        // Wanted headers are copied in runs as long as possible; the current run begins at `run`.
         let (mut at, mut run) = (0, 0);
         while let Some((name, end)) = headers.name_at(at) {
             if wanted(name) {
@@ -116,7 +116,7 @@ impl HeaderList {
     /// Removes every header of this name, without regard to ASCII case, and says how many there were.
     pub fn remove(&mut self, name: &[u8]) -> usize {
         let before = self.len();
-        // What is kept moves down, each header once.
+        // The headers that are kept move down, each of them once.
         let (mut kept, mut kept_len) = (0, 0);
         for index in 0..before {
             let Some((start, end)) = self.range_of(index) else { break };
@@ -167,7 +167,7 @@ impl HeaderList {
 }
 
 fn check_utf8(text: &[u8]) -> Result<(), Error> {
-    // Short names and values most often are, and this is the quicker look.
+    // Short names and values usually are, and this check is faster.
     if text.is_ascii() {
         return Ok(());
     }
@@ -183,7 +183,7 @@ mod tests {
 
     const VALUE: HeaderValue<'_> = HeaderValue::Byte(1);
 
-    /// The outcome of an add, checked to change nothing if it fails.
+    /// The result of an add, after checking that a failed one changed nothing.
     fn add(list: &mut HeaderList, name: &[u8], value: HeaderValue<'_>) -> Result<(), Error> {
         let before = list.as_bytes().to_vec();
         let added = list.add(name, value);

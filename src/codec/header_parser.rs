@@ -10,8 +10,8 @@ pub(super) enum Parsed<'a> {
 
 /// Reads one header from `bytes`, the part of it that is there; `section_left` bytes remain of the headers section.
 ///
-/// All decoders use this one function. It fails at the first byte at which failure is certain, however few bytes
-/// are there, so that every split of the input gives the same answer at the same byte.
+/// All decoders use this one function. It fails at the first byte at which failure is certain, however few bytes are there, so
+/// that the result and the byte at which it comes do not depend on how the input is split.
 #[inline]
 pub(super) fn parse(
     bytes: &[u8],
@@ -79,7 +79,7 @@ pub(super) fn read_data(bytes: &[u8], at: usize) -> Option<(&[u8], usize)> {
 pub(super) fn end_of(bytes: &[u8], at: usize, max_value_len: usize) -> Option<usize> {
     let name_len = usize::from(*bytes.get(at)?);
     let type_at = at + 1 + name_len;
-    // A branch for the most frequent types: a table of lengths would make each header wait for the one before it.
+    // Branches, not a table of lengths: with a table, the CPU could not start on a header before it is done with the last one.
     match HeaderType::from_wire(*bytes.get(type_at)?)? {
         HeaderType::Int32 => Some(type_at + 5),
         HeaderType::ByteBuf | HeaderType::String => {
@@ -90,7 +90,7 @@ pub(super) fn end_of(bytes: &[u8], at: usize, max_value_len: usize) -> Option<us
     }
 }
 
-/// What is wrong with the header at the start of the rest of a section, if anything is; otherwise its length.
+/// What is wrong with the header at the start of `section`, the rest of a headers section; otherwise its length.
 #[cold]
 pub(super) fn check(section: &[u8], index: usize, max_value_len: usize) -> Result<usize, Error> {
     why_not_whole(section, section.len(), index, max_value_len)

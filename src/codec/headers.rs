@@ -1,7 +1,7 @@
 use super::header_parser::{self, read_flat};
 use super::{Error, FlatHeader, Header, Limits};
 
-/// A headers section that has been checked: walking it cannot fail.
+/// A headers section that has been checked, so that reading it cannot fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Headers<'a> {
     /// Exactly `count` whole headers of known types.
@@ -18,7 +18,7 @@ impl<'a> Headers<'a> {
         Headers::EMPTY
     }
 
-    /// Checks a whole headers section in one walk; a second one finds out what is wrong, if anything is.
+    /// Checks a whole headers section in one pass; only if something is wrong does a second pass find out what.
     #[inline]
     pub fn parse(section: &'a [u8], limits: &Limits) -> Result<Headers<'a>, Error> {
         match count_sound(section, limits) {
@@ -51,7 +51,7 @@ impl<'a> Headers<'a> {
         HeadersIter { section: self.section, at: 0, left: self.count }
     }
 
-    /// The header of this name without regard to ASCII case; of repeated ones the last.
+    /// The header with this name, ignoring ASCII case; of several, the last one.
     pub fn find(&self, name: &[u8]) -> Option<FlatHeader<'a>> {
         let mut found = None;
         let mut at = 0;
@@ -64,12 +64,12 @@ impl<'a> Headers<'a> {
         read_flat(self.section, found?).map(|(header, _)| header)
     }
 
-    /// Where the header lies that is `count` headers behind the one at `offset`, for [`Headers::read_at`].
+    /// The offset of the header `count` headers after the one at `offset`, for [`Headers::read_at`].
     pub fn offset_behind(&self, offset: usize, count: usize) -> Option<usize> {
         (0..count).try_fold(offset, |at, _| header_parser::end_of(self.section, at, usize::MAX))
     }
 
-    /// The header at `offset` (0, or a next offset that this function gave) and the next offset; none at the end.
+    /// The header at `offset` (0, or a next offset returned before) and the next offset; `None` at the end.
     #[inline]
     pub fn read_at(&self, offset: usize) -> Option<(FlatHeader<'a>, usize)> {
         read_flat(self.section, offset)
@@ -93,7 +93,7 @@ impl<'a> Headers<'a> {
     }
 }
 
-/// How many headers there are, if all is well with them.
+/// How many headers there are, if all of them are sound.
 #[inline]
 fn count_sound(section: &[u8], limits: &Limits) -> Option<usize> {
     let (mut at, mut count) = (0, 0);
@@ -122,17 +122,17 @@ fn first_defect(section: &[u8], limits: &Limits) -> Error {
         }
         index += 1;
     }
-    // Cannot happen: `count_sound` takes a section that has none of these.
+    // Cannot happen: `count_sound` accepts a section without any of these defects.
     Error::HeaderOverrun { index }
 }
 
-/// Whether two names are the same, without regard to ASCII case. Most often they are so byte by byte, or differ in length.
+/// Whether two names are the same, ignoring ASCII case. Most names are equal byte by byte, or differ in length.
 #[inline]
 pub fn is_same_name(a: &[u8], b: &[u8]) -> bool {
     a.len() == b.len() && (a == b || is_same_but_for_case(a, b))
 }
 
-/// Not inline: it is long, and most names are in the case that is asked for.
+/// Not inlined: it is long, and most names come in the expected case.
 #[inline(never)]
 fn is_same_but_for_case(a: &[u8], b: &[u8]) -> bool {
     a.eq_ignore_ascii_case(b)

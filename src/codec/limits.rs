@@ -1,4 +1,4 @@
-/// The longest string or byte_buf value that is sent: existing peers accept no longer ones.
+/// The longest string or byte_buf value that is sent; existing peers do not accept longer ones.
 pub const MAX_SENT_VALUE_LEN: usize = 32_767;
 /// The longest header name: its length is one byte on the wire.
 pub const MAX_NAME_LEN: usize = 255;
@@ -17,7 +17,7 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// 24 MiB messages, 1024 headers in up to 24 MiB, values as long as their 16-bit length can say.
+    /// Messages of 24 MiB, 1024 headers of 24 MiB in total, and values of any length that fits in 16 bits.
     pub const DEFAULT: Limits = Limits {
         max_message_len: 24 * 1024 * 1024,
         max_headers: 1024,

@@ -1,10 +1,10 @@
 use super::copying::PIECE_LEN;
 use super::{Error, Headers, Limits, MESSAGE_CRC_LEN, MIN_MESSAGE_LEN, PRELUDE_LEN, Prelude, checksum};
 
-/// What is copied is summed in blocks of this size, so that the second reading comes from the cache.
+/// Copied bytes are summed in blocks of this size, so that they are still in the cache.
 pub(super) const SUM_BLOCK_LEN: usize = 64 * 1024;
 
-/// A decoded message: a view of the bytes it was decoded from.
+/// A decoded message, as a view of the bytes from which it was decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Message<'a> {
     pub prelude: Prelude,
@@ -15,9 +15,9 @@ pub struct Message<'a> {
 }
 
 impl<'a> Message<'a> {
-    /// Decodes the first message in `bytes` without copying and says how many bytes it took.
+    /// Decodes the first message in `bytes` without copying, and returns how many bytes it takes.
     ///
-    /// The prelude is checked as soon as it is there; only then is a cut message `Incomplete`.
+    /// An incomplete message is `Incomplete` only if its prelude, once complete, is sound.
     #[inline(always)]
     pub fn decode(bytes: &'a [u8], limits: &Limits) -> Result<(Message<'a>, usize), Error> {
         let Some(prelude) = bytes.first_chunk::<PRELUDE_LEN>() else {
@@ -37,20 +37,19 @@ impl<'a> Message<'a> {
 
         let headers = Headers::parse(headers, limits)?;
         let stored = u32::from_be_bytes(*stored);
-        let mut hasher = checksum::hasher();
-        hasher.update(covered);
-        let computed = hasher.finalize();
+        let computed = checksum::of(covered);
         if stored != computed {
             return Err(Error::MessageChecksum { stored, computed });
         }
         Ok((Message { prelude, headers, payload, crc: stored }, total_len))
     }
 
-    /// Whether the last 4 bytes of one whole message are the CRC-32 of those before them.
-    pub fn has_valid_checksum(message: &[u8]) -> bool {
-        match message.split_last_chunk::<MESSAGE_CRC_LEN>() {
+    /// Whether `bytes` begin with a whole message whose checksum is right. Its headers may be wrong all the same.
+    pub fn is_intact(bytes: &[u8]) -> bool {
+        let message = Prelude::claimed_len(bytes).and_then(|len| bytes.get(..len));
+        match message.and_then(<[u8]>::split_last_chunk::<MESSAGE_CRC_LEN>) {
             Some((covered, stored)) => {
-                message.len() >= MIN_MESSAGE_LEN && crc32fast::hash(covered) == u32::from_be_bytes(*stored)
+                covered.len() >= PRELUDE_LEN && crc32fast::hash(covered) == u32::from_be_bytes(*stored)
             }
             None => false,
         }
@@ -72,18 +71,19 @@ pub fn encoded_len(headers_len: usize, payload_len: usize, limits: &Limits) -> R
 
 /// Where an encoded message goes.
 pub trait Output {
-    /// Bytes that are there already.
-    fn len(&self) -> usize;
+    /// How many bytes are there already.
+    fn filled(&self) -> usize;
     fn put(&mut self, bytes: &[u8]);
     /// What is there from `start` on.
     fn since(&self, start: usize) -> &[u8];
 }
 
 impl Output for Vec<u8> {
-    fn len(&self) -> usize {
-        Vec::len(self)
+    fn filled(&self) -> usize {
+        self.len()
     }
 
+    #[inline]
     fn put(&mut self, bytes: &[u8]) {
         self.extend_from_slice(bytes);
     }
@@ -93,7 +93,7 @@ impl Output for Vec<u8> {
     }
 }
 
-/// A buffer of somebody else's; what does not fit is left out.
+/// A borrowed buffer; bytes that do not fit are dropped.
 pub struct Filling<'a> {
     buffer: &'a mut [u8],
     len: usize,
@@ -106,7 +106,7 @@ impl<'a> Filling<'a> {
 }
 
 impl Output for Filling<'_> {
-    fn len(&self) -> usize {
+    fn filled(&self) -> usize {
         self.len
     }
 
@@ -141,24 +141,42 @@ pub fn encode_into(header_parts: &[&[u8]], payload: &[u8], out: &mut Vec<u8>) {
     encode_to(total_len, header_parts, payload, out);
 }
 
-/// The same into any output that has room. `total_len` is what [`encoded_len`] answered.
+/// As [`encode_into`], into any output that has room. `total_len` is what [`encoded_len`] returned.
 pub fn encode_to(total_len: usize, header_parts: &[&[u8]], payload: &[u8], out: &mut impl Output) {
-    // A message of ordinary size is summed in one go, once all of it is in place.
-    let mut hasher = checksum::hasher();
-    let mut summed = out.len();
+    encode_with(total_len, payload, out, |out| header_parts.iter().for_each(|part| out.put(part)));
+}
+
+/// As [`encode_to`]; `put_headers` puts the headers section into the output. Parts of a length that the compiler knows are
+/// copied without a call then.
+#[inline]
+pub fn encode_with<O: Output>(total_len: usize, payload: &[u8], out: &mut O, put_headers: impl FnOnce(&mut O)) {
+    let start = out.filled();
     put_prelude(total_len, total_len - MIN_MESSAGE_LEN - payload.len(), out);
-    for part in header_parts {
-        out.put(part);
-    }
+    put_headers(out);
+    // A message of ordinary size is summed in one go, once all of it is in place.
+    let crc = if payload.len() <= PIECE_LEN {
+        out.put(payload);
+        checksum::of(out.since(start))
+    } else {
+        put_large_payload(payload, out, start)
+    };
+    out.put(&crc.to_be_bytes());
+}
+
+/// Puts a payload in pieces into the output; returns the sum of what is there from `start` on.
+#[inline(never)]
+fn put_large_payload(payload: &[u8], out: &mut impl Output, start: usize) -> u32 {
+    let mut hasher = checksum::hasher();
+    let mut summed = start;
     for piece in payload.chunks(PIECE_LEN) {
-        if out.len() - summed >= SUM_BLOCK_LEN {
+        if out.filled() - summed >= SUM_BLOCK_LEN {
             hasher.update(out.since(summed));
-            summed = out.len();
+            summed = out.filled();
         }
         out.put(piece);
     }
     hasher.update(out.since(summed));
-    out.put(&hasher.finalize().to_be_bytes());
+    hasher.finalize()
 }
 
 #[cfg(test)]
@@ -193,7 +211,7 @@ mod tests {
             assert_eq!(used, bytes.len() - 6);
             assert_eq!(message.headers.len(), 2);
             assert!(message.payload == payload, "payload of {len} bytes");
-            assert!(Message::has_valid_checksum(&bytes[6..]));
+            assert!(Message::is_intact(&bytes[6..]));
         }
     }
 
@@ -201,11 +219,13 @@ mod tests {
     fn a_checksum_needs_a_whole_message() {
         let mut bytes = Vec::new();
         encode_into(&[], b"payload", &mut bytes);
-        assert!(Message::has_valid_checksum(&bytes));
-        assert!(!Message::has_valid_checksum(&bytes[..bytes.len() - 1]));
-        assert!(!Message::has_valid_checksum(&[]));
-        assert!(!Message::has_valid_checksum(&[0; 4]));
+        assert!(Message::is_intact(&bytes));
+        assert!(Message::is_intact(&[&bytes[..], b"behind"].concat()));
+        assert!(!Message::is_intact(&bytes[..bytes.len() - 1]));
+        assert!(!Message::is_intact(&[]));
+        assert!(!Message::is_intact(&[0; 4]));
+        assert!(!Message::is_intact(&[0, 0, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]));
         bytes[13] ^= 1;
-        assert!(!Message::has_valid_checksum(&bytes));
+        assert!(!Message::is_intact(&bytes));
     }
 }

@@ -1,6 +1,6 @@
 use super::{Headers, Message, Prelude, append_bytes};
 
-/// A message with bytes of its own.
+/// A message that owns its bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MessageCopy {
     prelude: Prelude,
@@ -39,7 +39,7 @@ impl MessageCopy {
         self.prelude.total_len as usize
     }
 
-    /// Headers and payload, to which a view that was taken before still points: the bytes stay where they are.
+    /// Headers and payload. The bytes do not move, so views taken before still point to them.
     pub fn into_bytes(self) -> Vec<u8> {
         self.bytes
     }

@@ -4,7 +4,7 @@ use super::{
 };
 use std::collections::VecDeque;
 
-/// An empty buffer larger than this is given back, unless the next input fills a good part of it again.
+/// An empty buffer larger than this is freed, unless the next input fills a good part of it again.
 const KEPT_CAPACITY: usize = 64 * 1024;
 
 /// Gathers whole messages from chunks of any size.
@@ -12,19 +12,19 @@ const KEPT_CAPACITY: usize = 64 * 1024;
 /// An [`EventDecoder`] does the checking, so both report the same error at the same byte.
 pub struct MessageDecoder {
     decoder: EventDecoder,
-    /// Input that is needed still: whole messages, then the beginning of the next.
+    /// Input that is still needed: complete messages, then the beginning of the next one.
     buffer: Vec<u8>,
-    /// Messages that are whole and were not taken yet.
+    /// Complete messages that were not taken yet.
     whole: VecDeque<Whole>,
     /// Where in `buffer` the first message that was not taken starts.
     taken_end: usize,
-    /// Where in `buffer` the message starts that is not whole yet.
+    /// Where in `buffer` the incomplete message starts.
     whole_end: usize,
     /// What is known of that message.
     current: Progress,
 }
 
-/// A whole message in the buffer, at `start`.
+/// A complete message in the buffer, at `start`.
 struct Whole {
     start: usize,
     prelude: Prelude,
@@ -68,7 +68,7 @@ impl MessageDecoder {
         result
     }
 
-    /// The next whole message, none if more input is needed, and once the good ones are taken the sticky error.
+    /// The next complete message, `None` if more input is needed, or the final error once all good messages are taken.
     pub fn next_message(&mut self) -> Result<Option<Message<'_>>, Error> {
         let Some(whole) = self.whole.pop_front() else {
             return match self.decoder.error() {
@@ -86,13 +86,13 @@ impl MessageDecoder {
         Ok(Some(Message { prelude: whole.prelude, headers, payload, crc: whole.crc }))
     }
 
-    /// Tells that the input has ended: the sticky error, or `Incomplete` inside a message.
+    /// Ends the input: returns the final error if there was one, or `Incomplete` inside a message.
     pub fn finish(&self) -> Result<(), Error> {
         self.decoder.finish()
     }
 
-    /// Makes room for `input_len` new bytes. Moving the rest down waits until it is the smaller part, so that the
-    /// cost stays in proportion to the input however small its chunks are.
+    /// Makes room for `input_len` new bytes. The rest is moved down only once it is the smaller part, so that the cost stays
+    /// proportional to the input however small its chunks are.
     fn drop_taken(&mut self, input_len: usize) {
         if self.taken_end == self.buffer.len() {
             self.buffer.clear();
@@ -162,7 +162,7 @@ mod tests {
         let mut taken = 0;
         for (at, chunk) in stream.chunks(33).enumerate() {
             assert_eq!(decoder.push(chunk), Ok(()));
-            // Messages come in faster than they are taken.
+            // Messages arrive faster than they are taken.
             if at % 3 == 0 && next_payload(&mut decoder).is_some_and(|payload| payload == [taken; 20]) {
                 taken += 1;
             }

@@ -1,7 +1,7 @@
 //! The event-stream message format: bytes to messages and back.
 //!
 //! A message is a prelude (total length, headers length, CRC-32 of those 8 bytes), headers, a payload and the CRC-32
-//! of everything before it; all integers are big-endian. Nothing here does I/O, knows time or knows who uses it.
+//! of everything before it; all integers are big-endian. Nothing here does I/O, knows the time, or depends on who uses it.
 #![forbid(unsafe_code)]
 
 mod checksum;
@@ -29,7 +29,7 @@ pub use header::{Header, HeaderType, HeaderValue, write_header};
 pub use header_list::HeaderList;
 pub use headers::{Headers, HeadersIter, is_same_name};
 pub use limits::{Limits, MAX_NAME_LEN, MAX_SENT_VALUE_LEN};
-pub use message::{Filling, Message, encode_into, encode_to, encoded_len};
+pub use message::{Filling, Message, Output, encode_into, encode_to, encode_with, encoded_len};
 pub use message_copy::MessageCopy;
 pub use message_decoder::MessageDecoder;
 pub use prelude::{MESSAGE_CRC_LEN, MIN_MESSAGE_LEN, PRELUDE_LEN, Prelude};

@@ -7,7 +7,7 @@ pub const MESSAGE_CRC_LEN: usize = 4;
 /// Length of a message without headers and payload.
 pub const MIN_MESSAGE_LEN: usize = PRELUDE_LEN + MESSAGE_CRC_LEN;
 
-/// The first 12 bytes of a message, checked: the lengths fit each other and the limits.
+/// The first 12 bytes of a message, checked: the lengths are consistent and within the limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Prelude {
     /// Length of the whole message, both CRCs included.
@@ -19,7 +19,7 @@ pub struct Prelude {
 }
 
 impl Prelude {
-    /// Reads and checks a prelude: its CRC first, since no length means anything before that.
+    /// Reads and checks a prelude: first its CRC, because the lengths mean nothing if that is wrong.
     #[inline]
     pub fn parse(bytes: &[u8; PRELUDE_LEN], limits: &Limits) -> Result<Prelude, Error> {
         let [t0, t1, t2, t3, h0, h1, h2, h3, c0, c1, c2, c3] = *bytes;
@@ -44,6 +44,18 @@ impl Prelude {
             return Err(Error::HeadersTooLarge { len: headers as usize, limit: limits.max_headers_len });
         }
         Ok(Prelude { total_len: total, headers_len: headers, crc: stored })
+    }
+
+    /// The length that the message at the start of `bytes` claims to have; `None` while its prelude is cut. Nothing is checked.
+    pub fn claimed_len(bytes: &[u8]) -> Option<usize> {
+        let prelude = bytes.first_chunk::<PRELUDE_LEN>()?;
+        prelude.first_chunk().map(|total_len| u32::from_be_bytes(*total_len) as usize)
+    }
+
+    /// How many bytes of the message at the start of `bytes`, or of its prelude, are missing; 0 if the message is complete or
+    /// wrong.
+    pub fn missing_len(bytes: &[u8]) -> usize {
+        Prelude::claimed_len(bytes).unwrap_or(PRELUDE_LEN).saturating_sub(bytes.len())
     }
 
     /// Length of the payload.
@@ -80,6 +92,20 @@ mod tests {
         assert_eq!(parse(30, 14).map(|prelude| prelude.payload_len()), Ok(0));
         assert_eq!(parse(30, 15), Err(Error::HeadersLength { headers: 15, total: 30 }));
         assert_eq!(parse(30, u32::MAX), Err(Error::HeadersLength { headers: u32::MAX, total: 30 }));
+    }
+
+    #[test]
+    fn a_cut_message_says_how_much_is_missing_once_its_prelude_is_there() {
+        let mut bytes = vec![0, 0, 0, 20];
+        for (len, claimed, missing) in
+            [(0, None, 12), (4, None, 8), (11, None, 1), (12, Some(20), 8), (25, Some(20), 0)]
+        {
+            bytes.resize(len, 0);
+            if len >= 4 {
+                bytes[3] = 20;
+            }
+            assert_eq!((Prelude::claimed_len(&bytes), Prelude::missing_len(&bytes)), (claimed, missing), "{len}");
+        }
     }
 
     #[test]

@@ -3,8 +3,8 @@ use crc32fast::Hasher;
 use crate::codec::message::{SUM_BLOCK_LEN, put_prelude};
 use crate::codec::{MESSAGE_CRC_LEN, PRELUDE_LEN, append_bytes, checksum};
 
-/// An encoded message of which a few header bytes may still change: the payload, most of the work, is already copied and
-/// summed. Lets a large message be encoded before its stream id is known.
+/// An encoded message in which a few header bytes may still change. The payload, which is most of the work, is already copied
+/// and summed, so a large message can be encoded before its stream id is known.
 pub struct Unsealed {
     bytes: Vec<u8>,
     headers_end: usize,
@@ -12,17 +12,19 @@ pub struct Unsealed {
 }
 
 impl Unsealed {
-    /// Encodes all but the checksum. Lengths were checked with `encoded_len`.
-    pub fn encode(header_parts: &[&[u8]], payload: &[u8], mut bytes: Vec<u8>) -> Unsealed {
-        let headers_len: usize = header_parts.iter().map(|part| part.len()).sum();
-        let headers_end = PRELUDE_LEN + headers_len;
-        let total_len = headers_end + payload.len() + MESSAGE_CRC_LEN;
+    /// Encodes all but the checksum; `put_headers` appends the headers section. Lengths were checked with `encoded_len`, which
+    /// returned `total_len`.
+    pub fn encode(
+        total_len: usize,
+        payload: &[u8],
+        mut bytes: Vec<u8>,
+        put_headers: impl FnOnce(&mut Vec<u8>),
+    ) -> Unsealed {
+        let headers_end = total_len - MESSAGE_CRC_LEN - payload.len();
         bytes.clear();
         bytes.reserve_exact(total_len);
-        put_prelude(total_len, headers_len, &mut bytes);
-        for part in header_parts {
-            bytes.extend_from_slice(part);
-        }
+        put_prelude(total_len, headers_end - PRELUDE_LEN, &mut bytes);
+        put_headers(&mut bytes);
         let mut payload_hasher = checksum::hasher();
         for block in payload.chunks(SUM_BLOCK_LEN) {
             append_bytes(&mut bytes, block);
@@ -31,7 +33,7 @@ impl Unsealed {
         Unsealed { bytes, headers_end, payload_hasher }
     }
 
-    /// Writes `value` at position `at`, which lies in the headers, and ends the message with its checksum.
+    /// Writes `value` at position `at`, within the headers, and appends the checksum.
     pub fn seal(mut self, at: usize, value: &[u8]) -> Vec<u8> {
         if let Some(place) = self.bytes.get_mut(at..at + value.len()) {
             place.copy_from_slice(value);

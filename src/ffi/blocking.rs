@@ -14,8 +14,8 @@ use super::out::check_out;
 use super::status::{ESRPC_ERROR_APPLICATION_ERROR, Failure, esrpc_status};
 use super::stream::{esrpc_stream, stream_of};
 use crate::codec::MessageCopy;
-use crate::rpc::MessageType;
-use crate::runtime::{Connection, Error, check_may_wait, quoted};
+use crate::rpc::{MessageType, quoted};
+use crate::runtime::{Connection, Error, check_may_wait};
 
 /// Connects a client, does the handshake (CONNECT, CONNECT_ACK) and waits until the connection can open streams. The
 /// connection has no callbacks; esrpc_connection_get_connect_ack shows the server's answer.

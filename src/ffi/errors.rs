@@ -64,6 +64,7 @@ fn rpc_status(error: &rpc::Error) -> Status {
         Error::WrongMessageType(_) => ESRPC_ERROR_WRONG_MESSAGE_TYPE,
         Error::ReservedHeader(_) => ESRPC_ERROR_RESERVED_HEADER,
         Error::StreamClosed(_) => ESRPC_ERROR_STREAM_CLOSED,
+        Error::StreamNotAnnounced => ESRPC_ERROR_INVALID_STATE,
         Error::ConnectionClosed => ESRPC_ERROR_CONNECTION_CLOSED,
         Error::WouldBlock { .. } => ESRPC_ERROR_WOULD_BLOCK,
         Error::StreamIdsExhausted => ESRPC_ERROR_STREAM_IDS_EXHAUSTED,

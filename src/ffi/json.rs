@@ -1,71 +1,66 @@
 //! A message as one line of JSON.
 
-use std::fmt::Write;
+use std::borrow::Cow;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use serde::Serialize;
+use serde_json::Value;
 
 use super::headers::type_name;
-use crate::codec::{HeaderValue, Message, uuid_to_text};
+use super::status::{ESRPC_ERROR_INTERNAL, Failure};
+use crate::codec::{Header, HeaderValue, Message, uuid_to_text};
+
+/// The members in the order in which they are written.
+#[derive(Serialize)]
+struct Line<'a> {
+    total_length: u32,
+    headers: Vec<HeaderLine<'a>>,
+    payload: String,
+}
+
+#[derive(Serialize)]
+struct HeaderLine<'a> {
+    name: Cow<'a, str>,
+    #[serde(rename = "type")]
+    header_type: &'static str,
+    value: Value,
+}
 
 /// The line, without a newline at its end.
-pub(super) fn line(message: &Message<'_>) -> String {
-    let mut out = String::new();
-    push(&mut out, format_args!("{{\"total_length\":{},\"headers\":[", message.prelude.total_len));
-    for (index, header) in message.headers.iter().enumerate() {
-        if index > 0 {
-            out.push(',');
-        }
-        out.push_str("{\"name\":");
-        push_text(&mut out, header.name);
-        push(&mut out, format_args!(",\"type\":\"{}\",\"value\":", type_name(header.value.header_type())));
-        push_value(&mut out, header.value);
-        out.push('}');
-    }
-    out.push_str("],\"payload\":");
-    push_base64(&mut out, message.payload);
-    out.push('}');
-    out
+pub(super) fn line(message: &Message<'_>) -> Result<Vec<u8>, Failure> {
+    let line = Line {
+        total_length: message.prelude.total_len,
+        headers: message.headers.iter().map(header_line).collect(),
+        payload: STANDARD.encode(message.payload),
+    };
+    serde_json::to_vec(&line).map_err(|error| Failure::new(ESRPC_ERROR_INTERNAL, error.to_string()))
 }
 
-fn push_value(out: &mut String, value: HeaderValue<'_>) {
+fn header_line(header: Header<'_>) -> HeaderLine<'_> {
+    HeaderLine {
+        name: text(header.name),
+        header_type: type_name(header.value.header_type()),
+        value: value(header.value),
+    }
+}
+
+fn value(value: HeaderValue<'_>) -> Value {
     match value {
-        HeaderValue::Bool(value) => push(out, format_args!("{value}")),
-        HeaderValue::Byte(value) => push(out, format_args!("{value}")),
-        HeaderValue::Int16(value) => push(out, format_args!("{value}")),
-        HeaderValue::Int32(value) => push(out, format_args!("{value}")),
-        HeaderValue::Int64(value) | HeaderValue::Timestamp(value) => push(out, format_args!("{value}")),
-        HeaderValue::ByteBuf(value) => push_base64(out, value),
-        HeaderValue::String(value) => push_text(out, value),
-        HeaderValue::Uuid(value) => push(out, format_args!("\"{}\"", uuid_to_text(value))),
+        HeaderValue::Bool(value) => value.into(),
+        HeaderValue::Byte(value) => value.into(),
+        HeaderValue::Int16(value) => value.into(),
+        HeaderValue::Int32(value) => value.into(),
+        HeaderValue::Int64(value) | HeaderValue::Timestamp(value) => value.into(),
+        HeaderValue::ByteBuf(value) => STANDARD.encode(value).into(),
+        HeaderValue::String(value) => text(value).into(),
+        HeaderValue::Uuid(value) => uuid_to_text(value).into(),
     }
 }
 
-fn push(out: &mut String, text: std::fmt::Arguments<'_>) {
-    // Writing to a String cannot fail.
-    let _ = out.write_fmt(text);
-}
-
-fn push_base64(out: &mut String, bytes: &[u8]) {
-    out.push('"');
-    STANDARD.encode_string(bytes, out);
-    out.push('"');
-}
-
-fn push_text(out: &mut String, text: &[u8]) {
-    out.push('"');
-    for c in String::from_utf8_lossy(text).chars() {
-        match c {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            c if c < ' ' => push(out, format_args!("\\u{:04x}", u32::from(c))),
-            c => out.push(c),
-        }
-    }
-    out.push('"');
+/// The bytes as text; what is not UTF-8 is replaced.
+fn text(bytes: &[u8]) -> Cow<'_, str> {
+    String::from_utf8_lossy(bytes)
 }
 
 #[cfg(test)]
@@ -80,7 +75,12 @@ mod tests {
         }
         let mut bytes = Vec::new();
         encode_into(&[list.as_bytes()], payload, &mut bytes);
-        line(&Message::decode(&bytes, &Limits::default()).expect("a valid message").0)
+        line_of_bytes(&bytes)
+    }
+
+    fn line_of_bytes(bytes: &[u8]) -> String {
+        let (message, _) = Message::decode(bytes, &Limits::default()).expect("a valid message");
+        String::from_utf8(line(&message).expect("it can be written")).expect("UTF-8")
     }
 
     #[test]
@@ -101,10 +101,11 @@ mod tests {
     }
 
     #[test]
-    fn text_that_is_no_utf8_is_made_so() {
-        let mut out = String::new();
-        push_text(&mut out, b"a\xffb");
-        assert_eq!(out, "\"a\u{fffd}b\"");
+    fn text_that_is_not_utf8_is_made_so() {
+        let mut bytes = Vec::new();
+        encode_into(&[b"\x01h\x07\0\x03a\xffb"], b"", &mut bytes);
+        let line = line_of_bytes(&bytes);
+        assert!(line.contains("\"value\":\"a\u{fffd}b\""), "{line}");
     }
 
     #[test]

@@ -439,7 +439,7 @@ pub unsafe extern "C" fn esrpc_message_to_json(
         // SAFETY: NULL, or a live message.
         let message = unsafe { esrpc_message::borrow(message, "message") }?;
         check_out(out_json, "out_json")?;
-        let line = esrpc_buffer::new(json::line(&message.as_message()).into_bytes());
+        let line = esrpc_buffer::new(json::line(&message.as_message())?);
         // SAFETY: the caller's variable.
         unsafe { write_out(out_json, line.give(), "out_json") }
     })

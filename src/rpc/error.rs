@@ -17,6 +17,8 @@ pub enum Error {
     ReservedHeader(String),
     /// The stream is over for sending.
     StreamClosed(&'static str),
+    /// No such stream waits to be accepted or refused.
+    StreamNotAnnounced,
     /// The connection takes no more messages.
     ConnectionClosed,
     /// The outbound queue holds its limit already.
@@ -36,6 +38,9 @@ impl fmt::Display for Error {
             Error::ReservedHeader(name) => {
                 write!(f, "the header {name:?} is added by the library and may not be given")
             }
+            Error::StreamNotAnnounced => f.write_str(
+                "a stream can be accepted or refused once, and only inside the on_incoming_stream that announces it",
+            ),
             Error::ConnectionClosed => f.write_str("the connection is closing or closed and takes no more messages"),
             Error::WouldBlock { queued, limit } => write!(
                 f,

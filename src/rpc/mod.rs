@@ -3,19 +3,24 @@
 
 mod buffers;
 mod connection;
+mod counts;
 mod error;
+mod handshake;
 mod limits;
 mod outbound;
 mod outgoing;
+mod pings;
 mod protocol;
 mod rate_limit;
+mod received;
 mod streams;
+mod texts;
 
 pub use buffers::{Buffers, NewBuffers};
-pub use connection::{
-    Connection, Counts, Ended, Ending, HELD_BY_STREAM, MAX_EXEMPT_LEN, Received, Role, Violation, violation_message,
-};
+pub use connection::{Connection, Ended, HELD_BY_STREAM, MAX_EXEMPT_LEN};
+pub use counts::Counts;
 pub use error::Error;
+pub use handshake::Role;
 pub use limits::Limits;
 pub use outbound::{Mark, Written};
 pub use outgoing::{Outgoing, Prepared};
@@ -24,3 +29,6 @@ pub use protocol::{
     STREAM_ID_HEADER, TERMINATE_STREAM, is_protocol_header,
 };
 pub use rate_limit::{Rate, RateLimit};
+pub use received::{Defect, Ending, Received, Violation};
+pub use streams::StreamState;
+pub use texts::{Refusal, handshake_refused, quoted};

@@ -1,13 +1,13 @@
-use crate::codec::{self, HeaderList, Limits};
+use crate::codec::{self, HeaderList, Limits, Output};
 use crate::rpc::protocol::{OPERATION_HEADER, PROTOCOL_HEADERS_LEN, protocol_headers};
 use crate::rpc::{Buffers, Error, MessageType, NewBuffers, is_protocol_header};
 
-/// Payloads above this are encoded before the connection's lock is taken, into memory of their own.
+/// Larger payloads are encoded before the connection's lock is taken, into a segment of their own.
 const LARGE_PAYLOAD: usize = 8 * 1024;
 const STRING_TYPE: u8 = 7;
 const OPERATION_PREFIX_LEN: usize = 13;
 
-/// A message as the caller gives it.
+/// A message, as the caller gives it.
 #[derive(Clone, Copy)]
 pub struct Outgoing<'a> {
     pub message_type: i32,
@@ -18,7 +18,7 @@ pub struct Outgoing<'a> {
     pub payload: &'a [u8],
 }
 
-/// A message that has passed all checks that need no connection; large ones are encoded already.
+/// A message that has passed all checks that do not need the connection. A large one is already encoded.
 pub struct Prepared<'a> {
     pub message_type: MessageType,
     outgoing: &'a Outgoing<'a>,
@@ -51,7 +51,7 @@ impl<'a> Outgoing<'a> {
         Ok(Prepared { message_type, outgoing: self, len, encoded })
     }
 
-    /// Not inline: then what is prepared is put together where it is needed, not copied there.
+    /// Not inlined, so that `Prepared` is built in place and not copied.
     #[inline(never)]
     fn check(&self, on_stream: bool, limits: &Limits) -> Result<(MessageType, usize), Error> {
         let number = self.message_type;
@@ -66,10 +66,10 @@ impl<'a> Outgoing<'a> {
 
     #[inline(never)]
     fn encode_large(&self, len: usize, buffers: &dyn Buffers) -> codec::Unsealed {
-        self.with_header_parts(0, |parts| codec::Unsealed::encode(parts, self.payload, buffers.take(len)))
+        codec::Unsealed::encode(len, self.payload, buffers.take(len), |out| self.put_headers(0, out))
     }
 
-    /// Answers the length of the message.
+    /// Returns the length of the message.
     fn check_headers(&self, limits: &Limits) -> Result<usize, Error> {
         let mut headers_len = PROTOCOL_HEADERS_LEN;
         let mut count = 3;
@@ -99,12 +99,15 @@ impl<'a> Outgoing<'a> {
     }
 
     /// Header order on the wire: the caller's, the three of the protocol, `operation` (as the existing peers send them).
-    fn with_header_parts<R>(&self, stream_id: i32, encode: impl FnOnce(&[&[u8]]) -> R) -> R {
-        let own = self.headers.map_or(&[][..], HeaderList::as_bytes);
-        let protocol = protocol_headers([self.message_type, self.flags, stream_id]);
-        match self.operation {
-            Some(operation) => encode(&[own, &protocol, &operation_prefix(operation.len()), operation]),
-            None => encode(&[own, &protocol]),
+    #[inline(always)]
+    fn put_headers(&self, stream_id: i32, out: &mut Vec<u8>) {
+        if let Some(headers) = self.headers {
+            out.put(headers.as_bytes());
+        }
+        out.put(&protocol_headers([self.message_type, self.flags, stream_id]));
+        if let Some(operation) = self.operation {
+            out.put(&operation_prefix(operation.len()));
+            out.put(operation);
         }
     }
 }
@@ -118,24 +121,29 @@ impl Prepared<'_> {
         self.outgoing.operation.map_or(0, <[u8]>::len)
     }
 
-    /// Appends the message to the segment that `open_segment` gives, or answers it in one of its own if it is large.
-    /// `open_segment` gives a segment with room for so many bytes more.
-    pub(super) fn finish(self, stream_id: i32, open_segment: impl FnOnce(usize) -> Vec<u8>) -> Vec<u8> {
-        match self.encoded {
-            Some(unsealed) => {
-                let own_len = self.outgoing.headers.map_or(0, |headers| headers.as_bytes().len());
-                // The id's value ends the three protocol headers.
-                let id_at = codec::PRELUDE_LEN + own_len + PROTOCOL_HEADERS_LEN - 4;
-                unsealed.seal(id_at, &stream_id.to_be_bytes())
-            }
-            None => {
-                let mut out = open_segment(self.len);
-                self.outgoing.with_header_parts(stream_id, |parts| {
-                    codec::encode_to(self.len, parts, self.outgoing.payload, &mut out);
-                });
-                out
-            }
-        }
+    /// Length of the message on the wire.
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// The whole message, if it is a large one, which is encoded already; only once.
+    #[inline]
+    pub(super) fn take_encoded(&mut self, stream_id: i32) -> Option<Vec<u8>> {
+        if self.encoded.is_none() { None } else { self.seal(stream_id) }
+    }
+
+    #[inline(never)]
+    fn seal(&mut self, stream_id: i32) -> Option<Vec<u8>> {
+        let own_len = self.outgoing.headers.map_or(0, |headers| headers.as_bytes().len());
+        // The id's value ends the three protocol headers.
+        let id_at = codec::PRELUDE_LEN + own_len + PROTOCOL_HEADERS_LEN - 4;
+        self.encoded.take().map(|unsealed| unsealed.seal(id_at, &stream_id.to_be_bytes()))
+    }
+
+    /// Appends a message that is not encoded yet to `out`, which has room for it.
+    #[inline]
+    pub(super) fn encode(&self, stream_id: i32, out: &mut Vec<u8>) {
+        codec::encode_with(self.len, self.outgoing.payload, out, |out| self.outgoing.put_headers(stream_id, out));
     }
 }
 

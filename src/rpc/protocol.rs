@@ -12,20 +12,20 @@ pub const MESSAGE_FLAGS_HEADER: &[u8] = MESSAGE_FLAGS;
 pub const STREAM_ID_HEADER: &[u8] = STREAM_ID;
 pub const OPERATION_HEADER: &[u8] = OPERATION;
 
-// The same as arrays: to compare with one takes a few instructions, with a slice a call.
+// The same names as arrays: comparing with an array takes a few instructions, comparing with a slice a call.
 const MESSAGE_TYPE: &[u8; 13] = b":message-type";
 const MESSAGE_FLAGS: &[u8; 14] = b":message-flags";
 const STREAM_ID: &[u8; 10] = b":stream-id";
 const OPERATION: &[u8; 9] = b"operation";
 
 pub const PROTOCOL_HEADERS_LEN: usize = 55;
-/// The three int32 headers of each message, one behind the other, as this library and the existing peers send them.
+/// The three int32 headers of every message, one after the other, as this library and existing peers send them.
 const PROTOCOL_HEADERS: &[u8; PROTOCOL_HEADERS_LEN] =
     b"\x0d:message-type\x04\0\0\0\0\x0e:message-flags\x04\0\0\0\0\x0a:stream-id\x04\0\0\0\0";
-/// Where the first value lies, the second, and the third, which ends them.
+/// Where the three values are; the third one ends the headers.
 const VALUES_AT: [usize; 3] = [15, 35, 51];
 
-/// What a message is for, as the header `:message-type` says.
+/// The purpose of a message, from its header `:message-type`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(i32)]
 pub enum MessageType {
@@ -47,7 +47,7 @@ impl MessageType {
             .find(|message_type| *message_type as i32 == number)
     }
 
-    /// As the protocol's documentation writes it.
+    /// The name in the protocol's documentation.
     pub fn name(self) -> &'static str {
         match self {
             MessageType::ApplicationMessage => "APPLICATION_MESSAGE",
@@ -73,19 +73,19 @@ impl fmt::Display for MessageType {
     }
 }
 
-/// Whether the library sets headers of this name itself on every message that it sends.
+/// Whether the library itself adds a header with this name to every message that it sends.
 pub fn is_protocol_header(name: &[u8]) -> bool {
     [MESSAGE_TYPE_HEADER, MESSAGE_FLAGS_HEADER, STREAM_ID_HEADER].iter().any(|known| is_same_name(name, known))
 }
 
-/// Whether `name` is one of the names above, without regard to ASCII case.
+/// Whether `name` is `known`, ignoring ASCII case.
 #[inline]
 fn is_name<const N: usize>(name: &[u8], known: &[u8; N]) -> bool {
     name.as_array().is_some_and(|name| name == known) || is_same_name(name, known)
 }
 
-/// The headers of a message that the protocol reads. Of repeated ones the last counts; one of another type than it should
-/// have counts as absent (both as observed in aws-c-event-stream).
+/// The headers of a message that the protocol reads. Of repeated headers the last one counts; a header of the wrong type counts
+/// as missing (both as observed in aws-c-event-stream).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Envelope<'a> {
     pub message_type: Option<i32>,
@@ -94,7 +94,7 @@ pub struct Envelope<'a> {
     pub operation: Option<&'a [u8]>,
 }
 
-/// A received message, and what the protocol reads from it: once, for all who ask.
+/// A received message, and what the protocol reads from it, so that it is read only once.
 #[derive(Clone, Copy, Debug)]
 pub struct Incoming<'a> {
     pub message: &'a Message<'a>,
@@ -107,7 +107,7 @@ impl<'a> Incoming<'a> {
     }
 }
 
-/// The three headers of each message with these values.
+/// The three headers of every message, with these values.
 pub fn protocol_headers(values: [i32; 3]) -> [u8; PROTOCOL_HEADERS_LEN] {
     let mut headers = *PROTOCOL_HEADERS;
     for (at, value) in VALUES_AT.into_iter().zip(values) {
@@ -116,7 +116,8 @@ pub fn protocol_headers(values: [i32; 3]) -> [u8; PROTOCOL_HEADERS_LEN] {
     headers
 }
 
-/// Their values, if that is what the bytes are. To compare them as a whole takes a fraction of the time of reading each.
+/// The values of the three headers, if the bytes are those. Comparing them as a whole takes a fraction of the time of reading
+/// each.
 #[inline]
 fn read_protocol_headers(bytes: &[u8; PROTOCOL_HEADERS_LEN]) -> Option<[i32; 3]> {
     let [first, second, third] = VALUES_AT;
@@ -128,8 +129,22 @@ fn read_protocol_headers(bytes: &[u8; PROTOCOL_HEADERS_LEN]) -> Option<[i32; 3]>
 }
 
 impl<'a> Envelope<'a> {
-    /// Finds the headers of the protocol. Of repeated ones the last counts; one of another type is as good as none.
+    /// Finds the headers of the protocol.
+    #[inline]
     pub fn read(headers: &Headers<'a>) -> Envelope<'a> {
+        // Most messages on a stream have these and no others.
+        match headers.as_bytes().as_array().and_then(read_protocol_headers) {
+            Some([message_type, flags, stream_id]) => Envelope {
+                message_type: Some(message_type),
+                flags: Some(flags),
+                stream_id: Some(stream_id),
+                operation: None,
+            },
+            None => Envelope::read_any(headers),
+        }
+    }
+
+    fn read_any(headers: &Headers<'a>) -> Envelope<'a> {
         let mut envelope = Envelope::default();
         let mut at = 0;
         loop {

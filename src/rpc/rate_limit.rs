@@ -1,6 +1,6 @@
 use std::time::{Duration, Instant};
 
-/// How often something may happen: so many times at once, and so many a second in the long run.
+/// How often something may happen: `burst` times at once, and `per_second` in the long run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
     /// Both at least 1.

@@ -3,15 +3,26 @@ use std::hash::{BuildHasherDefault, Hasher};
 
 use crate::rpc::outbound::Trail;
 
-/// A stream that is open on the connection.
+/// Where a stream that has an id is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StreamState {
+    /// The client opens it, and the server's application has not yet accepted or refused it.
+    Announced,
+    /// Both sides may send.
+    Open,
+    /// TERMINATE_STREAM was accepted for sending, and not yet written.
+    Closing,
+    /// The peer has ended it, or it is over.
+    Closed,
+}
+
+/// A stream that is open on the connection, or of which the last message is being delivered.
 pub struct Entry<S> {
     pub stream: S,
     /// Small enough for this type: it was the length of a header's value, of 16 bits.
     pub operation_len: u32,
-    /// TERMINATE_STREAM was accepted for sending.
-    pub ended_here: bool,
-    /// TERMINATE_STREAM was received.
-    pub ended_by_peer: bool,
+    /// Not `Announced`.
+    pub state: StreamState,
     /// This side has sent something on it.
     pub answered: bool,
     /// Those of its messages that wait to be written.

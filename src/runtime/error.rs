@@ -241,12 +241,6 @@ impl From<transport::Error> for Error {
     }
 }
 
-/// The peer's bytes as text for a sentence or an answer, which a long one would only make too large.
-pub fn quoted(bytes: &[u8]) -> Cow<'_, str> {
-    const MAX_LEN: usize = 256;
-    String::from_utf8_lossy(bytes.get(..MAX_LEN).unwrap_or(bytes))
-}
-
 /// How a connection or stream ended, with the sentence for it, as the C interface lends it; empty if it ended well.
 pub type Ended = (Outcome, Cow<'static, CStr>);
 

@@ -39,6 +39,13 @@ pub struct Times {
     pub linger: Duration,
 }
 
+impl Settings {
+    /// The limits for the protocol: with the answers to PINGs, which are set apart from them.
+    pub fn rpc_limits(&self) -> Limits {
+        Limits { ping_answers: self.answer_pings.then_some(self.ping_answers), ..self.limits }
+    }
+}
+
 impl Default for Times {
     fn default() -> Self {
         let seconds = |seconds| Some(Duration::from_secs(seconds));

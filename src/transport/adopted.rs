@@ -1,4 +1,4 @@
-//! Sockets that the application made or inherited: what they must be, and taking them over.
+//! Sockets that the application made or inherited: checking them and taking them over.
 
 use std::io;
 #[cfg(unix)]
@@ -10,7 +10,7 @@ use socket2::{SockAddr, Socket};
 
 use crate::transport::{Error, ErrorKind};
 
-/// A descriptor as the application gives it; nobody has looked at it yet.
+/// A descriptor from the application, not checked yet.
 #[cfg(not(windows))]
 pub type RawSocket = std::ffi::c_int;
 #[cfg(windows)]
@@ -35,11 +35,11 @@ fn inspect(raw: RawFd, wanted: SocketUse) -> Result<SockAddr, Error> {
     if raw < 0 {
         return Err(wrong("is no descriptor: it is negative"));
     }
-    // SAFETY: fcntl with F_GETFD takes plain numbers and answers an error for a descriptor that is not open.
+    // SAFETY: fcntl with F_GETFD takes plain numbers and returns an error for a descriptor that is not open.
     if unsafe { libc::fcntl(raw, libc::F_GETFD) } < 0 {
         return Err(wrong("is not open"));
     }
-    // SAFETY: it is open, and the caller keeps it open for the time of the call.
+    // SAFETY: it is open, and the caller keeps it open during the call.
     let descriptor = unsafe { BorrowedFd::borrow_raw(raw) };
     let socket = SockRef::from(&descriptor);
     let Ok(kind) = socket.r#type() else {
@@ -125,7 +125,7 @@ fn reset(socket: &Socket, domain: Domain) -> io::Result<()> {
     if domain == Domain::UNIX {
         #[cfg(any(target_os = "linux", target_os = "android"))]
         for option in [libc::SO_PASSCRED, libc::SO_PASSSEC, SO_PASSPIDFD] {
-            // A system that does not know the option does not do it.
+            // A system that does not know the option does not do what it turns off.
             let _ = set_option(socket, option, 0);
         }
         refuse_descriptors(socket, domain);
@@ -140,9 +140,9 @@ fn reset(socket: &Socket, domain: Domain) -> io::Result<()> {
 #[cfg(any(target_os = "linux", target_os = "android"))]
 const SO_PASSPIDFD: libc::c_int = 76;
 
-/// Makes sending descriptors to this Unix socket an error of the sender's. Nobody here wants any, and the system would close
-/// them on our thread, where one that lingers stops it: a peer could hold the loop for as long as it likes. Connections take
-/// this over from the socket that listens. Systems that cannot do it (Linux before 6.16) are left as they are.
+/// Makes sending descriptors to this Unix socket fail at the sender. The library wants none, and the system would close them on
+/// our thread, where closing a lingering socket blocks: a peer could hold the loop as long as it likes. Connections inherit this
+/// from the listening socket. Systems that do not support it (Linux before 6.16) are left as they are.
 pub(super) fn refuse_descriptors(socket: &Socket, domain: socket2::Domain) {
     #[cfg(all(
         any(target_os = "linux", target_os = "android"),

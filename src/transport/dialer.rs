@@ -10,10 +10,10 @@ use crate::transport::{AddressFamily, Endpoint, Error, ErrorKind, Readiness, Soc
 
 /// How long one address has for itself before the next is tried beside it (RFC 8305, section 5).
 const NEXT_ATTEMPT: Duration = Duration::from_millis(250);
-/// A Unix socket with a full backlog tells nobody when there is room, so it is tried again after this.
+/// There is no event for when a Unix socket with a full backlog has room, so it is tried again after this.
 const BACKLOG_RETRY: Duration = Duration::from_millis(20);
 
-/// Connects to the first of several addresses that answers: each in turn, the next one as soon as one has failed or taken
+/// Connects to the first of several addresses that responds: each in turn, the next one as soon as one has failed or taken
 /// long, the families alternating.
 pub struct Dialer {
     /// What was asked for, for errors.

@@ -1,14 +1,14 @@
 use std::fmt;
 use std::io;
 
-/// What kind of failure a socket, a file or TLS met.
+/// The kind of a failure of a socket, a file or TLS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorKind {
     AccessDenied,
     AddressInUse,
     AddressInvalid,
     AddressUnavailable,
-    /// A Unix socket's backlog is full; nobody tells when it has room.
+    /// The backlog of a Unix socket is full; there is no event for when it has room.
     BacklogFull,
     ConnectFailed,
     InterfaceNotFound,
@@ -21,21 +21,21 @@ pub enum ErrorKind {
     Tls(TlsErrorKind),
     TooManyFiles,
     Unsupported,
-    /// A descriptor of the application's is not the socket that is needed.
+    /// A descriptor from the application is not the kind of socket that is needed.
     WrongSocket,
 }
 
-/// What kind of failure TLS met.
+/// The kind of a TLS failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TlsErrorKind {
-    /// Settings that cannot go together, or that the provider of cryptography refuses.
+    /// Settings that contradict each other, or that the cryptography provider refuses.
     Config,
     NoCertificate,
     BadKey,
     KeyEncrypted,
     KeyMismatch,
     ServerNameRequired,
-    /// Anything that has no kind of its own.
+    /// Anything without a kind of its own.
     HandshakeFailed,
     UnknownCa,
     CertificateExpired,
@@ -49,13 +49,13 @@ pub enum TlsErrorKind {
     PeerClosed,
     /// Ended without close_notify.
     Truncated,
-    /// The client sent none.
+    /// The client did not send one.
     CertificateRequired,
     NoCommonCipher,
     /// It cannot be read, or is not signed by its CA.
     BadRevocationList,
     CertificateRevoked,
-    /// No list says anything of a certificate.
+    /// No list covers a certificate.
     RevocationUnknown,
     RevocationListExpired,
 }
@@ -72,8 +72,8 @@ impl Error {
         Error { kind, sentence: sentence.into() }
     }
 
-    /// `action` says what failed: "connecting to 127.0.0.1:80". `otherwise` is the kind of errors that have none of their own.
-    /// An error of this type inside `error` comes out as it is.
+    /// `action` says what failed, as in "connecting to 127.0.0.1:80". `otherwise` is the kind for errors without one of their own.
+    /// An error of this type inside `error` is returned as it is.
     pub fn from_io(action: &str, error: &io::Error, otherwise: ErrorKind) -> Error {
         if let Some(inner) = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
             return inner.clone();
@@ -94,7 +94,7 @@ impl Error {
     }
 }
 
-/// No descriptors left in the process or the system: passes when others are closed.
+/// Whether the process or the system has no descriptors left, which passes when others are closed.
 fn is_descriptor_shortage(error: &io::Error) -> bool {
     cfg!(unix) && matches!(error.raw_os_error(), Some(code) if code == libc::EMFILE || code == libc::ENFILE)
 }

@@ -12,7 +12,7 @@ use crate::transport::endpoint::address_text;
 use crate::transport::socket_file::SocketFile;
 use crate::transport::{Endpoint, Error, ErrorKind, RawSocket, SocketOptions, SocketUse, Stream, UnixName};
 
-/// Connections that the system keeps for us until they are accepted.
+/// How many connections the system queues until they are accepted.
 const BACKLOG: i32 = 1024;
 
 /// A listening socket. Dropping it removes the socket file it made and closes it.
@@ -26,7 +26,7 @@ pub struct Listener {
     address: SockAddr,
     /// For the connections.
     options: SocketOptions,
-    /// Others have the socket too, and what they set on it the connections would take over.
+    /// Other processes have the socket too, and connections would inherit what they set on it.
     is_adopted: bool,
 }
 
@@ -81,7 +81,7 @@ impl Listener {
         #[cfg(not(unix))]
         let (file, _, _) = (None::<()>, unix_mode, keep_file);
         if file.is_none() {
-            // Else a server could not start again while connections of the one before wait out their time.
+            // Otherwise a server could not restart while connections of the previous one are in TIME_WAIT.
             #[cfg(unix)]
             if address.domain() != Domain::UNIX {
                 socket.set_reuse_address(true).map_err(failed)?;
@@ -150,7 +150,7 @@ impl Listener {
         };
         loop {
             match accept(&self.socket) {
-                // The socket is ours, so whatever it refuses is its own trouble.
+                // The socket is ours, so an error here concerns this connection only.
                 Ok(socket) => return self.prepare(socket).map(Some).map_err(|error| failed(error, true)),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -195,7 +195,7 @@ fn accept(socket: &Socket) -> io::Result<Socket> {
     Ok(accepted)
 }
 
-/// Why there is no connection.
+/// Why no connection was accepted.
 #[derive(Debug)]
 pub struct AcceptError {
     pub error: Error,
@@ -204,7 +204,7 @@ pub struct AcceptError {
     pub is_lost: bool,
 }
 
-/// Whether the connection went away while it waited; Linux tells the errors of its network in that way.
+/// Whether the connection ended while it was queued; Linux also reports network errors in this way.
 fn is_lost(error: &io::Error) -> bool {
     #[cfg(unix)]
     {

@@ -1,4 +1,4 @@
-//! A connected socket: bytes, and nothing on top of them.
+//! A connected socket: plain bytes.
 
 use std::io::{self, IoSlice, Read, Write};
 use std::mem::MaybeUninit;
@@ -22,7 +22,7 @@ pub struct PeerCredentials {
 /// would leave the peer waiting for that.
 pub struct PlainStream {
     kind: Kind,
-    /// Something that is not read came with the bytes of the last read, and ended it.
+    /// The last read ended early because something else came with its bytes, such as descriptors.
     ended_early: bool,
 }
 
@@ -76,7 +76,7 @@ impl PlainStream {
         cfg!(any(target_os = "linux", target_os = "android")) && !self.ended_early
     }
 
-    /// Reads at most `room` bytes more to the end of `bytes`, which has room for them.
+    /// Appends at most `room` bytes to `bytes`, which has room for them.
     pub fn read_more(&mut self, bytes: &mut Vec<u8>, room: usize) -> io::Result<usize> {
         let count = self.receive(&mut bytes.spare_capacity_mut()[..room])?;
         // SAFETY: the system has written `count` bytes, at most `room`, after the ones that were there.
@@ -99,7 +99,7 @@ impl PlainStream {
         }
     }
 
-    /// Nothing on other sockets than Unix ones, and where the system does not tell.
+    /// `None` on other sockets than Unix ones, and where the system does not say.
     pub fn peer_credentials(&self) -> Option<PeerCredentials> {
         match &self.kind {
             Kind::Tcp(_) => None,
@@ -118,7 +118,7 @@ impl Drop for PlainStream {
 
 impl Read for PlainStream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        // The way of mio takes fewer instructions, and nothing is to be noted.
+        // mio's own read takes fewer instructions, and there is nothing to note.
         if let Kind::Tcp(stream) = &mut self.kind {
             loop {
                 match stream.read(buffer) {

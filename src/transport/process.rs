@@ -1,4 +1,5 @@
-//! What the library asks of its process: is it still the same one (no fork since), and no signals on our threads.
+//! What the library needs from its process: knowing whether it is still the same one (no fork since), and threads without
+//! signals.
 
 use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 
@@ -12,7 +13,7 @@ impl ProcessMark {
         ProcessMark(current_process())
     }
 
-    /// That of a process which is none.
+    /// The mark of no process.
     #[cfg(test)]
     pub fn other() -> ProcessMark {
         ProcessMark(0)
@@ -24,12 +25,12 @@ impl ProcessMark {
     }
 }
 
-/// The process that may use something, until nobody may any more: both are found out by one comparison.
+/// The process that may use something, until nobody may any more: one comparison checks both.
 #[derive(Debug)]
 pub struct UseMark(AtomicU32);
 
 impl UseMark {
-    /// For the process that calls.
+    /// For the calling process.
     pub fn of_this_process() -> UseMark {
         UseMark(AtomicU32::new(current_process()))
     }
@@ -39,7 +40,7 @@ impl UseMark {
         self.0.load(Ordering::Acquire) == current_process()
     }
 
-    /// Nobody may any more.
+    /// From now on nobody may.
     pub fn end(&self) {
         self.0.store(0, Ordering::SeqCst);
     }
@@ -67,7 +68,7 @@ fn current_process() -> u32 {
 /// The mark of a process in which nobody has asked for it yet.
 #[cold]
 fn first_mark(mark: &AtomicU32) -> u32 {
-    // Not 0, which the page says where there is no mark.
+    // Not 0, which a page without a mark holds.
     let next = GENERATION.fetch_add(1, Ordering::Relaxed).wrapping_add(1).max(1);
     mark.compare_exchange(0, next, Ordering::Relaxed, Ordering::Relaxed).map_or_else(|other| other, |_| next)
 }
@@ -119,7 +120,7 @@ fn make_mark_page() -> Option<&'static AtomicU32> {
 }
 
 /// Runs `spawn` with all asynchronous signals blocked, so that the threads it starts inherit that: signals are for the
-/// host's threads. The synchronous ones stay, they tell of a fault in the very thread.
+/// host's threads. Synchronous signals are left alone, as they report a fault in the thread itself.
 #[cfg(unix)]
 pub fn with_signals_blocked<R>(spawn: impl FnOnce() -> R) -> R {
     let mut blocked = std::mem::MaybeUninit::<libc::sigset_t>::uninit();

@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::transport::{Error, ErrorKind};
 
-/// Threads that look names up, those that are stuck in the system's function included: a look-up that was given up keeps its
-/// thread until the system returns.
+/// How many threads look names up, including those stuck in the system's function: an abandoned look-up occupies its thread
+/// until the system returns.
 const MAX_THREADS: usize = 4;
 
 /// What a lookup found.
@@ -13,7 +13,7 @@ pub type Resolved = Result<Vec<SocketAddr>, Error>;
 
 type LookUp = dyn Fn(&str, u16) -> Resolved + Send + Sync;
 
-/// Looks names up on threads of its own, since the system's function blocks.
+/// Looks names up on its own threads, since the system's function blocks.
 #[derive(Clone)]
 pub struct Resolver {
     state: Arc<Mutex<State>>,
@@ -38,7 +38,7 @@ struct Job {
 
 type Tell = dyn FnOnce(Resolved) + Send;
 
-/// A lookup that somebody waits for. Dropping it gives it up.
+/// A pending lookup. Dropping it abandons it.
 pub struct Lookup {
     number: u64,
     /// Taken by whoever is first: the thread that has a result, or the drop.
@@ -87,7 +87,7 @@ impl Resolver {
             state.threads += usize::from(start_thread);
             (number, start_thread)
         };
-        // If no thread can be had, its drop takes the job back.
+        // If no thread can be started, dropping it takes the job back.
         let lookup = Lookup { number, tell, state: self.state.clone() };
         if start_thread {
             self.start_thread()?;
@@ -100,7 +100,7 @@ impl Resolver {
         let Err(error) = (self.spawn)(Box::new(move || work(&state, &*look_up))) else { return Ok(()) };
         let mut state = lock(&self.state);
         state.threads -= 1;
-        // Those that there are go on with the queue.
+        // The existing threads work through the queue.
         if state.threads > 0 {
             return Ok(());
         }

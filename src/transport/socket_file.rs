@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
-/// Whoever puts a file in its place needs microseconds for it.
+/// How long to wait for others that are replacing the file, which takes them microseconds.
 const PATIENCE: Duration = Duration::from_secs(1);
 const SHORTEST_PAUSE: Duration = Duration::from_micros(50);
 

@@ -15,25 +15,25 @@ pub enum AddressFamily {
     V6,
 }
 
-/// How sockets are made.
+/// Options of sockets.
 #[derive(Clone, Debug)]
 pub struct SocketOptions {
     /// Which addresses of a name are used.
     pub family: AddressFamily,
     /// Send small messages at once instead of waiting for the acknowledgement of earlier ones (Nagle's algorithm off).
     pub no_delay: bool,
-    /// The system asks a silent peer whether it is still there.
+    /// Keep-alive probes by the system; `None`: off.
     pub keep_alive: Option<KeepAlive>,
     /// Sizes of the system's buffers, in bytes.
     pub send_buffer: Option<usize>,
     pub receive_buffer: Option<usize>,
-    /// A client's own address.
+    /// The local address of a client.
     pub local_address: Option<SocketAddr>,
     /// The name of the only network interface to use; not for Unix sockets.
     pub interface: Option<String>,
 }
 
-/// Times of the system's keep-alive; nothing is the system's default.
+/// Times of the system's keep-alive; `None` is the system's default.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct KeepAlive {
     pub idle: Option<Duration>,

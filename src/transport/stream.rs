@@ -9,7 +9,7 @@ use crate::transport::endpoint::address_text;
 use crate::transport::plain::{PeerCredentials, PlainStream};
 use crate::transport::{Error, ErrorKind, HandshakeProgress, RawSocket, SocketOptions, SocketUse, TlsInfo, TlsSession};
 
-/// What a poll is asked for. Linux reports urgent data apart from other input.
+/// What to poll for. Linux reports urgent data separately from other input.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 const INTEREST: Interest = Interest::READABLE.add(Interest::WRITABLE).add(Interest::PRIORITY);
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
@@ -41,7 +41,7 @@ impl Stream {
         let socket = Socket::new(address.domain(), Type::STREAM, None).map_err(failed)?;
         #[cfg(not(any(target_os = "linux", target_os = "android")))]
         socket.set_nonblocking(true).map_err(failed)?;
-        // Before the connection is there, since the receive buffer decides on what the peer is told.
+        // Before connecting, because the receive buffer decides which window the peer is offered.
         options.apply(&socket, address.domain()).map_err(failed)?;
         options.bind_interface(&socket, address.domain())?;
         refuse_descriptors(&socket, address.domain());
@@ -75,7 +75,7 @@ impl Stream {
         }
     }
 
-    /// Takes over a connected socket of the application's, which after an error keeps it.
+    /// Takes over a connected socket from the application, which keeps it if that fails.
     pub fn adopt(raw: RawSocket, options: &SocketOptions) -> Result<Stream, Error> {
         let prepare = |socket: &Socket, domain| options.apply(socket, domain);
         let (socket, address) = take_socket(raw, SocketUse::Connection, prepare)?;
@@ -89,10 +89,10 @@ impl Stream {
         Ok(Stream { plain: PlainStream::new(socket, domain)?, tls: None, delays })
     }
 
-    /// The handshakes are done, which wait for nothing: from here on small messages do, if that was asked for.
+    /// The handshakes are done; from here on small messages may be delayed (Nagle's algorithm), if that was asked for.
     pub fn allow_delay(&mut self) {
         if std::mem::take(&mut self.delays) {
-            // A socket that does not take this is told by the next read or write.
+            // If the socket is broken, the next read or write reports it.
             let _ = self.socket().set_tcp_nodelay(false);
         }
     }
@@ -115,8 +115,8 @@ impl Stream {
         self.tls = Some(Box::new(session));
     }
 
-    /// Goes on with the TLS handshake as far as possible now; done at once without TLS. When it is done there may be input
-    /// that no event announces: read at once; and TLS may want a flush, which a write does too.
+    /// Continues the TLS handshake as far as possible; done at once without TLS. When it is done there may be input that no event
+    /// announces, so read at once; and TLS may want a flush, which a write does too.
     pub fn handshake(&mut self) -> Result<HandshakeProgress, Error> {
         match &mut self.tls {
             Some(tls) => tls.handshake(&mut self.plain),
@@ -129,24 +129,24 @@ impl Stream {
         self.tls.as_ref()?.info()
     }
 
-    /// Whether the last read, if it filled only a part of its buffer, means that the socket has no more now. Not so behind
-    /// urgent data, of which the poll tells; then only WouldBlock means that.
+    /// Whether a last read that filled only a part of its buffer means that the socket is empty now. It does not after urgent data,
+    /// which the poll reports; then only WouldBlock means that.
     pub fn short_read_ends_input(&self) -> bool {
         self.plain.short_read_ends_input() && self.tls.as_ref().is_none_or(|tls| tls.is_drained())
     }
 
-    /// Whether there may be more to read although the last read answered WouldBlock: it has stopped for the others' sake.
+    /// Whether there may be more to read although the last read returned WouldBlock: it stopped so that others get their turn.
     pub fn is_cut_off(&self) -> bool {
         self.tls.as_ref().is_some_and(|tls| tls.is_cut_off())
     }
 
-    /// Bytes that came over the wire since the last call, of which the last read has made `count` bytes of data.
+    /// Bytes that came over the wire since the last call; the last read turned them into `count` bytes of data.
     pub fn take_wire_len(&mut self, count: usize) -> usize {
         self.tls.as_mut().map_or(count, |tls| tls.take_wire_len())
     }
 
-    /// Whether a write that takes only a part of its bytes means that the socket takes no more now. With TLS it means
-    /// nothing: only WouldBlock tells.
+    /// Whether a write that takes only a part of its bytes means that the socket is full now. With TLS it does not: only WouldBlock
+    /// means that.
     pub fn short_write_ends_room(&self) -> bool {
         self.tls.is_none() && cfg!(unix)
     }
@@ -159,7 +159,7 @@ impl Stream {
         }
     }
 
-    /// Reads at most `room` bytes more to the end of `bytes`, whose memory is not cleared before.
+    /// Appends at most `room` bytes to `bytes`, whose memory is not cleared first.
     pub fn read_more(&mut self, bytes: &mut Vec<u8>, room: usize) -> io::Result<usize> {
         bytes.reserve(room);
         if let Some(tls) = &mut self.tls {
@@ -203,8 +203,9 @@ impl Stream {
         }
     }
 
-    /// Ends a stream whose TLS handshake has failed so that the peer gets the alert: writes what is left of that, ends our
-    /// side, and drops a part of what the peer still sends. Answers as `read`; 0 or an error but WouldBlock: it can be closed.
+    /// Ends a stream whose TLS handshake has failed, so that the peer gets the alert: writes the rest of it, ends our side, and
+    /// drops some of what the peer still sends. Returns what `read` would; after 0 or an error other than WouldBlock it can be
+    /// closed.
     pub fn drain(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if let Some(tls) = &mut self.tls
             && !tls.flush(&mut self.plain).is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
@@ -215,9 +216,9 @@ impl Stream {
         self.plain.read(buffer)
     }
 
-    /// Tells the peer that nothing more comes.
+    /// Ends the outgoing side of the connection.
     pub fn shutdown_write(&self) {
-        // An error means that the connection is gone already, which the next read tells.
+        // An error means that the connection is already gone, which the next read reports.
         let _ = self.socket().shutdown(Shutdown::Write);
     }
 
@@ -251,7 +252,7 @@ impl Stream {
         self.socket().local_addr().map(|address| address_text(&address)).unwrap_or_default()
     }
 
-    /// Nothing on other sockets than Unix ones, and where the system does not tell.
+    /// `None` on other sockets than Unix ones, and where the system does not say.
     pub fn peer_credentials(&self) -> Option<PeerCredentials> {
         self.plain.peer_credentials()
     }

@@ -11,7 +11,8 @@ fn terminate_stream_on_stream_0_ends_the_connection_for_both() {
     assert_eq!(client.send(MessageType::Ping, 0), Err(Error::ConnectionClosed));
     assert_eq!(client.send_on(1, "after", 0), Err(Error::ConnectionClosed));
     assert_eq!(client.activate("c", 0), Err(Error::ConnectionClosed));
-    let terminated = Received::Protocol { message_type: MessageType::Ping, ending: Some(Ending::Terminated) };
+    let ending = Some(Ending::Terminated);
+    let terminated = Received::Protocol { message_type: MessageType::Ping, ending, handled: false };
     assert_eq!(transfer(&mut client, &mut server), [on("a"), terminated]);
 }
 

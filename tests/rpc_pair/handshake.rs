@@ -103,7 +103,8 @@ fn a_refusal_ends_both_sides() {
 
     let (bytes, due) = server.flush();
     assert_eq!(due, [written(0, "refusal")]);
-    let refused = Received::Protocol { message_type: MessageType::ConnectAck, ending: Some(Ending::Refused) };
+    let ending = Some(Ending::Refused);
+    let refused = Received::Protocol { message_type: MessageType::ConnectAck, ending, handled: false };
     assert_eq!(client.receive_one(&bytes), Ok(refused));
     assert!(!client.rpc.is_handshake_done() && !client.rpc.owes_linger());
     for message_type in [MessageType::Ping, MessageType::Connect] {
@@ -120,7 +121,7 @@ fn an_error_message_in_place_of_the_ack_refuses_too() {
         client.send(MessageType::Connect, 0).expect("CONNECT is first");
         assert_eq!(server.send(message_type, 0), Ok(None));
         assert!(server.rpc.owes_linger());
-        let refused = Received::Protocol { message_type, ending: Some(Ending::Refused) };
+        let refused = Received::Protocol { message_type, ending: Some(Ending::Refused), handled: false };
         assert_eq!(transfer(&mut server, &mut client), [refused]);
         assert_eq!(client.send(MessageType::Ping, 0), Err(Error::ConnectionClosed));
     }

@@ -1,7 +1,7 @@
 //! What a peer cannot make a server hold, or do.
 
 use super::*;
-use eventstream_rpc::rpc::{HELD_BY_STREAM, MAX_EXEMPT_LEN, Rate, Violation};
+use eventstream_rpc::rpc::{HELD_BY_STREAM, MAX_EXEMPT_LEN, Rate, StreamState, Violation};
 use std::time::{Duration, Instant};
 
 /// Streams are numbered and nobody waits for a send but numbers.
@@ -25,6 +25,12 @@ fn a_server_announces_as_many_streams_as_the_limit_and_refuses_the_next() {
     }
     assert_eq!(client.activate("c", 0), Ok(3));
     assert_eq!(transfer(&mut client, &mut server), [Received::ExcessStream { id: 3 }]);
+    assert_eq!(server.rpc.stream_state(3), StreamState::Closed);
+    assert_eq!((server.rpc.counts().streams_refused, server.rpc.counts().streams_in_excess), (1, 1));
+    let (refusal, _) = server.flush();
+    let text = "2 streams are open on this connection, and the server allows no more";
+    assert_eq!(text_of(&refusal), (MessageType::ApplicationError, TERMINATE_STREAM, 3, text.to_owned()));
+    assert_eq!(client.receive_one(&refusal), Ok(ended("c", &[])));
 
     server.rpc.remove_stream(1);
     assert_eq!(client.activate("d", 0), Ok(4));
@@ -73,7 +79,7 @@ fn streams_that_end_before_they_are_answered_are_abnormal() {
     let open = |server: &mut Side, id, flags| {
         let received = server.receive_one(&raw(0, flags, id, Some(b"a")));
         assert_eq!(received, Ok(Received::NewStream { id, ends: flags != 0 }));
-        server.rpc.accept_stream(id, "a", 1, flags != 0);
+        server.accept_stream(id, "a");
     };
     let (_, mut server) = server_with(Limits { abnormal_events: rate, ..Limits::default() });
     for id in 1..10 {
@@ -112,11 +118,13 @@ fn a_client_drops_late_messages_uncounted() {
 
 #[test]
 fn a_server_reads_nothing_while_what_it_cannot_refuse_to_send_waits() {
-    let (mut client, mut server) = open_pair();
+    let (_, mut server) = open_pair();
     let refusal_len = raw(0, 0, 1, None).len();
     let mut refused = 0;
     while !server.rpc.must_not_read() {
         refused += 1;
+        let new = Received::NewStream { id: refused as i32, ends: false };
+        assert_eq!(server.receive_one(&raw(0, 0, refused as i32, Some(b"a"))), Ok(new));
         assert_eq!(server.rpc.outbound_len(), (refused - 1) * refusal_len);
         let refusal = Outgoing::empty(MessageType::ApplicationError, TERMINATE_STREAM);
         let refusal = refusal.prepare(true, server.rpc.limits()).expect("a good message");
@@ -132,6 +140,7 @@ fn a_server_reads_nothing_while_what_it_cannot_refuse_to_send_waits() {
     assert!(!server.rpc.must_not_read());
 
     // The application's own messages stop nobody from reading, nor does a client stop.
+    let (mut client, mut server) = open_pair();
     assert_eq!(client.activate("a", 0), Ok(1));
     transfer(&mut client, &mut server);
     server.accept_stream(1, "a");
@@ -158,7 +167,7 @@ fn waiting(streams: i32, sends: i32) -> Numbered {
     server.send_protocol(ack.prepare(false, &codec::Limits::DEFAULT).expect("a message"), None).expect("CONNECT came");
     for id in 1..=streams {
         receive(&mut server, &raw(0, 0, id, Some(b"a")));
-        server.accept_stream(id, id, 1, false);
+        assert_eq!(server.accept_stream(id, id, 1), Ok(()));
     }
     for number in 0..sends {
         for id in 1..=streams {
@@ -171,9 +180,7 @@ fn waiting(streams: i32, sends: i32) -> Numbered {
 }
 
 fn cut(server: &mut Numbered, id: i32) -> Vec<i32> {
-    let end = message(TERMINATE_STREAM);
-    let end = end.prepare(true, &codec::Limits::DEFAULT).expect("a message");
-    server.cut_stream(id, end).map_or(Vec::new(), |(_, waiting)| waiting)
+    server.cut_stream(id).map_or(Vec::new(), |(_, waiting)| waiting)
 }
 
 #[test]

@@ -6,7 +6,9 @@ mod ending;
 mod handshake;
 mod in_transit;
 mod limits;
+mod pings;
 mod pressure;
+mod refusals;
 mod streams;
 mod violations;
 
@@ -82,7 +84,7 @@ impl Side {
     }
 
     fn accept_stream(&mut self, id: i32, stream: Name) {
-        self.rpc.accept_stream(id, stream, stream.len(), false);
+        assert_eq!(self.rpc.accept_stream(id, stream, stream.len()), Ok(()));
     }
 
     /// Takes what waits to be written; the writing itself is told by `wrote`.
@@ -170,7 +172,7 @@ fn pair_with_two_streams() -> (Side, Side) {
 }
 
 fn protocol(message_type: MessageType) -> Received<Name, Name> {
-    Received::Protocol { message_type, ending: None }
+    Received::Protocol { message_type, ending: None, handled: false }
 }
 
 fn on(stream: Name) -> Received<Name, Name> {
@@ -199,6 +201,20 @@ fn raw(message_type: i32, flags: i32, stream_id: i32, operation: Option<&[u8]>) 
     let mut bytes = Vec::new();
     codec::encode_into(&[headers.as_bytes()], b"", &mut bytes);
     bytes
+}
+
+/// Type, flags, stream id and text of a message with which the library says something to people.
+fn text_of(bytes: &[u8]) -> (MessageType, i32, i32, String) {
+    let (message, len) = Message::decode(bytes, &codec::Limits::DEFAULT).expect("a message");
+    assert_eq!(len, bytes.len(), "one message");
+    let content_type = message.headers.find(b":content-type").and_then(|header| header.data);
+    assert_eq!(content_type, Some(&b"application/json"[..]));
+    let payload: serde_json::Value = serde_json::from_slice(message.payload).expect("JSON");
+    let envelope = rpc::Envelope::read(&message.headers);
+    let [message_type, flags, id] =
+        [envelope.message_type, envelope.flags, envelope.stream_id].map(|number| number.expect("a header"));
+    let message_type = MessageType::from_number(message_type).expect("a known type");
+    (message_type, flags, id, payload["message"].as_str().expect("a text").to_owned())
 }
 
 const PROTOCOL_TYPES: [MessageType; 6] = [

@@ -1,6 +1,7 @@
 //! Streams: ids, messages, and ends by either side.
 
 use super::*;
+use eventstream_rpc::rpc::StreamState;
 
 #[test]
 fn get_their_ids_in_the_order_of_activation() {
@@ -92,7 +93,7 @@ fn may_be_ended_by_their_first_message() {
     let (bytes, due) = client.flush();
     assert_eq!(due, [Written { stream_id: 1, terminates: true, token: Some("a") }]);
     assert_eq!(server.receive_one(&bytes), Ok(Received::NewStream { id: 1, ends: true }));
-    server.rpc.accept_stream(1, "a", 1, true);
+    server.accept_stream(1, "a");
     assert!(matches!(server.send_on(1, "reply", 0), Err(Error::StreamClosed(_))));
 }
 
@@ -139,4 +140,37 @@ fn flags_that_nobody_knows_pass_unchanged_and_end_nothing() {
     let (message, _) = Message::decode(&bytes, &codec::Limits::DEFAULT).expect("a message");
     assert_eq!(rpc::Envelope::read(&message.headers).flags, Some(unknown));
     assert_eq!(server.receive_one(&bytes), Ok(on("a")));
+}
+
+#[test]
+fn have_one_state_from_their_announcement_to_their_end() {
+    use StreamState::{Announced, Closed, Closing, Open};
+    let states = |side: &Side| [1, 2].map(|id| side.rpc.stream_state(id));
+    let (mut client, mut server) = open_pair();
+    assert_eq!(client.activate("a", 0), Ok(1));
+    assert_eq!(states(&client), [Open, Closed]);
+    transfer(&mut client, &mut server);
+    assert_eq!(states(&server), [Announced, Closed]);
+    server.accept_stream(1, "a");
+    assert_eq!(states(&server), [Open, Closed]);
+
+    assert_eq!(server.end_stream(1), Ok(()));
+    assert_eq!(states(&server), [Closing, Closed]);
+    let (end, due) = server.flush();
+    assert_eq!(due, [Written { stream_id: 1, terminates: true, token: None }]);
+    server.rpc.remove_stream(1);
+    assert_eq!(states(&server), [Closed, Closed]);
+    assert_eq!(client.receive_one(&end), Ok(ended("a", &[])));
+    assert_eq!(states(&client), [Closed, Closed], "while the last message is delivered");
+    assert!(matches!(client.send_on(1, "more", 0), Err(Error::StreamClosed("the peer has ended the stream"))));
+
+    assert_eq!(client.activate("b", TERMINATE_STREAM), Ok(2));
+    assert_eq!(states(&client), [Closed, Closing]);
+    transfer(&mut client, &mut server);
+    assert_eq!(states(&server), [Closed, Announced]);
+    server.accept_stream(2, "b");
+    assert_eq!(states(&server), [Closed, Closed], "its first message ended it");
+    server.rpc.end();
+    client.rpc.end();
+    assert_eq!((states(&client), states(&server)), ([Closed, Closed], [Closed, Closed]));
 }

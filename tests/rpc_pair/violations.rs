@@ -1,6 +1,7 @@
 //! Rules that a peer may break, and what becomes of that.
 
 use super::*;
+use eventstream_rpc::rpc::Defect;
 
 /// Sides in each state of the handshake.
 fn side(role: Role, state: &str) -> Side {
@@ -107,27 +108,76 @@ fn of_stream_ids_by_the_server_are_noticed_by_the_client() {
 }
 
 #[test]
-fn are_told_to_the_peer_and_end_all_sending() {
-    let headers = HeaderList::new();
-    let tell = |side: &mut Side| {
-        let message = rpc::violation_message(&headers, b"why");
-        let message = message.prepare(false, side.rpc.limits());
-        side.rpc.send_violation(message.expect("a good message"));
+fn are_answered_with_protocol_error_and_end_all_sending() {
+    let violate = |side: &mut Side| {
+        side.receive(&raw(99, 0, 0, None)).expect_err("no such type");
         assert_eq!(side.send(MessageType::Ping, 0), Err(Error::ConnectionClosed));
         side.take()
     };
     for state in ["start", "connecting", "done"] {
         let mut server = side(Role::Server, state);
-        let bytes = tell(&mut server);
-        let (message, _) = Message::decode(&bytes, &codec::Limits::DEFAULT).expect("a message");
-        assert_eq!(message.payload, b"why");
+        let text = "99 is not a message type (0 to 7)".to_owned();
+        assert_eq!(text_of(&violate(&mut server)), (MessageType::ProtocolError, 0, 0, text));
         assert!(server.rpc.owes_linger());
     }
-    assert!(!tell(&mut side(Role::Client, "done")).is_empty());
+    assert!(!violate(&mut side(Role::Client, "done")).is_empty());
     for state in ["start", "connecting"] {
-        assert!(tell(&mut side(Role::Client, state)).is_empty(), "a client says nothing before the handshake");
+        assert!(violate(&mut side(Role::Client, state)).is_empty(), "a client says nothing before the handshake");
     }
     let mut closed = side(Role::Server, "done");
     closed.rpc.close_sending();
-    assert!(tell(&mut closed).is_empty(), "after a close nothing is added");
+    assert!(violate(&mut closed).is_empty(), "after a close nothing is added");
+}
+
+/// A PING with these bytes as its headers section.
+fn with_headers(headers: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    codec::encode_into(&[headers], b"payload", &mut bytes);
+    bytes
+}
+
+fn judge(side: &mut Side, bytes: &[u8]) -> Defect {
+    let error = Message::decode(bytes, &side.rpc.receive_limits()).expect_err("not a sound message");
+    side.rpc.judge(error, bytes)
+}
+
+#[test]
+fn of_headers_in_sound_framing_are_answered_and_damaged_framing_is_not() {
+    let text = "header 0 has the unknown type 10";
+    let defect = codec::Error::UnknownHeaderType { index: 0, header_type: 10 };
+    let mut bytes = with_headers(b"\x01a\x0a");
+    let mut server = side(Role::Server, "done");
+    assert_eq!(judge(&mut server, &bytes), Defect::Headers(defect.clone()));
+    assert_eq!(text_of(&server.take()), (MessageType::ProtocolError, 0, 0, text.to_owned()));
+    assert_eq!(server.send(MessageType::Ping, 0), Err(Error::ConnectionClosed));
+
+    let mut server = side(Role::Server, "done");
+    bytes[PAYLOAD_AT] ^= 1;
+    assert_eq!(judge(&mut server, &bytes), Defect::Framing(defect), "nor is its checksum right");
+    let mut bytes = with_headers(b"\x01a\x00");
+    bytes[PAYLOAD_AT] ^= 1;
+    assert!(matches!(judge(&mut server, &bytes), Defect::Framing(codec::Error::MessageChecksum { .. })));
+    bytes[0] ^= 1;
+    assert!(matches!(judge(&mut server, &bytes), Defect::Framing(codec::Error::PreludeChecksum { .. })));
+    assert!(server.take().is_empty());
+    assert_eq!(server.send(MessageType::Ping, 0), Ok(None), "closing is for the caller to do");
+}
+
+/// Behind a prelude and one header of three bytes.
+const PAYLOAD_AT: usize = 15;
+
+#[test]
+fn of_size_before_the_handshake_have_a_name_of_their_own() {
+    let claim = |len: usize| {
+        let mut bytes = Vec::new();
+        codec::encode_into(&[], &vec![0; len - 16], &mut bytes);
+        bytes
+    };
+    let limit = HANDSHAKE_LIMIT;
+    let mut server = side(Role::Server, "start");
+    assert_eq!(judge(&mut server, &claim(limit + 1)), Defect::TooLargeForHandshake { len: limit + 1, limit });
+    let (len, limit) = (codec::Limits::DEFAULT.max_message_len + 1, codec::Limits::DEFAULT.max_message_len);
+    let mut server = side(Role::Server, "done");
+    assert_eq!(judge(&mut server, &claim(len)), Defect::Framing(codec::Error::MessageTooLarge { len, limit }));
+    assert!(server.take().is_empty());
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::handle::{Connection, SharedState};
 use super::inbox::Inbox;
-use super::state::{Flush, Phase, PingOrigin};
+use super::state::{Flush, Phase};
 use crate::rpc::{self, MessageType, Outgoing};
 use crate::runtime::error::{Error, Outcome};
 use crate::runtime::event_loop::{Command, LoopError, LoopHandle, check_may_wait, deadline_after, wait_until};
@@ -45,9 +45,6 @@ impl Connection {
         shared.check_ready()?;
         match shared.rpc.send_protocol(prepared, flush) {
             Ok(ending) => {
-                if message.message_type == MessageType::Ping as i32 && self.settings.times.ping.is_some() {
-                    shared.pings.push_back(PingOrigin::Application);
-                }
                 if message.message_type == MessageType::ConnectAck as i32
                     && let Some(seat) = &self.seat
                 {
@@ -71,17 +68,12 @@ impl Connection {
 
     /// Asks a silent peer for a sign of life; false if that is not allowed now, as before the handshake is done.
     pub(in crate::runtime) fn send_keep_alive(self: &Arc<Self>) -> bool {
-        let ping = Outgoing::empty(MessageType::Ping, 0);
         let mut shared = self.lock();
-        if shared.phase == Phase::Open
-            && let Ok(ping) = ping.prepare(false, &self.settings.limits.messages)
-            && shared.rpc.send_own(ping).is_ok()
-        {
-            shared.pings.push_back(PingOrigin::KeepAlive);
+        let is_sent = shared.rpc.send_keep_alive();
+        if is_sent {
             self.schedule(&mut shared);
-            return true;
         }
-        false
+        is_sent
     }
 
     /// Stops or resumes reading from the peer.

@@ -49,7 +49,7 @@ impl Connection {
             sends_refused: counts.sends_refused,
             late_messages: counts.late_messages,
             unanswered_ends: counts.unanswered_ends,
-            pings_unanswered: tally.pings_unanswered,
+            pings_unanswered: counts.pings_unanswered,
             reading_stops: tally.reading_stops,
             connections_opened: 1,
             connections_open: u64::from(is_open),

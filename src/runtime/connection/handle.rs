@@ -2,14 +2,14 @@
 
 use std::any::Any;
 use std::ffi::{CStr, CString};
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU32, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicUsize};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock};
 
 use super::inbox::Inbox;
 use super::operation_name::OperationName;
 use super::state::{Flush, Phase, Shared};
 use crate::codec::HeaderList;
-use crate::rpc::{self, Incoming, MessageType, Outgoing, Role};
+use crate::rpc::{self, Incoming, MessageType, Outgoing, Role, StreamState};
 use crate::runtime::admission::Seat;
 use crate::runtime::error::{End, Ended, Error, Outcome, text};
 use crate::runtime::event_loop::{Command, Destroyed, LoopHandle, Owner, Place, TimerKey, lock};
@@ -83,8 +83,7 @@ pub struct Connection {
 pub type SharedState = Shared<Stream>;
 
 /// Where a stream is in its life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[repr(u8)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StreamPhase {
     /// A client's stream that is not activated.
     New,
@@ -96,21 +95,29 @@ pub enum StreamPhase {
     Closed,
 }
 
-/// One stream of a connection, as all threads see it. What its messages may do is decided by the connection's state
-/// machine, under the connection's lock; `phase` and `id` change under that lock only.
+impl From<StreamState> for StreamPhase {
+    fn from(state: StreamState) -> StreamPhase {
+        match state {
+            StreamState::Announced => StreamPhase::Announced,
+            StreamState::Open => StreamPhase::Open,
+            StreamState::Closing => StreamPhase::Closing,
+            StreamState::Closed => StreamPhase::Closed,
+        }
+    }
+}
+
+/// One stream of a connection, as all threads see it. The connection's state machine knows where it is in its life and what
+/// its messages may do, under the connection's lock; `id` changes under that lock only.
 pub struct Stream {
     pub(super) connection: Arc<Connection>,
     pub(super) handler: OnceLock<Box<dyn StreamHandler>>,
     pub(super) operation: OnceLock<OperationName>,
     pub(super) end: End,
     pub(super) id: AtomicI32,
-    pub(super) phase: AtomicU8,
     /// Set before the activation.
     pub(super) deadline_ms: AtomicU32,
     /// Of the deadline; loop thread only.
     pub(super) timer: OnceLock<TimerKey>,
-    /// The first message of an announced stream ended it.
-    pub(super) ends_at_once: bool,
     /// Of those who may read from it.
     pub(super) holders: AtomicUsize,
     /// It stands in the connection's list of those to be told when there is room.
@@ -134,7 +141,7 @@ impl Connection {
         seat: Option<Seat>,
     ) -> Arc<Connection> {
         let event_loop = live.event_loop().clone();
-        let rpc = rpc::Connection::with_buffers(role, settings.limits, event_loop.clone());
+        let rpc = rpc::Connection::with_buffers(role, settings.rpc_limits(), event_loop.clone());
         let shared = Shared::new(rpc);
         let log_level = live.runtime().log().level();
         Arc::new(Connection {

@@ -2,8 +2,8 @@
 //! each message.
 
 use super::handle::{Connection, Stream};
-use crate::rpc::{Envelope, MessageType, Outgoing};
-use crate::runtime::error::{Outcome, quoted};
+use crate::rpc::{Envelope, MessageType, Outgoing, quoted};
+use crate::runtime::error::Outcome;
 use crate::runtime::log::{Level, Repeated};
 
 impl Connection {

@@ -1,11 +1,10 @@
 //! What the threads that use a connection share with its loop, under one lock.
 
-use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use super::tally::Tally;
-use crate::rpc::{self, RateLimit};
+use crate::rpc;
 use crate::runtime::error::{Error, Outcome};
 use crate::runtime::event_loop::TimerKey;
 use crate::runtime::members::Drain;
@@ -75,17 +74,7 @@ pub(in crate::runtime) struct Shared<S> {
     pub new_stream_deadlines: Vec<(Arc<S>, Instant)>,
     /// Of streams that are over.
     pub ended_stream_timers: Vec<TimerKey>,
-    /// Who sent the PINGs that are not answered, in order.
-    pub pings: VecDeque<PingOrigin>,
-    /// Of the peer's PINGs that the library answers.
-    pub ping_answers: RateLimit,
     pub tally: Tally,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::runtime) enum PingOrigin {
-    Application,
-    KeepAlive,
 }
 
 /// Why a connection ends.
@@ -122,8 +111,6 @@ impl<S> Shared<S> {
             is_silent: false,
             new_stream_deadlines: Vec::new(),
             ended_stream_timers: Vec::new(),
-            pings: VecDeque::new(),
-            ping_answers: RateLimit::default(),
             tally: Tally::default(),
         }
     }

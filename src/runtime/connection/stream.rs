@@ -1,6 +1,6 @@
 //! What the application asks of a stream, and what becomes of it.
 
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -19,29 +19,27 @@ impl Stream {
             return Err(Error::InvalidState("only a client's connection opens streams"));
         }
         connection.lock().check_ready()?;
-        let stream = Stream::with(connection.clone(), 0, StreamPhase::New, false);
+        let stream = Stream::with(connection.clone(), 0);
         let _ = stream.handler.set(handler);
         Ok(Arc::new(stream))
     }
 
     /// A stream that the peer opens.
-    pub(super) fn announced(connection: Arc<Connection>, id: i32, operation: &[u8], ends: bool) -> Arc<Stream> {
-        let stream = Stream::with(connection, id, StreamPhase::Announced, ends);
+    pub(super) fn announced(connection: Arc<Connection>, id: i32, operation: &[u8]) -> Arc<Stream> {
+        let stream = Stream::with(connection, id);
         let _ = stream.operation.set(OperationName::new(operation));
         Arc::new(stream)
     }
 
-    fn with(connection: Arc<Connection>, id: i32, phase: StreamPhase, ends_at_once: bool) -> Stream {
+    fn with(connection: Arc<Connection>, id: i32) -> Stream {
         Stream {
             connection,
             handler: OnceLock::new(),
             operation: OnceLock::new(),
             end: End::default(),
             id: AtomicI32::new(id),
-            phase: AtomicU8::new(phase as u8),
             deadline_ms: AtomicU32::new(0),
             timer: OnceLock::new(),
-            ends_at_once,
             holders: AtomicUsize::new(0),
             blocked: AtomicBool::new(false),
             closed_told: AtomicBool::new(false),
@@ -62,18 +60,17 @@ impl Stream {
         self.id.load(Ordering::Acquire)
     }
 
-    pub fn phase(&self) -> StreamPhase {
-        match self.phase.load(Ordering::Acquire) {
-            0 => StreamPhase::New,
-            1 => StreamPhase::Announced,
-            2 => StreamPhase::Open,
-            3 => StreamPhase::Closing,
-            _ => StreamPhase::Closed,
-        }
+    fn is_new(&self) -> bool {
+        self.id() == 0
     }
 
-    pub(super) fn set_phase(&self, phase: StreamPhase) {
-        self.phase.store(phase as u8, Ordering::Release);
+    pub fn phase(&self) -> StreamPhase {
+        if self.is_new() { StreamPhase::New } else { self.phase_in(&self.connection().lock()) }
+    }
+
+    /// The same for somebody who holds the connection's lock.
+    pub(super) fn phase_in(&self, shared: &SharedState) -> StreamPhase {
+        if self.is_new() { StreamPhase::New } else { shared.rpc.stream_state(self.id()).into() }
     }
 
     /// How long the stream may take from its activation on.
@@ -85,7 +82,7 @@ impl Stream {
     /// Sets the deadline, in milliseconds; 0 for none. Only before the activation.
     pub fn set_deadline(&self, ms: u32) -> Result<(), Error> {
         let _shared = self.connection().lock();
-        if self.phase() != StreamPhase::New {
+        if !self.is_new() {
             return Err(Error::StreamAlreadyActivated);
         }
         self.deadline_ms.store(ms, Ordering::Release);
@@ -109,17 +106,14 @@ impl Stream {
     }
 
     pub(super) fn set_end(&self, outcome: &Outcome) {
-        self.set_phase(StreamPhase::Closed);
         self.end.set(outcome);
     }
 
     /// Takes a stream that the peer opened; only while the callback announces it.
     pub fn accept(self: &Arc<Self>, handler: Box<dyn StreamHandler>) -> Result<(), Error> {
         let mut shared = self.connection().lock();
-        self.check_announced()?;
+        shared.rpc.accept_stream(self.id(), self.clone(), self.operation().len())?;
         let _ = self.handler.set(handler);
-        self.set_phase(StreamPhase::Open);
-        shared.rpc.accept_stream(self.id(), self.clone(), self.operation().len(), self.ends_at_once);
         drop(shared);
         self.connection().log_stream_begin(self, "accepted");
         Ok(())
@@ -132,31 +126,14 @@ impl Stream {
         let prepared =
             message.prepare_in(true, &self.connection().settings().limits.messages, self.connection().buffers())?;
         let mut shared = self.connection().lock();
-        self.check_announced()?;
-        self.set_phase(StreamPhase::Closed);
+        let refused = shared.rpc.refuse_stream(self.id(), prepared);
         self.connection().notify(&shared);
-        shared.rpc.refuse_stream(self.id(), prepared)?;
+        refused?;
         self.connection().schedule_write(&mut shared);
         drop(shared);
         self.connection().log_stream_begin(self, "refused");
         self.connection().log_sent(&message, self.id());
         Ok(())
-    }
-
-    /// The library has refused it.
-    pub(super) fn note_refused(&self) {
-        let shared = self.connection().lock();
-        self.set_phase(StreamPhase::Closed);
-        self.connection().notify(&shared);
-    }
-
-    fn check_announced(&self) -> Result<(), Error> {
-        if self.phase() == StreamPhase::Announced {
-            return Ok(());
-        }
-        Err(Error::InvalidState(
-            "a stream can be accepted or refused once, and only inside the on_incoming_stream that announces it",
-        ))
     }
 
     /// Sends the first message, which opens the stream. A refusal for want of room is followed by on_writable.
@@ -184,9 +161,8 @@ impl Stream {
         }
         let prepared =
             message.prepare_in(true, &self.connection().settings().limits.messages, self.connection().buffers())?;
-        let terminates = prepared.flags() & TERMINATE_STREAM != 0;
         let mut shared = self.connection().lock();
-        if self.phase() != StreamPhase::New {
+        if !self.is_new() {
             return Err(Error::StreamAlreadyActivated);
         }
         shared.check_ready()?;
@@ -197,7 +173,6 @@ impl Stream {
             Ok(id) => {
                 self.id.store(id, Ordering::Release);
                 let _ = self.operation.set(OperationName::new(message.operation.unwrap_or_default()));
-                self.set_phase(if terminates { StreamPhase::Closing } else { StreamPhase::Open });
                 if let Some(time) = self.deadline() {
                     shared.new_stream_deadlines.push((self.clone(), Instant::now() + time));
                 }
@@ -236,29 +211,18 @@ impl Stream {
         let prepared = message.prepare_in(true, &connection.settings().limits.messages, connection.buffers())?;
         let terminates = message.flags & TERMINATE_STREAM != 0;
         let mut shared = connection.lock();
-        if self.phase() < StreamPhase::Open {
-            return Err(self.not_begun());
+        if self.is_new() {
+            return Err(Error::StreamNotActivated);
         }
         let exempt = terminates && message.payload.is_empty() && message.headers.is_none_or(HeaderList::is_empty);
         match shared.rpc.send_on_stream(self.id(), prepared, flush, exempt) {
             Ok(()) => {
-                if terminates {
-                    self.set_phase(StreamPhase::Closing);
-                }
                 connection.schedule_write(&mut shared);
                 drop(shared);
                 connection.log_sent(&message, self.id());
                 Ok(())
             }
             Err(error) => Err(self.not_accepted(error, &mut shared, blocked)),
-        }
-    }
-
-    #[cold]
-    fn not_begun(&self) -> Error {
-        match self.phase() {
-            StreamPhase::New => Error::StreamNotActivated,
-            _ => Error::InvalidState("the stream has to be accepted first"),
         }
     }
 
@@ -278,6 +242,9 @@ impl Stream {
         }
         if self.connection().is_inert() {
             return Error::RuntimeShutdown;
+        }
+        if self.phase_in(shared) == StreamPhase::Announced {
+            return Error::InvalidState("the stream has to be accepted first");
         }
         // A stream that is over says so, whatever became of its connection since.
         match (&error, self.end()) {
@@ -305,11 +272,11 @@ impl Stream {
     /// Waits until on_closed has returned; a stream that was refused has none.
     pub fn wait_closed(&self, timeout: Option<Duration>) -> Result<Outcome, Error> {
         check_may_wait()?;
-        if self.phase() == StreamPhase::New && self.connection().phase() != Phase::Connecting {
+        if self.is_new() && self.connection().phase() != Phase::Connecting {
             return Err(Error::StreamNotActivated);
         }
-        self.connection().wait(timeout, "the stream did not end within the given time", |_| {
-            let refused = self.phase() == StreamPhase::Closed && self.handler().is_none();
+        self.connection().wait(timeout, "the stream did not end within the given time", |shared| {
+            let refused = self.phase_in(shared) == StreamPhase::Closed && self.handler().is_none();
             let over = refused || self.closed_told.load(Ordering::Acquire);
             over.then(|| self.end().map_or(Ok(()), |(outcome, _)| outcome.clone()))
         })

@@ -4,7 +4,6 @@ use std::time::{Duration, Instant};
 #[derive(Default)]
 pub struct Tally {
     pub turns: u64,
-    pub pings_unanswered: u64,
     pub bytes_received: u64,
     pub longest_turn: Duration,
     /// A turn that ends before that is not longer: the one that was looked at last began so long before it.

@@ -6,10 +6,10 @@ use std::time::Instant;
 
 use super::handle::{Connection, Stream, StreamPhase};
 use super::setup::Arrival;
-use super::state::{Flush, Phase, PingOrigin};
-use crate::codec::{self, HeaderList, HeaderValue, Limits, Message};
-use crate::rpc::{Ending, Incoming, Mark, MessageType, Outgoing, Received, TERMINATE_STREAM, Violation};
-use crate::runtime::error::{Error, Outcome, quoted};
+use super::state::{Flush, Phase};
+use crate::codec::{self, Limits, Message};
+use crate::rpc::{Defect, Ending, Incoming, Mark, Received, Refusal, handshake_refused};
+use crate::runtime::error::{Error, Outcome};
 use crate::runtime::event_loop::Timed;
 use crate::runtime::log::{Level, Repeated};
 
@@ -28,7 +28,7 @@ impl Connection {
         if shared.is_reading_paused() || !matches!(shared.phase, Phase::Connecting | Phase::Open) {
             return false;
         }
-        let received = match shared.rpc.receive_envelope(&incoming.envelope, now) {
+        let received = match shared.rpc.receive_incoming(&incoming, now) {
             // Most messages are such.
             Ok(Received::Stream { stream, ended: None }) => {
                 drop(shared);
@@ -41,22 +41,27 @@ impl Connection {
             other => other,
         };
         match &received {
-            Ok(Received::Stream { stream, .. }) => stream.set_phase(StreamPhase::Closed),
-            Ok(Received::Protocol { message_type, ending: Some(Ending::Refused) }) => {
+            Ok(Received::Protocol { message_type, ending: Some(Ending::Refused), .. }) => {
                 // Before the message is delivered, so that a close inside the callback does not hide the reason.
-                shared.begin_close(Err(refused(*message_type, message)), false);
+                let text = handshake_refused(*message_type, message.payload);
+                shared.begin_close(Err(Error::HandshakeRefused(text)), false);
             }
+            // An answer may have been queued.
+            Ok(Received::Protocol { handled: true, .. } | Received::ExcessStream { .. }) => {
+                self.schedule_write(&mut shared)
+            }
+            Err(violation) => shared.begin_close(Err(violation.clone().into()), false),
             _ => {}
         }
         drop(shared);
         self.log_received(&incoming.envelope, message.payload.len());
         match received {
-            Err(violation) => self.violated(violation),
+            Err(violation) => self.log_violation(&violation.into()),
             Ok(Received::Late) => {
                 self.log_line(Level::Debug, || "a message for a stream that is over: dropped".to_owned())
             }
-            Ok(Received::Protocol { message_type, ending }) => {
-                self.deliver_protocol(message_type, &incoming, ending, bytes, now);
+            Ok(Received::Protocol { ending, handled, .. }) => {
+                self.deliver_protocol(&incoming, ending, handled, bytes);
                 // The message, or its callback, may have done the handshake.
                 *limits = self.lock().rpc.receive_limits();
             }
@@ -76,11 +81,7 @@ impl Connection {
                 self.announce_stream(id, ends, &incoming);
             }
             Ok(Received::ExcessStream { id }) => {
-                let limit = self.settings().limits.max_streams;
-                self.refuse_stream(
-                    id,
-                    &format!("{limit} streams are open on this connection, and the server allows no more"),
-                );
+                self.log_refusal(id, Refusal::TooManyStreams { limit: self.settings().limits.max_streams });
             }
         }
         true
@@ -88,11 +89,10 @@ impl Connection {
 
     fn deliver_protocol(
         self: &Arc<Self>,
-        message_type: MessageType,
         incoming: &Incoming<'_>,
         ending: Option<Ending>,
+        handled: bool,
         bytes: &[u8],
-        now: Instant,
     ) {
         if self.handshake().is_some() && self.lock().setup.is_none() {
             // The library does the handshake: the answer is kept, not delivered.
@@ -100,9 +100,7 @@ impl Connection {
             if ending.is_none() {
                 self.complete_setup();
             }
-        } else if !self.answers_itself(message_type, incoming.message, now)
-            && let Some(handler) = self.handler()
-        {
+        } else if !handled && let Some(handler) = self.handler() {
             handler.on_protocol_message(self, incoming);
         }
         if ending == Some(Ending::Terminated) {
@@ -111,69 +109,28 @@ impl Connection {
         }
     }
 
-    /// Deals with PINGs that the library was asked to answer, and with answers to its own.
-    fn answers_itself(self: &Arc<Self>, message_type: MessageType, message: &Message<'_>, now: Instant) -> bool {
-        match message_type {
-            MessageType::PingResponse => self.lock().pings.pop_front() == Some(PingOrigin::KeepAlive),
-            MessageType::Ping if self.settings().answer_pings => {
-                if !self.may_answer_ping(now) {
-                    return true;
-                }
-                let mut headers = HeaderList::new();
-                // What came fits on the way back.
-                let _ = headers.add_copies(message.headers, |name| name.first() != Some(&b':'));
-                let message_type = MessageType::PingResponse as i32;
-                let answer = Outgoing {
-                    message_type,
-                    flags: 0,
-                    headers: Some(&headers),
-                    operation: None,
-                    payload: message.payload,
-                };
-                let mut shared = self.lock();
-                if let Ok(answer) = answer.prepare(false, shared.rpc.limits())
-                    && shared.rpc.send_own(answer).is_ok()
-                {
-                    self.schedule(&mut shared);
-                }
-                true
-            }
-            _ => false,
-        }
-    }
-
-    /// A peer that asks too often, or does not read the answers, gets no more of them for a while.
-    fn may_answer_ping(&self, now: Instant) -> bool {
-        let mut shared = self.lock();
-        let has_room = shared.rpc.outbound_len() < shared.rpc.outbound_limit();
-        let may = has_room && shared.ping_answers.take(self.settings().ping_answers, now);
-        shared.tally.pings_unanswered += u64::from(!may);
-        may
-    }
-
     fn announce_stream(self: &Arc<Self>, id: i32, ends: bool, incoming: &Incoming<'_>) {
         let operation = incoming.envelope.operation.unwrap_or_default();
         if self.lock().drain.is_some() {
-            let text = "this side is being drained and takes no new streams; nothing was done for this one";
-            return self.refuse_stream(id, text);
+            return self.refuse_stream(id, Refusal::Draining);
         }
-        let stream = Stream::announced(self.clone(), id, operation, ends);
+        let stream = Stream::announced(self.clone(), id, operation);
         if let Some(handler) = self.handler() {
             handler.on_incoming_stream(self, &stream, incoming);
         }
         if self.is_inert() {
             return;
         }
-        if stream.phase() == StreamPhase::Announced {
+        let (phase, is_open) = {
+            let shared = self.lock();
+            (stream.phase_in(&shared), shared.phase == Phase::Open)
+        };
+        if phase == StreamPhase::Announced {
             // The application neither accepted nor refused it.
-            self.refuse_stream(id, &format!("the operation {} is not accepted here", quoted(operation)));
-            stream.note_refused();
+            return self.refuse_stream(id, Refusal::NotAccepted { operation });
         }
-        let Some(handler) = stream.handler() else { return };
-        if self.lock().phase != Phase::Open {
-            // The stream is told of the connection's end.
-            return;
-        }
+        // A stream that was accepted is told of the connection's end if that has come.
+        let Some(handler) = stream.handler().filter(|_| is_open) else { return };
         handler.on_message(&stream, incoming);
         if ends {
             self.lock().rpc.remove_stream(id);
@@ -181,59 +138,40 @@ impl Connection {
         }
     }
 
-    /// The peer sent something that is no sound message.
+    /// The peer sent bytes that are not a sound message.
     pub(super) fn reject(self: &Arc<Self>, error: codec::Error, bytes: &[u8]) {
-        let is_bad_header = matches!(
-            error,
-            codec::Error::HeaderOverrun { .. }
-                | codec::Error::UnknownHeaderType { .. }
-                | codec::Error::TooManyHeaders { .. }
-                | codec::Error::HeaderValueTooLong { .. }
-        );
-        if is_bad_header && message_is_whole(bytes) {
-            return self.end_by_violation(&error.to_string(), Error::Codec(error));
-        }
         let mut shared = self.lock();
-        let reason = match error {
-            codec::Error::MessageTooLarge { len, limit } if limit < shared.rpc.limits().max_message_len => {
-                Error::HandshakeMessageTooLarge { len, limit }
-            }
-            error => Error::Codec(error),
+        let defect = shared.rpc.judge(error, bytes);
+        let is_violation = matches!(defect, Defect::Headers(_));
+        let reason = match defect {
+            Defect::TooLargeForHandshake { len, limit } => Error::HandshakeMessageTooLarge { len, limit },
+            Defect::Headers(error) | Defect::Framing(error) => Error::Codec(error),
         };
-        shared.begin_close(Err(reason), false);
+        shared.begin_close(Err(reason.clone()), false);
+        drop(shared);
+        if is_violation {
+            self.log_violation(&reason);
+        }
     }
 
-    /// Refuses a stream that the peer opened, on the library's own account.
-    fn refuse_stream(self: &Arc<Self>, id: i32, text: &str) {
-        let (headers, payload) = json_message(text);
-        let bare = Outgoing::empty(MessageType::ApplicationError, TERMINATE_STREAM);
-        let refusal = Outgoing { headers: Some(&headers), payload: &payload, ..bare };
+    fn log_violation(&self, reason: &Error) {
+        self.log_repeated(Repeated::Violation, Level::Warn, || reason.to_string());
+    }
+
+    /// Refuses a stream that was announced, on the library's own account.
+    fn refuse_stream(self: &Arc<Self>, id: i32, refusal: Refusal<'_>) {
         let mut shared = self.lock();
-        // Under some limits the text does not fit.
-        let prepared = refusal.prepare(true, shared.rpc.limits()).or_else(|_| bare.prepare(true, shared.rpc.limits()));
-        // It fails only while the connection is closing, which the peer learns anyway.
-        if prepared.and_then(|prepared| shared.rpc.refuse_stream(id, prepared)).is_ok() {
+        // It fails only if the application was quicker.
+        if shared.rpc.refuse_stream_for(id, refusal).is_ok() {
             self.schedule_write(&mut shared);
+            self.notify(&shared);
         }
         drop(shared);
-        self.log_line(Level::Debug, || format!("stream {id} refused: {text}"));
+        self.log_refusal(id, refusal);
     }
 
-    fn violated(self: &Arc<Self>, violation: Violation) {
-        let text = violation.to_string();
-        self.end_by_violation(&text, violation.into());
-    }
-
-    /// Tells the peer what was wrong and ends the connection.
-    fn end_by_violation(self: &Arc<Self>, text: &str, reason: Error) {
-        self.log_repeated(Repeated::Violation, Level::Warn, || reason.to_string());
-        let (headers, payload) = json_message(text);
-        let message = crate::rpc::violation_message(&headers, &payload);
-        let mut shared = self.lock();
-        if let Ok(prepared) = message.prepare(false, shared.rpc.limits()) {
-            shared.rpc.send_violation(prepared);
-        }
-        shared.begin_close(Err(reason), false);
+    fn log_refusal(&self, id: i32, refusal: Refusal<'_>) {
+        self.log_line(Level::Debug, || format!("stream {id} refused: {refusal}"));
     }
 
     /// The connection is usable: tells its owner.
@@ -316,11 +254,9 @@ impl Connection {
 
     /// Ends a stream at once, on both sides. On the loop thread, or for a stream whose handler calls nobody.
     pub(in crate::runtime) fn cut_stream(self: &Arc<Self>, stream: &Arc<Stream>, error: Error) {
-        let ending = Outgoing::empty(MessageType::ApplicationMessage, TERMINATE_STREAM);
-        let Ok(ending) = ending.prepare(true, &self.settings().limits.messages) else { return };
         let cut = {
             let mut shared = self.lock();
-            let cut = shared.rpc.cut_stream(stream.id(), ending);
+            let cut = shared.rpc.cut_stream(stream.id());
             if cut.is_some() {
                 self.schedule(&mut shared);
             }
@@ -353,41 +289,4 @@ impl Timed for Stream {
         let error = Error::StreamDeadline { time: self.deadline().unwrap_or_default() };
         self.connection().cut_stream(&self, error);
     }
-}
-
-/// Whether the bytes hold a whole message whose checksum is right, so that only its headers are wrong.
-fn message_is_whole(bytes: &[u8]) -> bool {
-    let total_len = bytes.first_chunk::<4>().map_or(0, |len| u32::from_be_bytes(*len) as usize);
-    bytes.get(..total_len).is_some_and(Message::has_valid_checksum)
-}
-
-fn refused(message_type: MessageType, message: &Message<'_>) -> Error {
-    let said = quoted(message.payload);
-    let mut text = match message_type {
-        MessageType::ConnectAck => {
-            "the server refused the connection: CONNECT_ACK without CONNECTION_ACCEPTED".to_owned()
-        }
-        other => format!("the server answered CONNECT with {other}"),
-    };
-    if !said.is_empty() {
-        text = format!("{text}; it says: {said}");
-    }
-    Error::HandshakeRefused(text)
-}
-
-/// Headers and payload of a message that says something to people.
-fn json_message(text: &str) -> (HeaderList, Vec<u8>) {
-    let mut headers = HeaderList::new();
-    // Cannot fail: the name and the value are short text.
-    let _ = headers.add(b":content-type", HeaderValue::String(b"application/json"));
-    let mut payload = String::from("{\"message\":\"");
-    for character in text.chars() {
-        match character {
-            '"' | '\\' => payload.extend(['\\', character]),
-            control if control.is_control() => payload.push(' '),
-            other => payload.push(other),
-        }
-    }
-    payload.push_str("\"}");
-    (headers, payload.into_bytes())
 }

@@ -1,6 +1,6 @@
-//! Bytes that wait.
+//! Bytes that wait to be read or written.
 
-/// Bytes that are taken from the front; holds no memory while it is empty.
+/// A queue of bytes that holds no memory while it is empty.
 #[derive(Default)]
 pub struct Backlog {
     bytes: Vec<u8>,
@@ -24,7 +24,7 @@ impl Backlog {
         self.bytes.extend_from_slice(bytes);
     }
 
-    /// `write` puts bytes behind the index that it gets, and answers how many.
+    /// Lets `write` append bytes from the given index on; it returns how many.
     pub fn push_with(&mut self, write: impl FnOnce(&mut Vec<u8>, usize) -> usize) {
         let end = self.bytes.len();
         let count = write(&mut self.bytes, end);
@@ -32,7 +32,7 @@ impl Backlog {
         self.release_if_empty();
     }
 
-    /// The first `count` bytes are done with.
+    /// Removes the first `count` bytes.
     pub fn take(&mut self, count: usize) {
         self.taken += count;
         self.release_if_empty();

@@ -4,6 +4,7 @@ mod backlog;
 mod config;
 mod error;
 mod files;
+mod in_flight;
 mod info;
 mod key_log;
 mod provider;

@@ -1,4 +1,4 @@
-//! Records of TLS, in and out of memory of the caller's: no session holds a buffer while nothing is on its way.
+//! TLS records, in memory of the caller, so that a session holds no buffer while nothing is on its way.
 
 use std::sync::Arc;
 
@@ -11,29 +11,29 @@ use rustls::{CommonState, ServerConfig};
 use super::backlog::Backlog;
 use super::config::ClientSettings;
 
-/// Turns records into plaintext and back; either side of a session.
+/// Turns records into plaintext and back, for either side of a session.
 pub enum Records {
     Client(UnbufferedClientConnection, Option<Box<Remembered>>),
     Server(UnbufferedServerConnection),
 }
 
-/// Where a client finds the session that it takes up again; kept during the handshake.
+/// Where a client finds the session that it resumes; kept during the handshake.
 pub struct Remembered {
     sessions: Arc<dyn ClientSessionStore>,
     server_name: ServerName<'static>,
 }
 
-/// What came of the records that were taken in.
+/// The result of taking records in.
 #[derive(Debug, Default)]
 pub struct Intake {
-    /// So many bytes at the front are done with; the others are to be given again, before those that follow.
+    /// How many bytes at the front are used up; the others are to be passed again, before those that follow.
     pub used: usize,
     /// The peer ended its side of the session in order.
     pub peer_closed: bool,
     pub failure: Option<rustls::Error>,
 }
 
-/// How to go on after one state of rustls.
+/// How to continue after one state of rustls.
 enum Next {
     Again,
     NeedsInput,
@@ -69,7 +69,7 @@ impl Records {
     /// the peer (of the handshake, or an alert) to the end of `outgoing`.
     pub fn take_in(&mut self, input: &mut [u8], outgoing: &mut Backlog, mut data: impl FnMut(&[u8])) -> Intake {
         let mut intake = Intake::default();
-        // After a failure nothing more is taken in, but the alert that tells the peer is given out.
+        // After a failure nothing more is taken in, but the alert for the peer is still written.
         while intake.failure.is_none() || self.state().wants_write() {
             let rest = input.get_mut(intake.used..).unwrap_or_default();
             let (used, next) = match self {
@@ -92,8 +92,8 @@ impl Records {
         intake
     }
 
-    /// A session of TLS 1.2 that the server takes up with other keys would fail each time. rustls itself forgets it, but not
-    /// in its unbuffered interface.
+    /// Forgets a session of TLS 1.2 that the server resumes with other keys: it would fail every time. rustls does this itself,
+    /// but not in its unbuffered interface.
     fn forget_unusable_session(&mut self, failure: Option<&rustls::Error>) {
         if let Records::Client(client, remembered) = self
             && (failure.is_some() || !client.is_handshaking())
@@ -136,7 +136,7 @@ impl Records {
     }
 }
 
-/// Deals with one state; answers how many bytes of the input are done with.
+/// Handles one state; returns how many bytes of the input are used up.
 fn advance<Side>(
     status: UnbufferedStatus<'_, '_, Side>,
     outgoing: &mut Backlog,
@@ -163,7 +163,7 @@ fn advance<Side>(
             Next::Again
         }
         Ok(ConnectionState::PeerClosed) => Next::PeerClosed,
-        // Nobody turns early data on; Closed and WriteTraffic have no more to say.
+        // Early data is never turned on; Closed and WriteTraffic need nothing.
         Ok(_) => Next::NeedsInput,
         Err(failure) => Next::Failed(failure),
     };

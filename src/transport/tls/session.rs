@@ -8,37 +8,36 @@ use rustls::unbuffered::EncryptError;
 
 use super::backlog::Backlog;
 use super::error::{Stage, as_io, from_rustls};
+use super::in_flight::{FULL_RECORD, InFlight};
 use super::info::TlsInfo;
 use super::records::Records;
 use super::server_name::parse_server_name;
 use super::{TlsConfig, TlsRole};
 use crate::transport::{Error, ErrorKind, TlsErrorKind};
 
-/// Plaintext that one write takes at most: sixteen full records.
+/// The most plaintext that one write takes: sixteen full records.
 const WRITE_STEP: usize = 256 * 1024;
-/// Plaintext of a full record.
-const FULL_RECORD: usize = 16 * 1024;
-/// What a record of any version takes on the wire at most.
+/// The longest record of any version, on the wire.
 const LARGEST_RECORD: usize = FULL_RECORD + 2048 + 5;
-/// Bytes of records that one read takes at most.
+/// The most bytes of records that one read takes.
 const READ_STEP: usize = 128 * 1024;
-/// What the handshake's messages may take until they can be dealt with. TLS has longer ones, which nobody sends.
+/// The longest handshake message that is accepted. TLS allows longer ones, which nobody sends.
 const LARGEST_HANDSHAKE_MESSAGE: usize = 64 * 1024;
-/// No honest peer sends so many bytes of records in a row that hold no data, and they must not keep a loop busy.
+/// No honest peer sends this many bytes of records without data in a row, and such records must not keep a loop busy.
 const MAX_BYTES_WITHOUT_DATA: usize = 1024 * 1024;
-/// After so many bytes of records a call reads no more, whatever was in them: as many as 256 KiB of data take. A record with
-/// little plaintext in it costs as much as a full one.
+/// A call stops reading after this many bytes of records, which is what 256 KiB of data take. It counts records, not data,
+/// because a record with little plaintext in it costs as much as a full one.
 const READ_LIMIT: usize = WRITE_STEP / FULL_RECORD * LARGEST_RECORD;
 
 thread_local! {
-    /// The records that this thread reads or writes just now: a session itself keeps only what is cut, or waits for room.
+    /// The records that this thread is reading or writing. A session itself keeps only what is incomplete or waits for room.
     static SCRATCH: RefCell<Scratch> = const { RefCell::new(Scratch { read: Vec::new(), written: Vec::new(), record: Vec::new() }) };
 }
 
 struct Scratch {
     read: Vec<u8>,
     written: Vec<u8>,
-    /// Plaintext of a record that is put together from several pieces.
+    /// Plaintext of a record that is assembled from several pieces.
     record: Vec<u8>,
 }
 
@@ -49,38 +48,32 @@ pub enum HandshakeProgress {
     Pending,
 }
 
-/// The TLS state of one connection. Every call does what it can without waiting.
+/// The TLS state of one connection. No call waits.
 pub struct TlsSession {
     records: Records,
     role: TlsRole,
-    /// Why nothing more can come, nor, but for a cut, go; plaintext that was decrypted before is still read first.
+    /// Why nothing more can be read, nor, unless the peer's side was only cut, written. Plaintext decrypted before is read first.
     failure: Option<Error>,
     peer_closed: bool,
-    /// What was read of a record, or of a handshake message, that is not whole yet.
+    /// An incomplete record or handshake message.
     cut: Vec<u8>,
-    /// Decrypted, but there was no room for it.
+    /// Decrypted data for which there was no room.
     plaintext: Backlog,
     /// Records that the system has not taken yet.
     outgoing: Backlog,
-    /// So many bytes at the front of `outgoing` are of TLS's own.
-    own: usize,
-    /// Plaintext whose records are not all written yet: a repeated write answers for these bytes.
-    in_records: usize,
-    /// What each of these records takes on the wire at most; one before which new keys are announced takes more than others.
-    record_len: usize,
-    /// How many bytes of these records the system has taken, less those of records that were answered for.
-    written: usize,
+    /// Data whose records are not all written; the next writes report it.
+    in_flight: InFlight,
     bytes_without_data: usize,
-    /// Bytes of records that were read since somebody asked.
+    /// Bytes of records read since the last `take_wire_len`.
     wire_len: usize,
-    /// The last read stopped at its limit though there may be more.
+    /// The last read stopped at its limit, although there may be more.
     is_cut_off: bool,
     /// The last read took all that the socket had.
     drained: bool,
 }
 
 impl TlsSession {
-    /// A client's session with the server `server_name`: a host name or an address, which its certificate must have.
+    /// A client's session with `server_name`, the host name or address that the server's certificate must have.
     pub fn client(config: &TlsConfig, server_name: &str) -> Result<TlsSession, Error> {
         let records = Records::client(config.client()?, parse_server_name(server_name)?);
         Ok(TlsSession::new(records.map_err(|error| no_session(&error))?, TlsRole::Client))
@@ -94,7 +87,7 @@ impl TlsSession {
 
     fn new(mut records: Records, role: TlsRole) -> TlsSession {
         let mut outgoing = Backlog::default();
-        // A client has something to say before anything comes.
+        // A client writes before it has read anything.
         let intake = records.take_in(&mut [], &mut outgoing, |_| {});
         TlsSession {
             records,
@@ -104,10 +97,7 @@ impl TlsSession {
             cut: Vec::new(),
             plaintext: Backlog::default(),
             outgoing,
-            own: 0,
-            in_records: 0,
-            record_len: 0,
-            written: 0,
+            in_flight: InFlight::default(),
             bytes_without_data: 0,
             wire_len: 0,
             is_cut_off: false,
@@ -115,9 +105,8 @@ impl TlsSession {
         }
     }
 
-    /// Goes on with the handshake as far as possible now. When it is done, plaintext may be here already: read at once; and
-    /// the last records of it may wait to leave with the first data, or by `flush`. A failure was told to the peer, as far
-    /// as it takes it.
+    /// Continues the handshake as far as possible. When it is done, plaintext may already be there, so read at once; and its last
+    /// records may wait to be written with the first data, or by `flush`. After a failure, an alert was written if possible.
     pub fn handshake(&mut self, io: &mut (impl Read + Write)) -> Result<HandshakeProgress, Error> {
         loop {
             if let Some(failure) = &self.failure {
@@ -151,8 +140,8 @@ impl TlsSession {
         }
     }
 
-    /// Whether this side has all of the handshake, and what it still has to write of it may have data in the same segment:
-    /// a client's last words, or tickets of a server of TLS 1.3. A client of TLS 1.2 waits for the server's last words.
+    /// Whether this side has received all of the handshake, and what it still has to write may share a segment with data: the last
+    /// records of a client, or the tickets of a server with TLS 1.3. A client with TLS 1.2 waits for the server's last records.
     fn may_send_data(&self) -> bool {
         !self.is_handshaking()
             && (self.role == TlsRole::Client
@@ -163,7 +152,7 @@ impl TlsSession {
         self.records.state().is_handshaking()
     }
 
-    /// Nothing can be written any more; why is often in an alert that the peer sent before it went away.
+    /// Writing has failed. The reason is often in an alert that the peer sent before it closed.
     fn write_failed(&mut self, io: &mut (impl Read + Write), error: &io::Error) -> Error {
         while self.failure.is_none() && matches!(self.read_records(io, 0, |_| {}), Ok(count) if count > 0) {}
         match &self.failure {
@@ -172,20 +161,20 @@ impl TlsSession {
         }
     }
 
-    /// Reads plaintext, as much as there is room for. 0: the peer ended the session in order. WouldBlock: nothing is there
-    /// now. Other errors carry a transport error, which `Error::from_io` gets out.
+    /// Reads as much plaintext as there is room for. 0: the peer ended the session in order. WouldBlock: there is nothing to read
+    /// now. Other errors carry a transport error, which `Error::from_io` extracts.
     pub fn read(&mut self, io: &mut (impl Read + Write), buffer: &mut [u8]) -> io::Result<usize> {
         let mut room = &mut *buffer;
-        // It never gives more than it is asked for.
+        // There is never more than was asked for.
         self.read_up_to(io, room.len(), |plaintext| room.write_all(plaintext).unwrap_or_default())
     }
 
-    /// As `read`, to the end of `bytes`, whose memory is not cleared before.
+    /// As `read`, but appends to `bytes`, whose memory is not cleared first.
     pub fn read_more(&mut self, io: &mut (impl Read + Write), bytes: &mut Vec<u8>, room: usize) -> io::Result<usize> {
         self.read_up_to(io, room, |plaintext| bytes.extend_from_slice(plaintext))
     }
 
-    /// Gives at most `room` bytes of plaintext to `take`, in pieces, and answers how many they are.
+    /// Passes at most `room` bytes of plaintext to `take`, in pieces, and returns how many.
     fn read_up_to(
         &mut self,
         io: &mut (impl Read + Write),
@@ -199,7 +188,7 @@ impl TlsSession {
         self.drained = false;
         self.is_cut_off = false;
         let before = self.wire_len;
-        // What is there already is answered first; the reason why nothing follows comes with the next call.
+        // What is already there is returned first; the next call says why nothing follows.
         while filled < room && self.failure.is_none() && !self.peer_closed && !(filled > 0 && self.drained) {
             self.is_cut_off = self.wire_len - before >= READ_LIMIT;
             if self.is_cut_off {
@@ -225,8 +214,8 @@ impl TlsSession {
         }
     }
 
-    /// Whether the last read stopped before it had seen all that is there, also if it answered WouldBlock: the next one need not
-    /// wait for an event.
+    /// Whether the last read, even one that returned WouldBlock, stopped before it had seen everything, so that the next one need
+    /// not wait for an event.
     pub fn is_cut_off(&self) -> bool {
         self.is_cut_off
     }
@@ -236,95 +225,79 @@ impl TlsSession {
         std::mem::take(&mut self.wire_len)
     }
 
-    /// Whether the last read, if it filled only a part of its buffer, took all that was there, so that the next one is of use
-    /// after an event alone. Not so if the end of the session, or a failure, is still to be told.
+    /// Whether the last read, if it filled only a part of its buffer, took everything, so that the next one makes sense only after
+    /// an event. False while the end of the session, or a failure, is still to be reported.
     pub fn is_drained(&self) -> bool {
         self.drained
     }
 
-    /// Writes plaintext, at most 256 KiB at once, and answers how much of it the system has taken, as records, to the last
-    /// byte. WouldBlock while not even one more record is taken. The next call must begin with the bytes after these.
+    /// Writes plaintext, at most 256 KiB at once, and returns how much of it the system has taken, in complete records. WouldBlock
+    /// while not even one more record is taken. The next call must begin with the bytes after these.
     pub fn write(&mut self, io: &mut (impl Read + Write), buffers: &[IoSlice<'_>]) -> io::Result<usize> {
         if let Some(failure) = &self.failure
             && !self.may_write()
         {
             return Err(as_io(failure));
         }
-        let result = if self.in_records == 0 { self.write_step(io, buffers) } else { self.flush(io) };
-        let count = match result {
-            Ok(()) => self.in_records,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => match self.take_full_records() {
-                0 => return Err(error),
-                count => count,
+        let result = if self.in_flight.is_empty() { self.write_step(io, buffers) } else { self.flush(io) };
+        match result {
+            Ok(()) => Ok(self.in_flight.take_all()),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => match self.in_flight.take_written() {
+                0 => Err(error),
+                count => Ok(count),
             },
-            Err(error) => return Err(error),
-        };
-        self.in_records -= count;
-        Ok(count)
+            Err(error) => Err(error),
+        }
     }
 
-    /// Encrypts a step of `buffers` and writes it behind the records that wait, of which those that the system does not take
-    /// wait with them.
+    /// Encrypts one step of `buffers` and writes it after the records that already wait; what the system does not take waits with
+    /// them.
     fn write_step(&mut self, io: &mut (impl Read + Write), buffers: &[IoSlice<'_>]) -> io::Result<()> {
         SCRATCH.with_borrow_mut(|Scratch { written: out, record, .. }| {
             let own = self.outgoing.as_slice().len();
             out.resize(out.len().max(own + WRITE_STEP + WRITE_STEP / FULL_RECORD * (LARGEST_RECORD - FULL_RECORD)), 0);
             out[..own].copy_from_slice(self.outgoing.as_slice());
             let mut end = own;
-            self.record_len = 0;
+            let mut in_flight = InFlight::behind(own);
             for_each_record(buffers, record, |plaintext| {
                 let count = self.records.encrypt(&mut self.cut, plaintext, out, end)?;
-                self.record_len = self.record_len.max(count);
+                in_flight.add(plaintext.len(), count);
                 end += count;
-                self.in_records += plaintext.len();
                 Ok(())
             })
             .map_err(|error| as_io(&self.fail(keys_used_up(&error))))?;
-            (self.own, self.written) = (own, 0);
             let (count, result) = write_now(io, &out[..end]);
-            self.note_written(count);
+            in_flight.note_written(count);
+            self.in_flight = in_flight;
             self.outgoing = Backlog::default();
             self.outgoing.push(&out[count..end]);
             result
         })
     }
 
-    fn note_written(&mut self, count: usize) {
-        let own = count.min(self.own);
-        self.own -= own;
-        self.written += count - own;
-    }
-
-    /// Plaintext of the records that have left although others still wait: a slow peer is to be seen taking some of it.
-    fn take_full_records(&mut self) -> usize {
-        let records = self.written / self.record_len.max(1);
-        self.written -= records * self.record_len;
-        self.in_records.min(records * FULL_RECORD)
-    }
-
-    /// Whether records wait to be written, of `write` or of TLS itself (tickets after the handshake, answers to a change of
-    /// keys): `flush` is to be called when the socket takes bytes again.
+    /// Whether records wait to be written, from `write` or from TLS itself (tickets after the handshake, responses to a key
+    /// update): `flush` is to be called when the socket is writable again.
     pub fn wants_flush(&self) -> bool {
         !self.outgoing.is_empty()
     }
 
-    /// Bytes of memory that hold records and plaintext of which something is still to be done.
+    /// Bytes of memory that hold records and plaintext waiting to be read or written.
     pub fn kept_len(&self) -> usize {
         self.cut.capacity() + self.plaintext.capacity() + self.outgoing.capacity()
     }
 
-    /// Writes the records that wait; WouldBlock if some are left.
+    /// Writes the waiting records; WouldBlock if some are left.
     pub fn flush(&mut self, io: &mut (impl Read + Write)) -> io::Result<()> {
         if self.outgoing.is_empty() {
             return Ok(());
         }
         let (count, result) = write_now(io, self.outgoing.as_slice());
         self.outgoing.take(count);
-        self.note_written(count);
+        self.in_flight.note_written(count);
         result
     }
 
-    /// Tells the peer that nothing more comes. True once that is written, or cannot be.
+    /// Ends this side of the session in order. True once the end is written, or cannot be.
     pub fn close_notify(&mut self, io: &mut (impl Read + Write)) -> bool {
         if self.may_write() && !self.is_handshaking() {
             self.records.close(&mut self.cut, &mut self.outgoing);
@@ -337,8 +310,8 @@ impl TlsSession {
         TlsInfo::of(self.records.state())
     }
 
-    /// One read of records, with what follows from it: at most `room` bytes of plaintext go to `take`, what is more is kept. 0 at
-    /// the end of input.
+    /// Reads records once and handles them: at most `room` bytes of plaintext go to `take`, the rest is kept. Returns 0 at the end
+    /// of the input.
     fn read_records(
         &mut self,
         io: &mut (impl Read + Write),
@@ -365,7 +338,7 @@ impl TlsSession {
             });
             self.wire_len += count;
             self.bytes_without_data = if has_data { 0 } else { self.bytes_without_data.saturating_add(count) };
-            // Not more memory than that.
+            // Exactly as much memory as it needs.
             self.cut = records[intake.used..].to_vec();
             Ok::<_, io::Error>((count, intake))
         })?;
@@ -383,8 +356,7 @@ impl TlsSession {
             );
             self.fail(Error::new(ErrorKind::Tls(TlsErrorKind::HandshakeFailed), sentence));
         }
-        // An alert, or an answer to the peer: if it cannot be written now it waits, and a broken socket is told by the
-        // next read or write.
+        // An alert, or a response: if it cannot be written now it waits, and the next read or write reports a broken socket.
         if self.failure.is_some() || stage == Stage::Established {
             let _ = self.flush(io);
         }
@@ -400,14 +372,14 @@ impl TlsSession {
         self.failure.get_or_insert(failure).clone()
     }
 
-    /// After a cut the peer may still read.
+    /// If the peer's side was only cut, it may still read.
     fn may_write(&self) -> bool {
         self.failure.as_ref().is_none_or(|failure| failure.kind == ErrorKind::Tls(TlsErrorKind::Truncated))
     }
 }
 
-/// Cuts the first `WRITE_STEP` bytes of `buffers` into the plaintext of records, all of them full but the last. Those that lie
-/// in several pieces are put together in `record`.
+/// Divides the first `WRITE_STEP` bytes of `buffers` into the plaintext of records, all of them full but the last. Plaintext that
+/// lies in several pieces is assembled in `record`.
 fn for_each_record(
     buffers: &[IoSlice<'_>],
     record: &mut Vec<u8>,
@@ -435,7 +407,7 @@ fn for_each_record(
     if record.is_empty() { Ok(()) } else { take(record) }
 }
 
-/// Writes as much as the system takes now: how much that is, and why not all.
+/// Writes as much as the system takes now; returns how much, and why not all.
 fn write_now(io: &mut impl Write, bytes: &[u8]) -> (usize, io::Result<()>) {
     let mut count = 0;
     while count < bytes.len() {

@@ -4,7 +4,7 @@ use super::super::deadlines::Deadline;
 use super::super::state::Phase;
 use super::gathered::Gathered;
 use super::{Driver, Turn};
-use crate::codec::{self, Limits, MIN_MESSAGE_LEN, Message, PRELUDE_LEN};
+use crate::codec::{self, Limits, MIN_MESSAGE_LEN, Message, PRELUDE_LEN, Prelude};
 use crate::runtime::error::Error;
 use crate::runtime::event_loop::Context;
 use crate::transport::{self, TlsErrorKind};
@@ -73,7 +73,7 @@ impl Driver {
 
     /// How many bytes the first gathered message still needs; nothing if it is complete or wrong.
     pub(super) fn missing_of_gathered(&self) -> usize {
-        missing_of(&self.gathered)
+        Prelude::missing_len(&self.gathered)
     }
 
     /// False when there is nothing more to read now.
@@ -114,7 +114,7 @@ impl Driver {
             let end = kept + count;
             let used = self.dispatch(&buffer[..end], limits, turn);
             kept = end - used;
-            let missing = missing_of(&buffer[used..end]);
+            let missing = Prelude::missing_len(&buffer[used..end]);
             if missing == 0 || kept + missing > buffer.len() || !self.readable || turn.read == 0 {
                 break (used..end, true);
             }
@@ -135,7 +135,7 @@ impl Driver {
             return;
         }
         if bytes.len() > SMALL_REST && self.gathered.capacity() < bytes.len() {
-            let final_len = bytes.len() + missing_of(bytes);
+            let final_len = bytes.len() + Prelude::missing_len(bytes);
             self.gathered = Gathered::from(self.connection.buffers().take_for(bytes.len(), final_len));
         }
         codec::append_bytes(self.gathered.bytes_mut(), bytes);
@@ -255,15 +255,5 @@ impl Driver {
             return;
         }
         shared.begin_close(Err(error), false);
-    }
-}
-
-/// How many bytes the message at the start of `bytes` still needs; nothing if it is complete or wrong.
-fn missing_of(bytes: &[u8]) -> usize {
-    match bytes.first_chunk::<4>() {
-        Some(total_len) if bytes.len() >= PRELUDE_LEN => {
-            (u32::from_be_bytes(*total_len) as usize).saturating_sub(bytes.len())
-        }
-        _ => PRELUDE_LEN.saturating_sub(bytes.len()),
     }
 }
