@@ -207,6 +207,7 @@ impl From<LoopError> for Error {
         match error {
             LoopError::Stopped => Error::RuntimeShutdown,
             LoopError::WouldDeadlock => Error::WouldDeadlock,
+            LoopError::Forked => Error::Forked,
         }
     }
 }
@@ -242,19 +243,19 @@ impl From<transport::Error> for Error {
 }
 
 /// How a connection or stream ended, with the sentence for it, as the C interface lends it; empty if it ended well.
-pub type Ended = (Outcome, Cow<'static, CStr>);
+pub type End = (Outcome, Cow<'static, CStr>);
 
-static ENDED_WELL: Ended = (Ok(()), Cow::Borrowed(c""));
+static ENDED_WELL: End = (Ok(()), Cow::Borrowed(c""));
 
 /// The place for that, filled once, on one thread. The usual end costs a store.
 #[derive(Default)]
-pub(in crate::runtime) struct End {
+pub(in crate::runtime) struct EndCell {
     well: AtomicBool,
-    badly: OnceLock<Box<Ended>>,
+    badly: OnceLock<Box<End>>,
 }
 
-impl End {
-    pub fn get(&self) -> Option<&Ended> {
+impl EndCell {
+    pub fn get(&self) -> Option<&End> {
         if self.well.load(Ordering::Acquire) { Some(&ENDED_WELL) } else { self.badly.get().map(Box::as_ref) }
     }
 
@@ -285,7 +286,7 @@ mod tests {
     fn the_first_end_stays() {
         let bad = || Err(Error::StreamClosed);
         for outcomes in [[Ok(()), bad(), Ok(())], [bad(), Ok(()), Err(Error::NoReply)]] {
-            let end = End::default();
+            let end = EndCell::default();
             assert_eq!(end.get(), None);
             for outcome in &outcomes {
                 end.set(outcome);

@@ -100,9 +100,9 @@ impl Rig {
         let live = runtime.enter().expect("it is up");
         let connection = Connection::incoming(Arc::new(Settings::default()), live, None);
         let notes = Arc::new(Notes { delivered: Mutex::default(), on_ping: Box::new(on_ping) });
-        connection.lock().may_accept = true;
+        connection.lock().announce();
         connection.accept(Box::new(notes.clone())).expect("it is announced");
-        connection.lock().setup = Some(Ok(()));
+        connection.lock().settle_announcement(true);
 
         let poll = Poll::new().expect("an event queue");
         let registry = poll.registry().try_clone().expect("a descriptor");
@@ -199,12 +199,12 @@ fn input_is_delivered_though_writing_failed_and_the_turn_is_over() {
     // The peer goes away without reading the ack: its system resets the connection.
     rig.peer = None;
     let connection = rig.driver.connection.clone();
-    while rig.driver.io_error.is_none() {
+    while rig.driver.output.failure.is_none() {
         connection.send_protocol(Outgoing::empty(MessageType::Ping, 0), None).expect("it is open");
         assert_eq!(rig.turn(no_reading()), Flow::Continue);
     }
     assert_eq!(rig.delivered(), [b""; 0]);
-    assert_eq!(rig.turn(all()), Flow::Finished);
+    assert_eq!(rig.turn(all()), Flow::Leave);
     assert_eq!(rig.delivered(), [&b"one"[..], b"two", b"three", b"shutdown"]);
 }
 
@@ -260,7 +260,7 @@ fn the_memory_of_a_large_message_grows_with_what_arrives() {
     let mut rig = Rig::new(|_| {});
     let large = message(MessageType::Ping, &vec![b'p'; 20_000_000]);
     rig.receive(&large[..30_000], all());
-    assert!(rig.driver.gathered.capacity() < 300_000, "{} bytes", rig.driver.gathered.capacity());
+    assert!(rig.driver.input.gathered.capacity() < 300_000, "{} bytes", rig.driver.input.gathered.capacity());
 }
 
 #[test]
@@ -289,7 +289,7 @@ fn a_connection_that_can_do_nothing_asks_for_no_turn() {
     let much = vec![0; 15 * 1024 * 1024];
     let message = Outgoing { payload: &much, ..Outgoing::empty(MessageType::Ping, 0) };
     connection.send_protocol(message, None).expect("there is room");
-    while rig.driver.writable {
+    while rig.driver.output.is_ready {
         rig.turn(all());
     }
     assert_eq!(rig.turn(all()), Flow::Continue);
@@ -332,7 +332,7 @@ fn a_close_waits_for_unfinished_data_alone() {
     rig.receive(&pings(&[b"one"]), all());
 
     rig.driver.connection.close(Ok(()));
-    assert_eq!(rig.turn(all()), Flow::Finished);
+    assert_eq!(rig.turn(all()), Flow::Leave);
     assert_eq!(rig.delivered(), [&b"one"[..], b"shutdown"]);
     let (mut peer, mut tls) = (rig.peer.take().expect("the peer is there"), rig.peer_tls.take().expect("it has TLS"));
     assert_eq!(tls.read(&mut peer, &mut [0; 10]).expect("an orderly end"), 0);
@@ -355,6 +355,6 @@ fn a_peer_in_the_middle_of_a_refused_message_is_not_reset() {
 
     drop(peer);
     rig.driver.note_readiness(Ready { readable: true, writable: true, until_end: true });
-    assert_eq!(rig.turn(all()), Flow::Finished);
+    assert_eq!(rig.turn(all()), Flow::Leave);
     assert_eq!(rig.delivered(), [b"shutdown"]);
 }
