@@ -4,8 +4,8 @@
 #![cfg(target_os = "linux")]
 
 use eventstream_rpc::codec::{
-    DecodeEvents, EventDecoder, FlatHeader, HeaderList, HeaderValue, Headers, Limits, Message, MessageCopy,
-    MessageDecoder, Prelude, Unsealed, encode_into, encoded_len,
+    DecodeEvents, EventDecoder, FlatHeader, HeaderList, HeaderValue, Headers, Limits, MIN_MESSAGE_LEN, Message,
+    MessageCopy, MessageDecoder, Prelude, Unsealed, encode_into,
 };
 use eventstream_rpc::ffi::bytes::{esrpc_buffer_release, esrpc_bytes};
 use eventstream_rpc::ffi::decoder::*;
@@ -149,10 +149,8 @@ fn sections_and_messages() {
     check("decoding a part", message_of, |bytes| assert!(Message::decode(&bytes[..bytes.len() - 1], &limits).is_err()));
     check("encoding", list_of, |list| _ = black_box(message_with(list.as_bytes(), b"payload")));
     check("encoding in two steps", list_of, |list| {
-        let payload = b"payload";
-        let total_len = encoded_len(list.as_bytes().len(), payload.len(), &limits).expect("it fits");
-        let put_headers = |bytes: &mut Vec<u8>| bytes.extend_from_slice(list.as_bytes());
-        let unsealed = Unsealed::encode(total_len, payload, Vec::new(), put_headers);
+        let len = list.as_bytes().len() + MIN_MESSAGE_LEN + b"payload".len();
+        let unsealed = Unsealed::encode(len, b"payload", Vec::new(), |out| out.extend(list.as_bytes()));
         black_box(unsealed.seal(20, b"abcd"));
     });
     check("copying a message", message_of, |bytes| {

@@ -1,4 +1,4 @@
-//! The committed header is the one that the sources make, and C and C++ of several ages take it.
+//! The committed header is the one that the sources make, C and C++ of several ages take it, and the tests in C call its functions.
 
 #[path = "common/cc.rs"]
 mod cc;
@@ -59,4 +59,38 @@ fn the_header_speaks_c() {
     for line in header.lines() {
         assert!(line.is_ascii(), "not ASCII: {line}");
     }
+}
+
+/// The functions of the header that are chosen and that none of the tests in C whose names begin so calls.
+fn uncalled(tests: &str, is_chosen: impl Fn(&header_text::Function) -> bool) -> Vec<String> {
+    let mut text = String::new();
+    for entry in fs::read_dir(cc::root().join("tests/c")).expect("the repository has tests/c") {
+        let path = entry.expect("a directory entry").path();
+        if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(tests)) {
+            text.push_str(&fs::read_to_string(&path).expect("a test"));
+        }
+    }
+    let functions = header_text::functions().into_iter().filter(is_chosen).map(|function| function.name);
+    functions.filter(|name| !text.contains(&format!("{name}("))).collect()
+}
+
+/// A function that is new in the header needs its line in a test_null_arguments file.
+#[test]
+fn every_function_that_takes_a_pointer_is_tried_with_null() {
+    let uncalled = uncalled("test_null_arguments", |function| {
+        let mut parameters = function.parameters.iter().map(|parameter| &parameter.declaration);
+        parameters.any(|declaration| declaration.contains('*') || declaration.contains("esrpc_bytes"))
+    });
+    assert!(uncalled.is_empty(), "not in tests/c/test_null_arguments*.c: {uncalled:?}");
+}
+
+/// A function that is new in the header needs its line in test_fork.c.
+#[test]
+fn every_function_on_a_counted_handle_is_tried_in_a_forked_child() {
+    let handles = ["runtime", "listener", "connection", "stream"].map(|handle| format!("esrpc_{handle} *"));
+    let uncalled = uncalled("test_fork.c", |function| {
+        let first = function.parameters.first().map(|parameter| parameter.declaration.as_str()).unwrap_or_default();
+        handles.iter().any(|handle| first.contains(handle))
+    });
+    assert!(uncalled.is_empty(), "not in tests/c/test_fork.c: {uncalled:?}");
 }

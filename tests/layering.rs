@@ -16,8 +16,8 @@ const LAYERS: &[Layer] = &[
     Layer { name: "rpc", layers: &["codec"], crates: &["serde_json"], may_be_unsafe: false },
     Layer {
         name: "transport",
-        layers: &[],
-        crates: &["mio", "socket2", "rustls", "rustls_native_certs", "libc"],
+        layers: &["codec"],
+        crates: &["base64", "mio", "socket2", "rustls", "rustls_native_certs", "x509_parser", "libc"],
         may_be_unsafe: true,
     },
     Layer { name: "runtime", layers: &["codec", "rpc", "transport"], crates: &["mio", "libc"], may_be_unsafe: true },

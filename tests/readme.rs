@@ -1,4 +1,4 @@
-//! What the README promises exists: its code is a file that is compiled and run, its names, commands and links are real.
+//! What README.md and CONTRIBUTING.md say exists: the code is a file that is compiled and run, names, commands and links are real.
 
 use std::fs;
 use std::path::Path;
@@ -65,5 +65,23 @@ fn every_link_in_it_leads_somewhere() {
     assert!(links.len() > 4, "only {} links were found", links.len());
     for link in links.into_iter().filter(|link| !link.starts_with("https://")) {
         assert!(Path::new(env!("CARGO_MANIFEST_DIR")).join(link).exists(), "{link} does not exist");
+    }
+}
+
+#[test]
+fn every_file_and_scenario_in_contributing_exists() {
+    let text = read("CONTRIBUTING.md");
+    let words: Vec<_> = text.split(|letter: char| letter.is_whitespace() || "`()[],;".contains(letter)).collect();
+    let folders = ["src/", "include/", "examples-c/", "tests/", "benches/", "fuzz/", ".ci/"];
+    let files =
+        words.iter().filter(|word| folders.iter().any(|folder| word.starts_with(folder)) && !word.contains('*'));
+    let missing: Vec<_> = files
+        .filter(|file| !Path::new(env!("CARGO_MANIFEST_DIR")).join(file.trim_end_matches(['.', ':'])).exists())
+        .collect();
+    assert!(missing.is_empty(), "{missing:?}");
+    let scenarios = words.iter().filter(|word| !word.starts_with("guard::")).filter_map(|word| word.split_once("::"));
+    for (program, scenario) in scenarios {
+        let source = read(&format!("tests/c/test_{program}.c"));
+        assert!(scenario.is_empty() || source.contains(&format!("TEST({scenario})")), "{program}::{scenario}");
     }
 }

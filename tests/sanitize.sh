@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# sanitize.sh thread|address [TEST...]: the tests in C with ThreadSanitizer or AddressSanitizer (leaks included), in the
-# library and in the programs. TEST: names of files in tests/, such as c_stress; else all that run C. Installs what it needs.
+# sanitize.sh thread|address [ARGUMENT...]: the tests in C with ThreadSanitizer or AddressSanitizer (leaks included), in the
+# library and in the programs. ARGUMENTs go to the tests: `setup::` runs one program, `--skip setup::` all others. Installs
+# what it needs.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -8,7 +9,7 @@ kind=${1:-}
 case $kind in
     thread | address) shift ;;
     *)
-        echo "usage: $0 thread|address [TEST...]" >&2
+        echo "usage: $0 thread|address [ARGUMENT...]" >&2
         exit 2
         ;;
 esac
@@ -47,17 +48,6 @@ cargo build "${build[@]}" --target "$target" --target-dir "$folder"
 library=$(realpath "$folder/$target/debug/libeventstream_rpc.so")
 unset RUSTC RUSTFLAGS RUSTC_BOOTSTRAP
 
-tests=("$@")
-if [ ${#tests[@]} = 0 ]; then
-    for file in $(grep -l 'cc::run' tests/*.rs); do
-        tests+=("$(basename "$file" .rs)")
-    done
-fi
-arguments=()
-for name in "${tests[@]}"; do
-    arguments+=(--test "$name")
-done
-
 export CC=clang-$llvm CXX=clang++-$llvm
 export ESRPC_TEST_LIBRARY=$library
 export ESRPC_TEST_CFLAGS="-fsanitize=$kind -fno-omit-frame-pointer"
@@ -67,5 +57,5 @@ symbolizer=$(command -v "llvm-symbolizer-$llvm" || true)
 # Children are forked while threads run, on purpose.
 export TSAN_OPTIONS="halt_on_error=1 die_after_fork=0 external_symbolizer_path=$symbolizer"
 export ASAN_OPTIONS="detect_leaks=1 detect_stack_use_after_return=1 external_symbolizer_path=$symbolizer"
-cargo test --no-fail-fast "${arguments[@]}"
-echo "no complaints from the $kind sanitizer: ${tests[*]}"
+cargo test --test c -- "$@"
+echo "no complaints from the $kind sanitizer"

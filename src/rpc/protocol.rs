@@ -41,10 +41,18 @@ pub enum MessageType {
 
 impl MessageType {
     pub fn from_number(number: i32) -> Option<MessageType> {
-        use MessageType::*;
-        [ApplicationMessage, ApplicationError, Ping, PingResponse, Connect, ConnectAck, ProtocolError, InternalError]
-            .into_iter()
-            .find(|message_type| *message_type as i32 == number)
+        // Written out, this is one comparison.
+        Some(match number {
+            0 => MessageType::ApplicationMessage,
+            1 => MessageType::ApplicationError,
+            2 => MessageType::Ping,
+            3 => MessageType::PingResponse,
+            4 => MessageType::Connect,
+            5 => MessageType::ConnectAck,
+            6 => MessageType::ProtocolError,
+            7 => MessageType::InternalError,
+            _ => return None,
+        })
     }
 
     /// The name in the protocol's documentation.
@@ -210,6 +218,14 @@ mod tests {
             let section = chosen.map(|number| parts[number % parts.len()]).concat();
             let headers = Headers::parse(&section, &Limits::DEFAULT).expect("good headers");
             assert_eq!(Envelope::read(&headers), envelope_by_names(&headers), "{}", section.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn message_types_have_the_numbers_of_the_protocol() {
+        for number in -1..=8 {
+            let found = MessageType::from_number(number).map(|message_type| message_type as i32);
+            assert_eq!(found, (0..8).contains(&number).then_some(number));
         }
     }
 

@@ -2,9 +2,7 @@
 #ifndef CHECK_H
 #define CHECK_H
 
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+#include "scenarios.h"
 
 #include "eventstream_rpc.h"
 

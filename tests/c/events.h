@@ -246,37 +246,18 @@ static inline void leave_callback(void) {
     pthread_setspecific(recorder.inside_callback, NULL);
 }
 
-struct test {
-    const char *name;
-    void (*run)(void);
-};
-
-#define TEST(function) {#function, function}
 #define RUN_TESTS(tests, argc, argv) run_tests((tests), sizeof(tests) / sizeof *(tests), (argc), (argv))
 
-/* Whether the tests talk over a Unix socket rather than TCP. */
-static bool over_unix_socket;
+/* Nothing of the default runtime's is left after a scenario either. */
+static inline void join_default_runtime(void) {
+    CHECK_OK(esrpc_runtime_join(NULL, PATIENCE_MS));
+}
 
-/* Runs all tests, or those whose names contain an argument. "--unix": over a Unix socket. */
 static inline int run_tests(const struct test *tests, size_t count, int argc, char **argv) {
-    const char *wanted = "";
-    for (int i = 1; i < argc; i++) {
-        if (strcmp(argv[i], "--unix") == 0)
-            over_unix_socket = true;
-        else
-            wanted = argv[i];
-    }
     recorder_begin();
-    for (size_t i = 0; i < count; i++) {
-        if (strstr(tests[i].name, wanted) == NULL) continue;
-        fprintf(stderr, "%s\n", tests[i].name);
-        recorder_clear();
-        tests[i].run();
-        /* Nothing of the default runtime's is left either. */
-        CHECK_OK(esrpc_runtime_join(NULL, PATIENCE_MS));
-    }
+    int failed = run_scenarios(tests, count, argc, argv, recorder_clear, join_default_runtime);
     recorder_end();
-    return 0;
+    return failed;
 }
 
 #endif

@@ -152,10 +152,14 @@ static inline void raw_listen(struct raw_listener *listener, int backlog) {
     CHECK(listen(listener->descriptor, backlog) == 0);
 }
 
-static inline int raw_connect(const struct sockaddr *address, socklen_t len) {
-    int descriptor = raw_socket(address->sa_family);
+static inline void raw_connect_socket(int descriptor, const struct sockaddr *address, socklen_t len) {
     CHECK(connect(descriptor, address, len) == 0 || errno == EINPROGRESS);
     await_socket(descriptor, POLLOUT);
+}
+
+static inline int raw_connect(const struct sockaddr *address, socklen_t len) {
+    int descriptor = raw_socket(address->sa_family);
+    raw_connect_socket(descriptor, address, len);
     return descriptor;
 }
 
@@ -204,16 +208,25 @@ static inline void raw_close(struct raw *raw) {
     raw->descriptor = -1;
 }
 
-/* Connects to the pair's listener. */
-static inline void raw_dial(struct raw *raw, const struct pair *pair) {
+/* Connects the socket to the pair's listener. */
+static inline void raw_dial_from(struct raw *raw, int descriptor, const struct pair *pair) {
     if (over_unix_socket) {
         struct sockaddr_un address;
         socklen_t len = unix_address(pair->unix_name, &address);
-        raw_begin(raw, raw_connect((const struct sockaddr *)&address, len));
+        raw_connect_socket(descriptor, (const struct sockaddr *)&address, len);
     } else {
         struct sockaddr_in address = ipv4_address("127.0.0.1", esrpc_listener_get_port(pair->listening));
-        raw_begin(raw, raw_connect((const struct sockaddr *)&address, sizeof address));
+        raw_connect_socket(descriptor, (const struct sockaddr *)&address, sizeof address);
     }
+    raw_begin(raw, descriptor);
+}
+
+static inline int raw_socket_for_pair(void) {
+    return raw_socket(over_unix_socket ? AF_UNIX : AF_INET);
+}
+
+static inline void raw_dial(struct raw *raw, const struct pair *pair) {
+    raw_dial_from(raw, raw_socket_for_pair(), pair);
 }
 
 /* Begins to connect a client of the pair's, to where the options say; releases them. */
@@ -336,10 +349,34 @@ static inline void raw_expect_end(struct raw *raw) {
     CHECK(raw_read(raw, 1024) == 0);
 }
 
+/* Ends this direction, reads until the other one has ended too, and closes. */
+static inline void raw_finish(struct raw *raw) {
+    CHECK(shutdown(raw->descriptor, SHUT_WR) == 0 || errno == ENOTCONN);
+    while (raw_read(raw, 4096) > 0) raw->len = 0;
+    raw_close(raw);
+}
+
+/* Closes so that the other side's next read, over TCP, is a reset rather than an end. */
+static inline void raw_reset(struct raw *raw) {
+    struct linger linger;
+    linger.l_onoff = 1;
+    linger.l_linger = 0;
+    CHECK(setsockopt(raw->descriptor, SOL_SOCKET, SO_LINGER, &linger, sizeof linger) == 0);
+    raw_close(raw);
+}
+
+static inline void raw_send_connect(struct raw *raw) {
+    raw_send_message(raw, ESRPC_MESSAGE_TYPE_CONNECT, 0, 0, NULL, "connect");
+}
+
+static inline void raw_send_connect_ack(struct raw *raw) {
+    raw_send_message(raw, ESRPC_MESSAGE_TYPE_CONNECT_ACK, ESRPC_MESSAGE_FLAG_CONNECTION_ACCEPTED, 0, NULL, "ack");
+}
+
 /* Takes the client's CONNECT and accepts it. */
 static inline void raw_accept_connect(struct raw *raw) {
     raw_expect(raw, ESRPC_MESSAGE_TYPE_CONNECT, 0, "connect");
-    raw_send_message(raw, ESRPC_MESSAGE_TYPE_CONNECT_ACK, ESRPC_MESSAGE_FLAG_CONNECTION_ACCEPTED, 0, NULL, "ack");
+    raw_send_connect_ack(raw);
 }
 
 /* A client of the library's, with its handshake done, on a server that is a plain socket. */

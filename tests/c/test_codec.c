@@ -1,5 +1,5 @@
 /* Statuses and small helpers; whole messages: encoding, decoding, copying, JSON. */
-#include "check.h"
+#include "events.h"
 
 static void statuses_have_names_and_sentences(void) {
     CHECK(strcmp(esrpc_version(), ESRPC_VERSION) == 0);
@@ -214,17 +214,19 @@ static void a_message_may_have_1024_headers_and_no_more(void) {
     esrpc_headers_release(headers);
 }
 
-int main(void) {
-    statuses_have_names_and_sentences();
-    bytes_compare_by_content();
-    a_message_is_encoded_into_the_callers_buffer();
-    a_payload_may_lie_in_the_buffer_that_it_is_encoded_into();
-    a_decoded_message_is_a_view_with_all_figures();
-    concatenated_messages_can_be_walked();
-    damage_is_named_and_nothing_is_made();
-    the_protocols_headers_are_read_by_accessors();
-    a_copy_outlives_its_original();
-    a_message_may_have_24_mib_and_no_more();
-    a_message_may_have_1024_headers_and_no_more();
-    return 0;
+int main(int argc, char **argv) {
+    static const struct test tests[] = {
+        TEST(statuses_have_names_and_sentences),
+        TEST(bytes_compare_by_content),
+        TEST(a_message_is_encoded_into_the_callers_buffer),
+        TEST(a_payload_may_lie_in_the_buffer_that_it_is_encoded_into),
+        TEST(a_decoded_message_is_a_view_with_all_figures),
+        TEST(concatenated_messages_can_be_walked),
+        TEST(damage_is_named_and_nothing_is_made),
+        TEST(the_protocols_headers_are_read_by_accessors),
+        TEST(a_copy_outlives_its_original),
+        TEST(a_message_may_have_24_mib_and_no_more),
+        TEST(a_message_may_have_1024_headers_and_no_more),
+    };
+    return RUN_TESTS(tests, argc, argv);
 }

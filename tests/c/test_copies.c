@@ -1,27 +1,19 @@
-/* The library loaded by hand, again and again, and several times at once: as plugins do that each bring it along.
-
-   test_copies LIBRARY COPY: two files with the same contents. No function of the library is linked. */
+/* The library loaded by hand, as plugins and language runtimes do: again and again, several copies at once, and unloaded while
+   its threads run. No function of the library is linked, so that nothing but dlopen keeps it in memory. */
+#ifndef _GNU_SOURCE
 #define _GNU_SOURCE
+#endif
 #include <dirent.h>
 #include <dlfcn.h>
 #include <pthread.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <time.h>
+
+#include "scenarios.h"
 
 #include "eventstream_rpc.h"
 
-#define REQUIRE(condition)                                                          \
-    do {                                                                            \
-        if (!(condition)) {                                                         \
-            fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #condition); \
-            abort();                                                                \
-        }                                                                           \
-    } while (0)
-
 #define FUNCTIONS(X)                                                                                          \
-    X(text) X(listener_options_new) X(listener_options_release) X(listener_options_set_host)                  \
+    X(version) X(text) X(listener_options_new) X(listener_options_release) X(listener_options_set_host)                  \
     X(listener_listen) X(listener_get_port) X(listener_close) X(listener_release) X(client_options_new)       \
     X(client_options_release) X(client_options_set_host) X(connection_connect) X(connection_accept)           \
     X(connection_wait_setup) X(connection_send_protocol_message) X(connection_wait_shutdown)                  \
@@ -48,9 +40,15 @@ static void find(void *library, const char *name, void *function, size_t size) {
     memcpy(function, &address, size);
 }
 
-static void use(struct copy *copy, void *library) {
+/* The library in the file that the driver names. */
+static void *load(const char *variable) {
+    void *library = dlopen(from_driver(variable), RTLD_NOW | RTLD_LOCAL);
     if (library == NULL) fprintf(stderr, "%s\n", dlerror());
     REQUIRE(library != NULL);
+    return library;
+}
+
+static void use(struct copy *copy, void *library) {
     memset(copy, 0, sizeof *copy);
     copy->library = library;
 #define X(name) find(library, "esrpc_" #name, &copy->name, sizeof copy->name);
@@ -117,18 +115,16 @@ static esrpc_connection *connect_with(struct copy *copy, uint32_t port) {
     REQUIRE(copy->connection_connect(options, &callbacks, copy, &connection) == ESRPC_OK);
     copy->client_options_release(options);
     REQUIRE(copy->connection_wait_setup(connection, ESRPC_WAIT_FOREVER, &status) == ESRPC_OK && status == ESRPC_OK);
-    REQUIRE(copy->connection_send_protocol_message(connection, ESRPC_MESSAGE_TYPE_CONNECT, 0, NULL, copy->text("connect"),
-                                                   NULL, NULL) == ESRPC_OK);
     return connection;
 }
 
-/* A client of one copy talks to a server of the other, which may be the same. Both are at rest afterwards. */
-static void meet(struct copy *client, struct copy *server) {
-    int messages = server->messages, destroyed = server->destroyed, clients;
-    esrpc_listener *listener = listen_with(server);
-    esrpc_connection *connection = connect_with(client, server->listener_get_port(listener));
-    await(&server->messages, messages + 1);
-    clients = client->destroyed;
+static void send_connect(struct copy *copy, esrpc_connection *connection) {
+    REQUIRE(copy->connection_send_protocol_message(connection, ESRPC_MESSAGE_TYPE_CONNECT, 0, NULL, copy->text("connect"),
+                                                   NULL, NULL) == ESRPC_OK);
+}
+
+/* Ends both, and waits until both sides are at rest. */
+static void end(struct copy *client, esrpc_connection *connection, struct copy *server, esrpc_listener *listener) {
     REQUIRE(client->connection_close(connection, ESRPC_OK) == ESRPC_OK);
     REQUIRE(client->connection_wait_shutdown(connection, ESRPC_WAIT_FOREVER, NULL) == ESRPC_OK);
     client->connection_release(connection);
@@ -136,6 +132,17 @@ static void meet(struct copy *client, struct copy *server) {
     server->listener_release(listener);
     REQUIRE(client->runtime_join(NULL, ESRPC_WAIT_FOREVER) == ESRPC_OK);
     REQUIRE(server->runtime_join(NULL, ESRPC_WAIT_FOREVER) == ESRPC_OK);
+}
+
+/* A client of one copy talks to a server of the other, which may be the same. Both are at rest afterwards. */
+static void meet(struct copy *client, struct copy *server) {
+    int messages = server->messages, destroyed = server->destroyed, clients;
+    esrpc_listener *listener = listen_with(server);
+    esrpc_connection *connection = connect_with(client, server->listener_get_port(listener));
+    send_connect(client, connection);
+    await(&server->messages, messages + 1);
+    clients = client->destroyed;
+    end(client, connection, server, listener);
     REQUIRE(client->destroyed > clients && server->destroyed >= destroyed + 2);
 }
 
@@ -165,12 +172,12 @@ static size_t mappings(void) {
     return lines;
 }
 
-static void loaded_a_hundred_times(const char *path) {
+static void loaded_a_hundred_times(void) {
     enum { TIMES = 100, WARM_UP = 20, TOLERATED = 10 };
     struct copy copy;
     size_t descriptors = 0, threads = 0, maps = 0;
     for (int i = 0; i < TIMES; i++) {
-        use(&copy, dlopen(path, RTLD_NOW | RTLD_LOCAL));
+        use(&copy, load("ESRPC_TEST_LIBRARY"));
         meet(&copy, &copy);
         REQUIRE(dlclose(copy.library) == 0);
         if (i + 1 != WARM_UP) continue;
@@ -191,10 +198,10 @@ static void use_tls(const struct copy *copy) {
 
 /* Each has its own default runtime, threads and last error. Not by dlmopen: glibc gives the stacks of ended threads to threads
    of other namespaces, and frees there with one allocator what another one made. */
-static void two_copies(const char *path, const char *other_path) {
+static void two_copies(void) {
     struct copy a, b;
-    use(&a, dlopen(path, RTLD_NOW | RTLD_LOCAL));
-    use(&b, dlopen(other_path, RTLD_NOW | RTLD_LOCAL));
+    use(&a, load("ESRPC_TEST_LIBRARY"));
+    use(&b, load("ESRPC_TEST_LIBRARY_COPY"));
     REQUIRE(a.text != b.text);
     for (int i = 0; i < 10; i++) {
         meet(&a, &b);
@@ -208,9 +215,32 @@ static void two_copies(const char *path, const char *other_path) {
     REQUIRE(dlclose(b.library) == 0);
 }
 
+/* It stays in memory: its threads go on, and its functions can be called. */
+static void unloaded_under_its_threads(void) {
+    struct copy copy, again;
+    esrpc_listener *listener;
+    esrpc_connection *connection;
+    use(&copy, load("ESRPC_TEST_LIBRARY"));
+    REQUIRE(strcmp(copy.version(), ESRPC_VERSION) == 0);
+    listener = listen_with(&copy);
+    connection = connect_with(&copy, copy.listener_get_port(listener));
+    REQUIRE(dlclose(copy.library) == 0);
+    send_connect(&copy, connection);
+    await(&copy.messages, 1);
+    end(&copy, connection, &copy, listener);
+    await(&copy.destroyed, 3);
+
+    use(&again, load("ESRPC_TEST_LIBRARY"));
+    REQUIRE(again.version == copy.version);
+    meet(&again, &again);
+    REQUIRE(dlclose(again.library) == 0);
+}
+
 int main(int argc, char **argv) {
-    REQUIRE(argc == 3);
-    loaded_a_hundred_times(argv[1]);
-    two_copies(argv[1], argv[2]);
-    return 0;
+    static const struct test tests[] = {
+        TEST(loaded_a_hundred_times),
+        TEST(two_copies),
+        TEST(unloaded_under_its_threads),
+    };
+    return run_scenarios(tests, sizeof tests / sizeof *tests, argc, argv, NULL, NULL);
 }

@@ -104,7 +104,7 @@ static void so_is_one_whose_connect_the_application_does_not_answer(void) {
     pair_listen(&pair);
     int64_t started = now_ns();
     raw_dial(&client, &pair);
-    raw_send_message(&client, ESRPC_MESSAGE_TYPE_CONNECT, 0, 0, NULL, "connect");
+    raw_send_connect(&client);
     await("server protocol CONNECT connect");
     check_ends_in_time("server", started, SHORT_MS);
     raw_expect_end(&client);

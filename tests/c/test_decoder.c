@@ -1,5 +1,5 @@
 /* The incremental decoder: whole messages, callbacks, calls from inside callbacks, limits. */
-#include "check.h"
+#include "events.h"
 
 /* Two messages: header h = -1 and payload "payload"; no header, no payload. */
 static size_t two_messages(uint8_t *wire, size_t capacity) {
@@ -90,9 +90,9 @@ typedef struct {
     /* What to do inside on_header. */
     bool call_inside;
     bool release_inside;
-} recorder;
+} trace;
 
-static void note(recorder *self, const char *text) {
+static void trace_add(trace *self, const char *text) {
     strncat(self->log, text, sizeof self->log - strlen(self->log) - 1);
 }
 
@@ -102,15 +102,15 @@ static void on_prelude(esrpc_decoder *decoder, uint32_t total_length, uint32_t h
     (void)decoder;
     CHECK(prelude_crc != 0);
     snprintf(text, sizeof text, "(%u,%u", (unsigned)total_length, (unsigned)headers_length);
-    note((recorder *)user_data, text);
+    trace_add((trace *)user_data, text);
 }
 
 static void on_header(esrpc_decoder *decoder, const esrpc_header *header, void *user_data) {
-    recorder *self = (recorder *)user_data;
+    trace *self = (trace *)user_data;
     char text[64];
     snprintf(text, sizeof text, " %.*s=%ld ", (int)header->name.len, (const char *)header->name.data,
              (long)header->number);
-    note(self, text);
+    trace_add(self, text);
     if (self->call_inside) {
         const esrpc_message *message = NULL;
         esrpc_connection_options *options = esrpc_connection_options_new();
@@ -129,23 +129,23 @@ static void on_payload(esrpc_decoder *decoder, const uint8_t *data, size_t len, 
     char text[64];
     (void)decoder;
     snprintf(text, sizeof text, "%.*s", (int)len, (const char *)data);
-    note((recorder *)user_data, text);
+    trace_add((trace *)user_data, text);
 }
 
 static void on_complete(esrpc_decoder *decoder, uint32_t message_crc, void *user_data) {
     (void)decoder;
     CHECK(message_crc != 0);
-    note((recorder *)user_data, ")");
+    trace_add((trace *)user_data, ")");
 }
 
 static void on_error(esrpc_decoder *decoder, esrpc_status status, void *user_data) {
     (void)decoder;
     CHECK(strlen(esrpc_last_error_message()) > 5);
-    note((recorder *)user_data, "!");
-    note((recorder *)user_data, esrpc_status_name(status));
+    trace_add((trace *)user_data, "!");
+    trace_add((trace *)user_data, esrpc_status_name(status));
 }
 
-static esrpc_decoder *recording_decoder(recorder *self) {
+static esrpc_decoder *tracing_decoder(trace *self) {
     esrpc_decoder_callbacks callbacks = {sizeof callbacks, on_prelude, on_header, on_payload, on_complete, on_error};
     esrpc_decoder *decoder = NULL;
     CHECK_OK(esrpc_decoder_new(&callbacks, self, &decoder));
@@ -156,8 +156,8 @@ static void callbacks_come_in_the_order_of_the_wire_however_the_input_is_cut(voi
     uint8_t wire[128];
     const size_t len = two_messages(wire, sizeof wire);
     for (size_t chunk = 1; chunk <= len; chunk++) {
-        recorder self = {"", true, false};
-        esrpc_decoder *decoder = recording_decoder(&self);
+        trace self = {"", true, false};
+        esrpc_decoder *decoder = tracing_decoder(&self);
         for (size_t at = 0; at < len; at += chunk) {
             CHECK_OK(esrpc_decoder_push(decoder, bytes(wire + at, chunk < len - at ? chunk : len - at)));
         }
@@ -173,8 +173,8 @@ static void an_error_is_called_back_once_at_the_first_byte_that_shows_it(void) {
     uint8_t wire[128];
     const size_t len = two_messages(wire, sizeof wire);
     wire[len - 8] ^= 1; /* the checksum of the second prelude */
-    recorder self = {"", false, false};
-    esrpc_decoder *decoder = recording_decoder(&self);
+    trace self = {"", false, false};
+    esrpc_decoder *decoder = tracing_decoder(&self);
     size_t at = 0;
     while (esrpc_decoder_push(decoder, bytes(wire + at, 1)) == ESRPC_OK) {
         at++;
@@ -189,8 +189,8 @@ static void an_error_is_called_back_once_at_the_first_byte_that_shows_it(void) {
 static void a_release_inside_a_callback_ends_the_callbacks(void) {
     uint8_t wire[128];
     const size_t len = two_messages(wire, sizeof wire);
-    recorder self = {"", true, true};
-    CHECK_OK(esrpc_decoder_push(recording_decoder(&self), bytes(wire, len)));
+    trace self = {"", true, true};
+    CHECK_OK(esrpc_decoder_push(tracing_decoder(&self), bytes(wire, len)));
     CHECK(strcmp(self.log, "(34,11 h=-1 ") == 0);
 }
 
@@ -210,7 +210,7 @@ static void a_table_may_be_empty_short_or_long(void) {
     CHECK_OK(esrpc_decoder_push(decoder, bytes(wire, len)));
     esrpc_decoder_release(decoder);
 
-    recorder self = {"", false, false};
+    trace self = {"", false, false};
     table.on_prelude = on_prelude;
     table.on_header = on_header;
     table.struct_size = offsetof(esrpc_decoder_callbacks, on_header);
@@ -242,8 +242,8 @@ static void limits_can_be_set_before_the_first_push(void) {
         esrpc_decoder_release(decoder);
     }
     CHECK_OK(esrpc_connection_options_set_max_headers(options, 0));
-    recorder self = {"", false, false};
-    esrpc_decoder *decoder = recording_decoder(&self);
+    trace self = {"", false, false};
+    esrpc_decoder *decoder = tracing_decoder(&self);
     CHECK_OK(esrpc_decoder_set_limits(decoder, options));
     CHECK_STATUS(ESRPC_ERROR_TOO_MANY_HEADERS, esrpc_decoder_push(decoder, bytes(wire, len)));
     CHECK(strcmp(self.log, "(34,11!ESRPC_ERROR_TOO_MANY_HEADERS") == 0);
@@ -251,14 +251,16 @@ static void limits_can_be_set_before_the_first_push(void) {
     esrpc_connection_options_release(options);
 }
 
-int main(void) {
-    whole_messages_come_out_however_the_input_is_cut();
-    lent_messages_live_side_by_side_until_the_next_push();
-    good_messages_come_before_the_error_which_stays();
-    callbacks_come_in_the_order_of_the_wire_however_the_input_is_cut();
-    an_error_is_called_back_once_at_the_first_byte_that_shows_it();
-    a_release_inside_a_callback_ends_the_callbacks();
-    a_table_may_be_empty_short_or_long();
-    limits_can_be_set_before_the_first_push();
-    return 0;
+int main(int argc, char **argv) {
+    static const struct test tests[] = {
+        TEST(whole_messages_come_out_however_the_input_is_cut),
+        TEST(lent_messages_live_side_by_side_until_the_next_push),
+        TEST(good_messages_come_before_the_error_which_stays),
+        TEST(callbacks_come_in_the_order_of_the_wire_however_the_input_is_cut),
+        TEST(an_error_is_called_back_once_at_the_first_byte_that_shows_it),
+        TEST(a_release_inside_a_callback_ends_the_callbacks),
+        TEST(a_table_may_be_empty_short_or_long),
+        TEST(limits_can_be_set_before_the_first_push),
+    };
+    return RUN_TESTS(tests, argc, argv);
 }

@@ -17,8 +17,6 @@ struct relay {
     int client_side, server_side;
 };
 
-static bool over_tls;
-
 static size_t relay_once(int from, int to) {
     char buffer[64 * 1024];
     ssize_t count = recv(from, buffer, sizeof buffer, MSG_DONTWAIT);
@@ -271,8 +269,5 @@ int main(int argc, char **argv) {
         TEST(what_lies_behind_the_urgent_mark_is_delivered),
         TEST(urgent_bytes_are_not_part_of_the_messages),
     };
-    CHECK(argc >= 3);
-    folder = argv[1];
-    over_tls = strcmp(argv[2], "tls") == 0;
-    return RUN_TESTS(tests, argc - 2, argv + 2);
+    return RUN_TESTS(tests, argc, argv);
 }

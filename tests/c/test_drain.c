@@ -57,7 +57,7 @@ static void a_connection_before_its_handshake_is_closed(void) {
         raw_dial(&client, &pair);
         await("server accepted");
         if (connect) {
-            raw_send_message(&client, ESRPC_MESSAGE_TYPE_CONNECT, 0, 0, NULL, "connect");
+            raw_send_connect(&client);
             await("server protocol CONNECT");
         }
         CHECK_OK(esrpc_listener_drain(pair.listening, ESRPC_WAIT_FOREVER));

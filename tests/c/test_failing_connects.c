@@ -1,6 +1,8 @@
 /* Connections that cannot be made: a failed setup that says what was tried, where, and what the system answered. */
+#ifndef _GNU_SOURCE
 #define _GNU_SOURCE /* for setegid and seteuid */
-#include "peer.h"
+#endif
+#include "client.h"
 
 #include "process.h"
 
@@ -35,18 +37,18 @@ static esrpc_client_options *to_path(const char *path) {
 }
 
 static void nobody_listens_at_the_port(void) {
-    struct raw_peer peer;
+    struct raw_listener listener;
     char where[32];
-    raw_bind(&peer);
-    snprintf(where, sizeof where, "connecting to 127.0.0.1:%u: ", (unsigned)peer.port);
-    check_setup_fails(to_host("127.0.0.1", peer.port), ESRPC_ERROR_CONNECTION_REFUSED, where, "(os error 111)");
+    CHECK(raw_listen_at(&listener, "127.0.0.1", 0, -1));
+    snprintf(where, sizeof where, "connecting to 127.0.0.1:%u: ", (unsigned)listener.port);
+    check_setup_fails(to_host("127.0.0.1", listener.port), ESRPC_ERROR_CONNECTION_REFUSED, where, "(os error 111)");
     /* With a handshake too. */
     {
-        esrpc_client_options *options = to_host("127.0.0.1", peer.port);
+        esrpc_client_options *options = to_host("127.0.0.1", listener.port);
         CHECK_OK(esrpc_client_options_set_handshake(options, NULL, esrpc_text("connect")));
         check_setup_fails(options, ESRPC_ERROR_CONNECTION_REFUSED, where, "(os error 111)");
     }
-    close(peer.listening);
+    raw_listener_close(&listener);
 }
 
 static void nobody_listens_at_the_ipv6_port(void) {
@@ -169,27 +171,25 @@ static void a_runtime_without_descriptors(void) {
 
 static void a_server_without_descriptors_accepts_when_it_has_some_again(void) {
     struct pair pair;
-    union raw_address address;
-    socklen_t len;
+    struct raw raw;
     rlim_t limit;
-    int fd;
+    int descriptor;
     if (is_under_valgrind()) {
         fprintf(stderr, "  skipped: valgrind answers EMFILE itself, and drops the connection\n");
         return;
     }
     pair_begin(&pair);
     pair_listen(&pair);
-    fd = raw_socket();
-    len = raw_address_of(&address, esrpc_listener_get_port(pair.listening), pair.unix_name);
+    descriptor = raw_socket_for_pair();
     limit = forbid_descriptors();
-    CHECK(connect(fd, &address.any, len) == 0);
+    raw_dial_from(&raw, descriptor, &pair);
     await("listener failed TOO_MANY_FILES");
     CHECK_NEVER("server accepted");
     allow_descriptors(limit);
     await("server accepted");
-    raw_send_connect(fd);
+    raw_send_connect(&raw);
     await("server protocol CONNECT connect");
-    raw_finish(fd);
+    raw_finish(&raw);
     await("server shutdown PEER_CLOSED");
     pair_end(&pair);
 }

@@ -1,5 +1,5 @@
 /* Peers that die, reset or send garbage: this side gets exactly the callbacks that it was promised, with the reason. */
-#include "peer.h"
+#include "client.h"
 
 #include <signal.h>
 #include <sys/wait.h>
@@ -218,16 +218,14 @@ static void garbage_instead_of_the_handshake(void) {
     struct garbage all[GARBAGES];
     make_garbages(all);
     for (int i = 0; i < GARBAGES; i++) {
-        struct raw_peer peer;
+        struct raw peer;
         struct client client;
         char event[64], name[16];
         recorder_clear();
-        raw_listen(&peer);
         client_begin(&client);
         client_dial_raw(&client, &peer, true);
-        raw_send(peer.fd, all[i].data, all[i].len);
-        raw_finish(peer.fd);
-        close(peer.listening);
+        CHECK(raw_send(&peer, all[i].data, all[i].len));
+        raw_finish(&peer);
         check_end(client.connection, all[i].early, all[i].says);
         client_end(&client);
         snprintf(event, sizeof event, "setup %s", short_name(all[i].early, name));
@@ -239,17 +237,15 @@ static void garbage_before_a_handshake_that_the_application_does(void) {
     struct garbage all[GARBAGES];
     make_garbages(all);
     for (int i = 0; i < GARBAGES; i++) {
-        struct raw_peer peer;
+        struct raw peer;
         struct client client;
         char event[64], name[16];
         recorder_clear();
-        raw_listen(&peer);
         client_begin(&client);
         client_dial_raw(&client, &peer, false);
         await("client setup OK");
-        raw_send(peer.fd, all[i].data, all[i].len);
-        raw_finish(peer.fd);
-        close(peer.listening);
+        CHECK(raw_send(&peer, all[i].data, all[i].len));
+        raw_finish(&peer);
         check_end(client.connection, all[i].early, all[i].says);
         client_end(&client);
         snprintf(event, sizeof event, "shutdown %s", short_name(all[i].early, name));
@@ -261,21 +257,19 @@ static void garbage_in_a_conversation(void) {
     struct garbage all[GARBAGES];
     make_garbages(all);
     for (int i = 0; i < GARBAGES; i++) {
-        struct raw_peer peer;
+        struct raw peer;
         struct client client;
         char closed[64], event[64], name[16];
         recorder_clear();
-        raw_listen(&peer);
         client_begin(&client);
         client_dial_raw(&client, &peer, true);
-        raw_send_connect_ack(peer.fd);
+        raw_send_connect_ack(&peer);
         await("client setup OK");
         client.stream = open_stream(client.connection, &client.call);
         /* What came before the garbage is delivered, also if it comes in the same read. */
-        raw_send_message(peer.fd, ESRPC_MESSAGE_TYPE_APPLICATION_MESSAGE, 0, 1, "sound");
-        raw_send(peer.fd, all[i].data, all[i].len);
-        raw_finish(peer.fd);
-        close(peer.listening);
+        raw_send_message(&peer, ESRPC_MESSAGE_TYPE_APPLICATION_MESSAGE, 0, 1, NULL, "sound");
+        CHECK(raw_send(&peer, all[i].data, all[i].len));
+        raw_finish(&peer);
         check_end(client.connection, all[i].late, all[i].says);
         client_end(&client);
         snprintf(closed, sizeof closed, "closed %s", short_name(all[i].late, name));
@@ -295,17 +289,17 @@ static void garbage_from_clients_ends_only_their_connections(void) {
         bool after_handshake = i % 2 == 1;
         char event[64], name[16];
         size_t before;
-        int fd;
+        struct raw raw;
         snprintf(event, sizeof event, "server shutdown %s",
                  short_name(after_handshake ? garbage->late : garbage->early, name));
         before = count_of(event);
-        fd = raw_connect(&pair);
+        raw_dial(&raw, &pair);
         if (after_handshake) {
-            raw_send_connect(fd);
+            raw_send_connect(&raw);
             await_count("server protocol CONNECT", (size_t)(2 + i / 2));
         }
-        raw_send(fd, garbage->data, garbage->len);
-        raw_finish(fd);
+        CHECK(raw_send(&raw, garbage->data, garbage->len));
+        raw_finish(&raw);
         await_count(event, before + 1);
     }
     /* The client that was there before goes on, and new ones can come. */
@@ -328,35 +322,33 @@ static long resident_bytes(void) {
 static void an_announced_but_unsent_message_takes_no_memory(void) {
     enum { CLIENTS = 50, CLAIMED = 20 * 1024 * 1024 };
     struct pair pair;
-    int fds[CLIENTS];
+    struct raw raws[CLIENTS];
     uint8_t prelude[12];
     long before;
     put_prelude(prelude, CLAIMED, 0);
     pair_open(&pair);
     for (size_t i = 0; i < CLIENTS; i++) {
-        fds[i] = raw_connect(&pair);
-        raw_send_connect(fds[i]);
+        raw_dial(&raws[i], &pair);
+        raw_send_connect(&raws[i]);
         await_count("server protocol CONNECT", i + 2);
     }
     before = resident_bytes();
-    for (int i = 0; i < CLIENTS; i++) raw_send(fds[i], prelude, sizeof prelude);
+    for (int i = 0; i < CLIENTS; i++) CHECK(raw_send(&raws[i], prelude, sizeof prelude));
     /* Its answer comes after those bytes were looked at. */
     CHECK_OK(ping(pair.client_connection, "still here", NULL));
     await("server protocol PING still here");
     CHECK(resident_bytes() - before < CLAIMED / 2);
-    for (int i = 0; i < CLIENTS; i++) raw_finish(fds[i]);
+    for (int i = 0; i < CLIENTS; i++) raw_finish(&raws[i]);
     await_count("server shutdown INCOMPLETE", CLIENTS);
     pair_end(&pair);
 }
 
 static void a_peer_that_hangs_up_at_once(void) {
-    struct raw_peer peer;
+    struct raw peer;
     struct client client;
-    raw_listen(&peer);
     client_begin(&client);
     client_dial_raw(&client, &peer, true);
-    raw_finish(peer.fd);
-    close(peer.listening);
+    raw_finish(&peer);
     check_end(client.connection, ESRPC_ERROR_PEER_CLOSED,
               over_unix_socket ? "the peer unix:@esrpc-raw" : "the peer 127.0.0.1:");
     client_end(&client);
@@ -364,17 +356,15 @@ static void a_peer_that_hangs_up_at_once(void) {
 }
 
 static void a_peer_that_resets(void) {
-    struct raw_peer peer;
+    struct raw peer;
     struct client client;
     if (over_unix_socket) return; /* there it is an end as any other */
-    raw_listen(&peer);
     client_begin(&client);
     client_dial_raw(&client, &peer, true);
-    raw_send_connect_ack(peer.fd);
+    raw_send_connect_ack(&peer);
     await("client setup OK");
     client.stream = open_stream(client.connection, &client.call);
-    raw_reset(peer.fd);
-    close(peer.listening);
+    raw_reset(&peer);
     check_end(client.connection, ESRPC_ERROR_CONNECTION_RESET, "127.0.0.1");
     CHECK(strstr(esrpc_connection_get_end_message(client.connection), "(os error 104)") != NULL);
     client_end(&client);
@@ -387,11 +377,12 @@ static void clients_that_hang_up_at_once(void) {
     struct pair pair;
     pair_open(&pair);
     for (int i = 0; i < CLIENTS; i++) {
-        int fd = raw_connect(&pair);
+        struct raw raw;
+        raw_dial(&raw, &pair);
         if (i % 2 == 0)
-            raw_reset(fd);
+            raw_reset(&raw);
         else
-            close(fd);
+            raw_close(&raw);
     }
     await_count("server shutdown", CLIENTS);
     CHECK_OK(ping(pair.client_connection, "still here", NULL));

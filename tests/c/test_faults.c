@@ -2,10 +2,11 @@
    it may go wrong: short, interrupted and delayed reads and writes change nothing; a connection that fails at byte k, for
    every k, and a system call that fails once end it with the promised callbacks. Each time nothing is left behind.
 
-   Needs fault_shim.c in LD_PRELOAD. Arguments: "plain" or "tls", a folder with certificates, and of how many places one is
-   tried by the test that tries them all; then, if wanted, "--unix" and a part of a test's name. */
+   Needs fault_shim.c in LD_PRELOAD. ESRPC_FAULTS=all tries every place over Unix sockets and TLS too (some minutes). */
+#ifndef _GNU_SOURCE
 #define _GNU_SOURCE
-#include "peer.h"
+#endif
+#include "client.h"
 
 #include "certificates.h"
 #include "fault_shim.h"
@@ -89,7 +90,7 @@ static esrpc_stream *begin_stream(esrpc_connection *connection, struct party *pa
 }
 
 static void talk(esrpc_connection *connection, struct party *call, struct party *chat) {
-    static const char large[LARGE];
+    static char large[LARGE];
     esrpc_stream *stream = begin_stream(connection, call, "call");
     if (stream != NULL) await_either("call closed", "client shutdown");
     esrpc_stream_release(stream);
@@ -444,6 +445,14 @@ static void *shim(const char *name) {
     return address;
 }
 
+/* One place is tried of so many. */
+static size_t places_per_trial(void) {
+    const char *which = getenv("ESRPC_FAULTS");
+    size_t places = over_tls ? 17 : over_unix_socket ? 5 : 1;
+    if (which != NULL && strcmp(which, "all") == 0) return 1;
+    return is_watched() ? places * 50 : places;
+}
+
 int main(int argc, char **argv) {
     static const struct test tests[] = {
         TEST(short_reads_and_writes_change_nothing),
@@ -454,27 +463,23 @@ int main(int argc, char **argv) {
     };
     void *address;
     int result;
-    CHECK(argc >= 4);
     address = shim("fault_set");
     memcpy((void *)&fault_set, (const void *)&address, sizeof address);
     address = shim("fault_fired");
     memcpy((void *)&fault_fired, (const void *)&address, sizeof address);
     address = shim("fault_bytes");
     memcpy((void *)&fault_bytes, (const void *)&address, sizeof address);
-    folder = argv[2];
-    one_in = strtoul(argv[3], NULL, 10);
-    CHECK(one_in > 0);
-    if (strcmp(argv[1], "tls") == 0) {
+    read_command_line(argc, argv);
+    one_in = places_per_trial();
+    if (over_tls) {
         esrpc_tls_config_builder *builder = esrpc_tls_config_builder_new_client();
-        char path[4096];
-        CHECK_OK(esrpc_tls_config_builder_add_ca_file(builder, file("ca.pem", path)));
+        CHECK_OK(esrpc_tls_config_builder_add_ca_file(builder, file("ca.pem")));
         /* Every handshake is a whole one, and as long as the others. */
         CHECK_OK(esrpc_tls_config_builder_set_session_resumption(builder, false));
         client_tls = build(builder);
         server_tls_config = server_tls();
     }
-    argv[3] = argv[0];
-    result = RUN_TESTS(tests, argc - 3, argv + 3);
+    result = RUN_TESTS(tests, argc, argv);
     esrpc_tls_config_release(client_tls);
     esrpc_tls_config_release(server_tls_config);
     return result;

@@ -1,5 +1,5 @@
 /* In a forked child the parent's objects answer ESRPC_ERROR_FORKED and everything new works; the parent notices nothing. */
-#include "peer.h"
+#include "client.h"
 
 #include "process.h"
 

@@ -1,6 +1,6 @@
 /* The library is a guest in its process: it raises no SIGPIPE, takes no signals, leaks no descriptors into other programs,
    and does not mind which threads come and go. */
-#include "peer.h"
+#include "client.h"
 
 #include "process.h"
 
@@ -18,22 +18,20 @@ static void note_task(esrpc_status status, void *user_data) {
 static void writes_to_a_dead_peer(void) {
     enum { WRITES = 20 };
     struct sigaction action;
-    struct raw_peer peer;
+    struct raw peer;
     struct client client;
     size_t accepted = 0;
     CHECK(sigaction(SIGPIPE, NULL, &action) == 0 && action.sa_handler == SIG_DFL);
-    raw_listen(&peer);
     client_begin(&client);
     client_dial_raw(&client, &peer, true);
-    raw_send_connect_ack(peer.fd);
+    raw_send_connect_ack(&peer);
     await("client setup OK");
     /* So that only a write can notice. After the task no read is under way. */
     CHECK_OK(esrpc_connection_pause_reading(client.connection));
     CHECK_OK(esrpc_connection_run_on_loop(client.connection, note_task, NULL));
     await("loop passed");
-    raw_send_message(peer.fd, ESRPC_MESSAGE_TYPE_PING, 0, 0, "last words");
-    CHECK(close(peer.fd) == 0);
-    close(peer.listening);
+    raw_send_message(&peer, ESRPC_MESSAGE_TYPE_PING, 0, 0, NULL, "last words");
+    raw_close(&peer);
     for (size_t i = 0; i < WRITES; i++) {
         esrpc_status status = ping(client.connection, "to nobody", "write");
         accepted += status == ESRPC_OK;
@@ -59,22 +57,20 @@ static void writes_to_a_dead_peer(void) {
 static void many_writes_to_a_dying_peer(void) {
     enum { WRITES = 400 };
     static uint8_t payload[100 * 1000];
-    struct raw_peer peer;
+    struct raw peer;
     struct client client;
     size_t accepted = 0;
-    raw_listen(&peer);
     client_begin(&client);
     client_dial_raw(&client, &peer, true);
-    raw_send_connect_ack(peer.fd);
+    raw_send_connect_ack(&peer);
     await("client setup OK");
     CHECK_OK(esrpc_connection_pause_reading(client.connection));
     for (int i = 0; i < WRITES; i++) {
         accepted += esrpc_connection_send_protocol_message(client.connection, ESRPC_MESSAGE_TYPE_PING, 0, NULL,
                                                            bytes(payload, i % 2 == 0 ? 10 : sizeof payload), on_flush,
                                                            (void *)"piece") == ESRPC_OK;
-        if (i == WRITES / 2) close(peer.fd);
+        if (i == WRITES / 2) raw_close(&peer);
     }
-    close(peer.listening);
     CHECK_OK(esrpc_connection_wait_shutdown(client.connection, PATIENCE_MS, NULL));
     client_end(&client);
     CHECK_COUNT(accepted, "flush piece");

@@ -1,6 +1,6 @@
 /* A process that may have few descriptors, threads or little memory: calls return statuses, nothing aborts, and the library
    works again once there is more. */
-#include "peer.h"
+#include "client.h"
 
 #include "process.h"
 

@@ -1,5 +1,5 @@
 /* Header lists: adding, reading, finding, removing; limits; the list of a message. */
-#include "check.h"
+#include "events.h"
 
 static const uint8_t UUID[16] = {0x12, 0x3e, 0x45, 0x67, 0xe8, 0x9b, 0x12, 0xd3,
                                  0xa4, 0x56, 0x42, 0x66, 0x14, 0x17, 0x40, 0x00};
@@ -301,16 +301,18 @@ static void uuids_have_a_text_form(void) {
     esrpc_headers_release(headers);
 }
 
-int main(void) {
-    every_type_is_added_and_read();
-    the_list_of_a_message_reads_the_same_in_any_order();
-    several_headers_are_read_at_once();
-    the_list_of_a_message_cannot_be_changed();
-    typed_getters_read_their_type_and_refuse_others();
-    names_match_without_case_and_the_last_counts();
-    limits_are_kept_and_change_nothing();
-    copying_leaves_the_protocols_headers_out_unless_asked();
-    what_a_list_gave_can_be_added_to_it();
-    uuids_have_a_text_form();
-    return 0;
+int main(int argc, char **argv) {
+    static const struct test tests[] = {
+        TEST(every_type_is_added_and_read),
+        TEST(the_list_of_a_message_reads_the_same_in_any_order),
+        TEST(several_headers_are_read_at_once),
+        TEST(the_list_of_a_message_cannot_be_changed),
+        TEST(typed_getters_read_their_type_and_refuse_others),
+        TEST(names_match_without_case_and_the_last_counts),
+        TEST(limits_are_kept_and_change_nothing),
+        TEST(copying_leaves_the_protocols_headers_out_unless_asked),
+        TEST(what_a_list_gave_can_be_added_to_it),
+        TEST(uuids_have_a_text_form),
+    };
+    return RUN_TESTS(tests, argc, argv);
 }

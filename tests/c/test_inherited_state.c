@@ -174,7 +174,7 @@ static void closing_an_accepted_socket_that_lingers_takes_no_time(void) {
     close(duplicate);
     address = ipv4_address("127.0.0.1", listener.port);
     raw_begin(&client, raw_connect((const struct sockaddr *)&address, sizeof address));
-    raw_send_message(&client, ESRPC_MESSAGE_TYPE_CONNECT, 0, 0, NULL, "connect");
+    raw_send_connect(&client);
     raw_expect(&client, ESRPC_MESSAGE_TYPE_CONNECT_ACK, ESRPC_MESSAGE_FLAG_CONNECTION_ACCEPTED, "ack");
     await("server protocol CONNECT connect");
     check_close_does_not_wait(&pair.server_connection, "server destroy");

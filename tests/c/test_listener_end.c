@@ -1,5 +1,5 @@
 /* A listener's on_closed is the last of its callbacks but on_destroy, also for connections that are on their way from the
-   listener's thread to their own, or in their TLS handshake. The folder with certificates is the first argument. */
+   listener's thread to their own, or in their TLS handshake. */
 #include "raw_peer.h"
 
 #include "certificates.h"
@@ -190,7 +190,5 @@ int main(int argc, char **argv) {
         TEST(closed_comes_after_a_connection_that_is_being_announced),
         TEST(nothing_comes_after_closed_under_load),
     };
-    CHECK(argc > 1);
-    folder = argv[1];
-    return RUN_TESTS(tests, argc - 1, argv + 1);
+    return RUN_TESTS(tests, argc, argv);
 }

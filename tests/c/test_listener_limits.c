@@ -1,9 +1,8 @@
 /* What a listener's connections may be and have together, just inside and just outside: their number, how many of them are in
-   their handshake, the bytes that they hold. The folder with certificates is the first argument. */
-#include "adopted_sockets.h"
+   their handshake, the bytes that they hold. */
+#include "listener_limits.h"
 
 #include "accepting.h"
-#include "certificates.h"
 
 #include <sys/epoll.h>
 
@@ -23,49 +22,6 @@ int epoll_wait(int descriptor, struct epoll_event *events, int most, int timeout
     return epoll_pwait(descriptor, events, most, timeout_ms, NULL);
 }
 
-/* For the next listener; 0: the default. */
-static struct {
-    size_t connections, handshakes, bytes;
-    bool over_tls, adopt_only;
-} limits;
-
-static void set_limits(esrpc_listener_options *options) {
-    if (limits.connections > 0) CHECK_OK(esrpc_listener_options_set_max_connections(options, limits.connections));
-    if (limits.handshakes > 0) CHECK_OK(esrpc_listener_options_set_max_pending_handshakes(options, limits.handshakes));
-    if (limits.bytes > 0) CHECK_OK(esrpc_listener_options_set_max_held_bytes(options, limits.bytes));
-    if (limits.adopt_only) CHECK_OK(esrpc_listener_options_set_adopt_only(options));
-    if (!limits.over_tls) return;
-    esrpc_tls_config *tls = server_tls();
-    CHECK_OK(esrpc_listener_options_set_tls(options, tls));
-    esrpc_tls_config_release(tls);
-}
-
-static void begin(struct pair *pair) {
-    patient_pair_begin(pair);
-    pair->prepare_listener = set_limits;
-}
-
-static void say_connect(struct raw *client) {
-    raw_send_message(client, ESRPC_MESSAGE_TYPE_CONNECT, 0, 0, NULL, "connect");
-}
-
-static void expect_ack(struct raw *client) {
-    raw_expect(client, ESRPC_MESSAGE_TYPE_CONNECT_ACK, ESRPC_MESSAGE_FLAG_CONNECTION_ACCEPTED, "ack");
-}
-
-static void shake(struct raw *client) {
-    say_connect(client);
-    expect_ack(client);
-}
-
-static void adopt(const struct pair *pair, struct raw *client) {
-    int both[2];
-    make_pair_of_sockets(both);
-    CHECK_OK(esrpc_listener_adopt_connection(pair->listening, both[1]));
-    CHECK(fcntl(both[0], F_SETFL, O_NONBLOCK) == 0);
-    raw_begin(client, both[0]);
-}
-
 /* Connections */
 
 static void one_connection_more_waits_until_another_has_ended(void) {
@@ -74,15 +30,15 @@ static void one_connection_more_waits_until_another_has_ended(void) {
     struct raw clients[MOST], next;
     memset(&limits, 0, sizeof limits);
     limits.connections = MOST;
-    begin(&pair);
+    limited_begin(&pair);
     pair_listen(&pair);
     __atomic_store_n(&accepts, 0u, __ATOMIC_SEQ_CST);
     for (size_t i = 0; i < MOST; i++) {
         raw_dial(&clients[i], &pair);
-        shake(&clients[i]);
+        shake_hands(&clients[i]);
     }
     raw_dial(&next, &pair);
-    say_connect(&next);
+    raw_send_connect(&next);
     /* The loop goes round, and neither accepts nor is woken by what waits. */
     unsigned waits_before = __atomic_load_n(&waits, __ATOMIC_SEQ_CST);
     for (size_t i = 0; i < ROUNDS; i++) await_loop(pair.server_connection);
@@ -109,10 +65,10 @@ static void a_full_listener_can_be_closed_and_drained(void) {
         recorder_clear();
         memset(&limits, 0, sizeof limits);
         limits.connections = 1;
-        begin(&pair);
+        limited_begin(&pair);
         pair_listen(&pair);
         raw_dial(&client, &pair);
-        shake(&client);
+        shake_hands(&client);
         raw_dial(&next, &pair);
         if (drain)
             CHECK_OK(esrpc_listener_drain(pair.listening, ESRPC_WAIT_FOREVER));
@@ -145,7 +101,7 @@ static void a_full_listener_says_so_once_a_second_however_many_come_and_go(void)
     esrpc_runtime_options *options = esrpc_runtime_options_new();
     memset(&limits, 0, sizeof limits);
     limits.connections = 1;
-    begin(&pair);
+    limited_begin(&pair);
     CHECK_OK(esrpc_runtime_shutdown(pair.server_runtime));
     CHECK_OK(esrpc_runtime_join(pair.server_runtime, PATIENCE_MS));
     esrpc_runtime_release(pair.server_runtime);
@@ -156,7 +112,7 @@ static void a_full_listener_says_so_once_a_second_however_many_come_and_go(void)
     clock_gettime(CLOCK_MONOTONIC, &begun);
     for (size_t i = 0; i < CLIENTS; i++) {
         raw_dial(&client, &pair);
-        shake(&client);
+        shake_hands(&client);
         raw_close(&client);
         await_count("server shutdown PEER_CLOSED", i + 1);
     }
@@ -174,11 +130,11 @@ static void one_adopted_connection_more_is_refused(void) {
     memset(&limits, 0, sizeof limits);
     limits.connections = MOST;
     limits.adopt_only = true;
-    begin(&pair);
+    limited_begin(&pair);
     pair_listen(&pair);
     for (size_t i = 0; i < MOST; i++) {
         adopt(&pair, &clients[i]);
-        shake(&clients[i]);
+        shake_hands(&clients[i]);
     }
     make_pair_of_sockets(both);
     CHECK_STATUS(ESRPC_ERROR_TOO_MANY_CONNECTIONS, esrpc_listener_adopt_connection(pair.listening, both[1]));
@@ -191,7 +147,7 @@ static void one_adopted_connection_more_is_refused(void) {
     close(both[1]);
     CHECK_STATUS(ESRPC_ERROR_WRONG_SOCKET, esrpc_listener_adopt_connection(pair.listening, both[1]));
     adopt(&pair, &clients[MOST]);
-    shake(&clients[MOST]);
+    shake_hands(&clients[MOST]);
     for (size_t i = 0; i <= MOST; i++) raw_close(&clients[i]);
     await_count("server shutdown", MOST + 1);
     pair_end(&pair);
@@ -205,7 +161,7 @@ static void one_handshake_more_ends_the_oldest(void) {
     struct raw clients[2 * MOST], more;
     memset(&limits, 0, sizeof limits);
     limits.handshakes = MOST;
-    begin(&pair);
+    limited_begin(&pair);
     pair_listen(&pair);
     for (size_t i = 0; i < MOST; i++) adopt(&pair, &clients[i]);
     await_count("listener incoming", MOST);
@@ -216,9 +172,9 @@ static void one_handshake_more_ends_the_oldest(void) {
     raw_close(&clients[0]);
     clients[0] = more;
     /* Once CONNECT is answered a connection is none of these. */
-    for (size_t i = 0; i < MOST; i++) shake(&clients[i]);
+    for (size_t i = 0; i < MOST; i++) shake_hands(&clients[i]);
     for (size_t i = MOST; i < 2 * MOST; i++) adopt(&pair, &clients[i]);
-    for (size_t i = MOST; i < 2 * MOST; i++) shake(&clients[i]);
+    for (size_t i = MOST; i < 2 * MOST; i++) shake_hands(&clients[i]);
     CHECK_ONCE("server shutdown");
     for (size_t i = 0; i < 2 * MOST; i++) raw_close(&clients[i]);
     await_count("server shutdown", 2 * MOST + 1);
@@ -233,11 +189,11 @@ static void silent_clients_make_room_at_the_listening_socket(void) {
     struct raw clients[MOST + MORE];
     memset(&limits, 0, sizeof limits);
     limits.handshakes = MOST;
-    begin(&pair);
+    limited_begin(&pair);
     pair_listen(&pair);
     for (size_t i = 0; i < MOST + MORE; i++) raw_dial(&clients[i], &pair);
     for (size_t i = 0; i < MORE; i++) raw_expect_end(&clients[i]);
-    for (size_t i = MORE; i < MOST + MORE; i++) shake(&clients[i]);
+    for (size_t i = MORE; i < MOST + MORE; i++) shake_hands(&clients[i]);
     for (size_t i = 0; i < MOST + MORE; i++) raw_close(&clients[i]);
     await_count("server shutdown", MOST + MORE);
     pair_end(&pair);
@@ -253,12 +209,12 @@ static void a_connect_that_is_not_answered_counts(void) {
         recorder_clear();
         memset(&limits, 0, sizeof limits);
         limits.handshakes = 1;
-        begin(&pair);
+        limited_begin(&pair);
         pair.ignore_connect = !refuse;
         pair.refuse_connect = refuse;
         pair_listen(&pair);
         adopt(&pair, &first);
-        say_connect(&first);
+        raw_send_connect(&first);
         await("server protocol CONNECT");
         adopt(&pair, &second);
         if (refuse)
@@ -285,7 +241,7 @@ static void a_tls_handshake_that_is_given_up_is_told_to_the_listener(void) {
     memset(&limits, 0, sizeof limits);
     limits.handshakes = MOST;
     limits.over_tls = true;
-    begin(&pair);
+    limited_begin(&pair);
     pair.listener.hook = check_sentence;
     pair_listen(&pair);
     for (size_t i = 0; i < MOST + MORE; i++) adopt(&pair, &clients[i]);
@@ -324,7 +280,7 @@ static void one_that_is_being_announced_is_accepted_and_ends(void) {
     memset(&announcing, 0, sizeof announcing);
     limits.handshakes = 1;
     limits.adopt_only = true;
-    begin(&pair);
+    limited_begin(&pair);
     pair.listener.hook = wait_once;
     callbacks.on_incoming_connection = accept_late;
     set_limits(options);
@@ -354,13 +310,13 @@ static void of_a_crowd_that_says_nothing_the_limit_is_left(void) {
         recorder_clear();
         memset(&limits, 0, sizeof limits);
         limits.over_tls = over_tls;
-        begin(&pair);
+        limited_begin(&pair);
         pair_listen(&pair);
         for (size_t i = 0; i < CROWD; i++) adopt(&pair, &crowd[i]);
         for (size_t i = 0; i < CROWD - MOST; i++) raw_expect_end(&crowd[i]);
         if (!over_tls) {
             adopt(&pair, &honest);
-            shake(&honest);
+            shake_hands(&honest);
             raw_close(&honest);
         }
         for (size_t i = 0; i < CROWD; i++) raw_close(&crowd[i]);
@@ -400,14 +356,14 @@ static void unfinished_messages_are_counted_together(void) {
         recorder_clear();
         memset(&limits, 0, sizeof limits);
         limits.bytes = MIB;
-        begin(&pair);
+        limited_begin(&pair);
         pair_listen(&pair);
         messages[0] = large_message(FIRST, NULL, 0);
         messages[1] = large_message(outside ? OUTSIDE : INSIDE, NULL, 0);
         snprintf(second, sizeof second, "server protocol PING %d bytes", outside ? (int)OUTSIDE : (int)INSIDE);
         for (size_t i = 0; i < 2; i++) {
             adopt(&pair, &clients[i]);
-            shake(&clients[i]);
+            shake_hands(&clients[i]);
             send_part(&clients[i], messages[i], 0, REST);
         }
         if (outside) {
@@ -441,11 +397,11 @@ static void what_has_come_to_its_end_is_not_counted(void) {
     size_t passed = 0;
     memset(&limits, 0, sizeof limits);
     limits.bytes = MIB;
-    begin(&pair);
+    limited_begin(&pair);
     pair_listen(&pair);
     for (int i = 0; i < TIMES; i++) {
         adopt(&pair, &client);
-        shake(&client);
+        shake_hands(&client);
         for (int twice = 0; twice < 2; twice++) {
             CHECK(send_part(&client, message, 0, 0));
             await_count("server protocol PING 921600 bytes", ++passed);
@@ -464,10 +420,10 @@ static void messages_that_are_not_written_are_counted(void) {
     struct raw client;
     memset(&limits, 0, sizeof limits);
     limits.bytes = MIB;
-    begin(&pair);
+    limited_begin(&pair);
     pair_listen(&pair);
     adopt(&pair, &client);
-    shake(&client);
+    shake_hands(&client);
     await("server protocol CONNECT");
     /* Within the connection's own limit, and taken. */
     uint8_t *zeros = (uint8_t *)calloc(2, MIB);
@@ -510,7 +466,7 @@ static void listen_to_read(struct pair *pair) {
     memset(&limits, 0, sizeof limits);
     limits.bytes = MIB;
     limits.adopt_only = true;
-    begin(pair);
+    limited_begin(pair);
     CHECK_OK(esrpc_connection_options_set_stream_queue_limit(pair->server_options, 8 * MIB));
     callbacks.on_incoming_connection = accept_to_read;
     set_limits(options);
@@ -528,7 +484,7 @@ static void messages_that_nobody_has_read_are_counted(void) {
     esrpc_buffer *first = large_message(LEN, "test#Operation", 1), *next = large_message(LEN, NULL, 1);
     listen_to_read(&pair);
     adopt(&pair, &client);
-    shake(&client);
+    shake_hands(&client);
     /* As many as there is room for, read and sent again, several times over. */
     for (size_t i = 0; i < INSIDE * TIMES; i++) {
         CHECK(send_part(&client, i == 0 ? first : next, 0, 0));
@@ -562,7 +518,7 @@ static void messages_that_nobody_has_read_are_counted_after_the_end(void) {
     listen_to_read(&pair);
     for (size_t i = 0; i < CLIENTS; i++) {
         adopt(&pair, &client);
-        shake(&client);
+        shake_hands(&client);
         for (size_t sent = 0; sent < messages[i]; sent++) CHECK(send_part(&client, sent == 0 ? first : next, 0, 0));
         await_count("kept", i + 1);
         streams[i] = kept;
@@ -592,7 +548,7 @@ static void messages_of_streams_that_are_over_go_with_their_connection(void) {
     esrpc_message *message = NULL;
     listen_to_read(&pair);
     adopt(&pair, &client);
-    shake(&client);
+    shake_hands(&client);
     for (size_t i = 0; i <= STREAMS; i++) {
         esrpc_buffer *only = large_message(LEN, "test#Operation", (int32_t)i + 1);
         send_part(&client, only, 0, 0);
@@ -628,14 +584,14 @@ static void open_streams_are_counted_with_the_names_of_their_operations(void) {
     char *name = long_name(NAME);
     memset(&limits, 0, sizeof limits);
     limits.bytes = MIB;
-    begin(&pair);
+    limited_begin(&pair);
     pair_listen(&pair);
     /* What is over holds nothing. */
     for (int i = 0; i < CLIENTS; i++) {
         struct raw *client = &clients[i];
         size_t accepted = count_of("handler accepted");
         adopt(&pair, client);
-        shake(client);
+        shake_hands(client);
         for (int32_t id = 1; id <= INSIDE; id++)
             raw_send_message(client, ESRPC_MESSAGE_TYPE_APPLICATION_MESSAGE, 0, id, name, "");
         await_count("handler accepted", accepted + INSIDE);
@@ -681,19 +637,19 @@ static void forty_peers_with_twenty_mib_each_hold_no_more_than_the_limit(void) {
     esrpc_buffer *message = large_message(len, NULL, 0);
     memset(&limits, 0, sizeof limits);
     if (is_slow()) limits.bytes = limit; /* else it is the default */
-    begin(&pair);
+    limited_begin(&pair);
     pair_listen(&pair);
     size_t before = resident(), most = before;
     for (size_t i = 0; i < PEERS; i++) {
         adopt(&pair, &peers[i]);
-        shake(&peers[i]);
+        shake_hands(&peers[i]);
         send_part(&peers[i], message, 0, 1);
         if (resident() > most) most = resident();
     }
     await_count("server shutdown TOO_MANY_HELD_BYTES", PEERS - FIT - 1);
     CHECK(count_of("server shutdown TOO_MANY_HELD_BYTES") <= PEERS - FIT);
     adopt(&pair, &honest);
-    shake(&honest);
+    shake_hands(&honest);
     fprintf(stderr, "    %zu MiB at most\n", (most - before) / MIB);
     if (!is_slow()) CHECK(most - before < limit + 4 * len);
     raw_close(&honest);
@@ -724,7 +680,5 @@ int main(int argc, char **argv) {
         TEST(open_streams_are_counted_with_the_names_of_their_operations),
         TEST(forty_peers_with_twenty_mib_each_hold_no_more_than_the_limit),
     };
-    CHECK(argc > 1);
-    folder = argv[1];
-    return RUN_TESTS(tests, argc - 1, argv + 1);
+    return RUN_TESTS(tests, argc, argv);
 }

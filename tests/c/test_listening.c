@@ -1,6 +1,8 @@
 /* Where a listener can listen, what it answers where it cannot, and what becomes of socket files. */
+#ifndef _GNU_SOURCE
 #define _GNU_SOURCE /* for setegid and seteuid */
-#include "peer.h"
+#endif
+#include "client.h"
 
 #include "process.h"
 

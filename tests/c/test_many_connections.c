@@ -1,5 +1,5 @@
 /* 10,000 connections one after another, some of them over TLS, half of them failing in one phase or another: in the end the
-   process has the descriptors, the threads and the memory that it had. The argument is a folder with certificates. */
+   process has the descriptors, the threads and the memory that it had. */
 #include "names.h"
 
 #include "certificates.h"
@@ -294,14 +294,14 @@ static void break_the_rules(esrpc_listener *listener, const char *bytes_to_send,
     await_more(counter, before);
 }
 
-static void live_and_die(enum fate fate, uint32_t random, bool over_tls) {
-    uint32_t port = esrpc_listener_get_port(over_tls ? all.secure : all.pair.listening);
+static void live_and_die(enum fate fate, uint32_t random, bool tls_count) {
+    uint32_t port = esrpc_listener_get_port(tls_count ? all.secure : all.pair.listening);
     static const char nonsense[] = "GET / HTTP/1.1\r\n\r\n";
     struct raw raw;
     const char *host = random % 4 == 0 ? "two.test" : "127.0.0.1";
     esrpc_connection *connection = NULL;
     names_set("127.0.0.2", "127.0.0.1"); /* the first refuses */
-    how.tls = over_tls ? all.trusting : NULL;
+    how.tls = tls_count ? all.trusting : NULL;
     how.name = "server.example";
     how.connect_ms = how.tls_ms = how.handshake_ms = LONG_MS;
     switch (fate) {
@@ -432,7 +432,7 @@ static size_t resident_kib(void) {
 static void ten_thousand_connections_leave_nothing_behind(void) {
     const size_t connections = is_watched() ? WARM_UP : CONNECTIONS;
     uint32_t random = 20240607;
-    size_t clients = 0, failures = 0, over_tls = 0, descriptors, threads, kib = 0;
+    size_t clients = 0, failures = 0, tls_count = 0, descriptors, threads, kib = 0;
     pair_begin(&all.pair);
     CHECK(raw_listen_at(&all.refusing, "127.0.0.1", 0, -1));
     CHECK(raw_listen_at(&all.full, "127.0.0.1", 0, 0));
@@ -453,7 +453,7 @@ static void ten_thousand_connections_leave_nothing_behind(void) {
         bool tls = fate >= TLS_UNKNOWN_CA || (random / 1024 % TLS_ONE_IN == 0 && fate != NOT_ACCEPTED);
         live_and_die(fate, random / 64, tls);
         clients += fate != GARBAGE && fate != GONE_AT_ONCE && fate != TLS_GARBAGE && fate != TLS_GONE_AT_ONCE;
-        over_tls += tls;
+        tls_count += tls;
         failures += fate != SUCCEED;
         if (i + 1 == WARM_UP) {
             await_rest(clients);
@@ -466,9 +466,9 @@ static void ten_thousand_connections_leave_nothing_behind(void) {
     await_threads(threads);
     size_t grown = resident_kib() > kib ? resident_kib() - kib : 0;
     fprintf(stderr, "  %zu of %zu failed, %zu were over TLS; memory grew by %zu KiB from %zu\n", failures, connections,
-            over_tls, grown, kib);
+            tls_count, grown, kib);
     CHECK(failures > connections * 9 / 20 && failures < connections * 11 / 20);
-    CHECK(over_tls > connections * 15 / 100);
+    CHECK(tls_count > connections * 15 / 100);
     if (!is_watched()) CHECK(grown <= TOLERATED_KIB);
 
     stop_listening(all.unwilling);
@@ -487,7 +487,5 @@ int main(int argc, char **argv) {
     static const struct test tests[] = {
         TEST(ten_thousand_connections_leave_nothing_behind),
     };
-    CHECK(argc == 2);
-    folder = argv[1];
-    return RUN_TESTS(tests, 1, argv);
+    return RUN_TESTS(tests, argc, argv);
 }

@@ -1,6 +1,6 @@
 /* Every function of the codec half with NULL where it is not allowed, numbers out of range, and bytes that are NULL with
    a length: a status, or 0, NULL or empty from those that answer a value. Never a crash, and nothing is made. */
-#include "check.h"
+#include "events.h"
 
 static const uint8_t UUID[16] = {0};
 
@@ -244,14 +244,16 @@ static void options(void) {
     esrpc_connection_options_release(options);
 }
 
-int main(void) {
-    values_of_nothing();
-    releases_of_nothing();
-    uuids();
-    filling_headers();
-    reading_headers();
-    messages();
-    decoders();
-    options();
-    return 0;
+int main(int argc, char **argv) {
+    static const struct test tests[] = {
+        TEST(values_of_nothing),
+        TEST(releases_of_nothing),
+        TEST(uuids),
+        TEST(filling_headers),
+        TEST(reading_headers),
+        TEST(messages),
+        TEST(decoders),
+        TEST(options),
+    };
+    return RUN_TESTS(tests, argc, argv);
 }

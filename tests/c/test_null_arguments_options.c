@@ -1,6 +1,6 @@
 /* Options of times, names and sockets with NULL where it is not allowed and with numbers just inside and just outside their
    ranges. */
-#include "check.h"
+#include "events.h"
 
 static const uint32_t A_DAY = 24u * 60 * 60 * 1000;
 
@@ -205,15 +205,17 @@ static void deadlines_of_streams(void) {
     CHECK_INVALID(esrpc_stream_set_deadline_ms(NULL, 1));
 }
 
-int main(void) {
-    times();
-    a_wrong_time_is_named();
-    pings();
-    sockets();
-    names_and_addresses();
-    adopted_sockets();
-    interfaces();
-    limits_of_listeners();
-    deadlines_of_streams();
-    return 0;
+int main(int argc, char **argv) {
+    static const struct test tests[] = {
+        TEST(times),
+        TEST(a_wrong_time_is_named),
+        TEST(pings),
+        TEST(sockets),
+        TEST(names_and_addresses),
+        TEST(adopted_sockets),
+        TEST(interfaces),
+        TEST(limits_of_listeners),
+        TEST(deadlines_of_streams),
+    };
+    return RUN_TESTS(tests, argc, argv);
 }

@@ -1,6 +1,6 @@
 /* Every function of runtimes, connections, streams and listeners with NULL where it is not allowed, numbers out of range,
    and bytes that are NULL with a length; on nothing, and on a live connection, which survives it all. */
-#include "check.h"
+#include "events.h"
 
 static bool is_empty_text(const char *text) {
     return text != NULL && text[0] == '\0';
@@ -346,15 +346,17 @@ static void a_live_connection_survives_wrong_calls(void) {
     esrpc_runtime_release(runtime);
 }
 
-int main(void) {
-    values_of_nothing();
-    releases_of_nothing();
-    statistics_of_nothing();
-    a_default_runtime_that_was_never_used();
-    runtimes();
-    client_options();
-    listener_options();
-    calls_on_nothing();
-    a_live_connection_survives_wrong_calls();
-    return 0;
+int main(int argc, char **argv) {
+    static const struct test tests[] = {
+        TEST(values_of_nothing),
+        TEST(releases_of_nothing),
+        TEST(statistics_of_nothing),
+        TEST(a_default_runtime_that_was_never_used),
+        TEST(runtimes),
+        TEST(client_options),
+        TEST(listener_options),
+        TEST(calls_on_nothing),
+        TEST(a_live_connection_survives_wrong_calls),
+    };
+    return RUN_TESTS(tests, argc, argv);
 }

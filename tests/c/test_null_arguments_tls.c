@@ -1,5 +1,5 @@
 /* Every function of TLS settings with NULL where it is not allowed, and bytes that are NULL with a length. */
-#include "check.h"
+#include "events.h"
 
 static void releases_of_nothing(void) {
     esrpc_tls_config_builder_release(NULL);
@@ -28,7 +28,8 @@ static void no_builder(void) {
     CHECK(config == NULL);
 }
 
-static void no_bytes(esrpc_tls_config_builder *builder) {
+static void no_bytes(void) {
+    esrpc_tls_config_builder *builder = esrpc_tls_config_builder_new_server();
     const esrpc_bytes none = no_bytes_of_length_one();
     const esrpc_bytes text = esrpc_text("x");
     CHECK_INVALID(esrpc_tls_config_builder_add_ca_file(builder, none));
@@ -43,6 +44,7 @@ static void no_bytes(esrpc_tls_config_builder *builder) {
     CHECK_INVALID(esrpc_tls_config_builder_add_alpn(builder, none));
     CHECK_INVALID(esrpc_tls_config_builder_set_key_log_file(builder, none));
     CHECK_INVALID(esrpc_tls_config_builder_build(builder, NULL));
+    esrpc_tls_config_builder_release(builder);
 }
 
 static void no_connection_or_listener(void) {
@@ -110,14 +112,14 @@ static void plain_connection(void) {
     CHECK_OK(esrpc_runtime_join(NULL, 10000));
 }
 
-int main(void) {
-    esrpc_tls_config_builder *builder = esrpc_tls_config_builder_new_server();
-    releases_of_nothing();
-    no_builder();
-    no_bytes(builder);
-    no_connection_or_listener();
-    options();
-    plain_connection();
-    esrpc_tls_config_builder_release(builder);
-    return 0;
+int main(int argc, char **argv) {
+    static const struct test tests[] = {
+        TEST(releases_of_nothing),
+        TEST(no_builder),
+        TEST(no_bytes),
+        TEST(no_connection_or_listener),
+        TEST(options),
+        TEST(plain_connection),
+    };
+    return RUN_TESTS(tests, argc, argv);
 }

@@ -50,7 +50,7 @@ static void a_whole_conversation_in_one_write_is_answered(void) {
     pair_connect(&pair);
     hold_loop(pair.server_connection, &gate);
     raw_dial(&client, &pair);
-    raw_send_message(&client, ESRPC_MESSAGE_TYPE_CONNECT, 0, 0, NULL, "connect");
+    raw_send_connect(&client);
     raw_send_message(&client, MESSAGE, 0, 1, "test#Operation", "request");
     CHECK(shutdown(client.descriptor, SHUT_WR) == 0);
     gate_open(&gate);

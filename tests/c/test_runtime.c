@@ -1,5 +1,5 @@
 /* Runtimes: their threads, the default one, shutdown, join, and the last release. */
-#include "peer.h"
+#include "client.h"
 
 #include "process.h"
 
@@ -205,18 +205,19 @@ static void shutdown_aborts_a_client_and_answers_everything(void) {
     esrpc_connection *connecting, *none = NULL;
     esrpc_stream *stream, *not_activated;
     esrpc_client_options *options;
-    struct raw_peer silent;
+    struct raw_listener listener;
+    struct raw silent;
     struct pair pair;
     uint8_t *payload = (uint8_t *)calloc(1, LARGE);
     pair_open(&pair);
-    raw_listen(&silent);
-    options = client_options_for(silent.port, silent.unix_name, true);
+    raw_listen(&listener, 8);
+    options = client_options_for(listener.port, listener.name, true);
     CHECK_OK(esrpc_client_options_set_runtime(options, pair.client_runtime));
     {
         esrpc_connection_callbacks callbacks = connection_callbacks();
         CHECK_OK(esrpc_connection_connect(options, &callbacks, &early, &connecting));
     }
-    raw_accept(&silent);
+    raw_accept(&listener, &silent);
     stream = open_stream(pair.client_connection, &call);
     not_activated = new_stream(pair.client_connection, &unused);
     await("handler message first");
@@ -241,8 +242,8 @@ static void shutdown_aborts_a_client_and_answers_everything(void) {
     esrpc_stream_release(stream);
     esrpc_stream_release(not_activated);
     esrpc_connection_release(connecting);
-    raw_finish(silent.fd);
-    close(silent.listening);
+    raw_finish(&silent);
+    raw_listener_close(&listener);
     pair_end(&pair);
     free(payload);
     CHECK_EVENTS("call", "closed RUNTIME_SHUTDOWN", "destroy");

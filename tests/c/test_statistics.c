@@ -1,8 +1,6 @@
 /* The figures of connections, listeners and runtimes: those of a known conversation, each limit's just outside of it, and sums
-   that stay when connections are over. The folder with certificates is the first argument. */
-#include "adopted_sockets.h"
-
-#include "certificates.h"
+   that stay when connections are over. */
+#include "listener_limits.h"
 
 enum { KIB = 1024, MIB = 1024 * 1024 };
 
@@ -321,54 +319,20 @@ static void deadlines(void) {
 
 /* Limits of a listener */
 
-static struct {
-    size_t connections, handshakes, bytes;
-    bool adopt_only, over_tls;
-} limits;
-
-static void set_limits(esrpc_listener_options *options) {
-    if (limits.connections > 0) CHECK_OK(esrpc_listener_options_set_max_connections(options, limits.connections));
-    if (limits.handshakes > 0) CHECK_OK(esrpc_listener_options_set_max_pending_handshakes(options, limits.handshakes));
-    if (limits.bytes > 0) CHECK_OK(esrpc_listener_options_set_max_held_bytes(options, limits.bytes));
-    if (limits.adopt_only) CHECK_OK(esrpc_listener_options_set_adopt_only(options));
-    if (!limits.over_tls) return;
-    esrpc_tls_config *tls = server_tls();
-    CHECK_OK(esrpc_listener_options_set_tls(options, tls));
-    esrpc_tls_config_release(tls);
-}
-
-static void begin(struct pair *pair) {
-    patient_pair_begin(pair);
-    pair->prepare_listener = set_limits;
-}
-
-static void adopt(const struct pair *pair, struct raw *client) {
-    int both[2];
-    make_pair_of_sockets(both);
-    CHECK_OK(esrpc_listener_adopt_connection(pair->listening, both[1]));
-    CHECK(fcntl(both[0], F_SETFL, O_NONBLOCK) == 0);
-    raw_begin(client, both[0]);
-}
-
-static void shake(struct raw *client) {
-    raw_send_message(client, ESRPC_MESSAGE_TYPE_CONNECT, 0, 0, NULL, "connect");
-    raw_expect(client, ESRPC_MESSAGE_TYPE_CONNECT_ACK, ESRPC_MESSAGE_FLAG_CONNECTION_ACCEPTED, "ack");
-}
-
 static void connections(void) {
     struct pair pair;
     struct raw clients[2];
     int both[2];
     memset(&limits, 0, sizeof limits);
     limits.connections = 2;
-    begin(&pair);
+    limited_begin(&pair);
     pair_listen(&pair);
     adopt(&pair, &clients[0]);
-    shake(&clients[0]);
+    shake_hands(&clients[0]);
     esrpc_stats stats = of_listener(pair.listening);
     CHECK(stats.accept_pauses == 0 && stats.adoptions_refused == 0);
     raw_dial(&clients[1], &pair);
-    shake(&clients[1]);
+    shake_hands(&clients[1]);
     make_pair_of_sockets(both);
     CHECK_STATUS(ESRPC_ERROR_TOO_MANY_CONNECTIONS, esrpc_listener_adopt_connection(pair.listening, both[1]));
     close(both[0]);
@@ -389,7 +353,7 @@ static void handshakes(void) {
     struct raw first, second;
     memset(&limits, 0, sizeof limits);
     limits.handshakes = 1;
-    begin(&pair);
+    limited_begin(&pair);
     pair_listen(&pair);
     adopt(&pair, &first);
     await("listener incoming");
@@ -415,10 +379,10 @@ static void held_bytes(void) {
     CHECK(zeros != NULL);
     memset(&limits, 0, sizeof limits);
     limits.bytes = MIB;
-    begin(&pair);
+    limited_begin(&pair);
     pair_listen(&pair);
     adopt(&pair, &client);
-    shake(&client);
+    shake_hands(&client);
     await("server protocol CONNECT");
     CHECK(of_listener(pair.listening).holders_ended_by_limit == 0);
     CHECK_OK(esrpc_connection_send_protocol_message(pair.server_connection, ESRPC_MESSAGE_TYPE_PING, 0, NULL,
@@ -511,7 +475,7 @@ static void resumed_sessions_of_tls(void) {
     esrpc_tls_config *tls = client_that_trusts("ca.pem");
     memset(&limits, 0, sizeof limits);
     limits.over_tls = true;
-    begin(&pair);
+    limited_begin(&pair);
     pair_listen(&pair);
     for (uint64_t resumed = 0; resumed <= 1; resumed++) {
         dial_tls(&pair, tls);
@@ -537,7 +501,7 @@ static void handshakes_of_tls_that_fail(void) {
     esrpc_tls_config *tls = client_that_trusts("other-ca.pem");
     memset(&limits, 0, sizeof limits);
     limits.over_tls = true;
-    begin(&pair);
+    limited_begin(&pair);
     pair_listen(&pair);
     dial_tls(&pair, tls);
     CHECK_OK(esrpc_connection_wait_shutdown(pair.client_connection, PATIENCE_MS, NULL));
@@ -633,7 +597,5 @@ int main(int argc, char **argv) {
         TEST(shorter_and_longer_structs),
         TEST(a_stopped_runtime_keeps_its_figures),
     };
-    CHECK(argc > 1);
-    folder = argv[1];
-    return RUN_TESTS(tests, argc - 1, argv + 1);
+    return RUN_TESTS(tests, argc, argv);
 }

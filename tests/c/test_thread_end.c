@@ -1,14 +1,13 @@
 /* A host that ends the thread inside a callback, as an interpreter does when it exits: the process goes on, what lived on the
    thread is silent and inert, its peers see an end, and nobody waits for it in vain.
 
-   test_thread_end SLOT: the thread ends in the callback of that name, such as esrpc_stream_callbacks.on_message.
-   test_thread_end waits|default|log|others|listener: see below. */
+   Beside the scenarios of its table, the name of each callback is one, such as esrpc_stream_callbacks.on_message. */
 #include "raw_peer.h"
 
 #include "process.h"
 
 /* The callback in which the thread ends. */
-static const char *fatal;
+static const char *fatal = "";
 /* Which runtime's thread that was. */
 static const char *side = "";
 
@@ -609,30 +608,41 @@ static void the_listener_goes_on(void) {
     esrpc_connection_options_release(pair.server_options);
 }
 
-int main(int argc, char **argv) {
+static void run_with_recorder(void (*scenario)(void)) {
     recorder_begin();
-    CHECK(argc == 2);
-    fatal = argv[1];
-    if (strcmp(fatal, "waits") == 0)
-        every_wait_returns();
-    else if (strcmp(fatal, "default") == 0)
-        the_default_runtime_is_made_anew();
-    else if (strcmp(fatal, "default log") == 0)
-        the_default_runtime_after_a_death_in_its_log();
-    else if (strcmp(fatal, "log") == 0)
-        a_stop_after_a_death_in_the_log();
-    else if (strcmp(fatal, "others") == 0)
-        the_other_threads_go_on();
-    else if (strcmp(fatal, "listener") == 0)
-        the_listener_goes_on();
-    else if (strcmp(fatal, "esrpc_log_callback") == 0)
-        die_on_an_own_thread(log_something);
-    else if (strncmp(fatal, "esrpc_decoder_callbacks", 23) == 0)
-        die_on_an_own_thread(decode_something);
-    else
-        die_in_a_conversation();
+    scenario();
     CHECK(count_all() > 0);
     recorder_end();
-    /* What was in the hands of the thread that is gone stays there, which a leak checker would count. */
+}
+
+static void die_in_the_log(void) {
+    die_on_an_own_thread(log_something);
+}
+
+static void die_in_a_decoder(void) {
+    die_on_an_own_thread(decode_something);
+}
+
+int main(int argc, char **argv) {
+    static const struct test tests[] = {
+        TEST(every_wait_returns),      TEST(the_default_runtime_is_made_anew), TEST(a_stop_after_a_death_in_the_log),
+        TEST(the_other_threads_go_on), TEST(the_listener_goes_on),
+        TEST(the_default_runtime_after_a_death_in_its_log),
+    };
+    const char *wanted = read_command_line(argc, argv);
+    /* A process runs one of them: what was in the hands of a thread that has ended stays there. */
+    CHECK(wanted != NULL);
+    if (strncmp(wanted, "esrpc_", 6) == 0) {
+        fatal = wanted;
+        if (strcmp(fatal, "esrpc_log_callback") == 0)
+            run_with_recorder(die_in_the_log);
+        else if (strncmp(fatal, "esrpc_decoder_callbacks", 23) == 0)
+            run_with_recorder(die_in_a_decoder);
+        else
+            run_with_recorder(die_in_a_conversation);
+    } else {
+        CHECK(run_scenarios(tests, sizeof tests / sizeof *tests, argc, argv, recorder_begin, recorder_end) == 0);
+    }
+    /* Not by exit, where a leak checker would count what that thread had. */
     _exit(0);
 }

@@ -1,16 +1,7 @@
-/* TLS settings: what a builder takes and what it refuses. The argument is a folder with certificates and keys. */
-#include "check.h"
+/* TLS settings: what a builder takes and what it refuses. */
+#include "events.h"
 
-static const char *folder;
-
-/* The path of a file in the folder, until the next call but three. */
-static esrpc_bytes file(const char *name) {
-    static char paths[4][4096];
-    static int next = 0;
-    char *path = paths[next++ % 4];
-    snprintf(path, sizeof paths[0], "%s/%s", folder, name);
-    return esrpc_text(path);
-}
+#include "certificates.h"
 
 /* The content of a file in the folder; freed by the caller. */
 static esrpc_bytes content(const char *name) {
@@ -26,7 +17,7 @@ static esrpc_bytes content(const char *name) {
 static void a_client(void) {
     esrpc_tls_config_builder *builder = esrpc_tls_config_builder_new_client();
     CHECK_OK(esrpc_tls_config_builder_add_ca_file(builder, file("ca.pem")));
-    CHECK_OK(esrpc_tls_config_builder_add_ca_dir(builder, esrpc_text(folder)));
+    CHECK_OK(esrpc_tls_config_builder_add_ca_dir(builder, esrpc_text(certificate_folder())));
     CHECK_OK(esrpc_tls_config_builder_set_certificate_files(builder, file("server.pem"), file("server.key")));
     CHECK_OK(esrpc_tls_config_builder_add_alpn(builder, esrpc_text("eventstream")));
     CHECK_OK(esrpc_tls_config_builder_set_session_resumption(builder, 0));
@@ -77,7 +68,7 @@ static void files_that_cannot_be_used(void) {
     CHECK_STATUS(ESRPC_ERROR_NOT_FOUND, esrpc_tls_config_builder_add_ca_file(builder, file("missing")));
     CHECK(last_error_says("missing"));
     CHECK_STATUS(ESRPC_ERROR_NOT_FOUND, esrpc_tls_config_builder_add_ca_dir(builder, file("missing")));
-    CHECK_STATUS(ESRPC_ERROR_IO, esrpc_tls_config_builder_add_ca_file(builder, esrpc_text(folder)));
+    CHECK_STATUS(ESRPC_ERROR_IO, esrpc_tls_config_builder_add_ca_file(builder, esrpc_text(certificate_folder())));
     CHECK_STATUS(ESRPC_ERROR_TLS_NO_CERTIFICATE, esrpc_tls_config_builder_add_ca_file(builder, file("server.key")));
     CHECK(last_error_says("server.key"));
     CHECK_STATUS(ESRPC_ERROR_TLS_NO_CERTIFICATE, esrpc_tls_config_builder_add_ca(builder, esrpc_text("words")));
@@ -192,13 +183,13 @@ static void settings_of_the_other_role(void) {
 }
 
 int main(int argc, char **argv) {
-    CHECK(argc == 2);
-    folder = argv[1];
-    a_client();
-    a_server();
-    files_that_cannot_be_used();
-    revocation_lists();
-    numbers_and_lengths();
-    settings_of_the_other_role();
-    return 0;
+    static const struct test tests[] = {
+        TEST(a_client),
+        TEST(a_server),
+        TEST(files_that_cannot_be_used),
+        TEST(revocation_lists),
+        TEST(numbers_and_lengths),
+        TEST(settings_of_the_other_role),
+    };
+    return RUN_TESTS(tests, argc, argv);
 }

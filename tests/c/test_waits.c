@@ -1,5 +1,5 @@
 /* Tasks on the loop, waits, and the log. */
-#include "peer.h"
+#include "client.h"
 
 enum { TASK_THREADS = 4, TASKS = 2000 };
 
@@ -100,17 +100,16 @@ static void tasks_run_whatever_becomes_of_the_connection(void) {
 
 static void waits_of_no_time(void) {
     struct party call = a_party("call", NULL, NULL);
-    struct raw_peer peer;
+    struct raw peer;
     struct client client;
     esrpc_status status = ESRPC_ERROR_INTERNAL;
-    raw_listen(&peer);
     client_begin(&client);
     client_dial_raw(&client, &peer, true);
     CHECK_STATUS(ESRPC_ERROR_TIMED_OUT, esrpc_connection_wait_setup(client.connection, 0, &status));
     CHECK_STATUS(ESRPC_ERROR_TIMED_OUT, esrpc_connection_wait_setup(client.connection, 1, NULL));
     /* Written only on success. */
     CHECK(status == ESRPC_ERROR_INTERNAL);
-    raw_send_connect_ack(peer.fd);
+    raw_send_connect_ack(&peer);
     CHECK_OK(esrpc_connection_wait_setup(client.connection, ESRPC_WAIT_FOREVER, &status));
     CHECK(status == ESRPC_OK);
     CHECK_OK(esrpc_connection_wait_setup(client.connection, 0, NULL));
@@ -122,13 +121,12 @@ static void waits_of_no_time(void) {
     CHECK_OK(activate(client.stream, 0, "first", NULL));
     CHECK_STATUS(ESRPC_ERROR_TIMED_OUT, esrpc_stream_wait_closed(client.stream, 0, NULL));
     CHECK_STATUS(ESRPC_ERROR_TIMED_OUT, esrpc_stream_wait_closed(client.stream, 1, NULL));
-    raw_send_message(peer.fd, ESRPC_MESSAGE_TYPE_APPLICATION_MESSAGE, LAST, 1, "last");
+    raw_send_message(&peer, ESRPC_MESSAGE_TYPE_APPLICATION_MESSAGE, LAST, 1, NULL, "last");
     CHECK_OK(esrpc_stream_wait_closed(client.stream, ESRPC_WAIT_FOREVER, &status));
     CHECK(status == ESRPC_OK);
     CHECK_OK(esrpc_stream_wait_closed(client.stream, 0, NULL));
 
-    raw_finish(peer.fd);
-    close(peer.listening);
+    raw_finish(&peer);
     CHECK_OK(esrpc_connection_wait_shutdown(client.connection, ESRPC_WAIT_FOREVER, &status));
     CHECK(status == ESRPC_ERROR_PEER_CLOSED);
     CHECK_OK(esrpc_connection_wait_shutdown(client.connection, 0, NULL));
@@ -141,13 +139,12 @@ static void waits_of_no_time(void) {
 static void wait_flush_tells_whether_all_is_written(void) {
     enum { SENDS = 12, LARGE = 1024 * 1024 };
     uint8_t *payload = (uint8_t *)calloc(1, LARGE);
-    struct raw_peer peer;
+    struct raw peer;
     struct client client;
     esrpc_status status = ESRPC_ERROR_INTERNAL;
-    raw_listen(&peer);
     client_begin(&client);
     client_dial_raw(&client, &peer, true);
-    raw_send_connect_ack(peer.fd);
+    raw_send_connect_ack(&peer);
     await("client setup OK");
     CHECK_OK(ping(client.connection, "small", "small"));
     CHECK_OK(esrpc_connection_wait_flush(client.connection, ESRPC_WAIT_FOREVER, &status));
@@ -162,8 +159,7 @@ static void wait_flush_tells_whether_all_is_written(void) {
     CHECK_OK(esrpc_connection_abort(client.connection));
     CHECK_OK(esrpc_connection_wait_flush(client.connection, ESRPC_WAIT_FOREVER, &status));
     CHECK(status == ESRPC_ERROR_ABORTED);
-    raw_reset(peer.fd);
-    close(peer.listening);
+    raw_reset(&peer);
     client_end(&client);
     free(payload);
 }
@@ -180,7 +176,7 @@ struct waiter {
 static void *wait_for_something(void *data) {
     struct waiter *waiter = (struct waiter *)data;
     esrpc_connection *connection = waiter->client->connection;
-    uint32_t timeout = waiter->number % 2 == 0 ? ESRPC_WAIT_FOREVER : PATIENCE_MS;
+    uint32_t timeout = waiter->number % 2 == 0 ? ESRPC_WAIT_FOREVER : (uint32_t)PATIENCE_MS;
     note("waiter ready");
     switch (waiter->number % 4) {
     case 0: CHECK_OK(esrpc_connection_wait_setup(connection, timeout, &waiter->status)); break;
@@ -194,14 +190,13 @@ static void *wait_for_something(void *data) {
 static void many_threads_wait_at_once(void) {
     struct waiter waiters[WAITERS];
     pthread_t threads[WAITERS];
-    struct raw_peer peer;
+    struct raw peer;
     struct client client;
     esrpc_listener *listener;
     esrpc_listener_options *options = esrpc_listener_options_new();
     CHECK_OK(esrpc_listener_options_set_host(options, esrpc_text("127.0.0.1"), 0));
     CHECK_OK(esrpc_listener_listen(options, NULL, NULL, &listener));
     esrpc_listener_options_release(options);
-    raw_listen(&peer);
     client_begin(&client);
     client_dial_raw(&client, &peer, true);
     for (int i = 0; i < WAITERS; i++) {
@@ -212,10 +207,9 @@ static void many_threads_wait_at_once(void) {
         CHECK(pthread_create(&threads[i], NULL, wait_for_something, &waiters[i]) == 0);
     }
     await_count("waiter ready", WAITERS);
-    raw_send_connect_ack(peer.fd);
+    raw_send_connect_ack(&peer);
     await("client setup OK");
-    raw_finish(peer.fd);
-    close(peer.listening);
+    raw_finish(&peer);
     CHECK_OK(esrpc_listener_close(listener));
     for (int i = 0; i < WAITERS; i++) {
         CHECK(pthread_join(threads[i], NULL) == 0);
@@ -297,7 +291,7 @@ static size_t lines_of(struct log *log, int32_t level) {
 static void converse_with_log(struct log *log, int32_t level) {
     esrpc_runtime_options *options = esrpc_runtime_options_new();
     struct pair pair;
-    int fd;
+    struct raw raw;
     memset(log, 0, sizeof *log);
     CHECK(pthread_mutex_init(&log->lock, NULL) == 0);
     recorder_clear();
@@ -310,9 +304,9 @@ static void converse_with_log(struct log *log, int32_t level) {
     pthread_mutex_lock(&log->lock);
     log->connection = pair.server_connection;
     pthread_mutex_unlock(&log->lock);
-    fd = raw_connect(&pair);
-    raw_send_message(fd, ESRPC_MESSAGE_TYPE_PING, 0, 0, "before CONNECT");
-    raw_finish(fd);
+    raw_dial(&raw, &pair);
+    raw_send_message(&raw, ESRPC_MESSAGE_TYPE_PING, 0, 0, NULL, "before CONNECT");
+    raw_finish(&raw);
     await("server shutdown PROTOCOL_VIOLATION");
     /* The first connection did not notice what the log tried to do with it. */
     CHECK_OK(ping(pair.client_connection, "still here", NULL));

@@ -10,8 +10,7 @@ use std::io::{ErrorKind, Read};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::OnceLock;
-use std::sync::mpsc;
+use std::sync::{LazyLock, OnceLock, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -29,7 +28,7 @@ pub enum Standard {
 }
 
 impl Standard {
-    fn is_cxx(self) -> bool {
+    pub fn is_cxx(self) -> bool {
         matches!(self, Standard::Cxx11 | Standard::Cxx20)
     }
 
@@ -60,14 +59,17 @@ pub fn root() -> &'static Path {
 }
 
 /// The shared library that cargo built together with this test, or the one that is to be tested instead.
-pub fn shared_library() -> PathBuf {
-    if let Some(library) = env::var_os("ESRPC_TEST_LIBRARY") {
-        return library.into();
-    }
-    let test = env::current_exe().expect("a test knows where it is");
-    let library = test.parent().expect("it is in a folder").join("libeventstream_rpc.so");
-    assert!(library.exists(), "cargo built no {}", library.display());
-    library
+pub fn shared_library() -> &'static Path {
+    static LIBRARY: LazyLock<PathBuf> = LazyLock::new(|| {
+        if let Some(library) = env::var_os("ESRPC_TEST_LIBRARY") {
+            return library.into();
+        }
+        let test = env::current_exe().expect("a test knows where it is");
+        let library = test.parent().expect("it is in a folder").join("libeventstream_rpc.so");
+        assert!(library.exists(), "cargo built no {}", library.display());
+        library
+    });
+    &LIBRARY
 }
 
 /// A folder of this test's own, for what it makes.
@@ -105,8 +107,13 @@ fn words(variable: &str) -> Vec<String> {
 
 /// Compiles `source` without linking; the failure is what the compiler says.
 pub fn check_syntax(standard: Standard, source: &Path) -> Result<(), String> {
+    check_syntax_with(standard, source, &[])
+}
+
+/// As `check_syntax`, with more flags for the compiler.
+pub fn check_syntax_with(standard: Standard, source: &Path, flags: &[String]) -> Result<(), String> {
     let mut command = standard.compiler();
-    command.arg("-fsyntax-only").arg("-I").arg(root().join("include")).arg(source);
+    command.arg("-fsyntax-only").args(flags).arg("-I").arg(root().join("include")).arg(source);
     finish(command)
 }
 
@@ -115,13 +122,13 @@ pub fn is_slow() -> bool {
     !words("ESRPC_TEST_WRAPPER").is_empty() || !extra_flags().is_empty()
 }
 
-/// Compiles tests/c/`source` and links it with the library; answers the program.
+/// Compiles tests/c/`source` and links it with the library; returns the program.
 pub fn compile(standard: Standard, source: &str) -> PathBuf {
-    compile_with(standard, source, &[])
+    try_compile(standard, source, &[]).unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// As `compile`, with more flags for compiler and linker.
-pub fn compile_with(standard: Standard, source: &str, flags: &[&str]) -> PathBuf {
+/// As `compile`, with more flags for compiler and linker; the failure is what they say.
+pub fn try_compile(standard: Standard, source: &str, flags: &[String]) -> Result<PathBuf, String> {
     let program = scratch().join(format!("{source}.{standard:?}"));
     let mut command = standard.compiler();
     command.args(["-g", "-pthread"]).args(extra_flags()).args(flags);
@@ -129,11 +136,11 @@ pub fn compile_with(standard: Standard, source: &str, flags: &[&str]) -> PathBuf
     command.arg(root().join("tests/c").join(source)).arg("-o").arg(&program);
     command.arg("-L").arg(library_folder()).arg("-leventstream_rpc");
     command.arg(format!("-Wl,-rpath,{}", library_folder().display()));
-    finish(command).unwrap_or_else(|error| panic!("{source} as {standard:?}: {error}"));
-    program
+    finish(command).map_err(|error| format!("{source} as {standard:?}: {error}"))?;
+    Ok(program)
 }
 
-/// Compiles tests/c/`source` into a library for LD_PRELOAD; answers where it is.
+/// Compiles tests/c/`source` into a library for LD_PRELOAD; returns where it is.
 pub fn compile_preloaded(source: &str) -> PathBuf {
     let library = scratch().join(format!("{source}.so"));
     let mut command = Command::new(env::var("CC").unwrap_or_else(|_| "cc".to_owned()));
@@ -154,7 +161,7 @@ fn finish(mut command: Command) -> Result<(), String> {
     if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).into_owned()) }
 }
 
-/// Runs a program to its end, which must be a success, and answers what it printed.
+/// Runs a program to its end, which must be a success, and returns what it printed.
 pub fn run(program: &Path, arguments: &[&str]) -> String {
     run_in(program, arguments, &[])
 }
@@ -197,13 +204,4 @@ pub fn run_in(program: &Path, arguments: &[&str], environment: &[(&str, &Path)])
     let printed = printed.unwrap_or_else(|_| panic!("{} hangs: {complaint}", program.display()));
     assert!(status.success(), "{} ends with {status}:\n{complaint}", program.display());
     String::from_utf8_lossy(&printed.unwrap_or_default()).into_owned()
-}
-
-/// Compiles tests/c/`source` under every standard and runs each program; under valgrind or a sanitizer, which sees no
-/// difference between them, just one.
-pub fn run_everywhere(source: &str) {
-    let standards = standards();
-    for standard in if is_slow() { &[Standard::C11] } else { &standards[..] } {
-        run(&compile(*standard, source), &[]);
-    }
 }

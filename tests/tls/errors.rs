@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 
 use eventstream_rpc::transport::{
-    ClientAuth, ErrorKind, HandshakeProgress, TlsConfigBuilder, TlsErrorKind, TlsSession, TlsVersion,
+    ClientAuth, Error, ErrorKind, HandshakeProgress, TlsConfigBuilder, TlsErrorKind, TlsRole, TlsSession, TlsVersion,
 };
 use rcgen::{BasicConstraints, ExtendedKeyUsagePurpose, IsCa};
 
@@ -168,19 +168,59 @@ fn no_cipher_suite_in_common() {
     assert_eq!(alert, [21, 3, 3, 0, 2, 2, 40]);
 }
 
-#[test]
-fn a_peer_that_does_not_speak_tls() {
+/// How a side of TLS fares with a peer that sends `bytes` and nothing else.
+fn with_stranger(role: TlsRole, bytes: &[u8]) -> Error {
     let (client, server) = fitting_configs();
-    let (mut plain, server_end) = pipe(ROOMY);
-    let mut server = Peer { session: TlsSession::server(&server).expect("a session"), end: server_end };
-    plain.write_all(b"GET / HTTP/1.1\r\n\r\n").expect("there is room");
-    assert_fails(server.handshake(), TlsErrorKind::HandshakeFailed, "what the client sent is not TLS");
-    assert_fails(server.handshake(), TlsErrorKind::HandshakeFailed, "what the client sent is not TLS");
+    let (mut plain, end) = pipe(ROOMY);
+    let session = match role {
+        TlsRole::Client => TlsSession::client(&client, NAME),
+        TlsRole::Server => TlsSession::server(&server),
+    };
+    let mut peer = Peer { session: session.expect("a session"), end };
+    plain.write_all(bytes).expect("there is room");
+    plain.close();
+    let error = peer.handshake().expect_err("a stranger");
+    assert_eq!(peer.handshake(), Err(error.clone()), "a failure is kept");
+    error
+}
 
-    let (mut plain, client_end) = pipe(ROOMY);
-    let mut client = Peer { session: TlsSession::client(&client, NAME).expect("a session"), end: client_end };
-    plain.write_all(&[0, 0, 0, 16, 0, 0, 0, 0, 5, 0xc2, 0x48, 0xeb]).expect("there is room");
-    assert_fails(client.handshake(), TlsErrorKind::HandshakeFailed, "what the server sent is not TLS");
+const MESSAGE: [u8; 16] = [0, 0, 0, 16, 0, 0, 0, 0, 5, 0xc2, 0x48, 0xeb, 0x7d, 0x98, 0xc8, 0xff];
+
+#[test]
+fn a_client_that_does_not_use_tls() {
+    let cases: [(&[u8], &str); 4] = [
+        (&MESSAGE, "looks like an event-stream message without TLS; the client does not use TLS"),
+        (b"GET / HTTP/1.1\r\n\r\n", "looks like an HTTP request (GET); the client does not speak event-stream RPC"),
+        (b"{\"type\": \"connect\"}", "looks like JSON"),
+        (&[0xff; 40], "check the host and port, and that both sides use TLS"),
+    ];
+    for (bytes, part) in cases {
+        let error = with_stranger(TlsRole::Server, bytes);
+        assert_fails::<()>(Err(error.clone()), TlsErrorKind::HandshakeFailed, part);
+        assert_fails::<()>(Err(error), TlsErrorKind::HandshakeFailed, "what the client sent is not TLS; ");
+    }
+}
+
+#[test]
+fn a_server_that_does_not_use_tls() {
+    let cases: [(&[u8], &str); 3] = [
+        (&MESSAGE, "it looks like an event-stream message without TLS; the server does not use TLS at this port"),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "it looks like an HTTP response (status 400); the server does not speak"),
+        (b"SSH-2.0-OpenSSH_9.2p1", "it looks like SSH"),
+    ];
+    for (bytes, part) in cases {
+        assert_fails::<()>(Err(with_stranger(TlsRole::Client, bytes)), TlsErrorKind::HandshakeFailed, part);
+    }
+}
+
+#[test]
+fn a_peer_that_closes_at_once() {
+    let silent = "the server closed the connection during the TLS handshake without sending anything: does it use TLS";
+    assert_fails::<()>(Err(with_stranger(TlsRole::Client, b"")), TlsErrorKind::PeerClosed, silent);
+    let short = "it looks like an HTTP request";
+    assert_fails::<()>(Err(with_stranger(TlsRole::Server, b"GET ")), TlsErrorKind::HandshakeFailed, short);
+    let cut = "the client closed the connection during the TLS handshake";
+    assert_fails::<()>(Err(with_stranger(TlsRole::Server, &[22, 3, 1])), TlsErrorKind::PeerClosed, cut);
 }
 
 #[test]

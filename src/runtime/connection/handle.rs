@@ -12,12 +12,12 @@ use super::state::{Flush, Shared};
 use crate::codec::HeaderList;
 use crate::rpc::{self, Incoming, MessageType, Outgoing, Role, StreamState};
 use crate::runtime::admission::Seat;
-use crate::runtime::error::{End, EndCell, Error, Outcome, text};
+use crate::runtime::error::{Described, End, Ended, Error, Outcome};
 use crate::runtime::event_loop::{Command, Destroyed, LoopHandle, Owner, Place, TimerKey, lock};
 use crate::runtime::life::Live;
 use crate::runtime::log::{Level, Log};
 use crate::runtime::settings::Settings;
-use crate::transport::{self, Endpoint, PeerCredentials, Resolver, TlsConfig, TlsInfo};
+use crate::transport::{self, AddressText, Endpoint, PeerCredentials, Resolver, TlsConfig, TlsInfo};
 
 /// Who is told of what happens on a connection. All calls come on the connection's event-loop thread, with no lock held.
 pub trait ConnectionHandler: Destroyed {
@@ -69,11 +69,11 @@ pub struct Connection {
 
     // Written once, on the loop thread or in accept.
     pub(super) handler: OnceLock<Box<dyn ConnectionHandler>>,
-    pub(super) addresses: OnceLock<(CString, CString)>,
+    pub(super) addresses: OnceLock<(Described<AddressText>, Described<AddressText>)>,
     pub(super) peer_credentials: OnceLock<PeerCredentials>,
     pub(super) connect_ack: OnceLock<Vec<u8>>,
     pub(super) tls_info: OnceLock<Box<TlsInfo>>,
-    pub(super) end: EndCell,
+    pub(super) end: End,
     pub(super) place: Place,
 
     pub(super) shared: Mutex<SharedState>,
@@ -112,7 +112,7 @@ pub struct Stream {
     pub(super) connection: Arc<Connection>,
     pub(super) handler: OnceLock<Box<dyn StreamHandler>>,
     pub(super) operation: OnceLock<OperationName>,
-    pub(super) end: EndCell,
+    pub(super) end: End,
     pub(super) id: AtomicI32,
     /// Set before the activation.
     pub(super) deadline_ms: AtomicU32,
@@ -157,7 +157,7 @@ impl Connection {
             peer_credentials: OnceLock::new(),
             connect_ack: OnceLock::new(),
             tls_info: OnceLock::new(),
-            end: EndCell::default(),
+            end: End::default(),
             place: Place::default(),
             shared: Mutex::new(shared),
             changed: Condvar::new(),
@@ -250,7 +250,7 @@ impl Connection {
     }
 
     /// Local and remote address, once it is connected.
-    pub fn addresses(&self) -> Option<&(CString, CString)> {
+    pub fn addresses(&self) -> Option<&(Described<AddressText>, Described<AddressText>)> {
         self.addresses.get()
     }
 
@@ -268,12 +268,12 @@ impl Connection {
             let _ = self.tls_info.set(Box::new(info));
         }
         // The last: whoever sees the addresses finds the rest.
-        let _ = self.addresses.set((text(stream.local_address()), text(stream.remote_address())));
+        let _ = self.addresses.set((Described::new(stream.local_address()), Described::new(stream.remote_address())));
     }
 
     /// The peer with its address, if it has one, for sentences.
     pub(in crate::runtime) fn peer_name(&self) -> String {
-        match self.addresses.get().map(|(_, remote)| remote.to_string_lossy()) {
+        match self.addresses.get().map(|(_, remote)| remote.value().to_string()) {
             Some(remote) if !remote.is_empty() && remote != "unix:" => format!("the peer {remote}"),
             _ => "the peer".to_owned(),
         }
@@ -288,8 +288,8 @@ impl Connection {
         let _ = self.connect_ack.set(message);
     }
 
-    /// How the connection ended, with the sentence; nothing while it has not.
-    pub fn end(&self) -> Option<&End> {
+    /// How the connection ended; nothing while it has not.
+    pub fn end(&self) -> Option<Ended<'_>> {
         self.end.get()
     }
 

@@ -10,7 +10,7 @@ use super::operation_name::OperationName;
 use super::state::Flush;
 use crate::codec::HeaderList;
 use crate::rpc::{self, MessageType, Outgoing, Role, TERMINATE_STREAM};
-use crate::runtime::error::{End, EndCell, Error, Outcome};
+use crate::runtime::error::{End, Ended, Error, Outcome};
 use crate::runtime::event_loop::{TimerKey, check_may_wait};
 
 impl Stream {
@@ -37,7 +37,7 @@ impl Stream {
             connection,
             handler: OnceLock::new(),
             operation: OnceLock::new(),
-            end: EndCell::default(),
+            end: End::default(),
             id: AtomicI32::new(id),
             deadline_ms: AtomicU32::new(0),
             timer: OnceLock::new(),
@@ -102,7 +102,7 @@ impl Stream {
         self.operation.get().map_or(&[], OperationName::as_slice)
     }
 
-    pub fn end(&self) -> Option<&End> {
+    pub fn end(&self) -> Option<Ended<'_>> {
         self.end.get()
     }
 
@@ -249,7 +249,7 @@ impl Stream {
         }
         // A stream that has ended says so, whatever became of its connection since.
         match (&error, self.end()) {
-            (rpc::Error::ConnectionClosed, Some((Ok(()), _))) => rpc::Error::StreamClosed("the stream is over").into(),
+            (rpc::Error::ConnectionClosed, Some(Ok(()))) => rpc::Error::StreamClosed("the stream is over").into(),
             _ => error.into(),
         }
     }
@@ -279,7 +279,7 @@ impl Stream {
         self.connection().wait(timeout, "the stream did not end within the given time", |shared| {
             let refused = self.phase_in(shared) == StreamPhase::Closed && self.handler().is_none();
             let over = refused || self.closed_told.load(Ordering::Acquire);
-            over.then(|| self.end().map_or(Ok(()), |(outcome, _)| outcome.clone()))
+            over.then(|| self.end.outcome().unwrap_or(Ok(())))
         })
     }
 }

@@ -6,6 +6,7 @@ use rustls::pki_types::UnixTime;
 use rustls::{AlertDescription, CertificateError, InvalidMessage, PeerIncompatible};
 
 use super::TlsRole;
+use crate::codec::{Expected, Sender, describe_first_bytes, tls_alert_name};
 use crate::transport::{Error, ErrorKind, TlsErrorKind};
 
 /// How far a session is, for sentences.
@@ -13,6 +14,34 @@ use crate::transport::{Error, ErrorKind, TlsErrorKind};
 pub enum Stage {
     Handshake,
     Established,
+}
+
+/// The peer sent `bytes`, which are not TLS.
+pub fn not_tls(bytes: &[u8], role: TlsRole) -> Error {
+    let sender = match role {
+        TlsRole::Client => Sender::Server,
+        TlsRole::Server => Sender::Client,
+    };
+    let part = describe_first_bytes(bytes, Expected::Tls, sender);
+    let part =
+        part.map_or("check the host and port, and that both sides use TLS".to_owned(), |part| format!("it {part}"));
+    let sentence = format!("the TLS handshake failed: what the {} sent is not TLS; {part}", peer(role));
+    Error::new(ErrorKind::Tls(TlsErrorKind::HandshakeFailed), sentence)
+}
+
+/// The peer closed the connection; `is_silent`: before it sent anything.
+pub fn closed_in_handshake(is_silent: bool, role: TlsRole) -> Error {
+    let hint = if is_silent { " without sending anything: does it use TLS at this port?" } else { "" };
+    let sentence = format!("the {} closed the connection during the TLS handshake{hint}", peer(role));
+    Error::new(ErrorKind::Tls(TlsErrorKind::PeerClosed), sentence)
+}
+
+/// Whether the peer's bytes are not even the header of a record.
+pub fn is_not_tls(error: &rustls::Error) -> bool {
+    let is_bad_header = |error: &InvalidMessage| {
+        matches!(error, InvalidMessage::InvalidContentType | InvalidMessage::UnknownProtocolVersion)
+    };
+    matches!(error, rustls::Error::InvalidMessage(error) if is_bad_header(error))
 }
 
 /// What `error` means to the side with `role`.
@@ -43,7 +72,7 @@ fn explain(error: &rustls::Error, role: TlsRole) -> (TlsErrorKind, String) {
             (TlsErrorKind::NoCommonAlpn, what)
         }
         Error::AlertReceived(alert) => explain_alert(*alert, role),
-        Error::InvalidMessage(InvalidMessage::InvalidContentType | InvalidMessage::UnknownProtocolVersion) => {
+        error if is_not_tls(error) => {
             (TlsErrorKind::HandshakeFailed, format!("what the {} sent is not TLS", peer(role)))
         }
         other => (TlsErrorKind::HandshakeFailed, other.to_string()),
@@ -126,7 +155,7 @@ fn explain_incompatible(reason: &PeerIncompatible, role: TlsRole) -> (TlsErrorKi
 
 fn explain_alert(alert: AlertDescription, role: TlsRole) -> (TlsErrorKind, String) {
     let code = u8::from(alert);
-    let what = format!("the {} sent the alert {} ({code})", peer(role), alert_name(code));
+    let what = format!("the {} sent the alert {} ({code})", peer(role), tls_alert_name(code));
     let kind = match alert {
         // These two say exactly what the other side's kind says.
         AlertDescription::NoApplicationProtocol => TlsErrorKind::NoCommonAlpn,
@@ -134,48 +163,6 @@ fn explain_alert(alert: AlertDescription, role: TlsRole) -> (TlsErrorKind, Strin
         _ => TlsErrorKind::AlertReceived,
     };
     (kind, what)
-}
-
-/// The names of RFC 8446, section 6, and its predecessors.
-fn alert_name(code: u8) -> &'static str {
-    match code {
-        0 => "close_notify",
-        10 => "unexpected_message",
-        20 => "bad_record_mac",
-        21 => "decryption_failed",
-        22 => "record_overflow",
-        30 => "decompression_failure",
-        40 => "handshake_failure",
-        41 => "no_certificate",
-        42 => "bad_certificate",
-        43 => "unsupported_certificate",
-        44 => "certificate_revoked",
-        45 => "certificate_expired",
-        46 => "certificate_unknown",
-        47 => "illegal_parameter",
-        48 => "unknown_ca",
-        49 => "access_denied",
-        50 => "decode_error",
-        51 => "decrypt_error",
-        60 => "export_restriction",
-        70 => "protocol_version",
-        71 => "insufficient_security",
-        80 => "internal_error",
-        86 => "inappropriate_fallback",
-        90 => "user_canceled",
-        100 => "no_renegotiation",
-        109 => "missing_extension",
-        110 => "unsupported_extension",
-        111 => "certificate_unobtainable",
-        112 => "unrecognized_name",
-        113 => "bad_certificate_status_response",
-        114 => "bad_certificate_hash_value",
-        115 => "unknown_psk_identity",
-        116 => "certificate_required",
-        120 => "no_application_protocol",
-        121 => "ech_required",
-        _ => "of an unknown number",
-    }
 }
 
 /// The other side.

@@ -7,7 +7,7 @@ use rustls::ProtocolVersion;
 use rustls::unbuffered::EncryptError;
 
 use super::backlog::Backlog;
-use super::error::{Stage, as_io, from_rustls};
+use super::error::{Stage, as_io, closed_in_handshake, from_rustls, is_not_tls, not_tls};
 use super::in_flight::{FULL_RECORD, InFlight};
 use super::info::TlsInfo;
 use super::records::Records;
@@ -126,8 +126,8 @@ impl TlsSession {
             }
             match self.read_records(io, 0, |_| {}) {
                 Ok(0) => {
-                    let sentence = "the peer closed the connection during the TLS handshake";
-                    return Err(self.fail(Error::new(ErrorKind::Tls(TlsErrorKind::PeerClosed), sentence)));
+                    let error = closed_in_handshake(self.bytes_without_data == 0, self.role);
+                    return Err(self.fail(error));
                 }
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(HandshakeProgress::Pending),
@@ -318,8 +318,8 @@ impl TlsSession {
         mut room: usize,
         mut take: impl FnMut(&[u8]),
     ) -> io::Result<usize> {
-        let stage = self.stage();
-        let (count, intake) = SCRATCH.with_borrow_mut(|Scratch { read: records, .. }| {
+        let (stage, role) = (self.stage(), self.role);
+        let (count, intake, failure) = SCRATCH.with_borrow_mut(|Scratch { read: records, .. }| {
             let kept = self.cut.len();
             let wanted = (room + LARGEST_RECORD).min(READ_STEP);
             records.resize(records.len().max(kept + wanted), 0);
@@ -336,14 +336,18 @@ impl TlsSession {
                 room -= fitting.len();
                 has_data = true;
             });
+            let failure = intake.failure.as_ref().map(|error| {
+                let is_stranger = stage == Stage::Handshake && is_not_tls(error);
+                if is_stranger { not_tls(records, role) } else { from_rustls(error, role, stage) }
+            });
             self.wire_len += count;
             self.bytes_without_data = if has_data { 0 } else { self.bytes_without_data.saturating_add(count) };
             // Exactly as much memory as it needs.
             self.cut = records[intake.used..].to_vec();
-            Ok::<_, io::Error>((count, intake))
+            Ok::<_, io::Error>((count, intake, failure))
         })?;
-        if let Some(error) = &intake.failure {
-            self.fail(from_rustls(error, self.role, stage));
+        if let Some(failure) = failure {
+            self.fail(failure);
         }
         self.peer_closed |= intake.peer_closed;
         if stage == Stage::Established && self.bytes_without_data > MAX_BYTES_WITHOUT_DATA {

@@ -1,17 +1,13 @@
 //! Every function of the header is called in every callback: the calls are generated from the header, so that a function that
-//! is new is tried at once, or fails this test if its parameters are not known here.
-#![cfg(target_os = "linux")]
-
-#[path = "common/cc.rs"]
-mod cc;
-#[path = "common/header_text.rs"]
-mod header_text;
+//! is new is tried at once, or stops the tests if its parameters are not known here.
 
 use std::fmt::Write;
 use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
-use cc::Standard;
-use header_text::{Function, Parameter};
+use crate::cc;
+use crate::header_text::{self, Function, Parameter};
 
 /// Whole statements for functions that need more than arguments. The last column says why.
 const SPECIAL: &[(&str, &str, &str)] = &[
@@ -258,29 +254,22 @@ fn generate() -> Result<String, Vec<String>> {
     ))
 }
 
-#[test]
-fn every_function_may_be_called_in_every_callback() {
-    let calls = generate().unwrap_or_else(|unknown| panic!("parameters that this test does not know: {unknown:#?}"));
-    fs::write(cc::scratch().join("every_call.h"), calls).expect("the target folder can be written");
-    let include = format!("-I{}", cc::scratch().display());
-    let program = cc::compile_with(Standard::C11, "test_every_call.c", &[&include]);
-    if cc::is_slow() {
-        cc::run(&program, &["20", "3"]);
-        return;
-    }
-    // Two at a time: most of it is waiting.
-    std::thread::scope(|scope| {
-        for half in ["0", "1"] {
-            let program = &program;
-            scope.spawn(move || cc::run(program, &["2", half]));
-        }
-    });
+/// Names of the functions.
+pub fn functions() -> Vec<String> {
+    header_text::functions().into_iter().map(|function| function.name).collect()
 }
 
-#[test]
-fn what_is_special_is_in_the_header() {
-    let functions = header_text::functions();
-    for (name, _, why) in SPECIAL {
-        assert!(functions.iter().any(|function| function.name == *name), "{name} ({why}) is not in the header");
-    }
+/// The folder of every_call.h, which is made now if it is not there yet.
+pub fn folder() -> &'static Path {
+    static FOLDER: LazyLock<PathBuf> = LazyLock::new(|| {
+        let calls =
+            generate().unwrap_or_else(|unknown| panic!("parameters that every_call.rs does not know: {unknown:#?}"));
+        for (name, _, why) in SPECIAL {
+            assert!(functions().iter().any(|function| function == name), "{name} ({why}) is not in the header");
+        }
+        let folder = cc::scratch().to_owned();
+        fs::write(folder.join("every_call.h"), calls).expect("the target folder can be written");
+        folder
+    });
+    &FOLDER
 }

@@ -1,8 +1,8 @@
 /* Sixteen threads call, read and send on one connection, with deadlines, until it is closed, aborted or drained, or its server
-   dies, at a random moment: every call returns, once, with a true status.
-
-   stress_blocking [FIRST_SEED [ROUNDS]] */
+   dies, at a random moment: every call returns, once, with a true status. */
 #include "events.h"
+
+#include "process.h"
 
 enum {
     THREADS = 16,
@@ -74,7 +74,7 @@ static esrpc_status answer(esrpc_stream *stream, int32_t type, int32_t flags, es
 }
 
 static void server_message(esrpc_stream *stream, const esrpc_message *message, void *user_data) {
-    static const uint8_t piece[PIECE];
+    static uint8_t piece[PIECE];
     const int32_t plain = ESRPC_MESSAGE_TYPE_APPLICATION_MESSAGE;
     const int32_t last = ESRPC_MESSAGE_FLAG_TERMINATE_STREAM;
     esrpc_bytes name = esrpc_stream_get_operation(stream), payload = esrpc_message_get_payload(message);
@@ -198,7 +198,7 @@ static bool is_timeout(esrpc_status status, esrpc_status expected, int64_t began
 }
 
 static bool one_call(uint64_t *random, enum operation operation, uint32_t id) {
-    static const uint8_t large[LARGE];
+    static uint8_t large[LARGE];
     uint8_t payload[sizeof large];
     esrpc_message *reply = NULL;
     uint32_t timeout_ms = operation == OP_SILENT && below(random, 8) != 0 ? (uint32_t)below(random, 10) : random_timeout(random);
@@ -208,7 +208,7 @@ static bool one_call(uint64_t *random, enum operation operation, uint32_t id) {
     memcpy(payload, large, sizeof payload);
     memcpy(payload, &id, sizeof id);
     status = esrpc_connection_call(test.connection, esrpc_text(names[operation]), NULL,
-                                   bytes(payload, operation == OP_LARGE ? LARGE : sizeof id), timeout_ms, &reply);
+                                   bytes(payload, operation == OP_LARGE ? (size_t)LARGE : sizeof id), timeout_ms, &reply);
     CHECK((reply != NULL) == (status == ESRPC_OK || status == ESRPC_ERROR_APPLICATION_ERROR));
     CHECK(status == ESRPC_OK || esrpc_last_error_message()[0] != '\0');
     timed_out = is_timeout(status, ESRPC_ERROR_STREAM_TIMED_OUT, began, timeout_ms);
@@ -385,9 +385,14 @@ static void run_round(unsigned long seed) {
     pthread_mutex_destroy(&test.lock);
 }
 
-int main(int argc, char **argv) {
-    unsigned long first = argc > 1 ? strtoul(argv[1], NULL, 10) : 1;
-    unsigned long rounds = argc > 2 ? strtoul(argv[2], NULL, 10) : 2 * ENDS;
+/* ESRPC_TEST_SEED=SEED begins with another seed, such as one that failed. */
+static void calls_return_however_the_connection_ends(void) {
+    const char *seed = getenv("ESRPC_TEST_SEED");
+    unsigned long first = seed != NULL ? strtoul(seed, NULL, 10) : 1, rounds = is_watched() ? 8 : 48;
     for (unsigned long i = 0; i < rounds; i++) run_round(first + i);
-    return 0;
+}
+
+int main(int argc, char **argv) {
+    static const struct test tests[] = {TEST(calls_return_however_the_connection_ends)};
+    return RUN_TESTS(tests, argc, argv);
 }

@@ -1,12 +1,11 @@
 /* Many threads, and callbacks, open streams on one connection: the ids are on the wire in order, every callback comes exactly
-   once, and nothing is left behind.
-
-   stress_streams [STREAMS [THREADS]] */
+   once, and nothing is left behind. */
 #include "events.h"
 
 #include "process.h"
 
 enum {
+    THREADS = 8,
     /* Open at once at most; below what servers allow. */
     WINDOW = 500,
     /* Small, so that sends are often refused and have to be repeated. */
@@ -345,16 +344,14 @@ static void check_calls(void) {
     CHECK(from_callbacks > 0);
 }
 
-int main(int argc, char **argv) {
-    size_t thread_count = argc > 2 ? (size_t)atoi(argv[2]) : 8;
-    pthread_t threads[64];
+static void every_stream_of_many_has_its_callbacks(void) {
+    pthread_t threads[THREADS];
     struct timespec begin, end;
     esrpc_runtime *client_runtime, *server_runtime;
     esrpc_listener *listener;
     size_t descriptors = count_descriptors();
 
-    test.total = argc > 1 ? (size_t)atoi(argv[1]) : 100000;
-    CHECK(thread_count >= 1 && thread_count <= 64);
+    test.total = is_watched() ? 3000 : 100000;
     test.calls = (struct call *)calloc(test.total, sizeof *test.calls);
     test.served = (struct served *)calloc(test.total, sizeof *test.served);
     for (size_t i = 0; i < test.total; i++) {
@@ -370,13 +367,13 @@ int main(int argc, char **argv) {
     connect_to(listener, client_runtime);
 
     clock_gettime(CLOCK_MONOTONIC, &begin);
-    for (size_t i = 0; i < thread_count; i++) CHECK(pthread_create(&threads[i], NULL, opener, NULL) == 0);
-    for (size_t i = 0; i < thread_count; i++) CHECK(pthread_join(threads[i], NULL) == 0);
+    for (size_t i = 0; i < THREADS; i++) CHECK(pthread_create(&threads[i], NULL, opener, NULL) == 0);
+    for (size_t i = 0; i < THREADS; i++) CHECK(pthread_join(threads[i], NULL) == 0);
     pthread_mutex_lock(&test.lock);
     while (test.over < test.total) pthread_cond_wait(&test.changed, &test.lock);
     pthread_mutex_unlock(&test.lock);
     clock_gettime(CLOCK_MONOTONIC, &end);
-    printf("%zu threads: %.2f s\n", thread_count,
+    printf("%d threads: %.2f s\n", THREADS,
            (double)(end.tv_sec - begin.tv_sec) + (double)(end.tv_nsec - begin.tv_nsec) / 1e9);
 
     CHECK_OK(esrpc_connection_close(test.connection, ESRPC_OK));
@@ -398,5 +395,9 @@ int main(int argc, char **argv) {
     free(test.served);
     pthread_cond_destroy(&test.changed);
     pthread_mutex_destroy(&test.lock);
-    return 0;
+}
+
+int main(int argc, char **argv) {
+    static const struct test tests[] = {TEST(every_stream_of_many_has_its_callbacks)};
+    return RUN_TESTS(tests, argc, argv);
 }
