@@ -59,8 +59,10 @@ impl Connection {
                 if ending.is_some() {
                     // A refusal and TERMINATE_STREAM end the connection well, once they are written.
                     shared.close(Ok(()), true);
+                    self.schedule(&mut shared);
+                } else {
+                    self.schedule_write(&mut shared);
                 }
-                self.schedule(&mut shared);
                 drop(shared);
                 self.log_sent(&message, 0);
                 Ok(())

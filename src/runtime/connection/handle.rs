@@ -77,6 +77,9 @@ pub struct Connection {
     pub(super) place: Place,
 
     pub(super) shared: Mutex<SharedState>,
+    /// How often it was locked.
+    #[cfg(test)]
+    pub(super) locks: std::sync::atomic::AtomicUsize,
     pub(super) changed: Condvar,
 }
 
@@ -160,6 +163,8 @@ impl Connection {
             end: End::default(),
             place: Place::default(),
             shared: Mutex::new(shared),
+            #[cfg(test)]
+            locks: std::sync::atomic::AtomicUsize::new(0),
             changed: Condvar::new(),
         })
     }
@@ -208,6 +213,8 @@ impl Connection {
     }
 
     pub(in crate::runtime) fn lock(&self) -> MutexGuard<'_, SharedState> {
+        #[cfg(test)]
+        self.locks.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         lock(&self.shared)
     }
 

@@ -114,7 +114,7 @@ pub(in crate::runtime) struct Remains<S> {
     pub closing: Option<Closing>,
     pub rpc: rpc::Ended<Arc<S>, Flush>,
     /// Streams hold their connection: kept, these would keep it for ever. To be dropped without the lock.
-    _kept: (Vec<Arc<S>>, Vec<(Arc<S>, Instant)>),
+    _kept: (Vec<Arc<S>>, StreamTimers<S>),
 }
 
 /// What the driver has to know of the other threads' side after a round, from one look.
@@ -128,7 +128,7 @@ pub(in crate::runtime) struct Look<S> {
     pub held_by_streams: usize,
     pub is_handshake_done: bool,
     pub drain_until: Option<Instant>,
-    pub timers: StreamTimers<S>,
+    pub timers: Option<Box<StreamTimers<S>>>,
     /// The driver has to look again, from the start.
     pub has_news: bool,
 }
@@ -230,8 +230,8 @@ impl<S> Shared<S> {
     }
 
     fn remains(&mut self, closing: Option<Closing>) -> Remains<S> {
-        let kept = (std::mem::take(&mut self.refused.streams), std::mem::take(&mut self.timers.new));
-        Remains { closing, rpc: self.rpc.end(), _kept: kept }
+        let timers = StreamTimers { new: std::mem::take(&mut self.timers.new), ended: Vec::new() };
+        Remains { closing, rpc: self.rpc.end(), _kept: (std::mem::take(&mut self.refused.streams), timers) }
     }
 
     /// It is to end as soon as nothing is open on it: what a drain asks for. Whether it begins to with that; then the driver
@@ -355,7 +355,7 @@ impl<S> Shared<S> {
             held_by_streams: self.rpc.held_by_streams(),
             is_handshake_done: self.rpc.is_handshake_done(),
             drain_until: self.drain.and_then(|drain| drain.until),
-            timers: std::mem::take(&mut self.timers),
+            timers: self.take_timers(),
             has_news,
         }
     }
@@ -439,6 +439,13 @@ impl<S> Shared<S> {
 
     pub fn note_ended_timer(&mut self, key: TimerKey) {
         self.timers.ended.push(key);
+    }
+
+    /// Most often there are none, and a look is lighter without them.
+    #[inline]
+    fn take_timers(&mut self) -> Option<Box<StreamTimers<S>>> {
+        let is_any = !self.timers.new.is_empty() || !self.timers.ended.is_empty();
+        is_any.then(|| Box::new(std::mem::take(&mut self.timers)))
     }
 
     pub fn take_ended_timers(&mut self) -> Vec<TimerKey> {

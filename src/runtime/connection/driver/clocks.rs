@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::super::deadlines::Deadline;
 use super::super::handle::Stream;
 use super::super::life::Phase;
-use super::super::state::Look;
+use super::super::state::{Look, StreamTimers};
 use super::Driver;
 use crate::runtime::error::{Error, TimeLimit};
 use crate::runtime::event_loop::{Context, Flow, Resident, TimerKey};
@@ -25,13 +25,12 @@ impl Driver {
     }
 
     /// Gives the loop the deadlines of streams that were activated, and takes back those of streams that have ended.
-    pub(super) fn take_over_timers(&mut self, look: &mut Look<Stream>, context: &mut Context) {
-        let timers = &mut look.timers;
-        for (stream, at) in timers.new.drain(..).filter(|(stream, _)| stream.end().is_none()) {
+    pub(super) fn take_over_timers(timers: StreamTimers<Stream>, context: &mut Context) {
+        for (stream, at) in timers.new.into_iter().filter(|(stream, _)| stream.end().is_none()) {
             let timed: Weak<Stream> = Arc::downgrade(&stream);
             stream.set_timer(context.timers.set_for(at, timed));
         }
-        timers.ended.drain(..).for_each(|key| context.timers.cancel(key));
+        timers.ended.into_iter().for_each(|key| context.timers.cancel(key));
     }
 
     /// What is waited for now.

@@ -141,7 +141,9 @@ impl Driver {
                     look(&mut shared, &self.input, &self.output, &mut turn, context)
                 }
             };
-            self.take_over_timers(&mut round.look, context);
+            if let Some(timers) = round.look.timers.take() {
+                Driver::take_over_timers(*timers, context);
+            }
             if let Some(closing) = round.look.closing
                 && self.close_further(closing, round.look.unwritten, context) == Flow::Leave
             {

@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::io::{IoSlice, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -139,6 +140,14 @@ impl Rig {
             assert!(!events.is_empty(), "nothing came");
         }
         self.driver.note_readiness(Ready { readable: true, writable: true, until_end: false });
+    }
+
+    /// How often the work takes the lock that the driver shares with other threads.
+    fn locks(&mut self, work: impl FnOnce(&mut Rig)) -> usize {
+        let count = |rig: &Rig| rig.driver.connection.locks.load(Ordering::Relaxed);
+        let before = count(self);
+        work(self);
+        count(self) - before
     }
 
     fn delivered(&self) -> Vec<Vec<u8>> {
@@ -357,4 +366,26 @@ fn a_peer_in_the_middle_of_a_refused_message_is_not_reset() {
     rig.driver.note_readiness(Ready { readable: true, writable: true, until_end: true });
     assert_eq!(rig.turn(all()), Flow::Leave);
     assert_eq!(rig.delivered(), [b"shutdown"]);
+}
+
+#[test]
+fn a_message_takes_the_lock_four_times_at_most_on_its_way_in_or_out() {
+    fn ignore(_: [usize; 2], _: &Outcome) {}
+    let answer = Outgoing::empty(MessageType::PingResponse, 0);
+    let mut rig = Rig::new(|_| {});
+    let received = rig.locks(|rig| _ = rig.receive(&pings(&[b"one"]), all()));
+    assert!(received <= 4, "{received} times to receive");
+    // The limits may change with a protocol message, which costs one of these.
+    let three = rig.locks(|rig| _ = rig.receive(&pings(&[b"one", b"two", b"three"]), all()));
+    assert!(three <= received + 4, "{three} times to receive three at once");
+    for flush in [None, Some(Flush { run: ignore, words: [0, 0] })] {
+        let sent = rig.locks(|rig| {
+            rig.driver.connection.send_protocol(answer, flush).expect("the handshake is done");
+            rig.turn(all());
+        });
+        assert!(sent <= 4, "{sent} times to send");
+    }
+    let mut rig = Rig::new(move |connection| connection.send_protocol(answer, None).expect("there is room"));
+    let answered = rig.locks(|rig| _ = rig.receive(&pings(&[b"one"]), all()));
+    assert!(answered <= received + 2, "{answered} times to receive and answer");
 }

@@ -24,16 +24,18 @@ impl Driver {
     /// Writes what is queued, and calls who waits for it between two writes. Returns what there is to be done next, unless
     /// that has to be looked for: when a callback has run since, or one is still to run. `begins`: the turn begins with it.
     pub(super) fn transmit(&mut self, begins: bool, turn: &mut Turn, context: &mut Context) -> Option<Round> {
-        let mut scratch = context.take_scratch::<Scratch>();
+        let mut scratch = None;
         let round = self.write_all(begins, &mut scratch, turn, context);
-        context.give_back_scratch(scratch);
+        if let Some(scratch) = scratch {
+            context.give_back_scratch(scratch);
+        }
         round
     }
 
     fn write_all(
         &mut self,
         mut begins: bool,
-        scratch: &mut Scratch,
+        scratch: &mut Option<Box<Scratch>>,
         turn: &mut Turn,
         context: &mut Context,
     ) -> Option<Round> {
@@ -44,7 +46,7 @@ impl Driver {
                 shared.begin_turn();
             }
             let mut has_room_again = false;
-            if let Some(count) = written {
+            if let Some((count, scratch)) = written.zip(scratch.as_mut()) {
                 shared.rpc.written(count, &mut scratch.due);
                 if let Some(streams) = shared.take_refused() {
                     has_room_again = true;
@@ -56,16 +58,20 @@ impl Driver {
             if may_write && !self.output.segments.is_empty() {
                 shared.rpc.take_segments(&mut self.output.segments);
             } else if may_write && shared.rpc.outbound_len() > 0 {
+                let scratch = scratch.get_or_insert_with(|| context.take_scratch());
                 std::mem::swap(&mut self.output.segments, &mut scratch.segments);
                 shared.rpc.take_segments(&mut self.output.segments);
             }
             let has_more = may_write && !self.output.segments.is_empty();
-            let is_quiet = scratch.due.is_empty() && !has_room_again && self.output.streams_with_room.is_empty();
+            let is_due = scratch.as_ref().is_some_and(|scratch| !scratch.due.is_empty());
+            let is_quiet = !is_due && !has_room_again && self.output.streams_with_room.is_empty();
             if !has_more && is_quiet && !self.input.has_ended && !self.stream.wants_flush() {
                 return Some(look(&mut shared, &self.input, &self.output, turn, context));
             }
             drop(shared);
-            self.connection.tell_written(&mut scratch.due);
+            if let Some(scratch) = scratch.as_mut().filter(|_| is_due) {
+                self.connection.tell_written(&mut scratch.due);
+            }
             if has_room_again {
                 self.connection.tell_room();
             }
@@ -83,7 +89,7 @@ impl Driver {
                     return None;
                 }
             }
-            written = self.write_once(scratch, turn);
+            written = self.write_once(scratch.get_or_insert_with(|| context.take_scratch()), turn);
         }
     }
 
