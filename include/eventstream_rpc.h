@@ -2055,15 +2055,23 @@ struct esrpc_tls_config_builder *esrpc_tls_config_builder_new_server(void);
 void esrpc_tls_config_builder_release(struct esrpc_tls_config_builder *builder);
 
 /**
- * Trusts the certificates in a file, beside those given before. A client to which any CA is given does not use the
- * system's trust store. On a server it is what the certificates of clients must come from.
+ * Trusts the certificates in a file, beside those given before. A client to which any certificate is given does not use the
+ * system's trust store. On a server they are what the certificates of clients must come from.
+ *
+ * A CA's certificate vouches for others. A peer that shows the very certificate that was given is trusted as itself, whether
+ * that is a CA's or not: one that is signed with its own key, as "openssl req -x509" makes it, or one without its CA. Its
+ * subject alternative names (on a client), its validity, its key usages and revocation lists are checked as those of any
+ * other. A certificate that says that it is not a CA's (CA:FALSE) vouches for no other.
+ *
+ * A file in PEM may have a byte order mark, be in UTF-16, have any line ends and text around its sections.
  *
  * @param builder Changed.
- * @param path The path of a file with certificates in PEM, or one in DER; at least one byte, no NUL. Read in this call.
+ * @param path The path of a file with certificates in PEM or DER, one or several; at least one byte, no NUL. Read in
+ * this call.
  * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL or path is empty or has a NUL;
  * ESRPC_ERROR_NOT_FOUND, ESRPC_ERROR_ACCESS_DENIED or ESRPC_ERROR_IO if the file cannot be read;
- * ESRPC_ERROR_TLS_NO_CERTIFICATE if it holds none; ESRPC_ERROR_TLS_BAD_CERTIFICATE if it holds none that is well-formed,
- * or PEM that is damaged.
+ * ESRPC_ERROR_TLS_NO_CERTIFICATE if it holds none; ESRPC_ERROR_TLS_BAD_CERTIFICATE if it holds none that can be used, or
+ * one that is damaged. The sentence says where, or what the file is.
  *
  * Thread: owner. Since: 0.1.0
  */
@@ -2079,7 +2087,7 @@ esrpc_status esrpc_tls_config_builder_add_ca_file(struct esrpc_tls_config_builde
  * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL or path is empty or has a NUL;
  * ESRPC_ERROR_NOT_FOUND, ESRPC_ERROR_ACCESS_DENIED or ESRPC_ERROR_IO if the folder or a file in it cannot be read;
  * ESRPC_ERROR_TLS_NO_CERTIFICATE if none of its files holds a certificate; ESRPC_ERROR_TLS_BAD_CERTIFICATE if they hold
- * none that is well-formed.
+ * none that can be used.
  *
  * Thread: owner. Since: 0.1.0
  */
@@ -2090,10 +2098,10 @@ esrpc_status esrpc_tls_config_builder_add_ca_dir(struct esrpc_tls_config_builder
  * Trusts certificates in memory, beside those given before; see esrpc_tls_config_builder_add_ca_file.
  *
  * @param builder Changed.
- * @param certificates Certificates in PEM, or one in DER; at least one byte; copied.
+ * @param certificates Certificates in PEM or DER, one or several; at least one byte; copied.
  * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL or certificates is empty;
- * ESRPC_ERROR_TLS_NO_CERTIFICATE if the bytes hold none; ESRPC_ERROR_TLS_BAD_CERTIFICATE if they hold none that is
- * well-formed, or PEM that is damaged.
+ * ESRPC_ERROR_TLS_NO_CERTIFICATE if the bytes hold none; ESRPC_ERROR_TLS_BAD_CERTIFICATE if they hold none that
+ * can be used, or one that is damaged.
  *
  * Thread: owner. Since: 0.1.0
  */
@@ -2111,7 +2119,8 @@ esrpc_status esrpc_tls_config_builder_add_ca(struct esrpc_tls_config_builder *bu
  * one byte, no NUL. It may be the same file. Read in this call.
  * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL or a path is empty or has a NUL;
  * ESRPC_ERROR_NOT_FOUND, ESRPC_ERROR_ACCESS_DENIED or ESRPC_ERROR_IO if a file cannot be read;
- * ESRPC_ERROR_TLS_NO_CERTIFICATE if there is no certificate; ESRPC_ERROR_TLS_BAD_CERTIFICATE if one is not well-formed;
+ * ESRPC_ERROR_TLS_NO_CERTIFICATE if there is no certificate; ESRPC_ERROR_TLS_BAD_CERTIFICATE if one is damaged or longer than
+ * 65,535 bytes;
  * ESRPC_ERROR_TLS_BAD_KEY if there is no key that can be used; ESRPC_ERROR_TLS_KEY_ENCRYPTED;
  * ESRPC_ERROR_TLS_KEY_MISMATCH if the key is not that of the first certificate; ESRPC_ERROR_TLS_CONFIG if the system refuses
  * to give random bytes.
@@ -2131,7 +2140,8 @@ esrpc_status esrpc_tls_config_builder_set_certificate_files(struct esrpc_tls_con
  * byte; copied.
  * @param key The private key, PEM or DER: PKCS#8, PKCS#1 or SEC1, not encrypted; at least one byte; copied.
  * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL or chain or key is empty;
- * ESRPC_ERROR_TLS_NO_CERTIFICATE if there is no certificate; ESRPC_ERROR_TLS_BAD_CERTIFICATE if one is not well-formed;
+ * ESRPC_ERROR_TLS_NO_CERTIFICATE if there is no certificate; ESRPC_ERROR_TLS_BAD_CERTIFICATE if one is damaged or longer than
+ * 65,535 bytes;
  * ESRPC_ERROR_TLS_BAD_KEY if there is no key that can be used; ESRPC_ERROR_TLS_KEY_ENCRYPTED;
  * ESRPC_ERROR_TLS_KEY_MISMATCH if the key is not that of the first certificate; ESRPC_ERROR_TLS_CONFIG if the system refuses
  * to give random bytes.
@@ -3195,8 +3205,8 @@ void esrpc_connection_release(struct esrpc_connection *connection);
  * @param callbacks Copied; NULL: none.
  * @param user_data Handed to the callbacks; on_destroy tells when it is free.
  * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL or callbacks has a wrong struct_size;
- * ESRPC_ERROR_INVALID_STATE if it is not being announced, or was accepted; ESRPC_ERROR_CONNECTION_CLOSED if it was closed;
- * ESRPC_ERROR_FORKED.
+ * ESRPC_ERROR_INVALID_STATE if it is not being announced, or was accepted; ESRPC_ERROR_CONNECTION_CLOSED if it was
+ * closed; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
  *
  * Thread: loop. Since: 0.1.0
  */
@@ -3213,7 +3223,8 @@ esrpc_status esrpc_connection_accept(struct esrpc_connection *connection,
  * @param connection Borrowed.
  * @param reason What on_shutdown is to say: ESRPC_OK, an ESRPC_ERROR_ constant, or a number of the application's own from
  * 1000 up.
- * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL or reason is none of these; ESRPC_ERROR_FORKED.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL or reason is none of these;
+ * ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
  *
  * Thread: any. Since: 0.1.0
  */
@@ -3226,7 +3237,8 @@ esrpc_status esrpc_connection_close(struct esrpc_connection *connection,
  * ESRPC_ERROR_ABORTED. Before setup it cancels, as esrpc_connection_close does.
  *
  * @param connection Borrowed.
- * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL; ESRPC_ERROR_FORKED.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL; ESRPC_ERROR_RUNTIME_SHUTDOWN;
+ * ESRPC_ERROR_FORKED.
  *
  * Thread: any. Since: 0.1.0
  */
@@ -3245,12 +3257,12 @@ esrpc_status esrpc_connection_abort(struct esrpc_connection *connection);
  * @param payload Copied; may be empty.
  * @param on_flush Called once if and only if the send is accepted; NULL: nobody.
  * @param flush_user_data Handed to on_flush.
- * @return ESRPC_OK; else nothing has changed: ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL, headers is a message's
- * list, or payload is NULL with a length; ESRPC_ERROR_WRONG_MESSAGE_TYPE; ESRPC_ERROR_RESERVED_HEADER;
- * ESRPC_ERROR_TOO_MANY_HEADERS, ESRPC_ERROR_HEADERS_TOO_LARGE, ESRPC_ERROR_MESSAGE_TOO_LARGE; ESRPC_ERROR_NOT_READY before
- * setup; ESRPC_ERROR_HANDSHAKE_PENDING or ESRPC_ERROR_HANDSHAKE_ALREADY_DONE if the handshake forbids the message now;
- * ESRPC_ERROR_CONNECTION_CLOSED; ESRPC_ERROR_WOULD_BLOCK if the outbound limit is reached (on_writable follows);
- * ESRPC_ERROR_FORKED.
+ * @return ESRPC_OK; else nothing has changed: ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL, headers is a
+ * message's list, or payload is NULL with a length; ESRPC_ERROR_WRONG_MESSAGE_TYPE; ESRPC_ERROR_RESERVED_HEADER;
+ * ESRPC_ERROR_TOO_MANY_HEADERS, ESRPC_ERROR_HEADERS_TOO_LARGE, ESRPC_ERROR_MESSAGE_TOO_LARGE; ESRPC_ERROR_NOT_READY
+ * before setup; ESRPC_ERROR_HANDSHAKE_PENDING or ESRPC_ERROR_HANDSHAKE_ALREADY_DONE if the handshake forbids the
+ * message now; ESRPC_ERROR_CONNECTION_CLOSED; ESRPC_ERROR_WOULD_BLOCK if the outbound limit is reached (on_writable
+ * follows); ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
  *
  * Thread: any; headers: owner. Since: 0.1.0
  */
@@ -3269,7 +3281,7 @@ esrpc_status esrpc_connection_send_protocol_message(struct esrpc_connection *con
  *
  * @param connection Borrowed.
  * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL; ESRPC_ERROR_NOT_READY before setup;
- * ESRPC_ERROR_CONNECTION_CLOSED; ESRPC_ERROR_FORKED.
+ * ESRPC_ERROR_CONNECTION_CLOSED; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
  *
  * Thread: any. Since: 0.1.0
  */
@@ -3280,7 +3292,7 @@ esrpc_status esrpc_connection_pause_reading(struct esrpc_connection *connection)
  *
  * @param connection Borrowed.
  * @return ESRPC_OK, also if reading was not paused; ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL;
- * ESRPC_ERROR_NOT_READY before setup; ESRPC_ERROR_CONNECTION_CLOSED; ESRPC_ERROR_FORKED.
+ * ESRPC_ERROR_NOT_READY before setup; ESRPC_ERROR_CONNECTION_CLOSED; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
  *
  * Thread: any. Since: 0.1.0
  */
@@ -3293,7 +3305,8 @@ esrpc_status esrpc_connection_resume_reading(struct esrpc_connection *connection
  * @param connection Borrowed.
  * @param task Called once if and only if the call answers ESRPC_OK.
  * @param user_data Handed to task.
- * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if connection or task is NULL; ESRPC_ERROR_FORKED.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if connection or task is NULL; ESRPC_ERROR_RUNTIME_SHUTDOWN;
+ * ESRPC_ERROR_FORKED.
  *
  * Thread: any. Since: 0.1.0
  */
@@ -3365,8 +3378,8 @@ const char *esrpc_connection_get_remote_address(const struct esrpc_connection *c
  * @param out_uid Receives the effective user id; NULL: not wanted.
  * @param out_gid Receives the effective group id; NULL: not wanted.
  * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL; ESRPC_ERROR_NOT_READY before the connection is
- * established, also if it never was; ESRPC_ERROR_INVALID_STATE if it is not one over a Unix socket; ESRPC_ERROR_UNSUPPORTED
- * elsewhere than on Linux; ESRPC_ERROR_FORKED.
+ * established, also if it never was; ESRPC_ERROR_INVALID_STATE if it is not one over a Unix socket;
+ * ESRPC_ERROR_UNSUPPORTED elsewhere than on Linux; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
  *
  * Thread: any. Since: 0.1.0
  */
@@ -3444,8 +3457,8 @@ const char *esrpc_connection_get_end_message(const struct esrpc_connection *conn
  * @param connection Borrowed.
  * @param timeout_ms Milliseconds to wait at most, or ESRPC_WAIT_FOREVER.
  * @param out_status Receives the status that on_setup gets; NULL: not wanted.
- * @return ESRPC_OK if setup is over, well or not; ESRPC_ERROR_TIMED_OUT; ESRPC_ERROR_WOULD_DEADLOCK on an event-loop thread;
- * ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL; ESRPC_ERROR_FORKED.
+ * @return ESRPC_OK if setup is over, well or not; ESRPC_ERROR_TIMED_OUT; ESRPC_ERROR_WOULD_DEADLOCK on an event-loop
+ * thread; ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
  *
  * Thread: not-loop. Since: 0.1.0
  */
@@ -3460,7 +3473,7 @@ esrpc_status esrpc_connection_wait_setup(struct esrpc_connection *connection,
  * @param timeout_ms Milliseconds to wait at most, or ESRPC_WAIT_FOREVER.
  * @param out_status Receives ESRPC_OK if it is written, else why not; NULL: not wanted.
  * @return ESRPC_OK if that is certain, either way; ESRPC_ERROR_TIMED_OUT; ESRPC_ERROR_WOULD_DEADLOCK on an event-loop
- * thread; ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL; ESRPC_ERROR_FORKED.
+ * thread; ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
  *
  * Thread: not-loop. Since: 0.1.0
  */
@@ -3475,7 +3488,7 @@ esrpc_status esrpc_connection_wait_flush(struct esrpc_connection *connection,
  * @param timeout_ms Milliseconds to wait at most, or ESRPC_WAIT_FOREVER.
  * @param out_status Receives the reason of the end; NULL: not wanted.
  * @return ESRPC_OK if it has ended; ESRPC_ERROR_TIMED_OUT; ESRPC_ERROR_WOULD_DEADLOCK on an event-loop thread;
- * ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL; ESRPC_ERROR_FORKED.
+ * ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
  *
  * Thread: not-loop. Since: 0.1.0
  */
@@ -3491,9 +3504,9 @@ esrpc_status esrpc_connection_wait_shutdown(struct esrpc_connection *connection,
  * @param callbacks Copied; NULL: none, the messages are read.
  * @param user_data Handed to the callbacks; on_destroy tells when it is free.
  * @param out_stream Receives the stream, one reference, to be released with esrpc_stream_release.
- * @return ESRPC_OK; else there is no stream and no callback comes: ESRPC_ERROR_INVALID_ARGUMENT if connection or out_stream
- * is NULL or callbacks has a wrong struct_size; ESRPC_ERROR_INVALID_STATE on a server's connection; ESRPC_ERROR_NOT_READY
- * before setup; ESRPC_ERROR_CONNECTION_CLOSED; ESRPC_ERROR_FORKED.
+ * @return ESRPC_OK; else there is no stream and no callback comes: ESRPC_ERROR_INVALID_ARGUMENT if connection or
+ * out_stream is NULL or callbacks has a wrong struct_size; ESRPC_ERROR_INVALID_STATE on a server's connection;
+ * ESRPC_ERROR_NOT_READY before setup; ESRPC_ERROR_CONNECTION_CLOSED; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
  *
  * Thread: any. Since: 0.1.0
  */
@@ -3528,7 +3541,8 @@ void esrpc_stream_release(struct esrpc_stream *stream);
  *
  * @param stream Borrowed; not activated yet.
  * @param deadline_ms Milliseconds, 1 to 4294967295; 0: none, as by default.
- * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if stream is NULL; ESRPC_ERROR_STREAM_ALREADY_ACTIVATED; ESRPC_ERROR_FORKED.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if stream is NULL; ESRPC_ERROR_STREAM_ALREADY_ACTIVATED;
+ * ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
  *
  * Thread: any. Since: 0.1.0
  */
@@ -3548,14 +3562,14 @@ esrpc_status esrpc_stream_set_deadline_ms(struct esrpc_stream *stream,
  * @param payload Copied; may be empty.
  * @param on_flush Called once if and only if the activation is accepted; NULL: nobody.
  * @param flush_user_data Handed to on_flush.
- * @return ESRPC_OK; else nothing has changed and the activation may be tried again: ESRPC_ERROR_INVALID_ARGUMENT if stream is
- * NULL, headers is a message's list, or operation or payload is NULL with a length; ESRPC_ERROR_INVALID_UTF8 and
- * ESRPC_ERROR_HEADER_VALUE_TOO_LONG for operation; ESRPC_ERROR_WRONG_MESSAGE_TYPE; ESRPC_ERROR_RESERVED_HEADER;
+ * @return ESRPC_OK; else nothing has changed and the activation may be tried again: ESRPC_ERROR_INVALID_ARGUMENT if
+ * stream is NULL, headers is a message's list, or operation or payload is NULL with a length; ESRPC_ERROR_INVALID_UTF8
+ * and ESRPC_ERROR_HEADER_VALUE_TOO_LONG for operation; ESRPC_ERROR_WRONG_MESSAGE_TYPE; ESRPC_ERROR_RESERVED_HEADER;
  * ESRPC_ERROR_TOO_MANY_HEADERS, ESRPC_ERROR_HEADERS_TOO_LARGE, ESRPC_ERROR_MESSAGE_TOO_LARGE;
  * ESRPC_ERROR_STREAM_ALREADY_ACTIVATED; ESRPC_ERROR_INVALID_STATE on a server; ESRPC_ERROR_HANDSHAKE_PENDING before
  * CONNECT_ACK; ESRPC_ERROR_CONNECTION_CLOSED; ESRPC_ERROR_DRAINING if the runtime is being drained;
- * ESRPC_ERROR_WOULD_BLOCK (on_writable follows);
- * ESRPC_ERROR_STREAM_IDS_EXHAUSTED; ESRPC_ERROR_FORKED.
+ * ESRPC_ERROR_WOULD_BLOCK (on_writable follows); ESRPC_ERROR_STREAM_IDS_EXHAUSTED; ESRPC_ERROR_RUNTIME_SHUTDOWN;
+ * ESRPC_ERROR_FORKED.
  *
  * Thread: any; headers: owner. Since: 0.1.0
  */
@@ -3579,11 +3593,12 @@ esrpc_status esrpc_stream_activate(struct esrpc_stream *stream,
  * @param payload Copied; may be empty.
  * @param on_flush Called once if and only if the send is accepted; NULL: nobody.
  * @param flush_user_data Handed to on_flush.
- * @return ESRPC_OK; else nothing has changed: ESRPC_ERROR_INVALID_ARGUMENT if stream is NULL, headers is a message's list, or
- * payload is NULL with a length; ESRPC_ERROR_WRONG_MESSAGE_TYPE; ESRPC_ERROR_RESERVED_HEADER; ESRPC_ERROR_TOO_MANY_HEADERS,
- * ESRPC_ERROR_HEADERS_TOO_LARGE, ESRPC_ERROR_MESSAGE_TOO_LARGE; ESRPC_ERROR_STREAM_NOT_ACTIVATED; ESRPC_ERROR_INVALID_STATE
- * if a server has not accepted it yet; ESRPC_ERROR_STREAM_CLOSED if either side has ended it;
- * ESRPC_ERROR_CONNECTION_CLOSED; ESRPC_ERROR_WOULD_BLOCK (on_writable follows); ESRPC_ERROR_FORKED. An empty message with
+ * @return ESRPC_OK; else nothing has changed: ESRPC_ERROR_INVALID_ARGUMENT if stream is NULL, headers is a message's
+ * list, or payload is NULL with a length; ESRPC_ERROR_WRONG_MESSAGE_TYPE; ESRPC_ERROR_RESERVED_HEADER;
+ * ESRPC_ERROR_TOO_MANY_HEADERS, ESRPC_ERROR_HEADERS_TOO_LARGE, ESRPC_ERROR_MESSAGE_TOO_LARGE;
+ * ESRPC_ERROR_STREAM_NOT_ACTIVATED; ESRPC_ERROR_INVALID_STATE if a server has not accepted it yet;
+ * ESRPC_ERROR_STREAM_CLOSED if either side has ended it; ESRPC_ERROR_CONNECTION_CLOSED; ESRPC_ERROR_WOULD_BLOCK
+ * (on_writable follows); ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED. An empty message with
  * ESRPC_MESSAGE_FLAG_TERMINATE_STREAM is never refused for the outbound limit.
  *
  * Thread: any; headers: owner. Since: 0.1.0
@@ -3601,8 +3616,8 @@ esrpc_status esrpc_stream_send_message(struct esrpc_stream *stream,
  *
  * @param stream Borrowed.
  * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if stream is NULL; ESRPC_ERROR_STREAM_NOT_ACTIVATED;
- * ESRPC_ERROR_INVALID_STATE if a server has not accepted it yet; ESRPC_ERROR_STREAM_CLOSED if either side has ended it;
- * ESRPC_ERROR_CONNECTION_CLOSED; ESRPC_ERROR_FORKED.
+ * ESRPC_ERROR_INVALID_STATE if a server has not accepted it yet; ESRPC_ERROR_STREAM_CLOSED if either side has ended
+ * it; ESRPC_ERROR_CONNECTION_CLOSED; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
  *
  * Thread: any. Since: 0.1.0
  */
@@ -3616,7 +3631,8 @@ esrpc_status esrpc_stream_close(struct esrpc_stream *stream);
  * @param callbacks Copied; NULL: none, the messages are read.
  * @param user_data Handed to the callbacks; on_destroy tells when it is free.
  * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if stream is NULL or callbacks has a wrong struct_size;
- * ESRPC_ERROR_INVALID_STATE if it is not being announced, or was accepted or refused; ESRPC_ERROR_FORKED.
+ * ESRPC_ERROR_INVALID_STATE if it is not being announced, or was accepted or refused; ESRPC_ERROR_RUNTIME_SHUTDOWN;
+ * ESRPC_ERROR_FORKED.
  *
  * Thread: loop. Since: 0.1.0
  */
@@ -3631,10 +3647,10 @@ esrpc_status esrpc_stream_accept(struct esrpc_stream *stream,
  * @param stream Borrowed.
  * @param headers The error's headers, copied; NULL: none.
  * @param payload The error's payload, copied; may be empty.
- * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if stream is NULL, headers is a message's list, or payload is NULL with a
- * length; ESRPC_ERROR_INVALID_STATE if it is not being announced, or was accepted or refused; ESRPC_ERROR_RESERVED_HEADER;
- * ESRPC_ERROR_TOO_MANY_HEADERS, ESRPC_ERROR_HEADERS_TOO_LARGE, ESRPC_ERROR_MESSAGE_TOO_LARGE;
- * ESRPC_ERROR_CONNECTION_CLOSED; ESRPC_ERROR_FORKED.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if stream is NULL, headers is a message's list, or payload is NULL
+ * with a length; ESRPC_ERROR_INVALID_STATE if it is not being announced, or was accepted or refused;
+ * ESRPC_ERROR_RESERVED_HEADER; ESRPC_ERROR_TOO_MANY_HEADERS, ESRPC_ERROR_HEADERS_TOO_LARGE,
+ * ESRPC_ERROR_MESSAGE_TOO_LARGE; ESRPC_ERROR_CONNECTION_CLOSED; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
  *
  * Thread: loop. Since: 0.1.0
  */
@@ -3721,8 +3737,9 @@ const char *esrpc_stream_get_end_message(const struct esrpc_stream *stream);
  * @param stream Borrowed.
  * @param timeout_ms Milliseconds to wait at most, or ESRPC_WAIT_FOREVER.
  * @param out_status Receives the reason of the end; NULL: not wanted.
- * @return ESRPC_OK if it is over; ESRPC_ERROR_STREAM_NOT_ACTIVATED; ESRPC_ERROR_TIMED_OUT; ESRPC_ERROR_WOULD_DEADLOCK on an
- * event-loop thread; ESRPC_ERROR_INVALID_ARGUMENT if stream is NULL; ESRPC_ERROR_FORKED.
+ * @return ESRPC_OK if it is over; ESRPC_ERROR_STREAM_NOT_ACTIVATED; ESRPC_ERROR_TIMED_OUT; ESRPC_ERROR_WOULD_DEADLOCK
+ * on an event-loop thread; ESRPC_ERROR_INVALID_ARGUMENT if stream is NULL; ESRPC_ERROR_RUNTIME_SHUTDOWN;
+ * ESRPC_ERROR_FORKED.
  *
  * Thread: not-loop. Since: 0.1.0
  */
@@ -3778,7 +3795,8 @@ void esrpc_listener_release(struct esrpc_listener *listener);
  * callback.
  *
  * @param listener Borrowed.
- * @return ESRPC_OK, also if it was closed before; ESRPC_ERROR_INVALID_ARGUMENT if listener is NULL; ESRPC_ERROR_FORKED.
+ * @return ESRPC_OK, also if it was closed before; ESRPC_ERROR_INVALID_ARGUMENT if listener is NULL;
+ * ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
  *
  * Thread: any. Since: 0.1.0
  */
@@ -3822,7 +3840,7 @@ void *esrpc_listener_get_user_data(const struct esrpc_listener *listener);
  * @param listener Borrowed.
  * @param timeout_ms Milliseconds to wait at most, or ESRPC_WAIT_FOREVER.
  * @return ESRPC_OK if it is closed; ESRPC_ERROR_TIMED_OUT; ESRPC_ERROR_WOULD_DEADLOCK on an event-loop thread;
- * ESRPC_ERROR_INVALID_ARGUMENT if listener is NULL; ESRPC_ERROR_FORKED.
+ * ESRPC_ERROR_INVALID_ARGUMENT if listener is NULL; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
  *
  * Thread: not-loop. Since: 0.1.0
  */
@@ -3914,9 +3932,9 @@ esrpc_status esrpc_listener_adopt_connection(struct esrpc_listener *listener,
  *
  * @param listener Borrowed.
  * @param out_socket Receives the descriptor, close-on-exec, which the caller closes.
- * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if listener or out_socket is NULL; ESRPC_ERROR_INVALID_STATE if the listener
- * is closed or drained (ask before that), or has no socket of its own; ESRPC_ERROR_TOO_MANY_FILES; ESRPC_ERROR_IO; ESRPC_ERROR_UNSUPPORTED on Windows;
- * ESRPC_ERROR_FORKED.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if listener or out_socket is NULL; ESRPC_ERROR_INVALID_STATE if the
+ * listener is closed or drained (ask before that), or has no socket of its own; ESRPC_ERROR_TOO_MANY_FILES;
+ * ESRPC_ERROR_IO; ESRPC_ERROR_UNSUPPORTED on Windows; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
  *
  * Thread: any. Since: 0.1.0
  */
@@ -3962,8 +3980,8 @@ esrpc_status esrpc_listener_options_set_tls(struct esrpc_listener_options *optio
  *
  * @param listener Borrowed; one that was made with TLS settings.
  * @param config Settings of a server, borrowed.
- * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if listener or config is NULL; ESRPC_ERROR_INVALID_STATE if the listener has
- * no TLS or config holds settings of a client; ESRPC_ERROR_FORKED.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if listener or config is NULL; ESRPC_ERROR_INVALID_STATE if the
+ * listener has no TLS or config holds settings of a client; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
  *
  * Thread: any. Since: 0.1.0
  */
@@ -4031,8 +4049,9 @@ bool esrpc_connection_is_tls_resumed(const struct esrpc_connection *connection);
  * @param connection Borrowed.
  * @param index 0: the peer's own; then those that vouch for it, as the peer sent them.
  * @param out_certificate Receives the certificate, DER, which lives as long as the handle.
- * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if connection or out_certificate is NULL, or there is no such certificate:
- * the chain has ended, the peer showed none, or there is no TLS; ESRPC_ERROR_FORKED.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if connection or out_certificate is NULL, or there is no such
+ * certificate: the chain has ended, the peer showed none, or there is no TLS; ESRPC_ERROR_RUNTIME_SHUTDOWN;
+ * ESRPC_ERROR_FORKED.
  *
  * Thread: any. Since: 0.1.0
  */
@@ -4084,7 +4103,7 @@ esrpc_status esrpc_connection_connect_blocking(const struct esrpc_client_options
  * ESRPC_ERROR_TOO_MANY_HEADERS, ESRPC_ERROR_HEADERS_TOO_LARGE, ESRPC_ERROR_MESSAGE_TOO_LARGE;
  * ESRPC_ERROR_INVALID_STATE on a server's connection; ESRPC_ERROR_NOT_READY before setup;
  * ESRPC_ERROR_HANDSHAKE_PENDING before CONNECT_ACK; ESRPC_ERROR_CONNECTION_CLOSED; ESRPC_ERROR_DRAINING;
- * ESRPC_ERROR_STREAM_IDS_EXHAUSTED; ESRPC_ERROR_FORKED.
+ * ESRPC_ERROR_STREAM_IDS_EXHAUSTED; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
  *
  * Thread: not-loop; headers: owner. Since: 0.1.0
  */
@@ -4109,7 +4128,7 @@ esrpc_status esrpc_connection_call(struct esrpc_connection *connection,
  * ESRPC_ERROR_PEER_CLOSED or ESRPC_ERROR_STREAM_TIMED_OUT; ESRPC_ERROR_TIMED_OUT after timeout_ms;
  * ESRPC_ERROR_WOULD_DEADLOCK on an event-loop thread; ESRPC_ERROR_STREAM_NOT_ACTIVATED; ESRPC_ERROR_INVALID_STATE if
  * the stream has a callback table or was not accepted; ESRPC_ERROR_INVALID_ARGUMENT if stream or out_message is NULL;
- * ESRPC_ERROR_FORKED.
+ * ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
  *
  * Thread: not-loop. Since: 0.1.0
  */
@@ -4129,7 +4148,7 @@ esrpc_status esrpc_stream_read(struct esrpc_stream *stream,
  * @param timeout_ms Milliseconds to wait at most, or ESRPC_WAIT_FOREVER.
  * @return ESRPC_OK; else nothing was sent: ESRPC_ERROR_TIMED_OUT; ESRPC_ERROR_WOULD_DEADLOCK on an event-loop thread;
  * or what esrpc_stream_send_message answers, ESRPC_ERROR_WOULD_BLOCK excepted: ESRPC_ERROR_STREAM_CLOSED,
- * ESRPC_ERROR_CONNECTION_CLOSED, ESRPC_ERROR_FORKED and the others there.
+ * ESRPC_ERROR_CONNECTION_CLOSED, ESRPC_ERROR_RUNTIME_SHUTDOWN, ESRPC_ERROR_FORKED and the others there.
  *
  * Thread: not-loop; headers: owner. Since: 0.1.0
  */
@@ -4155,7 +4174,8 @@ esrpc_status esrpc_stream_send_blocking(struct esrpc_stream *stream,
  * @param listener Borrowed. If it was closed before, on_closed is not told again, and its connections are drained.
  * @param deadline_ms Milliseconds from now, or ESRPC_WAIT_FOREVER: as long as it takes. Of several calls the earliest
  * deadline counts.
- * @return ESRPC_OK; returns at once. ESRPC_ERROR_INVALID_ARGUMENT if listener is NULL; ESRPC_ERROR_FORKED.
+ * @return ESRPC_OK; returns at once. ESRPC_ERROR_INVALID_ARGUMENT if listener is NULL; ESRPC_ERROR_RUNTIME_SHUTDOWN;
+ * ESRPC_ERROR_FORKED.
  *
  * Thread: any. Since: 0.1.0
  */

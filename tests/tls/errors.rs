@@ -1,24 +1,27 @@
-//! How handshakes fail: each reason has its kind and says what a person needs to know.
+//! How handshakes fail: each reason has its kind and a helpful message.
 
 use std::io::{Read, Write};
 
 use eventstream_rpc::transport::{
     ClientAuth, Error, ErrorKind, HandshakeProgress, TlsConfigBuilder, TlsErrorKind, TlsRole, TlsSession, TlsVersion,
 };
-use rcgen::{BasicConstraints, ExtendedKeyUsagePurpose, IsCa};
+use rcgen::{BasicConstraints, ExtendedKeyUsagePurpose, IsCa, SanType};
 
 use crate::certificates::{Authority, Identity, in_year};
 use crate::peers::*;
 
-/// How the client of `authority` fares with a server that shows `identity`; the server hears of it by an alert.
+/// How a client that trusts `authority` fails with a server that shows `identity`, which gets an alert.
 #[track_caller]
 fn assert_client_refuses(authority: &Authority, identity: &Identity, kind: TlsErrorKind, sentence: &str, alert: &str) {
     for version in [TlsVersion::V1_2, TlsVersion::V1_3] {
         let client = client_config(authority, |builder| builder.set_versions(version, version));
         let (mut client, mut server) = peers(&client, &server_config(identity, |_| {}), ROOMY);
         let (at_client, at_server) = shake(&mut client, &mut server);
-        assert_fails(at_client, kind, sentence);
         assert_fails(at_server, TlsErrorKind::AlertReceived, alert);
+        let named = alert.rsplit("alert ").next().unwrap_or_default();
+        let sent = format!("; this side sent the alert {named}");
+        assert_fails(at_client.clone(), kind, &sent);
+        assert_fails(at_client, kind, sentence);
     }
 }
 
@@ -59,7 +62,8 @@ fn a_certificate_for_another_name() {
     let identity = authority.server(&["a.example", "127.0.0.1"]);
     let sentence = "the server's certificate is not for server.example, but for a.example, 127.0.0.1";
     assert_client_refuses(&authority, &identity, TlsErrorKind::WrongName, sentence, "bad_certificate (42)");
-    let sentence = "is not for server.example, but for no name at all";
+    let sentence =
+        "is not for server.example: it has no subject alternative name at all, and a common name does not count";
     assert_client_refuses(
         &authority,
         &authority.server(&[]),
@@ -67,6 +71,19 @@ fn a_certificate_for_another_name() {
         sentence,
         "bad_certificate (42)",
     );
+}
+
+#[test]
+fn an_address_in_the_place_of_a_name() {
+    let authority = Authority::new("test CA");
+    let identity = authority.issue(&[], |params| {
+        params.subject_alt_names = vec![SanType::DnsName("127.0.0.1".try_into().expect("ASCII"))];
+    });
+    let client = client_config(&authority, |_| {});
+    let (mut client, mut server) = peers_for(&client, "127.0.0.1", &server_config(&identity, |_| {}), ROOMY);
+    let sentence =
+        "is not for the address 127.0.0.1: it has 127.0.0.1 as a DNS name, but an address has to be there as an IP";
+    assert_fails(shake(&mut client, &mut server).0, TlsErrorKind::WrongName, sentence);
 }
 
 #[test]
@@ -84,7 +101,7 @@ fn a_certificate_for_another_use() {
 fn the_certificate_of_an_authority_as_that_of_a_server() {
     let authority = Authority::new("test CA");
     let identity = authority.issue(&[NAME], |params| params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained));
-    let sentence = "the server's certificate is not good: CaUsedAsEndEntity";
+    let sentence = "the server's certificate is that of a CA (CA:TRUE), which is trusted as a peer's own only if";
     let alert = "certificate_unknown (46)";
     assert_client_refuses(&authority, &identity, TlsErrorKind::BadCertificate, sentence, alert);
 }
@@ -136,7 +153,7 @@ fn no_application_protocol_in_common() {
     assert_fails(at_client, TlsErrorKind::NoCommonAlpn, "the server sent the alert no_application_protocol (120)");
 }
 
-/// A ClientHello of TLS 1.2 whose only cipher suite is one that nobody should use any more.
+/// A ClientHello of TLS 1.2 whose only cipher suite is one that is no longer safe.
 fn outdated_client_hello() -> Vec<u8> {
     let extensions: &[&[u8]] = &[
         &[0, 10, 0, 4, 0, 2, 0, 29], // supported_groups: x25519
@@ -236,7 +253,7 @@ fn a_peer_that_goes_away_in_the_middle() {
 }
 
 #[test]
-fn a_peer_that_is_gone_before_anything_is_written() {
+fn a_peer_that_has_closed_before_anything_is_written() {
     let (client, server) = fitting_configs();
     let (mut client, server) = peers(&client, &server, ROOMY);
     drop(server);

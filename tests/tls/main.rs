@@ -5,6 +5,9 @@ mod certificates;
 mod config;
 mod data;
 mod errors;
+mod files;
+#[cfg(feature = "aws-lc-rs")]
+mod given;
 mod handshake;
 mod peers;
 #[cfg(feature = "aws-lc-rs")]

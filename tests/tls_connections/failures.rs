@@ -1,7 +1,7 @@
-//! Handshakes that fail: the status and the sentence on each side, and exactly the callbacks that are promised.
+//! Handshakes that fail: the status and the message on each side, and exactly the promised callbacks.
 
 use crate::certificates::{Authority, Identity, in_year};
-use crate::raw::{Door, dial};
+use crate::raw::{Door, dial, message};
 use crate::recorder::*;
 use crate::rig::*;
 use crate::server::Server;
@@ -9,7 +9,7 @@ use crate::settings::{self, Builder, NAME, Tls};
 use eventstream_rpc::ffi::constants::esrpc_tls_version::*;
 use std::io::{ErrorKind, Read, Write};
 
-/// The client's failure; what the server's listener is told if anything; sentences in part.
+/// The client's failure; what the server's listener hears of it, if anything; parts of the messages.
 #[track_caller]
 pub fn assert_fails(client: &Tls, server: &Tls, failure: &str, sentence: &str, server_failure: &str) {
     for handshake in [false, true] {
@@ -93,7 +93,7 @@ fn no_application_protocol_in_common() {
     assert_fails(&client, &server, "TLS_NO_COMMON_ALPN", "no_application_protocol", "TLS_NO_COMMON_ALPN");
 }
 
-/// What a client of ours is told if its server does `answer` after the ClientHello has begun.
+/// What a client of ours reports if its server does `answer` after the ClientHello has begun.
 #[track_caller]
 fn assert_client_fails(answer: &[u8], failure: &str, sentence: &str) {
     let runtime = Runtime::start();
@@ -122,16 +122,30 @@ fn an_alert_has_its_name_in_the_sentence() {
 
 #[test]
 fn a_server_that_closes_during_the_handshake() {
-    assert_client_fails(b"", "TLS_PEER_CLOSED", "during the TLS handshake");
+    let sentence =
+        "the server closed the connection during the TLS handshake without sending anything: does it use TLS";
+    assert_client_fails(b"", "TLS_PEER_CLOSED", sentence);
 }
 
 #[test]
 fn a_server_that_does_not_speak_tls() {
-    assert_client_fails(b"HTTP/1.0 400 Bad Request\r\n\r\n", "TLS_HANDSHAKE_FAILED", "not TLS");
+    let cases: [(&[u8], &str); 4] = [
+        (b"HTTP/1.0 400 Bad Request\r\n\r\n", "looks like an HTTP response (status 400); the server does not speak"),
+        (b"{\"error\": \"bad request\"}", "looks like JSON; the server does not speak event-stream RPC at this port"),
+        (b"SSH-2.0-OpenSSH_9.2p1 Debian\r\n", "looks like SSH"),
+        (
+            &message(CONNECT_ACK, ACCEPTED, 0, &[], b""),
+            "looks like an event-stream message without TLS; the server does",
+        ),
+    ];
+    for (answer, part) in cases {
+        let sentence = format!("what the server sent is not TLS; it {part}");
+        assert_client_fails(answer, "TLS_HANDSHAKE_FAILED", &sentence);
+    }
 }
 
 #[test]
-fn a_server_that_sends_much_that_is_not_tls_is_told_why_and_not_reset() {
+fn a_server_that_sends_much_that_is_not_tls_gets_an_alert_rather_than_a_reset() {
     let runtime = Runtime::start();
     let tls = settings::client(&Authority::new("test CA"), |_| {});
     let door = Door::open();
@@ -150,9 +164,9 @@ fn a_server_that_sends_much_that_is_not_tls_is_told_why_and_not_reset() {
     runtime.join();
 }
 
-/// What a listener of ours is told if its client does nothing but send this.
+/// What a listener of ours reports if its client does nothing but send this.
 #[track_caller]
-fn assert_server_fails(bytes: &[u8], failure: &str) {
+fn assert_server_fails(bytes: &[u8], failure: &str, sentence: &str) {
     let runtime = Runtime::start();
     let (tls, server) = settings::fitting();
     let server = Server::start(&runtime, &server);
@@ -160,7 +174,7 @@ fn assert_server_fails(bytes: &[u8], failure: &str) {
     client.write_all(bytes).expect("the server takes it");
     client.shutdown(std::net::Shutdown::Write).expect("a socket");
     let failed = server.side.wait_for("failed");
-    assert!(failed.starts_with(&format!("failed {failure}: ")), "{failed}");
+    assert!(failed.starts_with(&format!("failed {failure}: ")) && failed.contains(sentence), "{failed}");
     // It goes on.
     Client::ready(&runtime, server.place(), &tls, NAME).end();
     assert_eq!(server.side.outline()[0], format!("failed {failure}"));
@@ -170,18 +184,30 @@ fn assert_server_fails(bytes: &[u8], failure: &str) {
 
 #[test]
 fn a_client_that_closes_during_the_handshake() {
-    assert_server_fails(b"", "TLS_PEER_CLOSED");
-    assert_server_fails(&[22, 3, 1, 2, 0, 1], "TLS_PEER_CLOSED");
+    let sentence = "the client closed the connection during the TLS handshake";
+    assert_server_fails(b"", "TLS_PEER_CLOSED", sentence);
+    assert_server_fails(&[22, 3, 1, 2, 0, 1], "TLS_PEER_CLOSED", sentence);
 }
 
 #[test]
 fn a_client_that_does_not_speak_tls() {
-    assert_server_fails(b"GET / HTTP/1.0\r\n\r\n", "TLS_HANDSHAKE_FAILED");
+    let cases: [(&[u8], &str); 3] = [
+        (b"GET / HTTP/1.0\r\n\r\n", "looks like an HTTP request (GET); the client does not speak event-stream RPC"),
+        (b"<?xml version='1.0'?>", "looks like XML or HTML"),
+        (
+            &message(CONNECT, 0, 0, &[], b""),
+            "looks like an event-stream message without TLS; the client does not use TLS",
+        ),
+    ];
+    for (bytes, part) in cases {
+        let sentence = format!("what the client sent is not TLS; it {part}");
+        assert_server_fails(bytes, "TLS_HANDSHAKE_FAILED", &sentence);
+    }
 }
 
 /// What is left unread would turn the server's close into a reset, which may overtake the alert.
 #[test]
-fn a_client_that_sends_much_that_is_not_tls_is_told_why_and_not_reset() {
+fn a_client_that_sends_much_that_is_not_tls_gets_an_alert_rather_than_a_reset() {
     let runtime = Runtime::start();
     let (tls, server) = settings::fitting();
     let server = Server::start(&runtime, &server);
@@ -198,7 +224,7 @@ fn a_client_that_sends_much_that_is_not_tls_is_told_why_and_not_reset() {
     runtime.join();
 }
 
-/// The server's patience with a client that it has failed is short.
+/// The server waits only briefly for a client whose handshake it has failed.
 #[test]
 fn a_client_that_goes_on_after_the_alert_is_cut_off() {
     let runtime = Runtime::start();
@@ -209,7 +235,7 @@ fn a_client_that_goes_on_after_the_alert_is_cut_off() {
     let mut told = Vec::new();
     client.read_to_end(&mut told).expect("the server's side ends in order");
     assert!(told.starts_with(&[21, 3]), "no alert: {told:?}");
-    // Until the server is gone; a write that blocks for long would be an error of its own.
+    // Until the server has ended; a write that blocks for long would be an error of its own.
     let error = loop {
         if let Err(error) = client.write_all(&[b'x'; 10_000]) {
             break error;

@@ -17,21 +17,21 @@ const VERSIONS: [(esrpc_tls_version, &str, &str); 2] =
     [(ESRPC_TLS_VERSION_1_2, "-tls1_2", "TLSv1.2"), (ESRPC_TLS_VERSION_1_3, "-tls1_3", "TLSv1.3")];
 
 /// Files of one test, which the command reads.
-struct Folder(PathBuf);
+pub struct Folder(PathBuf);
 
 impl Folder {
-    fn new(name: &str) -> Folder {
+    pub fn new(name: &str) -> Folder {
         let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("openssl").join(name);
         let _ = std::fs::remove_dir_all(&folder);
         std::fs::create_dir_all(&folder).expect("the target folder can be written");
         Folder(folder)
     }
 
-    fn path(&self, name: &str) -> String {
+    pub fn path(&self, name: &str) -> String {
         self.0.join(name).into_os_string().into_string().expect("UTF-8")
     }
 
-    fn keep(&self, name: &str, content: &str) -> String {
+    pub fn keep(&self, name: &str, content: &str) -> String {
         std::fs::write(self.path(name), content).expect("the target folder can be written");
         self.path(name)
     }
@@ -43,20 +43,20 @@ impl Folder {
     }
 }
 
-fn openssl(arguments: &[String]) -> Command {
+pub fn openssl(arguments: &[String]) -> Command {
     let mut command = Command::new("openssl");
     command.args(arguments);
     command
 }
 
 #[track_caller]
-fn spawn(command: &mut Command) -> Child {
+pub fn spawn(command: &mut Command) -> Child {
     command.spawn().unwrap_or_else(|error| panic!("the openssl command is needed: install openssl ({error})"))
 }
 
 /// What a running command has written so far, on both of its outputs.
 #[derive(Default)]
-struct Output {
+pub struct Output {
     bytes: Mutex<Vec<u8>>,
     changed: Condvar,
 }
@@ -73,7 +73,7 @@ impl Output {
         });
     }
 
-    fn text(&self) -> String {
+    pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.bytes.lock().expect("no panic")).into_owned()
     }
 
@@ -91,10 +91,10 @@ impl Output {
 }
 
 /// A running command.
-struct Openssl {
+pub struct Openssl {
     child: Child,
     input: Option<ChildStdin>,
-    output: Arc<Output>,
+    pub output: Arc<Output>,
 }
 
 impl Openssl {
@@ -119,7 +119,7 @@ impl Openssl {
     }
 
     /// A server; the port that it listens at.
-    fn server(more: &[String]) -> (Openssl, u16) {
+    pub fn server(more: &[String]) -> (Openssl, u16) {
         let fixed = ["s_server", "-accept", "127.0.0.1:0"].map(str::to_owned);
         let server = Openssl::start(&[&fixed[..], more].concat());
         let said = server.output.wait_for("ACCEPT 127.0.0.1:");
@@ -135,7 +135,7 @@ impl Openssl {
         input.write_all(bytes).and_then(|()| input.flush()).expect("openssl takes it");
     }
 
-    /// Ends a client in order, which has to have gone well.
+    /// Ends a client in order, and checks that it succeeded.
     fn end(mut self) {
         self.input = None;
         let status = self.child.wait().expect("it ends");
@@ -150,7 +150,7 @@ impl Drop for Openssl {
     }
 }
 
-fn words(words: &[&str]) -> Vec<String> {
+pub fn words(words: &[&str]) -> Vec<String> {
     words.iter().map(|word| (*word).to_owned()).collect()
 }
 
@@ -180,7 +180,7 @@ fn s_client_converses_with_our_server_and_takes_up_its_session() {
             let mut client = Openssl::client(&server, &ca, &more);
             client.output.wait_for(&format!("{said}{version}, Cipher is "));
             client.send(&message(CONNECT, 0, 0, &[], b"a payload\n"));
-            // The answer, which comes after the tickets.
+            // The reply, which comes after the tickets.
             let text = client.output.wait_for(":message-type");
             assert!(text.contains("ALPN protocol: rpc"), "{text}");
             assert!(text.contains("Verify return code: 0 (ok)"), "{text}");

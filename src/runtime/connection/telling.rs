@@ -10,7 +10,7 @@ use super::setup::Arrival;
 use super::state::Flush;
 use crate::codec::{self, Limits, Message};
 use crate::rpc::{Defect, Ending, Incoming, Mark, Received, Refusal, handshake_refused};
-use crate::runtime::error::{Error, Outcome};
+use crate::runtime::error::{Error, Outcome, PeerEnd};
 use crate::runtime::event_loop::Timed;
 use crate::runtime::log::{Level, Repeated};
 
@@ -107,8 +107,7 @@ impl Connection {
             handler.on_protocol_message(self, incoming);
         }
         if ending == Some(Ending::Terminated) {
-            let what = "the peer ended the connection: TERMINATE_STREAM on stream-id 0";
-            self.lock().close(Err(Error::PeerClosed(what.to_owned())), false);
+            self.lock().close(Err(Error::PeerClosed(PeerEnd::Terminated)), false);
         }
     }
 

@@ -5,16 +5,19 @@ use std::sync::Arc;
 
 use rustls::client::{ClientSessionMemoryCache, ClientSessionStore, Resumption, WebPkiServerVerifier};
 use rustls::crypto::CryptoProvider;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::{NoServerSessionStorage, ParsedCertificate, ServerSessionMemoryCache, WebPkiClientVerifier};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, SubjectPublicKeyInfoDer};
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{NoServerSessionStorage, ServerSessionMemoryCache, WebPkiClientVerifier};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
-use rustls::{ClientConfig, InconsistentKeys, RootCertStore, ServerConfig, SupportedProtocolVersion, version};
+use rustls::{ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion, version};
 
-use super::files;
+use super::certificate::{Certificate, excess_length, unreadable};
+use super::given::{Given, Pinned};
 use super::key_log::FileKeyLog;
 use super::provider::{check_randomness, provider, ticketer};
 use super::revocation::Revocation;
-use super::verifier::AcceptAnyCertificate;
+use super::verifier::{AcceptAnyCertificate, ClientVerifier, Common, ServerVerifier};
+use super::{der, files, keys};
 use crate::transport::{Error, ErrorKind, ProcessMark, TlsErrorKind};
 
 /// Sessions that a side remembers for resumption, unless they are in tickets.
@@ -48,7 +51,7 @@ pub struct TlsConfigBuilder {
     role: TlsRole,
     provider: Arc<CryptoProvider>,
     /// In place of the system's trust store; nothing until one is given.
-    authorities: Option<RootCertStore>,
+    given: Option<Given>,
     revocation: Revocation,
     identity: Option<Arc<CertifiedKey>>,
     alpn: Vec<Vec<u8>>,
@@ -89,7 +92,7 @@ impl TlsConfigBuilder {
         TlsConfigBuilder {
             role,
             provider: provider(),
-            authorities: None,
+            given: None,
             revocation: Revocation::default(),
             identity: None,
             alpn: Vec::new(),
@@ -124,13 +127,13 @@ impl TlsConfigBuilder {
         self.trust(files::certificates(bytes, source)?, source)
     }
 
-    /// Bundles often have some certificates of unusual form; one that can be used is enough.
     fn trust(&mut self, certificates: Vec<CertificateDer<'static>>, source: &str) -> Result<(), Error> {
-        let mut authorities = self.authorities.clone().unwrap_or_else(RootCertStore::empty);
-        if authorities.add_parsable_certificates(certificates).0 == 0 {
-            return Err(failed(TlsErrorKind::BadCertificate, format!("{source} holds no well-formed certificate")));
-        }
-        self.authorities = Some(authorities);
+        let mut given = self.given.clone().unwrap_or_default();
+        given.add(certificates).map_err(|(number, reason)| {
+            let sentence = format!("{source} holds no certificate that can be used: certificate {number} {reason}");
+            failed(TlsErrorKind::BadCertificate, sentence)
+        })?;
+        self.given = Some(given);
         Ok(())
     }
 
@@ -174,19 +177,35 @@ impl TlsConfigBuilder {
         key_source: &str,
     ) -> Result<(), Error> {
         for (index, certificate) in chain.iter().enumerate() {
-            if ParsedCertificate::try_from(certificate).is_err() {
-                let sentence = format!("certificate {} of {chain_source} is not well-formed", index + 1);
+            let parsed = Certificate::parse(certificate);
+            if let Some(what) = excess_length(certificate).or_else(|| parsed.is_none().then(|| unreadable(certificate)))
+            {
+                let sentence = format!("certificate {} of {chain_source} {what}", index + 1);
                 return Err(failed(TlsErrorKind::BadCertificate, sentence));
             }
         }
         check_randomness()?;
-        let identity = CertifiedKey::from_der(chain, key, &self.provider).map_err(|error| match error {
-            rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => failed(
-                TlsErrorKind::KeyMismatch,
-                format!("{key_source} is not the key of the first certificate of {chain_source}"),
-            ),
-            error => failed(TlsErrorKind::BadKey, format!("{key_source} cannot be used: {error}")),
+        let (kind, fault) = (keys::private(&key), der::fault(key.secret_der()));
+        let key = self.provider.key_provider.load_private_key(key).map_err(|_| {
+            let what = match (kind, fault) {
+                (_, Some(offset)) => format!("is a private key, but damaged: {}", der::fault_text(offset)),
+                (Some(kind), None) if !kind.is_usable => {
+                    format!("is {}, which cannot be used here: {}", kind.name, keys::USABLE)
+                }
+                (Some(kind), None) => format!("is {}, but is damaged or contradicts itself", kind.name),
+                (None, None) => "is damaged: it is DER, but does not have the parts of a private key".to_owned(),
+            };
+            failed(TlsErrorKind::BadKey, format!("{key_source} {what}"))
         })?;
+        // Not CertifiedKey::from_der, which takes certificates of version 3 alone.
+        let of_certificate =
+            chain.first().and_then(|first| Certificate::parse(first)).map(|first| first.key_info().to_vec());
+        let is_other = |own: SubjectPublicKeyInfoDer<'_>| of_certificate.is_some_and(|info| info != own.as_ref());
+        if key.public_key().is_some_and(is_other) {
+            let sentence = format!("{key_source} is not the key of the first certificate of {chain_source}");
+            return Err(failed(TlsErrorKind::KeyMismatch, sentence));
+        }
+        let identity = CertifiedKey::new(chain, key);
         self.identity = Some(Arc::new(identity));
         Ok(())
     }
@@ -231,7 +250,7 @@ impl TlsConfigBuilder {
     }
 
     fn build_client(&self) -> Result<ClientSettings, Error> {
-        if !self.verification && self.authorities.is_some() {
+        if !self.verification && self.given.is_some() {
             let sentence = "a CA was given, but verification is off and would not use it";
             return Err(failed(TlsErrorKind::Config, sentence));
         }
@@ -243,13 +262,18 @@ impl TlsConfigBuilder {
             .with_protocol_versions(&self.protocol_versions())
             .map_err(refused)?;
         let builder = if self.verification {
-            let authorities = match &self.authorities {
-                Some(authorities) => authorities.clone(),
-                None => system_trust_store()?,
+            let (authorities, pinned) = match &self.given {
+                Some(given) => (given.authorities(), given.pin(&self.revocation, &self.provider)),
+                None => (system_trust_store()?, Pinned::default()),
             };
-            let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(authorities), self.provider.clone());
-            let verifier = self.revocation.apply_to_servers(verifier);
-            builder.with_webpki_verifier(verifier.build().map_err(refused)?)
+            let build_chains = |authorities| {
+                let verifier =
+                    WebPkiServerVerifier::builder_with_provider(Arc::new(authorities), self.provider.clone());
+                self.revocation.apply_to_servers(verifier).build().map_err(refused)
+            };
+            let chains = (!authorities.is_empty()).then(|| build_chains(authorities)).transpose()?;
+            let verifier = ServerVerifier { chains, common: Common { pinned, provider: self.provider.clone() } };
+            builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier))
         } else {
             let verifier = AcceptAnyCertificate::new(self.provider.clone());
             builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier))
@@ -275,7 +299,7 @@ impl TlsConfigBuilder {
         let builder = ServerConfig::builder_with_provider(self.provider.clone())
             .with_protocol_versions(&self.protocol_versions())
             .map_err(refused)?;
-        let builder = match (self.client_auth, &self.authorities) {
+        let builder = match (self.client_auth, &self.given) {
             (ClientAuth::None, None) if !self.revocation.is_empty() => {
                 let sentence =
                     "a revocation list was given, but no certificates are asked for: turn client authentication on";
@@ -290,15 +314,9 @@ impl TlsConfigBuilder {
                 let sentence = "client authentication needs a CA that the certificates of clients come from";
                 return Err(failed(TlsErrorKind::Config, sentence));
             }
-            (client_auth, Some(authorities)) => {
-                let authorities = Arc::new(authorities.clone());
-                let verifier = WebPkiClientVerifier::builder_with_provider(authorities, self.provider.clone());
-                let verifier = self.revocation.apply_to_clients(verifier);
-                let verifier = match client_auth {
-                    ClientAuth::Required => verifier,
-                    ClientAuth::Optional | ClientAuth::None => verifier.allow_unauthenticated(),
-                };
-                builder.with_client_cert_verifier(verifier.build().map_err(refused)?)
+            (client_auth, Some(given)) => {
+                let is_mandatory = client_auth == ClientAuth::Required;
+                builder.with_client_cert_verifier(Arc::new(self.client_verifier(given, is_mandatory)?))
             }
         };
         let mut config = builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(identity.clone())));
@@ -313,6 +331,18 @@ impl TlsConfigBuilder {
             config.key_log = key_log.clone();
         }
         Ok(config)
+    }
+
+    fn client_verifier(&self, given: &Given, is_mandatory: bool) -> Result<ClientVerifier, Error> {
+        let authorities = given.authorities();
+        let build_chains = |authorities| -> Result<Arc<dyn ClientCertVerifier>, Error> {
+            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(authorities), self.provider.clone());
+            self.revocation.apply_to_clients(verifier).build().map_err(refused)
+        };
+        let chains = (!authorities.is_empty()).then(|| build_chains(authorities)).transpose()?;
+        let pinned = given.pin(&self.revocation, &self.provider);
+        let common = Common { pinned, provider: self.provider.clone() };
+        Ok(ClientVerifier { chains, common, hints: given.hints(), is_mandatory })
     }
 
     fn protocol_versions(&self) -> Vec<&'static SupportedProtocolVersion> {

@@ -1,11 +1,14 @@
 //! From the errors of rustls to kinds and sentences.
 
 use std::io;
+use std::net::IpAddr;
 
 use rustls::pki_types::UnixTime;
 use rustls::{AlertDescription, CertificateError, InvalidMessage, PeerIncompatible};
 
 use super::TlsRole;
+use super::revocation::explain_list;
+use super::wording::{take_remark, words};
 use crate::codec::{Expected, Sender, describe_first_bytes, tls_alert_name};
 use crate::transport::{Error, ErrorKind, TlsErrorKind};
 
@@ -51,7 +54,33 @@ pub fn from_rustls(error: &rustls::Error, role: TlsRole, stage: Stage) -> Error 
         Stage::Handshake => "the TLS handshake failed",
         Stage::Established => "the TLS connection failed",
     };
-    Error::new(ErrorKind::Tls(kind), format!("{start}: {what}"))
+    let sent = match sent_alert(error, role).map(u8::from) {
+        Some(code) => format!("; this side sent the alert {} ({code})", tls_alert_name(code)),
+        None => String::new(),
+    };
+    Error::new(ErrorKind::Tls(kind), format!("{start}: {what}{sent}"))
+}
+
+/// The alert that rustls sends because of `error`; nothing where it is not the same at each place.
+fn sent_alert(error: &rustls::Error, role: TlsRole) -> Option<AlertDescription> {
+    use PeerIncompatible as Reason;
+    use rustls::Error;
+    match (error, role) {
+        (Error::InvalidCertificate(error), _) => Some(error.clone().into()),
+        (Error::InvalidCertRevocationList(_), _) => Some(AlertDescription::HandshakeFailure),
+        (Error::NoCertificatesPresented, TlsRole::Server) => Some(AlertDescription::CertificateRequired),
+        (Error::NoApplicationProtocol, TlsRole::Server) => Some(AlertDescription::NoApplicationProtocol),
+        (Error::PeerIncompatible(reason), TlsRole::Server) => match reason {
+            Reason::SupportedVersionsExtensionRequired | Reason::Tls12NotOffered | Reason::Tls12NotOfferedOrEnabled => {
+                Some(AlertDescription::ProtocolVersion)
+            }
+            Reason::NoCipherSuitesInCommon | Reason::NoKxGroupsInCommon | Reason::NoSignatureSchemesInCommon => {
+                Some(AlertDescription::HandshakeFailure)
+            }
+            _ => None,
+        },
+        _ => None,
+    }
 }
 
 fn explain(error: &rustls::Error, role: TlsRole) -> (TlsErrorKind, String) {
@@ -59,7 +88,7 @@ fn explain(error: &rustls::Error, role: TlsRole) -> (TlsErrorKind, String) {
     match error {
         Error::InvalidCertificate(error) => explain_certificate(error, role),
         Error::InvalidCertRevocationList(reason) => {
-            let what = format!("a revocation list for the {}'s certificate is not good: {reason:?}", peer(role));
+            let what = format!("a revocation list for the {}'s certificate {}", peer(role), explain_list(reason));
             (TlsErrorKind::BadRevocationList, what)
         }
         Error::NoCertificatesPresented => match role {
@@ -75,13 +104,45 @@ fn explain(error: &rustls::Error, role: TlsRole) -> (TlsErrorKind, String) {
         error if is_not_tls(error) => {
             (TlsErrorKind::HandshakeFailed, format!("what the {} sent is not TLS", peer(role)))
         }
-        other => (TlsErrorKind::HandshakeFailed, other.to_string()),
+        other => (TlsErrorKind::HandshakeFailed, explain_other(other, role)),
+    }
+}
+
+/// Errors that no peer of ours causes, and few others.
+fn explain_other(error: &rustls::Error, role: TlsRole) -> String {
+    use rustls::Error;
+    let peer = peer(role);
+    match error {
+        Error::InvalidMessage(
+            InvalidMessage::HandshakePayloadTooLarge | InvalidMessage::CertificatePayloadTooLarge,
+        ) => format!(
+            "the {peer} sent a message of more than 65,535 bytes, such as a long chain of certificates: shorten it"
+        ),
+        Error::InvalidMessage(reason) => format!("the {peer} sent a malformed message ({})", words(reason)),
+        Error::PeerMisbehaved(reason) => format!("the {peer} broke the rules of TLS ({})", words(reason)),
+        Error::InappropriateMessage { .. } | Error::InappropriateHandshakeMessage { .. } => {
+            format!("the {peer} sent a message that does not belong there")
+        }
+        Error::DecryptError => format!("what the {peer} sent cannot be decrypted"),
+        Error::PeerSentOversizedRecord => format!("the {peer} sent a record that is too long"),
+        Error::FailedToGetRandomBytes => "the system gives no random bytes".to_owned(),
+        Error::FailedToGetCurrentTime => "the system does not know the time".to_owned(),
+        other => words(other),
     }
 }
 
 fn explain_certificate(error: &CertificateError, role: TlsRole) -> (TlsErrorKind, String) {
-    use CertificateError as Certificate;
     let of = format!("the {}'s certificate", peer(role));
+    let (kind, what) = explain_verdict(error, &of);
+    match take_remark() {
+        Some(remark) => (kind, format!("{of} {remark}")),
+        None => (kind, what),
+    }
+}
+
+/// `of` names the certificate.
+fn explain_verdict(error: &CertificateError, of: &str) -> (TlsErrorKind, String) {
+    use CertificateError as Certificate;
     match error {
         Certificate::UnknownIssuer => {
             (TlsErrorKind::UnknownCa, format!("{of} comes from a CA that is not trusted here"))
@@ -97,9 +158,7 @@ fn explain_certificate(error: &CertificateError, role: TlsRole) -> (TlsErrorKind
         }
         Certificate::NotValidForName => (TlsErrorKind::WrongName, format!("{of} is for another name")),
         Certificate::NotValidForNameContext { expected, presented } => {
-            let names: Vec<_> = presented.iter().map(|name| bare_name(name)).collect();
-            let names = if names.is_empty() { "no name at all".to_owned() } else { names.join(", ") };
-            (TlsErrorKind::WrongName, format!("{of} is not for {}, but for {names}", expected.to_str()))
+            (TlsErrorKind::WrongName, format!("{of} {}", explain_names(&expected.to_str(), presented)))
         }
         Certificate::Revoked => {
             (TlsErrorKind::CertificateRevoked, format!("{of}, or one that vouches for it, is revoked"))
@@ -116,14 +175,18 @@ fn explain_certificate(error: &CertificateError, role: TlsRole) -> (TlsErrorKind
             let what = format!("the revocation list for {of} expired at {end}; now is {now}");
             (TlsErrorKind::RevocationListExpired, what)
         }
-        Certificate::BadEncoding => (TlsErrorKind::BadCertificate, format!("{of} is not well-formed")),
-        Certificate::BadSignature => (TlsErrorKind::BadCertificate, format!("{of} has a signature that is wrong")),
+        Certificate::BadEncoding => (TlsErrorKind::BadCertificate, format!("{of} cannot be read")),
+        Certificate::BadSignature => {
+            (TlsErrorKind::BadCertificate, format!("{of}, or one that vouches for it, has a signature that is wrong"))
+        }
         Certificate::InvalidPurposeContext { required, .. } => {
             (TlsErrorKind::BadCertificate, format!("{of} may not be used for {required}"))
         }
         Certificate::InvalidPurpose => (TlsErrorKind::BadCertificate, format!("{of} may not be used for this purpose")),
-        Certificate::Other(reason) => (TlsErrorKind::BadCertificate, format!("{of} is not good: {reason}")),
-        other => (TlsErrorKind::BadCertificate, format!("{of} is not good: {other}")),
+        Certificate::Other(reason) => {
+            (TlsErrorKind::BadCertificate, format!("{of} cannot be accepted ({})", words(&reason.0)))
+        }
+        other => (TlsErrorKind::BadCertificate, format!("{of} cannot be accepted ({})", words(other))),
     }
 }
 
@@ -135,7 +198,8 @@ fn explain_incompatible(reason: &PeerIncompatible, role: TlsRole) -> (TlsErrorKi
         | Reason::SupportedVersionsExtensionRequired
         | Reason::Tls12NotOffered
         | Reason::Tls12NotOfferedOrEnabled => {
-            let what = format!("the {} has no TLS version that this side has turned on ({reason:?})", peer(role));
+            let what =
+                format!("the {} has no TLS version that this side has turned on ({})", peer(role), words(reason));
             (TlsErrorKind::NoCommonVersion, what)
         }
         Reason::NoCipherSuitesInCommon
@@ -144,18 +208,33 @@ fn explain_incompatible(reason: &PeerIncompatible, role: TlsRole) -> (TlsErrorKi
         | Reason::NoCertificateRequestSignatureSchemesInCommon
         | Reason::NoEcPointFormatsInCommon => {
             let what = format!(
-                "the {} has no cipher suite, key exchange group or signature scheme that this side has ({reason:?})",
-                peer(role)
+                "the {} has no cipher suite, key exchange group or signature scheme that this side has ({})",
+                peer(role),
+                words(reason)
             );
             (TlsErrorKind::NoCommonCipher, what)
         }
-        other => (TlsErrorKind::HandshakeFailed, format!("the {} lacks what is needed: {other:?}", peer(role))),
+        other => (TlsErrorKind::HandshakeFailed, format!("the {} lacks what is needed ({})", peer(role), words(other))),
     }
 }
 
 fn explain_alert(alert: AlertDescription, role: TlsRole) -> (TlsErrorKind, String) {
     let code = u8::from(alert);
-    let what = format!("the {} sent the alert {} ({code})", peer(role), tls_alert_name(code));
+    let meaning = match alert {
+        AlertDescription::HandshakeFailure => {
+            ": it has no cipher suite, key exchange group or kind of certificate key in common with this side"
+        }
+        AlertDescription::BadCertificate
+        | AlertDescription::UnsupportedCertificate
+        | AlertDescription::CertificateRevoked
+        | AlertDescription::CertificateExpired
+        | AlertDescription::CertificateUnknown => ": it does not accept this side's certificate",
+        AlertDescription::UnknownCA => ": it does not trust the CA of this side's certificate",
+        AlertDescription::CertificateRequired => ": this side has to show a certificate",
+        AlertDescription::UnrecognisedName => ": it has no certificate for the name that it was asked for",
+        _ => "",
+    };
+    let what = format!("the {} sent the alert {} ({code}){meaning}", peer(role), tls_alert_name(code));
     let kind = match alert {
         // These two say exactly what the other side's kind says.
         AlertDescription::NoApplicationProtocol => TlsErrorKind::NoCommonAlpn,
@@ -171,6 +250,25 @@ fn peer(role: TlsRole) -> &'static str {
         TlsRole::Client => "server",
         TlsRole::Server => "client",
     }
+}
+
+/// What names a certificate is for, as the end of "the certificate ...", if `expected` is not among them.
+fn explain_names(expected: &str, presented: &[String]) -> String {
+    if presented.is_empty() {
+        return format!(
+            "is not for {expected}: it has no subject alternative name at all, and a common name does not count; have one \
+             made with a subject alternative name"
+        );
+    }
+    let names: Vec<_> = presented.iter().map(|name| bare_name(name)).collect();
+    let is_same_text = |(name, bare): (&String, &&str)| *bare == expected && name.starts_with("DnsName(");
+    if expected.parse::<IpAddr>().is_ok() && presented.iter().zip(&names).any(is_same_text) {
+        return format!(
+            "is not for the address {expected}: it has {expected} as a DNS name, but an address has to be there as an IP \
+             address (subjectAltName = IP:{expected}); have it issued anew"
+        );
+    }
+    format!("is not for {expected}, but for {}", names.join(", "))
 }
 
 /// `DnsName("a.example")` and `IpAddress(127.0.0.1)`, as the verifier writes them, without the wrapping.
@@ -229,7 +327,10 @@ mod tests {
         let error = rustls::Error::AlertReceived(AlertDescription::UnknownCA);
         let error = from_rustls(&error, TlsRole::Client, Stage::Handshake);
         assert_eq!(error.kind, ErrorKind::Tls(TlsErrorKind::AlertReceived));
-        assert_eq!(error.to_string(), "the TLS handshake failed: the server sent the alert unknown_ca (48)");
+        assert_eq!(
+            error.to_string(),
+            "the TLS handshake failed: the server sent the alert unknown_ca (48): it does not trust the CA of this side's certificate"
+        );
     }
 
     #[test]

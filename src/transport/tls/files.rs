@@ -4,71 +4,127 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 
+use super::certificate::Certificate;
+use super::pem::{self, Section};
+use super::{der, formats};
 use crate::transport::{Error, ErrorKind, TlsErrorKind};
 
-const PEM_MARK: &[u8] = b"-----BEGIN ";
-const PEM_CERTIFICATE: &[u8] = b"-----BEGIN CERTIFICATE-----";
-const PEM_REVOCATION_LIST: &[u8] = b"-----BEGIN X509 CRL-----";
-/// PKCS#8 and the older form of OpenSSL.
-const PEM_ENCRYPTED: [&[u8]; 2] = [b"-----BEGIN ENCRYPTED PRIVATE KEY-----", b"Proc-Type: 4,ENCRYPTED"];
+/// With data of OpenSSL's behind the certificate.
+const TRUSTED_CERTIFICATE: &str = "TRUSTED CERTIFICATE";
+const CERTIFICATE_LABELS: [&str; 3] = ["CERTIFICATE", "X509 CERTIFICATE", TRUSTED_CERTIFICATE];
+const REVOCATION_LIST_LABELS: [&str; 1] = ["X509 CRL"];
 /// The beginnings of the object identifiers of password-based encryption: PKCS#5 and PKCS#12.
 const DER_ENCRYPTION: [&[u8]; 2] =
     [&[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 5], &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 12]];
-const DER_SEQUENCE: u8 = 0x30;
-const DER_OBJECT_IDENTIFIER: u8 = 0x06;
+const ENCRYPTED: &str = "is encrypted; decrypt it first, such as with openssl pkey";
 
 /// A file's content; the error names the file.
 pub fn read(path: &Path) -> Result<Vec<u8>, Error> {
     fs::read(path).map_err(|error| Error::from_io(&format!("reading {}", path.display()), &error, ErrorKind::Io))
 }
 
+/// What is looked for in a file.
+struct Wanted {
+    labels: &'static [&'static str],
+    /// In sentences.
+    name: &'static str,
+    missing: TlsErrorKind,
+    damaged: TlsErrorKind,
+}
+
+const CERTIFICATES: Wanted = Wanted {
+    labels: &CERTIFICATE_LABELS,
+    name: "certificate",
+    missing: TlsErrorKind::NoCertificate,
+    damaged: TlsErrorKind::BadCertificate,
+};
+
+const REVOCATION_LISTS: Wanted = Wanted {
+    labels: &REVOCATION_LIST_LABELS,
+    name: "certificate revocation list",
+    missing: TlsErrorKind::BadRevocationList,
+    damaged: TlsErrorKind::BadRevocationList,
+};
+
 /// The certificates in `bytes`, at least one. `source` names the bytes in errors.
 pub fn certificates(bytes: &[u8], source: &str) -> Result<Vec<CertificateDer<'static>>, Error> {
-    if !contains(bytes, PEM_MARK) {
-        return if bytes.first() == Some(&DER_SEQUENCE) {
-            Ok(vec![CertificateDer::from(bytes.to_vec())])
-        } else {
-            let kind = ErrorKind::Tls(TlsErrorKind::NoCertificate);
-            Err(Error::new(kind, format!("{source} holds no certificate, neither PEM nor DER")))
-        };
-    }
-    let begun = bytes.windows(PEM_CERTIFICATE.len()).filter(|window| *window == PEM_CERTIFICATE).count();
-    if begun == 0 {
-        let kind = ErrorKind::Tls(TlsErrorKind::NoCertificate);
-        return Err(Error::new(kind, format!("{source} is PEM, but holds no section CERTIFICATE")));
-    }
-    // Other sections, such as the key, may be damaged or in a form that the parser does not know.
-    let found: Vec<_> = CertificateDer::pem_slice_iter(bytes).filter_map(Result::ok).collect();
-    if found.len() < begun {
-        let sentence = format!("{source} begins {begun} certificates, but only {} are well-formed PEM", found.len());
-        return Err(Error::new(ErrorKind::Tls(TlsErrorKind::BadCertificate), sentence));
-    }
-    Ok(found)
+    Ok(CERTIFICATES.find(bytes, source)?.into_iter().map(CertificateDer::from).collect())
 }
 
 /// The certificate revocation lists in `bytes`, at least one. `source` names the bytes in errors.
 pub fn revocation_lists(bytes: &[u8], source: &str) -> Result<Vec<CertificateRevocationListDer<'static>>, Error> {
-    let failed = |what: String| Err(Error::new(ErrorKind::Tls(TlsErrorKind::BadRevocationList), what));
-    if !contains(bytes, PEM_MARK) {
-        return if bytes.first() == Some(&DER_SEQUENCE) {
-            Ok(vec![CertificateRevocationListDer::from(bytes.to_vec())])
-        } else {
-            failed(format!("{source} holds no certificate revocation list, neither PEM nor DER"))
-        };
+    Ok(REVOCATION_LISTS.find(bytes, source)?.into_iter().map(CertificateRevocationListDer::from).collect())
+}
+
+impl Wanted {
+    /// All that `bytes` hold of what is wanted, at least one, each in DER.
+    fn find(&self, bytes: &[u8], source: &str) -> Result<Vec<Vec<u8>>, Error> {
+        let sections = pem::sections(bytes);
+        if sections.is_empty() { self.find_der(bytes, source) } else { self.find_pem(sections, source) }
     }
-    let begun = bytes.windows(PEM_REVOCATION_LIST.len()).filter(|window| *window == PEM_REVOCATION_LIST).count();
-    let found: Vec<_> = CertificateRevocationListDer::pem_slice_iter(bytes).filter_map(Result::ok).collect();
-    if begun == 0 {
-        return failed(format!("{source} is PEM, but holds no section X509 CRL"));
+
+    fn find_pem(&self, sections: Vec<Section>, source: &str) -> Result<Vec<Vec<u8>>, Error> {
+        let (wanted, others): (Vec<_>, Vec<_>) =
+            sections.into_iter().partition(|section| self.labels.contains(&section.label.as_str()));
+        if wanted.is_empty() {
+            let sentence = match others.iter().find_map(|section| formats::describe_section(&section.label)) {
+                Some(what) => format!("{source} {what}"),
+                None => {
+                    let labels = labels(&others);
+                    format!("{source} is PEM, but holds no {} (section {}), only {labels}", self.name, self.labels[0])
+                }
+            };
+            return Err(failed(self.missing, sentence));
+        }
+        // Other sections, such as the key, may be damaged.
+        let contents = wanted.into_iter().enumerate().map(|(index, section)| {
+            let is_trusted = section.label == TRUSTED_CERTIFICATE;
+            let content = section.content.map_err(|fault| {
+                let (pem::Fault { what, offset, line }, number) = (fault, index + 1);
+                let name = self.name;
+                let sentence = format!("{name} {number} of {source} is damaged at byte {offset} (line {line}): {what}");
+                failed(self.damaged, sentence)
+            })?;
+            Ok(match der::read(&content) {
+                Some((certificate, _)) if is_trusted => certificate.whole.to_vec(),
+                _ => content,
+            })
+        });
+        contents.collect()
     }
-    if found.len() < begun {
-        let well = found.len();
-        return failed(format!("{source} begins {begun} revocation lists, but only {well} are well-formed PEM"));
+
+    /// One or several, one behind the other.
+    fn find_der(&self, bytes: &[u8], source: &str) -> Result<Vec<Vec<u8>>, Error> {
+        if let Some(what) = formats::describe(bytes) {
+            return Err(failed(self.missing, format!("{source} {what}")));
+        }
+        if bytes.first() != Some(&der::SEQUENCE) {
+            let sentence = format!("{source} holds no {}, neither PEM nor DER", self.name);
+            return Err(failed(self.missing, sentence));
+        }
+        let found: Vec<_> = der::elements(bytes).map(|element| element.whole.to_vec()).collect();
+        let len: usize = found.iter().map(Vec::len).sum();
+        if len < bytes.len() {
+            let (name, total) = (self.name, bytes.len());
+            let sentence = format!(
+                "{source} is damaged: the element of DER that begins at byte {len} does not end with the {total} bytes that \
+                 are there; it holds no whole {name} from there on"
+            );
+            return Err(failed(self.damaged, sentence));
+        }
+        Ok(found)
     }
-    Ok(found)
+}
+
+fn labels(sections: &[Section]) -> String {
+    let labels: BTreeSet<_> = sections.iter().map(|section| section.label.as_str()).collect();
+    labels.into_iter().collect::<Vec<_>>().join(", ")
+}
+
+fn failed(kind: TlsErrorKind, sentence: String) -> Error {
+    Error::new(ErrorKind::Tls(kind), sentence)
 }
 
 /// The certificates of the files in a folder, at least one. Files that hold none are passed over, as OpenSSL does.
@@ -94,38 +150,58 @@ pub fn certificates_of_folder(path: &Path) -> Result<Vec<CertificateDer<'static>
 
 /// The first private key in `bytes`: PKCS#8, PKCS#1 or SEC1. `source` names the bytes in errors.
 pub fn private_key(bytes: &[u8], source: &str) -> Result<PrivateKeyDer<'static>, Error> {
-    let failed = |kind, what: &str| Err(Error::new(ErrorKind::Tls(kind), format!("{source} {what}")));
-    let is_pem = contains(bytes, PEM_MARK);
-    let key =
-        if is_pem { PrivateKeyDer::from_pem_slice(bytes).ok() } else { PrivateKeyDer::try_from(bytes.to_vec()).ok() };
-    match key {
-        Some(key) => Ok(key),
-        None if is_encrypted(bytes) => {
-            failed(TlsErrorKind::KeyEncrypted, "is encrypted; decrypt it first, such as with openssl pkey")
-        }
-        None if is_pem => failed(TlsErrorKind::BadKey, "holds no well-formed private key in PEM"),
-        None => failed(TlsErrorKind::BadKey, "holds no private key, neither PEM nor DER (PKCS#8, PKCS#1, SEC1)"),
+    let sections = pem::sections(bytes);
+    if sections.is_empty() { key_of_der(bytes, source) } else { key_of_pem(sections, source) }
+}
+
+fn key_of_pem(sections: Vec<Section>, source: &str) -> Result<PrivateKeyDer<'static>, Error> {
+    let is_key = |section: &Section| section.label.ends_with("PRIVATE KEY");
+    let others = labels(&sections);
+    let described = sections.iter().find_map(|section| formats::describe_section(&section.label));
+    let bad = |what: String| failed(TlsErrorKind::BadKey, format!("{source} {what}"));
+    let Some(section) = sections.into_iter().find(is_key) else {
+        return Err(bad(match described {
+            Some(what) => what.to_owned(),
+            None => format!("is PEM, but holds no private key (section PRIVATE KEY), only {others}"),
+        }));
+    };
+    if section.is_encrypted || section.label == "ENCRYPTED PRIVATE KEY" {
+        return Err(failed(TlsErrorKind::KeyEncrypted, format!("{source} {ENCRYPTED}")));
+    }
+    let kind = section.label;
+    let content = section.content.map_err(|fault| {
+        let pem::Fault { what, offset, line } = fault;
+        bad(format!("holds a private key that is damaged at byte {offset} (line {line}): {what}"))
+    })?;
+    match kind.as_str() {
+        "PRIVATE KEY" => Ok(PrivateKeyDer::Pkcs8(content.into())),
+        "RSA PRIVATE KEY" => Ok(PrivateKeyDer::Pkcs1(content.into())),
+        "EC PRIVATE KEY" => Ok(PrivateKeyDer::Sec1(content.into())),
+        label => Err(bad(match formats::describe_section(label) {
+            Some(what) => what.to_owned(),
+            None => format!("holds a private key in the section {label}, which is not known: convert it to PKCS#8"),
+        })),
     }
 }
 
-fn is_encrypted(bytes: &[u8]) -> bool {
-    PEM_ENCRYPTED.iter().any(|mark| contains(bytes, mark)) || is_encrypted_der(bytes).unwrap_or(false)
+fn key_of_der(bytes: &[u8], source: &str) -> Result<PrivateKeyDer<'static>, Error> {
+    if is_encrypted_der(bytes).unwrap_or(false) {
+        return Err(failed(TlsErrorKind::KeyEncrypted, format!("{source} {ENCRYPTED}")));
+    }
+    let what = match formats::describe(bytes) {
+        Some(what) if what != formats::PRIVATE_KEY => what,
+        _ => match PrivateKeyDer::try_from(bytes.to_vec()) {
+            Ok(key) => return Ok(key),
+            Err(_) if Certificate::parse(bytes).is_some() => "is a certificate, not a private key",
+            Err(_) => "holds no private key, neither PEM nor DER (PKCS#8, PKCS#1, SEC1)",
+        },
+    };
+    Err(failed(TlsErrorKind::BadKey, format!("{source} {what}")))
 }
 
 /// EncryptedPrivateKeyInfo: a sequence that begins with a sequence that begins with the method's identifier.
 fn is_encrypted_der(bytes: &[u8]) -> Option<bool> {
-    let method = contents(contents(bytes, DER_SEQUENCE)?, DER_SEQUENCE)?;
-    let identifier = contents(method, DER_OBJECT_IDENTIFIER)?;
+    let method = der::lenient_contents(der::lenient_contents(bytes)?)?;
+    let (identifier, _) = der::expect(method, der::OBJECT_IDENTIFIER)?;
     Some(DER_ENCRYPTION.iter().any(|known| identifier.starts_with(known)))
-}
-
-/// What follows the tag and the length of a DER element.
-fn contents(der: &[u8], expected_tag: u8) -> Option<&[u8]> {
-    let (&[tag, length], rest) = der.split_first_chunk::<2>()?;
-    let length_bytes = if length < 0x80 { 0 } else { usize::from(length & 0x7f) };
-    if tag == expected_tag { rest.get(length_bytes..) } else { None }
-}
-
-fn contains(bytes: &[u8], wanted: &[u8]) -> bool {
-    bytes.windows(wanted.len()).any(|window| window == wanted)
 }

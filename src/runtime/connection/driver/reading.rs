@@ -5,7 +5,7 @@ use super::super::handle::SharedState;
 use super::gathered::Gathered;
 use super::{Driver, Turn};
 use crate::codec::{self, Limits, Message, PRELUDE_LEN, Prelude};
-use crate::runtime::error::Error;
+use crate::runtime::error::{Error, PeerEnd};
 use crate::runtime::event_loop::Context;
 use crate::transport::{self, TlsErrorKind};
 
@@ -195,8 +195,11 @@ impl Driver {
             (Err(error), _) => {
                 self.input.end();
                 let kind = transport::ErrorKind::Io;
-                let error =
-                    transport::Error::from_io(&format!("reading from {}", self.connection.peer_name()), &error, kind);
+                let error = transport::Error::from_io(
+                    &format!("reading from {}", self.connection.remote_address().peer_name()),
+                    &error,
+                    kind,
+                );
                 let place = match error.kind {
                     transport::ErrorKind::Tls(TlsErrorKind::Truncated) => &mut self.input.cut_short,
                     _ => &mut self.output.failure,
@@ -222,7 +225,7 @@ impl Driver {
         let error =
             match (self.output.failure.as_ref().or(self.input.cut_short.as_ref()), self.input.gathered.is_empty()) {
                 (Some(error), _) => error.clone(),
-                (None, true) => Error::PeerClosed(format!("{} closed the connection", self.connection.peer_name())),
+                (None, true) => Error::PeerClosed(PeerEnd::Closed { peer: self.connection.remote_address() }),
                 (None, false) => {
                     let have = self.input.gathered.len();
                     Error::Codec(codec::Error::Incomplete { have, need: have + self.input.missing_len().max(1) })

@@ -114,7 +114,7 @@ impl Driver {
             }
             Err(error) => {
                 let kind = transport::ErrorKind::Io;
-                let what = format!("writing to {}", self.connection.peer_name());
+                let what = format!("writing to {}", self.connection.remote_address().peer_name());
                 self.note_failed_write(transport::Error::from_io(&what, &error, kind).into());
                 None
             }
