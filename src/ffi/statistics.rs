@@ -6,7 +6,7 @@ use super::handle::ArcHandle;
 use super::runtime::existing_runtime;
 use super::status::esrpc_status;
 use super::table::write_table;
-use crate::runtime::Figures;
+use crate::runtime::{Figures, with_figures};
 
 /// What has happened on a connection since it was begun, or on all connections of a listener or a runtime since that was
 /// made, including connections that have ended. Figures only grow, except outbound_size, streams_open and connections_open,
@@ -99,50 +99,21 @@ pub struct esrpc_stats {
     pub longest_turn_us: u64,
 }
 
-impl From<Figures> for esrpc_stats {
-    fn from(figures: Figures) -> esrpc_stats {
-        esrpc_stats {
-            struct_size: size_of::<esrpc_stats>(),
-            messages_received: figures.messages_received,
-            messages_sent: figures.messages_sent,
-            bytes_received: figures.bytes_received,
-            bytes_sent: figures.bytes_sent,
-            outbound_size: figures.outbound_size,
-            outbound_size_most: figures.outbound_size_most,
-            streams_opened: figures.streams_opened,
-            streams_open: figures.streams_open,
-            streams_refused: figures.streams_refused,
-            streams_refused_by_limit: figures.streams_refused_by_limit,
-            sends_refused: figures.sends_refused,
-            late_messages: figures.late_messages,
-            unanswered_ends: figures.unanswered_ends,
-            abnormal_event_ends: figures.abnormal_event_ends,
-            pings_unanswered: figures.pings_unanswered,
-            reading_stops: figures.reading_stops,
-            connections_opened: figures.connections_opened,
-            connections_open: figures.connections_open,
-            connections_refused: figures.connections_refused,
-            accept_pauses: figures.accept_pauses,
-            adoptions_refused: figures.adoptions_refused,
-            handshakes_ended_by_limit: figures.handshakes_ended_by_limit,
-            holders_ended_by_limit: figures.holders_ended_by_limit,
-            handshakes_unfinished: figures.handshakes_unfinished,
-            failures_resolve: figures.failures_resolve,
-            failures_connect: figures.failures_connect,
-            failures_tls: figures.failures_tls,
-            failures_refused: figures.failures_refused,
-            failures_timed_out: figures.failures_timed_out,
-            failures_cancelled: figures.failures_cancelled,
-            failures_other: figures.failures_other,
-            violation_ends: figures.violation_ends,
-            deadline_ends: figures.deadline_ends,
-            tls_handshakes: figures.tls_handshakes,
-            tls_resumptions: figures.tls_resumptions,
-            turns: figures.turns,
-            longest_turn_us: figures.longest_turn_us,
+macro_rules! stats_from_figures {
+    ([$($sum:ident,)*] [$($most:ident),*]) => {
+        impl From<Figures> for esrpc_stats {
+            fn from(figures: Figures) -> esrpc_stats {
+                esrpc_stats {
+                    struct_size: size_of::<esrpc_stats>(),
+                    $($sum: figures.$sum,)*
+                    $($most: figures.$most,)*
+                }
+            }
         }
-    }
+    };
 }
+
+with_figures!(stats_from_figures);
 
 /// Fills in what has happened on a connection. May also be called inside callbacks and after the end of the connection.
 ///

@@ -59,7 +59,7 @@ pub struct Admission {
     limits: ListenerLimits,
     /// Set once it exists.
     listener: OnceLock<Weak<dyn Woken>>,
-    /// The connections that it has accepted and that are not over.
+    /// The connections that it has accepted and that have not ended.
     connections: Members,
     events: Events,
     state: Mutex<State>,

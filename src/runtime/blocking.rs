@@ -134,7 +134,7 @@ impl Connection {
             }
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
             self.wait(left, "the outbound queue stayed full for the given time", |shared| {
-                (shared.phase != Phase::Open || shared.has_room()).then_some(())
+                (shared.phase() != Phase::Open || shared.has_room()).then_some(())
             })?;
         }
     }
@@ -175,7 +175,7 @@ fn reply(stream: &Arc<Stream>, copy: MessageCopy) -> Result<Reply, Error> {
     let is_last = envelope.flags.is_some_and(|flags| flags & TERMINATE_STREAM != 0);
     let is_error = envelope.message_type == Some(MessageType::ApplicationError as i32);
     if !is_last {
-        // Not possible only if the stream is over already.
+        // Not possible only if the stream has ended already.
         let _ = stream.close();
     }
     let is_bare = message.payload.is_empty() && message.headers.iter().all(|header| is_protocol_header(header.name));

@@ -56,9 +56,9 @@ fn slot() -> &'static Slot {
 }
 
 impl DefaultRuntime {
-    /// A runtime whose threads have all died is replaced by the next use.
+    /// A runtime whose threads have all died, or that was stopped and has not ended in time, is replaced by the next use.
     fn running(&self) -> Option<&Arc<Runtime>> {
-        self.runtime.as_ref().filter(|runtime| !runtime.is_dead())
+        self.runtime.as_ref().filter(|runtime| !runtime.is_dead() && !runtime.is_stopped())
     }
 
     fn start(&self) -> Result<Arc<Runtime>, Error> {
@@ -145,4 +145,35 @@ pub fn stop_runtimes(runtimes: &[Arc<Runtime>], timeout: Option<Duration>) -> Re
         }
     }
     result
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use super::*;
+    use crate::runtime::event_loop::Command;
+
+    #[test]
+    fn the_use_after_a_stop_that_timed_out_makes_a_new_default_runtime() {
+        let default = || default_runtime().expect("a thread");
+        let stopped = default();
+        let (begin, has_begun) = channel();
+        let (open, door) = channel::<()>();
+        let wait = move |_| {
+            let _ = begin.send(());
+            let _ = door.recv();
+        };
+        let live = stopped.enter().expect("it is up");
+        live.event_loop().post(Command::Run(Box::new(wait), None));
+        has_begun.recv().expect("the callback runs");
+        let stop = |timeout| stop_runtimes(std::slice::from_ref(&stopped), timeout);
+        assert!(matches!(stop(Some(Duration::ZERO)), Err(Error::TimedOut(_))));
+        let next = default();
+        assert!(!Arc::ptr_eq(&stopped, &next) && next.enter().is_ok());
+        drop(open);
+        assert_eq!(stop(None), Ok(()));
+        assert!(Arc::ptr_eq(&next, &default()), "the end of the first does not touch the second");
+        assert_eq!(stop_runtimes(&[next], None), Ok(()));
+    }
 }

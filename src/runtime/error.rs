@@ -58,7 +58,7 @@ pub enum Error {
         time: Duration,
         detail: String,
     },
-    /// The deadline that the caller set for the stream is over.
+    /// The deadline that the caller set for the stream has passed.
     StreamDeadline {
         time: Duration,
     },
@@ -207,6 +207,7 @@ impl From<LoopError> for Error {
         match error {
             LoopError::Stopped => Error::RuntimeShutdown,
             LoopError::WouldDeadlock => Error::WouldDeadlock,
+            LoopError::Forked => Error::Forked,
         }
     }
 }

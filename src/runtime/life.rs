@@ -195,7 +195,7 @@ impl Runtime {
         }
     }
 
-    /// Closes the listeners at once, and each connection when its last stream ends or the time is over; takes nothing new.
+    /// Closes the listeners at once, and each connection when its last stream ends or the time has passed; takes nothing new.
     pub fn drain(&self, drain: Drain) {
         lock(&self.state).draining = true;
         self.listeners.drain(drain);
@@ -220,7 +220,7 @@ impl Runtime {
         figures
     }
 
-    /// Connections, of either side, that are not over.
+    /// Connections, of either side, that have not ended.
     pub fn open_connections(&self) -> usize {
         self.connections.len()
     }
@@ -325,6 +325,11 @@ impl Runtime {
     /// Whether nothing can live on it any more, though nobody has asked for that: the host has ended all its threads.
     pub fn is_dead(&self) -> bool {
         lock(&self.state).endings.iter().all(|ending| *ending == Some(LoopEnding::Died))
+    }
+
+    /// Whether it was stopped: nobody is called any more, though a callback may still run.
+    pub fn is_stopped(&self) -> bool {
+        lock(&self.state).stopped
     }
 
     /// The thread of a loop is about to end: nothing of what lived on it is over in order if it was halted or has died.

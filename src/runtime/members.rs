@@ -27,7 +27,7 @@ impl Drain {
 
 /// A connection or a listener, as its runtime or its listener sees it.
 pub trait Member: Send + Sync {
-    /// Lets what is open go on until it ends or the time is over, and takes nothing new.
+    /// Lets what is open go on until it ends or the time has passed, and takes nothing new.
     fn drain(self: Arc<Self>, drain: Drain);
     /// Makes those who wait for it look at it again.
     fn wake_waits(&self);

@@ -32,5 +32,6 @@ pub use log::{Level, Log, Repeated};
 pub use members::Drain;
 pub use settings::{Settings, Times};
 pub use statistics::Figures;
+pub(crate) use statistics::with_figures;
 
 pub use crate::transport::{ProcessMark, uncancelled};

@@ -1,5 +1,5 @@
 //! What has happened on connections, listeners and runtimes, in numbers. A connection keeps its own under the lock that it
-//! takes anyway; when it is over they are added to those of its listener and its runtime.
+//! takes anyway; when it has ended they are added to those of its listener and its runtime.
 
 use std::sync::{Arc, Mutex};
 
@@ -7,130 +7,72 @@ use super::error::Error;
 use super::event_loop::lock;
 use crate::transport;
 
-/// The figures of a connection, or the sums of several; `esrpc_stats` says what each one is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Figures {
-    pub messages_received: u64,
-    pub messages_sent: u64,
-    pub bytes_received: u64,
-    pub bytes_sent: u64,
-    pub outbound_size: u64,
-    pub outbound_size_most: u64,
-    pub streams_opened: u64,
-    pub streams_open: u64,
-    pub streams_refused: u64,
-    pub streams_refused_by_limit: u64,
-    pub sends_refused: u64,
-    pub late_messages: u64,
-    pub unanswered_ends: u64,
-    pub abnormal_event_ends: u64,
-    pub pings_unanswered: u64,
-    pub reading_stops: u64,
-    pub connections_opened: u64,
-    pub connections_open: u64,
-    pub connections_refused: u64,
-    pub accept_pauses: u64,
-    pub adoptions_refused: u64,
-    pub handshakes_ended_by_limit: u64,
-    pub holders_ended_by_limit: u64,
-    pub handshakes_unfinished: u64,
-    pub failures_resolve: u64,
-    pub failures_connect: u64,
-    pub failures_tls: u64,
-    pub failures_refused: u64,
-    pub failures_timed_out: u64,
-    pub failures_cancelled: u64,
-    pub failures_other: u64,
-    pub violation_ends: u64,
-    pub deadline_ends: u64,
-    pub tls_handshakes: u64,
-    pub tls_resumptions: u64,
-    pub turns: u64,
-    pub longest_turn_us: u64,
+/// Hands the names of all figures to a macro: those that are added up, and those of which the largest counts.
+macro_rules! with_figures {
+    ($then:ident) => {
+        $then! {
+            [
+                messages_received,
+                messages_sent,
+                bytes_received,
+                bytes_sent,
+                outbound_size,
+                streams_opened,
+                streams_open,
+                streams_refused,
+                streams_refused_by_limit,
+                sends_refused,
+                late_messages,
+                unanswered_ends,
+                abnormal_event_ends,
+                pings_unanswered,
+                reading_stops,
+                connections_opened,
+                connections_open,
+                connections_refused,
+                accept_pauses,
+                adoptions_refused,
+                handshakes_ended_by_limit,
+                holders_ended_by_limit,
+                handshakes_unfinished,
+                failures_resolve,
+                failures_connect,
+                failures_tls,
+                failures_refused,
+                failures_timed_out,
+                failures_cancelled,
+                failures_other,
+                violation_ends,
+                deadline_ends,
+                tls_handshakes,
+                tls_resumptions,
+                turns,
+            ]
+            [outbound_size_most, longest_turn_us]
+        }
+    };
+}
+pub(crate) use with_figures;
+
+macro_rules! define_figures {
+    ([$($sum:ident,)*] [$($most:ident),*]) => {
+        /// The figures of a connection, or of several together; `esrpc_stats` says what each one is.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        pub struct Figures {
+            $(pub $sum: u64,)*
+            $(pub $most: u64,)*
+        }
+
+        impl Figures {
+            pub fn add(&mut self, other: &Figures) {
+                $(self.$sum += other.$sum;)*
+                $(self.$most = self.$most.max(other.$most);)*
+            }
+        }
+    };
 }
 
-impl Figures {
-    /// Adds those of others; of some the larger counts.
-    pub fn add(&mut self, other: &Figures) {
-        // All of them by name, so that none is forgotten.
-        let Figures {
-            messages_received,
-            messages_sent,
-            bytes_received,
-            bytes_sent,
-            outbound_size,
-            outbound_size_most,
-            streams_opened,
-            streams_open,
-            streams_refused,
-            streams_refused_by_limit,
-            sends_refused,
-            late_messages,
-            unanswered_ends,
-            abnormal_event_ends,
-            pings_unanswered,
-            reading_stops,
-            connections_opened,
-            connections_open,
-            connections_refused,
-            accept_pauses,
-            adoptions_refused,
-            handshakes_ended_by_limit,
-            holders_ended_by_limit,
-            handshakes_unfinished,
-            failures_resolve,
-            failures_connect,
-            failures_tls,
-            failures_refused,
-            failures_timed_out,
-            failures_cancelled,
-            failures_other,
-            violation_ends,
-            deadline_ends,
-            tls_handshakes,
-            tls_resumptions,
-            turns,
-            longest_turn_us,
-        } = *other;
-        self.messages_received += messages_received;
-        self.messages_sent += messages_sent;
-        self.bytes_received += bytes_received;
-        self.bytes_sent += bytes_sent;
-        self.outbound_size += outbound_size;
-        self.outbound_size_most = self.outbound_size_most.max(outbound_size_most);
-        self.streams_opened += streams_opened;
-        self.streams_open += streams_open;
-        self.streams_refused += streams_refused;
-        self.streams_refused_by_limit += streams_refused_by_limit;
-        self.sends_refused += sends_refused;
-        self.late_messages += late_messages;
-        self.unanswered_ends += unanswered_ends;
-        self.abnormal_event_ends += abnormal_event_ends;
-        self.pings_unanswered += pings_unanswered;
-        self.reading_stops += reading_stops;
-        self.connections_opened += connections_opened;
-        self.connections_open += connections_open;
-        self.connections_refused += connections_refused;
-        self.accept_pauses += accept_pauses;
-        self.adoptions_refused += adoptions_refused;
-        self.handshakes_ended_by_limit += handshakes_ended_by_limit;
-        self.holders_ended_by_limit += holders_ended_by_limit;
-        self.handshakes_unfinished += handshakes_unfinished;
-        self.failures_resolve += failures_resolve;
-        self.failures_connect += failures_connect;
-        self.failures_tls += failures_tls;
-        self.failures_refused += failures_refused;
-        self.failures_timed_out += failures_timed_out;
-        self.failures_cancelled += failures_cancelled;
-        self.failures_other += failures_other;
-        self.violation_ends += violation_ends;
-        self.deadline_ends += deadline_ends;
-        self.tls_handshakes += tls_handshakes;
-        self.tls_resumptions += tls_resumptions;
-        self.turns += turns;
-        self.longest_turn_us = self.longest_turn_us.max(longest_turn_us);
-    }
-}
+with_figures!(define_figures);
 
 /// One of the figures.
 pub type Counter = fn(&mut Figures) -> &mut u64;
@@ -175,5 +117,18 @@ impl Events {
 
     pub fn figures(&self) -> Figures {
         *lock(&self.figures)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_are_added_up_but_for_the_largest_ones() {
+        let mut figures = Figures { turns: 2, longest_turn_us: 5, ..Figures::default() };
+        figures.add(&Figures { turns: 3, longest_turn_us: 4, outbound_size_most: 7, ..Figures::default() });
+        let expected = Figures { turns: 5, longest_turn_us: 5, outbound_size_most: 7, ..Figures::default() };
+        assert_eq!(figures, expected);
     }
 }

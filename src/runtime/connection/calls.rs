@@ -1,39 +1,45 @@
 //! What the application asks of a connection, on any thread.
 
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
 use super::handle::{Connection, SharedState};
 use super::inbox::Inbox;
-use super::state::{Flush, Phase};
+use super::life::Phase;
+use super::state::Flush;
 use crate::rpc::{self, MessageType, Outgoing};
 use crate::runtime::error::{Error, Outcome};
 use crate::runtime::event_loop::{Command, LoopError, LoopHandle, check_may_wait, deadline_after, wait_until};
 
 impl Connection {
     /// Writes what was accepted, then closes.
-    pub fn close(self: &Arc<Self>, outcome: Outcome) {
-        self.end_here(outcome, false);
+    pub fn close(self: &Arc<Self>, reason: Outcome) {
+        let mut shared = self.lock();
+        if self.close_in(&mut shared, reason) {
+            self.note_closed(shared);
+        }
     }
 
     /// Closes without writing what is left.
     pub fn abort(self: &Arc<Self>) {
-        self.end_here(Ok(()), true);
+        let mut shared = self.lock();
+        if shared.phase() != Phase::Closed {
+            self.close_in(&mut shared, Ok(()));
+            shared.abort();
+            self.note_closed(shared);
+        }
     }
 
-    fn end_here(self: &Arc<Self>, outcome: Outcome, abort: bool) {
-        let mut shared = self.lock();
-        match shared.phase {
-            Phase::Closed => return,
-            Phase::Closing if !abort => return,
-            Phase::Closing => {}
-            Phase::Connecting => shared.begin_close(Err(Error::Cancelled), true),
-            Phase::Open => shared.begin_close(outcome, true),
-        }
-        shared.aborted |= abort;
+    fn close_in(&self, shared: &mut SharedState, reason: Outcome) -> bool {
+        let reason = if shared.phase() == Phase::Connecting { Err(Error::Cancelled) } else { reason };
+        shared.close(reason, true)
+    }
+
+    /// Lets the driver, and those who wait, see that this side has closed the connection.
+    fn note_closed(self: &Arc<Self>, mut shared: MutexGuard<'_, SharedState>) {
         self.schedule(&mut shared);
         self.notify(&shared);
-        let readers: Vec<_> = shared.rpc.streams().filter(|stream| stream.inbox().is_some()).cloned().collect();
+        let readers = shared.readers();
         drop(shared);
         readers.iter().filter_map(|stream| stream.inbox()).for_each(Inbox::wake);
     }
@@ -52,15 +58,19 @@ impl Connection {
                 }
                 if ending.is_some() {
                     // A refusal and TERMINATE_STREAM end the connection well, once they are written.
-                    shared.begin_close(Ok(()), true);
+                    shared.close(Ok(()), true);
+                    self.schedule(&mut shared);
+                } else {
+                    self.schedule_write(&mut shared);
                 }
-                self.schedule(&mut shared);
                 drop(shared);
                 self.log_sent(&message, 0);
                 Ok(())
             }
             Err(error) => {
-                shared.blocked |= matches!(error, rpc::Error::WouldBlock { .. });
+                if matches!(error, rpc::Error::WouldBlock { .. }) {
+                    shared.note_refused();
+                }
                 Err(error.into())
             }
         }
@@ -80,8 +90,10 @@ impl Connection {
     pub fn set_reading_paused(self: &Arc<Self>, paused: bool) -> Result<(), Error> {
         let mut shared = self.lock();
         shared.check_ready()?;
-        shared.reading_paused = paused && !shared.writing_failed;
-        if !paused {
+        if paused {
+            shared.pause_reading();
+        } else {
+            shared.resume_reading();
             self.schedule(&mut shared);
         }
         Ok(())
@@ -104,13 +116,13 @@ impl Connection {
 
     pub fn wait_setup(&self, timeout: Option<Duration>) -> Result<Outcome, Error> {
         let what = "the connection was not set up within the given time";
-        self.wait(timeout, what, |shared| shared.setup.clone())
+        self.wait(timeout, what, |shared| shared.reported_setup().cloned())
     }
 
     /// Waits until on_shutdown has returned.
     pub fn wait_shutdown(&self, timeout: Option<Duration>) -> Result<Outcome, Error> {
         let what = "the connection did not end within the given time";
-        self.wait(timeout, what, |shared| shared.shutdown_told.then(|| self.end.outcome().unwrap_or(Ok(()))))
+        self.wait(timeout, what, |shared| shared.is_end_reported().then(|| self.end.outcome().unwrap_or(Ok(()))))
     }
 
     /// Waits until all that was accepted before the call is written, or cannot be.
@@ -121,7 +133,7 @@ impl Connection {
             if written >= *goal.get_or_insert(queued) {
                 return Some(Ok(()));
             }
-            shared.shutdown_told.then(|| self.end.outcome().unwrap_or(Ok(())).and(Err(Error::ConnectionClosed)))
+            shared.is_end_reported().then(|| self.end.outcome().unwrap_or(Ok(())).and(Err(Error::ConnectionClosed)))
         })
     }
 
@@ -135,7 +147,7 @@ impl Connection {
         check_may_wait()?;
         let deadline = deadline_after(timeout);
         let mut shared = self.lock();
-        shared.waiters += 1;
+        shared.begin_wait();
         let result = loop {
             if self.is_inert() {
                 break Err(Error::RuntimeShutdown);
@@ -149,7 +161,7 @@ impl Connection {
                 break Err(Error::TimedOut(what.to_owned()));
             }
         };
-        shared.waiters -= 1;
+        shared.end_wait();
         result
     }
 }

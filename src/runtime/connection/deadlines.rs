@@ -119,12 +119,12 @@ impl Deadlines {
         ours
     }
 
-    /// Whether one of them is over.
+    /// Whether one of them has passed.
     pub fn is_any_over(&self, now: Instant) -> bool {
         self.times.iter().flatten().any(|at| *at <= now)
     }
 
-    /// Takes one deadline that is over.
+    /// Takes one deadline that has passed.
     pub fn take_expired(&mut self, now: Instant) -> Option<Deadline> {
         use Deadline::*;
         const ALL: [Deadline; COUNT] = [

@@ -6,7 +6,7 @@ use std::vec;
 
 use super::driver::Turn;
 use super::handle::{Connection, Stream};
-use super::state::{Flush, Phase};
+use super::state::Flush;
 use crate::runtime::error::{Error, Outcome};
 use crate::runtime::log::Level;
 
@@ -17,7 +17,7 @@ pub(super) struct Farewell {
     reason: Error,
     unwritten: Outcome,
     streams_end: Outcome,
-    was_set_up: bool,
+    was_open: bool,
     sends: vec::IntoIter<Flush>,
     streams: vec::IntoIter<Arc<Stream>>,
 }
@@ -26,23 +26,15 @@ impl Connection {
     /// Ends the connection for all who ask; nothing if that was done before. `lost` says why sends were not written, if that is
     /// not the outcome.
     pub(super) fn begin_farewell(self: &Arc<Self>, outcome: Outcome, lost: Option<Error>) -> Option<Farewell> {
-        let mut shared = self.lock();
-        if shared.phase == Phase::Closed {
-            return None;
-        }
-        shared.phase = Phase::Closed;
-        // They hold this connection: kept, they would keep it for ever.
-        let kept = (std::mem::take(&mut shared.blocked_streams), std::mem::take(&mut shared.new_stream_deadlines));
-        let by_this_side = shared.closing.as_ref().is_some_and(|closing| closing.by_this_side);
-        let was_set_up = shared.setup == Some(Ok(()));
-        let ended = shared.rpc.end();
-        drop(shared);
-        drop(kept);
+        let remains = self.lock().end()?;
+        let closing = remains.closing.as_ref();
+        let by_this_side = closing.is_some_and(|closing| closing.by_this_side);
+        let was_open = closing.is_some_and(|closing| closing.was_open);
         let reason = outcome.clone().err().unwrap_or(Error::ConnectionClosed);
         let unwritten = Err(lost.unwrap_or_else(|| reason.clone()));
         let streams_end = Err(if by_this_side { Error::ConnectionClosed } else { reason.clone() });
-        let (sends, streams) = (ended.tokens.into_iter(), ended.streams.into_iter());
-        Some(Farewell { outcome, reason, unwritten, streams_end, was_set_up, sends, streams })
+        let (sends, streams) = (remains.rpc.tokens.into_iter(), remains.rpc.streams.into_iter());
+        Some(Farewell { outcome, reason, unwritten, streams_end, was_open, sends, streams })
     }
 }
 
@@ -61,21 +53,21 @@ impl Farewell {
                 return false;
             }
         }
-        self.conclude(connection);
+        self.tell_owner(connection);
         true
     }
 
-    fn conclude(&self, connection: &Arc<Connection>) {
+    fn tell_owner(&self, connection: &Arc<Connection>) {
         connection.log_line(Level::Info, || match &self.outcome {
             Ok(()) => "ended".to_owned(),
             Err(error) => format!("ended: {error}"),
         });
         connection.set_end(self.outcome.clone());
-        if !self.was_set_up {
-            connection.lock().setup = Some(Err(self.reason.clone()));
+        if !self.was_open {
+            connection.lock().note_failed_setup(self.reason.clone());
         }
         if let Some(handler) = connection.handler() {
-            if self.was_set_up {
+            if self.was_open {
                 handler.on_shutdown(connection, &self.outcome);
             } else {
                 handler.on_setup(Err(&self.reason));
@@ -83,7 +75,7 @@ impl Farewell {
         }
         connection.leave();
         let mut shared = connection.lock();
-        shared.shutdown_told = true;
+        shared.note_reported_end();
         connection.notify(&shared);
     }
 }

@@ -1,7 +1,7 @@
 //! What has happened on a connection, in numbers.
 
 use super::handle::Connection;
-use super::state::Phase;
+use super::life::Phase;
 use crate::rpc::Role;
 use crate::runtime::error::{Described, Error};
 use crate::runtime::statistics::{Figures, failure_counter};
@@ -24,7 +24,7 @@ impl Connection {
         self.count(false)
     }
 
-    /// Those that stay when the connection is over.
+    /// Those that stay when the connection has ended.
     pub(super) fn last_figures(&self) -> Figures {
         self.count(true)
     }
@@ -33,7 +33,8 @@ impl Connection {
         let tls = self.tls_info();
         let end = self.end().and_then(|ended| ended.err().map(Described::value));
         let shared = self.lock();
-        let (counts, tally, is_open) = (shared.rpc.counts(), &shared.tally, !is_over && shared.phase != Phase::Closed);
+        let (counts, tally, is_open) =
+            (shared.rpc.counts(), &shared.tally, !is_over && shared.phase() != Phase::Closed);
         let mut figures = Figures {
             messages_received: counts.messages_received,
             messages_sent: counts.messages_sent,
@@ -59,14 +60,14 @@ impl Connection {
             longest_turn_us: u64::try_from(tally.longest_turn.as_micros()).unwrap_or(u64::MAX),
             ..Figures::default()
         };
-        match &shared.eviction {
+        match shared.eviction() {
             Some(Error::TooManyHandshakes { .. }) => figures.handshakes_ended_by_limit = 1,
             Some(Error::TooManyHeldBytes { .. }) => figures.holders_ended_by_limit = 1,
             _ => {}
         }
-        match (&shared.setup, self.role()) {
+        match (shared.reported_setup(), self.role()) {
             (Some(Ok(())), _) => {
-                let closing = shared.closing.as_ref().and_then(|closing| closing.outcome.as_ref().err());
+                let closing = shared.life().closing().and_then(|closing| closing.reason.as_ref().err());
                 if let Some(error) = end.or(closing) {
                     count_end(&mut figures, error);
                 }

@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicUsize};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock};
 
 use super::inbox::Inbox;
+use super::life::Phase;
 use super::operation_name::OperationName;
-use super::state::{Flush, Phase, Shared};
+use super::state::{Flush, Shared};
 use crate::codec::HeaderList;
 use crate::rpc::{self, Incoming, MessageType, Outgoing, Role, StreamState};
 use crate::runtime::admission::Seat;
@@ -62,8 +63,7 @@ pub struct Connection {
     pub(super) event_loop: Arc<LoopHandle>,
     /// Of a server's connection.
     pub(in crate::runtime) seat: Option<Seat>,
-    /// Always there until the drop.
-    pub(super) live: Option<Live>,
+    pub(super) live: Arc<Live>,
     /// Of the runtime's log: looked at for each message.
     pub(super) log_level: Level,
 
@@ -77,6 +77,9 @@ pub struct Connection {
     pub(super) place: Place,
 
     pub(super) shared: Mutex<SharedState>,
+    /// How often it was locked.
+    #[cfg(test)]
+    pub(super) locks: std::sync::atomic::AtomicUsize,
     pub(super) changed: Condvar,
 }
 
@@ -151,7 +154,7 @@ impl Connection {
             target,
             event_loop,
             seat,
-            live: Some(live),
+            live: Arc::new(live),
             handler: OnceLock::new(),
             addresses: OnceLock::new(),
             peer_credentials: OnceLock::new(),
@@ -160,6 +163,8 @@ impl Connection {
             end: End::default(),
             place: Place::default(),
             shared: Mutex::new(shared),
+            #[cfg(test)]
+            locks: std::sync::atomic::AtomicUsize::new(0),
             changed: Condvar::new(),
         })
     }
@@ -194,26 +199,28 @@ impl Connection {
         self.tls_info.get().map(Box::as_ref)
     }
 
-    pub(in crate::runtime) fn resolver(&self) -> Option<&Resolver> {
-        self.live.as_ref().map(|live| live.runtime().resolver())
+    pub(in crate::runtime) fn resolver(&self) -> &Resolver {
+        self.live.runtime().resolver()
     }
 
-    pub(in crate::runtime) fn log(&self) -> Option<&Log> {
-        self.live.as_ref().map(|live| live.runtime().log())
+    pub(in crate::runtime) fn log(&self) -> &Log {
+        self.live.runtime().log()
     }
 
     /// The connection's process is another one: this is a forked child.
     pub fn is_foreign(&self) -> bool {
-        self.live.as_ref().is_some_and(|live| !live.runtime().process().is_current())
+        self.event_loop.is_foreign()
     }
 
     pub(in crate::runtime) fn lock(&self) -> MutexGuard<'_, SharedState> {
+        #[cfg(test)]
+        self.locks.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         lock(&self.shared)
     }
 
     /// Wakes the threads that wait for a change, if there are any: that asks the system. With the lock held.
     pub(in crate::runtime) fn notify(&self, shared: &SharedState) {
-        if shared.waiters > 0 {
+        if shared.has_waiters() {
             self.changed.notify_all();
         }
     }
@@ -242,17 +249,11 @@ impl Connection {
     /// Whether calls on it are carried out: not in a forked child, and not once it is inert.
     #[inline(always)]
     pub fn check_usable(&self) -> Result<(), Error> {
-        if self.event_loop.is_usable() { Ok(()) } else { Err(self.unusable()) }
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn unusable(&self) -> Error {
-        if self.is_foreign() { Error::Forked } else { Error::RuntimeShutdown }
+        Ok(self.event_loop.check_usable()?)
     }
 
     pub fn phase(&self) -> Phase {
-        if self.is_inert() { Phase::Closed } else { self.lock().phase }
+        if self.is_inert() { Phase::Closed } else { self.lock().phase() }
     }
 
     /// Local and remote address, once it is connected.
@@ -307,33 +308,21 @@ impl Connection {
     /// Takes an incoming connection; only while the listener's callback announces it.
     pub fn accept(&self, handler: Box<dyn ConnectionHandler>) -> Result<(), Error> {
         let mut shared = self.lock();
-        if !shared.may_accept {
-            return Err(Error::InvalidState(
-                "a connection can be accepted once, and only inside the on_incoming_connection that announces it",
-            ));
-        }
-        if shared.phase != Phase::Connecting {
-            return Err(rpc::Error::ConnectionClosed.into());
-        }
-        shared.may_accept = false;
+        shared.accept()?;
         let _ = self.handler.set(handler);
-        shared.phase = Phase::Open;
-        if let Some(error) = shared.eviction.clone() {
-            shared.begin_close(Err(error), false);
-        }
         Ok(())
     }
 
     /// Makes the driver look at the connection.
     pub(in crate::runtime) fn schedule(self: &Arc<Self>, shared: &mut SharedState) {
-        shared.dirty = true;
-        self.schedule_write(shared);
+        if shared.ask_to_look() {
+            self.event_loop.post(Command::Visit(self.clone()));
+        }
     }
 
     /// Makes the driver write what was queued: when its turn ends it looks whether something is.
     pub(in crate::runtime) fn schedule_write(self: &Arc<Self>, shared: &mut SharedState) {
-        if !shared.scheduled {
-            shared.scheduled = true;
+        if shared.ask_to_write() {
             self.event_loop.post(Command::Visit(self.clone()));
         }
     }
@@ -348,8 +337,8 @@ impl Owner for Connection {
 impl Drop for Connection {
     fn drop(&mut self) {
         self.leave();
-        if let (Some(handler), Some(live)) = (self.handler.take(), self.live.take()) {
-            self.event_loop.post(Command::Destroy(handler, Arc::new(live)));
+        if let Some(handler) = self.handler.take() {
+            self.event_loop.post(Command::Destroy(handler, self.live.clone()));
         }
     }
 }

@@ -14,19 +14,15 @@ impl Connection {
 
     /// Writes a line about this connection, which is made only if somebody wants it. With no lock held.
     pub(super) fn log_line(&self, level: Level, line: impl FnOnce() -> String) {
-        if self.logs(level)
-            && let Some(log) = self.log()
-        {
-            log.write(level, "connection", || format!("{}: {}", self.label(), line()));
+        if self.logs(level) {
+            self.log().write(level, "connection", || format!("{}: {}", self.label(), line()));
         }
     }
 
     /// The same for a line that a peer can cause in any number.
     pub(super) fn log_repeated(&self, kind: Repeated, level: Level, line: impl FnOnce() -> String) {
-        if self.logs(level)
-            && let Some(log) = self.log()
-        {
-            log.write_repeated(kind, level, "connection", || format!("{}: {}", self.label(), line()));
+        if self.logs(level) {
+            self.log().write_repeated(kind, level, "connection", || format!("{}: {}", self.label(), line()));
         }
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::handle::Connection;
-use super::state::Phase;
+use super::life::Phase;
 use crate::runtime::admission::Evicted;
 use crate::runtime::error::Error;
 use crate::runtime::event_loop::LoopHandle;
@@ -13,8 +13,8 @@ use crate::runtime::statistics::Figures;
 impl Member for Connection {
     fn drain(self: Arc<Self>, drain: Drain) {
         let mut shared = self.lock();
-        shared.drain = Some(drain.and(shared.drain));
-        if shared.phase != Phase::Closed {
+        shared.drain(drain);
+        if shared.phase() != Phase::Closed {
             self.schedule(&mut shared);
         }
     }
@@ -23,7 +23,7 @@ impl Member for Connection {
         let readers = {
             let shared = self.lock();
             self.notify_all();
-            shared.readers.clone()
+            shared.readers()
         };
         readers.iter().filter_map(|stream| stream.inbox()).for_each(|inbox| inbox.wake());
     }
@@ -34,24 +34,17 @@ impl Member for Connection {
             return;
         }
         let outcome = Err(Error::RuntimeShutdown);
-        let (ended, kept_streams) = {
-            let mut shared = self.lock();
-            shared.begin_close(outcome.clone(), false);
-            shared.phase = Phase::Closed;
-            shared.is_silent = true;
-            let kept = (std::mem::take(&mut shared.blocked_streams), std::mem::take(&mut shared.new_stream_deadlines));
-            (shared.rpc.end(), kept)
-        };
+        let remains = self.lock().fall_silent();
         self.set_end(outcome.clone());
-        ended.streams.iter().for_each(|stream| stream.set_end(&outcome));
-        drop((ended, kept_streams));
+        remains.rpc.streams.iter().for_each(|stream| stream.set_end(&outcome));
+        drop(remains);
         self.leave();
         self.wake_waits();
     }
 
     fn note_closed_listener(self: Arc<Self>) {
         let mut shared = self.lock();
-        if shared.phase == Phase::Connecting {
+        if shared.phase() == Phase::Connecting {
             self.schedule(&mut shared);
         }
     }
@@ -66,16 +59,11 @@ impl Member for Connection {
 }
 
 impl Evicted for Connection {
-    /// If it is over already, what it holds are messages that nobody has read.
+    /// If it has ended already, what it holds are messages that nobody has read.
     fn evict(self: Arc<Self>, error: Error) {
         let is_held_by_inboxes = matches!(error, Error::TooManyHeldBytes { .. });
         let mut shared = self.lock();
-        if shared.phase == Phase::Open {
-            shared.begin_close(Err(error.clone()), false);
-        }
-        // Before that, and after, whoever sets the connection up, or ends it, looks at this.
-        shared.eviction.get_or_insert_with(|| error.clone());
-        shared.aborted = true;
+        shared.evict(&error);
         self.schedule(&mut shared);
         self.notify(&shared);
         drop(shared);
@@ -88,17 +76,15 @@ impl Evicted for Connection {
 impl Connection {
     /// Counts the connection in where somebody may want to drain it.
     pub(in crate::runtime) fn join(self: &Arc<Self>) {
-        let runtime = self.live.as_ref().and_then(|live| live.runtime().connections().join(self));
+        let runtime = self.live.runtime().connections().join(self);
         let listener = self.seat.as_ref().and_then(|seat| seat.join(self));
         [runtime, listener].into_iter().flatten().for_each(|drain| self.clone().drain(drain));
     }
 
-    /// The connection is over for those who drain it.
+    /// It has ended, for those who drain it.
     pub(super) fn leave(&self) {
         let figures = self.last_figures();
-        if let Some(live) = &self.live {
-            live.runtime().connections().leave(self, &figures);
-        }
+        self.live.runtime().connections().leave(self, &figures);
         if let Some(seat) = &self.seat {
             seat.note_over(self, &figures);
         }

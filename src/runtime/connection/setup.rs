@@ -8,7 +8,8 @@ use mio::Token;
 use super::deadlines::{Deadline, Deadlines, LAST_WORDS};
 use super::driver::{Driver, TURN_LEN, Turn};
 use super::handle::Connection;
-use super::state::{DRAINED_BEFORE_SETUP, Phase};
+use super::life::Phase;
+use super::state::DRAINED_BEFORE_SETUP;
 use crate::rpc::Role;
 use crate::runtime::error::Error;
 use crate::runtime::event_loop::{AbortCause, Command, Context, Flow, Owner, Place, Resident, TimerKey, lock};
@@ -51,7 +52,7 @@ enum Stage {
     /// The TLS handshake has failed, which was told; the peer gets a moment to take the alert.
     Lingering(transport::Stream),
     /// The stream has been handed on, or the setup has failed.
-    Over,
+    Ended,
 }
 
 /// How a setup ends that others have decided on.
@@ -73,7 +74,7 @@ impl Setup {
             connection,
             arrival: None,
             token,
-            stage: Stage::Over,
+            stage: Stage::Ended,
             in_line: false,
             deadlines: Deadlines::default(),
         };
@@ -113,14 +114,11 @@ impl Setup {
     }
 
     fn look_up(&mut self, host: &str, port: u16, context: &Context) -> Result<(), Error> {
-        let Some(resolver) = self.connection.resolver() else {
-            return Err(Error::Internal("a connection without a resolver".to_owned()));
-        };
         self.connection.log_line(Level::Debug, || "resolving the host name".to_owned());
         let found = Arc::new(Mutex::new(None));
         // A lookup that is given up may go on for long; it must not keep the connection.
         let (place, connection) = (found.clone(), Arc::downgrade(&self.connection));
-        let lookup = resolver.look_up(host, port, move |resolved| {
+        let lookup = self.connection.resolver().look_up(host, port, move |resolved| {
             *lock(&place) = Some(resolved);
             if let Some(connection) = connection.upgrade() {
                 connection.post(Command::Visit(connection.clone()));
@@ -196,9 +194,8 @@ impl Setup {
     fn verdict(&self) -> Option<Verdict> {
         let (phase, closing, is_drained, eviction) = {
             let mut shared = self.connection.lock();
-            shared.scheduled = false;
-            shared.dirty = false;
-            (shared.phase, shared.closing.clone(), shared.drain.is_some(), shared.eviction.clone())
+            shared.begin_setup_visit();
+            (shared.phase(), shared.life().closing().cloned(), shared.is_draining(), shared.eviction().cloned())
         };
         if matches!(self.stage, Stage::Lingering(_)) {
             return (is_drained || eviction.is_some()).then_some(Verdict::Vanish);
@@ -207,7 +204,7 @@ impl Setup {
             return eviction.map(Verdict::Fail);
         }
         if phase != Phase::Connecting {
-            let reason = closing.and_then(|closing| closing.outcome.err());
+            let reason = closing.and_then(|closing| closing.reason.err());
             return Some(Verdict::Fail(reason.unwrap_or(Error::Cancelled)));
         }
         if is_drained {
@@ -280,31 +277,31 @@ impl Setup {
         // Meanwhile the socket and the arrival stay where they are found if the host ends the thread.
         let accepted = self.arrival.as_ref().is_none_or(|arrival| self.connection.announce(&**arrival));
         self.arrival = None;
-        let Stage::Handshaking(mut stream) = std::mem::replace(&mut self.stage, Stage::Over) else {
+        let Stage::Handshaking(mut stream) = std::mem::replace(&mut self.stage, Stage::Ended) else {
             return Flow::Continue;
         };
         if !accepted {
             // Closing is not enough if another process has the socket too.
             stream.deregister(&context.registry);
             drop(stream);
-            return Flow::Finished;
+            return Flow::Leave;
         }
         // The callback may have taken its time.
         context.now = Instant::now();
         context.successor = Some(Box::new(Driver::new(self.connection.clone(), stream, self.token)));
-        Flow::Finished
+        Flow::Leave
     }
 
     fn fail(&mut self, error: Error, context: &mut Context) -> Flow {
         self.close(context);
         self.tell_failure(error);
-        Flow::Finished
+        Flow::Leave
     }
 
     /// Closes the socket and tells nobody of it.
     fn close(&mut self, context: &mut Context) {
         self.deadlines.cancel(&mut context.timers);
-        match std::mem::replace(&mut self.stage, Stage::Over) {
+        match std::mem::replace(&mut self.stage, Stage::Ended) {
             Stage::Dialing(mut dialer) => dialer.give_up(&context.registry),
             Stage::Handshaking(mut stream) => stream.deregister(&context.registry),
             Stage::Lingering(mut stream) => {
@@ -314,13 +311,13 @@ impl Setup {
                     self.connection.leave();
                 }
             }
-            Stage::Resolving { .. } | Stage::Unusable(_) | Stage::Over => {}
+            Stage::Resolving { .. } | Stage::Unusable(_) | Stage::Ended => {}
         }
     }
 
     /// The peer is told by an alert, which a socket that is closed with input unread could lose again.
     fn fail_handshake(&mut self, error: Error, context: &mut Context) -> Flow {
-        let step = match std::mem::replace(&mut self.stage, Stage::Over) {
+        let step = match std::mem::replace(&mut self.stage, Stage::Ended) {
             Stage::Handshaking(stream) if stream.wants_flush() || stream.has_unfinished_bytes() => {
                 self.stage = Stage::Lingering(stream);
                 self.deadlines.cancel(&mut context.timers);
@@ -330,7 +327,7 @@ impl Setup {
             stage => {
                 self.stage = stage;
                 self.close(context);
-                Flow::Finished
+                Flow::Leave
             }
         };
         self.tell_failure(error);
@@ -339,7 +336,7 @@ impl Setup {
 
     /// Drops what the peer sends, until its end.
     fn linger(&mut self, context: &mut Context) -> Flow {
-        let Stage::Lingering(stream) = &mut self.stage else { return Flow::Finished };
+        let Stage::Lingering(stream) = &mut self.stage else { return Flow::Leave };
         if self.in_line {
             return Flow::Continue;
         }
@@ -350,7 +347,7 @@ impl Setup {
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return Flow::Continue,
                 _ => {
                     self.close(context);
-                    return Flow::Finished;
+                    return Flow::Leave;
                 }
             }
         }
@@ -363,17 +360,17 @@ impl Setup {
     /// Ends a connection of which nobody is to be told: its listener is closed, or its failure was told before.
     fn vanish(&mut self, context: &mut Context) -> Flow {
         self.close(context);
-        self.connection.lock().phase = Phase::Closed;
+        drop(self.connection.lock().end());
         self.connection.leave();
         self.arrival = None;
-        Flow::Finished
+        Flow::Leave
     }
 
     fn tell_failure(&mut self, error: Error) {
         match &self.arrival {
             // Nobody has been told of this connection, only the listener is. The arrival stays in its place meanwhile, as above.
             Some(arrival) => {
-                self.connection.lock().phase = Phase::Closed;
+                drop(self.connection.lock().end());
                 arrival.note_failure(&error);
                 if !matches!(self.stage, Stage::Lingering(_)) {
                     self.connection.leave();
@@ -384,8 +381,8 @@ impl Setup {
                 let outcome = {
                     let mut shared = self.connection.lock();
                     // If the application has closed it meanwhile, that stays the reason.
-                    shared.begin_close(Err(error), false);
-                    shared.closing.as_ref().map_or(Ok(()), |closing| closing.outcome.clone())
+                    shared.close(Err(error), false);
+                    shared.life().closing().map_or(Ok(()), |closing| closing.reason.clone())
                 };
                 // No stream can be open yet: one turn is enough.
                 if let Some(mut farewell) = self.connection.begin_farewell(outcome, None) {
@@ -416,7 +413,7 @@ impl Resident for Setup {
         }
         // What came while the loop was busy with others is not late.
         let step = self.run(context);
-        if step == Flow::Finished {
+        if step == Flow::Leave {
             return step;
         }
         while let Some(deadline) = self.deadlines.take_expired(context.now) {
@@ -424,7 +421,7 @@ impl Resident for Setup {
                 Deadline::NextAttempt => continue,
                 Deadline::Linger => {
                     self.close(context);
-                    return Flow::Finished;
+                    return Flow::Leave;
                 }
                 _ => {}
             }
@@ -445,7 +442,7 @@ impl Resident for Setup {
         } else {
             self.fail(cause.into(), context);
         }
-        Flow::Finished
+        Flow::Leave
     }
 
     fn discard(&mut self, context: &mut Context) {

@@ -3,27 +3,19 @@
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
+use super::life::{Closing, Life, Phase};
 use super::tally::Tally;
 use crate::rpc;
 use crate::runtime::error::{Error, Outcome};
 use crate::runtime::event_loop::TimerKey;
 use crate::runtime::members::Drain;
 
-/// Who is told that a send was written: a function and two words of its owner's. No memory of its own, so that a send
+/// Whom to call once a send is written or lost: a function and two words of its owner's. No memory of its own, so that a send
 /// makes none.
 #[derive(Clone, Copy)]
 pub struct Flush {
     pub run: fn([usize; 2], &Outcome),
     pub words: [usize; 2],
-}
-
-/// Where a connection is in its life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Phase {
-    Connecting,
-    Open,
-    Closing,
-    Closed,
 }
 
 /// Why a connection ends that is drained before it was set up.
@@ -32,133 +24,471 @@ pub(in crate::runtime) const DRAINED_BEFORE_SETUP: &str =
 
 /// `S` is a stream.
 pub(in crate::runtime) struct Shared<S> {
-    pub phase: Phase,
     pub rpc: rpc::Connection<Arc<S>, Flush>,
-    /// Why the connection ends; the first reason stays.
-    pub closing: Option<Closing>,
-    /// Do not write what is left.
-    pub aborted: bool,
-    /// Why the library aborts it on its own account.
-    pub eviction: Option<Error>,
-    /// By the application.
-    pub reading_paused: bool,
-    /// Streams whose messages nobody has read: reading is paused as long as there is one.
-    /// Below zero while a queue has eased of which it is still to be noted that it was full.
-    pub full_queues: isize,
-    /// Writing failed: reading cannot be paused any more.
-    pub writing_failed: bool,
-    /// Too much has come after that for a queue that nobody reads.
-    pub queue_overrun: bool,
-    /// The incoming-connection callback is running.
-    pub may_accept: bool,
-    /// The driver will look at this connection without being asked again.
-    pub scheduled: bool,
-    /// Something other than the outgoing queue changed since the driver last looked.
-    pub dirty: bool,
-    /// A send on the connection itself met the outbound limit.
-    pub blocked: bool,
-    pub blocked_streams: Vec<Arc<S>>,
-    pub setup: Option<Outcome>,
-    pub shutdown_told: bool,
-    /// It ends when its last stream does.
-    pub drain: Option<Drain>,
-    /// Threads that wait for something other than setup and shutdown.
-    pub waiters: usize,
-    /// Streams that threads wait to read from, each once per thread.
-    pub readers: Vec<Arc<S>>,
-    /// Streams that ended with messages that nobody had read, and that may still be read.
-    pub unread_streams: Vec<Weak<S>>,
-    /// It ended without a word to anybody.
-    pub is_silent: bool,
-    /// Activated with a deadline that the loop does not know yet.
-    pub new_stream_deadlines: Vec<(Arc<S>, Instant)>,
-    /// Of streams that are over.
-    pub ended_stream_timers: Vec<TimerKey>,
     pub tally: Tally,
+    life: Life,
+    reported: Reported,
+    cut: Option<Cut>,
+    attention: Attention,
+    gate: Gate,
+    refused: Refused<S>,
+    /// It ends when its last stream does.
+    drain: Option<Drain>,
+    /// Threads that wait for something other than messages.
+    waiters: usize,
+    /// Streams that threads wait to read from, each once per thread.
+    readers: Vec<Arc<S>>,
+    /// Streams that ended with messages that nobody had read, and that may still be read.
+    unread_streams: Vec<Weak<S>>,
+    timers: StreamTimers<S>,
 }
 
-/// Why a connection ends.
-#[derive(Clone, Debug)]
-pub(in crate::runtime) struct Closing {
-    pub outcome: Outcome,
-    /// This side asked for it.
-    pub by_this_side: bool,
+/// What the owner of the connection has been told.
+enum Reported {
+    Nothing,
+    /// Whether it was set up.
+    Setup(Outcome),
+    /// And that it has ended.
+    End(Outcome),
+}
+
+/// Why what is left is not written.
+enum Cut {
+    Aborted,
+    /// The library has chosen it to make room for others.
+    Evicted(Error),
+}
+
+/// Whether the driver is going to look at the connection.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Attention {
+    /// Not unless it is asked.
+    Absent,
+    /// It will, without being asked again, and then writes what is queued.
+    Coming,
+    /// And there is more for it than the outgoing queue since it last looked.
+    News,
+}
+
+/// What keeps the driver from reading.
+#[derive(Default)]
+struct Gate {
+    closed_by_application: bool,
+    /// Below zero while an inbox has eased of which it is still to be noted that it was full.
+    full_inboxes: isize,
+    failure: WriteFailure,
+}
+
+/// Once writing has failed nothing may keep the driver from reading: what came before the peer's end is delivered.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum WriteFailure {
+    #[default]
+    None,
+    Failed,
+    /// More has come since than an inbox that nobody reads can keep.
+    Overrun,
+}
+
+/// Those whose sends met the outbound limit, and who are called once there is room.
+struct Refused<S> {
+    connection: bool,
+    streams: Vec<Arc<S>>,
+}
+
+/// Deadlines of streams, on their way to the loop's timers.
+pub(in crate::runtime) struct StreamTimers<S> {
+    /// Of streams that were activated.
+    pub new: Vec<(Arc<S>, Instant)>,
+    /// Of streams that have ended.
+    pub ended: Vec<TimerKey>,
+}
+
+impl<S> Default for StreamTimers<S> {
+    fn default() -> Self {
+        StreamTimers { new: Vec::new(), ended: Vec::new() }
+    }
+}
+
+/// What was open when a connection ended.
+pub(in crate::runtime) struct Remains<S> {
+    pub closing: Option<Closing>,
+    pub rpc: rpc::Ended<Arc<S>, Flush>,
+    /// Streams hold their connection: kept, these would keep it for ever. To be dropped without the lock.
+    _kept: (Vec<Arc<S>>, StreamTimers<S>),
+}
+
+/// What the driver has to know of the other threads' side after a round, from one look.
+pub(in crate::runtime) struct Look<S> {
+    pub phase: Phase,
+    /// It is closing: whether it is still to be written what is left, and the peer to be waited for.
+    pub closing: Option<ClosingLook>,
+    pub is_paused: bool,
+    pub unwritten: usize,
+    /// Memory held by open streams.
+    pub held_by_streams: usize,
+    pub is_handshake_done: bool,
+    pub drain_until: Option<Instant>,
+    pub timers: Option<Box<StreamTimers<S>>>,
+    /// The driver has to look again, from the start.
+    pub has_news: bool,
+}
+
+#[derive(Clone, Copy)]
+pub(in crate::runtime) struct ClosingLook {
+    pub at_once: bool,
+    pub owes_linger: bool,
 }
 
 impl<S> Shared<S> {
     pub fn new(rpc: rpc::Connection<Arc<S>, Flush>) -> Shared<S> {
         Shared {
-            phase: Phase::Connecting,
             rpc,
-            closing: None,
-            aborted: false,
-            eviction: None,
-            reading_paused: false,
-            full_queues: 0,
-            writing_failed: false,
-            queue_overrun: false,
-            may_accept: false,
-            scheduled: false,
-            dirty: false,
-            blocked: false,
-            blocked_streams: Vec::new(),
-            setup: None,
-            shutdown_told: false,
+            tally: Tally::default(),
+            life: Life::Connecting,
+            reported: Reported::Nothing,
+            cut: None,
+            attention: Attention::Absent,
+            gate: Gate::default(),
+            refused: Refused { connection: false, streams: Vec::new() },
             drain: None,
             waiters: 0,
             readers: Vec::new(),
             unread_streams: Vec::new(),
-            is_silent: false,
-            new_stream_deadlines: Vec::new(),
-            ended_stream_timers: Vec::new(),
-            tally: Tally::default(),
+            timers: StreamTimers::default(),
         }
     }
 
-    /// Ends the connection: nothing is accepted or dispatched from now on. The first reason stays.
-    pub fn begin_close(&mut self, outcome: Outcome, by_this_side: bool) {
-        self.phase = Phase::Closing;
-        self.rpc.close_sending();
-        self.closing.get_or_insert(Closing { outcome, by_this_side });
+    // The life.
+
+    pub fn life(&self) -> &Life {
+        &self.life
     }
 
-    /// Writing has failed, so the connection ends once what has come is delivered.
-    pub fn end_pauses(&mut self) {
-        self.writing_failed = true;
-        self.reading_paused = false;
+    pub fn phase(&self) -> Phase {
+        self.life.phase()
+    }
+
+    pub fn is_alive(&self) -> bool {
+        self.life.is_alive()
+    }
+
+    /// Closes it, if it is neither closing nor has ended: nothing is accepted or delivered from now on. Whether it was not.
+    pub fn close(&mut self, reason: Outcome, by_this_side: bool) -> bool {
+        let Some(alive) = self.life.alive() else { return false };
+        alive.close(reason, by_this_side);
+        self.rpc.close_sending();
+        true
+    }
+
+    pub fn check_ready(&self) -> Result<(), Error> {
+        self.life.check_open()
+    }
+
+    pub fn announce(&mut self) {
+        self.life.announce();
+    }
+
+    pub fn accept(&mut self) -> Result<(), Error> {
+        self.life.accept()?;
+        if let Some(Cut::Evicted(error)) = &self.cut {
+            let reason = Err(error.clone());
+            self.close(reason, false);
+        }
+        Ok(())
+    }
+
+    /// The callback that announced it has returned; whether it was accepted.
+    pub fn settle_announcement(&mut self, accepted: bool) {
+        self.life.withdraw();
+        self.reported = if accepted {
+            Reported::Setup(Ok(()))
+        } else {
+            self.life.end();
+            Reported::End(Err(Error::Cancelled))
+        };
+    }
+
+    /// A client's connection is usable; false if it was closed meanwhile.
+    pub fn open(&mut self) -> bool {
+        let is_open = self.life.open();
+        if is_open {
+            self.reported = Reported::Setup(Ok(()));
+        }
+        is_open
+    }
+
+    /// It has ended; nothing if it had before.
+    pub fn end(&mut self) -> Option<Remains<S>> {
+        let closing = self.life.end()?;
+        Some(self.remains(closing))
+    }
+
+    /// It has ended without a word to anybody.
+    pub fn fall_silent(&mut self) -> Remains<S> {
+        self.life.fall_silent();
+        self.remains(None)
+    }
+
+    fn remains(&mut self, closing: Option<Closing>) -> Remains<S> {
+        let timers = StreamTimers { new: std::mem::take(&mut self.timers.new), ended: Vec::new() };
+        Remains { closing, rpc: self.rpc.end(), _kept: (std::mem::take(&mut self.refused.streams), timers) }
+    }
+
+    /// It is to end as soon as nothing is open on it: what a drain asks for. Whether it begins to with that; then the driver
+    /// has to look at it from the start, as at one that is closed: what has come and was not read is dropped.
+    fn close_if_drained(&mut self) -> bool {
+        if self.drain.is_none() || self.rpc.open_streams() > 0 {
+            return false;
+        }
+        match self.phase() {
+            Phase::Connecting => self.close(Err(Error::Draining(DRAINED_BEFORE_SETUP)), false),
+            Phase::Open => self.close(Ok(()), true),
+            Phase::Closing | Phase::Closed => false,
+        }
+    }
+
+    pub fn drain(&mut self, drain: Drain) {
+        self.drain = Some(drain.and(self.drain));
+    }
+
+    pub fn is_draining(&self) -> bool {
+        self.drain.is_some()
+    }
+
+    /// What is left is not to be written.
+    pub fn abort(&mut self) {
+        self.cut.get_or_insert(Cut::Aborted);
+    }
+
+    /// It is to end to make room for others. The first such reason stays.
+    pub fn evict(&mut self, error: &Error) {
+        if self.life == Life::Open {
+            self.close(Err(error.clone()), false);
+        }
+        // Before that, and after, whoever sets the connection up, or ends it, looks at this.
+        if self.eviction().is_none() {
+            self.cut = Some(Cut::Evicted(error.clone()));
+        }
+    }
+
+    pub fn eviction(&self) -> Option<&Error> {
+        match &self.cut {
+            Some(Cut::Evicted(error)) => Some(error),
+            Some(Cut::Aborted) | None => None,
+        }
+    }
+
+    pub fn is_cut(&self) -> bool {
+        self.cut.is_some()
+    }
+
+    // What its owner knows of it.
+
+    pub fn note_failed_setup(&mut self, reason: Error) {
+        self.reported = Reported::Setup(Err(reason));
+    }
+
+    pub fn note_reported_end(&mut self) {
+        self.reported = match std::mem::replace(&mut self.reported, Reported::Nothing) {
+            Reported::Nothing => Reported::End(Ok(())),
+            Reported::Setup(outcome) | Reported::End(outcome) => Reported::End(outcome),
+        };
+    }
+
+    pub fn reported_setup(&self) -> Option<&Outcome> {
+        match &self.reported {
+            Reported::Nothing => None,
+            Reported::Setup(outcome) | Reported::End(outcome) => Some(outcome),
+        }
+    }
+
+    pub fn is_end_reported(&self) -> bool {
+        matches!(self.reported, Reported::End(_))
+    }
+
+    // The driver's visits.
+
+    /// There is something to write; true if the driver has to be asked for a visit.
+    #[must_use]
+    pub fn ask_to_write(&mut self) -> bool {
+        let is_absent = self.attention == Attention::Absent;
+        if is_absent {
+            self.attention = Attention::Coming;
+        }
+        is_absent
+    }
+
+    /// Something other than the queue has changed; true if the driver has to be asked for a visit.
+    #[must_use]
+    pub fn ask_to_look(&mut self) -> bool {
+        std::mem::replace(&mut self.attention, Attention::News) == Attention::Absent
+    }
+
+    /// A setup has come that was asked for: whoever changes something from now on has to ask again.
+    pub fn begin_setup_visit(&mut self) {
+        self.attention = Attention::Absent;
+    }
+
+    /// The driver has come: until it leaves nobody need ask for it.
+    pub fn begin_turn(&mut self) {
+        self.attention = Attention::Coming;
+        self.tally.turns += 1;
+    }
+
+    /// The driver looks at everything after a round.
+    pub fn look(&mut self) -> Look<S> {
+        let is_drained = self.close_if_drained();
+        let has_news = is_drained || self.attention == Attention::News;
+        self.attention = Attention::Coming;
+        let closing = match &self.life {
+            Life::Closing(closing) if !is_drained => Some(ClosingLook {
+                at_once: self.cut.is_some() || !closing.was_open,
+                owes_linger: self.rpc.owes_linger(),
+            }),
+            _ => None,
+        };
+        Look {
+            phase: self.phase(),
+            closing,
+            is_paused: self.is_reading_paused(),
+            unwritten: self.rpc.outbound_len(),
+            held_by_streams: self.rpc.held_by_streams(),
+            is_handshake_done: self.rpc.is_handshake_done(),
+            drain_until: self.drain.and_then(|drain| drain.until),
+            timers: self.take_timers(),
+            has_news,
+        }
+    }
+
+    /// The driver leaves: whoever wants something asks for it.
+    pub fn end_turn(&mut self) {
+        self.attention = Attention::Absent;
+        self.rpc.rest();
+    }
+
+    // Reading.
+
+    pub fn pause_reading(&mut self) {
+        self.gate.closed_by_application = self.gate.failure == WriteFailure::None;
+    }
+
+    pub fn resume_reading(&mut self) {
+        self.gate.closed_by_application = false;
+    }
+
+    pub fn note_full_inbox(&mut self) {
+        self.gate.full_inboxes += 1;
+    }
+
+    /// Whether nothing else keeps the driver from reading now.
+    pub fn note_eased_inbox(&mut self) -> bool {
+        self.gate.full_inboxes -= 1;
+        self.gate.full_inboxes == 0 && self.phase() != Phase::Closed
+    }
+
+    pub fn note_failed_write(&mut self) {
+        self.gate.failure = WriteFailure::Failed;
+        self.gate.closed_by_application = false;
+    }
+
+    pub fn note_overrun(&mut self) {
+        if self.gate.failure == WriteFailure::Failed {
+            self.gate.failure = WriteFailure::Overrun;
+        }
+    }
+
+    pub fn is_overrun(&self) -> bool {
+        self.gate.failure == WriteFailure::Overrun
     }
 
     /// Nothing is to be read from the peer now.
     pub fn is_reading_paused(&self) -> bool {
-        self.reading_paused || (self.full_queues > 0 || self.rpc.must_not_read()) && !self.writing_failed
+        self.gate.closed_by_application
+            || (self.gate.full_inboxes > 0 || self.rpc.must_not_read()) && self.gate.failure == WriteFailure::None
     }
+
+    // The outbound limit.
 
     /// Enough of the outbound queue is written for those who were refused.
     pub fn has_room(&self) -> bool {
         self.rpc.outbound_len() <= self.rpc.outbound_limit() / 2
     }
 
-    pub fn check_ready(&self) -> Result<(), Error> {
-        match self.phase {
-            Phase::Connecting => Err(Error::NotReady),
-            Phase::Open => Ok(()),
-            Phase::Closing | Phase::Closed if self.is_silent => Err(Error::RuntimeShutdown),
-            Phase::Closing | Phase::Closed => Err(rpc::Error::ConnectionClosed.into()),
-        }
+    pub fn note_refused(&mut self) {
+        self.refused.connection = true;
     }
 
-    /// The connection is to end as soon as nothing is open on it: what a drain asks for. Whether it begins to with that; then
-    /// the driver has to look at it from the start, as at one that is closed: what has come and was not read is dropped.
-    pub fn end_if_drained(&mut self) -> bool {
-        if self.drain.is_none() || self.rpc.open_streams() > 0 {
-            return false;
+    pub fn note_refused_stream(&mut self, stream: Arc<S>) {
+        self.refused.streams.push(stream);
+    }
+
+    /// Those who were refused, if there is room again.
+    pub fn take_refused(&mut self) -> Option<Vec<Arc<S>>> {
+        let is_due = (self.refused.connection || !self.refused.streams.is_empty()) && self.has_room();
+        is_due.then(|| {
+            self.refused.connection = false;
+            std::mem::take(&mut self.refused.streams)
+        })
+    }
+
+    // Streams and those who wait.
+
+    pub fn note_stream_deadline(&mut self, stream: Arc<S>, at: Instant) {
+        self.timers.new.push((stream, at));
+    }
+
+    pub fn note_ended_timer(&mut self, key: TimerKey) {
+        self.timers.ended.push(key);
+    }
+
+    /// Most often there are none, and a look is lighter without them.
+    #[inline]
+    fn take_timers(&mut self) -> Option<Box<StreamTimers<S>>> {
+        let is_any = !self.timers.new.is_empty() || !self.timers.ended.is_empty();
+        is_any.then(|| Box::new(std::mem::take(&mut self.timers)))
+    }
+
+    pub fn take_ended_timers(&mut self) -> Vec<TimerKey> {
+        std::mem::take(&mut self.timers.ended)
+    }
+
+    pub fn begin_wait(&mut self) {
+        self.waiters += 1;
+    }
+
+    pub fn end_wait(&mut self) {
+        self.waiters -= 1;
+    }
+
+    pub fn has_waiters(&self) -> bool {
+        self.waiters > 0
+    }
+
+    pub fn begin_reading(&mut self, stream: Arc<S>) {
+        self.readers.push(stream);
+    }
+
+    /// What was kept for the reader, to be dropped without the lock.
+    pub fn end_reading(&mut self, stream: &Arc<S>) -> Option<Arc<S>> {
+        let at = self.readers.iter().position(|reader| Arc::ptr_eq(reader, stream))?;
+        Some(self.readers.swap_remove(at))
+    }
+
+    pub fn readers(&self) -> Vec<Arc<S>> {
+        self.readers.clone()
+    }
+
+    pub fn note_unread_stream(&mut self, stream: &Arc<S>) {
+        let unread = &mut self.unread_streams;
+        if unread.len() == unread.capacity() {
+            // Those that were read and released meanwhile go; the room doubles if most were not.
+            unread.retain(|stream| stream.strong_count() > 0);
+            unread.reserve(unread.len() + 1);
         }
-        match self.phase {
-            Phase::Connecting => self.begin_close(Err(Error::Draining(DRAINED_BEFORE_SETUP)), false),
-            Phase::Open => self.begin_close(Ok(()), true),
-            Phase::Closing | Phase::Closed => return false,
-        }
-        self.dirty = true;
-        true
+        unread.push(Arc::downgrade(stream));
+    }
+
+    pub fn take_unread_streams(&mut self) -> Vec<Weak<S>> {
+        std::mem::take(&mut self.unread_streams)
     }
 }

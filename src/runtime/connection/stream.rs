@@ -5,8 +5,9 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use super::handle::{Connection, SharedState, Stream, StreamHandler, StreamPhase};
+use super::life::Phase;
 use super::operation_name::OperationName;
-use super::state::{Flush, Phase};
+use super::state::Flush;
 use crate::codec::HeaderList;
 use crate::rpc::{self, MessageType, Outgoing, Role, TERMINATE_STREAM};
 use crate::runtime::error::{End, Ended, Error, Outcome};
@@ -166,7 +167,7 @@ impl Stream {
             return Err(Error::StreamAlreadyActivated);
         }
         shared.check_ready()?;
-        if shared.drain.is_some() {
+        if shared.is_draining() {
             return Err(Error::Draining("the runtime is being drained: its connections open no new streams"));
         }
         match shared.rpc.activate(self.clone(), prepared, flush) {
@@ -174,7 +175,7 @@ impl Stream {
                 self.id.store(id, Ordering::Release);
                 let _ = self.operation.set(OperationName::new(message.operation.unwrap_or_default()));
                 if let Some(time) = self.deadline() {
-                    shared.new_stream_deadlines.push((self.clone(), Instant::now() + time));
+                    shared.note_stream_deadline(self.clone(), Instant::now() + time);
                 }
                 self.connection().schedule_write(&mut shared);
                 drop(shared);
@@ -246,7 +247,7 @@ impl Stream {
         if self.phase_in(shared) == StreamPhase::Announced {
             return Error::InvalidState("the stream has to be accepted first");
         }
-        // A stream that is over says so, whatever became of its connection since.
+        // A stream that has ended says so, whatever became of its connection since.
         match (&error, self.end()) {
             (rpc::Error::ConnectionClosed, Some(Ok(()))) => rpc::Error::StreamClosed("the stream is over").into(),
             _ => error.into(),
@@ -265,7 +266,7 @@ impl Stream {
 
     fn note_blocked(self: &Arc<Self>, shared: &mut SharedState) {
         if !self.blocked.swap(true, Ordering::AcqRel) {
-            shared.blocked_streams.push(self.clone());
+            shared.note_refused_stream(self.clone());
         }
     }
 

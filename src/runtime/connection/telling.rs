@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::handle::{Connection, Stream, StreamPhase};
+use super::life::Phase;
 use super::setup::Arrival;
-use super::state::{Flush, Phase};
+use super::state::Flush;
 use crate::codec::{self, Limits, Message};
 use crate::rpc::{Defect, Ending, Incoming, Mark, Received, Refusal, handshake_refused};
 use crate::runtime::error::{Error, Outcome, PeerEnd};
@@ -25,7 +26,7 @@ impl Connection {
     ) -> bool {
         let incoming = Incoming::read(message);
         let mut shared = self.lock();
-        if shared.is_reading_paused() || !matches!(shared.phase, Phase::Connecting | Phase::Open) {
+        if shared.is_reading_paused() || !shared.is_alive() {
             return false;
         }
         let received = match shared.rpc.receive_incoming(&incoming, now) {
@@ -44,13 +45,15 @@ impl Connection {
             Ok(Received::Protocol { message_type, ending: Some(Ending::Refused), .. }) => {
                 // Before the message is delivered, so that a close inside the callback does not hide the reason.
                 let text = handshake_refused(*message_type, message.payload);
-                shared.begin_close(Err(Error::HandshakeRefused(text)), false);
+                shared.close(Err(Error::HandshakeRefused(text)), false);
             }
             // An answer may have been queued.
             Ok(Received::Protocol { handled: true, .. } | Received::ExcessStream { .. }) => {
                 self.schedule_write(&mut shared)
             }
-            Err(violation) => shared.begin_close(Err(violation.clone().into()), false),
+            Err(violation) => {
+                shared.close(Err(violation.clone().into()), false);
+            }
             _ => {}
         }
         drop(shared);
@@ -94,7 +97,7 @@ impl Connection {
         handled: bool,
         bytes: &[u8],
     ) {
-        if self.handshake().is_some() && self.lock().setup.is_none() {
+        if self.handshake().is_some() && self.lock().reported_setup().is_none() {
             // The library does the handshake: the answer is kept, not delivered.
             self.set_connect_ack(bytes.to_vec());
             if ending.is_none() {
@@ -104,13 +107,13 @@ impl Connection {
             handler.on_protocol_message(self, incoming);
         }
         if ending == Some(Ending::Terminated) {
-            self.lock().begin_close(Err(Error::PeerClosed(PeerEnd::Terminated)), false);
+            self.lock().close(Err(Error::PeerClosed(PeerEnd::Terminated)), false);
         }
     }
 
     fn announce_stream(self: &Arc<Self>, id: i32, ends: bool, incoming: &Incoming<'_>) {
         let operation = incoming.envelope.operation.unwrap_or_default();
-        if self.lock().drain.is_some() {
+        if self.lock().is_draining() {
             return self.refuse_stream(id, Refusal::Draining);
         }
         let stream = Stream::announced(self.clone(), id, operation);
@@ -122,7 +125,7 @@ impl Connection {
         }
         let (phase, is_open) = {
             let shared = self.lock();
-            (stream.phase_in(&shared), shared.phase == Phase::Open)
+            (stream.phase_in(&shared), shared.phase() == Phase::Open)
         };
         if phase == StreamPhase::Announced {
             // The application neither accepted nor refused it.
@@ -146,7 +149,7 @@ impl Connection {
             Defect::TooLargeForHandshake { len, limit } => Error::HandshakeMessageTooLarge { len, limit },
             Defect::Headers(error) | Defect::Framing(error) => Error::Codec(error),
         };
-        shared.begin_close(Err(reason.clone()), false);
+        shared.close(Err(reason.clone()), false);
         drop(shared);
         if is_violation {
             self.log_violation(&reason);
@@ -177,11 +180,9 @@ impl Connection {
     pub(super) fn complete_setup(self: &Arc<Self>) {
         {
             let mut shared = self.lock();
-            if shared.phase != Phase::Connecting {
+            if !shared.open() {
                 return;
             }
-            shared.phase = Phase::Open;
-            shared.setup = Some(Ok(()));
             self.notify(&shared);
         }
         self.log_line(Level::Info, || "set up".to_owned());
@@ -192,21 +193,15 @@ impl Connection {
 
     /// Tells the listener's owner of this connection; whether it was accepted.
     pub(super) fn announce(self: &Arc<Self>, arrival: &dyn Arrival) -> bool {
-        self.lock().may_accept = true;
+        self.lock().announce();
         arrival.announce(self);
         let mut shared = self.lock();
-        shared.may_accept = false;
         let accepted = self.handler().is_some();
-        if accepted {
-            shared.setup = Some(Ok(()));
-        } else {
+        if !accepted {
             // Nobody is called, but somebody who kept the handle may wait for the end.
-            let outcome = Err(Error::Cancelled);
-            self.set_end(outcome.clone());
-            shared.phase = Phase::Closed;
-            shared.setup = Some(outcome);
-            shared.shutdown_told = true;
+            self.set_end(Err(Error::Cancelled));
         }
+        shared.settle_announcement(accepted);
         self.notify(&shared);
         drop(shared);
         self.log_line(Level::Info, || if accepted { "accepted" } else { "refused by the application" }.to_owned());
@@ -216,25 +211,8 @@ impl Connection {
         accepted
     }
 
-    /// `count` bytes more are written: tells whom that concerns. If there is room again, tells the connection's owner, and
-    /// moves the streams that wait for it to `writable`.
-    pub(super) fn note_written(
-        self: &Arc<Self>,
-        count: usize,
-        due: &mut VecDeque<Mark<Flush>>,
-        writable: &mut VecDeque<Arc<Stream>>,
-    ) {
-        let mut has_room_again = false;
-        {
-            let mut shared = self.lock();
-            shared.rpc.written(count, due);
-            if shared.has_room() && (shared.blocked || !shared.blocked_streams.is_empty()) {
-                shared.blocked = false;
-                has_room_again = true;
-                writable.extend(std::mem::take(&mut shared.blocked_streams));
-            }
-            self.notify(&shared);
-        }
+    /// Calls whom the written sends were made for, and ends the streams of which the last message is written.
+    pub(super) fn tell_written(self: &Arc<Self>, due: &mut VecDeque<Mark<Flush>>) {
         for Mark { written, .. } in due.drain(..) {
             if let Some(flush) = written.token {
                 self.tell(flush, &Ok(()));
@@ -246,7 +224,11 @@ impl Connection {
                 }
             }
         }
-        if has_room_again && let Some(handler) = self.handler() {
+    }
+
+    /// There is room again in the outbound queue.
+    pub(super) fn tell_room(self: &Arc<Self>) {
+        if let Some(handler) = self.handler() {
             handler.on_writable(self);
         }
     }
@@ -276,7 +258,9 @@ impl Connection {
             handler.on_closed(stream, outcome);
         }
         let mut shared = self.lock();
-        shared.ended_stream_timers.extend(stream.timer());
+        if let Some(key) = stream.timer() {
+            shared.note_ended_timer(key);
+        }
         stream.closed_told.store(true, std::sync::atomic::Ordering::Release);
         self.notify(&shared);
     }

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use super::handle::{Connection, Stream};
 use super::inbox::{Emptied, Inbox, Pressure, held_by};
-use super::state::Phase;
+use super::life::Life;
 use crate::codec::{Message, MessageCopy};
 use crate::runtime::error::{Error, Outcome};
 
@@ -90,18 +90,15 @@ struct Reading<'a>(&'a Arc<Stream>);
 
 impl<'a> Reading<'a> {
     fn new(stream: &'a Arc<Stream>) -> Reading<'a> {
-        stream.connection().lock().readers.push(stream.clone());
+        stream.connection().lock().begin_reading(stream.clone());
         Reading(stream)
     }
 }
 
 impl Drop for Reading<'_> {
     fn drop(&mut self) {
-        let taken = {
-            let readers = &mut self.0.connection().lock().readers;
-            readers.iter().position(|reader| Arc::ptr_eq(reader, self.0)).map(|at| readers.swap_remove(at))
-        };
-        drop(taken);
+        let kept = self.0.connection().lock().end_reading(self.0);
+        drop(kept);
     }
 }
 
@@ -109,13 +106,12 @@ impl Connection {
     fn note_pressure(self: &Arc<Self>, pressure: Pressure) {
         match pressure {
             Pressure::Same => {}
-            Pressure::Full => self.lock().full_queues += 1,
+            Pressure::Full => self.lock().note_full_inbox(),
             // Writing has failed, and what came before the end is delivered: up to here.
-            Pressure::Overrun => self.lock().queue_overrun = true,
+            Pressure::Overrun => self.lock().note_overrun(),
             Pressure::Eased => {
                 let mut shared = self.lock();
-                shared.full_queues -= 1;
-                if shared.full_queues == 0 && shared.phase != Phase::Closed {
+                if shared.note_eased_inbox() {
                     self.schedule(&mut shared);
                 }
             }
@@ -143,26 +139,20 @@ impl Connection {
         }
     }
 
-    /// A stream is over and has messages that nobody has read, which stay counted. If the connection was ended for what it
+    /// A stream has ended and has messages that nobody has read, which stay counted. If the connection was ended for what it
     /// holds, why: then they are to be dropped.
     fn note_left_unread(&self, stream: &Arc<Stream>) -> Option<Error> {
         let mut shared = self.lock();
-        if let Some(error @ Error::TooManyHeldBytes { .. }) = &shared.eviction {
+        if let Some(error @ Error::TooManyHeldBytes { .. }) = shared.eviction() {
             return Some(error.clone());
         }
-        let unread = &mut shared.unread_streams;
-        if unread.len() == unread.capacity() {
-            // Those that were read and released meanwhile go; the room doubles if most were not.
-            unread.retain(|stream| stream.strong_count() > 0);
-            unread.reserve(unread.len() + 1);
-        }
-        unread.push(Arc::downgrade(stream));
+        shared.note_unread_stream(stream);
         None
     }
 
-    /// Drops what nobody has read of streams that are over.
+    /// Drops what nobody has read of streams that have ended.
     pub(super) fn drop_unread(self: &Arc<Self>, error: &Error) {
-        let streams = std::mem::take(&mut self.lock().unread_streams);
+        let streams = self.lock().take_unread_streams();
         for stream in streams.iter().filter_map(Weak::upgrade) {
             if let Some(inbox) = stream.inbox() {
                 self.note_emptied(inbox.give_up(error));
@@ -172,7 +162,6 @@ impl Connection {
 
     /// This side has ended the connection, so that no message comes any more.
     fn is_ended_here(&self) -> bool {
-        let shared = self.lock();
-        shared.phase == Phase::Closing && shared.closing.as_ref().is_some_and(|closing| closing.by_this_side)
+        matches!(self.lock().life(), Life::Closing(closing) if closing.by_this_side)
     }
 }

@@ -10,7 +10,7 @@ use super::buffers::BufferPool;
 use super::resident::{Destroyed, Newcomer, Owner};
 use super::wait::{LoopError, lock};
 use crate::rpc::Buffers;
-use crate::transport::{UseMark, uncancelled};
+use crate::transport::{ProcessMark, UseMark, uncancelled};
 
 /// A function to be run once on a loop thread, with an error if that cannot be.
 pub type Task = Box<dyn FnOnce(Result<(), LoopError>) + Send>;
@@ -37,6 +37,7 @@ pub enum Command {
 /// The side of a loop that other threads see.
 pub struct LoopHandle {
     number: usize,
+    process: ProcessMark,
     queue: Mutex<Queue>,
     /// Nothing once the loop has stopped, since its descriptor does not wait for the last of those who know the loop; and
     /// nothing when the system gives no events any more.
@@ -59,6 +60,7 @@ impl LoopHandle {
     pub(super) fn new(number: usize, waker: Waker) -> LoopHandle {
         LoopHandle {
             number,
+            process: ProcessMark::current(),
             queue: Mutex::new(Queue { commands: VecDeque::new(), awake: false, stopped: false }),
             waker: Mutex::new(Some(waker)),
             arrived: Condvar::new(),
@@ -108,9 +110,21 @@ impl LoopHandle {
         self.used_by.is_ended()
     }
 
-    /// Whether what lives on the loop may be used: not in a forked child, and not once it is halted.
-    pub fn is_usable(&self) -> bool {
-        self.used_by.is_current()
+    /// Whether the caller's process is another one than the loop's: a forked child.
+    pub fn is_foreign(&self) -> bool {
+        !self.process.is_current()
+    }
+
+    /// Fails if what lives on the loop may not be used: in a forked child, and once the loop is halted.
+    #[inline(always)]
+    pub fn check_usable(&self) -> Result<(), LoopError> {
+        if self.used_by.is_current() { Ok(()) } else { Err(self.unusable()) }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn unusable(&self) -> LoopError {
+        if self.is_foreign() { LoopError::Forked } else { LoopError::Stopped }
     }
 
     /// From here on no callback begins; the loop ends once the one that runs has returned.

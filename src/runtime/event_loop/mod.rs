@@ -4,11 +4,13 @@
 mod buffers;
 mod handle;
 mod resident;
+mod share;
 mod timers;
 mod wait;
 
 pub use handle::{Command, LoopHandle};
 pub use resident::{AbortCause, Context, Destroyed, Flow, Newcomer, Owner, Place, Readiness, Resident};
+pub use share::Share;
 pub use timers::{Timed, TimerKey, Timers};
 pub use wait::{LoopError, check_may_wait, deadline_after, is_loop_thread, lock, wait_until};
 
@@ -32,9 +34,6 @@ const READ_BUFFER_LEN: usize = 256 * 1024;
 /// Rounds of commands before the sockets get their turn again.
 const COMMAND_ROUNDS: usize = 16;
 const EVENTS_PER_PASS: usize = 512;
-/// How long commands, or deadlines, may keep the sockets waiting, which is looked at after so many of them.
-const SHARE: Duration = Duration::from_millis(1);
-const CALLS_PER_LOOK: usize = 16;
 /// After so long without an event the loop gives the memory back that it keeps for large messages.
 const IDLE: Duration = Duration::from_secs(1);
 /// When the system cannot wait for events just now, the first and the longest pause before the next try.
@@ -112,11 +111,6 @@ impl Drop for OfThread {
             std::mem::forget(self.0.take());
         }
     }
-}
-
-#[inline]
-fn is_share_used(begun: Instant, count: usize) -> bool {
-    count % CALLS_PER_LOOK == CALLS_PER_LOOK - 1 && begun.elapsed() >= SHARE
 }
 
 /// The memory that a loop reads into; the process goes on if there is none.
@@ -198,7 +192,7 @@ impl EventLoop {
         self.stopping || self.handle.is_halted()
     }
 
-    /// Waits for events, or a command, until the time is over.
+    /// Waits for events, or a command, until the time has passed.
     fn wait(&mut self, events: &mut Events, timeout: Option<Duration>) {
         if self.is_deaf {
             return self.handle.await_command(timeout);
@@ -246,8 +240,7 @@ impl EventLoop {
     }
 
     fn run_commands(&mut self) {
-        let mut count = 0;
-        let mut begun = None;
+        let mut share = None;
         for _ in 0..COMMAND_ROUNDS {
             // Some may be left of the last pass.
             if self.commands.is_empty() {
@@ -258,9 +251,9 @@ impl EventLoop {
             }
             // Clocks that start now must not start in the past.
             self.context.now = Instant::now();
-            let begun = *begun.get_or_insert(self.context.now);
+            let share = share.get_or_insert_with(|| Share::begin(self.context.now));
             // A panic of ours ends the work on its command, not the thread.
-            match catch_unwind(AssertUnwindSafe(|| self.run_batch(begun, &mut count))) {
+            match catch_unwind(AssertUnwindSafe(|| self.run_batch(share))) {
                 Ok(true) => return,
                 Ok(false) => {}
                 Err(_) => self.owner.report(Trouble::CommandPanicked),
@@ -269,13 +262,12 @@ impl EventLoop {
     }
 
     /// Runs commands until there are no more, or their share of the time is used: then true.
-    fn run_batch(&mut self, begun: Instant, count: &mut usize) -> bool {
+    fn run_batch(&mut self, share: &mut Share) -> bool {
         while !self.handle.is_halted()
             && let Some(command) = self.commands.pop_front()
         {
             self.run_command(command);
-            *count += 1;
-            if is_share_used(begun, *count) {
+            if share.note_call(0) {
                 return true;
             }
         }
@@ -319,13 +311,12 @@ impl EventLoop {
         if self.context.timers.next_deadline().is_none() {
             return;
         }
-        let begun = Instant::now();
-        self.context.now = begun;
-        let mut count = 0;
-        while !is_share_used(begun, count)
+        self.context.now = Instant::now();
+        let mut share = Share::begin(self.context.now);
+        while !share.is_used()
             && let Some((key, due)) = self.context.timers.take_expired(self.context.now)
         {
-            count += 1;
+            share.note_call(0);
             match due {
                 Due::Place(token) => self.at(token, |resident, context| resident.expire(key, context)),
                 Due::Object(object) => {
@@ -343,13 +334,13 @@ impl EventLoop {
     /// was its last.
     fn at(&mut self, token: Token, work: impl FnOnce(&mut dyn Resident, &mut Context) -> Flow) {
         let mut flow = self.run_at(token, work);
-        while flow == Flow::Finished
+        while flow == Flow::Leave
             && let Some(successor) = self.context.successor.take()
         {
             self.residents[token.0] = Some(successor);
             flow = self.run_at(token, |resident, context| resident.begin(context));
         }
-        if flow == Flow::Finished
+        if flow == Flow::Leave
             && let Some(resident) = self.residents[token.0].take()
         {
             resident.place().leave();
@@ -370,7 +361,7 @@ impl EventLoop {
                 // The panic may have come while the buffer was lent out; reads into an empty one look like the peer's end.
                 context.read_buffer.resize(READ_BUFFER_LEN, 0);
                 // Even telling its owner may panic; then the place is just freed.
-                catch_unwind(AssertUnwindSafe(|| resident.abort(AbortCause::Panic, context))).unwrap_or(Flow::Finished)
+                catch_unwind(AssertUnwindSafe(|| resident.abort(AbortCause::Panic, context))).unwrap_or(Flow::Leave)
             }
         }
     }

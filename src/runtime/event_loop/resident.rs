@@ -9,11 +9,11 @@ use mio::{Registry, Token};
 
 use super::timers::{TimerKey, Timers};
 
-/// Whether the place on the loop is still needed.
+/// Whether a resident keeps its place on the loop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flow {
     Continue,
-    Finished,
+    Leave,
 }
 
 /// What the poll reports of a resident's socket.
@@ -34,7 +34,7 @@ pub enum AbortCause {
     Panic,
 }
 
-/// What has a place on a loop: run on the loop's thread alone, and dropped there once it has finished.
+/// What has a place on a loop: run on the loop's thread alone, and dropped there once it leaves.
 pub trait Resident: Send {
     /// Where its owners find it.
     fn place(&self) -> &Place;
@@ -68,7 +68,7 @@ pub trait Owner: Send + Sync {
     fn place(&self) -> &Place;
 }
 
-/// Where a resident lives on its loop. Empty before it has settled and once it has finished, so that a late visit does not
+/// Where a resident lives on its loop. Empty before it has settled and once it has left, so that a late visit does not
 /// reach the next one there. Written on the loop thread alone.
 #[derive(Default)]
 pub struct Place(AtomicUsize);
@@ -99,7 +99,7 @@ pub struct Context {
     pub read_buffer: Vec<u8>,
     /// The loop's line: places that have work left and no event coming for it.
     pub ready: VecDeque<Token>,
-    /// Whoever takes the place of the resident that finishes now.
+    /// Whoever takes the place of the resident that leaves now.
     pub successor: Option<Box<dyn Resident>>,
     /// The time at which the work at hand began, or later.
     pub now: Instant,

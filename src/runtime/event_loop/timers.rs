@@ -56,7 +56,7 @@ impl Timers {
         self.deadlines.first_key_value().map(|(key, _)| key.at)
     }
 
-    /// Takes the next deadline that is over.
+    /// Takes the next deadline that has passed.
     pub fn take_expired(&mut self, now: Instant) -> Option<(TimerKey, Due)> {
         let first = self.deadlines.first_entry().filter(|first| first.key().at <= now)?;
         Some(first.remove_entry())

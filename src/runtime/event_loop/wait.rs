@@ -13,6 +13,8 @@ pub enum LoopError {
     Stopped,
     /// A loop thread was to wait for a loop.
     WouldDeadlock,
+    /// It is the parent's, and this is a forked child.
+    Forked,
 }
 
 thread_local! {

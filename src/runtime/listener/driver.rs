@@ -109,8 +109,7 @@ impl ListenerDriver {
     fn hand_over(&self, stream: transport::Stream, arrival: Arrival) {
         let seat = self.listener.admission.seat_of_accepted();
         match self.listener.enter() {
-            Ok(Some(live)) => self.listener.take_in(stream, live, seat, arrival),
-            Ok(None) => {}
+            Ok(live) => self.listener.take_in(stream, live, seat, arrival),
             Err(error) => {
                 drop(stream);
                 self.listener.failed(&error);
@@ -125,7 +124,7 @@ impl ListenerDriver {
             return Flow::Continue;
         }
         self.listener.end(Ok(()));
-        Flow::Finished
+        Flow::Leave
     }
 
     /// Closes the socket and tells nobody of it.
@@ -164,7 +163,7 @@ impl Resident for ListenerDriver {
     fn abort(&mut self, cause: AbortCause, context: &mut Context) -> Flow {
         self.give_up_socket(context);
         self.listener.end(Err(cause.into()));
-        Flow::Finished
+        Flow::Leave
     }
 
     fn discard(&mut self, context: &mut Context) {

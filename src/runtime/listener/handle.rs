@@ -36,8 +36,7 @@ const LISTENER_CLOSED: Error = Error::InvalidState("the listener is closed");
 pub struct Listener {
     pub(super) settings: Arc<Settings>,
     pub(super) event_loop: Arc<LoopHandle>,
-    /// Always there until the drop.
-    pub(super) live: Option<Live>,
+    pub(super) live: Arc<Live>,
     pub(super) handler: OnceLock<Box<dyn ListenerHandler>>,
     pub(super) address: CString,
     pub(super) port: u16,
@@ -58,7 +57,7 @@ pub(super) struct State {
     draining: bool,
     /// Connections on their way to be announced, or to be told of as failed: on_closed comes after them.
     arrivals: usize,
-    /// The socket is gone and all that a drain waits for is over.
+    /// The socket is gone and all that a drain waits for has ended.
     ended: Option<Outcome>,
     /// on_closed is called, or was.
     closing: bool,
@@ -123,13 +122,7 @@ impl Listener {
     /// Whether calls on it are carried out: not in a forked child, and not once it is inert.
     #[inline(always)]
     pub fn check_usable(&self) -> Result<(), Error> {
-        if self.event_loop.is_usable() { Ok(()) } else { Err(self.unusable()) }
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn unusable(&self) -> Error {
-        if self.is_foreign() { Error::Forked } else { Error::RuntimeShutdown }
+        Ok(self.event_loop.check_usable()?)
     }
 
     pub fn address(&self) -> &CString {
@@ -141,7 +134,7 @@ impl Listener {
     }
 
     pub fn is_foreign(&self) -> bool {
-        self.live.as_ref().is_some_and(|live| !live.runtime().process().is_current())
+        self.event_loop.is_foreign()
     }
 
     pub fn is_closed(&self) -> bool {
@@ -170,7 +163,7 @@ impl Listener {
         }
     }
 
-    /// Stops listening at once; connections end with their streams, or when the time is over. The listener is closed when
+    /// Stops listening at once; connections end with their streams, or when the time has passed. The listener is closed when
     /// they all have ended.
     pub fn drain(self: &Arc<Self>, drain: Drain) {
         {
@@ -221,7 +214,7 @@ impl Listener {
     /// application's.
     pub fn adopt_connection(self: &Arc<Self>, raw: RawSocket) -> Result<(), Error> {
         let arrival = self.begin_arrival().ok_or(LISTENER_CLOSED)?;
-        let Some(live) = self.enter()? else { return Err(Error::RuntimeShutdown) };
+        let live = self.enter()?;
         let seat = self.admission.seat()?;
         let stream = transport::Stream::adopt(raw, &self.settings.socket)?;
         self.take_in(stream, live, seat, arrival);
@@ -239,8 +232,8 @@ impl Listener {
     }
 
     /// Counts a new connection in.
-    pub(super) fn enter(&self) -> Result<Option<Live>, Error> {
-        self.live.as_ref().map(|live| live.runtime().enter()).transpose()
+    pub(super) fn enter(&self) -> Result<Live, Error> {
+        self.live.runtime().enter()
     }
 
     /// Sends a connected stream on its way to be announced.
@@ -285,19 +278,15 @@ impl Listener {
     }
 
     fn log(&self, level: Level, message: impl FnOnce() -> String) {
-        if let Some(live) = &self.live {
-            live.runtime().log().write(level, "listener", message);
-        }
+        self.live.runtime().log().write(level, "listener", message);
     }
 
     /// The same at WARN, for a line that strangers can cause in any number.
     pub(super) fn log_repeated(&self, kind: Repeated, message: impl FnOnce() -> String) {
-        if let Some(live) = &self.live {
-            live.runtime().log().write_repeated(kind, Level::Warn, "listener", message);
-        }
+        self.live.runtime().log().write_repeated(kind, Level::Warn, "listener", message);
     }
 
-    /// The listener is over but for its arrivals. On its loop thread.
+    /// The listener has ended but for its arrivals. On its loop thread.
     pub(super) fn end(self: &Arc<Self>, outcome: Outcome) {
         {
             let mut state = lock(&self.state);
@@ -362,11 +351,9 @@ impl Woken for Listener {
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        if let Some(live) = &self.live {
-            live.runtime().listeners().leave(self, &Figures::default());
-        }
-        if let (Some(handler), Some(live)) = (self.handler.take(), self.live.take()) {
-            self.event_loop.post(Command::Destroy(handler, Arc::new(live)));
+        self.live.runtime().listeners().leave(self, &Figures::default());
+        if let Some(handler) = self.handler.take() {
+            self.event_loop.post(Command::Destroy(handler, self.live.clone()));
         }
     }
 }

@@ -40,7 +40,7 @@ impl Listener {
         let listener = Arc::new(Listener {
             settings: Arc::new(request.settings),
             event_loop: live.event_loop().clone(),
-            live: Some(live),
+            live: Arc::new(live),
             handler: OnceLock::new(),
             address: text(socket.as_ref().map(transport::Listener::address).unwrap_or_default()),
             port: socket.as_ref().map_or(0, transport::Listener::port),

@@ -1,4 +1,4 @@
-//! Commands that come late, when another has the place of the one that they are for.
+//! Commands that come late, when another has the place of the one that they are for; and what is counted.
 
 use std::any::Any;
 use std::io::Read;
@@ -193,12 +193,30 @@ fn a_late_command_for_a_connection_is_not_run_on_another() {
     let (first, second) = two_at_one_place(connect, end);
     settle(second.buffers());
     // A run would take this back.
-    second.lock().scheduled = true;
+    assert!(second.lock().ask_to_write());
     first.post(Command::Visit(first.clone()));
     settle(first.buffers());
-    assert!(second.lock().scheduled);
+    assert!(!second.lock().ask_to_write());
     second.post(Command::Visit(second.clone()));
     settle(second.buffers());
-    assert!(!second.lock().scheduled);
+    assert!(second.lock().ask_to_write());
+    second.post(Command::Visit(second.clone()));
     end(&second);
+}
+
+#[test]
+fn a_name_that_cannot_be_found_is_counted() {
+    let runtime = Runtime::new(1, Log::off()).expect("a thread");
+    let mut stored = None;
+    // No system finds an empty label, nor asks anybody for it.
+    let endpoint = Endpoint::Tcp { host: "a..b".to_owned(), port: 1 };
+    let request = ConnectRequest { endpoint, settings: Settings::default(), handshake: None, tls: None };
+    Connection::connect(&runtime, request, Box::new(Nobody), |connection| stored = Some(connection.clone()))
+        .expect("it is begun");
+    let connection: Arc<Connection> = stored.expect("it is stored");
+    let setup = connection.wait_setup(Some(PATIENCE)).expect("an outcome");
+    assert!(setup.is_err());
+    let _ = connection.wait_shutdown(Some(PATIENCE)).expect("an end");
+    let figures = runtime.figures();
+    assert_eq!((figures.failures_resolve, figures.failures_other, figures.connections_opened), (1, 0, 1), "{setup:?}");
 }

@@ -4,8 +4,9 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use super::super::deadlines::Deadline;
-use super::super::handle::{Stream, StreamPhase};
-use super::super::state::Phase;
+use super::super::handle::Stream;
+use super::super::life::Phase;
+use super::super::state::{Look, StreamTimers};
 use super::Driver;
 use crate::runtime::error::{Error, PeerEnd, TimeLimit};
 use crate::runtime::event_loop::{Context, Flow, Resident, TimerKey};
@@ -23,54 +24,51 @@ impl Driver {
         }
     }
 
-    /// What is waited for now.
-    pub(super) fn update_deadlines(&mut self, context: &mut Context) {
-        let (phase, paused, unwritten, of_streams, handshake_done, drain_until, new_timers, ended_timers) = {
-            let mut shared = self.connection.lock();
-            let new_timers = std::mem::take(&mut shared.new_stream_deadlines);
-            let ended_timers = std::mem::take(&mut shared.ended_stream_timers);
-            let done = shared.rpc.is_handshake_done();
-            let (paused, drain_until) = (shared.is_reading_paused(), shared.drain.and_then(|drain| drain.until));
-            let (unwritten, of_streams) = (shared.rpc.outbound_len(), shared.rpc.held_by_streams());
-            (shared.phase, paused, unwritten, of_streams, done, drain_until, new_timers, ended_timers)
-        };
-        self.connection.report_held(self.gathered.len() + unwritten + of_streams + self.stream.kept_len());
-        for (stream, at) in new_timers.into_iter().filter(|(stream, _)| stream.phase() != StreamPhase::Closed) {
+    /// Gives the loop the deadlines of streams that were activated, and takes back those of streams that have ended.
+    pub(super) fn take_over_timers(timers: StreamTimers<Stream>, context: &mut Context) {
+        for (stream, at) in timers.new.into_iter().filter(|(stream, _)| stream.end().is_none()) {
             let timed: Weak<Stream> = Arc::downgrade(&stream);
             stream.set_timer(context.timers.set_for(at, timed));
         }
-        ended_timers.into_iter().for_each(|key| context.timers.cancel(key));
-        let (received, sent) = (std::mem::take(&mut self.received), std::mem::take(&mut self.sent));
-        if received || sent {
+        timers.ended.into_iter().for_each(|key| context.timers.cancel(key));
+    }
+
+    /// What is waited for now.
+    pub(super) fn update_deadlines(&mut self, look: &Look<Stream>, context: &mut Context) {
+        let &Look { phase, is_paused, unwritten, held_by_streams, is_handshake_done, drain_until, .. } = look;
+        self.connection.report_held(self.input.gathered.len() + unwritten + held_by_streams + self.stream.kept_len());
+        let (has_come, has_gone) =
+            (std::mem::take(&mut self.input.has_come), std::mem::take(&mut self.output.has_gone));
+        if has_come || has_gone {
             self.deadlines.clear(Deadline::Idle);
         }
-        if received {
+        if has_come {
             self.deadlines.clear(Deadline::Ping);
             self.deadlines.clear(Deadline::PingResponse);
         }
-        if handshake_done || phase == Phase::Closing {
+        if is_handshake_done || phase == Phase::Closing {
             self.deadlines.clear(Deadline::Handshake);
             self.stream.allow_delay();
         }
-        if phase != Phase::Open || paused {
+        if phase != Phase::Open || is_paused {
             // A peer that we do not listen to cannot be late.
             [Deadline::Message, Deadline::Idle, Deadline::Ping, Deadline::PingResponse]
                 .into_iter()
                 .for_each(|deadline| self.deadlines.clear(deadline));
         } else {
-            if self.gathered.is_empty() {
+            if self.input.gathered.is_empty() {
                 self.deadlines.clear(Deadline::Message);
             } else if !self.deadlines.is_set(Deadline::Message)
                 && let Some(time) = self.connection.settings().times.message
             {
-                let len = self.gathered.len() + self.missing_of_gathered();
+                let len = self.input.gathered.len() + self.input.missing_len();
                 let time = time + Duration::from_secs((len / MESSAGE_BYTES_PER_SECOND) as u64);
                 self.deadlines.set(Deadline::Message, context.now + time);
             }
             if !self.deadlines.is_set(Deadline::Idle) {
                 self.start_clock(Deadline::Idle, context);
             }
-            if self.peer_ended {
+            if self.input.has_ended {
                 // It cannot answer any more.
                 self.deadlines.clear(Deadline::Ping);
                 self.deadlines.clear(Deadline::PingResponse);
@@ -94,8 +92,8 @@ impl Driver {
         let time = deadline.time(&self.connection.settings().times).unwrap_or_default();
         let detail = match limit {
             TimeLimit::Message => {
-                let have = self.gathered.len();
-                format!("{have} of {} bytes have come", have + self.missing_of_gathered())
+                let have = self.input.gathered.len();
+                format!("{have} of {} bytes have come", have + self.input.missing_len())
             }
             _ => String::new(),
         };
@@ -109,10 +107,10 @@ impl Driver {
         }
         if self.deadlines.is_any_over(context.now) {
             // What came, or found room, while the loop was busy with others is not late.
-            self.readable = true;
-            self.writable = true;
-            if self.run(context) == Flow::Finished {
-                return Flow::Finished;
+            self.input.is_ready = true;
+            self.output.is_ready = true;
+            if self.run(context) == Flow::Leave {
+                return Flow::Leave;
             }
         }
         while let Some(deadline) = self.deadlines.take_expired(context.now) {
@@ -123,27 +121,24 @@ impl Driver {
                     }
                 }
                 // A peer cannot put this off for ever: what is waited for comes, or ends, with the bytes that it sends.
-                Deadline::Message | Deadline::Idle | Deadline::PingResponse if self.in_line && self.readable => {
+                Deadline::Message | Deadline::Idle | Deadline::PingResponse if self.in_line && self.input.is_ready => {
                     self.deadlines.set(deadline, context.now + UNTIL_ITS_TURN);
                 }
                 Deadline::Linger => return self.linger_expired(context),
                 Deadline::HalfOpen => {
-                    self.connection.lock().begin_close(Err(Error::PeerClosed(PeerEnd::HalfOpen)), false);
+                    self.connection.lock().close(Err(Error::PeerClosed(PeerEnd::HalfOpen)), false);
                 }
                 Deadline::Drain => {
                     let error = Error::Draining("the time given to drain what was open is over");
-                    self.connection.lock().begin_close(Err(error), false);
+                    self.connection.lock().close(Err(error), false);
                 }
                 other => {
                     let Some(limit) = other.limit() else { continue };
                     let error = self.late(other, limit);
                     if limit == TimeLimit::Write {
-                        return self.abort_for(error, context);
+                        return self.end_for(error, context);
                     }
-                    let mut shared = self.connection.lock();
-                    if matches!(shared.phase, Phase::Connecting | Phase::Open) {
-                        shared.begin_close(Err(error), false);
-                    }
+                    self.connection.lock().close(Err(error), false);
                 }
             }
         }

@@ -1,61 +1,61 @@
+//! The loop thread's side of a connection that is established.
+
 mod clocks;
 mod ending;
 mod gathered;
+mod input;
+mod output;
 mod reading;
 mod turn;
 mod writing;
 
 pub(super) use turn::{TURN_LEN, Turn};
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
 use mio::Token;
 
-use self::gathered::Gathered;
+use self::input::Input;
+use self::output::Output;
 use super::deadlines::{Deadline, Deadlines};
 use super::farewell::Farewell;
-use super::handle::{Connection, Stream, connect_message};
-use super::state::Phase;
+use super::handle::{Connection, SharedState, Stream, connect_message};
+use super::life::Phase;
+use super::state::Look;
 use crate::rpc::Role;
-use crate::runtime::error::Error;
 use crate::runtime::event_loop::{AbortCause, Context, Flow, Owner, Place, Readiness, Resident, TimerKey};
 use crate::transport;
 
-/// The loop thread's side of a connection: it alone owns the socket.
+/// It alone owns the socket.
 pub struct Driver {
     pub(super) connection: Arc<Connection>,
     stream: transport::Stream,
     token: Token,
     /// It stands in the loop's line and runs when its turn comes, whatever asks for it meanwhile.
     in_line: bool,
-    /// What the poll said and no read or write has contradicted since.
-    readable: bool,
-    writable: bool,
-    /// The peer's end, or something behind urgent data, is to be read: a short read is not the last one.
-    read_until_end: bool,
-    gathered: Gathered,
-    /// Taken from the connection's queue, the first one up to `written_of_first`.
-    writing: VecDeque<Vec<u8>>,
-    written_of_first: usize,
-    /// Nothing can be written any more: the socket is broken, or the time to linger is over.
-    io_error: Option<Error>,
-    /// The peer's TLS session did not end in order; what it sent before that, and what we write, is not touched.
-    cut_short: Option<Error>,
-    peer_ended: bool,
-    /// Bytes came, or went, since the deadlines were last looked at.
-    received: bool,
-    sent: bool,
-    /// Input was wrong from somewhere on: more of it may be on its way.
-    refused_input: bool,
-    /// All is written; the rest of the input is dropped until the peer's end.
-    lingering: bool,
+    input: Input,
+    output: Output,
     deadlines: Deadlines,
-    /// Streams that are to be told that there is room again.
-    writable_streams: VecDeque<Arc<Stream>>,
-    /// The connection is over, which is being told.
-    farewell: Option<Box<Farewell>>,
+    stage: Stage,
+}
+
+/// How far the connection has come.
+enum Stage {
+    Exchanging,
+    /// All is written; the rest of the input is dropped until the peer's end.
+    Lingering,
+    /// It has ended, of which everybody is learning.
+    Farewell(Box<Farewell>),
+}
+
+/// What the driver found when it looked after a round.
+struct Round {
+    look: Look<Stream>,
+    more_to_read: bool,
+    more_to_write: bool,
+    /// Nothing more can be done now, and nobody will be overlooked: whoever has something new asks for a visit.
+    is_idle: bool,
 }
 
 impl Driver {
@@ -66,23 +66,10 @@ impl Driver {
             stream,
             token,
             in_line: false,
-            // The first tries tell; the poll's events, also that of the peer's end, may lie before this.
-            readable: true,
-            writable: true,
-            read_until_end: true,
-            gathered: Gathered::default(),
-            writing: VecDeque::new(),
-            written_of_first: 0,
-            io_error: None,
-            cut_short: None,
-            peer_ended: false,
-            received: false,
-            sent: false,
-            refused_input: false,
-            lingering: false,
+            input: Input::new(),
+            output: Output::new(),
             deadlines: Deadlines::default(),
-            writable_streams: VecDeque::new(),
-            farewell: None,
+            stage: Stage::Exchanging,
         }
     }
 
@@ -105,7 +92,7 @@ impl Driver {
                     .prepare(false, shared.rpc.limits())
                     .and_then(|message| shared.rpc.send_protocol(message, None));
                 if let Err(error) = sent {
-                    shared.begin_close(Err(error.into()), false);
+                    shared.close(Err(error.into()), false);
                 }
                 drop(shared);
                 self.connection.log_sent(&connect, 0);
@@ -114,9 +101,9 @@ impl Driver {
     }
 
     fn note_readiness(&mut self, readiness: Readiness) {
-        self.readable |= readiness.readable;
-        self.writable |= readiness.writable;
-        self.read_until_end |= readiness.until_end;
+        self.input.is_ready |= readiness.readable;
+        self.output.is_ready |= readiness.writable;
+        self.input.is_read_to_end |= readiness.until_end;
     }
 
     /// Does all that can be done now, in fair parts.
@@ -124,65 +111,95 @@ impl Driver {
         if self.in_line {
             return Flow::Continue;
         }
-        if self.farewell.is_some() {
+        if matches!(self.stage, Stage::Farewell(_)) {
             return self.go_on_with_farewell(context);
         }
-        {
-            let mut shared = self.connection.lock();
-            // Until this is over, whoever changes the connection need not ask for another look.
-            shared.scheduled = true;
-            shared.dirty = false;
-            shared.tally.turns += 1;
-        }
-        loop {
-            self.receive(&mut turn, context);
-            self.transmit(&mut turn, context);
-            self.tell_writable(&mut turn);
-            if self.peer_ended {
-                // The last of the streams that a half-open connection waits for may have ended with that.
+        let mut is_first = true;
+        let round = loop {
+            if self.input.is_waiting() {
+                let mode = {
+                    let mut shared = self.connection.lock();
+                    if std::mem::take(&mut is_first) {
+                        shared.begin_turn();
+                    }
+                    reading::mode(&shared)
+                };
+                self.receive(mode, &mut turn, context);
+            }
+            if self.input.has_ended {
                 self.end_of_input(context);
             }
-            // The callbacks may have taken their time, and clocks that start now must not start in the past.
-            context.now = Instant::now();
-            if self.conclude(&mut turn, context) == Flow::Finished {
-                return Flow::Finished;
+            let mut round = match self.transmit(std::mem::take(&mut is_first), &mut turn, context) {
+                Some(round) => round,
+                None => {
+                    self.tell_streams_with_room(&mut turn);
+                    if self.input.has_ended {
+                        // The last of the streams that a half-open connection waits for may have ended with that.
+                        self.end_of_input(context);
+                    }
+                    let mut shared = self.connection.lock();
+                    look(&mut shared, &self.input, &self.output, &mut turn, context)
+                }
+            };
+            if let Some(timers) = round.look.timers.take() {
+                Driver::take_over_timers(*timers, context);
             }
-            if self.farewell.is_some() {
+            if let Some(closing) = round.look.closing
+                && self.close_further(closing, round.look.unwritten, context) == Flow::Leave
+            {
+                return Flow::Leave;
+            }
+            if matches!(self.stage, Stage::Farewell(_)) {
                 // It stands in the line, and there is nothing else to do.
                 return Flow::Continue;
             }
-            let mut shared = self.connection.lock();
-            let more_to_read =
-                !self.peer_ended && self.has_input() && (!shared.is_reading_paused() || shared.phase != Phase::Open);
-            let more_to_write = self.writable && self.io_error.is_none() && shared.rpc.outbound_len() > 0;
-            let more_to_tell = shared.dirty || !self.writable_streams.is_empty();
-            if !(more_to_read || more_to_write || more_to_tell) {
-                shared.scheduled = false;
-                shared.rpc.rest();
-                break;
+            if round.is_idle {
+                break round;
             }
             turn.look_at(context.now);
-            if turn.is_over() || (more_to_read && turn.read == 0) || (more_to_write && turn.write == 0) {
-                // Still scheduled: the place in the line is the promise to come back.
+            if turn.is_over() || (round.more_to_read && turn.read == 0) || (round.more_to_write && turn.write == 0) {
+                // Nobody need ask for a visit: the place in the line is the promise to come back.
                 self.in_line = true;
                 context.ready.push_back(self.token);
-                break;
+                break round;
             }
-            shared.dirty = false;
-        }
-        self.update_deadlines(context);
+        };
+        self.update_deadlines(&round.look, context);
         Flow::Continue
     }
 
-    /// Tells streams whose sends were refused that there is room.
-    fn tell_writable(&mut self, turn: &mut Turn) {
+    /// Calls the streams whose sends were refused, since there is room again.
+    fn tell_streams_with_room(&mut self, turn: &mut Turn) {
         while !turn.is_over()
-            && let Some(stream) = self.writable_streams.pop_front()
+            && let Some(stream) = self.output.streams_with_room.pop_front()
         {
             stream.tell_writable();
             turn.note_call(0);
         }
     }
+}
+
+/// Looks at the other threads' side after a round.
+fn look(shared: &mut SharedState, input: &Input, output: &Output, turn: &mut Turn, context: &mut Context) -> Round {
+    // The callbacks may have taken their time, and clocks that start now must not start in the past.
+    context.now = Instant::now();
+    let (received, reads_nothing) = (std::mem::take(&mut turn.received), shared.rpc.must_not_read());
+    shared.tally.note_turn(received, turn.begun(), context.now, reads_nothing);
+    if let Some(error) = &output.failure
+        && (input.has_ended || shared.is_overrun() || !(shared.is_reading_paused() || input.is_waiting()))
+    {
+        // Nothing more can be read either: the write's error is the reason.
+        shared.close(Err(error.clone()), false);
+    }
+    let look = shared.look();
+    let more_to_read = !input.has_ended && input.is_waiting() && (!look.is_paused || look.phase != Phase::Open);
+    let more_to_write = output.may_write() && look.unwritten > 0;
+    let more_to_tell = look.has_news || !output.streams_with_room.is_empty();
+    let is_idle = !(more_to_read || more_to_write || more_to_tell);
+    if is_idle {
+        shared.end_turn();
+    }
+    Round { look, more_to_read, more_to_write, is_idle }
 }
 
 impl Resident for Driver {
@@ -214,11 +231,11 @@ impl Resident for Driver {
     }
 
     fn abort(&mut self, cause: AbortCause, context: &mut Context) -> Flow {
-        self.abort_for(cause.into(), context)
+        self.end_for(cause.into(), context)
     }
 
     fn discard(&mut self, context: &mut Context) {
-        self.close(context);
+        self.drop_socket(context);
     }
 }
 

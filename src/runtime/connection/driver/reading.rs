@@ -1,10 +1,10 @@
 //! From the socket to the messages that are dispatched.
 
 use super::super::deadlines::Deadline;
-use super::super::state::Phase;
+use super::super::handle::SharedState;
 use super::gathered::Gathered;
 use super::{Driver, Turn};
-use crate::codec::{self, Limits, MIN_MESSAGE_LEN, Message, PRELUDE_LEN, Prelude};
+use crate::codec::{self, Limits, Message, PRELUDE_LEN, Prelude};
 use crate::runtime::error::{Error, PeerEnd};
 use crate::runtime::event_loop::Context;
 use crate::transport::{self, TlsErrorKind};
@@ -16,70 +16,56 @@ const SMALL_REST: usize = 4 * 1024;
 const LARGEST_READ: usize = 256 * 1024;
 
 /// What to do with input.
-enum Input {
+pub(super) enum Mode {
     Dispatch(Limits),
     Drop,
     Keep,
 }
 
+pub(super) fn mode(shared: &SharedState) -> Mode {
+    match shared.is_alive() {
+        true if shared.is_reading_paused() => Mode::Keep,
+        true => Mode::Dispatch(shared.rpc.receive_limits()),
+        false => Mode::Drop,
+    }
+}
+
 impl Driver {
     /// Reads and dispatches until nothing is there, or may be taken, or the budget is used.
-    pub(super) fn receive(&mut self, turn: &mut Turn, context: &mut Context) {
-        self.read_all(turn, context);
-        if self.peer_ended {
-            self.end_of_input(context);
-        }
-    }
-
-    fn read_all(&mut self, turn: &mut Turn, context: &mut Context) {
-        while !self.peer_ended && turn.read > 0 {
-            match self.input_mode() {
-                Input::Keep => return,
-                Input::Drop => {
-                    self.gathered.clear();
+    pub(super) fn receive(&mut self, mut mode: Mode, turn: &mut Turn, context: &mut Context) {
+        while !self.input.has_ended && turn.read > 0 {
+            match mode {
+                Mode::Keep => return,
+                Mode::Drop => {
+                    self.input.gathered.clear();
                     if !self.read_and_drop(turn, context) {
                         return;
                     }
                 }
-                Input::Dispatch(limits) => {
-                    if self.holds_message() {
+                Mode::Dispatch(limits) => {
+                    if self.input.holds_message() {
                         self.dispatch_gathered(limits, turn);
-                    } else if !self.readable || !self.read_and_dispatch(limits, turn, context) {
+                    } else if !self.input.is_ready || !self.read_and_dispatch(limits, turn, context) {
                         return;
                     }
                 }
             }
+            if !self.input.is_waiting() {
+                return;
+            }
+            mode = self.mode();
         }
     }
 
-    fn input_mode(&self) -> Input {
-        let shared = self.connection.lock();
-        match shared.phase {
-            Phase::Connecting | Phase::Open if shared.is_reading_paused() => Input::Keep,
-            Phase::Connecting | Phase::Open => Input::Dispatch(shared.rpc.receive_limits()),
-            Phase::Closing | Phase::Closed => Input::Drop,
-        }
-    }
-
-    /// Whether there is something to read or to dispatch, as far as is known.
-    pub(super) fn has_input(&self) -> bool {
-        self.readable || self.holds_message()
-    }
-
-    /// After a pause whole messages may lie in `gathered`.
-    fn holds_message(&self) -> bool {
-        self.gathered.len() >= MIN_MESSAGE_LEN && self.missing_of_gathered() == 0
-    }
-
-    /// How many bytes the first gathered message still needs; nothing if it is complete or wrong.
-    pub(super) fn missing_of_gathered(&self) -> usize {
-        Prelude::missing_len(&self.gathered)
+    fn mode(&self) -> Mode {
+        mode(&self.connection.lock())
     }
 
     /// False when there is nothing more to read now.
     fn read_and_dispatch(&mut self, limits: Limits, turn: &mut Turn, context: &mut Context) -> bool {
-        let missing = self.missing_of_gathered();
-        if self.gathered.len() >= PRELUDE_LEN && (missing > SMALL_REST || self.gathered.len() > SMALL_REST) {
+        let missing = self.input.missing_len();
+        if self.input.gathered.len() >= PRELUDE_LEN && (missing > SMALL_REST || self.input.gathered.len() > SMALL_REST)
+        {
             return self.read_rest(missing, limits, turn);
         }
         let mut buffer = std::mem::take(&mut context.read_buffer);
@@ -90,9 +76,10 @@ impl Driver {
 
     /// Reads more of a large message to the bytes of it that are there: the memory grows with what arrives.
     fn read_rest(&mut self, missing: usize, limits: Limits, turn: &mut Turn) -> bool {
-        let room = missing.min(self.gathered.len().clamp(SMALL_REST, LARGEST_READ));
-        let count = self.read_into(turn, |driver| (driver.stream.read_more(driver.gathered.bytes_mut(), room), room));
-        if count.is_some() && self.missing_of_gathered() == 0 {
+        let room = missing.min(self.input.gathered.len().clamp(SMALL_REST, LARGEST_READ));
+        let count =
+            self.read_into(turn, |driver| (driver.stream.read_more(driver.input.gathered.bytes_mut(), room), room));
+        if count.is_some() && self.input.missing_len() == 0 {
             self.dispatch_gathered(limits, turn);
         }
         count.is_some()
@@ -101,9 +88,9 @@ impl Driver {
     /// Reads and dispatches; goes on as long as a message that was cut by the buffer's end fits in it when moved to the
     /// front.
     fn read_into_buffer(&mut self, buffer: &mut [u8], mut limits: Limits, turn: &mut Turn) -> bool {
-        let mut kept = self.gathered.len();
-        buffer[..kept].copy_from_slice(&self.gathered);
-        self.gathered.forget();
+        let mut kept = self.input.gathered.len();
+        buffer[..kept].copy_from_slice(&self.input.gathered);
+        self.input.gathered.forget();
         let (rest, more) = loop {
             let count = self.read_into(turn, |driver| {
                 let result = driver.stream.read(&mut buffer[kept..]);
@@ -115,12 +102,12 @@ impl Driver {
             let used = self.dispatch(&buffer[..end], limits, turn);
             kept = end - used;
             let missing = Prelude::missing_len(&buffer[used..end]);
-            if missing == 0 || kept + missing > buffer.len() || !self.readable || turn.read == 0 {
+            if missing == 0 || kept + missing > buffer.len() || !self.input.is_ready || turn.read == 0 {
                 break (used..end, true);
             }
-            match self.input_mode() {
-                Input::Dispatch(next) => limits = next,
-                Input::Drop | Input::Keep => break (used..end, true),
+            match self.mode() {
+                Mode::Dispatch(next) => limits = next,
+                Mode::Drop | Mode::Keep => break (used..end, true),
             }
             codec::move_to_front(buffer, used, end);
         };
@@ -131,14 +118,14 @@ impl Driver {
     /// Keeps what is not dispatched; what is kept already is none of it.
     fn gather(&mut self, bytes: &[u8]) {
         if bytes.is_empty() {
-            self.gathered.clear();
+            self.input.gathered.clear();
             return;
         }
-        if bytes.len() > SMALL_REST && self.gathered.capacity() < bytes.len() {
+        if bytes.len() > SMALL_REST && self.input.gathered.capacity() < bytes.len() {
             let final_len = bytes.len() + Prelude::missing_len(bytes);
-            self.gathered = Gathered::from(self.connection.buffers().take_for(bytes.len(), final_len));
+            self.input.gathered = Gathered::from(self.connection.buffers().take_for(bytes.len(), final_len));
         }
-        codec::append_bytes(self.gathered.bytes_mut(), bytes);
+        codec::append_bytes(self.input.gathered.bytes_mut(), bytes);
     }
 
     /// Decodes and delivers the messages at the start of `bytes`; returns how many bytes are used up.
@@ -147,7 +134,7 @@ impl Driver {
         while let Some(rest) = bytes.get(used..).filter(|rest| !rest.is_empty()) {
             match Message::decode(rest, &limits) {
                 Ok((message, len)) => {
-                    if !self.connection.deliver(&message, &rest[..len], &mut limits, turn.now) {
+                    if !self.connection.deliver(&message, &rest[..len], &mut limits, turn.now()) {
                         break;
                     }
                     used += len;
@@ -158,7 +145,7 @@ impl Driver {
                 Err(codec::Error::Incomplete { .. }) => break,
                 Err(error) => {
                     self.connection.reject(error, rest);
-                    self.refused_input = true;
+                    self.input.was_refused = true;
                     return bytes.len();
                 }
             }
@@ -172,10 +159,10 @@ impl Driver {
 
     /// Dispatches what was gathered, as far as it goes.
     fn dispatch_gathered(&mut self, limits: Limits, turn: &mut Turn) {
-        let mut gathered = std::mem::take(&mut self.gathered);
+        let mut gathered = std::mem::take(&mut self.input.gathered);
         let used = self.dispatch(&gathered, limits, turn);
         gathered.skip(used, |memory| self.connection.buffers().give_back(memory));
-        self.gathered = gathered;
+        self.input.gathered = gathered;
     }
 
     /// One read: how many bytes came, or nothing at the end, on an error, or when there is nothing now.
@@ -189,25 +176,24 @@ impl Driver {
         turn.read = turn.read.saturating_sub(wire_len);
         match (result, room) {
             (Ok(0), _) => {
-                self.peer_ended = true;
-                self.readable = false;
+                self.input.end();
                 None
             }
             (Ok(count), room) => {
-                self.received = true;
+                self.input.has_come = true;
                 turn.received += count;
                 // Less than asked for: the socket is empty, and what comes later comes with an event.
-                self.readable = count == room || self.read_until_end || !self.stream.short_read_ends_input();
+                self.input.is_ready =
+                    count == room || self.input.is_read_to_end || !self.stream.short_read_ends_input();
                 Some(count)
             }
             (Err(error), _) if error.kind() == std::io::ErrorKind::WouldBlock => {
-                self.readable = self.stream.is_cut_off();
-                self.read_until_end &= self.readable;
+                self.input.is_ready = self.stream.is_cut_off();
+                self.input.is_read_to_end &= self.input.is_ready;
                 None
             }
             (Err(error), _) => {
-                self.peer_ended = true;
-                self.readable = false;
+                self.input.end();
                 let kind = transport::ErrorKind::Io;
                 let error = transport::Error::from_io(
                     &format!("reading from {}", self.connection.remote_address().peer_name()),
@@ -215,8 +201,8 @@ impl Driver {
                     kind,
                 );
                 let place = match error.kind {
-                    transport::ErrorKind::Tls(TlsErrorKind::Truncated) => &mut self.cut_short,
-                    _ => &mut self.io_error,
+                    transport::ErrorKind::Tls(TlsErrorKind::Truncated) => &mut self.input.cut_short,
+                    _ => &mut self.output.failure,
                 };
                 place.get_or_insert(error.into());
                 None
@@ -225,7 +211,7 @@ impl Driver {
     }
 
     pub(super) fn read_and_drop(&mut self, turn: &mut Turn, context: &mut Context) -> bool {
-        if !self.readable {
+        if !self.input.is_ready {
             return false;
         }
         let mut buffer = std::mem::take(&mut context.read_buffer);
@@ -236,27 +222,29 @@ impl Driver {
 
     /// The peer's bytes are all dispatched and it sends no more: what the callbacks accepted is written, then it is over.
     pub(super) fn end_of_input(&mut self, context: &Context) {
-        let error = match (self.io_error.as_ref().or(self.cut_short.as_ref()), self.gathered.is_empty()) {
-            (Some(error), _) => error.clone(),
-            (None, true) => Error::PeerClosed(PeerEnd::Closed { peer: self.connection.remote_address() }),
-            (None, false) => {
-                let have = self.gathered.len();
-                Error::Codec(codec::Error::Incomplete { have, need: have + self.missing_of_gathered().max(1) })
-            }
-        };
+        let error =
+            match (self.output.failure.as_ref().or(self.input.cut_short.as_ref()), self.input.gathered.is_empty()) {
+                (Some(error), _) => error.clone(),
+                (None, true) => Error::PeerClosed(PeerEnd::Closed { peer: self.connection.remote_address() }),
+                (None, false) => {
+                    let have = self.input.gathered.len();
+                    Error::Codec(codec::Error::Incomplete { have, need: have + self.input.missing_len().max(1) })
+                }
+            };
         let clean = matches!(error, Error::PeerClosed(_));
-        self.gathered.clear();
+        self.input.gathered.clear();
         let mut shared = self.connection.lock();
-        if !matches!(shared.phase, Phase::Connecting | Phase::Open) {
-            return;
-        }
-        if clean && shared.rpc.open_streams() > 0 && self.connection.settings().times.half_open.is_some() {
+        if clean
+            && shared.is_alive()
+            && shared.rpc.open_streams() > 0
+            && self.connection.settings().times.half_open.is_some()
+        {
             drop(shared);
             if !self.deadlines.is_set(Deadline::HalfOpen) {
                 self.start_clock(Deadline::HalfOpen, context);
             }
             return;
         }
-        shared.begin_close(Err(error), false);
+        shared.close(Err(error), false);
     }
 }

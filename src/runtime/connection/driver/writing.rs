@@ -5,16 +5,12 @@ use std::io::IoSlice;
 
 use super::super::deadlines::Deadline;
 use super::super::state::Flush;
-use super::{Driver, Turn};
+use super::output::SLICES_PER_WRITE;
+use super::{Driver, Round, Stage, Turn, look};
 use crate::rpc::Mark;
+use crate::runtime::error::Error;
 use crate::runtime::event_loop::Context;
 use crate::transport;
-
-/// Small messages share a segment, so these are many; each costs time to fill in whether it is used or not.
-const SLICES_PER_WRITE: usize = 16;
-
-/// Room for so many segments is kept for the next connection that writes.
-const KEPT_SEGMENTS: usize = 64;
 
 /// Memory that the connections of a loop share, empty between two uses.
 #[derive(Default)]
@@ -25,124 +21,121 @@ struct Scratch {
 }
 
 impl Driver {
-    /// Writes what is queued, and tells who waits for it.
-    pub(super) fn transmit(&mut self, turn: &mut Turn, context: &mut Context) {
-        let mut scratch = context.take_scratch();
-        self.write_all(&mut scratch, turn, context);
-        context.give_back_scratch(scratch);
+    /// Writes what is queued, and calls who waits for it between two writes. Returns what there is to be done next, unless
+    /// that has to be looked for: when a callback has run since, or one is still to run. `begins`: the turn begins with it.
+    pub(super) fn transmit(&mut self, begins: bool, turn: &mut Turn, context: &mut Context) -> Option<Round> {
+        let mut scratch = None;
+        let round = self.write_all(begins, &mut scratch, turn, context);
+        if let Some(scratch) = scratch {
+            context.give_back_scratch(scratch);
+        }
+        round
     }
 
-    fn write_all(&mut self, scratch: &mut Scratch, turn: &mut Turn, context: &mut Context) {
-        let mut has_written = false;
-        while self.writable && self.io_error.is_none() && turn.write > 0 {
-            {
-                let mut shared = self.connection.lock();
-                if shared.aborted {
-                    return;
-                }
-                if self.writing.is_empty() {
-                    std::mem::swap(&mut self.writing, &mut scratch.segments);
-                }
-                shared.rpc.take_segments(&mut self.writing);
+    fn write_all(
+        &mut self,
+        mut begins: bool,
+        scratch: &mut Option<Box<Scratch>>,
+        turn: &mut Turn,
+        context: &mut Context,
+    ) -> Option<Round> {
+        let mut written = None;
+        loop {
+            let mut shared = self.connection.lock();
+            if std::mem::take(&mut begins) {
+                shared.begin_turn();
             }
-            if self.writing.is_empty() {
-                if self.stream.wants_flush() {
+            let mut has_room_again = false;
+            if let Some((count, scratch)) = written.zip(scratch.as_mut()) {
+                shared.rpc.written(count, &mut scratch.due);
+                if let Some(streams) = shared.take_refused() {
+                    has_room_again = true;
+                    self.output.streams_with_room.extend(streams);
+                }
+                self.connection.notify(&shared);
+            }
+            let may_write = self.output.may_write() && turn.write > 0 && !shared.is_cut();
+            if may_write && !self.output.segments.is_empty() {
+                shared.rpc.take_segments(&mut self.output.segments);
+            } else if may_write && shared.rpc.outbound_len() > 0 {
+                let scratch = scratch.get_or_insert_with(|| context.take_scratch());
+                std::mem::swap(&mut self.output.segments, &mut scratch.segments);
+                shared.rpc.take_segments(&mut self.output.segments);
+            }
+            let has_more = may_write && !self.output.segments.is_empty();
+            let is_due = scratch.as_ref().is_some_and(|scratch| !scratch.due.is_empty());
+            let is_quiet = !is_due && !has_room_again && self.output.streams_with_room.is_empty();
+            if !has_more && is_quiet && !self.input.has_ended && !self.stream.wants_flush() {
+                return Some(look(&mut shared, &self.input, &self.output, turn, context));
+            }
+            drop(shared);
+            if let Some(scratch) = scratch.as_mut().filter(|_| is_due) {
+                self.connection.tell_written(&mut scratch.due);
+            }
+            if has_room_again {
+                self.connection.tell_room();
+            }
+            if !has_more {
+                if may_write && self.stream.wants_flush() {
                     // A broken socket is told by the next read or write.
                     let result = self.stream.flush();
-                    self.writable = !result.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock);
+                    self.output.is_ready = !result.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock);
                 }
-                return;
+                return None;
             }
-            if std::mem::replace(&mut has_written, true) {
+            if written.is_some() {
                 turn.look();
                 if turn.is_over() {
-                    return;
+                    return None;
                 }
             }
-            let mut slices = [IoSlice::new(&[]); SLICES_PER_WRITE];
-            let mut used = 0;
-            let mut wanted = 0;
-            for segment in self.writing.iter().take(SLICES_PER_WRITE) {
-                let from = if used == 0 { self.written_of_first } else { 0 };
-                let len = (segment.len() - from).min(turn.write - wanted);
-                slices[used] = IoSlice::new(&segment[from..from + len]);
-                wanted += len;
-                used += 1;
-                if wanted == turn.write {
-                    break;
+            written = self.write_once(scratch.get_or_insert_with(|| context.take_scratch()), turn);
+        }
+    }
+
+    /// One write: how many bytes the system took, if it took any.
+    fn write_once(&mut self, scratch: &mut Scratch, turn: &mut Turn) -> Option<usize> {
+        let mut slices = [IoSlice::new(&[]); SLICES_PER_WRITE];
+        let (used, wanted) = self.output.fill(&mut slices, turn.write);
+        match self.stream.write(&slices[..used]) {
+            Ok(count) => {
+                self.output.is_ready = count == wanted || !self.stream.short_write_ends_room();
+                turn.write = turn.write.saturating_sub(count);
+                self.note_progress(count, scratch);
+                if !self.output.is_ready {
+                    self.output.give_spare_memory_back(self.connection.buffers());
                 }
+                Some(count)
             }
-            match self.stream.write(&slices[..used]) {
-                Ok(count) => {
-                    self.writable = count == wanted || !self.stream.short_write_ends_room();
-                    turn.write = turn.write.saturating_sub(count);
-                    self.note_written(count, scratch);
-                    if !self.writable {
-                        self.give_spare_memory_back();
-                    } else if self.writing.is_empty() && !self.stream.wants_flush() {
-                        // What was queued meanwhile is seen at the end of the turn.
-                        return;
-                    }
-                }
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
-                    self.writable = false;
-                    self.give_spare_memory_back();
-                }
-                Err(error) => {
-                    let kind = transport::ErrorKind::Io;
-                    let error = transport::Error::from_io(
-                        &format!("writing to {}", self.connection.remote_address().peer_name()),
-                        &error,
-                        kind,
-                    );
-                    self.io_error = Some(error.into());
-                    // Whoever waits for room before it reads on would wait for ever.
-                    self.connection.lock().end_pauses();
-                    // What the peer sent before it went away is still there to be read.
-                    self.readable = true;
-                    self.read_until_end = true;
-                    self.receive(turn, context);
-                }
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                self.output.is_ready = false;
+                self.output.give_spare_memory_back(self.connection.buffers());
+                None
+            }
+            Err(error) => {
+                let kind = transport::ErrorKind::Io;
+                let what = format!("writing to {}", self.connection.remote_address().peer_name());
+                self.note_failed_write(transport::Error::from_io(&what, &error, kind).into());
+                None
             }
         }
     }
 
-    /// A peer that reads slowly holds no more memory than its messages take.
-    fn give_spare_memory_back(&mut self) {
-        for segment in self.writing.iter_mut().filter(|segment| segment.len() < segment.capacity() / 4) {
-            let exact = segment.as_slice().to_vec();
-            self.connection.buffers().give_back(std::mem::replace(segment, exact));
-        }
-    }
-
-    fn note_written(&mut self, count: usize, scratch: &mut Scratch) {
-        let mut left = count;
-        while let Some(first) = self.writing.front() {
-            let rest = first.len() - self.written_of_first;
-            if left < rest {
-                self.written_of_first += left;
-                break;
-            }
-            left -= rest;
-            self.written_of_first = 0;
-            if let Some(segment) = self.writing.pop_front() {
-                self.connection.buffers().give_back(segment);
-            }
-        }
-        if self.writing.is_empty() {
-            if self.writing.capacity() <= KEPT_SEGMENTS {
-                std::mem::swap(&mut self.writing, &mut scratch.segments);
-            }
-            if self.writing.capacity() > 0 {
-                self.writing = VecDeque::new();
-            }
-        }
-        // Progress: the time for the next begins anew.
+    fn note_progress(&mut self, count: usize, scratch: &mut Scratch) {
+        self.output.note_written(count, self.connection.buffers(), &mut scratch.segments);
+        // The time for the next begins anew.
         self.deadlines.clear(Deadline::Write);
-        if !self.lingering {
+        if !matches!(self.stage, Stage::Lingering) {
             self.deadlines.clear(Deadline::Linger);
         }
-        self.sent = true;
-        self.connection.note_written(count, &mut scratch.due, &mut self.writable_streams);
+    }
+
+    fn note_failed_write(&mut self, error: Error) {
+        self.output.failure = Some(error);
+        // Whoever waits for room before it reads on would wait for ever.
+        self.connection.lock().note_failed_write();
+        // What the peer sent before it went away is still there to be read.
+        self.input.is_ready = true;
+        self.input.is_read_to_end = true;
     }
 }
