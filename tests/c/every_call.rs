@@ -185,7 +185,7 @@ fn argument(function: &Function, parameter: &Parameter) -> Result<Argument, Stri
 
 /// A variable for what a function gives back, which is released if it is the caller's.
 fn output(function: &Function, name: &str, bare: &str) -> Argument {
-    if name == "out_headers" {
+    if name == "out_headers" && bare.starts_with("esrpc_header ") {
         let before = "struct esrpc_header out_headers[4];\n".to_owned();
         return Argument { before, value: name.to_owned(), after: String::new() };
     }
