@@ -878,6 +878,20 @@ typedef struct esrpc_decoder_callbacks {
 } esrpc_decoder_callbacks;
 
 /**
+ * Decides on a client that has sent CONNECT, in place of an on_protocol_message that sends CONNECT_ACK. Comes on the
+ * connection's event-loop thread. It may look at the connection, for example at who the peer is. If it sends CONNECT_ACK
+ * itself, or closes the connection, what it returns does not matter.
+ *
+ * @param connection The client's connection, borrowed.
+ * @param connect The CONNECT; a view that lasts for the callback.
+ * @param user_data As given with the callback.
+ * @return true: the client is accepted; false: it is refused, and the connection ends.
+ */
+typedef bool (*esrpc_connect_callback)(struct esrpc_connection *connection,
+                                       const struct esrpc_message *connect,
+                                       void *user_data);
+
+/**
  * Receives log messages. Comes on any thread of the library or of the caller, also on several at once. It may call no
  * function of the library.
  *
@@ -2882,6 +2896,22 @@ struct esrpc_listener_options *esrpc_listener_options_new(void);
 void esrpc_listener_options_release(struct esrpc_listener_options *options);
 
 /**
+ * Makes the library answer each client's CONNECT, so that a server needs no on_protocol_message: with a CONNECT_ACK without
+ * headers, which accepts every client, or those that a callback accepts. on_protocol_message does not get CONNECT then.
+ * Default: the application answers.
+ *
+ * @param options Changed.
+ * @param on_connect Called for each CONNECT; NULL: every client is accepted.
+ * @param user_data Handed to on_connect; both must stay usable until the listener's connections have ended.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL.
+ *
+ * Thread: owner. Since: 0.1.0
+ */
+esrpc_status esrpc_listener_options_set_handshake(struct esrpc_listener_options *options,
+                                                  esrpc_connect_callback on_connect,
+                                                  void *user_data);
+
+/**
  * Sets the TCP address and port to listen at, in place of what was set before.
  *
  * @param options Changed.
@@ -3712,6 +3742,48 @@ esrpc_status esrpc_stream_accept(struct esrpc_stream *stream,
 esrpc_status esrpc_stream_refuse(struct esrpc_stream *stream,
                                  const struct esrpc_headers *headers,
                                  struct esrpc_bytes payload);
+
+/**
+ * Sends the last message of a call: an APPLICATION_MESSAGE with ESRPC_MESSAGE_FLAG_TERMINATE_STREAM, which ends the stream
+ * once it is written. A server that needs only the first message calls this inside on_incoming_stream, instead of
+ * esrpc_stream_accept: then no callback of the stream follows.
+ *
+ * @param stream Borrowed; open, or announced by the on_incoming_stream that is running.
+ * @param headers Copied; NULL: none.
+ * @param payload Copied; may be empty.
+ * @return ESRPC_OK; else nothing has changed: ESRPC_ERROR_WOULD_BLOCK if the stream is open and the outbound queue is full
+ * (on_writable follows); inside on_incoming_stream the queue may exceed its limit, and the server then reads nothing from
+ * that client until it is written; or what esrpc_stream_send_message returns: ESRPC_ERROR_INVALID_ARGUMENT,
+ * ESRPC_ERROR_RESERVED_HEADER, ESRPC_ERROR_TOO_MANY_HEADERS, ESRPC_ERROR_HEADERS_TOO_LARGE, ESRPC_ERROR_MESSAGE_TOO_LARGE,
+ * ESRPC_ERROR_STREAM_NOT_ACTIVATED, ESRPC_ERROR_STREAM_CLOSED, ESRPC_ERROR_CONNECTION_CLOSED, ESRPC_ERROR_RUNTIME_SHUTDOWN,
+ * ESRPC_ERROR_FORKED.
+ *
+ * Thread: any; headers: owner. Since: 0.1.0
+ */
+esrpc_status esrpc_stream_reply(struct esrpc_stream *stream,
+                                const struct esrpc_headers *headers,
+                                struct esrpc_bytes payload);
+
+/**
+ * Ends a call with an error, in the form in which clients that are generated from a service's model read it: an
+ * APPLICATION_ERROR with ESRPC_MESSAGE_FLAG_TERMINATE_STREAM, the headers "service-model-type" and ":content-type"
+ * ("application/json"), and the payload {"message": "..."}. For an error of another form, use esrpc_stream_refuse or
+ * esrpc_stream_send_message. Where esrpc_stream_reply may be called, so may this.
+ *
+ * @param stream Borrowed; open, or announced by the on_incoming_stream that is running.
+ * @param error_type The error's name in the model, such as "aws.greengrass#ServiceError", UTF-8, at most 32767 bytes, copied;
+ * empty: without that header, and clients report an error of no known type.
+ * @param message A sentence for people, UTF-8, copied; may be empty.
+ * @return ESRPC_OK; else nothing has changed: ESRPC_ERROR_INVALID_UTF8; ESRPC_ERROR_HEADER_VALUE_TOO_LONG for error_type; or
+ * what esrpc_stream_reply returns: ESRPC_ERROR_INVALID_ARGUMENT, ESRPC_ERROR_WOULD_BLOCK, ESRPC_ERROR_TOO_MANY_HEADERS,
+ * ESRPC_ERROR_HEADERS_TOO_LARGE, ESRPC_ERROR_MESSAGE_TOO_LARGE, ESRPC_ERROR_STREAM_NOT_ACTIVATED, ESRPC_ERROR_STREAM_CLOSED,
+ * ESRPC_ERROR_CONNECTION_CLOSED, ESRPC_ERROR_RUNTIME_SHUTDOWN, ESRPC_ERROR_FORKED.
+ *
+ * Thread: any. Since: 0.1.0
+ */
+esrpc_status esrpc_stream_fail(struct esrpc_stream *stream,
+                               struct esrpc_bytes error_type,
+                               struct esrpc_bytes message);
 
 /**
  * Tells the stream's id on its connection.

@@ -21,11 +21,14 @@ fn names<'a>(text: &'a str, prefix: &str) -> Vec<&'a str> {
 }
 
 #[test]
-fn its_call_in_c_is_the_example_that_is_compiled_and_run() {
+fn its_call_and_its_server_in_c_are_the_examples_that_are_compiled_and_run() {
     let readme = read("README.md");
-    let quoted = between(&readme, "<!-- blocking_call.c -->\n```c\n", "```\n<!-- end of blocking_call.c -->");
-    assert_eq!(quoted, read("examples-c/blocking_call.c"), "copy examples-c/blocking_call.c into README.md");
-    assert!(quoted.lines().count() <= 60, "a newcomer sees it first");
+    for name in ["blocking_call.c", "quick_server.c"] {
+        let (start, end) = (format!("<!-- {name} -->\n```c\n"), format!("```\n<!-- end of {name} -->"));
+        let quoted = between(&readme, &start, &end);
+        assert_eq!(quoted, read(&format!("examples-c/{name}")), "copy examples-c/{name} into README.md");
+        assert!(quoted.lines().count() <= 60, "a newcomer sees {name} first");
+    }
 }
 
 #[test]

@@ -807,7 +807,7 @@ impl Side {
             assert_eq!(self.rpc.refuse_stream_for(id, Refusal::Draining), Ok(()));
             return self.note_refusal(id, Refusal::Draining);
         };
-        let result = self.rpc.refuse_stream(id, prepared);
+        let result = self.rpc.answer_stream(id, prepared);
         if self.sending_closed {
             self.has_lost_ends = true;
             return assert_eq!(result, Err(Error::ConnectionClosed));

@@ -10,9 +10,11 @@
 
 /// A C function that takes only integers and pointers.
 pub(crate) trait HostFunction<Arguments> {
+    type Output;
+
     /// # Safety
     /// As for the function itself.
-    unsafe fn call_with(self, arguments: Arguments);
+    unsafe fn call_with(self, arguments: Arguments) -> Self::Output;
 }
 
 /// Calls one of the host's callbacks. It may never return, so nothing may rely on the frames below being dropped.
@@ -20,23 +22,27 @@ pub(crate) trait HostFunction<Arguments> {
 /// # Safety
 /// As for calling the function itself.
 #[inline(always)]
-pub(crate) unsafe fn call<Arguments>(function: impl HostFunction<Arguments>, arguments: Arguments) {
+pub(crate) unsafe fn call<Arguments, F: HostFunction<Arguments>>(function: F, arguments: Arguments) -> F::Output {
     // SAFETY: what the caller promised.
     unsafe { function.call_with(arguments) }
 }
 
 macro_rules! host_function {
-    ($($name:ident: $type:ident),+; $($unused:ident),*) => {
-        impl<$($type: frame::Word),+> HostFunction<($($type,)+)> for unsafe extern "C" fn($($type),+) {
+    ($($name:ident: $type:ident),+; $($unused:ident),*; $output:ty) => {
+        impl<$($type: frame::Word),+> HostFunction<($($type,)+)> for unsafe extern "C" fn($($type),+) -> $output {
+            type Output = $output;
+
             #[inline(always)]
-            unsafe fn call_with(self, ($($name,)+): ($($type,)+)) {
+            unsafe fn call_with(self, ($($name,)+): ($($type,)+)) -> Self::Output {
                 #[cfg(all(target_os = "linux", target_env = "gnu", any(target_arch = "x86_64", target_arch = "aarch64")))]
                 {
                     $(let $name = frame::Word::word($name);)+
                     $(let $unused = frame::UNUSED;)*
                     // SAFETY: the frame hands the function the registers in which it expects its arguments, and the
                     // caller promised that it may be called with them.
-                    unsafe { frame::esrpc_host_call($($name,)+ $($unused,)* self as *const ()) }
+                    let result = unsafe { frame::esrpc_host_call($($name,)+ $($unused,)* self as *const ()) };
+                    // SAFETY: the function returns such a value.
+                    unsafe { frame::Returned::from_register(result) }
                 }
                 #[cfg(not(all(target_os = "linux", target_env = "gnu", any(target_arch = "x86_64", target_arch = "aarch64"))))]
                 // SAFETY: what the caller promised.
@@ -46,11 +52,12 @@ macro_rules! host_function {
     };
 }
 
-host_function!(a: A; b, c, d, e);
-host_function!(a: A, b: B; c, d, e);
-host_function!(a: A, b: B, c: C; d, e);
-host_function!(a: A, b: B, c: C, d: D; e);
-host_function!(a: A, b: B, c: C, d: D, e: E;);
+host_function!(a: A; b, c, d, e; ());
+host_function!(a: A, b: B; c, d, e; ());
+host_function!(a: A, b: B, c: C; d, e; ());
+host_function!(a: A, b: B, c: C, d: D; e; ());
+host_function!(a: A, b: B, c: C, d: D, e: E;; ());
+host_function!(a: A, b: B, c: C; d, e; bool);
 
 #[cfg(all(target_os = "linux", target_env = "gnu", any(target_arch = "x86_64", target_arch = "aarch64")))]
 mod frame {
@@ -100,7 +107,33 @@ mod frame {
 
     unsafe extern "C" {
         /// Calls `function` with the five arguments before it.
-        pub fn esrpc_host_call(a: Register, b: Register, c: Register, d: Register, e: Register, function: *const ());
+        pub fn esrpc_host_call(
+            a: Register,
+            b: Register,
+            c: Register,
+            d: Register,
+            e: Register,
+            function: *const (),
+        ) -> Register;
+    }
+
+    /// What a function returns: nothing, or a type that comes in one register.
+    pub trait Returned {
+        /// # Safety
+        /// The register is that of a function that returns such a value.
+        unsafe fn from_register(register: Register) -> Self;
+    }
+
+    impl Returned for () {
+        unsafe fn from_register(_: Register) {}
+    }
+
+    impl Returned for bool {
+        /// The value is the lowest byte of the register. Whatever a host puts there is true unless it is 0.
+        unsafe fn from_register(register: Register) -> bool {
+            // SAFETY: what the caller promised.
+            unsafe { register.assume_init() as u8 != 0 }
+        }
     }
 
     /// A type that is passed in one register.

@@ -1,17 +1,21 @@
 //! Options of a listener.
 
 use std::cell::Cell;
+use std::ffi::c_void;
 use std::sync::Arc;
 
 use super::bytes::esrpc_bytes;
+use super::callbacks::UserData;
 use super::connection_options::{esrpc_connection_options, in_range};
-use super::counted::esrpc_runtime;
+use super::counted::{esrpc_connection, esrpc_runtime};
 use super::failure::{Failure, required};
 use super::handle::{ArcHandle, BoxHandle};
+use super::message::{esrpc_message, with_view};
 use super::runtime::chosen_runtime;
 use super::status::esrpc_status;
-use super::{endpoint, guard};
-use crate::runtime::{ListenRequest, ListenerLimits, Runtime, Settings};
+use super::{endpoint, guard, host_call};
+use crate::rpc::Incoming;
+use crate::runtime::{Connection, Gatekeeper, ListenRequest, ListenerLimits, Runtime, Settings};
 use crate::transport::{Endpoint, TlsConfig};
 
 /// Only the owner may connect.
@@ -39,6 +43,7 @@ pub struct esrpc_listener_options {
     unix_mode: u32,
     keep_unix_file: bool,
     interface: Option<String>,
+    gatekeeper: Option<Gatekeeper>,
     pub(crate) tls: Option<TlsConfig>,
 }
 
@@ -53,6 +58,7 @@ impl Default for esrpc_listener_options {
             unix_mode: DEFAULT_UNIX_MODE,
             keep_unix_file: false,
             interface: None,
+            gatekeeper: None,
             tls: None,
         }
     }
@@ -83,6 +89,7 @@ impl esrpc_listener_options {
             unix_mode: self.unix_mode,
             keep_unix_file: self.keep_unix_file,
             tls: self.tls.clone(),
+            gatekeeper: self.gatekeeper.clone(),
         })
     }
 
@@ -113,6 +120,68 @@ pub unsafe extern "C" fn esrpc_listener_options_release(options: *mut esrpc_list
         // SAFETY: NULL or live settings that the caller gives up.
         unsafe { esrpc_listener_options::release(options) }
     })
+}
+
+/// Decides on a client that has sent CONNECT, in place of an on_protocol_message that sends CONNECT_ACK. Comes on the
+/// connection's event-loop thread. It may look at the connection, for example at who the peer is. If it sends CONNECT_ACK
+/// itself, or closes the connection, what it returns does not matter.
+///
+/// @param connection The client's connection, borrowed.
+/// @param connect The CONNECT; a view that lasts for the callback.
+/// @param user_data As given with the callback.
+/// @return true: the client is accepted; false: it is refused, and the connection ends.
+pub type esrpc_connect_callback = Option<
+    unsafe extern "C" fn(
+        connection: *mut esrpc_connection,
+        connect: *const esrpc_message,
+        user_data: *mut c_void,
+    ) -> bool,
+>;
+
+/// Makes the library answer each client's CONNECT, so that a server needs no on_protocol_message: with a CONNECT_ACK without
+/// headers, which accepts every client, or those that a callback accepts. on_protocol_message does not get CONNECT then.
+/// Default: the application answers.
+///
+/// @param options Changed.
+/// @param on_connect Called for each CONNECT; NULL: every client is accepted.
+/// @param user_data Handed to on_connect; both must stay usable until the listener's connections have ended.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL.
+///
+/// Thread: owner. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub extern "C" fn esrpc_listener_options_set_handshake(
+    options: Option<&mut esrpc_listener_options>,
+    on_connect: esrpc_connect_callback,
+    user_data: *mut c_void,
+) -> esrpc_status {
+    guard::call(|| {
+        let gatekeeper = match on_connect {
+            None => Gatekeeper::AcceptAll,
+            Some(function) => Gatekeeper::Ask(Arc::new(gatekeeper(function, UserData(user_data)))),
+        };
+        required(options, "options")?.gatekeeper = Some(gatekeeper);
+        Ok(())
+    })
+}
+
+type ConnectFunction = unsafe extern "C" fn(
+    connection: *mut esrpc_connection,
+    connect: *const esrpc_message,
+    user_data: *mut c_void,
+) -> bool;
+
+fn gatekeeper(
+    function: ConnectFunction,
+    user_data: UserData,
+) -> impl Fn(&Arc<Connection>, &Incoming<'_>) -> bool + Send + Sync {
+    move |connection, incoming| {
+        // Captures the whole struct, which is Send and Sync, rather than the pointer inside, which is not.
+        let user_data: UserData = user_data;
+        with_view(incoming, |view| {
+            // SAFETY: the caller gave the function together with the pointer, for the loop threads of connections.
+            unsafe { host_call::call(function, (esrpc_connection::lend(connection), view, user_data.0)) }
+        })
+    }
 }
 
 /// Sets the TCP address and port to listen at, in place of what was set before.

@@ -17,9 +17,9 @@ use super::headers::esrpc_headers;
 use super::host_call;
 use super::message::{esrpc_message, outgoing, outgoing_first, with_view};
 use super::out::{check_out, write_optional};
-use super::status::{ESRPC_OK, esrpc_status};
+use super::status::{ESRPC_ERROR_INVALID_UTF8, ESRPC_OK, esrpc_status};
 use super::table::read_table;
-use crate::rpc::Incoming;
+use crate::rpc::{Incoming, MessageType, Outgoing, error_message};
 use crate::runtime::{Destroyed, Inbox, Outcome, Stream, StreamHandler, StreamPhase};
 
 /// What a stream calls. Every slot may be NULL: nothing to do. A stream without a table is read by esrpc_stream_read. The rules of esrpc_connection_callbacks hold. Set struct_size
@@ -45,6 +45,9 @@ pub struct esrpc_stream_callbacks {
     /// the last handle is released.
     pub on_destroy: Option<unsafe extern "C" fn(user_data: *mut c_void)>,
 }
+
+const APPLICATION_MESSAGE: i32 = MessageType::ApplicationMessage as i32;
+const APPLICATION_ERROR: i32 = MessageType::ApplicationError as i32;
 
 const NO_CALLBACKS: esrpc_stream_callbacks = esrpc_stream_callbacks {
     struct_size: size_of::<esrpc_stream_callbacks>(),
@@ -344,8 +347,73 @@ pub unsafe extern "C" fn esrpc_stream_refuse(
 ) -> esrpc_status {
     guard::call(|| {
         // SAFETY: NULL or live, all, and unchanged during the call.
-        let (stream, message) = unsafe { (esrpc_stream::share(stream)?, outgoing(0, 0, headers, payload)?) };
-        stream.refuse(message)?;
+        let (stream, message) =
+            unsafe { (esrpc_stream::share(stream)?, outgoing(APPLICATION_ERROR, 0, headers, payload)?) };
+        stream.answer(message)?;
+        Ok(())
+    })
+}
+
+/// Sends the last message of a call: an APPLICATION_MESSAGE with ESRPC_MESSAGE_FLAG_TERMINATE_STREAM, which ends the stream
+/// once it is written. A server that needs only the first message calls this inside on_incoming_stream, instead of
+/// esrpc_stream_accept: then no callback of the stream follows.
+///
+/// @param stream Borrowed; open, or announced by the on_incoming_stream that is running.
+/// @param headers Copied; NULL: none.
+/// @param payload Copied; may be empty.
+/// @return ESRPC_OK; else nothing has changed: ESRPC_ERROR_WOULD_BLOCK if the stream is open and the outbound queue is full
+/// (on_writable follows); inside on_incoming_stream the queue may exceed its limit, and the server then reads nothing from
+/// that client until it is written; or what esrpc_stream_send_message returns: ESRPC_ERROR_INVALID_ARGUMENT,
+/// ESRPC_ERROR_RESERVED_HEADER, ESRPC_ERROR_TOO_MANY_HEADERS, ESRPC_ERROR_HEADERS_TOO_LARGE, ESRPC_ERROR_MESSAGE_TOO_LARGE,
+/// ESRPC_ERROR_STREAM_NOT_ACTIVATED, ESRPC_ERROR_STREAM_CLOSED, ESRPC_ERROR_CONNECTION_CLOSED, ESRPC_ERROR_RUNTIME_SHUTDOWN,
+/// ESRPC_ERROR_FORKED.
+///
+/// Thread: any; headers: owner. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_stream_reply(
+    stream: *mut esrpc_stream,
+    headers: Option<&esrpc_headers>,
+    payload: esrpc_bytes,
+) -> esrpc_status {
+    guard::call(|| {
+        // SAFETY: NULL or live, all, and unchanged during the call.
+        let (stream, message) =
+            unsafe { (esrpc_stream::share(stream)?, outgoing(APPLICATION_MESSAGE, 0, headers, payload)?) };
+        stream.finish(message)?;
+        Ok(())
+    })
+}
+
+/// Ends a call with an error, in the form in which clients that are generated from a service's model read it: an
+/// APPLICATION_ERROR with ESRPC_MESSAGE_FLAG_TERMINATE_STREAM, the headers "service-model-type" and ":content-type"
+/// ("application/json"), and the payload {"message": "..."}. For an error of another form, use esrpc_stream_refuse or
+/// esrpc_stream_send_message. Where esrpc_stream_reply may be called, so may this.
+///
+/// @param stream Borrowed; open, or announced by the on_incoming_stream that is running.
+/// @param error_type The error's name in the model, such as "aws.greengrass#ServiceError", UTF-8, at most 32767 bytes, copied;
+/// empty: without that header, and clients report an error of no known type.
+/// @param message A sentence for people, UTF-8, copied; may be empty.
+/// @return ESRPC_OK; else nothing has changed: ESRPC_ERROR_INVALID_UTF8; ESRPC_ERROR_HEADER_VALUE_TOO_LONG for error_type; or
+/// what esrpc_stream_reply returns: ESRPC_ERROR_INVALID_ARGUMENT, ESRPC_ERROR_WOULD_BLOCK, ESRPC_ERROR_TOO_MANY_HEADERS,
+/// ESRPC_ERROR_HEADERS_TOO_LARGE, ESRPC_ERROR_MESSAGE_TOO_LARGE, ESRPC_ERROR_STREAM_NOT_ACTIVATED, ESRPC_ERROR_STREAM_CLOSED,
+/// ESRPC_ERROR_CONNECTION_CLOSED, ESRPC_ERROR_RUNTIME_SHUTDOWN, ESRPC_ERROR_FORKED.
+///
+/// Thread: any. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_stream_fail(
+    stream: *mut esrpc_stream,
+    error_type: esrpc_bytes,
+    message: esrpc_bytes,
+) -> esrpc_status {
+    guard::call(|| {
+        // SAFETY: NULL or live, all, and unchanged during the call.
+        let (stream, error_type, text) =
+            unsafe { (esrpc_stream::share(stream)?, error_type.as_slice("error_type")?, message.as_slice("message")?) };
+        let text = std::str::from_utf8(text)
+            .map_err(|_| Failure::new(ESRPC_ERROR_INVALID_UTF8, "message is not UTF-8 text"))?;
+        let (headers, payload) = error_message(error_type, text)?;
+        let (headers, operation) = (Some(&headers), None);
+        stream.finish(Outgoing { message_type: APPLICATION_ERROR, flags: 0, headers, operation, payload: &payload })?;
         Ok(())
     })
 }

@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde_json::json;
 
-use crate::codec::{HeaderList, HeaderValue};
+use crate::codec::{self, HeaderList, HeaderValue};
 use crate::rpc::MessageType;
 
 /// Why the library refuses a stream.
@@ -63,6 +63,16 @@ pub fn text_message(text: &str) -> (HeaderList, Vec<u8>) {
     // Cannot fail: name and value are short text.
     let _ = headers.add(b":content-type", HeaderValue::String(b"application/json"));
     (headers, json!({ "message": text }).to_string().into_bytes())
+}
+
+/// The same for an error that a service models, of this type; nothing is said of the type if it is empty. Fails if that cannot
+/// be the value of a header.
+pub fn error_message(error_type: &[u8], text: &str) -> Result<(HeaderList, Vec<u8>), codec::Error> {
+    let (mut headers, payload) = text_message(text);
+    if !error_type.is_empty() {
+        headers.add(b"service-model-type", HeaderValue::String(error_type))?;
+    }
+    Ok((headers, payload))
 }
 
 #[cfg(test)]

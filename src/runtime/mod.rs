@@ -18,7 +18,7 @@ mod statistics;
 pub use admission::ListenerLimits;
 pub use blocking::Reply;
 pub use connection::{
-    ConnectRequest, Connection, ConnectionHandler, Flush, Inbox, Phase, Stream, StreamHandler, StreamPhase,
+    ConnectRequest, Connection, ConnectionHandler, Flush, Gatekeeper, Inbox, Phase, Stream, StreamHandler, StreamPhase,
 };
 pub use default::{
     DefaultOptions, all_runtimes, default_runtime, existing_default_runtime, set_default_options, stop_runtimes,

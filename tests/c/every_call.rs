@@ -136,6 +136,7 @@ fn argument(function: &Function, parameter: &Parameter) -> Result<Argument, Stri
         "void *" => return plain("NULL"),
         "esrpc_flush_callback" => return plain("on_flush"),
         "esrpc_log_callback" => return plain("note_line"),
+        "esrpc_connect_callback" => return plain("NULL"),
         "const uint8_t *" => return plain("(const uint8_t *)\"sixteen bytes...\""),
         "char *" | "uint8_t *" => {
             let kind = of_type.trim_end_matches(" *");

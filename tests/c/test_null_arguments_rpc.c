@@ -129,6 +129,7 @@ static void listener_options(void) {
     const esrpc_bytes none = bytes(NULL, 0);
     esrpc_listener_options *options = esrpc_listener_options_new();
     esrpc_listener *listener = NULL;
+    CHECK_INVALID(esrpc_listener_options_set_handshake(NULL, NULL, NULL));
     CHECK_INVALID(esrpc_listener_options_set_host(NULL, esrpc_text("127.0.0.1"), 0));
     CHECK_INVALID(esrpc_listener_options_set_host(options, bad, 0));
     CHECK_INVALID(esrpc_listener_options_set_host(options, none, 0));
@@ -184,6 +185,8 @@ static void calls_on_nothing(void) {
     CHECK_INVALID(esrpc_stream_close(NULL));
     CHECK_INVALID(esrpc_stream_accept(NULL, NULL, NULL));
     CHECK_INVALID(esrpc_stream_refuse(NULL, NULL, none));
+    CHECK_INVALID(esrpc_stream_reply(NULL, NULL, esrpc_text("p")));
+    CHECK_INVALID(esrpc_stream_fail(NULL, esrpc_text("type"), esrpc_text("message")));
     CHECK_INVALID(esrpc_stream_wait_closed(NULL, 0, &status));
     CHECK_INVALID(esrpc_listener_close(NULL));
     CHECK_INVALID(esrpc_listener_wait_closed(NULL, 0));

@@ -30,6 +30,35 @@ fn one_call_prints_its_answer() {
     }
 }
 
+/// The server of the README, over TCP and a Unix socket, until its input ends.
+#[test]
+fn the_quick_server_answers_the_quick_calls() {
+    let socket = socket_path("quick-server");
+    for place in ["0", socket.as_str()] {
+        let mut command = example("quick_server", &[place]);
+        command.stdin(Stdio::piped());
+        let mut server = Server::start_program(command);
+        let place = if place == "0" { server.port().to_owned() } else { socket.clone() };
+        let callers: &[&str] = if place == socket { &["blocking_call"] } else { &["blocking_call", "quick_call"] };
+        for name in callers {
+            let call = run(example(name, &[&place]));
+            let seen = (call.code, call.out.as_str(), call.err.as_str());
+            assert_eq!(seen, (Some(0), "{\"hello\":\"world\"}\n", ""), "{name}");
+        }
+        drop(server.child.stdin.take());
+        let ended = end_of(server.child);
+        assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""));
+    }
+    for wrong in [&["80x"][..], &[""], &["65536"], &["8033", "8034"]] {
+        let ended = run(example("quick_server", wrong));
+        assert_eq!(ended.code, Some(USAGE), "{wrong:?}");
+        assert!(ended.err.starts_with("usage: quick_server "), "{wrong:?}: {}", ended.err);
+    }
+    let taken = run(example("quick_server", &["/nowhere/socket"]));
+    assert_eq!(taken.code, Some(FAILED));
+    assert!(taken.err.contains("/nowhere/socket"), "{}", taken.err);
+}
+
 #[test]
 fn one_call_explains_what_is_wrong() {
     let nobody = socket_path("nobody");

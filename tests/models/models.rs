@@ -218,6 +218,7 @@ impl Scene {
             settings,
             unix_mode: 0,
             keep_unix_file: false,
+            gatekeeper: None,
             tls: None,
         };
         let made = OnceLock::new();

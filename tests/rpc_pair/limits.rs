@@ -128,7 +128,7 @@ fn a_server_reads_nothing_while_what_it_cannot_refuse_to_send_waits() {
         assert_eq!(server.rpc.outbound_len(), (refused - 1) * refusal_len);
         let refusal = Outgoing::empty(MessageType::ApplicationError, TERMINATE_STREAM);
         let refusal = refusal.prepare(true, server.rpc.limits()).expect("a good message");
-        assert_eq!(server.rpc.refuse_stream(refused as i32, refusal), Ok(()));
+        assert_eq!(server.rpc.answer_stream(refused as i32, refusal), Ok(()));
     }
     assert_eq!(refused, MAX_EXEMPT_LEN / refusal_len + 1);
 

@@ -57,13 +57,13 @@ fn and_acceptances_come_once_and_only_for_the_stream_that_was_announced() {
     let mut server = server_with_announced_stream(Limits::default());
     let refusal = Outgoing::empty(MessageType::ApplicationError, TERMINATE_STREAM);
     let refusal = || refusal.prepare(true, &codec::Limits::DEFAULT).expect("a good message");
-    assert_eq!(server.rpc.refuse_stream(1, refusal()), Ok(()));
-    assert_eq!(server.rpc.refuse_stream(1, refusal()), Err(Error::StreamNotAnnounced));
+    assert_eq!(server.rpc.answer_stream(1, refusal()), Ok(()));
+    assert_eq!(server.rpc.answer_stream(1, refusal()), Err(Error::StreamNotAnnounced));
     assert_eq!(server.rpc.accept_stream(1, "a", 1), Err(Error::StreamNotAnnounced));
     assert_eq!(server.rpc.counts().streams_refused, 1);
 
     let mut server = server_with_announced_stream(Limits::default());
     server.rpc.close_sending();
-    assert_eq!(server.rpc.refuse_stream(1, refusal()), Err(Error::ConnectionClosed));
+    assert_eq!(server.rpc.answer_stream(1, refusal()), Err(Error::ConnectionClosed));
     assert_eq!((server.rpc.stream_state(1), server.rpc.counts().streams_refused), (StreamState::Closed, 0));
 }

@@ -121,7 +121,7 @@ fn that_the_server_refuses_end_at_the_client_and_leave_the_connection_open() {
     assert_eq!(server.receive_next(), Some(Ok(Received::NewStream { id: 1, ends: false })));
     let refusal = Outgoing::empty(MessageType::ApplicationError, TERMINATE_STREAM);
     let refusal = refusal.prepare(true, server.rpc.limits()).expect("a good message");
-    assert_eq!(server.rpc.refuse_stream(1, refusal), Ok(()));
+    assert_eq!(server.rpc.answer_stream(1, refusal), Ok(()));
     assert_eq!(server.receive_next(), Some(Ok(Received::Late)));
     assert_eq!(server.rpc.open_streams(), 0);
 

@@ -130,12 +130,21 @@ impl<S: Clone, T> Connection<S, T> {
         Ok(())
     }
 
-    /// The application refuses it with this message: an APPLICATION_ERROR with TERMINATE_STREAM.
-    pub fn refuse_stream(&mut self, id: i32, message: Prepared<'_>) -> Result<(), Error> {
+    /// The application answers it with this message, which has TERMINATE_STREAM, and does not accept it. An APPLICATION_ERROR
+    /// is a refusal.
+    pub fn answer_stream(&mut self, id: i32, message: Prepared<'_>) -> Result<(), Error> {
         self.take_announced(id)?;
+        let message_type = message.message_type;
         self.outbound.open()?.push_own(message, id);
-        self.counts.streams_refused += 1;
+        self.count_answered(message_type);
         Ok(())
+    }
+
+    fn count_answered(&mut self, message_type: MessageType) {
+        match message_type {
+            MessageType::ApplicationError => self.counts.streams_refused += 1,
+            _ => self.counts.streams_opened += 1,
+        }
     }
 
     /// The library refuses it.

@@ -47,7 +47,7 @@ impl Connection {
             Endpoint::Tcp { .. } | Endpoint::Unix(_) => None,
         };
         let target = Some(Box::new(Target { host, endpoint, handshake, tls }));
-        let connection = Connection::new(Role::Client, Arc::new(settings), live, target, None);
+        let connection = Connection::new(Role::Client, Arc::new(settings), live, target, None, None);
         let _ = connection.handler.set(handler);
         connection.join();
         // The caller has its handle before the loop, and so any callback, knows of the connection.

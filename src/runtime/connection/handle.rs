@@ -44,6 +44,18 @@ pub trait StreamHandler: Destroyed {
     fn as_any(&self) -> &dyn Any;
 }
 
+/// Who decides on a client's CONNECT, which is not delivered then.
+#[derive(Clone)]
+pub enum Gatekeeper {
+    /// Every client is accepted.
+    AcceptAll,
+    /// Returns whether it is accepted. Called on the connection's loop thread.
+    Ask(Arc<AskGatekeeper>),
+}
+
+/// Whether the client with this CONNECT is accepted.
+pub type AskGatekeeper = dyn Fn(&Arc<Connection>, &Incoming<'_>) -> bool + Send + Sync;
+
 /// What a client asked for.
 pub(super) struct Target {
     pub host: CString,
@@ -64,6 +76,8 @@ pub struct Connection {
     /// Of a server's connection.
     pub(in crate::runtime) seat: Option<Seat>,
     pub(super) live: Arc<Live>,
+    /// Server only: the library answers CONNECT.
+    pub(super) gatekeeper: Option<Gatekeeper>,
     /// Of the runtime's log: looked at for each message.
     pub(super) log_level: Level,
 
@@ -130,8 +144,13 @@ pub struct Stream {
 
 impl Connection {
     /// A connection that a listener has accepted, for its loop.
-    pub(in crate::runtime) fn incoming(settings: Arc<Settings>, live: Live, seat: Option<Seat>) -> Arc<Connection> {
-        let connection = Connection::new(Role::Server, settings, live, None, seat);
+    pub(in crate::runtime) fn incoming(
+        settings: Arc<Settings>,
+        live: Live,
+        seat: Option<Seat>,
+        gatekeeper: Option<Gatekeeper>,
+    ) -> Arc<Connection> {
+        let connection = Connection::new(Role::Server, settings, live, None, seat, gatekeeper);
         connection.join();
         connection
     }
@@ -142,6 +161,7 @@ impl Connection {
         live: Live,
         target: Option<Box<Target>>,
         seat: Option<Seat>,
+        gatekeeper: Option<Gatekeeper>,
     ) -> Arc<Connection> {
         let event_loop = live.event_loop().clone();
         let rpc = rpc::Connection::with_buffers(role, settings.rpc_limits(), event_loop.clone());
@@ -155,6 +175,7 @@ impl Connection {
             event_loop,
             seat,
             live: Arc::new(live),
+            gatekeeper,
             handler: OnceLock::new(),
             addresses: OnceLock::new(),
             peer_credentials: OnceLock::new(),

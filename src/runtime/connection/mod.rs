@@ -6,6 +6,7 @@ mod deadlines;
 mod driver;
 mod farewell;
 mod figures;
+mod gatekeeper;
 pub(super) mod handle;
 mod inbox;
 pub(super) mod life;
@@ -20,7 +21,7 @@ mod telling;
 mod unread;
 
 pub use connect::ConnectRequest;
-pub use handle::{Connection, ConnectionHandler, Stream, StreamHandler, StreamPhase};
+pub use handle::{Connection, ConnectionHandler, Gatekeeper, Stream, StreamHandler, StreamPhase};
 pub use inbox::Inbox;
 pub use life::Phase;
 pub use state::Flush;

@@ -120,21 +120,31 @@ impl Stream {
         Ok(())
     }
 
-    /// Refuses it with a message of the caller's. Not bounded by the outbound limit: the peer waits for it.
-    pub fn refuse(self: &Arc<Self>, mut message: Outgoing<'_>) -> Result<(), Error> {
-        message.message_type = MessageType::ApplicationError as i32;
+    /// Answers it with one message, an error if it is refused, and does not accept it. Not bounded by the outbound limit while
+    /// the callback announces it: the peer waits for it, and the server reads no more from a peer for which too much waits.
+    pub fn answer(self: &Arc<Self>, mut message: Outgoing<'_>) -> Result<(), Error> {
         message.flags = TERMINATE_STREAM;
-        let prepared =
-            message.prepare_in(true, &self.connection().settings().limits.messages, self.connection().buffers())?;
-        let mut shared = self.connection().lock();
-        let refused = shared.rpc.refuse_stream(self.id(), prepared);
-        self.connection().notify(&shared);
-        refused?;
-        self.connection().schedule_write(&mut shared);
+        let connection = self.connection();
+        let prepared = message.prepare_in(true, &connection.settings().limits.messages, connection.buffers())?;
+        let mut shared = connection.lock();
+        let answered = shared.rpc.answer_stream(self.id(), prepared);
+        connection.notify(&shared);
+        answered?;
+        connection.schedule_write(&mut shared);
         drop(shared);
-        self.connection().log_stream_begin(self, "refused");
-        self.connection().log_sent(&message, self.id());
+        let is_refusal = message.message_type == MessageType::ApplicationError as i32;
+        connection.log_stream_begin(self, if is_refusal { "refused" } else { "answered" });
+        connection.log_sent(&message, self.id());
         Ok(())
+    }
+
+    /// Sends the last message, on a stream that is open or is being announced.
+    pub fn finish(self: &Arc<Self>, mut message: Outgoing<'_>) -> Result<(), Error> {
+        if self.phase() == StreamPhase::Announced {
+            return self.answer(message);
+        }
+        message.flags = TERMINATE_STREAM;
+        self.send(message, None)
     }
 
     /// Sends the first message, which opens the stream. A refusal for want of room is followed by on_writable.

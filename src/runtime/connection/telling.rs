@@ -9,7 +9,7 @@ use super::life::Phase;
 use super::setup::Arrival;
 use super::state::Flush;
 use crate::codec::{self, Limits, Message};
-use crate::rpc::{Defect, Ending, Incoming, Mark, Received, Refusal, handshake_refused};
+use crate::rpc::{Defect, Ending, Incoming, Mark, MessageType, Received, Refusal, handshake_refused};
 use crate::runtime::error::{Error, Outcome, PeerEnd};
 use crate::runtime::event_loop::Timed;
 use crate::runtime::log::{Level, Repeated};
@@ -103,6 +103,10 @@ impl Connection {
             if ending.is_none() {
                 self.complete_setup();
             }
+        } else if incoming.envelope.message_type == Some(MessageType::Connect as i32)
+            && let Some(gatekeeper) = &self.gatekeeper
+        {
+            self.answer_connect(gatekeeper, incoming);
         } else if !handled && let Some(handler) = self.handler() {
             handler.on_protocol_message(self, incoming);
         }

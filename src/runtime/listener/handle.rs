@@ -6,6 +6,7 @@ use std::sync::{Arc, Condvar, Mutex, OnceLock};
 use std::time::Duration;
 
 use crate::runtime::admission::{Admission, Seat, Woken};
+use crate::runtime::connection::Gatekeeper;
 use crate::runtime::connection::handle::Connection;
 use crate::runtime::connection::setup::{self, Setup};
 use crate::runtime::connection::state::DRAINED_BEFORE_SETUP;
@@ -44,6 +45,7 @@ pub struct Listener {
     pub(super) place: Place,
     /// In force for connections accepted from now on.
     pub(super) tls: Mutex<Option<TlsConfig>>,
+    pub(super) gatekeeper: Option<Gatekeeper>,
     pub(super) admission: Arc<Admission>,
     pub(super) state: Mutex<State>,
     pub(super) changed: Condvar,
@@ -239,7 +241,7 @@ impl Listener {
     /// Sends a connected stream on its way to be announced.
     pub(super) fn take_in(self: &Arc<Self>, stream: transport::Stream, live: Live, seat: Seat, arrival: Arrival) {
         let event_loop = live.event_loop().clone();
-        let connection = Connection::incoming(self.settings.clone(), live, Some(seat));
+        let connection = Connection::incoming(self.settings.clone(), live, Some(seat), self.gatekeeper.clone());
         if let Some(seat) = &connection.seat {
             seat.begin_handshake(&connection);
         }

@@ -5,6 +5,7 @@ use std::sync::{Arc, Condvar, Mutex, OnceLock};
 use super::driver::ListenerDriver;
 use super::handle::{Listener, ListenerHandler, State};
 use crate::runtime::admission::{Admission, ListenerLimits};
+use crate::runtime::connection::Gatekeeper;
 use crate::runtime::error::{Error, text};
 use crate::runtime::event_loop::{Command, Place, Resident};
 use crate::runtime::life::Runtime;
@@ -22,6 +23,8 @@ pub struct ListenRequest {
     /// The socket file stays when the listener closes.
     pub keep_unix_file: bool,
     pub tls: Option<TlsConfig>,
+    /// Who answers CONNECT, if not the application.
+    pub gatekeeper: Option<Gatekeeper>,
 }
 
 impl Listener {
@@ -47,6 +50,7 @@ impl Listener {
             socket: socket.as_ref().map(transport::Listener::shared_socket),
             place: Place::default(),
             tls: Mutex::new(request.tls),
+            gatekeeper: request.gatekeeper,
             admission: Admission::new(request.limits, runtime.events()),
             state: Mutex::new(State::default()),
             changed: Condvar::new(),

@@ -72,6 +72,7 @@ fn listen_at(endpoint: Option<Endpoint>, runtime: &Arc<Runtime>, limits: Listene
         limits,
         unix_mode: 0o600,
         keep_unix_file: false,
+        gatekeeper: None,
         tls: None,
     };
     Listener::listen(runtime, request, Box::new(Nobody), |listener| stored = Some(listener.clone()))

@@ -99,7 +99,7 @@ impl Rig {
 
         let runtime = Runtime::new(1, Log::off()).expect("a thread");
         let live = runtime.enter().expect("it is up");
-        let connection = Connection::incoming(Arc::new(Settings::default()), live, None);
+        let connection = Connection::incoming(Arc::new(Settings::default()), live, None, None);
         let notes = Arc::new(Notes { delivered: Mutex::default(), on_ping: Box::new(on_ping) });
         connection.lock().announce();
         connection.accept(Box::new(notes.clone())).expect("it is announced");
