@@ -93,6 +93,17 @@ static void filling_headers(void) {
     esrpc_headers_release(headers);
 }
 
+static void header_blocks(void) {
+    size_t len = 7;
+    esrpc_headers *headers = NULL;
+    CHECK_INVALID(esrpc_headers_encode(NULL, NULL, 0, NULL));
+    CHECK_INVALID(esrpc_headers_encode(NULL, NULL, 1, &len));
+    CHECK(len == 7);
+    CHECK_INVALID(esrpc_headers_decode(no_bytes_of_length_one(), &headers));
+    CHECK_INVALID(esrpc_headers_decode(bytes(NULL, 0), NULL));
+    CHECK(headers == NULL);
+}
+
 static void reading_headers(void) {
     const esrpc_bytes bad = no_bytes_of_length_one();
     const esrpc_bytes name = esrpc_text("n");
@@ -252,6 +263,7 @@ int main(int argc, char **argv) {
         TEST(releases_of_nothing),
         TEST(uuids),
         TEST(filling_headers),
+        TEST(header_blocks),
         TEST(reading_headers),
         TEST(messages),
         TEST(decoders),
