@@ -925,7 +925,8 @@ typedef struct esrpc_connection_callbacks {
                                 const struct esrpc_message *message,
                                 void *user_data);
     /**
-     * Server only: the client opens a stream. Call esrpc_stream_accept or esrpc_stream_refuse inside; else it is refused.
+     * Server only: the client opens a stream. Call esrpc_stream_accept, esrpc_stream_refuse, esrpc_stream_reply,
+     * esrpc_stream_fail or esrpc_stream_defer inside; else it is refused.
      * The first message may be looked at here; it comes again by on_message of the accepted stream.
      */
     void (*on_incoming_stream)(struct esrpc_connection *connection,
@@ -3709,17 +3710,39 @@ esrpc_status esrpc_stream_send_message(struct esrpc_stream *stream,
 esrpc_status esrpc_stream_close(struct esrpc_stream *stream);
 
 /**
- * Takes a stream that a client opens. Only inside the on_incoming_stream that announces it. Without a table its messages
+ * Lets a server decide later, on any thread, whether it takes a stream: for whoever has to ask somebody else first, such as a
+ * service that authorises. Only inside the on_incoming_stream that announces it; acquire the stream there, and later call
+ * esrpc_stream_accept, esrpc_stream_refuse, esrpc_stream_reply or esrpc_stream_fail once. The stream is refused by the
+ * library, with an APPLICATION_ERROR, if its time is over or its last handle is released before that.
+ *
+ * Messages that come meanwhile wait, and are delivered in order once it is accepted, on_closed after them if the client has
+ * ended the stream. If they fill the queue of esrpc_connection_options_set_stream_queue_limit, nothing is read from the
+ * whole connection until the decision. The stream counts as an open one. If its connection ends first, no callback comes for
+ * it, and the decision returns ESRPC_ERROR_CONNECTION_CLOSED.
+ *
+ * @param stream Borrowed.
+ * @param deadline_ms Milliseconds until it is refused, at least 1; or ESRPC_WAIT_FOREVER.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if stream is NULL or deadline_ms is 0; ESRPC_ERROR_INVALID_STATE if it is not
+ * being announced, or was accepted, refused or deferred; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
+ *
+ * Thread: loop. Since: 0.1.0
+ */
+esrpc_status esrpc_stream_defer(struct esrpc_stream *stream,
+                                uint32_t deadline_ms);
+
+/**
+ * Takes a stream that a client opens. Only inside the on_incoming_stream that announces it, or once later after
+ * esrpc_stream_defer. Without a table its messages
  * wait to be taken by esrpc_stream_read, from the first one on, if the stream is acquired here; else they are dropped.
  *
  * @param stream Borrowed; acquire it to keep it.
  * @param callbacks Copied; NULL: none, the messages are read.
  * @param user_data Handed to the callbacks; on_destroy tells when it is free.
  * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if stream is NULL or callbacks has a wrong struct_size;
- * ESRPC_ERROR_INVALID_STATE if it is not being announced, or was accepted or refused; ESRPC_ERROR_RUNTIME_SHUTDOWN;
- * ESRPC_ERROR_FORKED.
+ * ESRPC_ERROR_INVALID_STATE if it is not being announced, or was accepted or refused; ESRPC_ERROR_CONNECTION_CLOSED if it was
+ * deferred and its connection has ended; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
  *
- * Thread: loop. Since: 0.1.0
+ * Thread: loop; any after esrpc_stream_defer. Since: 0.1.0
  */
 esrpc_status esrpc_stream_accept(struct esrpc_stream *stream,
                                  const struct esrpc_stream_callbacks *callbacks,
@@ -3727,7 +3750,7 @@ esrpc_status esrpc_stream_accept(struct esrpc_stream *stream,
 
 /**
  * Refuses a stream that a client opens, with an APPLICATION_ERROR that ends it; the connection stays open. Only inside the
- * on_incoming_stream that announces it.
+ * on_incoming_stream that announces it, or once later after esrpc_stream_defer.
  *
  * @param stream Borrowed.
  * @param headers The error's headers, copied; NULL: none.
@@ -3735,9 +3758,11 @@ esrpc_status esrpc_stream_accept(struct esrpc_stream *stream,
  * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if stream is NULL, headers is a message's list, or payload is NULL
  * with a length; ESRPC_ERROR_INVALID_STATE if it is not being announced, or was accepted or refused;
  * ESRPC_ERROR_RESERVED_HEADER; ESRPC_ERROR_TOO_MANY_HEADERS, ESRPC_ERROR_HEADERS_TOO_LARGE,
- * ESRPC_ERROR_MESSAGE_TOO_LARGE; ESRPC_ERROR_CONNECTION_CLOSED; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
+ * ESRPC_ERROR_MESSAGE_TOO_LARGE; ESRPC_ERROR_CONNECTION_CLOSED; after esrpc_stream_defer also ESRPC_ERROR_STREAM_CLOSED if the
+ * client has ended it, and ESRPC_ERROR_WOULD_BLOCK (the connection's on_writable follows); ESRPC_ERROR_RUNTIME_SHUTDOWN;
+ * ESRPC_ERROR_FORKED.
  *
- * Thread: loop. Since: 0.1.0
+ * Thread: loop; any after esrpc_stream_defer. Since: 0.1.0
  */
 esrpc_status esrpc_stream_refuse(struct esrpc_stream *stream,
                                  const struct esrpc_headers *headers,
@@ -3748,11 +3773,11 @@ esrpc_status esrpc_stream_refuse(struct esrpc_stream *stream,
  * once it is written. A server that needs only the first message calls this inside on_incoming_stream, instead of
  * esrpc_stream_accept: then no callback of the stream follows.
  *
- * @param stream Borrowed; open, or announced by the on_incoming_stream that is running.
+ * @param stream Borrowed; open, announced by the on_incoming_stream that is running, or deferred.
  * @param headers Copied; NULL: none.
  * @param payload Copied; may be empty.
  * @return ESRPC_OK; else nothing has changed: ESRPC_ERROR_WOULD_BLOCK if the stream is open and the outbound queue is full
- * (on_writable follows); inside on_incoming_stream the queue may exceed its limit, and the server then reads nothing from
+ * (on_writable follows, that of the connection for a stream that was deferred); inside on_incoming_stream the queue may exceed its limit, and the server then reads nothing from
  * that client until it is written; or what esrpc_stream_send_message returns: ESRPC_ERROR_INVALID_ARGUMENT,
  * ESRPC_ERROR_RESERVED_HEADER, ESRPC_ERROR_TOO_MANY_HEADERS, ESRPC_ERROR_HEADERS_TOO_LARGE, ESRPC_ERROR_MESSAGE_TOO_LARGE,
  * ESRPC_ERROR_STREAM_NOT_ACTIVATED, ESRPC_ERROR_STREAM_CLOSED, ESRPC_ERROR_CONNECTION_CLOSED, ESRPC_ERROR_RUNTIME_SHUTDOWN,
@@ -3770,7 +3795,7 @@ esrpc_status esrpc_stream_reply(struct esrpc_stream *stream,
  * ("application/json"), and the payload {"message": "..."}. For an error of another form, use esrpc_stream_refuse or
  * esrpc_stream_send_message. Where esrpc_stream_reply may be called, so may this.
  *
- * @param stream Borrowed; open, or announced by the on_incoming_stream that is running.
+ * @param stream Borrowed; open, announced by the on_incoming_stream that is running, or deferred.
  * @param error_type The error's name in the model, such as "aws.greengrass#ServiceError", UTF-8, at most 32767 bytes, copied;
  * empty: without that header, and clients report an error of no known type.
  * @param message A sentence for people, UTF-8, copied; may be empty.

@@ -40,7 +40,8 @@ pub struct esrpc_connection_callbacks {
     pub on_protocol_message: Option<
         unsafe extern "C" fn(connection: *mut esrpc_connection, message: *const esrpc_message, user_data: *mut c_void),
     >,
-    /// Server only: the client opens a stream. Call esrpc_stream_accept or esrpc_stream_refuse inside; else it is refused.
+    /// Server only: the client opens a stream. Call esrpc_stream_accept, esrpc_stream_refuse, esrpc_stream_reply,
+    /// esrpc_stream_fail or esrpc_stream_defer inside; else it is refused.
     /// The first message may be looked at here; it comes again by on_message of the accepted stream.
     pub on_incoming_stream: Option<
         unsafe extern "C" fn(

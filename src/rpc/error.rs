@@ -39,7 +39,7 @@ impl fmt::Display for Error {
                 write!(f, "the header {name:?} is added by the library and may not be given")
             }
             Error::StreamNotAnnounced => f.write_str(
-                "a stream can be accepted or refused once, and only inside the on_incoming_stream that announces it",
+                "a stream can be accepted or refused once, inside the on_incoming_stream that announces it or after it was deferred there",
             ),
             Error::ConnectionClosed => f.write_str("the connection is closing or closed and takes no more messages"),
             Error::WouldBlock { queued, limit } => write!(

@@ -21,7 +21,7 @@ pub struct Entry<S> {
     pub stream: S,
     /// Small enough for this type: it was the length of a header's value, of 16 bits.
     pub operation_len: u32,
-    /// Not `Announced`.
+    /// `Announced` if the application decides later.
     pub state: StreamState,
     /// This side has sent something on it.
     pub answered: bool,

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::time::Duration;
 
 use serde_json::json;
 
@@ -19,6 +20,10 @@ pub enum Refusal<'a> {
     NotAccepted {
         operation: &'a [u8],
     },
+    /// The application had so much time to decide.
+    NotDecided {
+        time: Duration,
+    },
 }
 
 impl fmt::Display for Refusal<'_> {
@@ -32,6 +37,9 @@ impl fmt::Display for Refusal<'_> {
             }
             Refusal::NotAccepted { operation } => {
                 write!(f, "the operation {} is not accepted here", quoted(operation))
+            }
+            Refusal::NotDecided { time } => {
+                write!(f, "the server did not decide within {} ms whether it accepts the call", time.as_millis())
             }
         }
     }

@@ -112,6 +112,7 @@ static void check_stream_is_foreign(esrpc_stream *stream) {
                                             ESRPC_WAIT_FOREVER));
     CHECK_FORKED(esrpc_stream_accept(stream, NULL, NULL));
     CHECK_FORKED(esrpc_stream_refuse(stream, NULL, esrpc_text("x")));
+    CHECK_FORKED(esrpc_stream_defer(stream, 1000));
     CHECK_FORKED(esrpc_stream_reply(stream, NULL, esrpc_text("x")));
     CHECK_FORKED(esrpc_stream_fail(stream, esrpc_text("x"), esrpc_text("x")));
     CHECK_FORKED(esrpc_stream_activate(stream, esrpc_text("x"), ESRPC_MESSAGE_TYPE_APPLICATION_MESSAGE, 0, NULL,

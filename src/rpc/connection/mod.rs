@@ -162,7 +162,6 @@ impl<S: Clone, T> Connection<S, T> {
 
     fn insert(&mut self, id: i32, entry: Entry<S>) {
         self.operations_len += entry.operation_len as usize;
-        self.counts.streams_opened += 1;
         self.streams.insert(id, entry);
     }
 

@@ -81,6 +81,7 @@ impl<S: Clone, T> Connection<S, T> {
         self.last_stream_id = id;
         let state = if terminates { StreamState::Closing } else { StreamState::Open };
         self.insert(id, Entry { stream, operation_len, state, answered: true, trail });
+        self.counts.streams_opened += 1;
         Ok(id)
     }
 
@@ -127,7 +128,58 @@ impl<S: Clone, T> Connection<S, T> {
         let state = if announced.ends { StreamState::Closed } else { StreamState::Open };
         let (trail, operation_len) = (Trail::default(), operation_len as u32);
         self.insert(id, Entry { stream, operation_len, state, answered: false, trail });
+        self.counts.streams_opened += 1;
         Ok(())
+    }
+
+    /// The application decides on it later.
+    pub fn defer_stream(&mut self, id: i32, stream: S, operation_len: usize) -> Result<(), Error> {
+        self.take_announced(id)?;
+        let (trail, operation_len, state) = (Trail::default(), operation_len as u32, StreamState::Announced);
+        self.insert(id, Entry { stream, operation_len, state, answered: false, trail });
+        Ok(())
+    }
+
+    /// The application accepts a stream that was deferred. If the peer has ended it meanwhile, it stays ended.
+    pub fn accept_deferred(&mut self, id: i32) -> Result<(), Error> {
+        let entry = self.streams.get_mut(&id).ok_or(Error::StreamNotAnnounced)?;
+        match entry.state {
+            StreamState::Announced => entry.state = StreamState::Open,
+            StreamState::Closed => {}
+            StreamState::Open | StreamState::Closing => return Err(Error::StreamNotAnnounced),
+        }
+        self.counts.streams_opened += 1;
+        Ok(())
+    }
+
+    /// The application answers a stream that was deferred, as in `answer_stream`, but within the outbound limit. Returns it.
+    pub fn answer_deferred(&mut self, id: i32, mut message: Prepared<'_>) -> Result<Option<S>, Error> {
+        let queue = self.outbound.open()?;
+        match self.streams.get_mut(&id) {
+            Some(entry) if entry.state == StreamState::Announced => {}
+            entry => return Err(not_open(entry)),
+        }
+        let written = Written { stream_id: id, terminates: false, token: None };
+        queue.push(&mut message, written, Room::Limited, &mut Trail::default())?;
+        let message_type = message.message_type;
+        self.count_answered(message_type);
+        Ok(self.remove_stream(id))
+    }
+
+    /// The library refuses a stream that was deferred, if the peer has not ended it. Returns it.
+    pub fn refuse_deferred_for(&mut self, id: i32, refusal: Refusal<'_>) -> Option<S> {
+        let entry = self.take_entry(id)?;
+        if entry.state == StreamState::Announced {
+            self.send_refusal(id, refusal);
+        }
+        Some(entry.stream)
+    }
+
+    /// The peer has ended a stream that was deferred, which stays until the application knows.
+    pub fn close_deferred(&mut self, id: i32) {
+        if let Some(entry) = self.streams.get_mut(&id) {
+            entry.state = StreamState::Closed;
+        }
     }
 
     /// The application answers it with this message, which has TERMINATE_STREAM, and does not accept it. An APPLICATION_ERROR

@@ -3,6 +3,7 @@
 mod calls;
 mod connect;
 mod deadlines;
+mod deferral;
 mod driver;
 mod farewell;
 mod figures;

@@ -1,5 +1,6 @@
 //! What the threads that use a connection share with its loop, under one lock.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
@@ -41,6 +42,8 @@ pub(in crate::runtime) struct Shared<S> {
     /// Streams that ended with messages that nobody had read, and that may still be read.
     unread_streams: Vec<Weak<S>>,
     timers: StreamTimers<S>,
+    /// Streams that were accepted later, and of which messages wait that came before.
+    ripe: VecDeque<Arc<S>>,
 }
 
 /// What the owner of the connection has been told.
@@ -114,7 +117,7 @@ pub(in crate::runtime) struct Remains<S> {
     pub closing: Option<Closing>,
     pub rpc: rpc::Ended<Arc<S>, Flush>,
     /// Streams hold their connection: kept, these would keep it for ever. To be dropped without the lock.
-    _kept: (Vec<Arc<S>>, StreamTimers<S>),
+    _kept: (Vec<Arc<S>>, StreamTimers<S>, VecDeque<Arc<S>>),
 }
 
 /// What the driver has to know of the other threads' side after a round, from one look.
@@ -131,6 +134,8 @@ pub(in crate::runtime) struct Look<S> {
     pub timers: Option<Box<StreamTimers<S>>>,
     /// The driver has to look again, from the start.
     pub has_news: bool,
+    /// Messages may be delivered that came before their streams were accepted.
+    pub has_ripe: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -155,6 +160,7 @@ impl<S> Shared<S> {
             readers: Vec::new(),
             unread_streams: Vec::new(),
             timers: StreamTimers::default(),
+            ripe: VecDeque::new(),
         }
     }
 
@@ -231,7 +237,8 @@ impl<S> Shared<S> {
 
     fn remains(&mut self, closing: Option<Closing>) -> Remains<S> {
         let timers = StreamTimers { new: std::mem::take(&mut self.timers.new), ended: Vec::new() };
-        Remains { closing, rpc: self.rpc.end(), _kept: (std::mem::take(&mut self.refused.streams), timers) }
+        let (refused, ripe) = (std::mem::take(&mut self.refused.streams), std::mem::take(&mut self.ripe));
+        Remains { closing, rpc: self.rpc.end(), _kept: (refused, timers, ripe) }
     }
 
     /// It is to end as soon as nothing is open on it: what a drain asks for. Whether it begins to with that; then the driver
@@ -357,6 +364,7 @@ impl<S> Shared<S> {
             drain_until: self.drain.and_then(|drain| drain.until),
             timers: self.take_timers(),
             has_news,
+            has_ripe: self.may_deliver_ripe(),
         }
     }
 
@@ -432,6 +440,24 @@ impl<S> Shared<S> {
     }
 
     // Streams and those who wait.
+
+    pub fn note_ripe(&mut self, stream: Arc<S>) {
+        self.ripe.push_back(stream);
+    }
+
+    fn may_deliver_ripe(&self) -> bool {
+        !self.ripe.is_empty() && !self.gate.closed_by_application && self.phase() == Phase::Open
+    }
+
+    /// The next stream whose messages that came before it was accepted may be delivered.
+    pub fn next_ripe(&self) -> Option<Arc<S>> {
+        self.may_deliver_ripe().then(|| self.ripe.front().cloned()).flatten()
+    }
+
+    /// All of them are delivered.
+    pub fn drop_ripe(&mut self) {
+        self.ripe.pop_front();
+    }
 
     pub fn note_stream_deadline(&mut self, stream: Arc<S>, at: Instant) {
         self.timers.new.push((stream, at));

@@ -110,8 +110,11 @@ impl Stream {
         self.end.set(outcome);
     }
 
-    /// Takes a stream that the peer opened; only while the callback announces it.
+    /// Takes a stream that the peer opened; only while the callback announces it, or once later if it was deferred.
     pub fn accept(self: &Arc<Self>, handler: Box<dyn StreamHandler>) -> Result<(), Error> {
+        if let Some(deferral) = self.deferral() {
+            return self.accept_deferred(deferral, handler);
+        }
         let mut shared = self.connection().lock();
         shared.rpc.accept_stream(self.id(), self.clone(), self.operation().len())?;
         let _ = self.handler.set(handler);
@@ -121,17 +124,33 @@ impl Stream {
     }
 
     /// Answers it with one message, an error if it is refused, and does not accept it. Not bounded by the outbound limit while
-    /// the callback announces it: the peer waits for it, and the server reads no more from a peer for which too much waits.
+    /// the callback announces it: the peer waits for it, and the server reads no more from a peer for which too much waits. If it
+    /// was deferred, a refusal for want of room is followed by on_writable of the connection.
     pub fn answer(self: &Arc<Self>, mut message: Outgoing<'_>) -> Result<(), Error> {
         message.flags = TERMINATE_STREAM;
         let connection = self.connection();
         let prepared = message.prepare_in(true, &connection.settings().limits.messages, connection.buffers())?;
         let mut shared = connection.lock();
-        let answered = shared.rpc.answer_stream(self.id(), prepared);
+        if self.deferral().is_some() {
+            shared.check_ready()?;
+        }
+        let deferral = self.deferral().filter(|deferral| deferral.is_waiting());
+        let answered = match deferral {
+            None => shared.rpc.answer_stream(self.id(), prepared).map(|()| None),
+            Some(_) => shared.rpc.answer_deferred(self.id(), prepared),
+        };
+        if let Err(rpc::Error::WouldBlock { .. }) = answered {
+            shared.note_refused();
+        }
         connection.notify(&shared);
-        answered?;
-        connection.schedule_write(&mut shared);
+        let answered = answered?;
+        if let Some(deferral) = deferral {
+            self.note_answered(deferral, &mut shared);
+        }
+        connection.schedule(&mut shared);
         drop(shared);
+        drop(answered);
+        self.drop_deferred();
         let is_refusal = message.message_type == MessageType::ApplicationError as i32;
         connection.log_stream_begin(self, if is_refusal { "refused" } else { "answered" });
         connection.log_sent(&message, self.id());
@@ -287,7 +306,7 @@ impl Stream {
             return Err(Error::StreamNotActivated);
         }
         self.connection().wait(timeout, "the stream did not end within the given time", |shared| {
-            let refused = self.phase_in(shared) == StreamPhase::Closed && self.handler().is_none();
+            let refused = self.phase_in(shared) == StreamPhase::Closed && !self.is_accepted();
             let over = refused || self.closed_told.load(Ordering::Acquire);
             over.then(|| self.end.outcome().unwrap_or(Ok(())))
         })

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::deferral::Deferral;
 use super::handle::{Connection, Stream, StreamPhase};
 use super::life::Phase;
 use super::setup::Arrival;
@@ -76,8 +77,7 @@ impl Connection {
                     for flush in waiting {
                         self.tell(flush, &Err(Error::StreamClosed));
                     }
-                    self.lock().rpc.remove_stream(stream.id());
-                    self.end_stream(&stream, &Ok(()));
+                    self.end_by_peer(&stream);
                 }
             }
             Ok(Received::NewStream { id, ends }) => {
@@ -131,16 +131,23 @@ impl Connection {
             let shared = self.lock();
             (stream.phase_in(&shared), shared.phase() == Phase::Open)
         };
-        if phase == StreamPhase::Announced {
+        let deferral = stream.deferral();
+        if phase == StreamPhase::Announced && deferral.is_none() {
             // The application neither accepted nor refused it.
             return self.refuse_stream(id, Refusal::NotAccepted { operation });
         }
         // A stream that was accepted is told of the connection's end if that has come.
         let Some(handler) = stream.handler().filter(|_| is_open) else { return };
+        if deferral.is_some_and(Deferral::is_over) {
+            return;
+        }
         handler.on_message(&stream, incoming);
         if ends {
-            self.lock().rpc.remove_stream(id);
-            self.end_stream(&stream, &Ok(()));
+            self.end_by_peer(&stream);
+        }
+        if !stream.is_held() {
+            // Nobody is left who could decide, if it was deferred.
+            stream.refuse_undecided(Refusal::NotAccepted { operation });
         }
     }
 
@@ -176,7 +183,7 @@ impl Connection {
         self.log_refusal(id, refusal);
     }
 
-    fn log_refusal(&self, id: i32, refusal: Refusal<'_>) {
+    pub(super) fn log_refusal(&self, id: i32, refusal: Refusal<'_>) {
         self.log_line(Level::Debug, || format!("stream {id} refused: {refusal}"));
     }
 
@@ -273,6 +280,9 @@ impl Connection {
 impl Timed for Stream {
     /// The stream's deadline is over: both sides learn of it.
     fn expire(self: Arc<Self>) {
+        if self.deferral().is_some() {
+            return self.refuse_undecided(Refusal::NotDecided { time: self.deadline().unwrap_or_default() });
+        }
         let error = Error::StreamDeadline { time: self.deadline().unwrap_or_default() };
         self.connection().cut_stream(&self, error);
     }

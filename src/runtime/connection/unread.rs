@@ -9,6 +9,7 @@ use super::handle::{Connection, Stream};
 use super::inbox::{Emptied, Inbox, Pressure, held_by};
 use super::life::Life;
 use crate::codec::{Message, MessageCopy};
+use crate::rpc::Refusal;
 use crate::runtime::error::{Error, Outcome};
 
 impl Stream {
@@ -21,16 +22,18 @@ impl Stream {
         self.holders.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// One of those who may read from it has gone; after the last one its messages are dropped.
+    /// One of those who may read from it, or decide on it, has gone; after the last one its messages are dropped, and it is
+    /// refused unless that is decided.
     pub fn let_go(&self) {
-        if self.holders.fetch_sub(1, Ordering::AcqRel) == 1
-            && let Some(inbox) = self.inbox()
-        {
-            self.connection.note_emptied(inbox.abandon());
+        if self.holders.fetch_sub(1, Ordering::AcqRel) == 1 {
+            if let Some(inbox) = self.inbox() {
+                self.connection.note_emptied(inbox.abandon());
+            }
+            self.refuse_undecided(Refusal::NotAccepted { operation: self.operation() });
         }
     }
 
-    fn is_held(&self) -> bool {
+    pub(super) fn is_held(&self) -> bool {
         self.holders.load(Ordering::Acquire) > 0
     }
 
@@ -103,7 +106,7 @@ impl Drop for Reading<'_> {
 }
 
 impl Connection {
-    fn note_pressure(self: &Arc<Self>, pressure: Pressure) {
+    pub(super) fn note_pressure(self: &Arc<Self>, pressure: Pressure) {
         match pressure {
             Pressure::Same => {}
             Pressure::Full => self.lock().note_full_inbox(),
@@ -118,20 +121,20 @@ impl Connection {
         }
     }
 
-    fn note_emptied(self: &Arc<Self>, emptied: Emptied) {
+    pub(super) fn note_emptied(self: &Arc<Self>, emptied: Emptied) {
         self.note_read(emptied.held);
         self.note_pressure(emptied.pressure);
     }
 
     /// So many bytes more wait to be read from a stream; reported after the driver's turn.
-    fn note_unread(&self, bytes: usize) {
+    pub(super) fn note_unread(&self, bytes: usize) {
         if let Some(seat) = &self.seat {
             seat.note_unread(bytes);
         }
     }
 
     /// So many bytes of those have been read or dropped, on any thread.
-    fn note_read(&self, bytes: usize) {
+    pub(super) fn note_read(&self, bytes: usize) {
         if bytes > 0
             && let Some(seat) = &self.seat
         {

@@ -26,7 +26,9 @@ impl Driver {
 
     /// Gives the loop the deadlines of streams that were activated, and takes back those of streams that have ended.
     pub(super) fn take_over_timers(timers: StreamTimers<Stream>, context: &mut Context) {
-        for (stream, at) in timers.new.into_iter().filter(|(stream, _)| stream.end().is_none()) {
+        for (stream, at) in
+            timers.new.into_iter().filter(|(stream, _)| stream.end().is_none() && stream.awaits_deadline())
+        {
             let timed: Weak<Stream> = Arc::downgrade(&stream);
             stream.set_timer(context.timers.set_for(at, timed));
         }

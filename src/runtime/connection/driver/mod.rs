@@ -38,6 +38,8 @@ pub struct Driver {
     output: Output,
     deadlines: Deadlines,
     stage: Stage,
+    /// Messages may be delivered that came before their streams were accepted.
+    has_ripe: bool,
 }
 
 /// How far the connection has come.
@@ -70,6 +72,7 @@ impl Driver {
             output: Output::new(),
             deadlines: Deadlines::default(),
             stage: Stage::Exchanging,
+            has_ripe: false,
         }
     }
 
@@ -116,6 +119,9 @@ impl Driver {
         }
         let mut is_first = true;
         let round = loop {
+            if self.has_ripe {
+                self.connection.deliver_ripe(&mut turn);
+            }
             if self.input.is_waiting() {
                 let mode = {
                     let mut shared = self.connection.lock();
@@ -141,6 +147,7 @@ impl Driver {
                     look(&mut shared, &self.input, &self.output, &mut turn, context)
                 }
             };
+            self.has_ripe = round.look.has_ripe;
             if let Some(timers) = round.look.timers.take() {
                 Driver::take_over_timers(*timers, context);
             }
@@ -194,7 +201,7 @@ fn look(shared: &mut SharedState, input: &Input, output: &Output, turn: &mut Tur
     let look = shared.look();
     let more_to_read = !input.has_ended && input.is_waiting() && (!look.is_paused || look.phase != Phase::Open);
     let more_to_write = output.may_write() && look.unwritten > 0;
-    let more_to_tell = look.has_news || !output.streams_with_room.is_empty();
+    let more_to_tell = look.has_news || look.has_ripe || !output.streams_with_room.is_empty();
     let is_idle = !(more_to_read || more_to_write || more_to_tell);
     if is_idle {
         shared.end_turn();
