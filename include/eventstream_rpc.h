@@ -1010,7 +1010,8 @@ typedef struct esrpc_listener_callbacks {
      */
     size_t struct_size;
     /**
-     * A client has connected. Call esrpc_connection_accept inside; else the connection is closed. Comes on the event-loop
+     * A client has connected. Call esrpc_connection_accept or esrpc_connection_defer inside; else the connection
+     * is closed. Comes on the event-loop
      * thread of that connection, so with more than one loop thread also several at once.
      */
     void (*on_incoming_connection)(struct esrpc_listener *listener,
@@ -3283,8 +3284,29 @@ struct esrpc_connection *esrpc_connection_acquire(struct esrpc_connection *conne
 void esrpc_connection_release(struct esrpc_connection *connection);
 
 /**
- * Takes a connection that a listener announces. Only inside that on_incoming_connection; a connection that is not accepted
- * there is closed. From here on the connection is open: its CONNECT comes by on_protocol_message and is to be answered with
+ * Lets a server decide later, on any thread, whether it takes a connection: for whoever has to ask somebody else first, such
+ * as a service that knows which peers are welcome. Only inside the on_incoming_connection that announces it; acquire the
+ * connection there, and later call esrpc_connection_accept to take it, or esrpc_connection_close to refuse it. It is closed
+ * by the library if that takes longer than the handshake timeout of its listener's connection options, if its last handle is
+ * released before, or if too many handshakes are pending.
+ *
+ * Meanwhile nothing is read from the client: what it sends waits in the system's buffers, and its end is noticed after the
+ * decision. The connection counts as one of its listener's, with a pending handshake, and outlives its listener's close, but not
+ * a drain. If it is not accepted no callback comes for it; esrpc_connection_wait_shutdown and esrpc_connection_get_end_status
+ * report its end.
+ *
+ * @param connection Borrowed.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL; ESRPC_ERROR_INVALID_STATE if it is not being
+ * announced, or was accepted or deferred; ESRPC_ERROR_CONNECTION_CLOSED if it was closed; ESRPC_ERROR_RUNTIME_SHUTDOWN;
+ * ESRPC_ERROR_FORKED.
+ *
+ * Thread: loop. Since: 0.1.0
+ */
+esrpc_status esrpc_connection_defer(struct esrpc_connection *connection);
+
+/**
+ * Takes a connection that a listener announces. Only inside that on_incoming_connection, or once later after
+ * esrpc_connection_defer; a connection that is neither accepted nor deferred there is closed. From here on the connection is open: its CONNECT comes by on_protocol_message and is to be answered with
  * CONNECT_ACK, at any time later and from any thread.
  *
  * @param connection Borrowed; acquire it to keep it.
@@ -3292,9 +3314,9 @@ void esrpc_connection_release(struct esrpc_connection *connection);
  * @param user_data Handed to the callbacks; on_destroy tells when it is free.
  * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL or callbacks has a wrong struct_size;
  * ESRPC_ERROR_INVALID_STATE if it is not being announced, or was accepted; ESRPC_ERROR_CONNECTION_CLOSED if it was
- * closed; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
+ * closed, or was deferred and has ended; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
  *
- * Thread: loop. Since: 0.1.0
+ * Thread: loop; any after esrpc_connection_defer. Since: 0.1.0
  */
 esrpc_status esrpc_connection_accept(struct esrpc_connection *connection,
                                      const struct esrpc_connection_callbacks *callbacks,

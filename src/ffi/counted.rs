@@ -1,5 +1,7 @@
 //! The objects that C counts references to, and when a call on each may reach it.
 
+use std::sync::Arc;
+
 use super::handle::ArcHandle;
 use crate::runtime::{Connection, Error, Listener, Runtime, Stream};
 use crate::transport::TlsConfig;
@@ -68,6 +70,17 @@ impl ArcHandle for esrpc_connection {
     fn check_usable(inner: &Connection) -> Result<(), Error> {
         inner.check_usable()
     }
+
+    /// A connection that was deferred is refused once nobody can accept it.
+    #[inline]
+    fn acquired(inner: &Connection) {
+        inner.hold();
+    }
+
+    #[inline]
+    fn released(inner: &Arc<Connection>) {
+        inner.let_go();
+    }
 }
 
 /// One stream of a connection: a call, in either direction. Counted: esrpc_stream_acquire, esrpc_stream_release. It holds its
@@ -97,7 +110,7 @@ impl ArcHandle for esrpc_stream {
     }
 
     #[inline]
-    fn released(inner: &Stream) {
+    fn released(inner: &Arc<Stream>) {
         inner.let_go();
     }
 }

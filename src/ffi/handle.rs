@@ -58,7 +58,7 @@ pub(crate) trait ArcHandle: Sized {
 
     /// C has one reference less.
     #[inline]
-    fn released(_: &Self::Inner) {}
+    fn released(_: &Arc<Self::Inner>) {}
 
     /// Hands one reference to C.
     fn give(inner: Arc<Self::Inner>) -> *mut Self {
@@ -148,7 +148,8 @@ pub(crate) trait ArcHandle: Sized {
         if let Some(inner) = unsafe { handle.cast::<Self::Inner>().as_ref() }
             && !Self::is_foreign(inner)
         {
-            Self::released(inner);
+            // SAFETY: the pointer came from `give`, and the reference lives until the next line but one.
+            Self::released(&ManuallyDrop::new(unsafe { Arc::from_raw(inner) }));
             // SAFETY: not NULL, and what the caller promised.
             unsafe { Arc::decrement_strong_count(handle.cast_const().cast::<Self::Inner>()) };
         }

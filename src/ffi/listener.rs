@@ -25,7 +25,8 @@ use crate::runtime::{Connection, Destroyed, Error, Listener, ListenerHandler, Ou
 pub struct esrpc_listener_callbacks {
     /// The size of this struct.
     pub struct_size: usize,
-    /// A client has connected. Call esrpc_connection_accept inside; else the connection is closed. Comes on the event-loop
+    /// A client has connected. Call esrpc_connection_accept or esrpc_connection_defer inside; else the connection
+    /// is closed. Comes on the event-loop
     /// thread of that connection, so with more than one loop thread also several at once.
     pub on_incoming_connection: Option<
         unsafe extern "C" fn(listener: *mut esrpc_listener, connection: *mut esrpc_connection, user_data: *mut c_void),

@@ -71,6 +71,7 @@ static void check_connection_is_foreign(esrpc_connection *connection) {
     CHECK_FORKED(esrpc_connection_abort(connection));
     CHECK_FORKED(esrpc_connection_send_protocol_message(connection, ESRPC_MESSAGE_TYPE_PING, 0, NULL, esrpc_text("x"),
                                                         never_called, NULL));
+    CHECK_FORKED(esrpc_connection_defer(connection));
     CHECK_FORKED(esrpc_connection_pause_reading(connection));
     CHECK_FORKED(esrpc_connection_resume_reading(connection));
     CHECK_FORKED(esrpc_connection_run_on_loop(connection, never_called, NULL));

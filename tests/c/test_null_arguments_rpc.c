@@ -185,6 +185,7 @@ static void calls_on_nothing(void) {
     CHECK_INVALID(esrpc_stream_close(NULL));
     CHECK_INVALID(esrpc_stream_accept(NULL, NULL, NULL));
     CHECK_INVALID(esrpc_stream_refuse(NULL, NULL, none));
+    CHECK_INVALID(esrpc_connection_defer(NULL));
     CHECK_INVALID(esrpc_stream_defer(NULL, 1000));
     CHECK_INVALID(esrpc_stream_reply(NULL, NULL, esrpc_text("p")));
     CHECK_INVALID(esrpc_stream_fail(NULL, esrpc_text("type"), esrpc_text("message")));

@@ -2,7 +2,7 @@
 
 use std::any::Any;
 use std::ffi::{CStr, CString};
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock};
 
 use super::inbox::Inbox;
@@ -89,6 +89,8 @@ pub struct Connection {
     pub(super) tls_info: OnceLock<Box<TlsInfo>>,
     pub(super) end: End,
     pub(super) place: Place,
+    /// Handles that the application has.
+    pub(super) holders: AtomicUsize,
 
     pub(super) shared: Mutex<SharedState>,
     /// How often it was locked.
@@ -183,6 +185,7 @@ impl Connection {
             tls_info: OnceLock::new(),
             end: End::default(),
             place: Place::default(),
+            holders: AtomicUsize::new(0),
             shared: Mutex::new(shared),
             #[cfg(test)]
             locks: std::sync::atomic::AtomicUsize::new(0),
@@ -326,12 +329,42 @@ impl Connection {
         self.lock().rpc.outbound_len()
     }
 
-    /// Takes an incoming connection; only while the listener's callback announces it.
-    pub fn accept(&self, handler: Box<dyn ConnectionHandler>) -> Result<(), Error> {
+    /// Takes an incoming connection; only while the listener's callback announces it, or once later if it was deferred.
+    pub fn accept(self: &Arc<Self>, handler: Box<dyn ConnectionHandler>) -> Result<(), Error> {
         let mut shared = self.lock();
+        let was_deferred = shared.is_deferred();
         shared.accept()?;
         let _ = self.handler.set(handler);
+        if was_deferred {
+            self.notify(&shared);
+            self.schedule(&mut shared);
+        }
         Ok(())
+    }
+
+    /// Lets the application decide later; only while the listener's callback announces the connection.
+    pub fn defer(&self) -> Result<(), Error> {
+        self.lock().defer()
+    }
+
+    /// The application has one more handle.
+    pub fn hold(&self) {
+        self.holders.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// The application has one handle less. Without any nobody can accept the connection, if that is to be decided.
+    pub fn let_go(self: &Arc<Self>) {
+        if self.holders.fetch_sub(1, Ordering::AcqRel) == 1 && self.role == Role::Server && !self.is_inert() {
+            let mut shared = self.lock();
+            if shared.is_deferred() {
+                shared.close(Err(Error::Cancelled), true);
+                self.schedule(&mut shared);
+            }
+        }
+    }
+
+    pub(super) fn is_held(&self) -> bool {
+        self.holders.load(Ordering::Acquire) > 0
     }
 
     /// Makes the driver look at the connection.

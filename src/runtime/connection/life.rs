@@ -22,12 +22,18 @@ pub(in crate::runtime) struct Closing {
     pub was_open: bool,
 }
 
+const NOT_ANNOUNCED: Error = Error::InvalidState(
+    "a connection can be accepted once, inside the on_incoming_connection that announces it or after it was deferred there",
+);
+
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::runtime) enum Life {
     /// Not set up, or on a server not accepted.
     Connecting,
     /// On a server: the callback that announces it is running, in which it may be accepted.
     Announced,
+    /// On a server: the application decides later whether it accepts it.
+    Deferred,
     Open,
     Closing(Closing),
     /// Nothing moves any more, whether everybody has learned of it or not. Without a `Closing` if it was never closed.
@@ -49,7 +55,7 @@ impl Alive<'_> {
 impl Life {
     pub fn phase(&self) -> Phase {
         match self {
-            Life::Connecting | Life::Announced => Phase::Connecting,
+            Life::Connecting | Life::Announced | Life::Deferred => Phase::Connecting,
             Life::Open => Phase::Open,
             Life::Closing(_) => Phase::Closing,
             Life::Ended(_) | Life::Silent => Phase::Closed,
@@ -57,7 +63,7 @@ impl Life {
     }
 
     pub fn is_alive(&self) -> bool {
-        matches!(self, Life::Connecting | Life::Announced | Life::Open)
+        matches!(self, Life::Connecting | Life::Announced | Life::Deferred | Life::Open)
     }
 
     pub fn alive(&mut self) -> Option<Alive<'_>> {
@@ -76,7 +82,7 @@ impl Life {
     pub fn check_open(&self) -> Result<(), Error> {
         match self {
             Life::Open => Ok(()),
-            Life::Connecting | Life::Announced => Err(Error::NotReady),
+            Life::Connecting | Life::Announced | Life::Deferred => Err(Error::NotReady),
             Life::Closing(_) | Life::Ended(_) => Err(rpc::Error::ConnectionClosed.into()),
             Life::Silent => Err(Error::RuntimeShutdown),
         }
@@ -107,13 +113,20 @@ impl Life {
 
     pub fn accept(&mut self) -> Result<(), Error> {
         match self {
-            Life::Announced => *self = Life::Open,
-            Life::Closing(Closing { was_open: false, .. }) => return Err(rpc::Error::ConnectionClosed.into()),
-            _ => {
-                return Err(Error::InvalidState(
-                    "a connection can be accepted once, and only inside the on_incoming_connection that announces it",
-                ));
+            Life::Announced | Life::Deferred => *self = Life::Open,
+            Life::Closing(Closing { was_open: false, .. }) | Life::Ended(Some(Closing { was_open: false, .. })) => {
+                return Err(rpc::Error::ConnectionClosed.into());
             }
+            _ => return Err(NOT_ANNOUNCED),
+        }
+        Ok(())
+    }
+
+    pub fn defer(&mut self) -> Result<(), Error> {
+        match self {
+            Life::Announced => *self = Life::Deferred,
+            Life::Closing(Closing { was_open: false, .. }) => return Err(rpc::Error::ConnectionClosed.into()),
+            _ => return Err(NOT_ANNOUNCED),
         }
         Ok(())
     }
@@ -126,7 +139,7 @@ impl Life {
                 return None;
             }
             Life::Closing(closing) => Some(closing),
-            Life::Connecting | Life::Announced | Life::Open => None,
+            Life::Connecting | Life::Announced | Life::Deferred | Life::Open => None,
         };
         *self = Life::Ended(closing.clone());
         Some(closing)
@@ -181,6 +194,23 @@ mod tests {
         assert!(closed(&mut closed_before, Ok(())));
         assert_eq!(closed_before.accept(), Err(rpc::Error::ConnectionClosed.into()));
         assert_eq!(closed_before.closing().map(|closing| closing.was_open), Some(false));
+    }
+
+    #[test]
+    fn a_deferred_connection_is_accepted_once_unless_it_has_ended() {
+        let mut life = Life::Connecting;
+        assert_eq!(life.defer(), Err(NOT_ANNOUNCED));
+        life.announce();
+        assert_eq!((life.defer(), life.defer()), (Ok(()), Err(NOT_ANNOUNCED)));
+        life.withdraw();
+        assert_eq!((life.phase(), life.check_open()), (Phase::Connecting, Err(Error::NotReady)));
+        assert_eq!((life.accept(), life.accept()), (Ok(()), Err(NOT_ANNOUNCED)));
+
+        let mut late = Life::Deferred;
+        assert!(closed(&mut late, Err(Error::Cancelled)));
+        assert_eq!(late.accept(), Err(rpc::Error::ConnectionClosed.into()));
+        assert!(late.end().is_some());
+        assert_eq!(late.accept(), Err(rpc::Error::ConnectionClosed.into()));
     }
 
     #[test]

@@ -47,6 +47,8 @@ enum Stage {
     },
     Dialing(Box<Dialer>),
     Handshaking(transport::Stream),
+    /// The application has been told of it, and decides later. Nothing is read meanwhile.
+    Deferred(transport::Stream),
     /// An accepted socket that cannot be used, which is still to be told.
     Unusable(Error),
     /// The TLS handshake has failed, which was told; the peer gets a moment to take the alert.
@@ -60,6 +62,15 @@ enum Verdict {
     Fail(Error),
     /// Whoever is to know of it knows.
     Vanish,
+    /// It was accepted later.
+    Proceed,
+}
+
+/// What the application has made of a connection that was announced.
+pub enum Announcement {
+    Accepted,
+    Deferred,
+    Refused,
 }
 
 impl Setup {
@@ -183,6 +194,7 @@ impl Setup {
         match self.verdict() {
             Some(Verdict::Fail(error)) => return self.fail(error, context),
             Some(Verdict::Vanish) => return self.vanish(context),
+            Some(Verdict::Proceed) => return self.hand_over(context),
             None => {}
         }
         let step = self.advance(context);
@@ -199,6 +211,10 @@ impl Setup {
         };
         if matches!(self.stage, Stage::Lingering(_)) {
             return (is_drained || eviction.is_some()).then_some(Verdict::Vanish);
+        }
+        let was_open = phase == Phase::Open || closing.as_ref().is_some_and(|closing| closing.was_open);
+        if matches!(self.stage, Stage::Deferred(_)) && was_open {
+            return Some(Verdict::Proceed);
         }
         if eviction.is_some() {
             return eviction.map(Verdict::Fail);
@@ -275,19 +291,38 @@ impl Setup {
             self.connection.log_line(Level::Debug, || format!("TLS handshake done: {}", info.summary()));
         }
         // Meanwhile the socket and the arrival stay where they are found if the host ends the thread.
-        let accepted = self.arrival.as_ref().is_none_or(|arrival| self.connection.announce(&**arrival));
-        self.arrival = None;
-        let Stage::Handshaking(mut stream) = std::mem::replace(&mut self.stage, Stage::Ended) else {
-            return Flow::Continue;
+        let announcement = match &self.arrival {
+            Some(arrival) => self.connection.announce(&**arrival),
+            None => Announcement::Accepted,
         };
-        if !accepted {
-            // Closing is not enough if another process has the socket too.
-            stream.deregister(&context.registry);
-            drop(stream);
-            return Flow::Leave;
-        }
+        self.arrival = None;
         // The callback may have taken its time.
         context.now = Instant::now();
+        match (announcement, std::mem::replace(&mut self.stage, Stage::Ended)) {
+            (Announcement::Refused, Stage::Handshaking(mut stream)) => {
+                // Closing is not enough if another process has the socket too.
+                stream.deregister(&context.registry);
+                drop(stream);
+                Flow::Leave
+            }
+            (Announcement::Deferred, Stage::Handshaking(stream)) => {
+                self.stage = Stage::Deferred(stream);
+                self.start_clock(Deadline::Handshake, context);
+                // It may have been decided on meanwhile, on another thread.
+                self.go_on(context)
+            }
+            (_, stage) => {
+                self.stage = stage;
+                self.hand_over(context)
+            }
+        }
+    }
+
+    /// The application has the connection: its driver takes over.
+    fn hand_over(&mut self, context: &mut Context) -> Flow {
+        self.deadlines.cancel(&mut context.timers);
+        let stage = std::mem::replace(&mut self.stage, Stage::Ended);
+        let (Stage::Handshaking(stream) | Stage::Deferred(stream)) = stage else { return Flow::Continue };
         context.successor = Some(Box::new(Driver::new(self.connection.clone(), stream, self.token)));
         Flow::Leave
     }
@@ -303,7 +338,7 @@ impl Setup {
         self.deadlines.cancel(&mut context.timers);
         match std::mem::replace(&mut self.stage, Stage::Ended) {
             Stage::Dialing(mut dialer) => dialer.give_up(&context.registry),
-            Stage::Handshaking(mut stream) => stream.deregister(&context.registry),
+            Stage::Handshaking(mut stream) | Stage::Deferred(mut stream) => stream.deregister(&context.registry),
             Stage::Lingering(mut stream) => {
                 stream.deregister(&context.registry);
                 drop(stream);

@@ -195,7 +195,11 @@ impl<S> Shared<S> {
     }
 
     pub fn accept(&mut self) -> Result<(), Error> {
+        let was_deferred = self.life == Life::Deferred;
         self.life.accept()?;
+        if was_deferred {
+            self.reported = Reported::Setup(Ok(()));
+        }
         if let Some(Cut::Evicted(error)) = &self.cut {
             let reason = Err(error.clone());
             self.close(reason, false);
@@ -203,7 +207,16 @@ impl<S> Shared<S> {
         Ok(())
     }
 
-    /// The callback that announced it has returned; whether it was accepted.
+    /// The application decides later; only while it is announced.
+    pub fn defer(&mut self) -> Result<(), Error> {
+        self.life.defer()
+    }
+
+    pub fn is_deferred(&self) -> bool {
+        self.life == Life::Deferred
+    }
+
+    /// The callback that announced it has returned, and it is not deferred; whether it was accepted.
     pub fn settle_announcement(&mut self, accepted: bool) {
         self.life.withdraw();
         self.reported = if accepted {

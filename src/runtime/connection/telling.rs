@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::deferral::Deferral;
 use super::handle::{Connection, Stream, StreamPhase};
 use super::life::Phase;
-use super::setup::Arrival;
+use super::setup::{Announcement, Arrival};
 use super::state::Flush;
 use crate::codec::{self, Limits, Message};
 use crate::rpc::{Defect, Ending, Incoming, Mark, MessageType, Received, Refusal, handshake_refused};
@@ -202,12 +202,17 @@ impl Connection {
         }
     }
 
-    /// Tells the listener's owner of this connection; whether it was accepted.
-    pub(super) fn announce(self: &Arc<Self>, arrival: &dyn Arrival) -> bool {
+    /// Tells the listener's owner of this connection; what has become of it with that.
+    pub(super) fn announce(self: &Arc<Self>, arrival: &dyn Arrival) -> Announcement {
         self.lock().announce();
         arrival.announce(self);
         let mut shared = self.lock();
         let accepted = self.handler().is_some();
+        if !accepted && shared.is_deferred() && self.is_held() {
+            drop(shared);
+            self.log_line(Level::Info, || "deferred".to_owned());
+            return Announcement::Deferred;
+        }
         if !accepted {
             // Nobody is called, but somebody who kept the handle may wait for the end.
             self.set_end(Err(Error::Cancelled));
@@ -216,10 +221,11 @@ impl Connection {
         self.notify(&shared);
         drop(shared);
         self.log_line(Level::Info, || if accepted { "accepted" } else { "refused by the application" }.to_owned());
-        if !accepted {
-            self.leave();
+        if accepted {
+            return Announcement::Accepted;
         }
-        accepted
+        self.leave();
+        Announcement::Refused
     }
 
     /// Calls whom the written sends were made for, and ends the streams of which the last message is written.
