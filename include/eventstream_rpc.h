@@ -892,6 +892,14 @@ typedef bool (*esrpc_connect_callback)(struct esrpc_connection *connection,
                                        void *user_data);
 
 /**
+ * Called once when nothing of a runtime runs any more: the last callback of all, on its last event-loop thread, which ends when
+ * it returns. It must return, and it may not wait for a runtime.
+ *
+ * @param user_data As given with the callback.
+ */
+typedef void (*esrpc_ended_callback)(void *user_data);
+
+/**
  * Receives log messages. Comes on any thread of the library or of the caller, also on several at once. It may call no
  * function of the library.
  *
@@ -2879,6 +2887,22 @@ esrpc_status esrpc_client_options_set_handshake(struct esrpc_client_options *opt
                                                 struct esrpc_bytes payload);
 
 /**
+ * Sets the application protocols (ALPN) that this client offers in its TLS handshake, instead of those of its TLS settings: for
+ * programs that share the settings, and their remembered sessions, among connections to different services.
+ *
+ * @param options Changed.
+ * @param protocols An array of count names, each 1 to 255 bytes, copied, the most wanted first; may be NULL if count is 0.
+ * @param count How many names; 0: none are offered.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL, protocols is NULL with a count other than 0, count is more
+ * than 100, or a name is out of its range; then nothing has changed. Without TLS the names have no effect.
+ *
+ * Thread: owner. Since: 0.1.0
+ */
+esrpc_status esrpc_client_options_set_tls_alpn(struct esrpc_client_options *options,
+                                               const struct esrpc_bytes *protocols,
+                                               size_t count);
+
+/**
  * Makes listener settings that name no place to listen at yet.
  *
  * @return New settings, to be released with esrpc_listener_options_release. NULL only inside a log callback, where nothing
@@ -3107,6 +3131,23 @@ void esrpc_runtime_options_release(struct esrpc_runtime_options *options);
  * Thread: owner. Since: 0.1.0
  */
 esrpc_status esrpc_runtime_options_set_thread_count(struct esrpc_runtime_options *options, size_t count);
+
+/**
+ * Sets a callback for the runtime's end, after which what its callbacks use may be unloaded or freed: for plug-ins and bindings
+ * that release a runtime without waiting for it by esrpc_runtime_join. The end comes when the last handle is released, or the
+ * runtime is shut down or joined, and nothing lives on it any more. Default: nobody is called.
+ *
+ * @param options Changed.
+ * @param on_ended Called once for each runtime that is made with these options; NULL: nobody. It is not called after
+ * esrpc_runtime_stop or esrpc_stop_all, nor if the application has ended the runtime's last thread inside a callback.
+ * @param user_data Handed to on_ended.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL.
+ *
+ * Thread: owner. Since: 0.1.0
+ */
+esrpc_status esrpc_runtime_options_set_on_ended(struct esrpc_runtime_options *options,
+                                                esrpc_ended_callback on_ended,
+                                                void *user_data);
 
 /**
  * Sets where log messages go. Without a log, one costs a comparison. Default: nowhere.

@@ -11,8 +11,10 @@ use super::counted::esrpc_runtime;
 use super::failure::{Failure, required};
 use super::handle::{ArcHandle, BoxHandle};
 use super::headers::esrpc_headers;
+use super::out::check_out;
 use super::runtime::chosen_runtime;
 use super::status::{ESRPC_ERROR_TLS_SERVER_NAME_REQUIRED, esrpc_status};
+use super::tls_config::check_alpn;
 use super::{endpoint, guard};
 use crate::codec::HeaderList;
 use crate::runtime::{ConnectRequest, Runtime, Settings};
@@ -33,7 +35,12 @@ pub struct esrpc_client_options {
     interface: Option<String>,
     /// An empty name stands for the host.
     pub(crate) tls: Option<(TlsConfig, String)>,
+    /// The names of application protocols, if not those of the TLS settings.
+    alpn: Option<Vec<Vec<u8>>>,
 }
+
+/// More names than anybody offers, and few enough for the handshake's message.
+const MAX_ALPN_COUNT: usize = 100;
 
 impl BoxHandle for esrpc_client_options {}
 
@@ -65,7 +72,8 @@ impl esrpc_client_options {
             }
         };
         check_server_name(name)?;
-        Ok(Some((config.clone(), name.clone())))
+        let config = self.alpn.as_ref().map_or_else(|| config.clone(), |names| config.with_alpn(names));
+        Ok(Some((config, name.clone())))
     }
 
     pub(crate) fn runtime(&self) -> Result<Arc<Runtime>, Failure> {
@@ -305,6 +313,44 @@ pub unsafe extern "C" fn esrpc_client_options_set_handshake(
         // SAFETY: the caller's bytes stay unchanged during the call.
         let payload = unsafe { payload.as_slice("payload") }?.to_vec();
         options.handshake = Some((headers, payload));
+        Ok(())
+    })
+}
+
+/// Sets the application protocols (ALPN) that this client offers in its TLS handshake, instead of those of its TLS settings: for
+/// programs that share the settings, and their remembered sessions, among connections to different services.
+///
+/// @param options Changed.
+/// @param protocols An array of count names, each 1 to 255 bytes, copied, the most wanted first; may be NULL if count is 0.
+/// @param count How many names; 0: none are offered.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL, protocols is NULL with a count other than 0, count is more
+/// than 100, or a name is out of its range; then nothing has changed. Without TLS the names have no effect.
+///
+/// Thread: owner. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_client_options_set_tls_alpn(
+    options: Option<&mut esrpc_client_options>,
+    protocols: *const esrpc_bytes,
+    count: usize,
+) -> esrpc_status {
+    guard::call(|| {
+        let options = required(options, "options")?;
+        if count > MAX_ALPN_COUNT {
+            let detail = format!("count is {count}; it must be 0 to {MAX_ALPN_COUNT}");
+            return Err(Failure::invalid_argument(detail));
+        }
+        let mut names = Vec::with_capacity(count);
+        if count > 0 {
+            check_out(protocols.cast_mut(), "protocols")?;
+            // SAFETY: the caller's array of `count` names.
+            for name in unsafe { std::slice::from_raw_parts(protocols, count) } {
+                // SAFETY: the caller's bytes stay unchanged during the call.
+                let name = unsafe { name.as_slice("protocol") }?;
+                check_alpn(name)?;
+                names.push(name.to_vec());
+            }
+        }
+        options.alpn = Some(names);
         Ok(())
     })
 }

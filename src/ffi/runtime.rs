@@ -48,7 +48,7 @@ pub unsafe extern "C" fn esrpc_runtime_new(
         check_out(out_runtime, "out_runtime")?;
         let defaults = esrpc_runtime_options::default();
         let options = options.unwrap_or(&defaults);
-        let runtime = Runtime::new(options.thread_count, options.log())?;
+        let runtime = Runtime::with_end(options.thread_count, options.log(), options.on_ended())?;
         // SAFETY: the caller's variable.
         unsafe { write_out(out_runtime, esrpc_runtime::give(runtime), "out_runtime") }
     })
@@ -66,9 +66,13 @@ pub unsafe extern "C" fn esrpc_runtime_new(
 #[unsafe(no_mangle)]
 pub extern "C" fn esrpc_runtime_set_default_options(options: Option<&esrpc_runtime_options>) -> esrpc_status {
     guard::call(|| {
-        let options = options.cloned().map(|options| DefaultOptions {
-            thread_count: options.thread_count,
-            make_log: Box::new(move || options.log()),
+        let options = options.cloned().map(|options| {
+            let twin = options.clone();
+            DefaultOptions {
+                thread_count: options.thread_count,
+                make_log: Box::new(move || options.log()),
+                make_on_ended: Box::new(move || twin.on_ended()),
+            }
         });
         Ok(set_default_options(options)?)
     })

@@ -8,7 +8,7 @@ use super::guard;
 use super::handle::BoxHandle;
 use super::host_call;
 use super::status::esrpc_status;
-use crate::runtime::{Level, Log};
+use crate::runtime::{Level, Log, OnEnded};
 
 const MAX_THREADS: usize = 64;
 
@@ -22,6 +22,12 @@ const MAX_THREADS: usize = 64;
 pub type esrpc_log_callback =
     Option<unsafe extern "C" fn(level: i32, target: *const c_char, message: *const c_char, user_data: *mut c_void)>;
 
+/// Called once when nothing of a runtime runs any more: the last callback of all, on its last event-loop thread, which ends when
+/// it returns. It must return, and it may not wait for a runtime.
+///
+/// @param user_data As given with the callback.
+pub type esrpc_ended_callback = Option<unsafe extern "C" fn(user_data: *mut c_void)>;
+
 /// Settings of a runtime; esrpc_runtime_new and esrpc_runtime_set_default_options copy them. Release it with esrpc_runtime_options_release.
 #[derive(Clone)]
 pub struct esrpc_runtime_options {
@@ -29,18 +35,31 @@ pub struct esrpc_runtime_options {
     level: Level,
     callback: esrpc_log_callback,
     user_data: UserData,
+    on_ended: Option<(EndedFunction, UserData)>,
 }
+
+type EndedFunction = unsafe extern "C" fn(user_data: *mut c_void);
 
 impl Default for esrpc_runtime_options {
     fn default() -> esrpc_runtime_options {
         let user_data = UserData(std::ptr::null_mut());
-        esrpc_runtime_options { thread_count: 1, level: Level::Off, callback: None, user_data }
+        esrpc_runtime_options { thread_count: 1, level: Level::Off, callback: None, user_data, on_ended: None }
     }
 }
 
 impl BoxHandle for esrpc_runtime_options {}
 
 impl esrpc_runtime_options {
+    pub(crate) fn on_ended(&self) -> Option<OnEnded> {
+        let (function, user_data) = self.on_ended?;
+        Some(Box::new(move || {
+            // Captures the whole struct, which is Send and Sync, rather than the pointer inside, which is not.
+            let user_data: UserData = user_data;
+            // SAFETY: the caller gave the function together with the pointer, for the runtime's last thread.
+            unsafe { host_call::call(function, (user_data.0,)) }
+        }))
+    }
+
     pub(crate) fn log(&self) -> Log {
         let (Some(callback), user_data) = (self.callback, self.user_data) else {
             return Log::off();
@@ -105,6 +124,29 @@ pub extern "C" fn esrpc_runtime_options_set_thread_count(
             return Err(Failure::invalid_argument(detail));
         }
         options.thread_count = count;
+        Ok(())
+    })
+}
+
+/// Sets a callback for the runtime's end, after which what its callbacks use may be unloaded or freed: for plug-ins and bindings
+/// that release a runtime without waiting for it by esrpc_runtime_join. The end comes when the last handle is released, or the
+/// runtime is shut down or joined, and nothing lives on it any more. Default: nobody is called.
+///
+/// @param options Changed.
+/// @param on_ended Called once for each runtime that is made with these options; NULL: nobody. It is not called after
+/// esrpc_runtime_stop or esrpc_stop_all, nor if the application has ended the runtime's last thread inside a callback.
+/// @param user_data Handed to on_ended.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL.
+///
+/// Thread: owner. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub extern "C" fn esrpc_runtime_options_set_on_ended(
+    options: Option<&mut esrpc_runtime_options>,
+    on_ended: esrpc_ended_callback,
+    user_data: *mut c_void,
+) -> esrpc_status {
+    guard::call(|| {
+        required(options, "options")?.on_ended = on_ended.map(|function| (function, UserData(user_data)));
         Ok(())
     })
 }

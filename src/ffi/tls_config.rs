@@ -271,13 +271,19 @@ pub unsafe extern "C" fn esrpc_tls_config_builder_add_alpn(
         let builder = &mut required(builder, "builder")?.builder;
         // SAFETY: the caller's bytes stay unchanged during the call.
         let protocol = unsafe { protocol.as_slice("protocol") }?;
-        if protocol.is_empty() || protocol.len() > MAX_ALPN_LEN {
-            let detail = format!("protocol has {} bytes; it must be 1 to {MAX_ALPN_LEN}", protocol.len());
-            return Err(Failure::invalid_argument(detail));
-        }
+        check_alpn(protocol)?;
         builder.add_alpn(protocol);
         Ok(())
     })
+}
+
+/// Whether this can be the name of an application protocol.
+pub(super) fn check_alpn(protocol: &[u8]) -> Result<(), Failure> {
+    if protocol.is_empty() || protocol.len() > MAX_ALPN_LEN {
+        let detail = format!("protocol has {} bytes; it must be 1 to {MAX_ALPN_LEN}", protocol.len());
+        return Err(Failure::invalid_argument(detail));
+    }
+    Ok(())
 }
 
 /// Sets the versions of TLS to use. Default: TLS 1.2 to TLS 1.3.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::error::Error;
 use super::event_loop::{check_may_wait, deadline_after, lock};
-use super::life::Runtime;
+use super::life::{OnEnded, Runtime};
 use super::log::Log;
 use crate::transport::ProcessMark;
 
@@ -32,6 +32,7 @@ struct DefaultRuntime {
 pub struct DefaultOptions {
     pub thread_count: usize,
     pub make_log: Box<dyn Fn() -> Log + Send>,
+    pub make_on_ended: Box<dyn Fn() -> Option<OnEnded> + Send>,
 }
 
 static SLOT: AtomicPtr<Slot> = AtomicPtr::new(std::ptr::null_mut());
@@ -63,8 +64,8 @@ impl DefaultRuntime {
 
     fn start(&self) -> Result<Arc<Runtime>, Error> {
         match &self.options {
-            Some(options) => start(options.thread_count, (options.make_log)()),
-            None => start(1, Log::off()),
+            Some(options) => start(options.thread_count, (options.make_log)(), (options.make_on_ended)()),
+            None => start(1, Log::off(), None),
         }
     }
 }
@@ -102,8 +103,8 @@ pub fn set_default_options(options: Option<DefaultOptions>) -> Result<(), Error>
 }
 
 /// Starts a runtime, one of the process from now on.
-fn start(thread_count: usize, log: Log) -> Result<Arc<Runtime>, Error> {
-    let runtime = Runtime::start(thread_count, log)?;
+fn start(thread_count: usize, log: Log, on_ended: Option<OnEnded>) -> Result<Arc<Runtime>, Error> {
+    let runtime = Runtime::start(thread_count, log, on_ended)?;
     let mut all = lock(&slot().all);
     all.retain(|runtime| runtime.strong_count() > 0);
     all.push(Arc::downgrade(&runtime));
@@ -113,7 +114,12 @@ fn start(thread_count: usize, log: Log) -> Result<Arc<Runtime>, Error> {
 impl Runtime {
     /// Starts a runtime with so many event-loop threads.
     pub fn new(thread_count: usize, log: Log) -> Result<Arc<Runtime>, Error> {
-        let runtime = start(thread_count, log)?;
+        Runtime::with_end(thread_count, log, None)
+    }
+
+    /// The same, with somebody who is called once nothing of it runs any more.
+    pub fn with_end(thread_count: usize, log: Log, on_ended: Option<OnEnded>) -> Result<Arc<Runtime>, Error> {
+        let runtime = start(thread_count, log, on_ended)?;
         runtime.announce();
         Ok(runtime)
     }

@@ -61,6 +61,29 @@ pub struct Live {
 struct Home {
     runtime: Arc<OnceLock<Weak<Runtime>>>,
     log: Arc<Log>,
+    end: Arc<LastEnd>,
+}
+
+/// Called once, on the last thread of a runtime, when nothing of it runs any more.
+pub type OnEnded = Box<dyn Fn() + Send + Sync>;
+
+struct LastEnd {
+    threads_left: AtomicUsize,
+    on_ended: Option<OnEnded>,
+}
+
+impl LastEnd {
+    /// A thread has nothing more to do. Nobody is called if it was halted or has died.
+    fn note(&self, event_loop: &LoopHandle, ending: LoopEnding) {
+        let is_last = self.threads_left.fetch_sub(1, Ordering::AcqRel) == 1;
+        if is_last
+            && ending == LoopEnding::InOrder
+            && !event_loop.is_halted()
+            && let Some(on_ended) = &self.on_ended
+        {
+            on_ended();
+        }
+    }
 }
 
 impl LoopOwner for Home {
@@ -93,6 +116,7 @@ impl LoopOwner for Home {
         if let Some(runtime) = self.runtime() {
             runtime.note_end(event_loop, ending);
         }
+        self.end.note(event_loop, ending);
     }
 }
 
@@ -104,13 +128,14 @@ impl Home {
 
 impl Runtime {
     /// Starts the threads. Writes nothing into the log, so that it can be called while a lock is held.
-    pub(super) fn start(thread_count: usize, log: Log) -> Result<Arc<Runtime>, Error> {
+    pub(super) fn start(thread_count: usize, log: Log, on_ended: Option<OnEnded>) -> Result<Arc<Runtime>, Error> {
         let log = Arc::new(log);
         let mut loops = Vec::with_capacity(thread_count);
         let mut threads = Vec::with_capacity(thread_count);
         let home = Arc::new(OnceLock::new());
+        let end = Arc::new(LastEnd { threads_left: AtomicUsize::new(thread_count), on_ended });
         for number in 0..thread_count {
-            let owner = Box::new(Home { runtime: home.clone(), log: log.clone() });
+            let owner = Box::new(Home { runtime: home.clone(), log: log.clone(), end: end.clone() });
             match with_signals_blocked(|| spawn_loop(number, owner)) {
                 Ok((handle, thread)) => {
                     loops.push(handle);

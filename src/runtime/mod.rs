@@ -26,7 +26,7 @@ pub use default::{
 };
 pub use error::{Described, Ended, Error, Outcome, TimeLimit};
 pub use event_loop::{Destroyed, check_may_wait, is_loop_thread};
-pub use life::Runtime;
+pub use life::{OnEnded, Runtime};
 pub use listener::{ListenRequest, Listener, ListenerHandler};
 pub use log::{Level, Log, Repeated};
 pub use members::Drain;

@@ -136,7 +136,11 @@ fn argument(function: &Function, parameter: &Parameter) -> Result<Argument, Stri
         "void *" => return plain("NULL"),
         "esrpc_flush_callback" => return plain("on_flush"),
         "esrpc_log_callback" => return plain("note_line"),
-        "esrpc_connect_callback" => return plain("NULL"),
+        "esrpc_connect_callback" | "esrpc_ended_callback" => return plain("NULL"),
+        "const struct esrpc_bytes *" => {
+            let before = format!("esrpc_bytes {name}[1];\n{name}[0] = esrpc_text(\"name\");\n");
+            return Ok(Argument { before, value: name.to_owned(), after: String::new() });
+        }
         "const uint8_t *" => return plain("(const uint8_t *)\"sixteen bytes...\""),
         "char *" | "uint8_t *" => {
             let kind = of_type.trim_end_matches(" *");

@@ -78,6 +78,7 @@ static void runtimes(void) {
     CHECK_INVALID(esrpc_runtime_options_set_thread_count(options, 0));
     CHECK_INVALID(esrpc_runtime_options_set_thread_count(options, 65));
     CHECK_INVALID(esrpc_runtime_options_set_thread_count(options, SIZE_MAX));
+    CHECK_INVALID(esrpc_runtime_options_set_on_ended(NULL, NULL, NULL));
     CHECK_INVALID(esrpc_runtime_options_set_log(NULL, ESRPC_LOG_LEVEL_INFO, NULL, NULL));
     CHECK_INVALID(esrpc_runtime_options_set_log(options, -1, NULL, NULL));
     CHECK_INVALID(esrpc_runtime_options_set_log(options, ESRPC_LOG_LEVEL_TRACE + 1, NULL, NULL));
@@ -109,6 +110,12 @@ static void client_options(void) {
     CHECK_OK(esrpc_client_options_set_connection_options(options, NULL));
     CHECK_INVALID(esrpc_client_options_set_handshake(NULL, NULL, none));
     CHECK_INVALID(esrpc_client_options_set_handshake(options, NULL, bad));
+    CHECK_INVALID(esrpc_client_options_set_tls_alpn(NULL, &none, 0));
+    CHECK_INVALID(esrpc_client_options_set_tls_alpn(options, NULL, 1));
+    CHECK_INVALID(esrpc_client_options_set_tls_alpn(options, &bad, 1));
+    CHECK_INVALID(esrpc_client_options_set_tls_alpn(options, &none, 1));
+    CHECK_INVALID(esrpc_client_options_set_tls_alpn(options, &none, SIZE_MAX));
+    CHECK_OK(esrpc_client_options_set_tls_alpn(options, NULL, 0));
 
     CHECK_INVALID(esrpc_connection_connect_blocking(NULL, 0, &connection));
     CHECK_INVALID(esrpc_connection_connect_blocking(options, 0, &connection));

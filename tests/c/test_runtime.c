@@ -400,6 +400,73 @@ static void what_lives_on_a_released_runtime_goes_on(void) {
     CHECK_EVENTS("call", "closed OK", "destroy");
 }
 
+static void note_runtimes_end(void *user_data) {
+    /* It is the last event-loop thread: waiting is refused. */
+    CHECK_STATUS(ESRPC_ERROR_WOULD_DEADLOCK, esrpc_runtime_join(NULL, 0));
+    note("ended %s", (const char *)user_data);
+}
+
+static esrpc_runtime *runtime_with_end(size_t threads, const char *name) {
+    esrpc_runtime_options *options = esrpc_runtime_options_new();
+    esrpc_runtime *runtime;
+    CHECK_OK(esrpc_runtime_options_set_thread_count(options, threads));
+    CHECK_OK(esrpc_runtime_options_set_on_ended(options, note_runtimes_end, (void *)name));
+    CHECK_OK(esrpc_runtime_new(options, &runtime));
+    esrpc_runtime_options_release(options);
+    return runtime;
+}
+
+static void a_runtimes_end_is_reported_after_everything_else(void) {
+    struct pair pair;
+    pair_begin(&pair);
+    esrpc_runtime_release(pair.client_runtime);
+    esrpc_runtime_release(pair.server_runtime);
+    pair.client_runtime = runtime_with_end(4, "client runtime");
+    pair.server_runtime = runtime_with_end(2, "server runtime");
+    pair_connect(&pair);
+    pair_end(&pair);
+    /* The last release, without a join. */
+    await("ended client runtime");
+    await("ended server runtime");
+    CHECK_BEFORE("client destroy", "ended client runtime");
+    CHECK_BEFORE("server destroy", "ended server runtime");
+    CHECK_BEFORE("listener destroy", "ended server runtime");
+
+    esrpc_runtime *joined = runtime_with_end(3, "joined");
+    CHECK_OK(esrpc_runtime_join(joined, PATIENCE_MS));
+    CHECK_ONCE("ended joined");
+    esrpc_runtime_release(joined);
+    CHECK_ONCE("ended joined");
+    CHECK_ONCE("ended client runtime");
+    CHECK_ONCE("ended server runtime");
+}
+
+static void a_stopped_runtime_reports_no_end(void) {
+    esrpc_runtime *stopped = runtime_with_end(3, "stopped");
+    CHECK_OK(esrpc_runtime_stop(stopped, PATIENCE_MS));
+    esrpc_runtime_release(stopped);
+    CHECK_NEVER("ended stopped");
+}
+
+static void each_default_runtime_reports_its_end(void) {
+    esrpc_runtime_options *options = esrpc_runtime_options_new();
+    CHECK_OK(esrpc_runtime_options_set_on_ended(options, note_runtimes_end, (void *)"default"));
+    CHECK_OK(esrpc_runtime_set_default_options(options));
+    esrpc_runtime_options_release(options);
+    for (size_t i = 1; i <= 2; i++) {
+        esrpc_listener_options *of_listener = esrpc_listener_options_new();
+        esrpc_listener *listener;
+        CHECK_OK(esrpc_listener_options_set_host(of_listener, esrpc_text("127.0.0.1"), 0));
+        CHECK_OK(esrpc_listener_listen(of_listener, NULL, NULL, &listener));
+        esrpc_listener_options_release(of_listener);
+        CHECK_OK(esrpc_listener_close(listener));
+        esrpc_listener_release(listener);
+        CHECK_OK(esrpc_runtime_join(NULL, PATIENCE_MS));
+        CHECK_COUNT(i, "ended default");
+    }
+    CHECK_OK(esrpc_runtime_set_default_options(NULL));
+}
+
 int main(int argc, char **argv) {
     static const struct test tests[] = {
         TEST(connections_are_spread_over_the_threads),
@@ -411,6 +478,9 @@ int main(int argc, char **argv) {
         TEST(many_threads_join_at_once),
         TEST(runtimes_without_work_come_and_go),
         TEST(what_lives_on_a_released_runtime_goes_on),
+        TEST(a_runtimes_end_is_reported_after_everything_else),
+        TEST(a_stopped_runtime_reports_no_end),
+        TEST(each_default_runtime_reports_its_end),
     };
     return RUN_TESTS(tests, argc, argv);
 }

@@ -238,6 +238,20 @@ fn a_builder_builds_again() {
     assert_eq!((first.role(), second.role()), (TlsRole::Client, TlsRole::Client));
 }
 
+#[test]
+fn one_connection_can_offer_other_protocols_than_its_settings() {
+    let authority = Authority::new("test CA");
+    let mut builder = client();
+    builder.add_ca(authority.pem.as_bytes()).expect("a CA");
+    builder.add_alpn(b"mqtt");
+    let settings = builder.build().expect("settings");
+    let server = server_config(&authority.server(&[NAME]), |builder| builder.add_alpn(b"eventstream"));
+    connected(&settings.with_alpn(&[b"eventstream".to_vec()]), &server, ROOMY);
+    connected(&settings.with_alpn(&[]), &server, ROOMY);
+    let (mut client, mut server) = peers(&settings, &server, ROOMY);
+    assert_fails(shake(&mut client, &mut server).1, TlsErrorKind::NoCommonAlpn, "ALPN");
+}
+
 /// In a process of its own, since the environment names the place of the system's trust store.
 #[cfg(unix)]
 #[test]

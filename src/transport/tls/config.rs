@@ -66,6 +66,8 @@ pub struct TlsConfigBuilder {
 #[derive(Clone)]
 pub struct TlsConfig {
     inner: Arc<Inner>,
+    /// A client's protocols, if they are not those of `inner`.
+    alpn: Option<Arc<[Vec<u8>]>>,
 }
 
 struct Inner {
@@ -246,7 +248,7 @@ impl TlsConfigBuilder {
             TlsRole::Client => Side::Client(self.build_client()?),
             TlsRole::Server => Side::Server(Arc::new(self.build_server()?)),
         };
-        Ok(TlsConfig { inner: Arc::new(Inner { side, process: ProcessMark::current() }) })
+        Ok(TlsConfig { inner: Arc::new(Inner { side, process: ProcessMark::current() }), alpn: None })
     }
 
     fn build_client(&self) -> Result<ClientSettings, Error> {
@@ -360,8 +362,23 @@ impl TlsConfig {
         }
     }
 
+    /// The same settings, but a client that offers these application protocols.
+    pub fn with_alpn(&self, protocols: &[Vec<u8>]) -> TlsConfig {
+        TlsConfig { inner: self.inner.clone(), alpn: Some(protocols.into()) }
+    }
+
     /// For a session of this role, which must be a client's.
     pub(super) fn client(&self) -> Result<ClientSettings, Error> {
+        let mut settings = self.client_settings()?;
+        if let Some(protocols) = &self.alpn {
+            let mut config = ClientConfig::clone(&settings.config);
+            config.alpn_protocols = protocols.to_vec();
+            settings.config = Arc::new(config);
+        }
+        Ok(settings)
+    }
+
+    fn client_settings(&self) -> Result<ClientSettings, Error> {
         match &self.inner.side {
             Side::Client(settings) if self.is_inherited() => {
                 let mut config = ClientConfig::clone(&settings.config);
@@ -456,7 +473,7 @@ mod tests {
         let mut builder = TlsConfigBuilder::new(TlsRole::Server);
         builder.set_certificate(certificate.as_bytes(), key.as_bytes()).expect("a certificate");
         let side = || Side::Server(Arc::new(builder.build_server().expect("settings")));
-        let of_process = |side, process| TlsConfig { inner: Arc::new(Inner { side, process }) };
+        let of_process = |side, process| TlsConfig { inner: Arc::new(Inner { side, process }), alpn: None };
         let ours = of_process(side(), ProcessMark::current()).server().expect("settings of a server");
         assert!(ours.ticketer.enabled() && ours.session_storage.can_cache());
         let inherited = of_process(side(), ProcessMark::other()).server().expect("settings of a server");
