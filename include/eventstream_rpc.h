@@ -893,7 +893,7 @@ typedef bool (*esrpc_connect_callback)(struct esrpc_connection *connection,
 
 /**
  * Called once when nothing of a runtime runs any more: the last callback of all, on its last event-loop thread, which ends when
- * it returns. It must return, and it may not wait for a runtime.
+ * it returns. It may not wait for a runtime.
  *
  * @param user_data As given with the callback.
  */
@@ -3139,7 +3139,7 @@ esrpc_status esrpc_runtime_options_set_thread_count(struct esrpc_runtime_options
  *
  * @param options Changed.
  * @param on_ended Called once for each runtime that is made with these options; NULL: nobody. It is not called after
- * esrpc_runtime_stop or esrpc_stop_all, nor if the application has ended the runtime's last thread inside a callback.
+ * esrpc_runtime_stop or esrpc_stop_all, nor if the application has ended one of the runtime's threads inside a callback.
  * @param user_data Handed to on_ended.
  * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL.
  *

@@ -68,16 +68,16 @@ struct Home {
 pub type OnEnded = Box<dyn Fn() + Send + Sync>;
 
 struct LastEnd {
+    /// Whose loops still run, or have died.
     threads_left: AtomicUsize,
     on_ended: Option<OnEnded>,
 }
 
 impl LastEnd {
-    /// A thread has nothing more to do. Nobody is called if it was halted or has died.
-    fn note(&self, event_loop: &LoopHandle, ending: LoopEnding) {
+    /// A loop has run for the last time. Nobody is called if it was halted, or another one has died.
+    fn note(&self, event_loop: &LoopHandle) {
         let is_last = self.threads_left.fetch_sub(1, Ordering::AcqRel) == 1;
         if is_last
-            && ending == LoopEnding::InOrder
             && !event_loop.is_halted()
             && let Some(on_ended) = &self.on_ended
         {
@@ -109,6 +109,10 @@ impl LoopOwner for Home {
         }
     }
 
+    fn ending(&self, event_loop: &LoopHandle) {
+        self.end.note(event_loop);
+    }
+
     fn ended(&self, event_loop: &LoopHandle, ending: LoopEnding) {
         if ending == LoopEnding::Died {
             self.log.note_dead_thread();
@@ -116,7 +120,6 @@ impl LoopOwner for Home {
         if let Some(runtime) = self.runtime() {
             runtime.note_end(event_loop, ending);
         }
-        self.end.note(event_loop, ending);
     }
 }
 

@@ -61,6 +61,18 @@ static void fatal_task(esrpc_status status, void *user_data) {
     note_status("ran", "fatal", status);
 }
 
+static bool fatal_connect(esrpc_connection *connection, const esrpc_message *connect, void *user_data) {
+    (void)connection, (void)connect, (void)user_data;
+    end_thread_in("esrpc_connect_callback", "server");
+    return true;
+}
+
+/* CONNECT is a callback's, if that is the one in question. */
+static void prepare_fatal_listener(esrpc_listener_options *options) {
+    if (strcmp(fatal, "esrpc_connect_callback") == 0)
+        CHECK_OK(esrpc_listener_options_set_handshake(options, fatal_connect, NULL));
+}
+
 /* Whether the thread ends in the callback that notes the event. */
 static bool is_fatal(const char *event) {
     char party[20], what[20], slot[80];
@@ -196,6 +208,7 @@ static void die_in_a_conversation(void) {
     pair.client.hook = pair.server.hook = pair.listener.hook = die_if_fatal;
     pair.handler.hook = answer;
     CHECK_OK(esrpc_connection_options_set_outbound_limit(pair.client_options, 64 * 1024));
+    pair.prepare_listener = prepare_fatal_listener;
     pair_listen(&pair);
     options = pair_client_options(&pair);
     converse(&pair, &call, &stream);
@@ -623,6 +636,23 @@ static void die_in_a_decoder(void) {
     die_on_an_own_thread(decode_something);
 }
 
+static void end_and_die(void *user_data) {
+    (void)user_data;
+    end_thread_in("esrpc_ended_callback", "own");
+}
+
+static void die_at_a_runtimes_end(void) {
+    esrpc_runtime_options *options = esrpc_runtime_options_new();
+    esrpc_runtime *runtime;
+    CHECK_OK(esrpc_runtime_options_set_thread_count(options, 2));
+    CHECK_OK(esrpc_runtime_options_set_on_ended(options, end_and_die, NULL));
+    CHECK_OK(esrpc_runtime_new(options, &runtime));
+    esrpc_runtime_options_release(options);
+    CHECK_STATUS(ESRPC_ERROR_RUNTIME_SHUTDOWN, esrpc_runtime_join(runtime, PATIENCE_MS));
+    await("died");
+    esrpc_runtime_release(runtime);
+}
+
 int main(int argc, char **argv) {
     static const struct test tests[] = {
         TEST(every_wait_returns),      TEST(the_default_runtime_is_made_anew), TEST(a_stop_after_a_death_in_the_log),
@@ -638,6 +668,8 @@ int main(int argc, char **argv) {
             run_with_recorder(die_in_the_log);
         else if (strncmp(fatal, "esrpc_decoder_callbacks", 23) == 0)
             run_with_recorder(die_in_a_decoder);
+        else if (strcmp(fatal, "esrpc_ended_callback") == 0)
+            run_with_recorder(die_at_a_runtimes_end);
         else
             run_with_recorder(die_in_a_conversation);
     } else {

@@ -9,7 +9,8 @@ pub fn callbacks() -> Vec<String> {
     let mut slots = Vec::new();
     for line in header.lines() {
         let line = line.trim();
-        if let Some(rest) = line.strip_prefix("typedef void (*") {
+        let named = line.strip_prefix("typedef void (*").or_else(|| line.strip_prefix("typedef bool (*"));
+        if let Some(rest) = named {
             callbacks.extend(rest.split_once(')').map(|(name, _)| name.to_owned()));
         } else if let Some(rest) = line.strip_prefix("void (*") {
             slots.extend(rest.split_once(')').map(|(name, _)| name.to_owned()));

@@ -46,6 +46,8 @@ pub trait LoopOwner: Send {
     fn report(&self, trouble: Trouble<'_>);
     /// The system gives no events any more: everything on the loop has been aborted.
     fn broke(&self);
+    /// The loop has run for the last time, in order or since it was halted. Like a callback, it may end the thread.
+    fn ending(&self, event_loop: &LoopHandle);
     /// Nothing lives on the loop any more, and its thread is about to end. `ending` says how it came to that.
     fn ended(&self, event_loop: &LoopHandle, ending: LoopEnding);
 }
@@ -177,6 +179,7 @@ impl EventLoop {
             self.free.append(&mut self.freed);
         }
         self.close_queue();
+        let _ = catch_unwind(AssertUnwindSafe(|| self.owner.ending(&self.handle)));
         self.returned = true;
     }
 
