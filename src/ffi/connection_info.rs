@@ -1,12 +1,12 @@
 //! What can be asked of a connection, and waited for.
 
-use std::ffi::{CStr, c_char, c_void};
+use std::ffi::{c_char, c_void};
 use std::time::Duration;
 
 use super::callbacks::timeout;
 use super::connection::{Callbacks, connection_of, esrpc_connection};
 use super::constants::esrpc_connection_state;
-use super::errors::outcome_status;
+use super::errors::{end_message, end_status, outcome_status};
 use super::guard;
 use super::handle::ArcHandle;
 use super::message::esrpc_message;
@@ -93,7 +93,9 @@ pub unsafe extern "C" fn esrpc_connection_get_user_data(connection: *const esrpc
 pub unsafe extern "C" fn esrpc_connection_get_local_address(connection: *const esrpc_connection) -> *const c_char {
     guard::value(c"".as_ptr(), || {
         // SAFETY: NULL or a live or lent handle.
-        unsafe { read(connection, c"".as_ptr(), |c| c.addresses().map_or(c"".as_ptr(), |(local, _)| local.as_ptr())) }
+        unsafe {
+            read(connection, c"".as_ptr(), |c| c.addresses().map_or(c"".as_ptr(), |(local, _)| local.text().as_ptr()))
+        }
     })
 }
 
@@ -108,7 +110,9 @@ pub unsafe extern "C" fn esrpc_connection_get_local_address(connection: *const e
 pub unsafe extern "C" fn esrpc_connection_get_remote_address(connection: *const esrpc_connection) -> *const c_char {
     guard::value(c"".as_ptr(), || {
         // SAFETY: NULL or a live or lent handle.
-        unsafe { read(connection, c"".as_ptr(), |c| c.addresses().map_or(c"".as_ptr(), |(_, peer)| peer.as_ptr())) }
+        unsafe {
+            read(connection, c"".as_ptr(), |c| c.addresses().map_or(c"".as_ptr(), |(_, peer)| peer.text().as_ptr()))
+        }
     })
 }
 
@@ -138,7 +142,7 @@ pub unsafe extern "C" fn esrpc_connection_get_peer_credentials(
         let connection = unsafe { connection_of(connection) }?;
         let Some((local, _)) = connection.addresses() else { return Err(Error::NotReady.into()) };
         let Some(peer) = connection.peer_credentials() else {
-            return Err(if local.to_bytes().starts_with(b"unix:") {
+            return Err(if local.text().to_bytes().starts_with(b"unix:") {
                 Failure::new(ESRPC_ERROR_UNSUPPORTED, "this system does not tell who is at the other end of a socket")
             } else {
                 Failure::invalid_state("only a Unix socket tells who is at its other end; this is a TCP connection")
@@ -229,7 +233,7 @@ pub unsafe extern "C" fn esrpc_connection_get_connect_ack(connection: *const esr
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn esrpc_connection_get_end_status(connection: *const esrpc_connection) -> esrpc_status {
     guard::value(ESRPC_OK.into(), || {
-        let status = |connection: &Connection| connection.end().map_or(ESRPC_OK.into(), |(end, _)| outcome_status(end));
+        let status = |connection: &Connection| connection.end().map_or(ESRPC_OK.into(), end_status);
         // SAFETY: NULL or a live or lent handle.
         unsafe { read(connection, ESRPC_OK.into(), status) }
     })
@@ -246,9 +250,7 @@ pub unsafe extern "C" fn esrpc_connection_get_end_status(connection: *const esrp
 pub unsafe extern "C" fn esrpc_connection_get_end_message(connection: *const esrpc_connection) -> *const c_char {
     guard::value(c"".as_ptr(), || {
         // SAFETY: NULL or a live or lent handle.
-        unsafe {
-            read(connection, c"".as_ptr(), |c| c.end().map_or(c"", |(_, text)| CStr::from_ptr(text.as_ptr())).as_ptr())
-        }
+        unsafe { read(connection, c"".as_ptr(), |c| c.end().map_or(c"".as_ptr(), end_message)) }
     })
 }
 

@@ -1,7 +1,9 @@
 //! From the errors of the layers below to statuses.
 
+use std::ffi::c_char;
+
 use super::status::*;
-use crate::runtime::{Error, Outcome, TimeLimit};
+use crate::runtime::{Described, Ended, Error, Outcome, TimeLimit};
 use crate::{rpc, transport};
 
 /// The status that stands for an error.
@@ -132,6 +134,16 @@ impl From<Error> for Failure {
     fn from(error: Error) -> Failure {
         Failure::new(status_of(&error), error.to_string())
     }
+}
+
+/// The status of how a connection or stream ended.
+pub(crate) fn end_status(ended: Ended<'_>) -> esrpc_status {
+    ended.err().map_or(ESRPC_OK.into(), |error| status_of(error.value()))
+}
+
+/// The sentence for that, which lives as long as what has ended.
+pub(crate) fn end_message(ended: Ended<'_>) -> *const c_char {
+    ended.err().map_or(c"", Described::text).as_ptr()
 }
 
 /// The status of an outcome.

@@ -9,7 +9,7 @@ use super::bytes::esrpc_bytes;
 use super::callbacks::{UserData, esrpc_flush_callback, flush_callback, timeout};
 use super::connection::{connection_of, esrpc_connection, first_message, outgoing};
 use super::constants::esrpc_stream_state;
-use super::errors::{explained, outcome_status};
+use super::errors::{end_message, end_status, explained, outcome_status};
 use super::guard;
 use super::handle::ArcHandle;
 use super::headers::esrpc_headers;
@@ -495,7 +495,7 @@ pub unsafe extern "C" fn esrpc_stream_get_operation(stream: *const esrpc_stream)
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn esrpc_stream_get_end_status(stream: *const esrpc_stream) -> esrpc_status {
     guard::value(ESRPC_OK.into(), || {
-        let status = |stream: &Stream| stream.end().map_or(ESRPC_OK.into(), |(end, _)| outcome_status(end));
+        let status = |stream: &Stream| stream.end().map_or(ESRPC_OK.into(), end_status);
         // SAFETY: NULL or a live or lent handle.
         unsafe { read(stream, ESRPC_OK.into(), status) }
     })
@@ -511,7 +511,7 @@ pub unsafe extern "C" fn esrpc_stream_get_end_status(stream: *const esrpc_stream
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn esrpc_stream_get_end_message(stream: *const esrpc_stream) -> *const c_char {
     guard::value(c"".as_ptr(), || {
-        let message = |stream: &Stream| stream.end().map_or(c"".as_ptr(), |(_, text)| text.as_ptr());
+        let message = |stream: &Stream| stream.end().map_or(c"".as_ptr(), end_message);
         // SAFETY: NULL or a live or lent handle.
         unsafe { read(stream, c"".as_ptr(), message) }
     })

@@ -1,4 +1,3 @@
-use std::borrow::Cow;
 use std::ffi::{CStr, CString};
 use std::fmt;
 use std::sync::OnceLock;
@@ -241,21 +240,44 @@ impl From<transport::Error> for Error {
     }
 }
 
-/// How a connection or stream ended, with the sentence for it, as the C interface lends it; empty if it ended well.
-pub type Ended = (Outcome, Cow<'static, CStr>);
+/// A value with its text as the C interface lends it, which is made when somebody first asks for it.
+#[derive(Debug)]
+pub struct Described<T> {
+    value: T,
+    text: OnceLock<CString>,
+}
 
-static ENDED_WELL: Ended = (Ok(()), Cow::Borrowed(c""));
+impl<T: fmt::Display> Described<T> {
+    pub fn new(value: T) -> Described<T> {
+        Described { value, text: OnceLock::new() }
+    }
+
+    pub fn value(&self) -> &T {
+        &self.value
+    }
+
+    pub fn text(&self) -> &CStr {
+        self.text.get_or_init(|| text(self.value.to_string()))
+    }
+}
+
+/// How a connection or stream ended.
+pub type Ended<'a> = Result<(), &'a Described<Error>>;
 
 /// The place for that, filled once, on one thread. The usual end costs a store.
 #[derive(Default)]
 pub(in crate::runtime) struct End {
     well: AtomicBool,
-    badly: OnceLock<Box<Ended>>,
+    badly: OnceLock<Box<Described<Error>>>,
 }
 
 impl End {
-    pub fn get(&self) -> Option<&Ended> {
-        if self.well.load(Ordering::Acquire) { Some(&ENDED_WELL) } else { self.badly.get().map(Box::as_ref) }
+    pub fn get(&self) -> Option<Ended<'_>> {
+        if self.well.load(Ordering::Acquire) { Some(Ok(())) } else { self.badly.get().map(|end| Err(end.as_ref())) }
+    }
+
+    pub fn outcome(&self) -> Option<Outcome> {
+        self.get().map(|ended| ended.map_err(|error| error.value().clone()))
     }
 
     pub fn set(&self, outcome: &Outcome) {
@@ -265,16 +287,16 @@ impl End {
         match outcome {
             Ok(()) => self.well.store(true, Ordering::Release),
             Err(error) => {
-                let _ = self.badly.set(Box::new((outcome.clone(), text(error.to_string()).into())));
+                let _ = self.badly.set(Box::new(Described::new(error.clone())));
             }
         }
     }
 }
 
 /// Text as the C interface lends it; what follows a NUL is lost.
-pub(in crate::runtime) fn text(text: String) -> CString {
-    let bytes: Vec<u8> = text.into_bytes().into_iter().take_while(|byte| *byte != 0).collect();
-    CString::new(bytes).unwrap_or_default()
+pub(in crate::runtime) fn text(mut text: String) -> CString {
+    text.truncate(text.find('\0').unwrap_or(text.len()));
+    CString::new(text).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -286,10 +308,10 @@ mod tests {
         let bad = || Err(Error::StreamClosed);
         for outcomes in [[Ok(()), bad(), Ok(())], [bad(), Ok(()), Err(Error::NoReply)]] {
             let end = End::default();
-            assert_eq!(end.get(), None);
+            assert_eq!(end.outcome(), None);
             for outcome in &outcomes {
                 end.set(outcome);
-                assert_eq!(end.get().map(|(outcome, _)| outcome), Some(&outcomes[0]));
+                assert_eq!(end.outcome().as_ref(), Some(&outcomes[0]));
             }
         }
     }

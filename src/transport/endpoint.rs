@@ -1,4 +1,5 @@
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use socket2::SockAddr;
@@ -94,10 +95,38 @@ impl fmt::Display for Endpoint {
 
 /// An address as text: "127.0.0.1:80", "[::1]:80", "unix:/path", "unix:@name", "unix:" (a socket without a name).
 pub fn address_text(address: &SockAddr) -> String {
-    if let Some(address) = address.as_socket() {
-        return address.to_string();
+    AddressText::of(address).to_string()
+}
+
+/// An address that can be shown in these forms; empty if it is not known.
+#[derive(Clone, Debug)]
+pub enum AddressText {
+    Socket(SocketAddr),
+    Other(String),
+}
+
+impl AddressText {
+    pub fn of(address: &SockAddr) -> AddressText {
+        match address.as_socket() {
+            Some(address) => AddressText::Socket(address),
+            None => AddressText::Other(unix_address_text(address)),
+        }
     }
-    unix_address_text(address)
+}
+
+impl Default for AddressText {
+    fn default() -> AddressText {
+        AddressText::Other(String::new())
+    }
+}
+
+impl fmt::Display for AddressText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            AddressText::Socket(address) => address.fmt(f),
+            AddressText::Other(text) => text.fmt(f),
+        }
+    }
 }
 
 #[cfg(unix)]

@@ -5,7 +5,7 @@ use mio::{Interest, Registry, Token};
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 
 use crate::transport::adopted::{refuse_descriptors, take_socket};
-use crate::transport::endpoint::address_text;
+use crate::transport::endpoint::AddressText;
 use crate::transport::plain::{PeerCredentials, PlainStream};
 use crate::transport::{Error, ErrorKind, HandshakeProgress, RawSocket, SocketOptions, SocketUse, TlsInfo, TlsSession};
 
@@ -248,8 +248,8 @@ impl Stream {
         }
     }
 
-    pub fn local_address(&self) -> String {
-        self.socket().local_addr().map(|address| address_text(&address)).unwrap_or_default()
+    pub fn local_address(&self) -> AddressText {
+        self.socket().local_addr().map(|address| AddressText::of(&address)).unwrap_or_default()
     }
 
     /// `None` on other sockets than Unix ones, and where the system does not say.
@@ -257,8 +257,8 @@ impl Stream {
         self.plain.peer_credentials()
     }
 
-    pub fn remote_address(&self) -> String {
-        self.socket().peer_addr().map(|address| address_text(&address)).unwrap_or_default()
+    pub fn remote_address(&self) -> AddressText {
+        self.socket().peer_addr().map(|address| AddressText::of(&address)).unwrap_or_default()
     }
 }
 

@@ -110,9 +110,7 @@ impl Connection {
     /// Waits until on_shutdown has returned.
     pub fn wait_shutdown(&self, timeout: Option<Duration>) -> Result<Outcome, Error> {
         let what = "the connection did not end within the given time";
-        self.wait(timeout, what, |shared| {
-            shared.shutdown_told.then(|| self.end().map_or(Ok(()), |(outcome, _)| outcome.clone()))
-        })
+        self.wait(timeout, what, |shared| shared.shutdown_told.then(|| self.end.outcome().unwrap_or(Ok(()))))
     }
 
     /// Waits until all that was accepted before the call is written, or cannot be.
@@ -123,10 +121,7 @@ impl Connection {
             if written >= *goal.get_or_insert(queued) {
                 return Some(Ok(()));
             }
-            shared.shutdown_told.then(|| match self.end() {
-                Some((Err(error), _)) => Err(error.clone()),
-                _ => Err(Error::ConnectionClosed),
-            })
+            shared.shutdown_told.then(|| self.end.outcome().unwrap_or(Ok(())).and(Err(Error::ConnectionClosed)))
         })
     }
 

@@ -3,7 +3,7 @@
 use super::handle::Connection;
 use super::state::Phase;
 use crate::rpc::Role;
-use crate::runtime::error::Error;
+use crate::runtime::error::{Described, Error};
 use crate::runtime::statistics::{Figures, failure_counter};
 
 /// Counts the end, for that reason, of a connection that was set up.
@@ -31,7 +31,7 @@ impl Connection {
 
     fn count(&self, is_over: bool) -> Figures {
         let tls = self.tls_info();
-        let end = self.end().and_then(|(outcome, _)| outcome.as_ref().err());
+        let end = self.end().and_then(|ended| ended.err().map(Described::value));
         let shared = self.lock();
         let (counts, tally, is_open) = (shared.rpc.counts(), &shared.tally, !is_over && shared.phase != Phase::Closed);
         let mut figures = Figures {

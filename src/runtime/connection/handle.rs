@@ -11,12 +11,12 @@ use super::state::{Flush, Phase, Shared};
 use crate::codec::HeaderList;
 use crate::rpc::{self, Incoming, MessageType, Outgoing, Role, StreamState};
 use crate::runtime::admission::Seat;
-use crate::runtime::error::{End, Ended, Error, Outcome, text};
+use crate::runtime::error::{Described, End, Ended, Error, Outcome};
 use crate::runtime::event_loop::{Command, Destroyed, LoopHandle, Owner, Place, TimerKey, lock};
 use crate::runtime::life::Live;
 use crate::runtime::log::{Level, Log};
 use crate::runtime::settings::Settings;
-use crate::transport::{self, Endpoint, PeerCredentials, Resolver, TlsConfig, TlsInfo};
+use crate::transport::{self, AddressText, Endpoint, PeerCredentials, Resolver, TlsConfig, TlsInfo};
 
 /// Who is told of what happens on a connection. All calls come on the connection's event-loop thread, with no lock held.
 pub trait ConnectionHandler: Destroyed {
@@ -69,7 +69,7 @@ pub struct Connection {
 
     // Written once, on the loop thread or in accept.
     pub(super) handler: OnceLock<Box<dyn ConnectionHandler>>,
-    pub(super) addresses: OnceLock<(CString, CString)>,
+    pub(super) addresses: OnceLock<(Described<AddressText>, Described<AddressText>)>,
     pub(super) peer_credentials: OnceLock<PeerCredentials>,
     pub(super) connect_ack: OnceLock<Vec<u8>>,
     pub(super) tls_info: OnceLock<Box<TlsInfo>>,
@@ -256,7 +256,7 @@ impl Connection {
     }
 
     /// Local and remote address, once it is connected.
-    pub fn addresses(&self) -> Option<&(CString, CString)> {
+    pub fn addresses(&self) -> Option<&(Described<AddressText>, Described<AddressText>)> {
         self.addresses.get()
     }
 
@@ -274,12 +274,12 @@ impl Connection {
             let _ = self.tls_info.set(Box::new(info));
         }
         // The last: whoever sees the addresses finds the rest.
-        let _ = self.addresses.set((text(stream.local_address()), text(stream.remote_address())));
+        let _ = self.addresses.set((Described::new(stream.local_address()), Described::new(stream.remote_address())));
     }
 
     /// The peer with its address, if it has one, for sentences.
     pub(in crate::runtime) fn peer_name(&self) -> String {
-        match self.addresses.get().map(|(_, remote)| remote.to_string_lossy()) {
+        match self.addresses.get().map(|(_, remote)| remote.value().to_string()) {
             Some(remote) if !remote.is_empty() && remote != "unix:" => format!("the peer {remote}"),
             _ => "the peer".to_owned(),
         }
@@ -294,8 +294,8 @@ impl Connection {
         let _ = self.connect_ack.set(message);
     }
 
-    /// How the connection ended, with the sentence; nothing while it has not.
-    pub fn end(&self) -> Option<&Ended> {
+    /// How the connection ended; nothing while it has not.
+    pub fn end(&self) -> Option<Ended<'_>> {
         self.end.get()
     }
 

@@ -92,7 +92,7 @@ impl Connection {
     /// The peer as far as it is known: its address, or where it is looked for.
     fn label(&self) -> String {
         match (self.addresses(), self.endpoint()) {
-            (Some((_, remote)), _) if !remote.is_empty() => remote.to_string_lossy().into_owned(),
+            (Some((_, remote)), _) if !remote.text().is_empty() => remote.value().to_string(),
             (_, Some(endpoint)) => endpoint.to_string(),
             _ => "a client".to_owned(),
         }

@@ -101,7 +101,7 @@ impl Stream {
         self.operation.get().map_or(&[], OperationName::as_slice)
     }
 
-    pub fn end(&self) -> Option<&Ended> {
+    pub fn end(&self) -> Option<Ended<'_>> {
         self.end.get()
     }
 
@@ -248,7 +248,7 @@ impl Stream {
         }
         // A stream that is over says so, whatever became of its connection since.
         match (&error, self.end()) {
-            (rpc::Error::ConnectionClosed, Some((Ok(()), _))) => rpc::Error::StreamClosed("the stream is over").into(),
+            (rpc::Error::ConnectionClosed, Some(Ok(()))) => rpc::Error::StreamClosed("the stream is over").into(),
             _ => error.into(),
         }
     }
@@ -278,7 +278,7 @@ impl Stream {
         self.connection().wait(timeout, "the stream did not end within the given time", |shared| {
             let refused = self.phase_in(shared) == StreamPhase::Closed && self.handler().is_none();
             let over = refused || self.closed_told.load(Ordering::Acquire);
-            over.then(|| self.end().map_or(Ok(()), |(outcome, _)| outcome.clone()))
+            over.then(|| self.end.outcome().unwrap_or(Ok(())))
         })
     }
 }
