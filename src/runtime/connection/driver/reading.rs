@@ -238,7 +238,9 @@ impl Driver {
             (None, true) => Error::PeerClosed(format!("{} closed the connection", self.connection.peer_name())),
             (None, false) => {
                 let have = self.gathered.len();
-                Error::Codec(codec::Error::Incomplete { have, need: have + self.missing_of_gathered().max(1) })
+                let error = codec::Error::Incomplete { have, need: have + self.missing_of_gathered().max(1) };
+                let shared = self.connection.lock();
+                Error::of_input(error, &self.gathered, shared.rpc.role(), shared.rpc.is_handshake_done())
             }
         };
         let clean = matches!(error, Error::PeerClosed(_));
