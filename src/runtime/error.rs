@@ -147,7 +147,9 @@ impl fmt::Display for Error {
         match self {
             Error::Rpc(error) => error.fmt(f),
             Error::Codec(error) => write!(f, "the peer sent bytes that are no sound message: {error}"),
-            Error::Stranger(_, looks) => write!(f, "what the peer sent is not an event-stream message; it {looks}"),
+            Error::Stranger(error, looks) => {
+                write!(f, "what the peer sent is not an event-stream message; it {looks} ({error})")
+            }
             Error::HandshakeMessageTooLarge { len, limit } => write!(
                 f,
                 "the peer sent a message of {len} bytes before the handshake was done; the limit there is {limit} bytes"
