@@ -1,4 +1,4 @@
-//! Makes the C header, in OUT_DIR, and gives the shared library its name.
+//! Makes the C header and the table of statuses, in OUT_DIR, and gives the shared library its name.
 
 use std::path::{Path, PathBuf};
 use std::{env, error, fs};
@@ -6,6 +6,7 @@ use std::{env, error, fs};
 /// The files that the header is made of; the order is that of the header's types and functions.
 const SOURCES: &[&str] = &[
     "status.rs",
+    "status_text.rs",
     "constants.rs",
     "bytes.rs",
     "uuid.rs",
@@ -22,6 +23,7 @@ const SOURCES: &[&str] = &[
     "client_options.rs",
     "listener_options.rs",
     "callbacks.rs",
+    "counted.rs",
     "runtime_options.rs",
     "runtime.rs",
     "connection.rs",
@@ -47,7 +49,9 @@ typedef int esrpc_socket;
 fn main() -> Result<(), Box<dyn error::Error>> {
     let root = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?);
     println!("cargo::rerun-if-changed=build.rs");
-    make_header(&root, &PathBuf::from(env::var("OUT_DIR")?).join("eventstream_rpc.h"))?;
+    let out = PathBuf::from(env::var("OUT_DIR")?);
+    make_header(&root, &out.join("eventstream_rpc.h"))?;
+    make_status_table(&root.join("src/ffi/status.rs"), &out.join("status_table.rs"))?;
     name_shared_library();
     Ok(())
 }
@@ -68,6 +72,38 @@ fn make_header(root: &Path, header: &Path) -> Result<(), Box<dyn error::Error>> 
     builder.generate()?.write(&mut text);
     fs::write(header, text)?;
     Ok(())
+}
+
+/// The names and sentences of the statuses, from the enum and its comments.
+fn make_status_table(source: &Path, table: &Path) -> Result<(), Box<dyn error::Error>> {
+    let source = fs::read_to_string(source)?;
+    let (_, rest) = source.split_once("pub enum esrpc_status_code {").ok_or("no enum of statuses")?;
+    let (variants, _) = rest.split_once("\n}").ok_or("the enum of statuses has no end")?;
+    let (mut entries, mut comment) = (String::from("[\n"), String::new());
+    for line in variants.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        if let Some(text) = line.strip_prefix("/// ") {
+            comment.push_str(text);
+            comment.push(' ');
+            continue;
+        }
+        let (name, _) = line.split_once(" = ").ok_or("a status without a number")?;
+        entries.push_str(&format!("({name}, c{name:?}, c{:?}),\n", sentence(&std::mem::take(&mut comment))));
+    }
+    fs::write(table, entries + "]\n")?;
+    Ok(())
+}
+
+/// The part of a comment that is shown to users: what comes before the first semicolon, as the end of a longer sentence.
+fn sentence(comment: &str) -> String {
+    let text = comment.split(';').next().unwrap_or_default().trim_end_matches([' ', '.']);
+    let mut letters = text.chars();
+    match (letters.next(), letters.clone().next()) {
+        // TLS and CONNECT stay as they are.
+        (Some(first), second) if !second.is_some_and(|second| second.is_ascii_uppercase()) => {
+            first.to_lowercase().chain(letters).collect()
+        }
+        _ => text.to_owned(),
+    }
 }
 
 fn version_defines() -> Result<String, env::VarError> {

@@ -18,8 +18,9 @@ export PATH="$PWD/$tools/bin:$PATH"
 
 # Sanitizers and coverage are unstable options of a stable compiler.
 export RUSTC_BOOTSTRAP=1
-cargo fuzz build --release --features fuzzing
-binaries=target/x86_64-unknown-linux-gnu/release
+triple=$(rustc -vV | sed -n 's/^host: //p')
+cargo fuzz build --release --features fuzzing --target "$triple"
+binaries=target/$triple/release
 
 fuzz() {
     local target=$1 new=corpus.work/$1 log=target/$1.log status=0

@@ -3209,8 +3209,8 @@ void esrpc_connection_release(struct esrpc_connection *connection);
  * @param callbacks Copied; NULL: none.
  * @param user_data Handed to the callbacks; on_destroy tells when it is free.
  * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL or callbacks has a wrong struct_size;
- * ESRPC_ERROR_INVALID_STATE if it is not being announced, or was accepted; ESRPC_ERROR_CONNECTION_CLOSED if it was closed;
- * ESRPC_ERROR_FORKED.
+ * ESRPC_ERROR_INVALID_STATE if it is not being announced, or was accepted; ESRPC_ERROR_CONNECTION_CLOSED if it was
+ * closed; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
  *
  * Thread: loop. Since: 0.1.0
  */
@@ -3227,7 +3227,8 @@ esrpc_status esrpc_connection_accept(struct esrpc_connection *connection,
  * @param connection Borrowed.
  * @param reason What on_shutdown is to say: ESRPC_OK, an ESRPC_ERROR_ constant, or a number of the application's own from
  * 1000 up.
- * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL or reason is none of these; ESRPC_ERROR_FORKED.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL or reason is none of these;
+ * ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
  *
  * Thread: any. Since: 0.1.0
  */
@@ -3240,7 +3241,8 @@ esrpc_status esrpc_connection_close(struct esrpc_connection *connection,
  * ESRPC_ERROR_ABORTED. Before setup it cancels, as esrpc_connection_close does.
  *
  * @param connection Borrowed.
- * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL; ESRPC_ERROR_FORKED.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL; ESRPC_ERROR_RUNTIME_SHUTDOWN;
+ * ESRPC_ERROR_FORKED.
  *
  * Thread: any. Since: 0.1.0
  */
@@ -3259,12 +3261,12 @@ esrpc_status esrpc_connection_abort(struct esrpc_connection *connection);
  * @param payload Copied; may be empty.
  * @param on_flush Called once if and only if the send is accepted; NULL: nobody.
  * @param flush_user_data Handed to on_flush.
- * @return ESRPC_OK; else nothing has changed: ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL, headers is a message's
- * list, or payload is NULL with a length; ESRPC_ERROR_WRONG_MESSAGE_TYPE; ESRPC_ERROR_RESERVED_HEADER;
- * ESRPC_ERROR_TOO_MANY_HEADERS, ESRPC_ERROR_HEADERS_TOO_LARGE, ESRPC_ERROR_MESSAGE_TOO_LARGE; ESRPC_ERROR_NOT_READY before
- * setup; ESRPC_ERROR_HANDSHAKE_PENDING or ESRPC_ERROR_HANDSHAKE_ALREADY_DONE if the handshake forbids the message now;
- * ESRPC_ERROR_CONNECTION_CLOSED; ESRPC_ERROR_WOULD_BLOCK if the outbound limit is reached (on_writable follows);
- * ESRPC_ERROR_FORKED.
+ * @return ESRPC_OK; else nothing has changed: ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL, headers is a
+ * message's list, or payload is NULL with a length; ESRPC_ERROR_WRONG_MESSAGE_TYPE; ESRPC_ERROR_RESERVED_HEADER;
+ * ESRPC_ERROR_TOO_MANY_HEADERS, ESRPC_ERROR_HEADERS_TOO_LARGE, ESRPC_ERROR_MESSAGE_TOO_LARGE; ESRPC_ERROR_NOT_READY
+ * before setup; ESRPC_ERROR_HANDSHAKE_PENDING or ESRPC_ERROR_HANDSHAKE_ALREADY_DONE if the handshake forbids the
+ * message now; ESRPC_ERROR_CONNECTION_CLOSED; ESRPC_ERROR_WOULD_BLOCK if the outbound limit is reached (on_writable
+ * follows); ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
  *
  * Thread: any; headers: owner. Since: 0.1.0
  */
@@ -3283,7 +3285,7 @@ esrpc_status esrpc_connection_send_protocol_message(struct esrpc_connection *con
  *
  * @param connection Borrowed.
  * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL; ESRPC_ERROR_NOT_READY before setup;
- * ESRPC_ERROR_CONNECTION_CLOSED; ESRPC_ERROR_FORKED.
+ * ESRPC_ERROR_CONNECTION_CLOSED; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
  *
  * Thread: any. Since: 0.1.0
  */
@@ -3294,7 +3296,7 @@ esrpc_status esrpc_connection_pause_reading(struct esrpc_connection *connection)
  *
  * @param connection Borrowed.
  * @return ESRPC_OK, also if reading was not paused; ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL;
- * ESRPC_ERROR_NOT_READY before setup; ESRPC_ERROR_CONNECTION_CLOSED; ESRPC_ERROR_FORKED.
+ * ESRPC_ERROR_NOT_READY before setup; ESRPC_ERROR_CONNECTION_CLOSED; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
  *
  * Thread: any. Since: 0.1.0
  */
@@ -3307,7 +3309,8 @@ esrpc_status esrpc_connection_resume_reading(struct esrpc_connection *connection
  * @param connection Borrowed.
  * @param task Called once if and only if the call answers ESRPC_OK.
  * @param user_data Handed to task.
- * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if connection or task is NULL; ESRPC_ERROR_FORKED.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if connection or task is NULL; ESRPC_ERROR_RUNTIME_SHUTDOWN;
+ * ESRPC_ERROR_FORKED.
  *
  * Thread: any. Since: 0.1.0
  */
@@ -3379,8 +3382,8 @@ const char *esrpc_connection_get_remote_address(const struct esrpc_connection *c
  * @param out_uid Receives the effective user id; NULL: not wanted.
  * @param out_gid Receives the effective group id; NULL: not wanted.
  * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL; ESRPC_ERROR_NOT_READY before the connection is
- * established, also if it never was; ESRPC_ERROR_INVALID_STATE if it is not one over a Unix socket; ESRPC_ERROR_UNSUPPORTED
- * elsewhere than on Linux; ESRPC_ERROR_FORKED.
+ * established, also if it never was; ESRPC_ERROR_INVALID_STATE if it is not one over a Unix socket;
+ * ESRPC_ERROR_UNSUPPORTED elsewhere than on Linux; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
  *
  * Thread: any. Since: 0.1.0
  */
@@ -3458,8 +3461,8 @@ const char *esrpc_connection_get_end_message(const struct esrpc_connection *conn
  * @param connection Borrowed.
  * @param timeout_ms Milliseconds to wait at most, or ESRPC_WAIT_FOREVER.
  * @param out_status Receives the status that on_setup gets; NULL: not wanted.
- * @return ESRPC_OK if setup is over, well or not; ESRPC_ERROR_TIMED_OUT; ESRPC_ERROR_WOULD_DEADLOCK on an event-loop thread;
- * ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL; ESRPC_ERROR_FORKED.
+ * @return ESRPC_OK if setup is over, well or not; ESRPC_ERROR_TIMED_OUT; ESRPC_ERROR_WOULD_DEADLOCK on an event-loop
+ * thread; ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
  *
  * Thread: not-loop. Since: 0.1.0
  */
@@ -3474,7 +3477,7 @@ esrpc_status esrpc_connection_wait_setup(struct esrpc_connection *connection,
  * @param timeout_ms Milliseconds to wait at most, or ESRPC_WAIT_FOREVER.
  * @param out_status Receives ESRPC_OK if it is written, else why not; NULL: not wanted.
  * @return ESRPC_OK if that is certain, either way; ESRPC_ERROR_TIMED_OUT; ESRPC_ERROR_WOULD_DEADLOCK on an event-loop
- * thread; ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL; ESRPC_ERROR_FORKED.
+ * thread; ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
  *
  * Thread: not-loop. Since: 0.1.0
  */
@@ -3489,7 +3492,7 @@ esrpc_status esrpc_connection_wait_flush(struct esrpc_connection *connection,
  * @param timeout_ms Milliseconds to wait at most, or ESRPC_WAIT_FOREVER.
  * @param out_status Receives the reason of the end; NULL: not wanted.
  * @return ESRPC_OK if it has ended; ESRPC_ERROR_TIMED_OUT; ESRPC_ERROR_WOULD_DEADLOCK on an event-loop thread;
- * ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL; ESRPC_ERROR_FORKED.
+ * ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
  *
  * Thread: not-loop. Since: 0.1.0
  */
@@ -3505,9 +3508,9 @@ esrpc_status esrpc_connection_wait_shutdown(struct esrpc_connection *connection,
  * @param callbacks Copied; NULL: none, the messages are read.
  * @param user_data Handed to the callbacks; on_destroy tells when it is free.
  * @param out_stream Receives the stream, one reference, to be released with esrpc_stream_release.
- * @return ESRPC_OK; else there is no stream and no callback comes: ESRPC_ERROR_INVALID_ARGUMENT if connection or out_stream
- * is NULL or callbacks has a wrong struct_size; ESRPC_ERROR_INVALID_STATE on a server's connection; ESRPC_ERROR_NOT_READY
- * before setup; ESRPC_ERROR_CONNECTION_CLOSED; ESRPC_ERROR_FORKED.
+ * @return ESRPC_OK; else there is no stream and no callback comes: ESRPC_ERROR_INVALID_ARGUMENT if connection or
+ * out_stream is NULL or callbacks has a wrong struct_size; ESRPC_ERROR_INVALID_STATE on a server's connection;
+ * ESRPC_ERROR_NOT_READY before setup; ESRPC_ERROR_CONNECTION_CLOSED; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
  *
  * Thread: any. Since: 0.1.0
  */
@@ -3542,7 +3545,8 @@ void esrpc_stream_release(struct esrpc_stream *stream);
  *
  * @param stream Borrowed; not activated yet.
  * @param deadline_ms Milliseconds, 1 to 4294967295; 0: none, as by default.
- * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if stream is NULL; ESRPC_ERROR_STREAM_ALREADY_ACTIVATED; ESRPC_ERROR_FORKED.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if stream is NULL; ESRPC_ERROR_STREAM_ALREADY_ACTIVATED;
+ * ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
  *
  * Thread: any. Since: 0.1.0
  */
@@ -3562,14 +3566,14 @@ esrpc_status esrpc_stream_set_deadline_ms(struct esrpc_stream *stream,
  * @param payload Copied; may be empty.
  * @param on_flush Called once if and only if the activation is accepted; NULL: nobody.
  * @param flush_user_data Handed to on_flush.
- * @return ESRPC_OK; else nothing has changed and the activation may be tried again: ESRPC_ERROR_INVALID_ARGUMENT if stream is
- * NULL, headers is a message's list, or operation or payload is NULL with a length; ESRPC_ERROR_INVALID_UTF8 and
- * ESRPC_ERROR_HEADER_VALUE_TOO_LONG for operation; ESRPC_ERROR_WRONG_MESSAGE_TYPE; ESRPC_ERROR_RESERVED_HEADER;
+ * @return ESRPC_OK; else nothing has changed and the activation may be tried again: ESRPC_ERROR_INVALID_ARGUMENT if
+ * stream is NULL, headers is a message's list, or operation or payload is NULL with a length; ESRPC_ERROR_INVALID_UTF8
+ * and ESRPC_ERROR_HEADER_VALUE_TOO_LONG for operation; ESRPC_ERROR_WRONG_MESSAGE_TYPE; ESRPC_ERROR_RESERVED_HEADER;
  * ESRPC_ERROR_TOO_MANY_HEADERS, ESRPC_ERROR_HEADERS_TOO_LARGE, ESRPC_ERROR_MESSAGE_TOO_LARGE;
  * ESRPC_ERROR_STREAM_ALREADY_ACTIVATED; ESRPC_ERROR_INVALID_STATE on a server; ESRPC_ERROR_HANDSHAKE_PENDING before
  * CONNECT_ACK; ESRPC_ERROR_CONNECTION_CLOSED; ESRPC_ERROR_DRAINING if the runtime is being drained;
- * ESRPC_ERROR_WOULD_BLOCK (on_writable follows);
- * ESRPC_ERROR_STREAM_IDS_EXHAUSTED; ESRPC_ERROR_FORKED.
+ * ESRPC_ERROR_WOULD_BLOCK (on_writable follows); ESRPC_ERROR_STREAM_IDS_EXHAUSTED; ESRPC_ERROR_RUNTIME_SHUTDOWN;
+ * ESRPC_ERROR_FORKED.
  *
  * Thread: any; headers: owner. Since: 0.1.0
  */
@@ -3593,11 +3597,12 @@ esrpc_status esrpc_stream_activate(struct esrpc_stream *stream,
  * @param payload Copied; may be empty.
  * @param on_flush Called once if and only if the send is accepted; NULL: nobody.
  * @param flush_user_data Handed to on_flush.
- * @return ESRPC_OK; else nothing has changed: ESRPC_ERROR_INVALID_ARGUMENT if stream is NULL, headers is a message's list, or
- * payload is NULL with a length; ESRPC_ERROR_WRONG_MESSAGE_TYPE; ESRPC_ERROR_RESERVED_HEADER; ESRPC_ERROR_TOO_MANY_HEADERS,
- * ESRPC_ERROR_HEADERS_TOO_LARGE, ESRPC_ERROR_MESSAGE_TOO_LARGE; ESRPC_ERROR_STREAM_NOT_ACTIVATED; ESRPC_ERROR_INVALID_STATE
- * if a server has not accepted it yet; ESRPC_ERROR_STREAM_CLOSED if either side has ended it;
- * ESRPC_ERROR_CONNECTION_CLOSED; ESRPC_ERROR_WOULD_BLOCK (on_writable follows); ESRPC_ERROR_FORKED. An empty message with
+ * @return ESRPC_OK; else nothing has changed: ESRPC_ERROR_INVALID_ARGUMENT if stream is NULL, headers is a message's
+ * list, or payload is NULL with a length; ESRPC_ERROR_WRONG_MESSAGE_TYPE; ESRPC_ERROR_RESERVED_HEADER;
+ * ESRPC_ERROR_TOO_MANY_HEADERS, ESRPC_ERROR_HEADERS_TOO_LARGE, ESRPC_ERROR_MESSAGE_TOO_LARGE;
+ * ESRPC_ERROR_STREAM_NOT_ACTIVATED; ESRPC_ERROR_INVALID_STATE if a server has not accepted it yet;
+ * ESRPC_ERROR_STREAM_CLOSED if either side has ended it; ESRPC_ERROR_CONNECTION_CLOSED; ESRPC_ERROR_WOULD_BLOCK
+ * (on_writable follows); ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED. An empty message with
  * ESRPC_MESSAGE_FLAG_TERMINATE_STREAM is never refused for the outbound limit.
  *
  * Thread: any; headers: owner. Since: 0.1.0
@@ -3615,8 +3620,8 @@ esrpc_status esrpc_stream_send_message(struct esrpc_stream *stream,
  *
  * @param stream Borrowed.
  * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if stream is NULL; ESRPC_ERROR_STREAM_NOT_ACTIVATED;
- * ESRPC_ERROR_INVALID_STATE if a server has not accepted it yet; ESRPC_ERROR_STREAM_CLOSED if either side has ended it;
- * ESRPC_ERROR_CONNECTION_CLOSED; ESRPC_ERROR_FORKED.
+ * ESRPC_ERROR_INVALID_STATE if a server has not accepted it yet; ESRPC_ERROR_STREAM_CLOSED if either side has ended
+ * it; ESRPC_ERROR_CONNECTION_CLOSED; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
  *
  * Thread: any. Since: 0.1.0
  */
@@ -3630,7 +3635,8 @@ esrpc_status esrpc_stream_close(struct esrpc_stream *stream);
  * @param callbacks Copied; NULL: none, the messages are read.
  * @param user_data Handed to the callbacks; on_destroy tells when it is free.
  * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if stream is NULL or callbacks has a wrong struct_size;
- * ESRPC_ERROR_INVALID_STATE if it is not being announced, or was accepted or refused; ESRPC_ERROR_FORKED.
+ * ESRPC_ERROR_INVALID_STATE if it is not being announced, or was accepted or refused; ESRPC_ERROR_RUNTIME_SHUTDOWN;
+ * ESRPC_ERROR_FORKED.
  *
  * Thread: loop. Since: 0.1.0
  */
@@ -3645,10 +3651,10 @@ esrpc_status esrpc_stream_accept(struct esrpc_stream *stream,
  * @param stream Borrowed.
  * @param headers The error's headers, copied; NULL: none.
  * @param payload The error's payload, copied; may be empty.
- * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if stream is NULL, headers is a message's list, or payload is NULL with a
- * length; ESRPC_ERROR_INVALID_STATE if it is not being announced, or was accepted or refused; ESRPC_ERROR_RESERVED_HEADER;
- * ESRPC_ERROR_TOO_MANY_HEADERS, ESRPC_ERROR_HEADERS_TOO_LARGE, ESRPC_ERROR_MESSAGE_TOO_LARGE;
- * ESRPC_ERROR_CONNECTION_CLOSED; ESRPC_ERROR_FORKED.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if stream is NULL, headers is a message's list, or payload is NULL
+ * with a length; ESRPC_ERROR_INVALID_STATE if it is not being announced, or was accepted or refused;
+ * ESRPC_ERROR_RESERVED_HEADER; ESRPC_ERROR_TOO_MANY_HEADERS, ESRPC_ERROR_HEADERS_TOO_LARGE,
+ * ESRPC_ERROR_MESSAGE_TOO_LARGE; ESRPC_ERROR_CONNECTION_CLOSED; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
  *
  * Thread: loop. Since: 0.1.0
  */
@@ -3735,8 +3741,9 @@ const char *esrpc_stream_get_end_message(const struct esrpc_stream *stream);
  * @param stream Borrowed.
  * @param timeout_ms Milliseconds to wait at most, or ESRPC_WAIT_FOREVER.
  * @param out_status Receives the reason of the end; NULL: not wanted.
- * @return ESRPC_OK if it is over; ESRPC_ERROR_STREAM_NOT_ACTIVATED; ESRPC_ERROR_TIMED_OUT; ESRPC_ERROR_WOULD_DEADLOCK on an
- * event-loop thread; ESRPC_ERROR_INVALID_ARGUMENT if stream is NULL; ESRPC_ERROR_FORKED.
+ * @return ESRPC_OK if it is over; ESRPC_ERROR_STREAM_NOT_ACTIVATED; ESRPC_ERROR_TIMED_OUT; ESRPC_ERROR_WOULD_DEADLOCK
+ * on an event-loop thread; ESRPC_ERROR_INVALID_ARGUMENT if stream is NULL; ESRPC_ERROR_RUNTIME_SHUTDOWN;
+ * ESRPC_ERROR_FORKED.
  *
  * Thread: not-loop. Since: 0.1.0
  */
@@ -3792,7 +3799,8 @@ void esrpc_listener_release(struct esrpc_listener *listener);
  * callback.
  *
  * @param listener Borrowed.
- * @return ESRPC_OK, also if it was closed before; ESRPC_ERROR_INVALID_ARGUMENT if listener is NULL; ESRPC_ERROR_FORKED.
+ * @return ESRPC_OK, also if it was closed before; ESRPC_ERROR_INVALID_ARGUMENT if listener is NULL;
+ * ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
  *
  * Thread: any. Since: 0.1.0
  */
@@ -3836,7 +3844,7 @@ void *esrpc_listener_get_user_data(const struct esrpc_listener *listener);
  * @param listener Borrowed.
  * @param timeout_ms Milliseconds to wait at most, or ESRPC_WAIT_FOREVER.
  * @return ESRPC_OK if it is closed; ESRPC_ERROR_TIMED_OUT; ESRPC_ERROR_WOULD_DEADLOCK on an event-loop thread;
- * ESRPC_ERROR_INVALID_ARGUMENT if listener is NULL; ESRPC_ERROR_FORKED.
+ * ESRPC_ERROR_INVALID_ARGUMENT if listener is NULL; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
  *
  * Thread: not-loop. Since: 0.1.0
  */
@@ -3928,9 +3936,9 @@ esrpc_status esrpc_listener_adopt_connection(struct esrpc_listener *listener,
  *
  * @param listener Borrowed.
  * @param out_socket Receives the descriptor, close-on-exec, which the caller closes.
- * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if listener or out_socket is NULL; ESRPC_ERROR_INVALID_STATE if the listener
- * is closed or drained (ask before that), or has no socket of its own; ESRPC_ERROR_TOO_MANY_FILES; ESRPC_ERROR_IO; ESRPC_ERROR_UNSUPPORTED on Windows;
- * ESRPC_ERROR_FORKED.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if listener or out_socket is NULL; ESRPC_ERROR_INVALID_STATE if the
+ * listener is closed or drained (ask before that), or has no socket of its own; ESRPC_ERROR_TOO_MANY_FILES;
+ * ESRPC_ERROR_IO; ESRPC_ERROR_UNSUPPORTED on Windows; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
  *
  * Thread: any. Since: 0.1.0
  */
@@ -3976,8 +3984,8 @@ esrpc_status esrpc_listener_options_set_tls(struct esrpc_listener_options *optio
  *
  * @param listener Borrowed; one that was made with TLS settings.
  * @param config Settings of a server, borrowed.
- * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if listener or config is NULL; ESRPC_ERROR_INVALID_STATE if the listener has
- * no TLS or config holds settings of a client; ESRPC_ERROR_FORKED.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if listener or config is NULL; ESRPC_ERROR_INVALID_STATE if the
+ * listener has no TLS or config holds settings of a client; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
  *
  * Thread: any. Since: 0.1.0
  */
@@ -4045,8 +4053,9 @@ bool esrpc_connection_is_tls_resumed(const struct esrpc_connection *connection);
  * @param connection Borrowed.
  * @param index 0: the peer's own; then those that vouch for it, as the peer sent them.
  * @param out_certificate Receives the certificate, DER, which lives as long as the handle.
- * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if connection or out_certificate is NULL, or there is no such certificate:
- * the chain has ended, the peer showed none, or there is no TLS; ESRPC_ERROR_FORKED.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if connection or out_certificate is NULL, or there is no such
+ * certificate: the chain has ended, the peer showed none, or there is no TLS; ESRPC_ERROR_RUNTIME_SHUTDOWN;
+ * ESRPC_ERROR_FORKED.
  *
  * Thread: any. Since: 0.1.0
  */
@@ -4098,7 +4107,7 @@ esrpc_status esrpc_connection_connect_blocking(const struct esrpc_client_options
  * ESRPC_ERROR_TOO_MANY_HEADERS, ESRPC_ERROR_HEADERS_TOO_LARGE, ESRPC_ERROR_MESSAGE_TOO_LARGE;
  * ESRPC_ERROR_INVALID_STATE on a server's connection; ESRPC_ERROR_NOT_READY before setup;
  * ESRPC_ERROR_HANDSHAKE_PENDING before CONNECT_ACK; ESRPC_ERROR_CONNECTION_CLOSED; ESRPC_ERROR_DRAINING;
- * ESRPC_ERROR_STREAM_IDS_EXHAUSTED; ESRPC_ERROR_FORKED.
+ * ESRPC_ERROR_STREAM_IDS_EXHAUSTED; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
  *
  * Thread: not-loop; headers: owner. Since: 0.1.0
  */
@@ -4123,7 +4132,7 @@ esrpc_status esrpc_connection_call(struct esrpc_connection *connection,
  * ESRPC_ERROR_PEER_CLOSED or ESRPC_ERROR_STREAM_TIMED_OUT; ESRPC_ERROR_TIMED_OUT after timeout_ms;
  * ESRPC_ERROR_WOULD_DEADLOCK on an event-loop thread; ESRPC_ERROR_STREAM_NOT_ACTIVATED; ESRPC_ERROR_INVALID_STATE if
  * the stream has a callback table or was not accepted; ESRPC_ERROR_INVALID_ARGUMENT if stream or out_message is NULL;
- * ESRPC_ERROR_FORKED.
+ * ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
  *
  * Thread: not-loop. Since: 0.1.0
  */
@@ -4143,7 +4152,7 @@ esrpc_status esrpc_stream_read(struct esrpc_stream *stream,
  * @param timeout_ms Milliseconds to wait at most, or ESRPC_WAIT_FOREVER.
  * @return ESRPC_OK; else nothing was sent: ESRPC_ERROR_TIMED_OUT; ESRPC_ERROR_WOULD_DEADLOCK on an event-loop thread;
  * or what esrpc_stream_send_message answers, ESRPC_ERROR_WOULD_BLOCK excepted: ESRPC_ERROR_STREAM_CLOSED,
- * ESRPC_ERROR_CONNECTION_CLOSED, ESRPC_ERROR_FORKED and the others there.
+ * ESRPC_ERROR_CONNECTION_CLOSED, ESRPC_ERROR_RUNTIME_SHUTDOWN, ESRPC_ERROR_FORKED and the others there.
  *
  * Thread: not-loop; headers: owner. Since: 0.1.0
  */
@@ -4169,7 +4178,8 @@ esrpc_status esrpc_stream_send_blocking(struct esrpc_stream *stream,
  * @param listener Borrowed. If it was closed before, on_closed is not told again, and its connections are drained.
  * @param deadline_ms Milliseconds from now, or ESRPC_WAIT_FOREVER: as long as it takes. Of several calls the earliest
  * deadline counts.
- * @return ESRPC_OK; returns at once. ESRPC_ERROR_INVALID_ARGUMENT if listener is NULL; ESRPC_ERROR_FORKED.
+ * @return ESRPC_OK; returns at once. ESRPC_ERROR_INVALID_ARGUMENT if listener is NULL; ESRPC_ERROR_RUNTIME_SHUTDOWN;
+ * ESRPC_ERROR_FORKED.
  *
  * Thread: any. Since: 0.1.0
  */

@@ -65,20 +65,20 @@ unsafe fn copy_header(header: &esrpc_header) -> Header {
 unsafe fn copy_message(message: *const esrpc_message) -> Message {
     // SAFETY: the message is live, and so is its list of headers.
     unsafe {
-        let list = esrpc_message_get_headers(message);
-        let headers = (0..esrpc_headers_count(list)).map(|index| {
+        let list = esrpc_message_get_headers(message.as_ref());
+        let headers = (0..esrpc_headers_count(list.as_ref())).map(|index| {
             let empty = lend(&[]);
             let mut header = esrpc_header { name: empty, r#type: 0, number: 0, bytes: empty };
-            assert_eq!(esrpc_headers_get(list, index, &mut header), OK);
+            assert_eq!(esrpc_headers_get(list.as_ref(), index, &mut header), OK);
             copy_header(&header)
         });
         Message {
-            total_len: esrpc_message_get_total_length(message),
-            headers_len: esrpc_message_get_headers_length(message),
-            prelude_crc: esrpc_message_get_prelude_crc(message),
-            message_crc: esrpc_message_get_message_crc(message),
+            total_len: esrpc_message_get_total_length(message.as_ref()),
+            headers_len: esrpc_message_get_headers_length(message.as_ref()),
+            prelude_crc: esrpc_message_get_prelude_crc(message.as_ref()),
+            message_crc: esrpc_message_get_message_crc(message.as_ref()),
             headers: headers.collect(),
-            payload: copy_bytes(esrpc_message_get_payload(message)),
+            payload: copy_bytes(esrpc_message_get_payload(message.as_ref())),
         }
     }
 }
@@ -105,7 +105,7 @@ fn whole_decode_gives_what_each_case_says() {
                 }
                 messages.push(copy_message(message));
                 let mut copy = ptr::null_mut();
-                assert_eq!(esrpc_message_copy(message, &mut copy), OK);
+                assert_eq!(esrpc_message_copy(message.as_ref(), &mut copy), OK);
                 esrpc_message_release(message);
                 assert!(messages.last() == Some(&copy_message(copy)), "{}: another copy", case.name);
                 esrpc_message_release(copy);
@@ -255,13 +255,13 @@ fn what_decodes_encodes_to_the_same_bytes() {
                 }
                 let payload = lend(&message.payload);
                 let mut buffer = ptr::null_mut();
-                assert_eq!(esrpc_message_encode_to_buffer(headers, payload, &mut buffer), OK, "{}", case.name);
-                let whole = copy_bytes(esrpc_buffer_get_bytes(buffer));
+                assert_eq!(esrpc_message_encode_to_buffer(headers.as_ref(), payload, &mut buffer), OK, "{}", case.name);
+                let whole = copy_bytes(esrpc_buffer_get_bytes(buffer.as_ref()));
                 esrpc_buffer_release(buffer);
 
                 let mut own = vec![0; whole.len()];
                 let mut len = 0;
-                let status = esrpc_message_encode(headers, payload, own.as_mut_ptr(), own.len(), &mut len);
+                let status = esrpc_message_encode(headers.as_ref(), payload, own.as_mut_ptr(), own.len(), &mut len);
                 assert_eq!((status, len), (OK, whole.len()), "{}", case.name);
                 assert!(own == whole, "{}: the two ways to encode differ", case.name);
                 esrpc_headers_release(headers);

@@ -1,6 +1,7 @@
-//! What each operation on a list or table of the codec costs, failing ones included: no more than n log n, so that four times as
-//! much of everything takes little more than four times the work. The processor time of the thread is compared, the least of
-//! several tries: what else the machine does changes it little, and what is quadratic takes sixteen times as long.
+//! Promise 16: each operation on a list or table of the codec costs no more than n log n, failing ones included, so
+//! that four times as much of everything takes little more than four times the work. The processor time of the thread
+//! is compared, the least of several tries: what else the machine does changes it little, and what is quadratic takes
+//! sixteen times as long.
 #![cfg(target_os = "linux")]
 
 use eventstream_rpc::codec::{
@@ -31,7 +32,7 @@ const RUNS: usize = 7;
 /// A machine that is busy may make a few of them slow.
 const TRIES: usize = 5;
 
-/// What this thread has had of the processor, in nanoseconds.
+/// The processor time of this thread, in nanoseconds.
 fn thread_time() -> i64 {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: a place for the time.
@@ -39,7 +40,7 @@ fn thread_time() -> i64 {
     time.tv_sec * 1_000_000_000 + time.tv_nsec
 }
 
-/// The least that the operation took of several times, each on something new.
+/// The shortest of several runs of the operation, each on a new object.
 fn cost<T>(prepare: impl Fn() -> T, mut operation: impl FnMut(&mut T)) -> f64 {
     let run = |_| {
         let mut prepared = prepare();
@@ -50,7 +51,7 @@ fn cost<T>(prepare: impl Fn() -> T, mut operation: impl FnMut(&mut T)) -> f64 {
     (0..RUNS).map(run).min().unwrap_or_default() as f64
 }
 
-/// The operation on so many, prepared by `prepare`, and on four times as many.
+/// The operation on this many, prepared by `prepare`, and on four times as many.
 #[track_caller]
 fn check<T>(what: &str, prepare: impl Fn(usize) -> T, mut operation: impl FnMut(&mut T)) {
     let mut ratios = Vec::new();
@@ -234,7 +235,7 @@ fn lend(text: &str) -> esrpc_bytes {
     esrpc_bytes { data: text.as_ptr(), len: text.len() }
 }
 
-/// A list of C's.
+/// A header list of the C interface.
 struct Built(*mut esrpc_headers);
 
 impl Built {
@@ -247,7 +248,7 @@ impl Built {
         list
     }
 
-    /// So full that copies of `count` headers, all but the last, fit in.
+    /// So full that copies of `count` headers fit, except the last.
     fn almost_full(count: usize) -> Built {
         let list = Built::of(0);
         let copies = list_of(count).as_bytes().len();
@@ -274,7 +275,7 @@ impl Drop for Built {
     }
 }
 
-/// A message of C's, with its bytes.
+/// A message of the C interface, with its bytes.
 struct Decoded {
     message: *mut esrpc_message,
     headers: *const esrpc_headers,
@@ -290,14 +291,14 @@ impl Decoded {
         unsafe {
             let lent = esrpc_bytes { data: bytes.as_ptr(), len: bytes.len() };
             assert_eq!(esrpc_message_decode(lent, &mut message, ptr::null_mut()), OK);
-            Decoded { message, headers: esrpc_message_get_headers(message), count, _bytes: bytes }
+            Decoded { message, headers: esrpc_message_get_headers(message.as_ref()), count, _bytes: bytes }
         }
     }
 
     fn get(&self, at: usize) {
         let mut header = MaybeUninit::uninit();
         // SAFETY: a live list and a place for the header.
-        assert_eq!(unsafe { esrpc_headers_get(self.headers, at, header.as_mut_ptr()) }, OK);
+        assert_eq!(unsafe { esrpc_headers_get(self.headers.as_ref(), at, header.as_mut_ptr()) }, OK);
     }
 }
 
@@ -323,9 +324,9 @@ fn changes_to_lists_from_c() {
         "adding what was read from the same list",
         |size| Built::of(size / 2),
         |list| unsafe {
-            for at in 0..esrpc_headers_count(list.0) {
+            for at in 0..esrpc_headers_count(list.0.as_ref()) {
                 let mut header = MaybeUninit::uninit();
-                assert_eq!(esrpc_headers_get(list.0, at, header.as_mut_ptr()), OK);
+                assert_eq!(esrpc_headers_get(list.0.as_ref(), at, header.as_mut_ptr()), OK);
                 let name = header.assume_init().name;
                 assert_eq!(esrpc_headers_add_string(list.0, name, name), OK);
             }
@@ -345,9 +346,9 @@ fn changes_to_lists_from_c() {
         assert_eq!(esrpc_headers_add_from(list.0, source.headers, 0), OK);
     };
     let does_not_fit = |(list, source): &mut (Built, Decoded)| unsafe {
-        let before = esrpc_headers_count(list.0);
+        let before = esrpc_headers_count(list.0.as_ref());
         assert_eq!(esrpc_headers_add_from(list.0, source.headers, 0), TOO_LARGE);
-        assert_eq!(esrpc_headers_count(list.0), before);
+        assert_eq!(esrpc_headers_count(list.0.as_ref()), before);
     };
     let almost_full = || (Built::almost_full(MANY), Decoded::of(MANY));
     let ratio = cost(almost_full, does_not_fit) / cost(|| (Built::of(0), Decoded::of(MANY)), fits);
@@ -416,7 +417,7 @@ fn reading_lists_from_c() {
             let mut headers = [const { MaybeUninit::<esrpc_header>::uninit() }; 4];
             let (start, mut count) = (headers.as_mut_ptr().cast(), 0);
             // SAFETY: a live list and an array for the headers.
-            unsafe { assert_eq!(esrpc_headers_get_range(list.headers, first * 4, start, 4, &mut count), OK) };
+            unsafe { assert_eq!(esrpc_headers_get_range(list.headers.as_ref(), first * 4, start, 4, &mut count), OK) };
             assert_eq!(count, 4);
         }
     });
@@ -424,16 +425,16 @@ fn reading_lists_from_c() {
         let (mut header, mut number) = (MaybeUninit::uninit(), 0);
         // SAFETY: a live list and places for what is read.
         unsafe {
-            assert_eq!(esrpc_headers_find(list.headers, lend("NAME 3"), header.as_mut_ptr()), OK);
-            assert_eq!(esrpc_headers_get_int32(list.headers, lend("name 3"), &mut number), OK);
-            assert_ne!(esrpc_headers_get_int32(list.headers, lend("none"), &mut number), OK);
+            assert_eq!(esrpc_headers_find(list.headers.as_ref(), lend("NAME 3"), header.as_mut_ptr()), OK);
+            assert_eq!(esrpc_headers_get_int32(list.headers.as_ref(), lend("name 3"), &mut number), OK);
+            assert_ne!(esrpc_headers_get_int32(list.headers.as_ref(), lend("none"), &mut number), OK);
         }
     });
     check("as JSON", Decoded::of, |list| {
         let mut json = ptr::null_mut();
         // SAFETY: a live message and a place for the text, which is released.
         unsafe {
-            assert_eq!(esrpc_message_to_json(list.message, &mut json), OK);
+            assert_eq!(esrpc_message_to_json(list.message.as_ref(), &mut json), OK);
             esrpc_buffer_release(json);
         }
     });

@@ -5,7 +5,7 @@ mod header_text;
 
 use header_text::Function;
 
-/// What is missing, for people.
+/// What is missing, as sentences.
 fn complaints(function: &Function) -> Vec<String> {
     let text = &function.documentation;
     let mut complaints = Vec::new();
@@ -59,6 +59,30 @@ fn a_function_without_documentation_would_be_noticed() {
         documentation: "Does something.".to_owned(),
     };
     assert_eq!(complaints(&bare).len(), 5);
+}
+
+/// They all fail in a forked child, and after the runtime was stopped.
+#[test]
+fn functions_on_connections_streams_and_listeners_say_when_those_cannot_be_used() {
+    let functions = header_text::functions();
+    let on_counted = functions.iter().filter(|function| {
+        let first = function.parameters.first().map_or("", |parameter| parameter.declaration.as_str());
+        let is_counted = |kind: &&str| first.contains(&format!("esrpc_{kind} *"));
+        // A reason why an object ended is not a failure of the call.
+        let can_fail = function.return_type == "esrpc_status" && !function.name.ends_with("_get_end_status");
+        can_fail && ["connection", "stream", "listener"].iter().any(is_counted)
+    });
+    let says = |function: &Function, status: &str| {
+        function.documentation.split("@return ").nth(1).is_some_and(|returned| returned.contains(status))
+    };
+    let mut count = 0;
+    for function in on_counted {
+        for status in ["ESRPC_ERROR_FORKED", "ESRPC_ERROR_RUNTIME_SHUTDOWN"] {
+            assert!(says(function, status), "{}: @return does not name {status}", function.name);
+        }
+        count += 1;
+    }
+    assert!(count > 30, "only {count} functions found");
 }
 
 /// Every status that a comment names exists.

@@ -1,4 +1,4 @@
-//! The example programs, built by their own Makefile against the library that cargo just built, do what they say.
+//! The example programs, built by their Makefile with the library that cargo just built, do what they say.
 
 use std::fs;
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
@@ -218,7 +218,7 @@ fn a_port_that_is_taken_is_named_as_the_reason() {
 }
 
 #[test]
-fn a_port_nobody_listens_on_is_named_as_the_reason() {
+fn a_port_without_a_listener_is_named_as_the_reason() {
     let server = Server::start();
     let port = server.port().to_owned();
     assert_eq!(server.stop("TERM").code, Some(0));
@@ -271,7 +271,7 @@ fn protocol_message(message_type: i32, text_headers: &[(&str, &str)], payload: &
     bytes
 }
 
-/// Reads this many messages and answers the payloads' lengths.
+/// Reads this many messages and returns the lengths of the payloads.
 fn read_messages(socket: &mut TcpStream, count: usize) -> Vec<usize> {
     let (mut decoder, mut chunk, mut lengths) = (MessageDecoder::new(Limits::default()), vec![0; 65536], Vec::new());
     while lengths.len() < count {

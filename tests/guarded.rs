@@ -86,7 +86,7 @@ fn a_function_that_does_something_beside_the_guard_would_be_noticed() {
     assert!(is_guarded("guard::call(|| f(1))"));
 }
 
-/// The lines of a source file that call a callback of C's, or read a slot of a table, other than by `host_call::call`.
+/// The lines of a source file that call a callback, or read a slot of a table, other than through `host_call::call`.
 fn direct_calls(source: &str) -> Vec<&str> {
     let code = source.split("#[cfg(test)]\nmod ").next().unwrap_or_default();
     let is_slot = |line: &str| {

@@ -1,4 +1,5 @@
-//! The committed header is the one that the sources make, C and C++ of several ages take it, and the tests in C call its functions.
+//! The committed header is the one that the sources make, C and C++ of several ages take it, and the tests in C call its
+//! functions.
 
 #[path = "common/cc.rs"]
 mod cc;
@@ -61,7 +62,7 @@ fn the_header_speaks_c() {
     }
 }
 
-/// The functions of the header that are chosen and that none of the tests in C whose names begin so calls.
+/// The chosen functions of the header that no test in C whose name begins with `tests` calls.
 fn uncalled(tests: &str, is_chosen: impl Fn(&header_text::Function) -> bool) -> Vec<String> {
     let mut text = String::new();
     for entry in fs::read_dir(cc::root().join("tests/c")).expect("the repository has tests/c") {

@@ -45,9 +45,6 @@ const ROOMS: &[&str] = &[
     "blocking",
 ];
 
-/// Files that still use each other. No circle may be added; one that is gone has to go from this list too.
-const KNOWN_CIRCLES: &[&[&str]] = &[&["ffi/connection.rs", "ffi/stream.rs"], &["ffi/guard.rs", "ffi/status.rs"]];
-
 /// More lines than this belong into two files.
 const MAX_LINES: usize = 800;
 
@@ -395,8 +392,7 @@ fn no_files_use_each_other_in_a_circle() {
     let uses: usize = files.uses.values().map(BTreeSet::len).sum();
     let in_circles: usize = circles.iter().map(Vec::len).sum();
     println!("{} files, {uses} uses of one by another, {} circles of {in_circles} files", sources.len(), circles.len());
-    let known: Vec<_> = KNOWN_CIRCLES.iter().map(|circle| circle.to_vec()).collect();
-    assert_eq!(circles, known);
+    assert!(circles.is_empty(), "{circles:?}");
 }
 
 #[test]

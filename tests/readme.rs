@@ -1,4 +1,5 @@
-//! What README.md and CONTRIBUTING.md say exists: the code is a file that is compiled and run, names, commands and links are real.
+//! What README.md and CONTRIBUTING.md say exists: the code is a file that is compiled and run; names, commands and
+//! links are real.
 
 use std::fs;
 use std::path::Path;

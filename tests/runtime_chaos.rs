@@ -1,5 +1,5 @@
-//! Many connections on two loops, used by several threads and by their own callbacks in random ways at once. Whatever
-//! happens, everything that was promised an answer gets it once, in order, and everything ends.
+//! Many connections on two loops, used at the same time by several threads and by their own callbacks, in random ways.
+//! Whatever happens, every promised callback comes once, in order, and everything ends.
 
 #[path = "common/runtime_recorder.rs"]
 mod runtime_recorder;
@@ -21,7 +21,7 @@ const CONNECTIONS_PER_ROUND: u64 = 64;
 const THREADS_PER_CONNECTION: u64 = 2;
 const STEPS_PER_THREAD: u64 = 30;
 
-/// Random numbers that a seed repeats (xorshift64*).
+/// Random numbers that a seed reproduces (xorshift64*).
 struct Random(u64);
 
 impl Random {
@@ -72,8 +72,8 @@ impl Tally {
         place.store(true, SeqCst);
     }
 
-    /// A message is being delivered: none begins after a close on the loop thread has returned, and after one on another
-    /// thread at most the one that was being dispatched.
+    /// A message is being delivered: none begins after a close on the loop thread has returned, and after one on
+    /// another thread at most the one that was being dispatched.
     fn note_message(&self) {
         self.must(self.shutdowns.load(SeqCst) == 0, "a message came after on_shutdown");
         self.must(!self.closed_on_loop.load(SeqCst), "a message came after a close on the loop thread");

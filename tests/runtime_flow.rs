@@ -14,7 +14,7 @@ use std::thread;
 
 const PING: i32 = MessageType::Ping as i32;
 
-/// Random numbers that a seed repeats (xorshift64*).
+/// Random numbers that a seed reproduces (xorshift64*).
 struct Random(u64);
 
 impl Random {
@@ -26,7 +26,7 @@ impl Random {
     }
 }
 
-/// Mostly small, some around the sizes at which the library changes its ways, a few large.
+/// Mostly small, some around the sizes at which the library works differently, a few large.
 fn payload(random: &mut Random, number: usize) -> Vec<u8> {
     let len = match random.below(100) {
         0..70 => random.below(200),
@@ -47,12 +47,12 @@ fn check_pings(events: &Receiver<Event>, count: usize, seed: u64) {
         let wanted = payload(&mut random, number);
         match wait_for(events, |event| matches!(event, Event::Protocol(PING, _) | Event::Shutdown(_))) {
             Event::Protocol(_, got) => assert!(got == wanted, "seed {seed}: message {number} is another one"),
-            other => panic!("seed {seed}: {other:?} in place of message {number}"),
+            other => panic!("seed {seed}: {other:?} instead of message {number}"),
         }
     }
 }
 
-/// What a server is told.
+/// What the server is to notice.
 struct Flow {
     events: Receiver<Event>,
     listener: Arc<Listener>,

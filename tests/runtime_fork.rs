@@ -1,4 +1,4 @@
-//! A child that is forked in the middle of things.
+//! A child that is forked while the runtime works.
 
 #![cfg(unix)]
 

@@ -1,4 +1,4 @@
-//! Corners of the runtime in which a call might never be answered, or a message be lost.
+//! Corners of the runtime in which a call might never return, or a message might be lost.
 
 #[path = "common/runtime_recorder.rs"]
 mod runtime_recorder;
@@ -81,7 +81,7 @@ fn waiting_for_a_stream_that_was_refused_comes_to_an_end() {
 }
 
 #[test]
-fn a_stream_that_nobody_accepts_is_refused_however_long_its_operation() {
+fn a_stream_that_is_not_accepted_is_refused_however_long_its_operation() {
     let runtime = runtime();
     let (recorder, _events) = Recorder::new(|recorder, on| match on {
         On::IncomingStream(..) => {}
@@ -135,7 +135,7 @@ fn the_handshake_limit_ends_with_the_ack_not_with_the_next_read() {
 }
 
 #[test]
-fn an_abort_answers_sends_as_lost_and_says_so_for_the_close_that_it_cut_short() {
+fn an_abort_flushes_sends_as_lost_and_so_ends_the_close_that_it_cut_short() {
     let runtime = runtime();
     let (recorder, events) = Recorder::new(|recorder, on| match on {
         On::Protocol(connection, PING) => {

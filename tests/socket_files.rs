@@ -10,11 +10,11 @@ use std::sync::{Arc, Barrier, PoisonError, RwLock, RwLockReadGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Rounds of a race, as many of them as fit into the time.
+/// Rounds of a race, as many as fit into the time.
 const ROUNDS: usize = 3000;
 const TIME_FOR_ROUNDS: Duration = Duration::from_secs(10);
 
-/// Held for writing by who forks: the children have all sockets that are open just then, and keep them open.
+/// Held for writing while forking, since children inherit all sockets that are open then, and keep them open.
 static FORKS: RwLock<()> = RwLock::new(());
 
 /// A new folder, removed at the end, in which nothing may be left.
@@ -77,13 +77,13 @@ fn rounds() -> impl Iterator<Item = usize> {
     })
 }
 
-/// A connection that finds its way to the listener through the file.
+/// A connection to the listener through the file.
 fn assert_reached(listener: &mut Listener, path: &Path) {
     let _client = UnixStream::connect(path).expect("somebody listens");
     assert!(listener.accept().is_ok_and(|connection| connection.is_some()), "somebody else listens");
 }
 
-/// As many servers as there are tries, at the same moment; answers the one that listens.
+/// One server for each try, at the same moment; returns the one that listens.
 fn race(servers: usize, path: &Path) -> Listener {
     let barrier = Arc::new(Barrier::new(servers));
     let start = |_| {
@@ -136,7 +136,7 @@ fn one_of_several_processes_gets_a_stale_file() {
         // SAFETY: two places for each pipe's descriptors.
         assert!(unsafe { libc::pipe(start.as_mut_ptr()) == 0 && libc::pipe(go.as_mut_ptr()) == 0 });
         let children: Vec<_> = (0..PROCESSES).map(|_| fork_server(&folder.socket(), start, go)).collect();
-        // SAFETY: descriptors of this function's; an end of a pipe tells the children to begin.
+        // SAFETY: descriptors of this function; the end of a pipe starts the children.
         let results: Vec<u8> = unsafe {
             libc::close(start[1]);
             libc::close(start[0]);
@@ -224,7 +224,7 @@ fn a_file_in_place_of_ones_own_is_not_removed() {
 }
 
 #[test]
-fn only_the_socket_lies_there_while_somebody_listens() {
+fn only_the_socket_is_there_while_a_server_listens() {
     let folder = Folder::new("alone");
     let listener = listen_with(&folder.socket(), 0o640, false).expect("nobody listens");
     assert_eq!(folder.names(), ["socket"]);
@@ -251,7 +251,7 @@ fn a_lock_that_a_killed_process_left_behind_is_taken_and_removed() {
 }
 
 #[test]
-fn a_lock_that_somebody_keeps_is_an_error_and_no_endless_wait() {
+fn a_lock_that_is_kept_is_an_error_rather_than_an_endless_wait() {
     let folder = Folder::new("held");
     let lock = fs::File::create(folder.lock()).expect("a new file");
     lock.lock().expect("nobody holds it");

@@ -14,20 +14,20 @@ use common::transcripts::*;
 use std::net::TcpListener;
 use std::thread;
 
-const FLUSH_ORDER: &str = "4.3: Order: flush callbacks in the order of the sends, all before `on_closed`. 3: The flush callback \
-                           comes once the kernel has taken the last byte (so before any answer).";
-const REFUSED: &str = "6: A CONNECT_ACK without CONNECTION_ACCEPTED rejects: it is delivered, then the connection ends, and no \
-                       stream can be opened. 4.2: A refused CONNECT: HANDSHAKE_REFUSED on the client";
-const FORBIDDEN_SEND: &str = "4.1: A call that answered an error made no object and calls nothing back. (Issue 2: sends that \
-                              the handshake forbids answer a status and leave the connection up.)";
-const BAD_HEADERS: &str = "6: sound framing with bad headers (overrun, too many, unknown type) or a broken rule is answered \
+const FLUSH_ORDER: &str = "promise 3: Order: flush callbacks in the order of the sends, all before `on_closed`. The flush \
+                           callback comes once the kernel has taken the last byte (so before any reply).";
+const REFUSED: &str = "wire: A CONNECT_ACK without CONNECTION_ACCEPTED rejects: it is delivered, then the connection ends, \
+                       and no stream can be opened. Promise 2: A refused CONNECT: HANDSHAKE_REFUSED on the client";
+const FORBIDDEN_SEND: &str = "promise 1: A call that returned an error made no object and calls nothing back. (Sends that the \
+                              handshake forbids return a status and leave the connection up.)";
+const BAD_HEADERS: &str = "wire: sound framing with bad headers (overrun, too many, unknown type) or a broken rule is answered \
                            with PROTOCOL_ERROR, then linger";
 const ORDER_OF_CHECKS: &str =
-    "6: Order of checks, in every decoder: prelude CRC (at byte 12), lengths, headers, message CRC";
-const HEADER_ORDER: &str = "ECHO: Header order out: the caller's headers, then `:message-type`, `:message-flags`, \
+    "wire: Order of checks, in every decoder: prelude CRC (at byte 12), lengths, headers, message CRC";
+const HEADER_ORDER: &str = "echo service: Header order out: the caller's headers, then `:message-type`, `:message-flags`, \
                             `:stream-id`, then `operation`.";
 
-/// Where this library does something else on purpose. A row that changes nothing fails the test.
+/// Where this library differs on purpose. A row that changes nothing fails the test.
 const DIFFERENCES: &[Difference] = &[
     Difference {
         case: "client_connect_rejected",
@@ -86,7 +86,7 @@ const DIFFERENCES: &[Difference] = &[
     },
     Difference {
         case: "client_server_connect",
-        rule: "6: CONNECT to a client and CONNECT_ACK to a server are violations (a deliberate difference from recorded peers).",
+        rule: "wire: CONNECT to a client and CONNECT_ACK to a server are violations (a deliberate difference from recorded peers).",
         ours: |outcome| {
             outcome.sent.push("PROTOCOL_ERROR flags=0".to_owned());
             outcome.replace_event("protocol_message CONNECT ", "shutdown PROTOCOL_VIOLATION");
@@ -96,7 +96,7 @@ const DIFFERENCES: &[Difference] = &[
     },
     Difference {
         case: "client_violation_then_stream_message_in_one_write",
-        rule: "6: After a violation the offender's further messages are not dispatched, also not those of the same read.",
+        rule: "wire: After a violation the offender's further messages are not dispatched, also not those of the same read.",
         ours: |outcome| outcome.remove_events("stream_message"),
     },
     Difference {
@@ -111,7 +111,8 @@ const DIFFERENCES: &[Difference] = &[
     },
     Difference {
         case: "client_server_closes_mid_message",
-        rule: "4.2: A clean end by the peer: PEER_CLOSED. (An end inside a message is none: 4.11, Errors explain themselves.)",
+        rule: "promise 2: A clean end by the peer: PEER_CLOSED. (An end inside a message is not clean; promise 11: errors \
+               explain themselves.)",
         ours: |outcome| outcome.replace_event("shutdown", "shutdown INCOMPLETE"),
     },
     Difference { case: "client_activate_with_terminate", rule: FLUSH_ORDER, ours: flushes_first },
@@ -145,7 +146,7 @@ fn send_is_only_refused(outcome: &mut Outcome, what: &str, status: &str) {
     outcome.replace_event("is_open", "is_open true");
 }
 
-/// The recorded side said INTERNAL_ERROR.
+/// The recorded side sent INTERNAL_ERROR.
 fn tells_bad_headers(outcome: &mut Outcome, reason: &str) {
     let last = outcome.sent.last_mut().expect("an error message");
     assert_eq!(last, "INTERNAL_ERROR flags=0");
@@ -178,7 +179,7 @@ fn consequence(flush: &str) -> Option<Vec<String>> {
     })
 }
 
-/// Plays the server of a case up to where nothing more is recorded. `ends`: the client is expected to end the connection.
+/// Plays the server of a case to the end of the recording. `ends`: the client is expected to end the connection.
 fn play_server(case: &Case, mut server: RawPeer, ends: bool) -> (RawPeer, Vec<String>, Result<(), String>) {
     let mut received = Vec::new();
     let result = play_steps(case, &mut server, &mut received).and_then(|()| {
@@ -218,7 +219,7 @@ fn play_steps(case: &Case, server: &mut RawPeer, received: &mut Vec<String>) -> 
     if joined.is_empty() { Ok(()) } else { server.write(&joined.concat()) }
 }
 
-/// Lets our client do what the program of a case did, callback by callback.
+/// Makes our client do what the program of a case did, callback by callback.
 fn replay(case: &Case, expected: &Outcome, pace: Pace, runtime: &Runtime) -> Result<Outcome, String> {
     let listener = TcpListener::bind("127.0.0.1:0").map_err(|error| error.to_string())?;
     let port = listener.local_addr().map_err(|error| error.to_string())?.port();
@@ -288,8 +289,8 @@ fn client_cases() -> Vec<Case> {
     cases
 }
 
-/// A client may close at once (4.8), and the system answers what comes after with a reset: a violation and what follows it
-/// are written together or not at all.
+/// A client may close at once (promise 8), and the system resets the connection for what comes after: a violation and
+/// what follows it are written together or not at all.
 fn without_writes_after_the_end(mut cases: Vec<Case>) -> Vec<Case> {
     cases.retain(|case| case.name != "client_violation_then_stream_message_in_one_write");
     cases
@@ -327,7 +328,7 @@ fn our_client_does_what_the_recorded_greengrass_clients_did() {
     let mut cases = load("greengrass_clients.json");
     assert_eq!(cases.len(), 2, "a case was lost");
     check_table(&cases, GREENGRASS_DIFFERENCES);
-    // Nobody recorded the callbacks of these clients, but the messages tell them.
+    // The callbacks of these clients were not recorded, but follow from the messages.
     for case in &mut cases {
         let ends_stream = case.name == "component_sdk_publish";
         let before = [

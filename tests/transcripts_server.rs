@@ -21,17 +21,17 @@ use std::time::Duration;
 const LINGER: Duration = Duration::from_millis(950);
 
 const NOTHING_AFTER_A_VIOLATION: &str =
-    "6: After a violation the offender's further messages are not dispatched, also not those of the same read.";
-const BAD_HEADERS: &str = "6: sound framing with bad headers (overrun, too many, unknown type) or a broken rule is answered \
+    "wire: After a violation the offender's further messages are not dispatched, also not those of the same read.";
+const BAD_HEADERS: &str = "wire: sound framing with bad headers (overrun, too many, unknown type) or a broken rule is answered \
                            with PROTOCOL_ERROR, then linger";
-const LATE: &str = "6: it treats a late message for a stream that is over as harmless up to a limit (section 7), with or \
+const LATE: &str = "wire: a late message for a stream that has ended is harmless up to a limit, with or \
                     without TERMINATE_STREAM.";
 const ORDER_OF_CHECKS: &str =
-    "6: Order of checks, in every decoder: prelude CRC (at byte 12), lengths, headers, message CRC";
-const HEADER_ORDER: &str = "ECHO: Header order out: the caller's headers, then `:message-type`, `:message-flags`, \
+    "wire: Order of checks, in every decoder: prelude CRC (at byte 12), lengths, headers, message CRC";
+const HEADER_ORDER: &str = "echo service: Header order out: the caller's headers, then `:message-type`, `:message-flags`, \
                             `:stream-id`, then `operation`.";
 
-/// Where this library does something else on purpose. A row that changes nothing fails the test.
+/// Where this library differs on purpose. A row that changes nothing fails the test.
 const DIFFERENCES: &[Difference] = &[
     Difference { case: "two_violations_in_one_write", rule: NOTHING_AFTER_A_VIOLATION, ours: one_answer_less },
     Difference {
@@ -53,7 +53,7 @@ const DIFFERENCES: &[Difference] = &[
     },
     Difference {
         case: "rejected_connect_and_ping_in_one_write",
-        rule: "6: A CONNECT_ACK without CONNECTION_ACCEPTED rejects: it is delivered, then the connection ends",
+        rule: "wire: A CONNECT_ACK without CONNECTION_ACCEPTED rejects: it is delivered, then the connection ends",
         ours: |outcome| {
             one_answer_less(outcome);
             outcome.remove_events("protocol_message PING");
@@ -61,7 +61,7 @@ const DIFFERENCES: &[Difference] = &[
     },
     Difference {
         case: "connect_flags_255",
-        rule: "6: TERMINATE_STREAM [...] on a protocol message [...] ends the connection after it is written / delivered. 4.2: \
+        rule: "wire: TERMINATE_STREAM [...] on a protocol message [...] ends the connection after it is written / delivered. Promise 2: \
                TERMINATE_STREAM on stream-id 0: OK for the sender, PEER_CLOSED for the receiver. (255 has its bit.)",
         ours: |outcome| {
             outcome.remove_events("protocol_message PING");
@@ -73,7 +73,7 @@ const DIFFERENCES: &[Difference] = &[
     Difference { case: "stream_reuse_after_client_close", rule: LATE, ours: late_message_is_harmless },
     Difference {
         case: "incoming_stream_refused_by_app",
-        rule: "6: A stream the server's application refuses: APPLICATION_ERROR with TERMINATE_STREAM; the connection \
+        rule: "wire: A stream the server's application refuses: APPLICATION_ERROR with TERMINATE_STREAM; the connection \
                stays open.",
         ours: |outcome| {
             one_answer_less(outcome);
@@ -102,7 +102,7 @@ const DIFFERENCES: &[Difference] = &[
     },
     Difference {
         case: "header_value_32768",
-        rule: "7: header value sent; received: 32,767 bytes (what peers accept); 65,535. 6: copying a list for sending \
+        rule: "limits: header value sent; received: 32,767 bytes (what peers accept); 65,535. Wire: copying a list for sending \
                [...] checks no send limits",
         ours: |outcome| {
             one_answer_less(outcome);
@@ -124,14 +124,15 @@ const DIFFERENCES: &[Difference] = &[
     },
     Difference {
         case: "close_inside_message",
-        rule: "4.2: A clean end by the peer: PEER_CLOSED. (An end inside a message is none: 4.11, Errors explain themselves.)",
+        rule: "promise 2: A clean end by the peer: PEER_CLOSED. (An end inside a message is not clean; promise 11: errors \
+               explain themselves.)",
         ours: |outcome| outcome.replace_event("shutdown", "shutdown INCOMPLETE"),
     },
 ];
 
 const PEER_TO_PEER_DIFFERENCES: &[Difference] = &[Difference {
     case: "p2p_client_terminate_with_payload",
-    rule: "4.3: If the peer ends the stream first, sends still waiting are answered STREAM_CLOSED. (New ones too.)",
+    rule: "promise 3: If the peer ends the stream first, sends still waiting get STREAM_CLOSED. (New ones too.)",
     ours: |outcome| {
         one_answer_less(outcome);
         let closed = outcome.events.iter().position(|event| event.starts_with("stream_closed")).expect("an end");
@@ -207,8 +208,9 @@ fn replay(case: &Case, expected: &Outcome, pace: Pace, runtime: &Runtime) -> Res
     Ok(Outcome { sent, events, stays_open })
 }
 
-/// Reads what is left, which has to end without a reset. After last words the server waits for the client's end, dropping
-/// what comes, or the client might lose them (4.8): at most a second, and a client that does not end gets all of it.
+/// Reads what is left, which has to end without a reset. After last words the server waits for the client's end,
+/// dropping what comes, or the client might lose them (promise 8): at most a second, and a client that does not end
+/// gets all of it.
 fn read_end(client: &mut RawPeer, sent: &mut Vec<String>) -> Result<(), String> {
     let refusal = describe(&encode(b"", CONNECT_ACK, 0, 0, b""));
     let has_last_words = sent.last().is_some_and(|last| {
@@ -283,7 +285,7 @@ fn our_server_serves_the_recorded_greengrass_clients() {
     let mut cases = load("greengrass_clients.json");
     assert_eq!(cases.len(), 2, "a case was lost");
     check_table(&cases, GREENGRASS_DIFFERENCES);
-    // Nobody recorded the callbacks of that server, but the messages tell them.
+    // The callbacks of that server were not recorded, but follow from the messages.
     for case in &mut cases {
         let is_sdk = case.name == "component_sdk_publish";
         let (connect, request) = if is_sdk { (32, (86, 5)) } else { (33, (72, 6)) };

@@ -21,7 +21,6 @@ use eventstream_rpc::ffi::connection_info::*;
 use eventstream_rpc::ffi::connection_options::*;
 use eventstream_rpc::ffi::connection_times::*;
 use eventstream_rpc::ffi::drain::*;
-use eventstream_rpc::ffi::headers::esrpc_headers;
 use eventstream_rpc::ffi::listener::*;
 use eventstream_rpc::ffi::listener_options::*;
 use eventstream_rpc::ffi::message::*;
@@ -378,8 +377,8 @@ unsafe extern "C" fn on_protocol_message(
     unsafe {
         let callback = InCallback::enter(user_data);
         assert!(callback.0.is_set_up.load(Ordering::SeqCst) && !callback.0.has_ended.load(Ordering::SeqCst));
-        assert_eq!(esrpc_message_get_stream_id(message), 0);
-        assert!((2..8).contains(&esrpc_message_get_type(message)));
+        assert_eq!(esrpc_message_get_stream_id(message.as_ref()), 0);
+        assert!((2..8).contains(&esrpc_message_get_type(message.as_ref())));
         read_message(message);
         act_on_connection(&callback.0, connection);
     }
@@ -397,11 +396,11 @@ unsafe extern "C" fn on_incoming_stream(
         let object = &callback.0;
         assert!(object.kind == Kind::Server && !object.has_ended.load(Ordering::SeqCst));
         let id = esrpc_stream_get_id(stream);
-        assert!(esrpc_message_get_stream_id(message) == id || is_stopping());
+        assert!(esrpc_message_get_stream_id(message.as_ref()) == id || is_stopping());
         read_message(message);
         let next = object.world.next_inside();
         match next {
-            Inside::Refuse => _ = esrpc_stream_refuse(stream, ptr::null(), lend(b"no")),
+            Inside::Refuse => _ = esrpc_stream_refuse(stream, None, lend(b"no")),
             Inside::Close => _ = esrpc_connection_close(connection, OK),
             Inside::Abort => _ = esrpc_connection_abort(connection),
             Inside::Nothing if !object.world.accepts.load(Ordering::SeqCst) => {}
@@ -480,10 +479,10 @@ unsafe extern "C" fn on_message(stream: *mut esrpc_stream, message: *const esrpc
         assert!(object.may_be_active.load(Ordering::SeqCst) && !object.has_ended.load(Ordering::SeqCst));
         assert!(!object.connection().has_ended.load(Ordering::SeqCst));
         let id = esrpc_stream_get_id(stream);
-        assert!(esrpc_message_get_stream_id(message) == id || is_stopping());
-        assert!((0..2).contains(&esrpc_message_get_type(message)));
+        assert!(esrpc_message_get_stream_id(message.as_ref()) == id || is_stopping());
+        assert!((0..2).contains(&esrpc_message_get_type(message.as_ref())));
         if !object.world.has_raw_peer {
-            object.check_order(borrow(esrpc_message_get_payload(message)));
+            object.check_order(borrow(esrpc_message_get_payload(message.as_ref())));
         }
         read_message(message);
         act_on_stream(object, stream);
@@ -730,11 +729,11 @@ unsafe fn act_on_stream(object: &Arc<Object>, stream: *mut esrpc_stream) {
 unsafe fn read_message(message: *const esrpc_message) {
     // SAFETY: what the caller promised.
     unsafe {
-        let payload = borrow(esrpc_message_get_payload(message));
+        let payload = borrow(esrpc_message_get_payload(message.as_ref()));
         let mut copy = ptr::null_mut();
-        assert_eq!(esrpc_message_copy(message, &mut copy), OK);
-        assert_eq!(borrow(esrpc_message_get_payload(copy)), payload);
-        assert_eq!(esrpc_message_get_flags(copy), esrpc_message_get_flags(message));
+        assert_eq!(esrpc_message_copy(message.as_ref(), &mut copy), OK);
+        assert_eq!(borrow(esrpc_message_get_payload(copy.as_ref())), payload);
+        assert_eq!(esrpc_message_get_flags(copy.as_ref()), esrpc_message_get_flags(message.as_ref()));
         esrpc_message_release(copy);
     }
 }
@@ -766,7 +765,7 @@ unsafe fn connection_getters(connection: *mut esrpc_connection) {
         esrpc_connection_get_outbound_size(connection);
         esrpc_connection_get_end_status(connection);
         let ack = esrpc_connection_get_connect_ack(connection);
-        assert!(ack.is_null() || esrpc_message_get_type(ack) == 5);
+        assert!(ack.is_null() || esrpc_message_get_type(ack.as_ref()) == 5);
         let (mut pid, mut uid, mut gid) = (0, 0, 0);
         esrpc_connection_get_peer_credentials(connection, &mut pid, &mut uid, &mut gid);
         esrpc_connection_release(esrpc_connection_acquire(connection));
@@ -804,7 +803,7 @@ unsafe fn send_protocol(
                 connection,
                 message_type,
                 flags,
-                ptr::null::<esrpc_headers>(),
+                None,
                 lend(&payload),
                 Some(on_flush),
                 user_data,
@@ -827,15 +826,7 @@ unsafe fn send_on_stream(
     with_flush(&object.world, Some(object), |user_data| {
         // SAFETY: what the caller promised.
         unsafe {
-            esrpc_stream_send_message(
-                stream,
-                message_type,
-                flags,
-                ptr::null::<esrpc_headers>(),
-                lend(&payload),
-                Some(on_flush),
-                user_data,
-            )
+            esrpc_stream_send_message(stream, message_type, flags, None, lend(&payload), Some(on_flush), user_data)
         }
     });
 }
@@ -902,8 +893,8 @@ fn new_runtime() -> Shared {
     // SAFETY: live settings and a variable.
     unsafe {
         let options = esrpc_runtime_options_new();
-        assert_eq!(esrpc_runtime_options_set_thread_count(options, 1), OK);
-        assert_eq!(esrpc_runtime_new(options, &mut runtime), OK);
+        assert_eq!(esrpc_runtime_options_set_thread_count(options.as_mut(), 1), OK);
+        assert_eq!(esrpc_runtime_new(options.as_ref(), &mut runtime), OK);
         esrpc_runtime_options_release(options);
     }
     Shared(runtime)
@@ -915,25 +906,25 @@ fn connection_options(settings: &Settings) -> *mut esrpc_connection_options {
         let options = esrpc_connection_options_new();
         if settings.outbound_limit < 30_000 {
             let limit = usize::from(settings.outbound_limit) + 1;
-            assert_eq!(esrpc_connection_options_set_outbound_limit(options, limit), OK);
+            assert_eq!(esrpc_connection_options_set_outbound_limit(options.as_mut(), limit), OK);
         }
         if settings.message_limit < 100 {
             // Whether it is taken or not: some are too small.
-            esrpc_connection_options_set_max_message_size(options, 10 * usize::from(settings.message_limit));
+            esrpc_connection_options_set_max_message_size(options.as_mut(), 10 * usize::from(settings.message_limit));
         }
         match settings.queue_limit {
-            limit @ 0..128 => _ = esrpc_connection_options_set_stream_queue_limit(options, limit.into()),
+            limit @ 0..128 => _ = esrpc_connection_options_set_stream_queue_limit(options.as_mut(), limit.into()),
             limit @ 128..160 => {
-                assert_eq!(esrpc_connection_options_set_max_streams(options, usize::from(limit) - 127), OK);
+                assert_eq!(esrpc_connection_options_set_max_streams(options.as_mut(), usize::from(limit) - 127), OK);
             }
             limit @ 160..192 => {
                 let burst = u32::from(limit) - 159;
-                assert_eq!(esrpc_connection_options_set_abnormal_event_limit(options, 10 * burst, burst), OK);
+                assert_eq!(esrpc_connection_options_set_abnormal_event_limit(options.as_mut(), 10 * burst, burst), OK);
             }
             _ => {}
         }
-        esrpc_connection_options_set_linger_ms(options, u32::from(settings.linger) / 8);
-        esrpc_connection_options_set_answer_pings(options, i32::from(settings.answers));
+        esrpc_connection_options_set_linger_ms(options.as_mut(), u32::from(settings.linger) / 8);
+        esrpc_connection_options_set_answer_pings(options.as_mut(), i32::from(settings.answers));
         options
     }
 }
@@ -992,10 +983,16 @@ impl Run {
         // SAFETY: live settings and handles.
         unsafe {
             let options = esrpc_listener_options_new();
-            assert_eq!(esrpc_listener_options_set_adopt_only(options), OK);
-            assert_eq!(esrpc_listener_options_set_runtime(options, runtime()), OK);
-            assert_eq!(esrpc_listener_options_set_connection_options(options, connection_options), OK);
-            assert_eq!(esrpc_listener_listen(options, &LISTENER_TABLE, object.user_data(), &mut self.listener), OK);
+            assert_eq!(esrpc_listener_options_set_adopt_only(options.as_mut()), OK);
+            assert_eq!(esrpc_listener_options_set_runtime(options.as_mut(), runtime()), OK);
+            assert_eq!(
+                esrpc_listener_options_set_connection_options(options.as_mut(), connection_options.as_ref()),
+                OK
+            );
+            assert_eq!(
+                esrpc_listener_listen(options.as_ref(), &LISTENER_TABLE, object.user_data(), &mut self.listener),
+                OK
+            );
             esrpc_listener_options_release(options);
             assert_eq!(esrpc_listener_adopt_connection(self.listener, socket), OK);
         }
@@ -1007,14 +1004,14 @@ impl Run {
         // SAFETY: live settings and handles.
         unsafe {
             let options = esrpc_client_options_new();
-            assert_eq!(esrpc_client_options_set_socket(options, socket), OK);
-            assert_eq!(esrpc_client_options_set_runtime(options, runtime()), OK);
-            assert_eq!(esrpc_client_options_set_connection_options(options, connection_options), OK);
+            assert_eq!(esrpc_client_options_set_socket(options.as_mut(), socket), OK);
+            assert_eq!(esrpc_client_options_set_runtime(options.as_mut(), runtime()), OK);
+            assert_eq!(esrpc_client_options_set_connection_options(options.as_mut(), connection_options.as_ref()), OK);
             if handshake {
-                assert_eq!(esrpc_client_options_set_handshake(options, ptr::null(), lend(b"hello")), OK);
+                assert_eq!(esrpc_client_options_set_handshake(options.as_mut(), None, lend(b"hello")), OK);
             }
             let user_data = object.user_data();
-            let status = esrpc_connection_connect(options, &CONNECTION_TABLE, user_data, &mut connection);
+            let status = esrpc_connection_connect(options.as_ref(), &CONNECTION_TABLE, user_data, &mut connection);
             if status == OK {
                 self.connections.push(Owned(connection, Some(object)));
             } else {
@@ -1091,14 +1088,14 @@ impl Run {
                     }
                     None => {
                         let payload = self.world.payload(false, len(size));
-                        let (kind, headers) = (i32::from(is_error), ptr::null());
+                        let kind = i32::from(is_error);
                         let payload = lend(&payload);
-                        esrpc_stream_send_message(handle, kind, flags(number), headers, payload, None, ptr::null_mut());
+                        esrpc_stream_send_message(handle, kind, flags(number), None, payload, None, ptr::null_mut());
                     }
                 },
                 StreamCall::SendBlocking { len: size } => {
                     let payload = self.world.payload(false, len(size));
-                    esrpc_stream_send_blocking(handle, 0, 0, ptr::null(), lend(&payload), SHORT_MS);
+                    esrpc_stream_send_blocking(handle, 0, 0, None, lend(&payload), SHORT_MS);
                 }
                 StreamCall::Read => {
                     let mut message = ptr::null_mut();
@@ -1161,8 +1158,7 @@ impl Run {
         let (payload, mut reply) = (self.world.payload(false, size % 1000), ptr::null_mut());
         // SAFETY: a live handle.
         unsafe {
-            let status =
-                esrpc_connection_call(*handle, lend(b"call"), ptr::null(), lend(&payload), SHORT_MS, &mut reply);
+            let status = esrpc_connection_call(*handle, lend(b"call"), None, lend(&payload), SHORT_MS, &mut reply);
             let has_reply = status == OK || status == ESRPC_ERROR_APPLICATION_ERROR as esrpc_status;
             assert_eq!(!reply.is_null(), has_reply);
             if has_reply {
@@ -1299,16 +1295,7 @@ unsafe fn activate(
     let status = with_flush(world, object, |user_data| {
         // SAFETY: what the caller promised.
         unsafe {
-            esrpc_stream_activate(
-                stream,
-                lend(b"operation"),
-                0,
-                flags,
-                ptr::null::<esrpc_headers>(),
-                lend(&payload),
-                Some(on_flush),
-                user_data,
-            )
+            esrpc_stream_activate(stream, lend(b"operation"), 0, flags, None, lend(&payload), Some(on_flush), user_data)
         }
     });
     if let Some(object) = object.filter(|_| is_first && status != OK) {

@@ -199,16 +199,16 @@ unsafe fn set_limits(decoder: *mut esrpc_decoder, wanted: Option<[u16; 3]>, limi
     // SAFETY: what the caller promised; live settings.
     unsafe {
         let options = esrpc_connection_options_new();
-        if esrpc_connection_options_set_max_message_size(options, message) == OK {
+        if esrpc_connection_options_set_max_message_size(options.as_mut(), message) == OK {
             limits.max_message_len = message;
         }
-        if esrpc_connection_options_set_max_headers(options, headers) == OK {
+        if esrpc_connection_options_set_max_headers(options.as_mut(), headers) == OK {
             limits.max_headers = headers;
         }
-        if esrpc_connection_options_set_max_header_value_size(options, value) == OK {
+        if esrpc_connection_options_set_max_header_value_size(options.as_mut(), value) == OK {
             limits.max_value_len = value;
         }
-        assert_eq!(esrpc_decoder_set_limits(decoder, options), OK);
+        assert_eq!(esrpc_decoder_set_limits(decoder, options.as_ref()), OK);
         esrpc_connection_options_release(options);
     }
 }
@@ -230,27 +230,27 @@ unsafe fn take_messages(decoder: *mut esrpc_decoder, notes: &mut Notes) {
         }
         for message in taken {
             let (total, headers_len) =
-                (esrpc_message_get_total_length(message), esrpc_message_get_headers_length(message));
-            notes.note(0, Event::Prelude(total, headers_len, esrpc_message_get_prelude_crc(message)));
-            let headers = esrpc_message_get_headers(message);
-            for index in 0..esrpc_headers_count(headers) {
+                (esrpc_message_get_total_length(message.as_ref()), esrpc_message_get_headers_length(message.as_ref()));
+            notes.note(0, Event::Prelude(total, headers_len, esrpc_message_get_prelude_crc(message.as_ref())));
+            let headers = esrpc_message_get_headers(message.as_ref());
+            for index in 0..esrpc_headers_count(headers.as_ref()) {
                 let mut header = std::mem::zeroed();
-                assert_eq!(esrpc_headers_get(headers, index, &mut header), OK);
+                assert_eq!(esrpc_headers_get(headers.as_ref(), index, &mut header), OK);
                 let (name, data) = (borrow(header.name).to_vec(), borrow(header.bytes).to_vec());
                 let mut number = 0;
-                let read = esrpc_headers_get_int32(headers, header.name, &mut number);
+                let read = esrpc_headers_get_int32(headers.as_ref(), header.name, &mut number);
                 assert!(read == OK || read == ESRPC_ERROR_WRONG_TYPE as esrpc_status);
                 notes.note(1, Event::Header(name, header.r#type, header.number, data));
             }
-            let payload = borrow(esrpc_message_get_payload(message));
+            let payload = borrow(esrpc_message_get_payload(message.as_ref()));
             if !payload.is_empty() {
                 notes.note(2, Event::Payload(payload.to_vec()));
             }
-            notes.note(3, Event::Complete(esrpc_message_get_message_crc(message)));
-            esrpc_message_get_type(message);
+            notes.note(3, Event::Complete(esrpc_message_get_message_crc(message.as_ref())));
+            esrpc_message_get_type(message.as_ref());
             let mut json = ptr::null_mut();
-            assert_eq!(esrpc_message_to_json(message, &mut json), OK);
-            assert!(std::str::from_utf8(borrow(esrpc_buffer_get_bytes(json))).is_ok());
+            assert_eq!(esrpc_message_to_json(message.as_ref(), &mut json), OK);
+            assert!(std::str::from_utf8(borrow(esrpc_buffer_get_bytes(json.as_ref()))).is_ok());
             esrpc_buffer_release(json);
         }
     }
@@ -313,7 +313,7 @@ pub fn run(bytes: &[u8]) {
             }
             if settings.between & 4 == 4 {
                 let options = esrpc_connection_options_new();
-                assert_eq!(esrpc_decoder_set_limits(decoder, options), INVALID_STATE);
+                assert_eq!(esrpc_decoder_set_limits(decoder, options.as_ref()), INVALID_STATE);
                 esrpc_connection_options_release(options);
             }
         }

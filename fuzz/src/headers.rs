@@ -295,7 +295,7 @@ impl List {
         let Some(entry) = self.model.get(index).cloned() else { return };
         let mut header = NO_HEADER;
         // SAFETY: a live builder and a variable.
-        assert_status(unsafe { esrpc_headers_get(self.handle, index, &mut header) }, ESRPC_OK);
+        assert_status(unsafe { esrpc_headers_get(self.handle.as_ref(), index, &mut header) }, ESRPC_OK);
         self.remove(&entry.name, header.name);
     }
 
@@ -313,7 +313,7 @@ impl List {
     fn round_trip(&self, payload: &[u8]) -> Option<Decoded> {
         let mut buffer: *mut esrpc_buffer = ptr::null_mut();
         // SAFETY: a live builder, bytes that stay, and a variable.
-        let status = unsafe { esrpc_message_encode_to_buffer(self.handle, lend(payload), &mut buffer) };
+        let status = unsafe { esrpc_message_encode_to_buffer(self.handle.as_ref(), lend(payload), &mut buffer) };
         if self.model.len() > Limits::DEFAULT.max_headers {
             assert_status(status, ESRPC_ERROR_TOO_MANY_HEADERS);
             return None;
@@ -321,35 +321,40 @@ impl List {
         assert_status(status, ESRPC_OK);
         let mut decoded = Decoded { buffer, message: ptr::null_mut() };
         // SAFETY: a live buffer.
-        let bytes = unsafe { borrow(esrpc_buffer_get_bytes(buffer)) };
+        let bytes = unsafe { borrow(esrpc_buffer_get_bytes(buffer.as_ref())) };
         assert_eq!(bytes.len(), 16 + wire_len(&self.model) + payload.len());
         // SAFETY: live handles, variables, and buffers as large as said.
         unsafe {
             let (mut len, mut used) = (0, 0);
             let mut too_small = vec![0xaa; bytes.len() - 1];
-            let status =
-                esrpc_message_encode(self.handle, lend(payload), too_small.as_mut_ptr(), too_small.len(), &mut len);
+            let status = esrpc_message_encode(
+                self.handle.as_ref(),
+                lend(payload),
+                too_small.as_mut_ptr(),
+                too_small.len(),
+                &mut len,
+            );
             assert_status(status, ESRPC_ERROR_BUFFER_TOO_SMALL);
             assert_eq!(len, bytes.len());
             let mut fitting = vec![0; len];
-            let status = esrpc_message_encode(self.handle, lend(payload), fitting.as_mut_ptr(), len, &mut len);
+            let status = esrpc_message_encode(self.handle.as_ref(), lend(payload), fitting.as_mut_ptr(), len, &mut len);
             assert_status(status, ESRPC_OK);
             assert!(fitting == bytes);
             assert_status(esrpc_message_decode(lend(bytes), &mut decoded.message, &mut used), ESRPC_OK);
             assert_eq!(used, bytes.len());
-            assert_eq!(esrpc_message_get_total_length(decoded.message) as usize, used);
-            assert_eq!(esrpc_message_get_headers_length(decoded.message) as usize, wire_len(&self.model));
-            assert!(borrow(esrpc_message_get_payload(decoded.message)) == payload);
-            check(esrpc_message_get_headers(decoded.message), &self.model);
+            assert_eq!(esrpc_message_get_total_length(decoded.message.as_ref()) as usize, used);
+            assert_eq!(esrpc_message_get_headers_length(decoded.message.as_ref()) as usize, wire_len(&self.model));
+            assert!(borrow(esrpc_message_get_payload(decoded.message.as_ref())) == payload);
+            check(esrpc_message_get_headers(decoded.message.as_ref()), &self.model);
 
             // A copy outlives what it was made of.
             let mut copy = ptr::null_mut();
-            assert_status(esrpc_message_copy(decoded.message, &mut copy), ESRPC_OK);
+            assert_status(esrpc_message_copy(decoded.message.as_ref(), &mut copy), ESRPC_OK);
             esrpc_message_release(std::mem::replace(&mut decoded.message, copy));
-            check(esrpc_message_get_headers(copy), &self.model);
+            check(esrpc_message_get_headers(copy.as_ref()), &self.model);
             let mut json = ptr::null_mut();
-            assert_status(esrpc_message_to_json(copy, &mut json), ESRPC_OK);
-            assert!(std::str::from_utf8(borrow(esrpc_buffer_get_bytes(json))).is_ok());
+            assert_status(esrpc_message_to_json(copy.as_ref(), &mut json), ESRPC_OK);
+            assert!(std::str::from_utf8(borrow(esrpc_buffer_get_bytes(json.as_ref()))).is_ok());
             esrpc_buffer_release(json);
         }
         Some(decoded)
@@ -386,10 +391,10 @@ fn check_uuid_text(uuid: &[u8; 16], expected: &str) {
 unsafe fn check(list: *const esrpc_headers, model: &[Entry]) {
     // SAFETY: what the caller promised; and variables.
     unsafe {
-        assert_eq!(esrpc_headers_count(list), model.len());
+        assert_eq!(esrpc_headers_count(list.as_ref()), model.len());
         for (index, expected) in model.iter().enumerate() {
             let mut header = NO_HEADER;
-            assert_status(esrpc_headers_get(list, index, &mut header), ESRPC_OK);
+            assert_status(esrpc_headers_get(list.as_ref(), index, &mut header), ESRPC_OK);
             assert_eq!(&entry(&header), expected);
         }
         check_range(list, model, 0, model.len() + 1);
@@ -407,7 +412,10 @@ unsafe fn check_range(list: *const esrpc_headers, model: &[Entry], first: usize,
     let mut count = usize::MAX;
     // SAFETY: what the caller promised; and as much room as said.
     unsafe {
-        assert_status(esrpc_headers_get_range(list, first, found.as_mut_ptr(), capacity, &mut count), ESRPC_OK);
+        assert_status(
+            esrpc_headers_get_range(list.as_ref(), first, found.as_mut_ptr(), capacity, &mut count),
+            ESRPC_OK,
+        );
         let expected = model.get(first..).unwrap_or_default();
         assert_eq!(count, expected.len().min(capacity));
         for (header, expected) in found[..count].iter().zip(expected) {
@@ -424,7 +432,7 @@ unsafe fn check_find(list: *const esrpc_headers, model: &[Entry], name: &[u8]) {
     let mut header = NO_HEADER;
     // SAFETY: what the caller promised; and variables.
     unsafe {
-        let status = esrpc_headers_find(list, lend(name), &mut header);
+        let status = esrpc_headers_find(list.as_ref(), lend(name), &mut header);
         let Some(expected) = expected else { return assert_status(status, ESRPC_ERROR_HEADER_NOT_FOUND) };
         assert_status(status, ESRPC_OK);
         assert_eq!(&entry(&header), expected);
@@ -445,15 +453,15 @@ unsafe fn check_typed(list: *const esrpc_headers, name: &[u8], expected: &Entry)
     // SAFETY: what the caller promised; and variables.
     unsafe {
         let statuses = [
-            esrpc_headers_get_bool(list, name, &mut flag),
-            esrpc_headers_get_byte(list, name, &mut byte),
-            esrpc_headers_get_int16(list, name, &mut short),
-            esrpc_headers_get_int32(list, name, &mut int),
-            esrpc_headers_get_int64(list, name, &mut long),
-            esrpc_headers_get_byte_buf(list, name, &mut data),
-            esrpc_headers_get_string(list, name, &mut text),
-            esrpc_headers_get_timestamp(list, name, &mut time),
-            esrpc_headers_get_uuid(list, name, uuid.as_mut_ptr()),
+            esrpc_headers_get_bool(list.as_ref(), name, &mut flag),
+            esrpc_headers_get_byte(list.as_ref(), name, &mut byte),
+            esrpc_headers_get_int16(list.as_ref(), name, &mut short),
+            esrpc_headers_get_int32(list.as_ref(), name, &mut int),
+            esrpc_headers_get_int64(list.as_ref(), name, &mut long),
+            esrpc_headers_get_byte_buf(list.as_ref(), name, &mut data),
+            esrpc_headers_get_string(list.as_ref(), name, &mut text),
+            esrpc_headers_get_timestamp(list.as_ref(), name, &mut time),
+            esrpc_headers_get_uuid(list.as_ref(), name, uuid.as_mut_ptr()),
         ];
         let own = usize::try_from(expected.header_type.max(1) - 1).expect("a type");
         for (index, status) in statuses.into_iter().enumerate() {
@@ -491,7 +499,7 @@ pub fn run(bytes: &[u8]) {
             Step::AddFromMessage { to, keep } => {
                 if let Some(Decoded { message, .. }) = &decoded {
                     // SAFETY: a live message.
-                    let source = unsafe { esrpc_message_get_headers(*message) };
+                    let source = unsafe { esrpc_message_get_headers((*message).as_ref()) };
                     lists[usize::from(to)].add_all(source, &decoded_model, keep.into());
                 }
             }
@@ -510,7 +518,7 @@ pub fn run(bytes: &[u8]) {
             Step::Get { list, index } => {
                 let (list, mut header) = (&lists[usize::from(list)], NO_HEADER);
                 // SAFETY: a live builder and a variable.
-                let status = unsafe { esrpc_headers_get(list.handle, index.into(), &mut header) };
+                let status = unsafe { esrpc_headers_get(list.handle.as_ref(), index.into(), &mut header) };
                 match list.model.get(usize::from(index)) {
                     // SAFETY: the list lent it and was not changed.
                     Some(expected) => assert_eq!(&unsafe { entry(&header) }, expected),

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use arbitrary::{Arbitrary, Unstructured};
 use eventstream_rpc::codec::{self, HeaderList, HeaderType, HeaderValue, Message};
 use eventstream_rpc::rpc::{
-    CONNECTION_ACCEPTED, Connection, Counts, Defect, Ending, Envelope, Error, Limits, MAX_EXEMPT_LEN, MessageType, Outgoing,
-    Rate, Received, Refusal, Role, StreamState, TERMINATE_STREAM, Violation, Written,
+    CONNECTION_ACCEPTED, Connection, Counts, Defect, Ending, Envelope, Error, Limits, MAX_EXEMPT_LEN, MessageType,
+    Outgoing, Rate, Received, Refusal, Role, StreamState, TERMINATE_STREAM, Violation, Written,
 };
 
 const MAX_STEPS: usize = 300;
@@ -973,7 +973,8 @@ fn application_type(is_error: bool) -> i32 {
 fn said(text: &str) -> (HeaderList, Vec<u8>) {
     let mut headers = HeaderList::new();
     headers.add(b":content-type", HeaderValue::String(b"application/json")).expect("a good header");
-    let escaped: String = text.chars().flat_map(|c| matches!(c, '"' | '\\').then_some('\\').into_iter().chain([c])).collect();
+    let escaped: String =
+        text.chars().flat_map(|c| matches!(c, '"' | '\\').then_some('\\').into_iter().chain([c])).collect();
     (headers, format!("{{\"message\":\"{escaped}\"}}").into_bytes())
 }
 

@@ -1,10 +1,11 @@
-//! Sockets that come from the application, or go to it.
+//! Sockets that the application hands over, or is given.
 
 use super::client_options::esrpc_client_options;
+use super::counted::esrpc_listener;
 use super::endpoint;
+use super::failure::required;
 use super::guard;
-use super::handle::BoxHandle;
-use super::listener::{esrpc_listener, listener_of};
+use super::handle::ArcHandle;
 use super::listener_options::{Place, esrpc_listener_options};
 use super::out::{check_out, write_out};
 use super::status::esrpc_status;
@@ -33,13 +34,12 @@ pub type esrpc_socket = RawSocket;
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn esrpc_client_options_set_socket(
-    options: *mut esrpc_client_options,
+pub extern "C" fn esrpc_client_options_set_socket(
+    options: Option<&mut esrpc_client_options>,
     socket: esrpc_socket,
 ) -> esrpc_status {
     guard::system_call(|| {
-        // SAFETY: NULL or live settings of this thread.
-        let options = unsafe { esrpc_client_options::borrow_mut(options, "options") }?;
+        let options = required(options, "options")?;
         options.endpoint = Some(endpoint::socket(socket, SocketUse::Connection)?);
         options.socket_taken.set(false);
         Ok(())
@@ -63,13 +63,12 @@ pub unsafe extern "C" fn esrpc_client_options_set_socket(
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn esrpc_listener_options_set_socket(
-    options: *mut esrpc_listener_options,
+pub extern "C" fn esrpc_listener_options_set_socket(
+    options: Option<&mut esrpc_listener_options>,
     socket: esrpc_socket,
 ) -> esrpc_status {
     guard::system_call(|| {
-        // SAFETY: NULL or live settings of this thread.
-        let options = unsafe { esrpc_listener_options::borrow_mut(options, "options") }?;
+        let options = required(options, "options")?;
         options.place = Place::Endpoint(endpoint::socket(socket, SocketUse::Listener)?);
         options.socket_taken.set(false);
         Ok(())
@@ -84,10 +83,9 @@ pub unsafe extern "C" fn esrpc_listener_options_set_socket(
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn esrpc_listener_options_set_adopt_only(options: *mut esrpc_listener_options) -> esrpc_status {
+pub extern "C" fn esrpc_listener_options_set_adopt_only(options: Option<&mut esrpc_listener_options>) -> esrpc_status {
     guard::system_call(|| {
-        // SAFETY: NULL or live settings of this thread.
-        unsafe { esrpc_listener_options::borrow_mut(options, "options") }?.place = Place::Nowhere;
+        required(options, "options")?.place = Place::Nowhere;
         Ok(())
     })
 }
@@ -115,7 +113,7 @@ pub unsafe extern "C" fn esrpc_listener_adopt_connection(
 ) -> esrpc_status {
     guard::system_call(|| {
         // SAFETY: NULL or a live or lent handle.
-        unsafe { listener_of(listener) }?.adopt_connection(socket)?;
+        unsafe { esrpc_listener::share(listener) }?.adopt_connection(socket)?;
         Ok(())
     })
 }
@@ -127,9 +125,9 @@ pub unsafe extern "C" fn esrpc_listener_adopt_connection(
 ///
 /// @param listener Borrowed.
 /// @param out_socket Receives the descriptor, close-on-exec, which the caller closes.
-/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if listener or out_socket is NULL; ESRPC_ERROR_INVALID_STATE if the listener
-/// is closed or drained (ask before that), or has no socket of its own; ESRPC_ERROR_TOO_MANY_FILES; ESRPC_ERROR_IO; ESRPC_ERROR_UNSUPPORTED on Windows;
-/// ESRPC_ERROR_FORKED.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if listener or out_socket is NULL; ESRPC_ERROR_INVALID_STATE if the
+/// listener is closed or drained (ask before that), or has no socket of its own; ESRPC_ERROR_TOO_MANY_FILES;
+/// ESRPC_ERROR_IO; ESRPC_ERROR_UNSUPPORTED on Windows; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
 ///
 /// Thread: any. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -140,7 +138,7 @@ pub unsafe extern "C" fn esrpc_listener_dup_socket(
     guard::system_call(|| {
         check_out(out_socket, "out_socket")?;
         // SAFETY: NULL or a live or lent handle.
-        let socket = unsafe { listener_of(listener) }?.duplicate_socket()?;
+        let socket = unsafe { esrpc_listener::share(listener) }?.duplicate_socket()?;
         // SAFETY: the caller's variable.
         unsafe { write_out(out_socket, socket, "out_socket") }
     })

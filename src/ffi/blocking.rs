@@ -1,18 +1,19 @@
-//! Functions that wait for the outcome of a whole step, for programs without a loop of their own.
+//! Functions that wait for the outcome of a whole step, for programs without an event loop.
 
 use std::ptr;
 
 use super::bytes::esrpc_bytes;
 use super::callbacks::timeout;
 use super::client_options::esrpc_client_options;
-use super::connection::{Callbacks, connection_of, esrpc_connection, first_message, outgoing, runtime_of};
+use super::connection::Callbacks;
+use super::counted::{esrpc_connection, esrpc_stream};
+use super::failure::{Failure, required};
 use super::guard;
 use super::handle::{ArcHandle, BoxHandle};
 use super::headers::esrpc_headers;
-use super::message::esrpc_message;
+use super::message::{esrpc_message, outgoing, outgoing_first};
 use super::out::check_out;
-use super::status::{ESRPC_ERROR_APPLICATION_ERROR, Failure, esrpc_status};
-use super::stream::{esrpc_stream, stream_of};
+use super::status::{ESRPC_ERROR_APPLICATION_ERROR, esrpc_status};
 use crate::codec::MessageCopy;
 use crate::rpc::{MessageType, quoted};
 use crate::runtime::{Connection, Error, check_may_wait};
@@ -35,18 +36,17 @@ use crate::runtime::{Connection, Error, check_may_wait};
 /// Thread: not-loop; options: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn esrpc_connection_connect_blocking(
-    options: *const esrpc_client_options,
+    options: Option<&esrpc_client_options>,
     timeout_ms: u32,
     out_connection: *mut *mut esrpc_connection,
 ) -> esrpc_status {
     guard::system_call(|| {
         check_out(out_connection, "out_connection")?;
-        // SAFETY: NULL or live settings of this thread; no table.
-        let (options, callbacks) = unsafe {
-            (esrpc_client_options::borrow(options, "options")?, Callbacks::read(ptr::null(), ptr::null_mut())?)
-        };
+        let options = required(options, "options")?;
+        // SAFETY: there is no table to read.
+        let callbacks = unsafe { Callbacks::new(ptr::null(), ptr::null_mut()) }?;
         check_may_wait().map_err(Error::from)?;
-        let (request, runtime) = (options.request()?, runtime_of(options)?);
+        let (request, runtime) = (options.request()?, options.runtime()?);
         let connection = Connection::connect_and_wait(&runtime, request, callbacks, timeout(timeout_ms))?;
         // SAFETY: the caller's variable, checked above.
         unsafe { out_connection.write(esrpc_connection::give(connection)) };
@@ -75,14 +75,14 @@ pub unsafe extern "C" fn esrpc_connection_connect_blocking(
 /// ESRPC_ERROR_TOO_MANY_HEADERS, ESRPC_ERROR_HEADERS_TOO_LARGE, ESRPC_ERROR_MESSAGE_TOO_LARGE;
 /// ESRPC_ERROR_INVALID_STATE on a server's connection; ESRPC_ERROR_NOT_READY before setup;
 /// ESRPC_ERROR_HANDSHAKE_PENDING before CONNECT_ACK; ESRPC_ERROR_CONNECTION_CLOSED; ESRPC_ERROR_DRAINING;
-/// ESRPC_ERROR_STREAM_IDS_EXHAUSTED; ESRPC_ERROR_FORKED.
+/// ESRPC_ERROR_STREAM_IDS_EXHAUSTED; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
 ///
 /// Thread: not-loop; headers: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn esrpc_connection_call(
     connection: *mut esrpc_connection,
     operation: esrpc_bytes,
-    headers: *const esrpc_headers,
+    headers: Option<&esrpc_headers>,
     payload: esrpc_bytes,
     timeout_ms: u32,
     out_reply: *mut *mut esrpc_message,
@@ -93,8 +93,9 @@ pub unsafe extern "C" fn esrpc_connection_call(
         unsafe { out_reply.write(ptr::null_mut()) };
         let message_type = MessageType::ApplicationMessage as i32;
         // SAFETY: NULL or live, all, and unchanged during the call.
-        let (connection, message) =
-            unsafe { (connection_of(connection)?, first_message(operation, message_type, 0, headers, payload)?) };
+        let (connection, message) = unsafe {
+            (esrpc_connection::share(connection)?, outgoing_first(operation, message_type, 0, headers, payload)?)
+        };
         let reply = connection.call(message, timeout(timeout_ms))?;
         let failure = reply.is_error.then(|| application_error(&reply.message));
         // SAFETY: the caller's variable.
@@ -116,7 +117,7 @@ pub unsafe extern "C" fn esrpc_connection_call(
 /// ESRPC_ERROR_PEER_CLOSED or ESRPC_ERROR_STREAM_TIMED_OUT; ESRPC_ERROR_TIMED_OUT after timeout_ms;
 /// ESRPC_ERROR_WOULD_DEADLOCK on an event-loop thread; ESRPC_ERROR_STREAM_NOT_ACTIVATED; ESRPC_ERROR_INVALID_STATE if
 /// the stream has a callback table or was not accepted; ESRPC_ERROR_INVALID_ARGUMENT if stream or out_message is NULL;
-/// ESRPC_ERROR_FORKED.
+/// ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
 ///
 /// Thread: not-loop. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -128,7 +129,7 @@ pub unsafe extern "C" fn esrpc_stream_read(
     guard::call(|| {
         check_out(out_message, "out_message")?;
         // SAFETY: NULL or a live handle.
-        let stream = unsafe { stream_of(stream) }?;
+        let stream = unsafe { esrpc_stream::share(stream) }?;
         let message = esrpc_message::keep(stream.read(timeout(timeout_ms))?);
         // SAFETY: the caller's variable.
         unsafe { out_message.write(message.give()) };
@@ -147,7 +148,7 @@ pub unsafe extern "C" fn esrpc_stream_read(
 /// @param timeout_ms Milliseconds to wait at most, or ESRPC_WAIT_FOREVER.
 /// @return ESRPC_OK; else nothing was sent: ESRPC_ERROR_TIMED_OUT; ESRPC_ERROR_WOULD_DEADLOCK on an event-loop thread;
 /// or what esrpc_stream_send_message answers, ESRPC_ERROR_WOULD_BLOCK excepted: ESRPC_ERROR_STREAM_CLOSED,
-/// ESRPC_ERROR_CONNECTION_CLOSED, ESRPC_ERROR_FORKED and the others there.
+/// ESRPC_ERROR_CONNECTION_CLOSED, ESRPC_ERROR_RUNTIME_SHUTDOWN, ESRPC_ERROR_FORKED and the others there.
 ///
 /// Thread: not-loop; headers: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -155,20 +156,20 @@ pub unsafe extern "C" fn esrpc_stream_send_blocking(
     stream: *mut esrpc_stream,
     message_type: i32,
     message_flags: i32,
-    headers: *const esrpc_headers,
+    headers: Option<&esrpc_headers>,
     payload: esrpc_bytes,
     timeout_ms: u32,
 ) -> esrpc_status {
     guard::call(|| {
         // SAFETY: NULL or live, all, and unchanged during the call.
         let (stream, message) =
-            unsafe { (stream_of(stream)?, outgoing(message_type, message_flags, headers, payload)?) };
+            unsafe { (esrpc_stream::share(stream)?, outgoing(message_type, message_flags, headers, payload)?) };
         stream.send_when_there_is_room(message, timeout(timeout_ms))?;
         Ok(())
     })
 }
 
-/// The failure that repeats the beginning of what the server said.
+/// The failure for an error message, which quotes the beginning of its payload.
 fn application_error(message: &MessageCopy) -> Failure {
     let said = quoted(message.message().payload);
     let detail = if said.is_empty() {

@@ -4,9 +4,9 @@ use std::ffi::{CStr, c_char};
 use std::ptr;
 use std::slice;
 
+use super::failure::Failure;
 use super::guard;
 use super::handle::BoxHandle;
-use super::status::Failure;
 
 /// Bytes that somebody else owns: text (UTF-8, no NUL at the end) or data. As an argument it is copied before the call
 /// returns; as an answer it is valid as long as the function that gave it says.
@@ -22,7 +22,7 @@ pub struct esrpc_bytes {
 impl esrpc_bytes {
     pub(crate) const EMPTY: esrpc_bytes = esrpc_bytes { data: ptr::null(), len: 0 };
 
-    /// The view that C gets. It is as short-lived as `bytes`.
+    /// The view for C. It must not outlive `bytes`.
     pub(crate) fn from_slice(bytes: &[u8]) -> esrpc_bytes {
         esrpc_bytes { data: bytes.as_ptr(), len: bytes.len() }
     }
@@ -123,13 +123,9 @@ pub unsafe extern "C" fn esrpc_bytes_equal(a: esrpc_bytes, b: esrpc_bytes) -> bo
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn esrpc_buffer_get_bytes(buffer: *const esrpc_buffer) -> esrpc_bytes {
+pub extern "C" fn esrpc_buffer_get_bytes(buffer: Option<&esrpc_buffer>) -> esrpc_bytes {
     guard::value(esrpc_bytes::EMPTY, || {
-        // SAFETY: NULL or a live buffer.
-        match unsafe { esrpc_buffer::borrow(buffer, "buffer") } {
-            Ok(buffer) => esrpc_bytes::from_slice(buffer.content()),
-            Err(_) => esrpc_bytes::EMPTY,
-        }
+        buffer.map_or(esrpc_bytes::EMPTY, |buffer| esrpc_bytes::from_slice(buffer.content()))
     })
 }
 
@@ -167,7 +163,7 @@ mod tests {
         let buffer = esrpc_buffer::new(b"text".to_vec()).give();
         // SAFETY: the buffer is live until it is released.
         unsafe {
-            let content = esrpc_buffer_get_bytes(buffer);
+            let content = esrpc_buffer_get_bytes(buffer.as_ref());
             assert_eq!(content.len, 4);
             assert_eq!(CStr::from_ptr(content.data.cast()), c"text");
             esrpc_buffer_release(buffer);

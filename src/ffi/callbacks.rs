@@ -1,4 +1,4 @@
-//! What callbacks of C have in common.
+//! What C's callbacks have in common.
 
 use std::ffi::c_void;
 use std::time::Duration;
@@ -23,18 +23,18 @@ pub type esrpc_flush_callback = Option<unsafe extern "C" fn(status: esrpc_status
 /// @param user_data As given with the call.
 pub type esrpc_task_callback = Option<unsafe extern "C" fn(status: esrpc_status, user_data: *mut c_void)>;
 
-/// The caller's pointer, carried to its callbacks and never looked into.
+/// The caller's pointer, which is passed on to its callbacks and never dereferenced.
 #[derive(Clone, Copy)]
 pub(crate) struct UserData(pub *mut c_void);
 
-// SAFETY: the library only hands the pointer back; the header tells the caller on which thread.
+// SAFETY: the library only hands the pointer back, and the header says on which threads.
 unsafe impl Send for UserData {}
 // SAFETY: as above.
 unsafe impl Sync for UserData {}
 
 type StatusFunction = unsafe extern "C" fn(status: esrpc_status, user_data: *mut c_void);
 
-/// The flush callback as the layers below carry it; nothing if there is none.
+/// The flush callback in the form in which the layers below keep it, if there is one.
 pub(crate) fn flush_callback(callback: esrpc_flush_callback, user_data: *mut c_void) -> Option<Flush> {
     callback.map(|function| Flush { run: run_flush, words: [function as usize, user_data as usize] })
 }
@@ -47,7 +47,7 @@ fn run_flush([function, user_data]: [usize; 2], outcome: &Outcome) {
     unsafe { host_call::call(function, (status, user_data as *mut c_void)) }
 }
 
-/// A timeout in milliseconds; none for ESRPC_WAIT_FOREVER.
+/// A timeout given in milliseconds; none for ESRPC_WAIT_FOREVER.
 pub(crate) fn timeout(timeout_ms: u32) -> Option<Duration> {
     (timeout_ms != ESRPC_WAIT_FOREVER).then(|| Duration::from_millis(timeout_ms.into()))
 }

@@ -7,10 +7,12 @@ use std::sync::Arc;
 use super::bytes::esrpc_bytes;
 use super::connection_options::esrpc_connection_options;
 use super::constants::esrpc_address_family::*;
-use super::handle::BoxHandle;
+use super::counted::esrpc_runtime;
+use super::failure::{Failure, required};
+use super::handle::{ArcHandle, BoxHandle};
 use super::headers::esrpc_headers;
-use super::runtime::{esrpc_runtime, runtime_or_default};
-use super::status::{ESRPC_ERROR_TLS_SERVER_NAME_REQUIRED, Failure, esrpc_status};
+use super::runtime::chosen_runtime;
+use super::status::{ESRPC_ERROR_TLS_SERVER_NAME_REQUIRED, esrpc_status};
 use super::{endpoint, guard};
 use crate::codec::HeaderList;
 use crate::runtime::{ConnectRequest, Runtime, Settings};
@@ -20,15 +22,16 @@ use crate::transport::{AddressFamily, Endpoint, TlsConfig, check_server_name};
 #[derive(Default)]
 pub struct esrpc_client_options {
     pub(crate) endpoint: Option<Endpoint>,
-    /// The socket that `endpoint` names belongs to a connection now.
+    /// The socket in `endpoint` belongs to a connection already.
     pub(crate) socket_taken: Cell<bool>,
+    /// None for the default runtime.
     runtime: Option<Arc<Runtime>>,
     settings: Settings,
     handshake: Option<(HeaderList, Vec<u8>)>,
     family: AddressFamily,
     local_address: Option<SocketAddr>,
     interface: Option<String>,
-    /// The name is empty if it is to be the host's.
+    /// An empty name stands for the host.
     pub(crate) tls: Option<(TlsConfig, String)>,
 }
 
@@ -65,22 +68,9 @@ impl esrpc_client_options {
         Ok(Some((config.clone(), name.clone())))
     }
 
-    /// Nothing for the default runtime.
-    pub(crate) fn runtime(&self) -> Option<Arc<Runtime>> {
-        self.runtime.clone()
+    pub(crate) fn runtime(&self) -> Result<Arc<Runtime>, Failure> {
+        chosen_runtime(self.runtime.as_ref())
     }
-}
-
-/// Changes one option.
-///
-/// # Safety
-/// `options` is NULL or live, and nobody else uses it.
-unsafe fn set(
-    options: *mut esrpc_client_options,
-    change: impl FnOnce(&mut esrpc_client_options) -> Result<(), Failure>,
-) -> Result<(), Failure> {
-    // SAFETY: what the caller promised.
-    change(unsafe { esrpc_client_options::borrow_mut(options, "options") }?)
 }
 
 /// Makes client settings that name no place to connect to yet.
@@ -118,18 +108,16 @@ pub unsafe extern "C" fn esrpc_client_options_release(options: *mut esrpc_client
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn esrpc_client_options_set_host(
-    options: *mut esrpc_client_options,
+    options: Option<&mut esrpc_client_options>,
     host: esrpc_bytes,
     port: u32,
 ) -> esrpc_status {
     guard::call(|| {
-        // SAFETY: NULL or live settings of this thread, and bytes that stay during the call.
-        unsafe {
-            set(options, |options| {
-                options.endpoint = Some(endpoint::tcp(host, port)?);
-                Ok(())
-            })
-        }
+        let options = required(options, "options")?;
+        // SAFETY: the caller's bytes stay unchanged during the call.
+        let host = unsafe { host.as_slice("host") }?;
+        options.endpoint = Some(endpoint::tcp(host, port)?);
+        Ok(())
     })
 }
 
@@ -144,17 +132,15 @@ pub unsafe extern "C" fn esrpc_client_options_set_host(
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn esrpc_client_options_set_unix_path(
-    options: *mut esrpc_client_options,
+    options: Option<&mut esrpc_client_options>,
     path: esrpc_bytes,
 ) -> esrpc_status {
     guard::call(|| {
-        // SAFETY: NULL or live settings of this thread, and bytes that stay during the call.
-        unsafe {
-            set(options, |options| {
-                options.endpoint = Some(endpoint::unix_path(path)?);
-                Ok(())
-            })
-        }
+        let options = required(options, "options")?;
+        // SAFETY: the caller's bytes stay unchanged during the call.
+        let path = unsafe { path.as_slice("path") }?;
+        options.endpoint = Some(endpoint::unix_path(path)?);
+        Ok(())
     })
 }
 
@@ -168,17 +154,15 @@ pub unsafe extern "C" fn esrpc_client_options_set_unix_path(
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn esrpc_client_options_set_unix_abstract(
-    options: *mut esrpc_client_options,
+    options: Option<&mut esrpc_client_options>,
     name: esrpc_bytes,
 ) -> esrpc_status {
     guard::call(|| {
-        // SAFETY: NULL or live settings of this thread, and bytes that stay during the call.
-        unsafe {
-            set(options, |options| {
-                options.endpoint = Some(endpoint::unix_abstract(name)?);
-                Ok(())
-            })
-        }
+        let options = required(options, "options")?;
+        // SAFETY: the caller's bytes stay unchanged during the call.
+        let name = unsafe { name.as_slice("name") }?;
+        options.endpoint = Some(endpoint::unix_abstract(name)?);
+        Ok(())
     })
 }
 
@@ -191,22 +175,19 @@ pub unsafe extern "C" fn esrpc_client_options_set_unix_abstract(
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn esrpc_client_options_set_address_family(
-    options: *mut esrpc_client_options,
+pub extern "C" fn esrpc_client_options_set_address_family(
+    options: Option<&mut esrpc_client_options>,
     family: i32,
 ) -> esrpc_status {
     guard::call(|| {
-        let change = |options: &mut esrpc_client_options| {
-            options.family = match family {
-                family if family == ESRPC_ADDRESS_FAMILY_ANY as i32 => AddressFamily::Any,
-                family if family == ESRPC_ADDRESS_FAMILY_IPV4 as i32 => AddressFamily::V4,
-                family if family == ESRPC_ADDRESS_FAMILY_IPV6 as i32 => AddressFamily::V6,
-                _ => return Err(Failure::invalid_argument(format!("family is {family}; it must be 0, 4 or 6"))),
-            };
-            Ok(())
+        let options = required(options, "options")?;
+        options.family = match family {
+            family if family == ESRPC_ADDRESS_FAMILY_ANY as i32 => AddressFamily::Any,
+            family if family == ESRPC_ADDRESS_FAMILY_IPV4 as i32 => AddressFamily::V4,
+            family if family == ESRPC_ADDRESS_FAMILY_IPV6 as i32 => AddressFamily::V6,
+            _ => return Err(Failure::invalid_argument(format!("family is {family}; it must be 0, 4 or 6"))),
         };
-        // SAFETY: NULL or live settings of this thread.
-        unsafe { set(options, change) }
+        Ok(())
     })
 }
 
@@ -222,21 +203,19 @@ pub unsafe extern "C" fn esrpc_client_options_set_address_family(
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn esrpc_client_options_set_local_address(
-    options: *mut esrpc_client_options,
+    options: Option<&mut esrpc_client_options>,
     address: esrpc_bytes,
     port: u32,
 ) -> esrpc_status {
     guard::call(|| {
-        // SAFETY: NULL or live settings of this thread, and bytes that stay during the call.
-        unsafe {
-            set(options, |options| {
-                options.local_address = match address.as_slice("address")? {
-                    [] => None,
-                    _ => Some(endpoint::local_address(address, port)?),
-                };
-                Ok(())
-            })
-        }
+        let options = required(options, "options")?;
+        // SAFETY: the caller's bytes stay unchanged during the call.
+        let address = unsafe { address.as_slice("address") }?;
+        options.local_address = match address {
+            [] => None,
+            _ => Some(endpoint::local_address(address, port)?),
+        };
+        Ok(())
     })
 }
 
@@ -252,17 +231,15 @@ pub unsafe extern "C" fn esrpc_client_options_set_local_address(
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn esrpc_client_options_set_interface(
-    options: *mut esrpc_client_options,
+    options: Option<&mut esrpc_client_options>,
     name: esrpc_bytes,
 ) -> esrpc_status {
     guard::call(|| {
-        // SAFETY: NULL or live settings of this thread, and bytes that stay during the call.
-        unsafe {
-            set(options, |options| {
-                options.interface = endpoint::interface(name)?;
-                Ok(())
-            })
-        }
+        let options = required(options, "options")?;
+        // SAFETY: the caller's bytes stay unchanged during the call.
+        let name = unsafe { name.as_slice("name") }?;
+        options.interface = endpoint::interface(name)?;
+        Ok(())
     })
 }
 
@@ -276,17 +253,14 @@ pub unsafe extern "C" fn esrpc_client_options_set_interface(
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn esrpc_client_options_set_runtime(
-    options: *mut esrpc_client_options,
+    options: Option<&mut esrpc_client_options>,
     runtime: *mut esrpc_runtime,
 ) -> esrpc_status {
     guard::call(|| {
-        // SAFETY: NULL or live, both; the settings of this thread.
-        unsafe {
-            set(options, |options| {
-                options.runtime = if runtime.is_null() { None } else { Some(runtime_or_default(runtime)?) };
-                Ok(())
-            })
-        }
+        let options = required(options, "options")?;
+        // SAFETY: NULL or a live handle.
+        options.runtime = unsafe { esrpc_runtime::share_optional(runtime) }?;
+        Ok(())
     })
 }
 
@@ -298,18 +272,13 @@ pub unsafe extern "C" fn esrpc_client_options_set_runtime(
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn esrpc_client_options_set_connection_options(
-    options: *mut esrpc_client_options,
-    connection_options: *const esrpc_connection_options,
+pub extern "C" fn esrpc_client_options_set_connection_options(
+    options: Option<&mut esrpc_client_options>,
+    connection_options: Option<&esrpc_connection_options>,
 ) -> esrpc_status {
     guard::call(|| {
-        // SAFETY: NULL or live, both; the settings of this thread.
-        unsafe {
-            set(options, |options| {
-                options.settings = esrpc_connection_options::settings(connection_options.as_ref());
-                Ok(())
-            })
-        }
+        required(options, "options")?.settings = esrpc_connection_options::settings(connection_options);
+        Ok(())
     })
 }
 
@@ -326,18 +295,16 @@ pub unsafe extern "C" fn esrpc_client_options_set_connection_options(
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn esrpc_client_options_set_handshake(
-    options: *mut esrpc_client_options,
-    headers: *const esrpc_headers,
+    options: Option<&mut esrpc_client_options>,
+    headers: Option<&esrpc_headers>,
     payload: esrpc_bytes,
 ) -> esrpc_status {
     guard::call(|| {
-        // SAFETY: NULL or live, all; the settings and the headers of this thread.
-        unsafe {
-            set(options, |options| {
-                let headers = esrpc_headers::for_sending(headers)?.cloned().unwrap_or_default();
-                options.handshake = Some((headers, payload.as_slice("payload")?.to_vec()));
-                Ok(())
-            })
-        }
+        let options = required(options, "options")?;
+        let headers = esrpc_headers::for_sending(headers)?.cloned().unwrap_or_default();
+        // SAFETY: the caller's bytes stay unchanged during the call.
+        let payload = unsafe { payload.as_slice("payload") }?.to_vec();
+        options.handshake = Some((headers, payload));
+        Ok(())
     })
 }

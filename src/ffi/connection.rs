@@ -7,30 +7,21 @@ use std::sync::{Arc, OnceLock};
 use super::bytes::esrpc_bytes;
 use super::callbacks::{UserData, esrpc_flush_callback, esrpc_task_callback, flush_callback};
 use super::client_options::esrpc_client_options;
+pub use super::counted::esrpc_connection;
+use super::counted::esrpc_stream;
 use super::errors::{explained, outcome_status, requested_outcome};
+use super::failure::{Failure, required};
 use super::guard;
-use super::handle::{ArcHandle, BoxHandle};
+use super::handle::ArcHandle;
 use super::headers::esrpc_headers;
 use super::host_call;
-use super::message::{esrpc_message, with_view};
+use super::message::{esrpc_message, outgoing, with_view};
 use super::out::check_out;
-use super::runtime::runtime_or_default;
-use super::status::{ESRPC_ERROR_INVALID_UTF8, Failure, esrpc_status};
-use super::stream::esrpc_stream;
+use super::status::esrpc_status;
 use super::table::read_table;
 use crate::codec::{Limits, Message};
-use crate::rpc::{Incoming, Outgoing};
-use crate::runtime::{Connection, ConnectionHandler, Destroyed, Error, Outcome, Runtime, Stream};
-
-/// One connection, of a client or of a server. Counted: esrpc_connection_acquire, esrpc_connection_release. It stays up
-/// until it is closed, whether handles are left or not.
-pub struct esrpc_connection {
-    _private: [u8; 0],
-}
-
-impl ArcHandle for esrpc_connection {
-    type Inner = Connection;
-}
+use crate::rpc::Incoming;
+use crate::runtime::{Connection, ConnectionHandler, Destroyed, Error, Outcome, Stream};
 
 /// What a connection calls. Every slot may be NULL: nothing to do. All callbacks come on the connection's event-loop thread,
 /// one at a time, with no lock held: any function may be called from them, closing and releasing this very connection
@@ -85,7 +76,7 @@ const NO_CALLBACKS: esrpc_connection_callbacks = esrpc_connection_callbacks {
 pub(crate) struct Callbacks {
     table: esrpc_connection_callbacks,
     pub(crate) user_data: UserData,
-    /// Made when it is first asked for.
+    /// Made on first use.
     pub(crate) connect_ack: OnceLock<Option<esrpc_message>>,
 }
 
@@ -152,7 +143,7 @@ impl Destroyed for Callbacks {
 impl Callbacks {
     /// # Safety
     /// The table is NULL or as large as its struct_size says.
-    pub(crate) unsafe fn read(
+    pub(crate) unsafe fn new(
         table: *const esrpc_connection_callbacks,
         user_data: *mut c_void,
     ) -> Result<Box<Callbacks>, Failure> {
@@ -161,7 +152,7 @@ impl Callbacks {
         Ok(Box::new(Callbacks { table, user_data: UserData(user_data), connect_ack: OnceLock::new() }))
     }
 
-    /// The callbacks of a connection that has some.
+    /// The connection's callbacks, if it has been given some.
     pub(crate) fn of(connection: &Connection) -> Option<&Callbacks> {
         connection.handler()?.as_any().downcast_ref()
     }
@@ -175,62 +166,6 @@ impl Callbacks {
         };
         self.connect_ack.get_or_init(make).as_ref()
     }
-}
-
-/// The connection behind the handle, in the process that made it and while its loop runs.
-///
-/// # Safety
-/// NULL, or a live or lent handle.
-pub(crate) unsafe fn connection_of(connection: *const esrpc_connection) -> Result<Arc<Connection>, Failure> {
-    // SAFETY: what the caller promised.
-    let connection = unsafe { esrpc_connection::share(connection, "connection") }?;
-    connection.check_usable()?;
-    Ok(connection)
-}
-
-/// The runtime that the options name, in the process that made it, or the default one.
-pub(crate) fn runtime_of(options: &esrpc_client_options) -> Result<Arc<Runtime>, Failure> {
-    match options.runtime() {
-        Some(runtime) if runtime.process().is_current() => Ok(runtime),
-        Some(_) => Err(Error::Forked.into()),
-        // SAFETY: NULL means the default runtime.
-        None => unsafe { runtime_or_default(std::ptr::null()) },
-    }
-}
-
-/// A stream's first message as C gives it.
-///
-/// # Safety
-/// As for `outgoing`; `operation` too.
-pub(crate) unsafe fn first_message<'a>(
-    operation: esrpc_bytes,
-    message_type: i32,
-    flags: i32,
-    headers: *const esrpc_headers,
-    payload: esrpc_bytes,
-) -> Result<Outgoing<'a>, Failure> {
-    // SAFETY: what the caller promised.
-    let (operation, message) =
-        unsafe { (operation.as_slice("operation")?, outgoing(message_type, flags, headers, payload)?) };
-    if std::str::from_utf8(operation).is_err() {
-        return Err(Failure::new(ESRPC_ERROR_INVALID_UTF8, "operation is not UTF-8 text"));
-    }
-    Ok(Outgoing { operation: Some(operation), ..message })
-}
-
-/// A message as C gives it, for a send.
-///
-/// # Safety
-/// `headers` and `payload` are NULL or live, and unchanged during `'a`.
-pub(crate) unsafe fn outgoing<'a>(
-    message_type: i32,
-    flags: i32,
-    headers: *const esrpc_headers,
-    payload: esrpc_bytes,
-) -> Result<Outgoing<'a>, Failure> {
-    // SAFETY: what the caller promised.
-    let (headers, payload) = unsafe { (esrpc_headers::for_sending(headers)?, payload.as_slice("payload")?) };
-    Ok(Outgoing { message_type, flags, headers, operation: None, payload })
 }
 
 /// Begins to connect a client. Returns at once; how it went comes by on_setup. Without the handshake option the caller then
@@ -253,17 +188,17 @@ pub(crate) unsafe fn outgoing<'a>(
 /// Thread: any; options: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn esrpc_connection_connect(
-    options: *const esrpc_client_options,
+    options: Option<&esrpc_client_options>,
     callbacks: *const esrpc_connection_callbacks,
     user_data: *mut c_void,
     out_connection: *mut *mut esrpc_connection,
 ) -> esrpc_status {
     guard::system_call(|| {
         check_out(out_connection, "out_connection")?;
-        // SAFETY: NULL or live settings of this thread, and a table of the size it says.
-        let (options, callbacks) =
-            unsafe { (esrpc_client_options::borrow(options, "options")?, Callbacks::read(callbacks, user_data)?) };
-        let (request, runtime) = (options.request()?, runtime_of(options)?);
+        let options = required(options, "options")?;
+        // SAFETY: NULL or a table of the size it says.
+        let callbacks = unsafe { Callbacks::new(callbacks, user_data) }?;
+        let (request, runtime) = (options.request()?, options.runtime()?);
         Connection::connect(&runtime, request, callbacks, |connection| {
             // SAFETY: the caller's variable, checked above.
             unsafe { out_connection.write(esrpc_connection::give(connection.clone())) }
@@ -296,11 +231,7 @@ pub unsafe extern "C" fn esrpc_connection_acquire(connection: *mut esrpc_connect
 pub unsafe extern "C" fn esrpc_connection_release(connection: *mut esrpc_connection) {
     guard::system_value((), || {
         // SAFETY: NULL or a live handle, whose reference the caller gives up.
-        unsafe {
-            if esrpc_connection::borrow(connection, "connection").is_ok_and(|connection| !connection.is_foreign()) {
-                esrpc_connection::release(connection);
-            }
-        }
+        unsafe { esrpc_connection::release(connection) }
     })
 }
 
@@ -312,8 +243,8 @@ pub unsafe extern "C" fn esrpc_connection_release(connection: *mut esrpc_connect
 /// @param callbacks Copied; NULL: none.
 /// @param user_data Handed to the callbacks; on_destroy tells when it is free.
 /// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL or callbacks has a wrong struct_size;
-/// ESRPC_ERROR_INVALID_STATE if it is not being announced, or was accepted; ESRPC_ERROR_CONNECTION_CLOSED if it was closed;
-/// ESRPC_ERROR_FORKED.
+/// ESRPC_ERROR_INVALID_STATE if it is not being announced, or was accepted; ESRPC_ERROR_CONNECTION_CLOSED if it was
+/// closed; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
 ///
 /// Thread: loop. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -324,7 +255,8 @@ pub unsafe extern "C" fn esrpc_connection_accept(
 ) -> esrpc_status {
     guard::call(|| {
         // SAFETY: NULL or a lent handle, and a table of the size it says.
-        let (connection, callbacks) = unsafe { (connection_of(connection)?, Callbacks::read(callbacks, user_data)?) };
+        let (connection, callbacks) =
+            unsafe { (esrpc_connection::share(connection)?, Callbacks::new(callbacks, user_data)?) };
         connection.accept(callbacks)?;
         Ok(())
     })
@@ -338,7 +270,8 @@ pub unsafe extern "C" fn esrpc_connection_accept(
 /// @param connection Borrowed.
 /// @param reason What on_shutdown is to say: ESRPC_OK, an ESRPC_ERROR_ constant, or a number of the application's own from
 /// 1000 up.
-/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL or reason is none of these; ESRPC_ERROR_FORKED.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL or reason is none of these;
+/// ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
 ///
 /// Thread: any. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -348,7 +281,7 @@ pub unsafe extern "C" fn esrpc_connection_close(
 ) -> esrpc_status {
     guard::call(|| {
         // SAFETY: NULL or a live or lent handle.
-        let connection = unsafe { connection_of(connection) }?;
+        let connection = unsafe { esrpc_connection::share(connection) }?;
         connection.close(requested_outcome(reason)?);
         Ok(())
     })
@@ -359,14 +292,15 @@ pub unsafe extern "C" fn esrpc_connection_close(
 /// ESRPC_ERROR_ABORTED. Before setup it cancels, as esrpc_connection_close does.
 ///
 /// @param connection Borrowed.
-/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL; ESRPC_ERROR_FORKED.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL; ESRPC_ERROR_RUNTIME_SHUTDOWN;
+/// ESRPC_ERROR_FORKED.
 ///
 /// Thread: any. Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn esrpc_connection_abort(connection: *mut esrpc_connection) -> esrpc_status {
     guard::call(|| {
         // SAFETY: NULL or a live or lent handle.
-        unsafe { connection_of(connection) }?.abort();
+        unsafe { esrpc_connection::share(connection) }?.abort();
         Ok(())
     })
 }
@@ -383,12 +317,12 @@ pub unsafe extern "C" fn esrpc_connection_abort(connection: *mut esrpc_connectio
 /// @param payload Copied; may be empty.
 /// @param on_flush Called once if and only if the send is accepted; NULL: nobody.
 /// @param flush_user_data Handed to on_flush.
-/// @return ESRPC_OK; else nothing has changed: ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL, headers is a message's
-/// list, or payload is NULL with a length; ESRPC_ERROR_WRONG_MESSAGE_TYPE; ESRPC_ERROR_RESERVED_HEADER;
-/// ESRPC_ERROR_TOO_MANY_HEADERS, ESRPC_ERROR_HEADERS_TOO_LARGE, ESRPC_ERROR_MESSAGE_TOO_LARGE; ESRPC_ERROR_NOT_READY before
-/// setup; ESRPC_ERROR_HANDSHAKE_PENDING or ESRPC_ERROR_HANDSHAKE_ALREADY_DONE if the handshake forbids the message now;
-/// ESRPC_ERROR_CONNECTION_CLOSED; ESRPC_ERROR_WOULD_BLOCK if the outbound limit is reached (on_writable follows);
-/// ESRPC_ERROR_FORKED.
+/// @return ESRPC_OK; else nothing has changed: ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL, headers is a
+/// message's list, or payload is NULL with a length; ESRPC_ERROR_WRONG_MESSAGE_TYPE; ESRPC_ERROR_RESERVED_HEADER;
+/// ESRPC_ERROR_TOO_MANY_HEADERS, ESRPC_ERROR_HEADERS_TOO_LARGE, ESRPC_ERROR_MESSAGE_TOO_LARGE; ESRPC_ERROR_NOT_READY
+/// before setup; ESRPC_ERROR_HANDSHAKE_PENDING or ESRPC_ERROR_HANDSHAKE_ALREADY_DONE if the handshake forbids the
+/// message now; ESRPC_ERROR_CONNECTION_CLOSED; ESRPC_ERROR_WOULD_BLOCK if the outbound limit is reached (on_writable
+/// follows); ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
 ///
 /// Thread: any; headers: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -396,7 +330,7 @@ pub unsafe extern "C" fn esrpc_connection_send_protocol_message(
     connection: *mut esrpc_connection,
     message_type: i32,
     message_flags: i32,
-    headers: *const esrpc_headers,
+    headers: Option<&esrpc_headers>,
     payload: esrpc_bytes,
     on_flush: esrpc_flush_callback,
     flush_user_data: *mut c_void,
@@ -404,7 +338,7 @@ pub unsafe extern "C" fn esrpc_connection_send_protocol_message(
     guard::call(|| {
         // SAFETY: NULL or live, all, and unchanged during the call.
         let (connection, message) =
-            unsafe { (connection_of(connection)?, outgoing(message_type, message_flags, headers, payload)?) };
+            unsafe { (esrpc_connection::share(connection)?, outgoing(message_type, message_flags, headers, payload)?) };
         connection.send_protocol(message, flush_callback(on_flush, flush_user_data))?;
         Ok(())
     })
@@ -416,14 +350,14 @@ pub unsafe extern "C" fn esrpc_connection_send_protocol_message(
 ///
 /// @param connection Borrowed.
 /// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL; ESRPC_ERROR_NOT_READY before setup;
-/// ESRPC_ERROR_CONNECTION_CLOSED; ESRPC_ERROR_FORKED.
+/// ESRPC_ERROR_CONNECTION_CLOSED; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
 ///
 /// Thread: any. Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn esrpc_connection_pause_reading(connection: *mut esrpc_connection) -> esrpc_status {
     guard::call(|| {
         // SAFETY: NULL or a live or lent handle.
-        unsafe { connection_of(connection) }?.set_reading_paused(true)?;
+        unsafe { esrpc_connection::share(connection) }?.set_reading_paused(true)?;
         Ok(())
     })
 }
@@ -432,14 +366,14 @@ pub unsafe extern "C" fn esrpc_connection_pause_reading(connection: *mut esrpc_c
 ///
 /// @param connection Borrowed.
 /// @return ESRPC_OK, also if reading was not paused; ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL;
-/// ESRPC_ERROR_NOT_READY before setup; ESRPC_ERROR_CONNECTION_CLOSED; ESRPC_ERROR_FORKED.
+/// ESRPC_ERROR_NOT_READY before setup; ESRPC_ERROR_CONNECTION_CLOSED; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
 ///
 /// Thread: any. Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn esrpc_connection_resume_reading(connection: *mut esrpc_connection) -> esrpc_status {
     guard::call(|| {
         // SAFETY: NULL or a live or lent handle.
-        unsafe { connection_of(connection) }?.set_reading_paused(false)?;
+        unsafe { esrpc_connection::share(connection) }?.set_reading_paused(false)?;
         Ok(())
     })
 }
@@ -450,7 +384,8 @@ pub unsafe extern "C" fn esrpc_connection_resume_reading(connection: *mut esrpc_
 /// @param connection Borrowed.
 /// @param task Called once if and only if the call answers ESRPC_OK.
 /// @param user_data Handed to task.
-/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if connection or task is NULL; ESRPC_ERROR_FORKED.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if connection or task is NULL; ESRPC_ERROR_RUNTIME_SHUTDOWN;
+/// ESRPC_ERROR_FORKED.
 ///
 /// Thread: any. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -461,11 +396,11 @@ pub unsafe extern "C" fn esrpc_connection_run_on_loop(
 ) -> esrpc_status {
     guard::call(|| {
         // SAFETY: NULL or a live or lent handle.
-        let connection = unsafe { connection_of(connection) }?;
+        let connection = unsafe { esrpc_connection::share(connection) }?;
         let function = task.ok_or_else(|| Failure::null("task"))?;
         let user_data = UserData(user_data);
         connection.run_on_loop(move |outcome| {
-            // The whole of it, so that its Send counts, not that of the pointer inside.
+            // Captures the whole struct, which is Send, rather than the pointer inside, which is not.
             let user_data: UserData = user_data;
             explained(outcome.as_ref().copied());
             // SAFETY: the caller gave the function together with the pointer, to be called once.

@@ -1,31 +1,21 @@
-//! What can be asked of a connection, and waited for.
+//! Getters of a connection, and functions that wait for it.
 
 use std::ffi::{c_char, c_void};
 use std::time::Duration;
 
 use super::callbacks::timeout;
-use super::connection::{Callbacks, connection_of, esrpc_connection};
+use super::connection::Callbacks;
 use super::constants::esrpc_connection_state;
+use super::counted::esrpc_connection;
 use super::errors::{end_message, end_status, outcome_status};
+use super::failure::Failure;
 use super::guard;
 use super::handle::ArcHandle;
 use super::message::esrpc_message;
 use super::out::write_optional;
-use super::status::{ESRPC_ERROR_UNSUPPORTED, ESRPC_OK, Failure, esrpc_status};
+use super::status::{ESRPC_ERROR_UNSUPPORTED, ESRPC_OK, esrpc_status};
 use crate::runtime::{Connection, Error, Outcome, Phase};
 use crate::transport::Endpoint;
-
-/// What an accessor answers: `default` for NULL and in a forked child.
-///
-/// # Safety
-/// NULL, or a live or lent handle; the answer may point into it.
-unsafe fn read<'a, T>(connection: *const esrpc_connection, default: T, f: impl FnOnce(&'a Connection) -> T) -> T {
-    // SAFETY: what the caller promised.
-    match unsafe { esrpc_connection::borrow(connection, "connection") } {
-        Ok(connection) if !connection.is_foreign() => f(connection),
-        _ => default,
-    }
-}
 
 /// Tells where the connection is in its life.
 ///
@@ -37,7 +27,7 @@ unsafe fn read<'a, T>(connection: *const esrpc_connection, default: T, f: impl F
 pub unsafe extern "C" fn esrpc_connection_get_state(connection: *const esrpc_connection) -> i32 {
     guard::value(0, || {
         // SAFETY: NULL or a live or lent handle.
-        unsafe { read(connection, 0, |connection| state_number(connection.phase())) }
+        unsafe { esrpc_connection::read(connection, 0, |connection| state_number(connection.phase())) }
     })
 }
 
@@ -62,7 +52,7 @@ fn state_number(phase: Phase) -> i32 {
 pub unsafe extern "C" fn esrpc_connection_is_open(connection: *const esrpc_connection) -> bool {
     guard::value(false, || {
         // SAFETY: NULL or a live or lent handle.
-        unsafe { read(connection, false, |connection| connection.phase() == Phase::Open) }
+        unsafe { esrpc_connection::read(connection, false, |connection| connection.phase() == Phase::Open) }
     })
 }
 
@@ -77,7 +67,11 @@ pub unsafe extern "C" fn esrpc_connection_get_user_data(connection: *const esrpc
     guard::value(std::ptr::null_mut(), || {
         let none = std::ptr::null_mut();
         // SAFETY: NULL or a live or lent handle.
-        unsafe { read(connection, none, |c| Callbacks::of(c).map_or(none, |callbacks| callbacks.user_data.0)) }
+        unsafe {
+            esrpc_connection::read(connection, none, |c| {
+                Callbacks::of(c).map_or(none, |callbacks| callbacks.user_data.0)
+            })
+        }
     })
 }
 
@@ -94,7 +88,9 @@ pub unsafe extern "C" fn esrpc_connection_get_local_address(connection: *const e
     guard::value(c"".as_ptr(), || {
         // SAFETY: NULL or a live or lent handle.
         unsafe {
-            read(connection, c"".as_ptr(), |c| c.addresses().map_or(c"".as_ptr(), |(local, _)| local.text().as_ptr()))
+            esrpc_connection::read(connection, c"".as_ptr(), |c| {
+                c.addresses().map_or(c"".as_ptr(), |(local, _)| local.text().as_ptr())
+            })
         }
     })
 }
@@ -111,7 +107,9 @@ pub unsafe extern "C" fn esrpc_connection_get_remote_address(connection: *const 
     guard::value(c"".as_ptr(), || {
         // SAFETY: NULL or a live or lent handle.
         unsafe {
-            read(connection, c"".as_ptr(), |c| c.addresses().map_or(c"".as_ptr(), |(_, peer)| peer.text().as_ptr()))
+            esrpc_connection::read(connection, c"".as_ptr(), |c| {
+                c.addresses().map_or(c"".as_ptr(), |(_, peer)| peer.text().as_ptr())
+            })
         }
     })
 }
@@ -126,8 +124,8 @@ pub unsafe extern "C" fn esrpc_connection_get_remote_address(connection: *const 
 /// @param out_uid Receives the effective user id; NULL: not wanted.
 /// @param out_gid Receives the effective group id; NULL: not wanted.
 /// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL; ESRPC_ERROR_NOT_READY before the connection is
-/// established, also if it never was; ESRPC_ERROR_INVALID_STATE if it is not one over a Unix socket; ESRPC_ERROR_UNSUPPORTED
-/// elsewhere than on Linux; ESRPC_ERROR_FORKED.
+/// established, also if it never was; ESRPC_ERROR_INVALID_STATE if it is not one over a Unix socket;
+/// ESRPC_ERROR_UNSUPPORTED elsewhere than on Linux; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
 ///
 /// Thread: any. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -139,7 +137,7 @@ pub unsafe extern "C" fn esrpc_connection_get_peer_credentials(
 ) -> esrpc_status {
     guard::call(|| {
         // SAFETY: NULL or a live or lent handle.
-        let connection = unsafe { connection_of(connection) }?;
+        let connection = unsafe { esrpc_connection::share(connection) }?;
         let Some((local, _)) = connection.addresses() else { return Err(Error::NotReady.into()) };
         let Some(peer) = connection.peer_credentials() else {
             return Err(if local.text().to_bytes().starts_with(b"unix:") {
@@ -169,7 +167,7 @@ pub unsafe extern "C" fn esrpc_connection_get_peer_credentials(
 pub unsafe extern "C" fn esrpc_connection_get_host(connection: *const esrpc_connection) -> *const c_char {
     guard::value(c"".as_ptr(), || {
         // SAFETY: NULL or a live or lent handle.
-        unsafe { read(connection, c"".as_ptr(), |connection| connection.host().as_ptr()) }
+        unsafe { esrpc_connection::read(connection, c"".as_ptr(), |connection| connection.host().as_ptr()) }
     })
 }
 
@@ -187,7 +185,7 @@ pub unsafe extern "C" fn esrpc_connection_get_port(connection: *const esrpc_conn
             _ => 0,
         };
         // SAFETY: NULL or a live or lent handle.
-        unsafe { read(connection, 0, port) }
+        unsafe { esrpc_connection::read(connection, 0, port) }
     })
 }
 
@@ -201,7 +199,7 @@ pub unsafe extern "C" fn esrpc_connection_get_port(connection: *const esrpc_conn
 pub unsafe extern "C" fn esrpc_connection_get_outbound_size(connection: *const esrpc_connection) -> usize {
     guard::value(0, || {
         // SAFETY: NULL or a live or lent handle.
-        unsafe { read(connection, 0, Connection::outbound_len) }
+        unsafe { esrpc_connection::read(connection, 0, Connection::outbound_len) }
     })
 }
 
@@ -220,7 +218,7 @@ pub unsafe extern "C" fn esrpc_connection_get_connect_ack(connection: *const esr
             message.map_or(std::ptr::null(), std::ptr::from_ref)
         };
         // SAFETY: NULL or a live or lent handle.
-        unsafe { read(connection, std::ptr::null(), ack) }
+        unsafe { esrpc_connection::read(connection, std::ptr::null(), ack) }
     })
 }
 
@@ -235,7 +233,7 @@ pub unsafe extern "C" fn esrpc_connection_get_end_status(connection: *const esrp
     guard::value(ESRPC_OK.into(), || {
         let status = |connection: &Connection| connection.end().map_or(ESRPC_OK.into(), end_status);
         // SAFETY: NULL or a live or lent handle.
-        unsafe { read(connection, ESRPC_OK.into(), status) }
+        unsafe { esrpc_connection::read(connection, ESRPC_OK.into(), status) }
     })
 }
 
@@ -250,11 +248,11 @@ pub unsafe extern "C" fn esrpc_connection_get_end_status(connection: *const esrp
 pub unsafe extern "C" fn esrpc_connection_get_end_message(connection: *const esrpc_connection) -> *const c_char {
     guard::value(c"".as_ptr(), || {
         // SAFETY: NULL or a live or lent handle.
-        unsafe { read(connection, c"".as_ptr(), |c| c.end().map_or(c"".as_ptr(), end_message)) }
+        unsafe { esrpc_connection::read(connection, c"".as_ptr(), |c| c.end().map_or(c"".as_ptr(), end_message)) }
     })
 }
 
-/// Runs a wait and writes the status that was waited for.
+/// Waits and writes the status of what was waited for.
 ///
 /// # Safety
 /// `connection` is NULL or live; `out_status` is NULL or may be written.
@@ -265,7 +263,7 @@ unsafe fn wait(
     wait: impl FnOnce(&Connection, Option<Duration>) -> Result<Outcome, Error>,
 ) -> Result<(), Failure> {
     // SAFETY: what the caller promised.
-    let connection = unsafe { connection_of(connection) }?;
+    let connection = unsafe { esrpc_connection::share(connection) }?;
     let outcome = wait(&connection, timeout(timeout_ms))?;
     // SAFETY: what the caller promised.
     unsafe { write_optional(out_status, outcome_status(&outcome)) };
@@ -277,8 +275,8 @@ unsafe fn wait(
 /// @param connection Borrowed.
 /// @param timeout_ms Milliseconds to wait at most, or ESRPC_WAIT_FOREVER.
 /// @param out_status Receives the status that on_setup gets; NULL: not wanted.
-/// @return ESRPC_OK if setup is over, well or not; ESRPC_ERROR_TIMED_OUT; ESRPC_ERROR_WOULD_DEADLOCK on an event-loop thread;
-/// ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL; ESRPC_ERROR_FORKED.
+/// @return ESRPC_OK if setup is over, well or not; ESRPC_ERROR_TIMED_OUT; ESRPC_ERROR_WOULD_DEADLOCK on an event-loop
+/// thread; ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
 ///
 /// Thread: not-loop. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -299,7 +297,7 @@ pub unsafe extern "C" fn esrpc_connection_wait_setup(
 /// @param timeout_ms Milliseconds to wait at most, or ESRPC_WAIT_FOREVER.
 /// @param out_status Receives ESRPC_OK if it is written, else why not; NULL: not wanted.
 /// @return ESRPC_OK if that is certain, either way; ESRPC_ERROR_TIMED_OUT; ESRPC_ERROR_WOULD_DEADLOCK on an event-loop
-/// thread; ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL; ESRPC_ERROR_FORKED.
+/// thread; ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
 ///
 /// Thread: not-loop. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -320,7 +318,7 @@ pub unsafe extern "C" fn esrpc_connection_wait_flush(
 /// @param timeout_ms Milliseconds to wait at most, or ESRPC_WAIT_FOREVER.
 /// @param out_status Receives the reason of the end; NULL: not wanted.
 /// @return ESRPC_OK if it has ended; ESRPC_ERROR_TIMED_OUT; ESRPC_ERROR_WOULD_DEADLOCK on an event-loop thread;
-/// ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL; ESRPC_ERROR_FORKED.
+/// ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
 ///
 /// Thread: not-loop. Since: 0.1.0
 #[unsafe(no_mangle)]

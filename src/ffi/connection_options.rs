@@ -4,17 +4,18 @@ use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use super::failure::{Failure, required};
 use super::guard;
 use super::handle::BoxHandle;
-use super::status::{Failure, esrpc_status};
+use super::status::esrpc_status;
 use crate::codec::MIN_MESSAGE_LEN;
 use crate::rpc::Rate;
 use crate::runtime::Settings;
 
-/// The largest size that the format's lengths are used for.
+/// The largest size that is used, though the format's lengths could express twice as much.
 const MAX_SIZE: usize = i32::MAX as usize;
 const MAX_RECEIVED_VALUE_LEN: usize = u16::MAX as usize;
-/// A day: more is a mistake in the unit.
+/// A day; more is taken for a mistake in the unit.
 pub(crate) const MAX_TIME_MS: u32 = 24 * 60 * 60 * 1000;
 
 /// Settings of a connection, for a client or for those that a listener accepts. What uses them copies them. Release it
@@ -27,13 +28,13 @@ pub struct esrpc_connection_options {
 impl BoxHandle for esrpc_connection_options {}
 
 impl esrpc_connection_options {
-    /// The settings of the options, or the defaults for none.
+    /// The settings of the options, or the defaults if there are none.
     pub(crate) fn settings(options: Option<&esrpc_connection_options>) -> Settings {
         options.map(|options| options.settings.clone()).unwrap_or_default()
     }
 }
 
-/// `value`, or the failure that names the option and its range.
+/// Returns `value`, or a failure that names the option and its range.
 pub(crate) fn in_range<T: PartialOrd + Display>(
     value: T,
     range: RangeInclusive<T>,
@@ -46,23 +47,11 @@ pub(crate) fn in_range<T: PartialOrd + Display>(
     Err(Failure::invalid_argument(format!("{option} is {value}; it must be {low} to {high}")))
 }
 
-/// So many times a second in the long run, and at once after a rest.
+/// A rate: how often per second in the long run, and how often at once after a pause.
 pub(crate) fn rate(per_second: u32, burst: u32) -> Result<Rate, Failure> {
     const MAX: u32 = 1_000_000;
     let per_second = in_range(per_second, 1..=MAX, "per_second")?;
     Ok(Rate { per_second, burst: in_range(burst, 1..=MAX, "burst")? })
-}
-
-/// Changes one option.
-///
-/// # Safety
-/// `options` is NULL or live, and nobody else uses it.
-pub(crate) unsafe fn set(
-    options: *mut esrpc_connection_options,
-    change: impl FnOnce(&mut esrpc_connection_options) -> Result<(), Failure>,
-) -> Result<(), Failure> {
-    // SAFETY: what the caller promised.
-    change(unsafe { esrpc_connection_options::borrow_mut(options, "options") }?)
 }
 
 /// Makes connection settings with every option at its default.
@@ -97,18 +86,15 @@ pub unsafe extern "C" fn esrpc_connection_options_release(options: *mut esrpc_co
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn esrpc_connection_options_set_max_message_size(
-    options: *mut esrpc_connection_options,
+pub extern "C" fn esrpc_connection_options_set_max_message_size(
+    options: Option<&mut esrpc_connection_options>,
     bytes: usize,
 ) -> esrpc_status {
     guard::call(|| {
-        let change = |options: &mut esrpc_connection_options| {
-            options.settings.limits.messages.max_message_len =
-                in_range(bytes, MIN_MESSAGE_LEN..=MAX_SIZE, "the maximum message size")?;
-            Ok(())
-        };
-        // SAFETY: NULL or live settings of this thread.
-        unsafe { set(options, change) }
+        let options = required(options, "options")?;
+        options.settings.limits.messages.max_message_len =
+            in_range(bytes, MIN_MESSAGE_LEN..=MAX_SIZE, "the maximum message size")?;
+        Ok(())
     })
 }
 
@@ -121,18 +107,15 @@ pub unsafe extern "C" fn esrpc_connection_options_set_max_message_size(
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn esrpc_connection_options_set_max_handshake_message_size(
-    options: *mut esrpc_connection_options,
+pub extern "C" fn esrpc_connection_options_set_max_handshake_message_size(
+    options: Option<&mut esrpc_connection_options>,
     bytes: usize,
 ) -> esrpc_status {
     guard::call(|| {
-        let change = |options: &mut esrpc_connection_options| {
-            let name = "the maximum size of a handshake message";
-            options.settings.limits.max_handshake_message_len = in_range(bytes, MIN_MESSAGE_LEN..=MAX_SIZE, name)?;
-            Ok(())
-        };
-        // SAFETY: NULL or live settings of this thread.
-        unsafe { set(options, change) }
+        let options = required(options, "options")?;
+        let name = "the maximum size of a handshake message";
+        options.settings.limits.max_handshake_message_len = in_range(bytes, MIN_MESSAGE_LEN..=MAX_SIZE, name)?;
+        Ok(())
     })
 }
 
@@ -144,18 +127,14 @@ pub unsafe extern "C" fn esrpc_connection_options_set_max_handshake_message_size
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn esrpc_connection_options_set_max_headers(
-    options: *mut esrpc_connection_options,
+pub extern "C" fn esrpc_connection_options_set_max_headers(
+    options: Option<&mut esrpc_connection_options>,
     count: usize,
 ) -> esrpc_status {
     guard::call(|| {
-        let change = |options: &mut esrpc_connection_options| {
-            options.settings.limits.messages.max_headers =
-                in_range(count, 0..=MAX_SIZE, "the maximum number of headers")?;
-            Ok(())
-        };
-        // SAFETY: NULL or live settings of this thread.
-        unsafe { set(options, change) }
+        let options = required(options, "options")?;
+        options.settings.limits.messages.max_headers = in_range(count, 0..=MAX_SIZE, "the maximum number of headers")?;
+        Ok(())
     })
 }
 
@@ -167,18 +146,15 @@ pub unsafe extern "C" fn esrpc_connection_options_set_max_headers(
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn esrpc_connection_options_set_max_headers_size(
-    options: *mut esrpc_connection_options,
+pub extern "C" fn esrpc_connection_options_set_max_headers_size(
+    options: Option<&mut esrpc_connection_options>,
     bytes: usize,
 ) -> esrpc_status {
     guard::call(|| {
-        let change = |options: &mut esrpc_connection_options| {
-            options.settings.limits.messages.max_headers_len =
-                in_range(bytes, 0..=MAX_SIZE, "the maximum size of the headers")?;
-            Ok(())
-        };
-        // SAFETY: NULL or live settings of this thread.
-        unsafe { set(options, change) }
+        let options = required(options, "options")?;
+        options.settings.limits.messages.max_headers_len =
+            in_range(bytes, 0..=MAX_SIZE, "the maximum size of the headers")?;
+        Ok(())
     })
 }
 
@@ -191,18 +167,15 @@ pub unsafe extern "C" fn esrpc_connection_options_set_max_headers_size(
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn esrpc_connection_options_set_max_header_value_size(
-    options: *mut esrpc_connection_options,
+pub extern "C" fn esrpc_connection_options_set_max_header_value_size(
+    options: Option<&mut esrpc_connection_options>,
     bytes: usize,
 ) -> esrpc_status {
     guard::call(|| {
-        let change = |options: &mut esrpc_connection_options| {
-            let name = "the maximum size of a header's value";
-            options.settings.limits.messages.max_value_len = in_range(bytes, 0..=MAX_RECEIVED_VALUE_LEN, name)?;
-            Ok(())
-        };
-        // SAFETY: NULL or live settings of this thread.
-        unsafe { set(options, change) }
+        let options = required(options, "options")?;
+        let name = "the maximum size of a header's value";
+        options.settings.limits.messages.max_value_len = in_range(bytes, 0..=MAX_RECEIVED_VALUE_LEN, name)?;
+        Ok(())
     })
 }
 
@@ -215,17 +188,14 @@ pub unsafe extern "C" fn esrpc_connection_options_set_max_header_value_size(
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn esrpc_connection_options_set_outbound_limit(
-    options: *mut esrpc_connection_options,
+pub extern "C" fn esrpc_connection_options_set_outbound_limit(
+    options: Option<&mut esrpc_connection_options>,
     bytes: usize,
 ) -> esrpc_status {
     guard::call(|| {
-        let change = |options: &mut esrpc_connection_options| {
-            options.settings.limits.outbound = in_range(bytes, 1..=usize::MAX / 2, "the outbound limit")?;
-            Ok(())
-        };
-        // SAFETY: NULL or live settings of this thread.
-        unsafe { set(options, change) }
+        let options = required(options, "options")?;
+        options.settings.limits.outbound = in_range(bytes, 1..=usize::MAX / 2, "the outbound limit")?;
+        Ok(())
     })
 }
 
@@ -240,17 +210,14 @@ pub unsafe extern "C" fn esrpc_connection_options_set_outbound_limit(
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn esrpc_connection_options_set_max_streams(
-    options: *mut esrpc_connection_options,
+pub extern "C" fn esrpc_connection_options_set_max_streams(
+    options: Option<&mut esrpc_connection_options>,
     count: usize,
 ) -> esrpc_status {
     guard::call(|| {
-        let change = |options: &mut esrpc_connection_options| {
-            options.settings.limits.max_streams = in_range(count, 1..=MAX_SIZE, "max_streams")?;
-            Ok(())
-        };
-        // SAFETY: NULL or live settings of this thread.
-        unsafe { set(options, change) }
+        let options = required(options, "options")?;
+        options.settings.limits.max_streams = in_range(count, 1..=MAX_SIZE, "max_streams")?;
+        Ok(())
     })
 }
 
@@ -266,18 +233,15 @@ pub unsafe extern "C" fn esrpc_connection_options_set_max_streams(
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn esrpc_connection_options_set_abnormal_event_limit(
-    options: *mut esrpc_connection_options,
+pub extern "C" fn esrpc_connection_options_set_abnormal_event_limit(
+    options: Option<&mut esrpc_connection_options>,
     per_second: u32,
     burst: u32,
 ) -> esrpc_status {
     guard::call(|| {
-        let change = |options: &mut esrpc_connection_options| {
-            options.settings.limits.abnormal_events = rate(per_second, burst)?;
-            Ok(())
-        };
-        // SAFETY: NULL or live settings of this thread.
-        unsafe { set(options, change) }
+        let options = required(options, "options")?;
+        options.settings.limits.abnormal_events = rate(per_second, burst)?;
+        Ok(())
     })
 }
 
@@ -292,17 +256,14 @@ pub unsafe extern "C" fn esrpc_connection_options_set_abnormal_event_limit(
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn esrpc_connection_options_set_stream_queue_limit(
-    options: *mut esrpc_connection_options,
+pub extern "C" fn esrpc_connection_options_set_stream_queue_limit(
+    options: Option<&mut esrpc_connection_options>,
     bytes: usize,
 ) -> esrpc_status {
     guard::call(|| {
-        let change = |options: &mut esrpc_connection_options| {
-            options.settings.stream_queue_limit = in_range(bytes, 1..=usize::MAX / 2, "the limit of a stream's queue")?;
-            Ok(())
-        };
-        // SAFETY: NULL or live settings of this thread.
-        unsafe { set(options, change) }
+        let options = required(options, "options")?;
+        options.settings.stream_queue_limit = in_range(bytes, 1..=usize::MAX / 2, "the limit of a stream's queue")?;
+        Ok(())
     })
 }
 
@@ -315,17 +276,14 @@ pub unsafe extern "C" fn esrpc_connection_options_set_stream_queue_limit(
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn esrpc_connection_options_set_linger_ms(
-    options: *mut esrpc_connection_options,
+pub extern "C" fn esrpc_connection_options_set_linger_ms(
+    options: Option<&mut esrpc_connection_options>,
     linger_ms: u32,
 ) -> esrpc_status {
     guard::call(|| {
-        let change = |options: &mut esrpc_connection_options| {
-            let linger_ms = in_range(linger_ms, 1..=MAX_TIME_MS, "the linger time in milliseconds")?;
-            options.settings.times.linger = Duration::from_millis(linger_ms.into());
-            Ok(())
-        };
-        // SAFETY: NULL or live settings of this thread.
-        unsafe { set(options, change) }
+        let options = required(options, "options")?;
+        let linger_ms = in_range(linger_ms, 1..=MAX_TIME_MS, "the linger time in milliseconds")?;
+        options.settings.times.linger = Duration::from_millis(linger_ms.into());
+        Ok(())
     })
 }

@@ -2,33 +2,15 @@
 
 use std::time::Duration;
 
-use super::connection_options::{MAX_TIME_MS, esrpc_connection_options, in_range, rate, set};
+use super::connection_options::{MAX_TIME_MS, esrpc_connection_options, in_range, rate};
+use super::failure::{Failure, required};
 use super::guard;
-use super::status::{Failure, esrpc_status};
-use crate::runtime::Times;
+use super::status::esrpc_status;
 
-/// A time in milliseconds; 0 is none.
+/// A time given in milliseconds; none for 0.
 fn time(timeout_ms: u32, option: &str) -> Result<Option<Duration>, Failure> {
     let timeout_ms = in_range(timeout_ms, 0..=MAX_TIME_MS, option)?;
     Ok((timeout_ms > 0).then(|| Duration::from_millis(timeout_ms.into())))
-}
-
-/// Changes one time.
-///
-/// # Safety
-/// `options` is NULL or live, and nobody else uses it.
-unsafe fn set_time(
-    options: *mut esrpc_connection_options,
-    timeout_ms: u32,
-    option: &str,
-    place: impl FnOnce(&mut Times) -> &mut Option<Duration>,
-) -> Result<(), Failure> {
-    let change = |options: &mut esrpc_connection_options| {
-        *place(&mut options.settings.times) = time(timeout_ms, option)?;
-        Ok(())
-    };
-    // SAFETY: what the caller promised.
-    unsafe { set(options, change) }
 }
 
 /// Sets how long looking up the host name may take; then setup fails with ESRPC_ERROR_RESOLVE_TIMED_OUT. Default: 10000.
@@ -39,13 +21,13 @@ unsafe fn set_time(
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn esrpc_connection_options_set_resolve_timeout_ms(
-    options: *mut esrpc_connection_options,
+pub extern "C" fn esrpc_connection_options_set_resolve_timeout_ms(
+    options: Option<&mut esrpc_connection_options>,
     timeout_ms: u32,
 ) -> esrpc_status {
     guard::call(|| {
-        // SAFETY: NULL or live settings of this thread.
-        unsafe { set_time(options, timeout_ms, "resolve_timeout_ms", |times| &mut times.resolve) }
+        required(options, "options")?.settings.times.resolve = time(timeout_ms, "resolve_timeout_ms")?;
+        Ok(())
     })
 }
 
@@ -57,13 +39,13 @@ pub unsafe extern "C" fn esrpc_connection_options_set_resolve_timeout_ms(
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn esrpc_connection_options_set_connect_timeout_ms(
-    options: *mut esrpc_connection_options,
+pub extern "C" fn esrpc_connection_options_set_connect_timeout_ms(
+    options: Option<&mut esrpc_connection_options>,
     timeout_ms: u32,
 ) -> esrpc_status {
     guard::call(|| {
-        // SAFETY: NULL or live settings of this thread.
-        unsafe { set_time(options, timeout_ms, "connect_timeout_ms", |times| &mut times.connect) }
+        required(options, "options")?.settings.times.connect = time(timeout_ms, "connect_timeout_ms")?;
+        Ok(())
     })
 }
 
@@ -75,13 +57,13 @@ pub unsafe extern "C" fn esrpc_connection_options_set_connect_timeout_ms(
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn esrpc_connection_options_set_tls_timeout_ms(
-    options: *mut esrpc_connection_options,
+pub extern "C" fn esrpc_connection_options_set_tls_timeout_ms(
+    options: Option<&mut esrpc_connection_options>,
     timeout_ms: u32,
 ) -> esrpc_status {
     guard::call(|| {
-        // SAFETY: NULL or live settings of this thread.
-        unsafe { set_time(options, timeout_ms, "tls_timeout_ms", |times| &mut times.tls) }
+        required(options, "options")?.settings.times.tls = time(timeout_ms, "tls_timeout_ms")?;
+        Ok(())
     })
 }
 
@@ -94,13 +76,13 @@ pub unsafe extern "C" fn esrpc_connection_options_set_tls_timeout_ms(
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn esrpc_connection_options_set_handshake_timeout_ms(
-    options: *mut esrpc_connection_options,
+pub extern "C" fn esrpc_connection_options_set_handshake_timeout_ms(
+    options: Option<&mut esrpc_connection_options>,
     timeout_ms: u32,
 ) -> esrpc_status {
     guard::call(|| {
-        // SAFETY: NULL or live settings of this thread.
-        unsafe { set_time(options, timeout_ms, "handshake_timeout_ms", |times| &mut times.handshake) }
+        required(options, "options")?.settings.times.handshake = time(timeout_ms, "handshake_timeout_ms")?;
+        Ok(())
     })
 }
 
@@ -113,13 +95,13 @@ pub unsafe extern "C" fn esrpc_connection_options_set_handshake_timeout_ms(
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn esrpc_connection_options_set_write_timeout_ms(
-    options: *mut esrpc_connection_options,
+pub extern "C" fn esrpc_connection_options_set_write_timeout_ms(
+    options: Option<&mut esrpc_connection_options>,
     timeout_ms: u32,
 ) -> esrpc_status {
     guard::call(|| {
-        // SAFETY: NULL or live settings of this thread.
-        unsafe { set_time(options, timeout_ms, "write_timeout_ms", |times| &mut times.write) }
+        required(options, "options")?.settings.times.write = time(timeout_ms, "write_timeout_ms")?;
+        Ok(())
     })
 }
 
@@ -132,13 +114,13 @@ pub unsafe extern "C" fn esrpc_connection_options_set_write_timeout_ms(
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn esrpc_connection_options_set_message_timeout_ms(
-    options: *mut esrpc_connection_options,
+pub extern "C" fn esrpc_connection_options_set_message_timeout_ms(
+    options: Option<&mut esrpc_connection_options>,
     timeout_ms: u32,
 ) -> esrpc_status {
     guard::call(|| {
-        // SAFETY: NULL or live settings of this thread.
-        unsafe { set_time(options, timeout_ms, "message_timeout_ms", |times| &mut times.message) }
+        required(options, "options")?.settings.times.message = time(timeout_ms, "message_timeout_ms")?;
+        Ok(())
     })
 }
 
@@ -150,13 +132,13 @@ pub unsafe extern "C" fn esrpc_connection_options_set_message_timeout_ms(
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn esrpc_connection_options_set_idle_timeout_ms(
-    options: *mut esrpc_connection_options,
+pub extern "C" fn esrpc_connection_options_set_idle_timeout_ms(
+    options: Option<&mut esrpc_connection_options>,
     timeout_ms: u32,
 ) -> esrpc_status {
     guard::call(|| {
-        // SAFETY: NULL or live settings of this thread.
-        unsafe { set_time(options, timeout_ms, "idle_timeout_ms", |times| &mut times.idle) }
+        required(options, "options")?.settings.times.idle = time(timeout_ms, "idle_timeout_ms")?;
+        Ok(())
     })
 }
 
@@ -169,13 +151,13 @@ pub unsafe extern "C" fn esrpc_connection_options_set_idle_timeout_ms(
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn esrpc_connection_options_set_half_open_ms(
-    options: *mut esrpc_connection_options,
+pub extern "C" fn esrpc_connection_options_set_half_open_ms(
+    options: Option<&mut esrpc_connection_options>,
     half_open_ms: u32,
 ) -> esrpc_status {
     guard::call(|| {
-        // SAFETY: NULL or live settings of this thread.
-        unsafe { set_time(options, half_open_ms, "half_open_ms", |times| &mut times.half_open) }
+        required(options, "options")?.settings.times.half_open = time(half_open_ms, "half_open_ms")?;
+        Ok(())
     })
 }
 
@@ -189,20 +171,17 @@ pub unsafe extern "C" fn esrpc_connection_options_set_half_open_ms(
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn esrpc_connection_options_set_keep_alive_ping(
-    options: *mut esrpc_connection_options,
+pub extern "C" fn esrpc_connection_options_set_keep_alive_ping(
+    options: Option<&mut esrpc_connection_options>,
     interval_ms: u32,
     timeout_ms: u32,
 ) -> esrpc_status {
     guard::call(|| {
-        let change = |options: &mut esrpc_connection_options| {
-            let interval = time(interval_ms, "interval_ms")?;
-            options.settings.times.ping_response = time(timeout_ms, "timeout_ms")?;
-            options.settings.times.ping = interval;
-            Ok(())
-        };
-        // SAFETY: NULL or live settings of this thread.
-        unsafe { set(options, change) }
+        let options = required(options, "options")?;
+        let interval = time(interval_ms, "interval_ms")?;
+        options.settings.times.ping_response = time(timeout_ms, "timeout_ms")?;
+        options.settings.times.ping = interval;
+        Ok(())
     })
 }
 
@@ -216,17 +195,14 @@ pub unsafe extern "C" fn esrpc_connection_options_set_keep_alive_ping(
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn esrpc_connection_options_set_answer_pings(
-    options: *mut esrpc_connection_options,
+pub extern "C" fn esrpc_connection_options_set_answer_pings(
+    options: Option<&mut esrpc_connection_options>,
     on: i32,
 ) -> esrpc_status {
     guard::call(|| {
-        let change = |options: &mut esrpc_connection_options| {
-            options.settings.answer_pings = on != 0;
-            Ok(())
-        };
-        // SAFETY: NULL or live settings of this thread.
-        unsafe { set(options, change) }
+        let options = required(options, "options")?;
+        options.settings.answer_pings = on != 0;
+        Ok(())
     })
 }
 
@@ -240,17 +216,14 @@ pub unsafe extern "C" fn esrpc_connection_options_set_answer_pings(
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn esrpc_connection_options_set_ping_answer_limit(
-    options: *mut esrpc_connection_options,
+pub extern "C" fn esrpc_connection_options_set_ping_answer_limit(
+    options: Option<&mut esrpc_connection_options>,
     per_second: u32,
     burst: u32,
 ) -> esrpc_status {
     guard::call(|| {
-        let change = |options: &mut esrpc_connection_options| {
-            options.settings.ping_answers = rate(per_second, burst)?;
-            Ok(())
-        };
-        // SAFETY: NULL or live settings of this thread.
-        unsafe { set(options, change) }
+        let options = required(options, "options")?;
+        options.settings.ping_answers = rate(per_second, burst)?;
+        Ok(())
     })
 }

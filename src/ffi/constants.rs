@@ -1,4 +1,4 @@
-//! The numbers that C passes and gets. They come in as plain integers and are checked before they mean anything.
+//! The constants of the C interface. C passes them as plain integers, which are checked before they are used.
 
 /// Types of a header's value, with the numbers of the wire.
 /// cbindgen:prefix-with-name=false

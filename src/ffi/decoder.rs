@@ -1,4 +1,4 @@
-//! The incremental decoder in its two shapes.
+//! The incremental decoder, with callbacks or with whole messages.
 
 use std::cell::{Cell, RefCell, RefMut};
 use std::ffi::c_void;
@@ -6,13 +6,14 @@ use std::ptr;
 
 use super::bytes::esrpc_bytes;
 use super::connection_options::esrpc_connection_options;
+use super::failure::{Failure, required, set_last_error};
 use super::guard;
 use super::handle::BoxHandle;
 use super::headers::esrpc_header;
 use super::host_call;
 use super::message::esrpc_message;
 use super::out::{check_out, write_out};
-use super::status::{Failure, esrpc_status, set_last_error};
+use super::status::esrpc_status;
 use super::table::read_table;
 use crate::codec::{DecodeEvents, EventDecoder, FlatHeader, Limits, Message, MessageDecoder, Prelude};
 
@@ -62,7 +63,7 @@ const NO_CALLBACKS: esrpc_decoder_callbacks = esrpc_decoder_callbacks {
 /// esrpc_decoder_next_message, or in parts, through callbacks, where no payload is ever held. Release it with
 /// esrpc_decoder_release.
 pub struct esrpc_decoder {
-    /// Borrowed while a push runs, and so also while its callbacks do: what they call on this decoder finds it taken.
+    /// Borrowed during a push and thus during its callbacks, so that what they call on this decoder is refused.
     shape: RefCell<Shape>,
     started: Cell<bool>,
     /// The decoder was released inside its own callback.
@@ -85,10 +86,10 @@ struct Views {
 }
 
 impl Views {
-    /// How many slots are kept for the messages of the next push.
+    /// How many slots are kept for the next push.
     const KEPT: usize = 64;
 
-    /// Ends the life of all views.
+    /// Invalidates all views.
     fn clear(&mut self) {
         self.used = 0;
         self.slots.truncate(Views::KEPT);
@@ -109,13 +110,13 @@ impl Views {
 }
 
 impl esrpc_decoder {
-    /// The decoder's inside, unless one of its callbacks is running.
+    /// The decoder's state, unless one of its callbacks is running.
     fn shape(&self) -> Result<RefMut<'_, Shape>, Failure> {
         self.shape.try_borrow_mut().map_err(|_| Failure::invalid_state("the decoder is inside one of its callbacks"))
     }
 }
 
-/// Turns what the codec finds into callbacks.
+/// Calls the callbacks for what the codec finds.
 struct Dispatch<'a> {
     handle: *mut esrpc_decoder,
     is_released: &'a Cell<bool>,
@@ -124,7 +125,7 @@ struct Dispatch<'a> {
 }
 
 impl Dispatch<'_> {
-    /// The callback in `slot`, unless the caller has released the decoder, and perhaps its user data with it.
+    /// The callback in `slot`, unless the caller has released the decoder: its user data may be gone too.
     fn wanted<F>(&self, slot: Option<F>) -> Option<F> {
         slot.filter(|_| !self.is_released.get())
     }
@@ -177,7 +178,7 @@ struct ReleaseAfterPush(*mut esrpc_decoder);
 
 impl Drop for ReleaseAfterPush {
     fn drop(&mut self) {
-        // SAFETY: the decoder is live: while it is pushed, a release only takes note.
+        // SAFETY: the decoder is live: a release during a push only sets a flag.
         if unsafe { &(*self.0).is_released }.get() {
             // SAFETY: made by `give`, given up by the caller, and the push no longer borrows it.
             unsafe { esrpc_decoder::release(self.0) }
@@ -258,13 +259,12 @@ pub unsafe extern "C" fn esrpc_decoder_new(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn esrpc_decoder_set_limits(
     decoder: *mut esrpc_decoder,
-    options: *const esrpc_connection_options,
+    options: Option<&esrpc_connection_options>,
 ) -> esrpc_status {
     guard::call(|| {
-        // SAFETY: NULL or live, both, and of this thread.
-        let (decoder, options) = unsafe {
-            (esrpc_decoder::borrow(decoder, "decoder")?, esrpc_connection_options::borrow(options, "options")?)
-        };
+        // SAFETY: NULL, or a live decoder of this thread.
+        let decoder = unsafe { esrpc_decoder::borrow(decoder, "decoder") }?;
+        let options = required(options, "options")?;
         let mut shape = decoder.shape()?;
         if decoder.started.get() {
             return Err(Failure::invalid_state("the limits of a decoder can only be set before its first push"));

@@ -1,9 +1,10 @@
-//! Graceful ends: what is open is finished, nothing new is begun.
+//! Graceful shutdown: what is open may finish, and nothing new begins.
 
 use super::callbacks::timeout;
+use super::counted::{esrpc_listener, esrpc_runtime};
 use super::guard;
-use super::listener::{esrpc_listener, listener_of};
-use super::runtime::{esrpc_runtime, existing_runtime};
+use super::handle::ArcHandle;
+use super::runtime::existing_runtime;
 use super::status::esrpc_status;
 use crate::runtime::{Drain, Listener};
 
@@ -21,14 +22,15 @@ use crate::runtime::{Drain, Listener};
 /// @param listener Borrowed. If it was closed before, on_closed is not told again, and its connections are drained.
 /// @param deadline_ms Milliseconds from now, or ESRPC_WAIT_FOREVER: as long as it takes. Of several calls the earliest
 /// deadline counts.
-/// @return ESRPC_OK; returns at once. ESRPC_ERROR_INVALID_ARGUMENT if listener is NULL; ESRPC_ERROR_FORKED.
+/// @return ESRPC_OK; returns at once. ESRPC_ERROR_INVALID_ARGUMENT if listener is NULL; ESRPC_ERROR_RUNTIME_SHUTDOWN;
+/// ESRPC_ERROR_FORKED.
 ///
 /// Thread: any. Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn esrpc_listener_drain(listener: *mut esrpc_listener, deadline_ms: u32) -> esrpc_status {
     guard::call(|| {
         // SAFETY: NULL or a live or lent handle.
-        unsafe { listener_of(listener) }?.drain(Drain::within(timeout(deadline_ms)));
+        unsafe { esrpc_listener::share(listener) }?.drain(Drain::within(timeout(deadline_ms)));
         Ok(())
     })
 }
@@ -66,7 +68,7 @@ pub unsafe extern "C" fn esrpc_runtime_drain(runtime: *mut esrpc_runtime, deadli
 pub unsafe extern "C" fn esrpc_listener_get_open_streams(listener: *const esrpc_listener) -> usize {
     guard::value(0, || {
         // SAFETY: NULL or a live or lent handle.
-        unsafe { listener_of(listener) }.map_or(0, |listener| Listener::open_streams(&listener))
+        unsafe { esrpc_listener::share(listener) }.map_or(0, |listener| Listener::open_streams(&listener))
     })
 }
 
@@ -80,7 +82,7 @@ pub unsafe extern "C" fn esrpc_listener_get_open_streams(listener: *const esrpc_
 pub unsafe extern "C" fn esrpc_listener_get_open_connections(listener: *const esrpc_listener) -> usize {
     guard::value(0, || {
         // SAFETY: NULL or a live or lent handle.
-        unsafe { listener_of(listener) }.map_or(0, |listener| Listener::open_connections(&listener))
+        unsafe { esrpc_listener::share(listener) }.map_or(0, |listener| Listener::open_connections(&listener))
     })
 }
 

@@ -1,28 +1,23 @@
-//! Endpoints as C gives them.
+//! Makes endpoints from C's arguments.
 
 use std::net::SocketAddr;
 
-use super::bytes::esrpc_bytes;
-use super::status::{ESRPC_ERROR_UNSUPPORTED, Failure};
+use super::failure::Failure;
+use super::status::ESRPC_ERROR_UNSUPPORTED;
 use crate::transport::{Endpoint, RawSocket, SocketUse, UnixName, check_socket, literal};
 
 const MAX_HOST_LEN: usize = 255;
-/// IFNAMSIZ of Linux, without the NUL.
+/// Linux's IFNAMSIZ without the NUL.
 const MAX_INTERFACE_LEN: usize = 15;
 
-/// A socket that exists already, in the state that is needed.
+/// A socket that exists already, if it is in the right state.
 pub(crate) fn socket(raw: RawSocket, wanted: SocketUse) -> Result<Endpoint, Failure> {
     check_socket(raw, wanted)?;
     Ok(Endpoint::Socket(raw))
 }
 
-/// The name of a network interface; empty: any.
-///
-/// # Safety
-/// `name` points to its bytes.
-pub(crate) unsafe fn interface(name: esrpc_bytes) -> Result<Option<String>, Failure> {
-    // SAFETY: what the caller promised.
-    let name = unsafe { name.as_slice("name") }?;
+/// The name of a network interface; none, if it is empty, for any interface.
+pub(crate) fn interface(name: &[u8]) -> Result<Option<String>, Failure> {
     if name.is_empty() {
         return Ok(None);
     }
@@ -39,12 +34,7 @@ pub(crate) unsafe fn interface(name: esrpc_bytes) -> Result<Option<String>, Fail
 }
 
 /// A host and a port.
-///
-/// # Safety
-/// `host` points to its bytes.
-pub(crate) unsafe fn tcp(host: esrpc_bytes, port: u32) -> Result<Endpoint, Failure> {
-    // SAFETY: what the caller promised.
-    let host = unsafe { host.as_slice("host") }?;
+pub(crate) fn tcp(host: &[u8], port: u32) -> Result<Endpoint, Failure> {
     let port =
         u16::try_from(port).map_err(|_| Failure::invalid_argument(format!("port is {port}; it must be 0 to 65535")))?;
     if host.is_empty() || host.len() > MAX_HOST_LEN || host.contains(&0) {
@@ -56,12 +46,8 @@ pub(crate) unsafe fn tcp(host: esrpc_bytes, port: u32) -> Result<Endpoint, Failu
 }
 
 /// An address of this machine.
-///
-/// # Safety
-/// `address` points to its bytes.
-pub(crate) unsafe fn local_address(address: esrpc_bytes, port: u32) -> Result<SocketAddr, Failure> {
-    // SAFETY: what the caller promised.
-    match unsafe { tcp(address, port) }? {
+pub(crate) fn local_address(address: &[u8], port: u32) -> Result<SocketAddr, Failure> {
+    match tcp(address, port)? {
         Endpoint::Tcp { host, port } => literal(&host, port)
             .ok_or_else(|| Failure::invalid_argument(format!("{host:?} is not an IPv4 or IPv6 address"))),
         Endpoint::Unix(_) | Endpoint::Socket(_) => Err(Failure::invalid_argument("address is not one of TCP")),
@@ -69,12 +55,7 @@ pub(crate) unsafe fn local_address(address: esrpc_bytes, port: u32) -> Result<So
 }
 
 /// The path of a socket file.
-///
-/// # Safety
-/// `path` points to its bytes.
-pub(crate) unsafe fn unix_path(path: esrpc_bytes) -> Result<Endpoint, Failure> {
-    // SAFETY: what the caller promised.
-    let path = unsafe { path.as_slice("path") }?;
+pub(crate) fn unix_path(path: &[u8]) -> Result<Endpoint, Failure> {
     if path.is_empty() || path.contains(&0) {
         return Err(Failure::invalid_argument("path must be at least one byte, without a NUL"));
     }
@@ -89,13 +70,8 @@ pub(crate) unsafe fn unix_path(path: esrpc_bytes) -> Result<Endpoint, Failure> {
     }
 }
 
-/// A name outside the file system.
-///
-/// # Safety
-/// `name` points to its bytes.
-pub(crate) unsafe fn unix_abstract(name: esrpc_bytes) -> Result<Endpoint, Failure> {
-    // SAFETY: what the caller promised.
-    let name = unsafe { name.as_slice("name") }?;
+/// An abstract name, which is not in the file system.
+pub(crate) fn unix_abstract(name: &[u8]) -> Result<Endpoint, Failure> {
     if !cfg!(any(target_os = "linux", target_os = "android")) {
         return Err(Failure::new(ESRPC_ERROR_UNSUPPORTED, "abstract Unix socket names exist on Linux only"));
     }

@@ -1,12 +1,13 @@
-//! From the errors of the layers below to statuses.
+//! Maps the errors of the layers below to statuses.
 
 use std::ffi::c_char;
 
+use super::failure::{Failure, set_last_error};
 use super::status::*;
 use crate::runtime::{Described, Ended, Error, Outcome, TimeLimit};
-use crate::{rpc, transport};
+use crate::{codec, rpc, transport};
 
-/// The status that stands for an error.
+/// The status for an error.
 pub(crate) fn status_of(error: &Error) -> esrpc_status {
     let status = match error {
         Error::Rpc(error) => rpc_status(error),
@@ -73,6 +74,26 @@ fn rpc_status(error: &rpc::Error) -> Status {
     }
 }
 
+fn codec_status(error: &codec::Error) -> Status {
+    use codec::Error;
+    match error {
+        Error::Incomplete { .. } => ESRPC_ERROR_INCOMPLETE,
+        Error::PreludeChecksum { .. } => ESRPC_ERROR_PRELUDE_CHECKSUM,
+        Error::MessageChecksum { .. } => ESRPC_ERROR_MESSAGE_CHECKSUM,
+        Error::MessageLength { .. } => ESRPC_ERROR_MESSAGE_LENGTH,
+        Error::HeadersLength { .. } => ESRPC_ERROR_HEADERS_LENGTH,
+        Error::HeaderOverrun { .. } => ESRPC_ERROR_HEADER_OVERRUN,
+        Error::UnknownHeaderType { .. } => ESRPC_ERROR_UNKNOWN_HEADER_TYPE,
+        Error::HeaderNameLength { .. } => ESRPC_ERROR_HEADER_NAME_LENGTH,
+        Error::InvalidUtf8 { .. } => ESRPC_ERROR_INVALID_UTF8,
+        Error::InvalidUuid => ESRPC_ERROR_INVALID_UUID,
+        Error::MessageTooLarge { .. } => ESRPC_ERROR_MESSAGE_TOO_LARGE,
+        Error::TooManyHeaders { .. } => ESRPC_ERROR_TOO_MANY_HEADERS,
+        Error::HeadersTooLarge { .. } => ESRPC_ERROR_HEADERS_TOO_LARGE,
+        Error::HeaderValueTooLong { .. } => ESRPC_ERROR_HEADER_VALUE_TOO_LONG,
+    }
+}
+
 fn transport_status(kind: transport::ErrorKind) -> Status {
     use transport::ErrorKind;
     match kind {
@@ -124,6 +145,14 @@ fn tls_status(kind: transport::TlsErrorKind) -> Status {
     }
 }
 
+impl From<codec::Error> for Failure {
+    #[cold]
+    #[inline(never)]
+    fn from(error: codec::Error) -> Failure {
+        Failure::new(codec_status(&error), error.to_string())
+    }
+}
+
 impl From<transport::Error> for Failure {
     fn from(error: transport::Error) -> Failure {
         Failure::new(transport_status(error.kind), error.to_string())
@@ -151,7 +180,7 @@ pub(crate) fn outcome_status(outcome: &Outcome) -> esrpc_status {
     outcome.as_ref().err().map_or(ESRPC_OK.into(), status_of)
 }
 
-/// The status of an outcome for a callback, in which esrpc_last_error_message explains it.
+/// The status of an outcome for a callback, inside which esrpc_last_error_message explains it.
 pub(crate) fn explained(outcome: Result<(), &Error>) -> esrpc_status {
     match outcome {
         Ok(()) => ESRPC_OK.into(),
@@ -163,7 +192,7 @@ pub(crate) fn explained(outcome: Result<(), &Error>) -> esrpc_status {
     }
 }
 
-/// The outcome that an application asks for by closing with a reason.
+/// The outcome that an application requests by closing with a reason.
 pub(crate) fn requested_outcome(reason: esrpc_status) -> Result<Outcome, Failure> {
     if reason == esrpc_status::from(ESRPC_OK) {
         return Ok(Ok(()));

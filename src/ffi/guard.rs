@@ -1,29 +1,30 @@
-//! What every exported function goes through: a panic stops here, and a log callback may call nothing.
+//! The guard around every exported function: it stops panics and refuses calls from a log callback.
 
 use std::any::Any;
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::status::{self, ESRPC_ERROR_INTERNAL, ESRPC_OK, Failure, esrpc_status};
+use super::failure::{Failure, set_last_error};
+use super::status::{ESRPC_ERROR_INTERNAL, ESRPC_OK, esrpc_status};
 use crate::runtime::uncancelled;
 
-/// How many threads are inside a log callback: most often none, which is cheaper to see than a thread's own flag.
+/// How many threads are inside a log callback. Usually none, and reading this is cheaper than reading a thread-local flag.
 static LOG_CALLBACKS: AtomicUsize = AtomicUsize::new(0);
 
 thread_local! {
-    /// Without a destructor, so that it can be read while a thread ends.
+    /// Has no destructor, so that it can be read while a thread ends.
     static IN_LOG_CALLBACK: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Runs the body of a function that answers a status; a failure becomes this thread's last error.
+/// Runs the body of a function that returns a status; a failure becomes this thread's last error.
 #[inline]
 pub(crate) fn call(f: impl FnOnce() -> Result<(), Failure>) -> esrpc_status {
     if is_inside_log_callback() {
         return refuse();
     }
-    // Unwind safety: nothing that a body leaves half done may stay reachable; state shared with other calls is
-    // behind locks that the layers below recover.
+    // Unwind safety: whatever a panic leaves half done is unreachable afterwards, and state shared with other calls
+    // is behind locks that the layers below recover.
     match catch_unwind(AssertUnwindSafe(f)) {
         Ok(Ok(())) => ESRPC_OK.into(),
         Ok(Err(failure)) => report(failure),
@@ -31,13 +32,12 @@ pub(crate) fn call(f: impl FnOnce() -> Result<(), Failure>) -> esrpc_status {
     }
 }
 
-/// `call` for a function that asks the system for something on the caller's thread, which a pthread_cancel of the host's would
-/// end there.
+/// `call` for a function that makes system calls on the caller's thread, at which pthread_cancel would otherwise end it.
 pub(crate) fn system_call(f: impl FnOnce() -> Result<(), Failure>) -> esrpc_status {
     uncancelled(|| call(f))
 }
 
-/// Runs the body of a function that answers a value; `default` stands in for a value that cannot be had.
+/// Runs the body of a function that returns a value; after a panic, or in a log callback, it returns `default`.
 #[inline]
 pub(crate) fn value<T>(default: T, f: impl FnOnce() -> T) -> T {
     if is_inside_log_callback() {
@@ -52,16 +52,16 @@ pub(crate) fn value<T>(default: T, f: impl FnOnce() -> T) -> T {
     }
 }
 
-/// `value` for such a function.
+/// `value` for a function that makes system calls.
 pub(crate) fn system_value<T>(default: T, f: impl FnOnce() -> T) -> T {
     uncancelled(|| value(default, f))
 }
 
-/// Not inline, as all that only a failure needs: a success then saves no registers and makes no room for it.
+/// Not inlined, like everything that only failures need, so that a success pays nothing for it.
 #[cold]
 #[inline(never)]
 fn report(failure: Failure) -> esrpc_status {
-    status::set_last_error(&failure);
+    set_last_error(&failure);
     failure.status
 }
 
@@ -71,7 +71,7 @@ fn refuse() -> esrpc_status {
     report(Failure::invalid_state("a log callback may not call the library"))
 }
 
-/// Runs `f`, a log callback, and keeps it from calling the library meanwhile.
+/// Runs `f`, a log callback, during which this thread's calls of the library are refused.
 pub(crate) fn inside_log_callback<R>(f: impl FnOnce() -> R) -> R {
     struct Restore(bool);
     impl Drop for Restore {
@@ -85,13 +85,13 @@ pub(crate) fn inside_log_callback<R>(f: impl FnOnce() -> R) -> R {
     f()
 }
 
-/// Whether a log callback runs on this thread, where nothing may be logged.
+/// Whether a log callback is running on this thread, during which nothing may be logged.
 #[inline]
 pub(crate) fn is_inside_log_callback() -> bool {
     LOG_CALLBACKS.load(Ordering::Relaxed) != 0 && this_thread_is_inside()
 }
 
-/// Not inline: finding a thread's own data in a shared library is a call, to be made only when it is needed.
+/// Not inlined: in a shared library, finding thread-local data is a function call, to be made only when necessary.
 #[cold]
 #[inline(never)]
 fn this_thread_is_inside() -> bool {
@@ -106,20 +106,21 @@ fn defect(panic: Box<dyn Any + Send>) -> Failure {
         .map(|text| (*text).to_owned())
         .or_else(|| panic.downcast_ref::<String>().cloned())
         .unwrap_or_default();
-    // Dropping the payload may run code that panics again.
+    // Dropping the payload may panic again.
     let _ = catch_unwind(AssertUnwindSafe(|| drop(panic))).map_err(std::mem::forget);
     Failure::new(ESRPC_ERROR_INTERNAL, format!("defect of the library: {text}"))
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::failure::last_error as last_error_text;
     use super::super::status::*;
     use super::*;
     use std::ffi::CStr;
 
     fn last_error() -> String {
-        // SAFETY: the function answers text that ends with NUL and is valid until the next failure on this thread.
-        unsafe { CStr::from_ptr(esrpc_last_error_message()) }.to_string_lossy().into_owned()
+        // SAFETY: the function returns text that ends with NUL and is valid until the next failure on this thread.
+        unsafe { CStr::from_ptr(last_error_text()) }.to_string_lossy().into_owned()
     }
 
     #[test]

@@ -1,14 +1,15 @@
-//! Header lists: one that the caller builds, or the one of a message.
+//! Header lists: those that the caller builds, and those of messages.
 
 use std::ptr;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::bytes::esrpc_bytes;
+use super::failure::{Failure, required};
 use super::guard;
 use super::handle::BoxHandle;
 use super::out::{check_out, write_out};
-use super::status::{ESRPC_ERROR_HEADER_NOT_FOUND, Failure, esrpc_status};
+use super::status::{ESRPC_ERROR_HEADER_NOT_FOUND, esrpc_status};
 use crate::codec::{FlatHeader, HeaderList, HeaderType, Headers};
 
 /// One header, as esrpc_headers_get, esrpc_headers_get_range, esrpc_headers_find and a decoder's on_header give it. Its bytes
@@ -27,7 +28,7 @@ pub struct esrpc_header {
 }
 
 impl esrpc_header {
-    /// The view that C gets. It is as short-lived as `header`'s bytes.
+    /// The view for C. It must not outlive the bytes of `header`.
     #[inline]
     pub(crate) fn new(header: &FlatHeader<'_>) -> esrpc_header {
         esrpc_header {
@@ -59,20 +60,20 @@ pub(crate) fn type_name(header_type: HeaderType) -> &'static str {
 /// the list of a message, which cannot be changed and lives as long as the message. Order and repeated names are kept.
 pub struct esrpc_headers {
     content: Content,
-    /// Where a walk by index goes on, looked at for `Lent` only: the index in the upper half, its offset in the lower one.
-    /// In one word, so that threads that read the same message see a pair that fits together.
+    /// Where reading by index continues, used for `Lent` only: the index in the upper half, its offset in the lower half.
+    /// One word, so that threads that read the same message see a consistent pair.
     cursor: AtomicU64,
-    /// Where every `STRIDE`th header of `Lent` starts, once somebody has jumped further than that: so that reading in whatever
+    /// Where every `STRIDE`th header of `Lent` starts; made at the first jump further than that, so that reading in any
     /// order takes time in proportion to what is read.
     landmarks: OnceLock<Box<[u32]>>,
 }
 
-/// A walk over fewer headers than this needs no help.
+/// Skipping fewer headers than this needs no landmarks.
 const STRIDE: usize = 32;
 
 enum Content {
     Built(HeaderList),
-    /// Really as short-lived as the message that holds this list: see `esrpc_headers::lent`.
+    /// Lives only as long as the message that holds this list: see `esrpc_headers::lent`.
     Lent(Headers<'static>),
 }
 
@@ -92,13 +93,13 @@ impl esrpc_headers {
     /// # Safety
     /// What `headers` borrows outlives the result.
     pub(crate) unsafe fn lent(headers: Headers<'_>) -> esrpc_headers {
-        // SAFETY: only the lifetime changes, and the caller promised that it is long enough. It does not get out: every
+        // SAFETY: only the lifetime changes, and the caller promised that it is long enough. It does not escape: every
         // accessor shortens it to that of `self`.
         let headers = unsafe { std::mem::transmute::<Headers<'_>, Headers<'static>>(headers) };
         esrpc_headers::with(Content::Lent(headers))
     }
 
-    /// The headers in wire form, of either kind.
+    /// The headers of either kind, in wire form.
     pub(crate) fn as_headers(&self) -> Headers<'_> {
         match &self.content {
             Content::Built(list) => list.as_headers(),
@@ -114,15 +115,9 @@ impl esrpc_headers {
         }
     }
 
-    /// The builder to send from; nothing for NULL.
-    ///
-    /// # Safety
-    /// NULL, or a live list that nobody changes during `'a`.
-    pub(crate) unsafe fn for_sending<'a>(headers: *const esrpc_headers) -> Result<Option<&'a HeaderList>, Failure> {
-        // SAFETY: what the caller promised.
-        let Some(headers) = (unsafe { headers.as_ref() }) else {
-            return Ok(None);
-        };
+    /// The builder to send from, if there are headers.
+    pub(crate) fn for_sending(headers: Option<&esrpc_headers>) -> Result<Option<&HeaderList>, Failure> {
+        let Some(headers) = headers else { return Ok(None) };
         headers.builder().map(Some).ok_or_else(|| {
             Failure::invalid_argument(
                 "headers is the list of a message; copy it with esrpc_headers_add_from to send it",
@@ -149,7 +144,7 @@ impl esrpc_headers {
     }
 
     /// The header of a message at an index and its offset. Notes where the next one begins, so that a loop over all
-    /// indices walks over each header once.
+    /// indices reads each header once.
     #[inline]
     fn read_at<'a>(&self, headers: &Headers<'a>, index: usize, offset: usize) -> Option<FlatHeader<'a>> {
         let (header, next) = headers.read_at(offset)?;
@@ -157,7 +152,7 @@ impl esrpc_headers {
         Some(header)
     }
 
-    /// The header of an index that the last call did not lead to, or of a builder.
+    /// The header at an index that does not follow the last one, or of a builder.
     #[cold]
     #[inline(never)]
     fn get_elsewhere(&self, index: usize) -> Option<FlatHeader<'_>> {
@@ -167,7 +162,7 @@ impl esrpc_headers {
         }
     }
 
-    /// Where the header of an index lies, if there is one.
+    /// The offset of the header at an index, if there is one.
     #[inline]
     fn offset_of(&self, index: usize) -> Option<usize> {
         let headers = match &self.content {
@@ -197,7 +192,7 @@ impl esrpc_headers {
         })
     }
 
-    /// Gives at most `capacity` headers from an index on to `take`; answers how many.
+    /// Passes at most `capacity` headers to `take`, beginning at an index; returns how many.
     fn get_range<'a>(&'a self, first: usize, capacity: usize, mut take: impl FnMut(usize, &FlatHeader<'a>)) -> usize {
         let headers = self.as_headers();
         let Some(mut at) = self.offset_of(first) else { return 0 };
@@ -213,7 +208,7 @@ impl esrpc_headers {
         count
     }
 
-    /// A walk that goes on at this index finds its header at this offset.
+    /// Notes the offset of the header at an index, for a reader that continues there.
     #[inline]
     fn note_next(&self, index: usize, offset: usize) {
         // Both fit: a message's lengths are 32-bit numbers.
@@ -228,13 +223,9 @@ impl esrpc_headers {
         }
     }
 
-    /// What a call was given as headers: NULL is none.
-    ///
-    /// # Safety
-    /// NULL, or a live list that nobody changes during `'a`.
-    pub(crate) unsafe fn optional<'a>(headers: *const esrpc_headers) -> Headers<'a> {
-        // SAFETY: what the caller promised.
-        unsafe { headers.as_ref() }.map_or(Headers::EMPTY, esrpc_headers::as_headers)
+    /// The headers that a call was given, which may be none.
+    pub(crate) fn optional(headers: Option<&esrpc_headers>) -> Headers<'_> {
+        headers.map_or(Headers::EMPTY, esrpc_headers::as_headers)
     }
 
     /// The builder behind `headers`, for changing it.
@@ -242,7 +233,7 @@ impl esrpc_headers {
     /// # Safety
     /// NULL, or a live list; if it is a builder, nobody else uses it during `'a`.
     pub(super) unsafe fn builder_mut<'a>(headers: *mut esrpc_headers) -> Result<&'a mut HeaderList, Failure> {
-        // Looked at before it is borrowed for change: the list of a message is shared, whatever C has cast away.
+        // Checked before it is borrowed mutably: a message's list is shared, even if C has cast its const away.
         // SAFETY: what the caller promised.
         let is_builder = unsafe { esrpc_headers::borrow(headers, "headers") }?.builder().is_some();
         if is_builder {
@@ -255,7 +246,7 @@ impl esrpc_headers {
     }
 }
 
-/// Whether `part` was taken out of `whole`, and so dies when `whole` changes.
+/// Whether `part` lies inside `whole` and so becomes invalid when `whole` changes.
 pub(super) fn lies_in(part: &[u8], whole: &[u8]) -> bool {
     !part.is_empty() && whole.as_ptr_range().contains(&part.as_ptr())
 }
@@ -309,11 +300,8 @@ pub unsafe extern "C" fn esrpc_headers_release(headers: *mut esrpc_headers) {
 ///
 /// Thread: owner; any for the list of a message. Since: 0.1.0
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn esrpc_headers_count(headers: *const esrpc_headers) -> usize {
-    guard::value(0, || {
-        // SAFETY: NULL, or a live list.
-        unsafe { headers.as_ref() }.map_or(0, esrpc_headers::len)
-    })
+pub extern "C" fn esrpc_headers_count(headers: Option<&esrpc_headers>) -> usize {
+    guard::value(0, || headers.map_or(0, esrpc_headers::len))
 }
 
 /// Reads a header by its index. Reading them all takes time in proportion to their number, in whatever order.
@@ -327,13 +315,12 @@ pub unsafe extern "C" fn esrpc_headers_count(headers: *const esrpc_headers) -> u
 /// Thread: owner; any for the list of a message. Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn esrpc_headers_get(
-    headers: *const esrpc_headers,
+    headers: Option<&esrpc_headers>,
     index: usize,
     out_header: *mut esrpc_header,
 ) -> esrpc_status {
     guard::call(|| {
-        // SAFETY: NULL, or a live list that does not change during the call.
-        let list = unsafe { esrpc_headers::borrow(headers, "headers") }?;
+        let list = required(headers, "headers")?;
         check_out(out_header, "out_header")?;
         let header = list.get(index).ok_or_else(|| no_header_at(index, list.len()))?;
         // SAFETY: the caller's variable.
@@ -355,15 +342,14 @@ pub unsafe extern "C" fn esrpc_headers_get(
 /// Thread: owner; any for the list of a message. Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn esrpc_headers_get_range(
-    headers: *const esrpc_headers,
+    headers: Option<&esrpc_headers>,
     first: usize,
     out_headers: *mut esrpc_header,
     capacity: usize,
     out_count: *mut usize,
 ) -> esrpc_status {
     guard::call(|| {
-        // SAFETY: NULL, or a live list that does not change during the call.
-        let list = unsafe { esrpc_headers::borrow(headers, "headers") }?;
+        let list = required(headers, "headers")?;
         check_out(out_count, "out_count")?;
         if capacity != 0 {
             check_out(out_headers, "out_headers")?;
@@ -388,13 +374,14 @@ pub unsafe extern "C" fn esrpc_headers_get_range(
 /// Thread: owner; any for the list of a message. Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn esrpc_headers_find(
-    headers: *const esrpc_headers,
+    headers: Option<&esrpc_headers>,
     name: esrpc_bytes,
     out_header: *mut esrpc_header,
 ) -> esrpc_status {
     guard::call(|| {
-        // SAFETY: NULL or live, both, and unchanged during the call.
-        let (list, name) = unsafe { (esrpc_headers::borrow(headers, "headers")?, name.as_slice("name")?) };
+        let list = required(headers, "headers")?;
+        // SAFETY: the caller's bytes stay unchanged during the call.
+        let name = unsafe { name.as_slice("name") }?;
         check_out(out_header, "out_header")?;
         let header = list.find(name).ok_or_else(|| not_found(name))?;
         // SAFETY: the caller's variable.
@@ -415,7 +402,7 @@ pub unsafe extern "C" fn esrpc_headers_remove(headers: *mut esrpc_headers, name:
     guard::call(|| {
         // SAFETY: NULL or live, both; a builder has one user.
         let (list, name) = unsafe { (esrpc_headers::builder_mut(headers)?, name.as_slice("name")?) };
-        // The name may be one that this list lent, which the removal moves.
+        // The name may lie in this very list, whose bytes the removal moves.
         let name = name.to_vec();
         if list.remove(&name) == 0 { Err(not_found(&name)) } else { Ok(()) }
     })

@@ -1,10 +1,11 @@
 //! Filling a header list.
 
 use super::bytes::esrpc_bytes;
+use super::failure::Failure;
 use super::guard;
 use super::handle::BoxHandle;
 use super::headers::{esrpc_headers, lies_in};
-use super::status::{Failure, esrpc_status};
+use super::status::esrpc_status;
 use crate::codec::{self, HeaderValue};
 use crate::rpc::is_protocol_header;
 
@@ -21,7 +22,7 @@ unsafe fn add(headers: *mut esrpc_headers, name: esrpc_bytes, value: HeaderValue
         _ => &[],
     };
     if lies_in(name, list.as_bytes()) || lies_in(value_bytes, list.as_bytes()) {
-        // The caller adds what it read from this very list, which would move under the reading.
+        // The caller adds what it has read from this very list, whose bytes move when it grows.
         let (name, bytes) = (name.to_vec(), value_bytes.to_vec());
         let value = match value {
             HeaderValue::ByteBuf(_) => HeaderValue::ByteBuf(&bytes),

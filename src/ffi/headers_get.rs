@@ -1,27 +1,27 @@
 //! Reading values of a header list by name and type.
 
 use super::bytes::esrpc_bytes;
+use super::failure::{Failure, required};
 use super::guard;
-use super::handle::BoxHandle;
 use super::headers::{esrpc_headers, not_found, type_name};
 use super::out::{check_out, write_out};
-use super::status::{ESRPC_ERROR_WRONG_TYPE, Failure, esrpc_status};
+use super::status::{ESRPC_ERROR_WRONG_TYPE, esrpc_status};
 use crate::codec::{HeaderType, HeaderValue};
 
-/// Finds the header of a name, takes its value with `pick` if it has the right type, and writes it.
+/// Finds a header by name and writes its value, which `pick` takes if it has the right type.
 ///
 /// # Safety
-/// `headers` is NULL or a live list that nobody changes during the call; `name` lives during the call; `out` is NULL or
-/// may be written.
-unsafe fn read<T>(
-    headers: *const esrpc_headers,
+/// `name` lives during the call; `out` is NULL or may be written.
+unsafe fn write_value<T>(
+    headers: Option<&esrpc_headers>,
     name: esrpc_bytes,
     (out, argument): (*mut T, &str),
     wanted: &str,
     pick: impl FnOnce(HeaderValue<'_>) -> Option<T>,
 ) -> Result<(), Failure> {
+    let list = required(headers, "headers")?;
     // SAFETY: what the caller promised.
-    let (list, name) = unsafe { (esrpc_headers::borrow(headers, "headers")?, name.as_slice("name")?) };
+    let name = unsafe { name.as_slice("name") }?;
     check_out(out, argument)?;
     let header = list.find(name).ok_or_else(|| not_found(name))?;
     let value = header.header().and_then(|header| pick(header.value));
@@ -49,14 +49,14 @@ fn wrong_type(name: &[u8], found: HeaderType, wanted: &str) -> Failure {
 /// Thread: owner; any for the list of a message. Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn esrpc_headers_get_bool(
-    headers: *const esrpc_headers,
+    headers: Option<&esrpc_headers>,
     name: esrpc_bytes,
     out_value: *mut bool,
 ) -> esrpc_status {
     guard::call(|| {
-        // SAFETY: NULL or live, all of them, and unchanged during the call.
+        // SAFETY: the caller's bytes stay unchanged during the call, and out_value is NULL or may be written.
         unsafe {
-            read(headers, name, (out_value, "out_value"), "bool", |value| match value {
+            write_value(headers, name, (out_value, "out_value"), "bool", |value| match value {
                 HeaderValue::Bool(value) => Some(value),
                 _ => None,
             })
@@ -76,14 +76,14 @@ pub unsafe extern "C" fn esrpc_headers_get_bool(
 /// Thread: owner; any for the list of a message. Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn esrpc_headers_get_byte(
-    headers: *const esrpc_headers,
+    headers: Option<&esrpc_headers>,
     name: esrpc_bytes,
     out_value: *mut i8,
 ) -> esrpc_status {
     guard::call(|| {
-        // SAFETY: NULL or live, all of them, and unchanged during the call.
+        // SAFETY: the caller's bytes stay unchanged during the call, and out_value is NULL or may be written.
         unsafe {
-            read(headers, name, (out_value, "out_value"), "byte", |value| match value {
+            write_value(headers, name, (out_value, "out_value"), "byte", |value| match value {
                 HeaderValue::Byte(value) => Some(value),
                 _ => None,
             })
@@ -103,14 +103,14 @@ pub unsafe extern "C" fn esrpc_headers_get_byte(
 /// Thread: owner; any for the list of a message. Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn esrpc_headers_get_int16(
-    headers: *const esrpc_headers,
+    headers: Option<&esrpc_headers>,
     name: esrpc_bytes,
     out_value: *mut i16,
 ) -> esrpc_status {
     guard::call(|| {
-        // SAFETY: NULL or live, all of them, and unchanged during the call.
+        // SAFETY: the caller's bytes stay unchanged during the call, and out_value is NULL or may be written.
         unsafe {
-            read(headers, name, (out_value, "out_value"), "int16", |value| match value {
+            write_value(headers, name, (out_value, "out_value"), "int16", |value| match value {
                 HeaderValue::Int16(value) => Some(value),
                 _ => None,
             })
@@ -130,14 +130,14 @@ pub unsafe extern "C" fn esrpc_headers_get_int16(
 /// Thread: owner; any for the list of a message. Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn esrpc_headers_get_int32(
-    headers: *const esrpc_headers,
+    headers: Option<&esrpc_headers>,
     name: esrpc_bytes,
     out_value: *mut i32,
 ) -> esrpc_status {
     guard::call(|| {
-        // SAFETY: NULL or live, all of them, and unchanged during the call.
+        // SAFETY: the caller's bytes stay unchanged during the call, and out_value is NULL or may be written.
         unsafe {
-            read(headers, name, (out_value, "out_value"), "int32", |value| match value {
+            write_value(headers, name, (out_value, "out_value"), "int32", |value| match value {
                 HeaderValue::Int32(value) => Some(value),
                 _ => None,
             })
@@ -157,14 +157,14 @@ pub unsafe extern "C" fn esrpc_headers_get_int32(
 /// Thread: owner; any for the list of a message. Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn esrpc_headers_get_int64(
-    headers: *const esrpc_headers,
+    headers: Option<&esrpc_headers>,
     name: esrpc_bytes,
     out_value: *mut i64,
 ) -> esrpc_status {
     guard::call(|| {
-        // SAFETY: NULL or live, all of them, and unchanged during the call.
+        // SAFETY: the caller's bytes stay unchanged during the call, and out_value is NULL or may be written.
         unsafe {
-            read(headers, name, (out_value, "out_value"), "int64", |value| match value {
+            write_value(headers, name, (out_value, "out_value"), "int64", |value| match value {
                 HeaderValue::Int64(value) => Some(value),
                 _ => None,
             })
@@ -184,14 +184,14 @@ pub unsafe extern "C" fn esrpc_headers_get_int64(
 /// Thread: owner; any for the list of a message. Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn esrpc_headers_get_timestamp(
-    headers: *const esrpc_headers,
+    headers: Option<&esrpc_headers>,
     name: esrpc_bytes,
     out_value: *mut i64,
 ) -> esrpc_status {
     guard::call(|| {
-        // SAFETY: NULL or live, all of them, and unchanged during the call.
+        // SAFETY: the caller's bytes stay unchanged during the call, and out_value is NULL or may be written.
         unsafe {
-            read(headers, name, (out_value, "out_value"), "timestamp", |value| match value {
+            write_value(headers, name, (out_value, "out_value"), "timestamp", |value| match value {
                 HeaderValue::Timestamp(value) => Some(value),
                 _ => None,
             })
@@ -211,14 +211,14 @@ pub unsafe extern "C" fn esrpc_headers_get_timestamp(
 /// Thread: owner; any for the list of a message. Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn esrpc_headers_get_byte_buf(
-    headers: *const esrpc_headers,
+    headers: Option<&esrpc_headers>,
     name: esrpc_bytes,
     out_value: *mut esrpc_bytes,
 ) -> esrpc_status {
     guard::call(|| {
-        // SAFETY: NULL or live, all of them, and unchanged during the call.
+        // SAFETY: the caller's bytes stay unchanged during the call, and out_value is NULL or may be written.
         unsafe {
-            read(headers, name, (out_value, "out_value"), "byte_buf", |value| match value {
+            write_value(headers, name, (out_value, "out_value"), "byte_buf", |value| match value {
                 HeaderValue::ByteBuf(value) => Some(esrpc_bytes::from_slice(value)),
                 _ => None,
             })
@@ -238,14 +238,14 @@ pub unsafe extern "C" fn esrpc_headers_get_byte_buf(
 /// Thread: owner; any for the list of a message. Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn esrpc_headers_get_string(
-    headers: *const esrpc_headers,
+    headers: Option<&esrpc_headers>,
     name: esrpc_bytes,
     out_value: *mut esrpc_bytes,
 ) -> esrpc_status {
     guard::call(|| {
-        // SAFETY: NULL or live, all of them, and unchanged during the call.
+        // SAFETY: the caller's bytes stay unchanged during the call, and out_value is NULL or may be written.
         unsafe {
-            read(headers, name, (out_value, "out_value"), "string", |value| match value {
+            write_value(headers, name, (out_value, "out_value"), "string", |value| match value {
                 HeaderValue::String(value) => Some(esrpc_bytes::from_slice(value)),
                 _ => None,
             })
@@ -265,14 +265,14 @@ pub unsafe extern "C" fn esrpc_headers_get_string(
 /// Thread: owner; any for the list of a message. Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn esrpc_headers_get_uuid(
-    headers: *const esrpc_headers,
+    headers: Option<&esrpc_headers>,
     name: esrpc_bytes,
     out_uuid: *mut u8,
 ) -> esrpc_status {
     guard::call(|| {
-        // SAFETY: NULL or live, all of them, and unchanged during the call.
+        // SAFETY: the caller's bytes stay unchanged during the call, and out_value is NULL or may be written.
         unsafe {
-            read(headers, name, (out_uuid.cast::<[u8; 16]>(), "out_uuid"), "uuid", |value| match value {
+            write_value(headers, name, (out_uuid.cast::<[u8; 16]>(), "out_uuid"), "uuid", |value| match value {
                 HeaderValue::Uuid(value) => Some(*value),
                 _ => None,
             })

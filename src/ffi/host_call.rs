@@ -1,12 +1,12 @@
-//! The one way from the library into a callback of the host's (a test keeps it the only one).
+//! Calls the host's callbacks. Nothing else in the library does; a test checks that.
 //!
-//! A host may end the thread inside a callback: an interpreter that exits does so, by pthread_exit. With glibc that unwinds
-//! the stack, and a forced unwinding that meets `catch_unwind`, or any other frame of Rust's that catches, aborts the process.
-//! So on Linux with glibc each callback is called through a frame for which there are no unwind tables: the unwinder takes
-//! it for the end of the stack, and glibc then leaves the thread without looking at the frames below. They are forgotten,
-//! not dropped, which the runtime provides for. Backtraces that need unwind tables end at this frame, too; those that follow
-//! frame pointers do not. Elsewhere ending a thread unwinds nothing (musl, macOS, Windows), or this is not done yet (glibc on
-//! other processors).
+//! A host may end the thread inside a callback, as an interpreter does with pthread_exit when it exits. With glibc, that
+//! unwinds the stack, and a forced unwind that reaches `catch_unwind`, or any other Rust frame that catches, aborts the
+//! process. So on Linux with glibc, each callback is called through a frame that has no unwind tables: the unwinder takes
+//! it for the end of the stack, and glibc ends the thread without touching the frames below. They are leaked, not dropped,
+//! and the runtime is prepared for that. Backtraces that need unwind tables end at this frame as well; those that follow
+//! frame pointers do not. Elsewhere, ending a thread unwinds nothing (musl, macOS, Windows), or this is not supported yet
+//! (glibc on other processors).
 
 /// A C function that takes only integers and pointers.
 pub(crate) trait HostFunction<Arguments> {
@@ -15,7 +15,7 @@ pub(crate) trait HostFunction<Arguments> {
     unsafe fn call_with(self, arguments: Arguments);
 }
 
-/// Calls a callback of the host's. It may not return: the frames below hold nothing then whose drop anything relies on.
+/// Calls one of the host's callbacks. It may never return, so nothing may rely on the frames below being dropped.
 ///
 /// # Safety
 /// As for calling the function itself.
@@ -56,8 +56,8 @@ host_function!(a: A, b: B, c: C, d: D, e: E;);
 mod frame {
     use std::mem::MaybeUninit;
 
-    // Without .cfi directives there is nothing about these instructions in the unwind tables. The frame pointer is kept for
-    // debuggers and profilers that read the code or follow it.
+    // Without .cfi directives, the unwind tables have no entry for these instructions. The frame pointer is kept for
+    // debuggers and profilers.
     #[cfg(target_arch = "x86_64")]
     std::arch::global_asm!(
         ".pushsection .text.esrpc_host_call,\"ax\",@progbits",
@@ -92,18 +92,18 @@ mod frame {
         ".popsection",
     );
 
-    /// What a register holds, or nothing of interest.
+    /// The contents of a register, which may be uninitialised.
     pub type Register = MaybeUninit<usize>;
 
-    /// Of an argument that the function does not take.
+    /// For a register that the function does not read.
     pub const UNUSED: Register = MaybeUninit::uninit();
 
     unsafe extern "C" {
-        /// Calls `function` with the five registers before it.
+        /// Calls `function` with the five arguments before it.
         pub fn esrpc_host_call(a: Register, b: Register, c: Register, d: Register, e: Register, function: *const ());
     }
 
-    /// Something that is passed in one register.
+    /// A type that is passed in one register.
     pub trait Word {
         fn word(self) -> Register;
     }
@@ -141,7 +141,7 @@ mod frame {
 
 #[cfg(not(all(target_os = "linux", target_env = "gnu", any(target_arch = "x86_64", target_arch = "aarch64"))))]
 mod frame {
-    /// Anything: the function is called directly.
+    /// Any type will do, since the function is called directly.
     pub trait Word {}
 
     impl<T> Word for T {}

@@ -7,8 +7,9 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::failure::Failure;
 use super::headers::type_name;
-use super::status::{ESRPC_ERROR_INTERNAL, Failure};
+use super::status::ESRPC_ERROR_INTERNAL;
 use crate::codec::{Header, HeaderValue, Message, uuid_to_text};
 
 /// The members in the order in which they are written.

@@ -5,27 +5,18 @@ use std::ffi::{c_char, c_void};
 use std::sync::Arc;
 
 use super::callbacks::{UserData, timeout};
-use super::connection::esrpc_connection;
+use super::counted::esrpc_connection;
+pub use super::counted::esrpc_listener;
 use super::errors::explained;
+use super::failure::required;
 use super::guard;
-use super::handle::{ArcHandle, BoxHandle};
+use super::handle::ArcHandle;
 use super::host_call;
 use super::listener_options::esrpc_listener_options;
 use super::out::check_out;
-use super::runtime::runtime_or_default;
-use super::status::{Failure, esrpc_status};
+use super::status::esrpc_status;
 use super::table::read_table;
 use crate::runtime::{Connection, Destroyed, Error, Listener, ListenerHandler, Outcome};
-
-/// A listening server socket. Counted: esrpc_listener_acquire, esrpc_listener_release. It listens until it is closed, whether
-/// handles are left or not.
-pub struct esrpc_listener {
-    _private: [u8; 0],
-}
-
-impl ArcHandle for esrpc_listener {
-    type Inner = Listener;
-}
 
 /// What a listener calls. Every slot may be NULL: nothing to do. No lock is held: any function may be called, except those
 /// that wait. Set struct_size to sizeof(esrpc_listener_callbacks).
@@ -109,29 +100,6 @@ impl Destroyed for Callbacks {
     }
 }
 
-/// The listener behind the handle, in the process that made it and while its loop runs.
-///
-/// # Safety
-/// NULL, or a live or lent handle.
-pub(crate) unsafe fn listener_of(listener: *const esrpc_listener) -> Result<Arc<Listener>, Failure> {
-    // SAFETY: what the caller promised.
-    let listener = unsafe { esrpc_listener::share(listener, "listener") }?;
-    listener.check_usable()?;
-    Ok(listener)
-}
-
-/// What an accessor answers: `default` for NULL and in a forked child.
-///
-/// # Safety
-/// NULL, or a live or lent handle; the answer may point into it.
-unsafe fn read<'a, T>(listener: *const esrpc_listener, default: T, f: impl FnOnce(&'a Listener) -> T) -> T {
-    // SAFETY: what the caller promised.
-    match unsafe { esrpc_listener::borrow(listener, "listener") } {
-        Ok(listener) if !listener.is_foreign() => f(listener),
-        _ => default,
-    }
-}
-
 /// Binds and listens. When it returns, clients can connect.
 ///
 /// @param options Borrowed.
@@ -150,24 +118,18 @@ unsafe fn read<'a, T>(listener: *const esrpc_listener, default: T, f: impl FnOnc
 /// Thread: any; options: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn esrpc_listener_listen(
-    options: *const esrpc_listener_options,
+    options: Option<&esrpc_listener_options>,
     callbacks: *const esrpc_listener_callbacks,
     user_data: *mut c_void,
     out_listener: *mut *mut esrpc_listener,
 ) -> esrpc_status {
     guard::system_call(|| {
         check_out(out_listener, "out_listener")?;
-        // SAFETY: NULL or live settings of this thread, and a table of the size it says.
-        let (options, table) = unsafe {
-            (esrpc_listener_options::borrow(options, "options")?, read_table(callbacks, NO_CALLBACKS, "callbacks")?)
-        };
+        let options = required(options, "options")?;
+        // SAFETY: NULL or a table of the size it says.
+        let table = unsafe { read_table(callbacks, NO_CALLBACKS, "callbacks") }?;
         let request = options.request()?;
-        let runtime = match options.runtime() {
-            Some(runtime) if runtime.process().is_current() => runtime,
-            Some(_) => return Err(Error::Forked.into()),
-            // SAFETY: NULL means the default runtime.
-            None => unsafe { runtime_or_default(std::ptr::null()) }?,
-        };
+        let runtime = options.runtime()?;
         let callbacks = Box::new(Callbacks { table, user_data: UserData(user_data) });
         Listener::listen(&runtime, request, callbacks, |listener| {
             // SAFETY: the caller's variable, checked above.
@@ -201,11 +163,7 @@ pub unsafe extern "C" fn esrpc_listener_acquire(listener: *mut esrpc_listener) -
 pub unsafe extern "C" fn esrpc_listener_release(listener: *mut esrpc_listener) {
     guard::system_value((), || {
         // SAFETY: NULL or a live handle, whose reference the caller gives up.
-        unsafe {
-            if esrpc_listener::borrow(listener, "listener").is_ok_and(|listener| !listener.is_foreign()) {
-                esrpc_listener::release(listener);
-            }
-        }
+        unsafe { esrpc_listener::release(listener) }
     })
 }
 
@@ -214,14 +172,15 @@ pub unsafe extern "C" fn esrpc_listener_release(listener: *mut esrpc_listener) {
 /// callback.
 ///
 /// @param listener Borrowed.
-/// @return ESRPC_OK, also if it was closed before; ESRPC_ERROR_INVALID_ARGUMENT if listener is NULL; ESRPC_ERROR_FORKED.
+/// @return ESRPC_OK, also if it was closed before; ESRPC_ERROR_INVALID_ARGUMENT if listener is NULL;
+/// ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
 ///
 /// Thread: any. Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn esrpc_listener_close(listener: *mut esrpc_listener) -> esrpc_status {
     guard::call(|| {
         // SAFETY: NULL or a live or lent handle.
-        unsafe { listener_of(listener) }?.close();
+        unsafe { esrpc_listener::share(listener) }?.close();
         Ok(())
     })
 }
@@ -237,7 +196,7 @@ pub unsafe extern "C" fn esrpc_listener_close(listener: *mut esrpc_listener) -> 
 pub unsafe extern "C" fn esrpc_listener_get_address(listener: *const esrpc_listener) -> *const c_char {
     guard::value(c"".as_ptr(), || {
         // SAFETY: NULL or a live or lent handle.
-        unsafe { read(listener, c"".as_ptr(), |listener| listener.address().as_ptr()) }
+        unsafe { esrpc_listener::read(listener, c"".as_ptr(), |listener| listener.address().as_ptr()) }
     })
 }
 
@@ -251,7 +210,7 @@ pub unsafe extern "C" fn esrpc_listener_get_address(listener: *const esrpc_liste
 pub unsafe extern "C" fn esrpc_listener_get_port(listener: *const esrpc_listener) -> u32 {
     guard::value(0, || {
         // SAFETY: NULL or a live or lent handle.
-        unsafe { read(listener, 0, |listener| u32::from(listener.port())) }
+        unsafe { esrpc_listener::read(listener, 0, |listener| u32::from(listener.port())) }
     })
 }
 
@@ -270,7 +229,7 @@ pub unsafe extern "C" fn esrpc_listener_get_user_data(listener: *const esrpc_lis
             callbacks.map_or(none, |callbacks| callbacks.user_data.0)
         };
         // SAFETY: NULL or a live or lent handle.
-        unsafe { read(listener, none, user_data) }
+        unsafe { esrpc_listener::read(listener, none, user_data) }
     })
 }
 
@@ -280,14 +239,14 @@ pub unsafe extern "C" fn esrpc_listener_get_user_data(listener: *const esrpc_lis
 /// @param listener Borrowed.
 /// @param timeout_ms Milliseconds to wait at most, or ESRPC_WAIT_FOREVER.
 /// @return ESRPC_OK if it is closed; ESRPC_ERROR_TIMED_OUT; ESRPC_ERROR_WOULD_DEADLOCK on an event-loop thread;
-/// ESRPC_ERROR_INVALID_ARGUMENT if listener is NULL; ESRPC_ERROR_FORKED.
+/// ESRPC_ERROR_INVALID_ARGUMENT if listener is NULL; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
 ///
 /// Thread: not-loop. Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn esrpc_listener_wait_closed(listener: *mut esrpc_listener, timeout_ms: u32) -> esrpc_status {
     guard::call(|| {
         // SAFETY: NULL or a live handle.
-        unsafe { listener_of(listener) }?.wait_closed(timeout(timeout_ms))?;
+        unsafe { esrpc_listener::share(listener) }?.wait_closed(timeout(timeout_ms))?;
         Ok(())
     })
 }

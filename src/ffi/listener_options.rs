@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use super::bytes::esrpc_bytes;
 use super::connection_options::{esrpc_connection_options, in_range};
-use super::handle::BoxHandle;
-use super::runtime::{esrpc_runtime, runtime_or_default};
-use super::status::{Failure, esrpc_status};
+use super::counted::esrpc_runtime;
+use super::failure::{Failure, required};
+use super::handle::{ArcHandle, BoxHandle};
+use super::runtime::chosen_runtime;
+use super::status::esrpc_status;
 use super::{endpoint, guard};
 use crate::runtime::{ListenRequest, ListenerLimits, Runtime, Settings};
 use crate::transport::{Endpoint, TlsConfig};
@@ -17,19 +19,20 @@ const DEFAULT_UNIX_MODE: u32 = 0o600;
 const MAX_UNIX_MODE: u32 = 0o777;
 const MAX_COUNT: usize = i32::MAX as usize;
 
-/// What a listener gets its connections from.
+/// Where a listener gets its connections from.
 pub(crate) enum Place {
     Unset,
     Endpoint(Endpoint),
-    /// Only from esrpc_listener_adopt_connection.
+    /// From esrpc_listener_adopt_connection only.
     Nowhere,
 }
 
 /// Where and how to listen; esrpc_listener_listen copies it. Release it with esrpc_listener_options_release.
 pub struct esrpc_listener_options {
     pub(crate) place: Place,
-    /// The socket that `place` names belongs to a listener now.
+    /// The socket in `place` belongs to a listener already.
     pub(crate) socket_taken: Cell<bool>,
+    /// None for the default runtime.
     runtime: Option<Arc<Runtime>>,
     settings: Settings,
     limits: ListenerLimits,
@@ -83,22 +86,9 @@ impl esrpc_listener_options {
         })
     }
 
-    /// Nothing for the default runtime.
-    pub(crate) fn runtime(&self) -> Option<Arc<Runtime>> {
-        self.runtime.clone()
+    pub(crate) fn runtime(&self) -> Result<Arc<Runtime>, Failure> {
+        chosen_runtime(self.runtime.as_ref())
     }
-}
-
-/// Changes one option.
-///
-/// # Safety
-/// `options` is NULL or live, and nobody else uses it.
-unsafe fn set(
-    options: *mut esrpc_listener_options,
-    change: impl FnOnce(&mut esrpc_listener_options) -> Result<(), Failure>,
-) -> Result<(), Failure> {
-    // SAFETY: what the caller promised.
-    change(unsafe { esrpc_listener_options::borrow_mut(options, "options") }?)
 }
 
 /// Makes listener settings that name no place to listen at yet.
@@ -136,18 +126,16 @@ pub unsafe extern "C" fn esrpc_listener_options_release(options: *mut esrpc_list
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn esrpc_listener_options_set_host(
-    options: *mut esrpc_listener_options,
+    options: Option<&mut esrpc_listener_options>,
     host: esrpc_bytes,
     port: u32,
 ) -> esrpc_status {
     guard::call(|| {
-        // SAFETY: NULL or live settings of this thread, and bytes that stay during the call.
-        unsafe {
-            set(options, |options| {
-                options.place = Place::Endpoint(endpoint::tcp(host, port)?);
-                Ok(())
-            })
-        }
+        let options = required(options, "options")?;
+        // SAFETY: the caller's bytes stay unchanged during the call.
+        let host = unsafe { host.as_slice("host") }?;
+        options.place = Place::Endpoint(endpoint::tcp(host, port)?);
+        Ok(())
     })
 }
 
@@ -168,17 +156,15 @@ pub unsafe extern "C" fn esrpc_listener_options_set_host(
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn esrpc_listener_options_set_unix_path(
-    options: *mut esrpc_listener_options,
+    options: Option<&mut esrpc_listener_options>,
     path: esrpc_bytes,
 ) -> esrpc_status {
     guard::call(|| {
-        // SAFETY: NULL or live settings of this thread, and bytes that stay during the call.
-        unsafe {
-            set(options, |options| {
-                options.place = Place::Endpoint(endpoint::unix_path(path)?);
-                Ok(())
-            })
-        }
+        let options = required(options, "options")?;
+        // SAFETY: the caller's bytes stay unchanged during the call.
+        let path = unsafe { path.as_slice("path") }?;
+        options.place = Place::Endpoint(endpoint::unix_path(path)?);
+        Ok(())
     })
 }
 
@@ -192,17 +178,15 @@ pub unsafe extern "C" fn esrpc_listener_options_set_unix_path(
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn esrpc_listener_options_set_unix_abstract(
-    options: *mut esrpc_listener_options,
+    options: Option<&mut esrpc_listener_options>,
     name: esrpc_bytes,
 ) -> esrpc_status {
     guard::call(|| {
-        // SAFETY: NULL or live settings of this thread, and bytes that stay during the call.
-        unsafe {
-            set(options, |options| {
-                options.place = Place::Endpoint(endpoint::unix_abstract(name)?);
-                Ok(())
-            })
-        }
+        let options = required(options, "options")?;
+        // SAFETY: the caller's bytes stay unchanged during the call.
+        let name = unsafe { name.as_slice("name") }?;
+        options.place = Place::Endpoint(endpoint::unix_abstract(name)?);
+        Ok(())
     })
 }
 
@@ -218,17 +202,15 @@ pub unsafe extern "C" fn esrpc_listener_options_set_unix_abstract(
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn esrpc_listener_options_set_interface(
-    options: *mut esrpc_listener_options,
+    options: Option<&mut esrpc_listener_options>,
     name: esrpc_bytes,
 ) -> esrpc_status {
     guard::call(|| {
-        // SAFETY: NULL or live settings of this thread, and bytes that stay during the call.
-        unsafe {
-            set(options, |options| {
-                options.interface = endpoint::interface(name)?;
-                Ok(())
-            })
-        }
+        let options = required(options, "options")?;
+        // SAFETY: the caller's bytes stay unchanged during the call.
+        let name = unsafe { name.as_slice("name") }?;
+        options.interface = endpoint::interface(name)?;
+        Ok(())
     })
 }
 
@@ -242,17 +224,14 @@ pub unsafe extern "C" fn esrpc_listener_options_set_interface(
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn esrpc_listener_options_set_runtime(
-    options: *mut esrpc_listener_options,
+    options: Option<&mut esrpc_listener_options>,
     runtime: *mut esrpc_runtime,
 ) -> esrpc_status {
     guard::call(|| {
-        // SAFETY: NULL or live, both; the settings of this thread.
-        unsafe {
-            set(options, |options| {
-                options.runtime = if runtime.is_null() { None } else { Some(runtime_or_default(runtime)?) };
-                Ok(())
-            })
-        }
+        let options = required(options, "options")?;
+        // SAFETY: NULL or a live handle.
+        options.runtime = unsafe { esrpc_runtime::share_optional(runtime) }?;
+        Ok(())
     })
 }
 
@@ -264,18 +243,13 @@ pub unsafe extern "C" fn esrpc_listener_options_set_runtime(
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn esrpc_listener_options_set_connection_options(
-    options: *mut esrpc_listener_options,
-    connection_options: *const esrpc_connection_options,
+pub extern "C" fn esrpc_listener_options_set_connection_options(
+    options: Option<&mut esrpc_listener_options>,
+    connection_options: Option<&esrpc_connection_options>,
 ) -> esrpc_status {
     guard::call(|| {
-        // SAFETY: NULL or live, both; the settings of this thread.
-        unsafe {
-            set(options, |options| {
-                options.settings = esrpc_connection_options::settings(connection_options.as_ref());
-                Ok(())
-            })
-        }
+        required(options, "options")?.settings = esrpc_connection_options::settings(connection_options);
+        Ok(())
     })
 }
 
@@ -291,20 +265,17 @@ pub unsafe extern "C" fn esrpc_listener_options_set_connection_options(
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn esrpc_listener_options_set_unix_mode(
-    options: *mut esrpc_listener_options,
+pub extern "C" fn esrpc_listener_options_set_unix_mode(
+    options: Option<&mut esrpc_listener_options>,
     mode: u32,
 ) -> esrpc_status {
     guard::call(|| {
-        let change = |options: &mut esrpc_listener_options| {
-            if mode > MAX_UNIX_MODE {
-                return Err(Failure::invalid_argument(format!("mode is {mode:#o}; it must be 0 to 0777")));
-            }
-            options.unix_mode = mode;
-            Ok(())
-        };
-        // SAFETY: NULL or live settings of this thread.
-        unsafe { set(options, change) }
+        let options = required(options, "options")?;
+        if mode > MAX_UNIX_MODE {
+            return Err(Failure::invalid_argument(format!("mode is {mode:#o}; it must be 0 to 0777")));
+        }
+        options.unix_mode = mode;
+        Ok(())
     })
 }
 
@@ -318,17 +289,14 @@ pub unsafe extern "C" fn esrpc_listener_options_set_unix_mode(
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn esrpc_listener_options_set_keep_unix_file(
-    options: *mut esrpc_listener_options,
+pub extern "C" fn esrpc_listener_options_set_keep_unix_file(
+    options: Option<&mut esrpc_listener_options>,
     on: i32,
 ) -> esrpc_status {
     guard::call(|| {
-        let change = |options: &mut esrpc_listener_options| {
-            options.keep_unix_file = on != 0;
-            Ok(())
-        };
-        // SAFETY: NULL or live settings of this thread.
-        unsafe { set(options, change) }
+        let options = required(options, "options")?;
+        options.keep_unix_file = on != 0;
+        Ok(())
     })
 }
 
@@ -343,17 +311,14 @@ pub unsafe extern "C" fn esrpc_listener_options_set_keep_unix_file(
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn esrpc_listener_options_set_max_connections(
-    options: *mut esrpc_listener_options,
+pub extern "C" fn esrpc_listener_options_set_max_connections(
+    options: Option<&mut esrpc_listener_options>,
     count: usize,
 ) -> esrpc_status {
     guard::call(|| {
-        let change = |options: &mut esrpc_listener_options| {
-            options.limits.max_connections = in_range(count, 1..=MAX_COUNT, "max_connections")?;
-            Ok(())
-        };
-        // SAFETY: NULL or live settings of this thread.
-        unsafe { set(options, change) }
+        let options = required(options, "options")?;
+        options.limits.max_connections = in_range(count, 1..=MAX_COUNT, "max_connections")?;
+        Ok(())
     })
 }
 
@@ -368,17 +333,14 @@ pub unsafe extern "C" fn esrpc_listener_options_set_max_connections(
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn esrpc_listener_options_set_max_pending_handshakes(
-    options: *mut esrpc_listener_options,
+pub extern "C" fn esrpc_listener_options_set_max_pending_handshakes(
+    options: Option<&mut esrpc_listener_options>,
     count: usize,
 ) -> esrpc_status {
     guard::call(|| {
-        let change = |options: &mut esrpc_listener_options| {
-            options.limits.max_pending_handshakes = in_range(count, 1..=MAX_COUNT, "max_pending_handshakes")?;
-            Ok(())
-        };
-        // SAFETY: NULL or live settings of this thread.
-        unsafe { set(options, change) }
+        let options = required(options, "options")?;
+        options.limits.max_pending_handshakes = in_range(count, 1..=MAX_COUNT, "max_pending_handshakes")?;
+        Ok(())
     })
 }
 
@@ -395,16 +357,13 @@ pub unsafe extern "C" fn esrpc_listener_options_set_max_pending_handshakes(
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn esrpc_listener_options_set_max_held_bytes(
-    options: *mut esrpc_listener_options,
+pub extern "C" fn esrpc_listener_options_set_max_held_bytes(
+    options: Option<&mut esrpc_listener_options>,
     bytes: usize,
 ) -> esrpc_status {
     guard::call(|| {
-        let change = |options: &mut esrpc_listener_options| {
-            options.limits.max_held_bytes = in_range(bytes, 1..=usize::MAX, "max_held_bytes")?;
-            Ok(())
-        };
-        // SAFETY: NULL or live settings of this thread.
-        unsafe { set(options, change) }
+        let options = required(options, "options")?;
+        options.limits.max_held_bytes = in_range(bytes, 1..=usize::MAX, "max_held_bytes")?;
+        Ok(())
     })
 }

@@ -1,26 +1,27 @@
-//! Messages: views that are lent, views of the caller's bytes, and owned copies; and encoding.
+//! Messages: lent views, views of the caller's bytes, and owned copies; encoding and decoding.
 
 use std::{ptr, slice};
 
 use super::bytes::{esrpc_buffer, esrpc_bytes};
+use super::failure::{Failure, required};
 use super::guard;
 use super::handle::BoxHandle;
 use super::headers::esrpc_headers;
 use super::json;
 use super::out::{check_out, write_optional, write_out};
-use super::status::{ESRPC_ERROR_BUFFER_TOO_SMALL, Failure, esrpc_status};
+use super::status::{ESRPC_ERROR_BUFFER_TOO_SMALL, ESRPC_ERROR_INVALID_UTF8, esrpc_status};
 use crate::codec::{self, Headers, Limits, Message, MessageCopy, Prelude};
-use crate::rpc::{Envelope, Incoming};
+use crate::rpc::{Envelope, Incoming, Outgoing};
 
 /// A decoded message: a view lent to a callback or by a decoder, a view of the caller's bytes (esrpc_message_decode), or an
 /// owned copy (esrpc_message_copy). Several threads may read the same message.
 pub struct esrpc_message {
     prelude: Prelude,
     headers: esrpc_headers,
-    /// As short-lived as the bytes of `headers`.
+    /// Lives only as long as the bytes of `headers`.
     payload: &'static [u8],
     crc: u32,
-    /// What the RPC protocol reads from `headers`, if it was read already.
+    /// The protocol's headers, if they have been read already.
     envelope: Option<Envelope<'static>>,
     storage: Storage,
 }
@@ -28,10 +29,10 @@ pub struct esrpc_message {
 enum Storage {
     /// The object lives elsewhere, on a stack or in a decoder: releasing it does nothing.
     Lent,
-    /// The object belongs to C, its bytes too.
+    /// The object and its bytes belong to C.
     View,
-    /// The object belongs to C; `headers` and `payload` point into these bytes, which nobody touches any more. Not a
-    /// boxed slice: moving that would claim that nothing else points to its bytes.
+    /// The object belongs to C; `headers` and `payload` point into these bytes, which never change. Not a boxed slice:
+    /// moving one asserts that nothing else points to its bytes.
     Owned(#[allow(dead_code, reason = "held for those who point into it")] Vec<u8>),
 }
 
@@ -65,7 +66,7 @@ impl esrpc_message {
         Box::write(place, unsafe { esrpc_message::new(message, Storage::View) })
     }
 
-    /// A view that releasing does not free.
+    /// A view that a release does not free.
     ///
     /// # Safety
     /// What `message` borrows outlives the result.
@@ -74,12 +75,12 @@ impl esrpc_message {
         unsafe { esrpc_message::new(message, Storage::Lent) }
     }
 
-    /// A copy with bytes of its own. It can be kept, and given to C with `give`.
+    /// A copy with its own bytes. It can be kept, and given to C with `give`.
     pub(crate) fn owned(message: &Message<'_>) -> esrpc_message {
         esrpc_message::keep(MessageCopy::of(message))
     }
 
-    /// A message that was copied before.
+    /// A message that has been copied already.
     pub(crate) fn keep(copy: MessageCopy) -> esrpc_message {
         // SAFETY: the bytes are on the heap, where they stay when the vector moves, and the result keeps the vector.
         let mut owned = unsafe { esrpc_message::new(&copy.message(), Storage::Lent) };
@@ -87,13 +88,13 @@ impl esrpc_message {
         owned
     }
 
-    /// The message as the layers below know it.
+    /// The message in the form that the layers below use.
     pub(crate) fn as_message(&self) -> Message<'_> {
         Message { prelude: self.prelude, headers: self.headers.as_headers(), payload: self.payload, crc: self.crc }
     }
 
-    /// A header of those that the RPC protocol adds. Picked in place: a copy of the whole envelope, which has just been
-    /// written in other pieces, would wait for those to arrive.
+    /// One of the headers that the RPC protocol adds. Read in place: the envelope has just been written in smaller pieces,
+    /// and copying it whole would stall until those have reached memory.
     fn protocol_header(&self, pick: impl Fn(&Envelope<'_>) -> Option<i32>) -> Option<i32> {
         match &self.envelope {
             Some(envelope) => pick(envelope),
@@ -102,7 +103,7 @@ impl esrpc_message {
     }
 }
 
-/// Runs `f` with a view of the message for C, made on the stack. The pointer dies with the call.
+/// Runs `f` with a view of the message for C, made on the stack and valid during the call only.
 pub(crate) fn with_view<R>(incoming: &Incoming<'_>, f: impl FnOnce(*const esrpc_message) -> R) -> R {
     // SAFETY: what `incoming` borrows outlives this call, and the view does not.
     let (mut view, envelope) = unsafe {
@@ -113,16 +114,44 @@ pub(crate) fn with_view<R>(incoming: &Incoming<'_>, f: impl FnOnce(*const esrpc_
     f(&raw const view)
 }
 
-/// What an accessor answers: `default` for NULL.
+/// The message that a send was given.
 ///
 /// # Safety
-/// NULL, or a live message.
-unsafe fn read<T>(message: *const esrpc_message, default: T, f: impl FnOnce(&esrpc_message) -> T) -> T {
+/// `payload` is live and unchanged during `'a`.
+#[inline]
+pub(crate) unsafe fn outgoing<'a>(
+    message_type: i32,
+    flags: i32,
+    headers: Option<&'a esrpc_headers>,
+    payload: esrpc_bytes,
+) -> Result<Outgoing<'a>, Failure> {
+    let headers = esrpc_headers::for_sending(headers)?;
     // SAFETY: what the caller promised.
-    unsafe { message.as_ref() }.map_or(default, f)
+    let payload = unsafe { payload.as_slice("payload") }?;
+    Ok(Outgoing { message_type, flags, headers, operation: None, payload })
 }
 
-/// The length of a message that decoders take, too.
+/// The first message of a stream that an activation was given.
+///
+/// # Safety
+/// As for `outgoing`; `operation` too.
+pub(crate) unsafe fn outgoing_first<'a>(
+    operation: esrpc_bytes,
+    message_type: i32,
+    flags: i32,
+    headers: Option<&'a esrpc_headers>,
+    payload: esrpc_bytes,
+) -> Result<Outgoing<'a>, Failure> {
+    // SAFETY: what the caller promised.
+    let (operation, message) =
+        unsafe { (operation.as_slice("operation")?, outgoing(message_type, flags, headers, payload)?) };
+    if std::str::from_utf8(operation).is_err() {
+        return Err(Failure::new(ESRPC_ERROR_INVALID_UTF8, "operation is not UTF-8 text"));
+    }
+    Ok(Outgoing { operation: Some(operation), ..message })
+}
+
+/// The length of the encoded message, if decoders would take it.
 fn needed_len(headers: Headers<'_>, payload: &[u8]) -> Result<usize, codec::Error> {
     let limits = Limits::DEFAULT;
     if headers.len() > limits.max_headers {
@@ -145,15 +174,16 @@ fn needed_len(headers: Headers<'_>, payload: &[u8]) -> Result<usize, codec::Erro
 /// Thread: any; headers: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn esrpc_message_encode(
-    headers: *const esrpc_headers,
+    headers: Option<&esrpc_headers>,
     payload: esrpc_bytes,
     buffer: *mut u8,
     capacity: usize,
     out_len: *mut usize,
 ) -> esrpc_status {
     guard::call(|| {
-        // SAFETY: NULL or live, both, and unchanged during the call.
-        let (headers, payload) = unsafe { (esrpc_headers::optional(headers), payload.as_slice("payload")?) };
+        let headers = esrpc_headers::optional(headers);
+        // SAFETY: the caller's bytes stay unchanged during the call.
+        let payload = unsafe { payload.as_slice("payload") }?;
         check_out(out_len, "out_len")?;
         if capacity != 0 {
             check_out(buffer, "buffer")?;
@@ -171,7 +201,7 @@ pub unsafe extern "C" fn esrpc_message_encode(
             unsafe { ptr::copy_nonoverlapping(message.as_ptr(), buffer, message.len()) };
         } else {
             // SAFETY: the caller's buffer has room for `capacity` bytes, which is no less, and nothing else that is used here
-            // lies in it. C has no uninitialized bytes to speak of; none is read before it is written.
+            // lies in it. Uninitialised bytes do no harm: none is read before it is written.
             let place = unsafe { slice::from_raw_parts_mut(buffer, needed) };
             codec::encode_to(needed, &[headers.as_bytes()], payload, &mut codec::Filling::new(place));
         }
@@ -192,13 +222,14 @@ pub unsafe extern "C" fn esrpc_message_encode(
 /// Thread: any; headers: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn esrpc_message_encode_to_buffer(
-    headers: *const esrpc_headers,
+    headers: Option<&esrpc_headers>,
     payload: esrpc_bytes,
     out_buffer: *mut *mut esrpc_buffer,
 ) -> esrpc_status {
     guard::call(|| {
-        // SAFETY: NULL or live, both, and unchanged during the call.
-        let (headers, payload) = unsafe { (esrpc_headers::optional(headers), payload.as_slice("payload")?) };
+        let headers = esrpc_headers::optional(headers);
+        // SAFETY: the caller's bytes stay unchanged during the call.
+        let payload = unsafe { payload.as_slice("payload") }?;
         check_out(out_buffer, "out_buffer")?;
         let needed = needed_len(headers, payload)?;
         let buffer = esrpc_buffer::new(encode(headers, payload, needed + 1));
@@ -207,7 +238,7 @@ pub unsafe extern "C" fn esrpc_message_encode_to_buffer(
     })
 }
 
-/// Whether some of the bytes lie in a buffer.
+/// Whether the bytes overlap a buffer.
 fn overlaps(bytes: &[u8], buffer: *const u8, len: usize) -> bool {
     let range = bytes.as_ptr_range();
     !bytes.is_empty() && range.start < buffer.wrapping_add(len) && buffer < range.end
@@ -260,12 +291,11 @@ pub unsafe extern "C" fn esrpc_message_decode(
 /// Thread: any. Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn esrpc_message_copy(
-    message: *const esrpc_message,
+    message: Option<&esrpc_message>,
     out_message: *mut *mut esrpc_message,
 ) -> esrpc_status {
     guard::call(|| {
-        // SAFETY: NULL, or a live message.
-        let message = unsafe { esrpc_message::borrow(message, "message") }?;
+        let message = required(message, "message")?;
         check_out(out_message, "out_message")?;
         let copy = esrpc_message::owned(&message.as_message());
         // SAFETY: the caller's variable.
@@ -297,11 +327,8 @@ pub unsafe extern "C" fn esrpc_message_release(message: *mut esrpc_message) {
 ///
 /// Thread: any. Since: 0.1.0
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn esrpc_message_get_headers(message: *const esrpc_message) -> *const esrpc_headers {
-    guard::value(ptr::null(), || {
-        // SAFETY: NULL, or a live message.
-        unsafe { read(message, ptr::null(), |message| &raw const message.headers) }
-    })
+pub extern "C" fn esrpc_message_get_headers(message: Option<&esrpc_message>) -> *const esrpc_headers {
+    guard::value(ptr::null(), || message.map_or(ptr::null(), |message| &raw const message.headers))
 }
 
 /// The payload of a message.
@@ -311,10 +338,9 @@ pub unsafe extern "C" fn esrpc_message_get_headers(message: *const esrpc_message
 ///
 /// Thread: any. Since: 0.1.0
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn esrpc_message_get_payload(message: *const esrpc_message) -> esrpc_bytes {
+pub extern "C" fn esrpc_message_get_payload(message: Option<&esrpc_message>) -> esrpc_bytes {
     guard::value(esrpc_bytes::EMPTY, || {
-        // SAFETY: NULL, or a live message.
-        unsafe { read(message, esrpc_bytes::EMPTY, |message| esrpc_bytes::from_slice(message.payload)) }
+        message.map_or(esrpc_bytes::EMPTY, |message| esrpc_bytes::from_slice(message.payload))
     })
 }
 
@@ -325,11 +351,8 @@ pub unsafe extern "C" fn esrpc_message_get_payload(message: *const esrpc_message
 ///
 /// Thread: any. Since: 0.1.0
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn esrpc_message_get_total_length(message: *const esrpc_message) -> u32 {
-    guard::value(0, || {
-        // SAFETY: NULL, or a live message.
-        unsafe { read(message, 0, |message| message.prelude.total_len) }
-    })
+pub extern "C" fn esrpc_message_get_total_length(message: Option<&esrpc_message>) -> u32 {
+    guard::value(0, || message.map_or(0, |message| message.prelude.total_len))
 }
 
 /// The size of a message's headers on the wire.
@@ -339,11 +362,8 @@ pub unsafe extern "C" fn esrpc_message_get_total_length(message: *const esrpc_me
 ///
 /// Thread: any. Since: 0.1.0
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn esrpc_message_get_headers_length(message: *const esrpc_message) -> u32 {
-    guard::value(0, || {
-        // SAFETY: NULL, or a live message.
-        unsafe { read(message, 0, |message| message.prelude.headers_len) }
-    })
+pub extern "C" fn esrpc_message_get_headers_length(message: Option<&esrpc_message>) -> u32 {
+    guard::value(0, || message.map_or(0, |message| message.prelude.headers_len))
 }
 
 /// The checksum over the first eight bytes of a message, as it came.
@@ -353,11 +373,8 @@ pub unsafe extern "C" fn esrpc_message_get_headers_length(message: *const esrpc_
 ///
 /// Thread: any. Since: 0.1.0
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn esrpc_message_get_prelude_crc(message: *const esrpc_message) -> u32 {
-    guard::value(0, || {
-        // SAFETY: NULL, or a live message.
-        unsafe { read(message, 0, |message| message.prelude.crc) }
-    })
+pub extern "C" fn esrpc_message_get_prelude_crc(message: Option<&esrpc_message>) -> u32 {
+    guard::value(0, || message.map_or(0, |message| message.prelude.crc))
 }
 
 /// The checksum over a whole message, as it came.
@@ -367,11 +384,8 @@ pub unsafe extern "C" fn esrpc_message_get_prelude_crc(message: *const esrpc_mes
 ///
 /// Thread: any. Since: 0.1.0
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn esrpc_message_get_message_crc(message: *const esrpc_message) -> u32 {
-    guard::value(0, || {
-        // SAFETY: NULL, or a live message.
-        unsafe { read(message, 0, |message| message.crc) }
-    })
+pub extern "C" fn esrpc_message_get_message_crc(message: Option<&esrpc_message>) -> u32 {
+    guard::value(0, || message.map_or(0, |message| message.crc))
 }
 
 /// The type of a message of the RPC protocol: its header :message-type.
@@ -382,10 +396,9 @@ pub unsafe extern "C" fn esrpc_message_get_message_crc(message: *const esrpc_mes
 ///
 /// Thread: any. Since: 0.1.0
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn esrpc_message_get_type(message: *const esrpc_message) -> i32 {
+pub extern "C" fn esrpc_message_get_type(message: Option<&esrpc_message>) -> i32 {
     guard::value(-1, || {
-        // SAFETY: NULL, or a live message.
-        unsafe { read(message, -1, |message| message.protocol_header(|envelope| envelope.message_type).unwrap_or(-1)) }
+        message.map_or(-1, |message| message.protocol_header(|envelope| envelope.message_type).unwrap_or(-1))
     })
 }
 
@@ -397,11 +410,8 @@ pub unsafe extern "C" fn esrpc_message_get_type(message: *const esrpc_message) -
 ///
 /// Thread: any. Since: 0.1.0
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn esrpc_message_get_flags(message: *const esrpc_message) -> i32 {
-    guard::value(0, || {
-        // SAFETY: NULL, or a live message.
-        unsafe { read(message, 0, |message| message.protocol_header(|envelope| envelope.flags).unwrap_or(0)) }
-    })
+pub extern "C" fn esrpc_message_get_flags(message: Option<&esrpc_message>) -> i32 {
+    guard::value(0, || message.map_or(0, |message| message.protocol_header(|envelope| envelope.flags).unwrap_or(0)))
 }
 
 /// The stream of a message of the RPC protocol: its header :stream-id.
@@ -411,10 +421,9 @@ pub unsafe extern "C" fn esrpc_message_get_flags(message: *const esrpc_message) 
 ///
 /// Thread: any. Since: 0.1.0
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn esrpc_message_get_stream_id(message: *const esrpc_message) -> i32 {
+pub extern "C" fn esrpc_message_get_stream_id(message: Option<&esrpc_message>) -> i32 {
     guard::value(-1, || {
-        // SAFETY: NULL, or a live message.
-        unsafe { read(message, -1, |message| message.protocol_header(|envelope| envelope.stream_id).unwrap_or(-1)) }
+        message.map_or(-1, |message| message.protocol_header(|envelope| envelope.stream_id).unwrap_or(-1))
     })
 }
 
@@ -432,12 +441,11 @@ pub unsafe extern "C" fn esrpc_message_get_stream_id(message: *const esrpc_messa
 /// Thread: any. Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn esrpc_message_to_json(
-    message: *const esrpc_message,
+    message: Option<&esrpc_message>,
     out_json: *mut *mut esrpc_buffer,
 ) -> esrpc_status {
     guard::call(|| {
-        // SAFETY: NULL, or a live message.
-        let message = unsafe { esrpc_message::borrow(message, "message") }?;
+        let message = required(message, "message")?;
         check_out(out_json, "out_json")?;
         let line = esrpc_buffer::new(json::line(&message.as_message())?);
         // SAFETY: the caller's variable.

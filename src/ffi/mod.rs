@@ -1,15 +1,16 @@
-//! The C interface: `extern "C"` functions, one file per C noun, on top of private plumbing.
+//! The C interface: `extern "C"` functions, one file for each kind of object in C, on top of private plumbing.
 //!
-//! Every exported function is one call of `guard::call` or `guard::value` (a test sees to it), so that a panic stops at
-//! the boundary. Doc comments of exported items become the C header and speak C.
+//! Every exported function consists of one call of the guard (a test checks that), so that a panic stops at the boundary.
+//! The doc comments of exported items become the C header, so they are written for C programmers.
 
-// C's names are C's, and its safety rules stand once in the header, not on each function.
+// The names are those of C, and its safety rules are stated once, in the header.
 #![allow(non_camel_case_types)]
 #![allow(clippy::missing_safety_doc)]
 
 // Plumbing.
 mod endpoint;
 pub(crate) mod errors;
+pub(crate) mod failure;
 pub(crate) mod guard;
 pub(crate) mod handle;
 pub(crate) mod host_call;
@@ -17,7 +18,7 @@ mod json;
 pub(crate) mod out;
 pub(crate) mod table;
 
-// What C sees, in the order of the header.
+// What C sees. build.rs has the order of the header.
 pub mod adopted_sockets;
 pub mod blocking;
 pub mod bytes;
@@ -28,6 +29,7 @@ pub mod connection_info;
 pub mod connection_options;
 pub mod connection_times;
 pub mod constants;
+pub mod counted;
 pub mod decoder;
 pub mod drain;
 pub mod headers;
@@ -41,6 +43,7 @@ pub mod runtime_options;
 pub mod socket_options;
 pub mod statistics;
 pub mod status;
+pub mod status_text;
 pub mod stream;
 pub mod tls_config;
 pub mod tls_info;

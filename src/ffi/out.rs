@@ -1,13 +1,13 @@
-//! Out parameters: checked before work is done, written only on success.
+//! Out parameters: checked before any work is done, written only on success.
 
-use super::status::Failure;
+use super::failure::Failure;
 
-/// Fails if `out` is NULL, so that nothing is made that could not be handed over.
+/// Fails if `out` is NULL, so that nothing is made that could not be returned.
 pub(crate) fn check_out<T>(out: *mut T, argument: &str) -> Result<(), Failure> {
     if out.is_null() { Err(Failure::null(argument)) } else { Ok(()) }
 }
 
-/// Writes `value` where C wants it, or the failure that names the argument.
+/// Writes `value` to `out`; if that is NULL, the failure names the argument.
 ///
 /// # Safety
 /// `out` is NULL or may be written.
@@ -18,7 +18,7 @@ pub(crate) unsafe fn write_out<T>(out: *mut T, value: T, argument: &str) -> Resu
     Ok(())
 }
 
-/// Writes `value` where C wants it, unless C does not care.
+/// Writes `value` to `out`, unless that is NULL.
 ///
 /// # Safety
 /// `out` is NULL or may be written.

@@ -3,49 +3,32 @@
 use std::sync::Arc;
 
 use super::callbacks::timeout;
+pub use super::counted::esrpc_runtime;
+use super::failure::Failure;
 use super::guard;
 use super::handle::ArcHandle;
 use super::out::{check_out, write_out};
 use super::runtime_options::esrpc_runtime_options;
-use super::status::{Failure, esrpc_status};
+use super::status::esrpc_status;
 use crate::runtime::{
-    DefaultOptions, Error, Runtime, all_runtimes, check_may_wait, default_runtime, set_default_options, stop_runtimes,
-    take_default_if_ended,
+    DefaultOptions, Error, Runtime, all_runtimes, check_may_wait, default_runtime, existing_default_runtime,
+    set_default_options, stop_runtimes, take_default_if_ended,
 };
 
-/// One or more event-loop threads with what lives on them. Counted; the threads end when the last handle is released and
-/// nothing lives on the runtime any more, or by esrpc_runtime_join.
-pub struct esrpc_runtime {
-    _private: [u8; 0],
+/// The runtime that options name, or the default one.
+pub(crate) fn chosen_runtime(chosen: Option<&Arc<Runtime>>) -> Result<Arc<Runtime>, Failure> {
+    let Some(runtime) = chosen else { return Ok(default_runtime()?) };
+    esrpc_runtime::check_usable(runtime)?;
+    Ok(runtime.clone())
 }
 
-impl ArcHandle for esrpc_runtime {
-    type Inner = Runtime;
-}
-
-/// The runtime behind the handle, or the default one for NULL.
-///
-/// # Safety
-/// NULL or a live handle.
-pub(crate) unsafe fn runtime_or_default(runtime: *const esrpc_runtime) -> Result<Arc<Runtime>, Failure> {
-    if runtime.is_null() {
-        return default_runtime(true)?.ok_or_else(|| Error::Internal("no default runtime".to_owned()).into());
-    }
-    // SAFETY: what the caller promised.
-    let runtime = unsafe { esrpc_runtime::share(runtime, "runtime") }?;
-    if runtime.process().is_current() { Ok(runtime) } else { Err(Error::Forked.into()) }
-}
-
-/// The runtime, or the default one for NULL, which is not made for that.
+/// The runtime, or for NULL the default one, which is not made for this.
 ///
 /// # Safety
 /// NULL or a live handle.
 pub(crate) unsafe fn existing_runtime(runtime: *const esrpc_runtime) -> Result<Option<Arc<Runtime>>, Failure> {
-    if runtime.is_null() {
-        return Ok(default_runtime(false)?);
-    }
-    // SAFETY: a live handle.
-    unsafe { runtime_or_default(runtime) }.map(Some)
+    // SAFETY: what the caller promised.
+    Ok(unsafe { esrpc_runtime::share_optional(runtime) }?.or_else(existing_default_runtime))
 }
 
 /// Starts the threads of a new runtime.
@@ -58,14 +41,13 @@ pub(crate) unsafe fn existing_runtime(runtime: *const esrpc_runtime) -> Result<O
 /// Thread: any; options: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn esrpc_runtime_new(
-    options: *const esrpc_runtime_options,
+    options: Option<&esrpc_runtime_options>,
     out_runtime: *mut *mut esrpc_runtime,
 ) -> esrpc_status {
     guard::system_call(|| {
         check_out(out_runtime, "out_runtime")?;
         let defaults = esrpc_runtime_options::default();
-        // SAFETY: NULL or live settings of this thread.
-        let options = unsafe { options.as_ref() }.unwrap_or(&defaults);
+        let options = options.unwrap_or(&defaults);
         let runtime = Runtime::new(options.thread_count, options.log())?;
         // SAFETY: the caller's variable.
         unsafe { write_out(out_runtime, esrpc_runtime::give(runtime), "out_runtime") }
@@ -82,12 +64,11 @@ pub unsafe extern "C" fn esrpc_runtime_new(
 ///
 /// Thread: any; options: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn esrpc_runtime_set_default_options(options: *const esrpc_runtime_options) -> esrpc_status {
+pub extern "C" fn esrpc_runtime_set_default_options(options: Option<&esrpc_runtime_options>) -> esrpc_status {
     guard::call(|| {
-        // SAFETY: NULL or live settings of this thread.
-        let options = unsafe { options.as_ref() }.map(|options| {
-            let options = options.clone();
-            DefaultOptions { thread_count: options.thread_count, make_log: Box::new(move || options.log()) }
+        let options = options.cloned().map(|options| DefaultOptions {
+            thread_count: options.thread_count,
+            make_log: Box::new(move || options.log()),
         });
         Ok(set_default_options(options)?)
     })
@@ -116,11 +97,7 @@ pub unsafe extern "C" fn esrpc_runtime_acquire(runtime: *mut esrpc_runtime) -> *
 pub unsafe extern "C" fn esrpc_runtime_release(runtime: *mut esrpc_runtime) {
     guard::system_value((), || {
         // SAFETY: NULL or a live handle, whose reference the caller gives up.
-        unsafe {
-            if esrpc_runtime::borrow(runtime, "runtime").is_ok_and(|runtime| runtime.process().is_current()) {
-                esrpc_runtime::release(runtime);
-            }
-        }
+        unsafe { esrpc_runtime::release(runtime) }
     })
 }
 
@@ -157,7 +134,7 @@ pub unsafe extern "C" fn esrpc_runtime_shutdown(runtime: *mut esrpc_runtime) -> 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn esrpc_runtime_join(runtime: *mut esrpc_runtime, timeout_ms: u32) -> esrpc_status {
     guard::system_call(|| {
-        // Also when there would be nothing to wait for, so that the mistake shows at once.
+        // Even if there is nothing to wait for, so that the mistake shows at once.
         check_may_wait().map_err(Error::from)?;
         // SAFETY: NULL or a live handle.
         if let Some(runtime) = unsafe { existing_runtime(runtime) }? {

@@ -3,10 +3,11 @@
 use std::ffi::{CString, c_char, c_void};
 
 use super::callbacks::UserData;
+use super::failure::{Failure, required};
 use super::guard;
 use super::handle::BoxHandle;
 use super::host_call;
-use super::status::{Failure, esrpc_status};
+use super::status::esrpc_status;
 use crate::runtime::{Level, Log};
 
 const MAX_THREADS: usize = 64;
@@ -45,13 +46,13 @@ impl esrpc_runtime_options {
             return Log::off();
         };
         Log::new(self.level, move |level, target, message| {
-            // The whole of it, so that its Send and Sync count, not those of the pointer inside.
+            // Captures the whole struct, which is Send and Sync, rather than the pointer inside, which is not.
             let user_data: UserData = user_data;
             if guard::is_inside_log_callback() {
                 return;
             }
             let target = CString::new(target).unwrap_or_default();
-            // A line is a line, whatever a peer has put into the names and texts that stand in it.
+            // Names and texts from a peer must not break the line.
             let message = CString::new(message.replace(char::is_control, " ")).unwrap_or_default();
             guard::inside_log_callback(|| {
                 // SAFETY: the caller gave the callback together with the pointer, for any thread.
@@ -93,13 +94,12 @@ pub unsafe extern "C" fn esrpc_runtime_options_release(options: *mut esrpc_runti
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn esrpc_runtime_options_set_thread_count(
-    options: *mut esrpc_runtime_options,
+pub extern "C" fn esrpc_runtime_options_set_thread_count(
+    options: Option<&mut esrpc_runtime_options>,
     count: usize,
 ) -> esrpc_status {
     guard::call(|| {
-        // SAFETY: NULL or live settings of this thread.
-        let options = unsafe { esrpc_runtime_options::borrow_mut(options, "options") }?;
+        let options = required(options, "options")?;
         if !(1..=MAX_THREADS).contains(&count) {
             let detail = format!("the thread count is {count}; it must be 1 to {MAX_THREADS}");
             return Err(Failure::invalid_argument(detail));
@@ -119,15 +119,14 @@ pub unsafe extern "C" fn esrpc_runtime_options_set_thread_count(
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn esrpc_runtime_options_set_log(
-    options: *mut esrpc_runtime_options,
+pub extern "C" fn esrpc_runtime_options_set_log(
+    options: Option<&mut esrpc_runtime_options>,
     level: i32,
     callback: esrpc_log_callback,
     user_data: *mut c_void,
 ) -> esrpc_status {
     guard::call(|| {
-        // SAFETY: NULL or live settings of this thread.
-        let options = unsafe { esrpc_runtime_options::borrow_mut(options, "options") }?;
+        let options = required(options, "options")?;
         let levels = [Level::Off, Level::Error, Level::Warn, Level::Info, Level::Debug, Level::Trace];
         let known = levels.into_iter().find(|known| *known as i32 == level);
         options.level =

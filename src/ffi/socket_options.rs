@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use super::connection_options::{esrpc_connection_options, in_range, set};
+use super::connection_options::{esrpc_connection_options, in_range};
+use super::failure::{Failure, required};
 use super::guard;
-use super::status::{Failure, esrpc_status};
+use super::status::esrpc_status;
 use crate::transport::KeepAlive;
 
 const MAX_BUFFER_SIZE: usize = 1 << 30;
@@ -20,17 +21,14 @@ const MAX_PROBES: u32 = 127;
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn esrpc_connection_options_set_tcp_nodelay(
-    options: *mut esrpc_connection_options,
+pub extern "C" fn esrpc_connection_options_set_tcp_nodelay(
+    options: Option<&mut esrpc_connection_options>,
     on: i32,
 ) -> esrpc_status {
     guard::call(|| {
-        let change = |options: &mut esrpc_connection_options| {
-            options.settings.socket.no_delay = on != 0;
-            Ok(())
-        };
-        // SAFETY: NULL or live settings of this thread.
-        unsafe { set(options, change) }
+        let options = required(options, "options")?;
+        options.settings.socket.no_delay = on != 0;
+        Ok(())
     })
 }
 
@@ -46,29 +44,26 @@ pub unsafe extern "C" fn esrpc_connection_options_set_tcp_nodelay(
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn esrpc_connection_options_set_tcp_keep_alive(
-    options: *mut esrpc_connection_options,
+pub extern "C" fn esrpc_connection_options_set_tcp_keep_alive(
+    options: Option<&mut esrpc_connection_options>,
     on: i32,
     idle_s: u32,
     interval_s: u32,
     probes: u32,
 ) -> esrpc_status {
     guard::call(|| {
-        let change = |options: &mut esrpc_connection_options| {
-            let seconds = |value: u32, name: &str| -> Result<Option<Duration>, Failure> {
-                let value = in_range(value, 0..=MAX_KEEP_ALIVE_SECONDS, name)?;
-                Ok((value > 0).then(|| Duration::from_secs(value.into())))
-            };
-            let keep_alive = KeepAlive {
-                idle: seconds(idle_s, "idle_s")?,
-                interval: seconds(interval_s, "interval_s")?,
-                probes: Some(in_range(probes, 0..=MAX_PROBES, "probes")?).filter(|probes| *probes > 0),
-            };
-            options.settings.socket.keep_alive = (on != 0).then_some(keep_alive);
-            Ok(())
+        let options = required(options, "options")?;
+        let seconds = |value: u32, name: &str| -> Result<Option<Duration>, Failure> {
+            let value = in_range(value, 0..=MAX_KEEP_ALIVE_SECONDS, name)?;
+            Ok((value > 0).then(|| Duration::from_secs(value.into())))
         };
-        // SAFETY: NULL or live settings of this thread.
-        unsafe { set(options, change) }
+        let keep_alive = KeepAlive {
+            idle: seconds(idle_s, "idle_s")?,
+            interval: seconds(interval_s, "interval_s")?,
+            probes: Some(in_range(probes, 0..=MAX_PROBES, "probes")?).filter(|probes| *probes > 0),
+        };
+        options.settings.socket.keep_alive = (on != 0).then_some(keep_alive);
+        Ok(())
     })
 }
 
@@ -81,20 +76,17 @@ pub unsafe extern "C" fn esrpc_connection_options_set_tcp_keep_alive(
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn esrpc_connection_options_set_socket_buffers(
-    options: *mut esrpc_connection_options,
+pub extern "C" fn esrpc_connection_options_set_socket_buffers(
+    options: Option<&mut esrpc_connection_options>,
     send_bytes: usize,
     receive_bytes: usize,
 ) -> esrpc_status {
     guard::call(|| {
-        let change = |options: &mut esrpc_connection_options| {
-            let send = in_range(send_bytes, 0..=MAX_BUFFER_SIZE, "send_bytes")?;
-            let receive = in_range(receive_bytes, 0..=MAX_BUFFER_SIZE, "receive_bytes")?;
-            options.settings.socket.send_buffer = Some(send).filter(|bytes| *bytes > 0);
-            options.settings.socket.receive_buffer = Some(receive).filter(|bytes| *bytes > 0);
-            Ok(())
-        };
-        // SAFETY: NULL or live settings of this thread.
-        unsafe { set(options, change) }
+        let options = required(options, "options")?;
+        let send = in_range(send_bytes, 0..=MAX_BUFFER_SIZE, "send_bytes")?;
+        let receive = in_range(receive_bytes, 0..=MAX_BUFFER_SIZE, "receive_bytes")?;
+        options.settings.socket.send_buffer = Some(send).filter(|bytes| *bytes > 0);
+        options.settings.socket.receive_buffer = Some(receive).filter(|bytes| *bytes > 0);
+        Ok(())
     })
 }

@@ -1,9 +1,9 @@
-//! What has happened on connections, listeners and runtimes, in numbers.
+//! Statistics of connections, listeners and runtimes.
 
-use super::connection::{connection_of, esrpc_connection};
+use super::counted::{esrpc_connection, esrpc_listener, esrpc_runtime};
 use super::guard;
-use super::listener::{esrpc_listener, listener_of};
-use super::runtime::{esrpc_runtime, existing_runtime};
+use super::handle::ArcHandle;
+use super::runtime::existing_runtime;
 use super::status::esrpc_status;
 use super::table::write_table;
 use crate::runtime::Figures;
@@ -159,7 +159,7 @@ pub unsafe extern "C" fn esrpc_connection_get_stats(
 ) -> esrpc_status {
     guard::call(|| {
         // SAFETY: NULL or a live or lent handle, and the caller's variable, which begins with its size.
-        unsafe { write_table(out_stats, &connection_of(connection)?.figures().into(), "out_stats") }
+        unsafe { write_table(out_stats, &esrpc_connection::share(connection)?.figures().into(), "out_stats") }
     })
 }
 
@@ -179,7 +179,7 @@ pub unsafe extern "C" fn esrpc_listener_get_stats(
 ) -> esrpc_status {
     guard::call(|| {
         // SAFETY: NULL or a live or lent handle, and the caller's variable, which begins with its size.
-        unsafe { write_table(out_stats, &listener_of(listener)?.figures().into(), "out_stats") }
+        unsafe { write_table(out_stats, &esrpc_listener::share(listener)?.figures().into(), "out_stats") }
     })
 }
 

@@ -2,34 +2,25 @@
 
 use std::any::Any;
 use std::ffi::{c_char, c_void};
-use std::mem::ManuallyDrop;
 use std::sync::Arc;
 
 use super::bytes::esrpc_bytes;
 use super::callbacks::{UserData, esrpc_flush_callback, flush_callback, timeout};
-use super::connection::{connection_of, esrpc_connection, first_message, outgoing};
 use super::constants::esrpc_stream_state;
+use super::counted::esrpc_connection;
+pub use super::counted::esrpc_stream;
 use super::errors::{end_message, end_status, explained, outcome_status};
+use super::failure::Failure;
 use super::guard;
 use super::handle::ArcHandle;
 use super::headers::esrpc_headers;
 use super::host_call;
-use super::message::{esrpc_message, with_view};
+use super::message::{esrpc_message, outgoing, outgoing_first, with_view};
 use super::out::{check_out, write_optional};
-use super::status::{ESRPC_OK, Failure, esrpc_status};
+use super::status::{ESRPC_OK, esrpc_status};
 use super::table::read_table;
 use crate::rpc::Incoming;
 use crate::runtime::{Destroyed, Inbox, Outcome, Stream, StreamHandler, StreamPhase};
-
-/// One stream of a connection: a call, in either direction. Counted: esrpc_stream_acquire, esrpc_stream_release. It holds its
-/// connection's handle.
-pub struct esrpc_stream {
-    _private: [u8; 0],
-}
-
-impl ArcHandle for esrpc_stream {
-    type Inner = Stream;
-}
 
 /// What a stream calls. Every slot may be NULL: nothing to do. A stream without a table is read by esrpc_stream_read. The rules of esrpc_connection_callbacks hold. Set struct_size
 /// to sizeof(esrpc_stream_callbacks).
@@ -67,14 +58,14 @@ const NO_CALLBACKS: esrpc_stream_callbacks = esrpc_stream_callbacks {
 struct Callbacks {
     table: esrpc_stream_callbacks,
     user_data: UserData,
-    /// In place of a table that was not given.
+    /// For a stream without a table: its messages, which wait to be read.
     inbox: Option<Inbox>,
 }
 
 impl Callbacks {
     /// # Safety
     /// The table is NULL or as large as its struct_size says.
-    unsafe fn read(table: *const esrpc_stream_callbacks, user_data: *mut c_void) -> Result<Box<Callbacks>, Failure> {
+    unsafe fn new(table: *const esrpc_stream_callbacks, user_data: *mut c_void) -> Result<Box<Callbacks>, Failure> {
         // SAFETY: what the caller promised.
         let slots = unsafe { read_table(table, NO_CALLBACKS, "callbacks") }?;
         let inbox = table.is_null().then(Inbox::default);
@@ -133,40 +124,6 @@ impl Destroyed for Callbacks {
     }
 }
 
-/// The stream behind the handle, in the process that made it and while its loop runs.
-///
-/// # Safety
-/// NULL, or a live or lent handle.
-pub(crate) unsafe fn stream_of(stream: *const esrpc_stream) -> Result<Arc<Stream>, Failure> {
-    // SAFETY: what the caller promised.
-    Ok(Arc::clone(&*unsafe { held_stream(stream) }?))
-}
-
-/// The same without counting a reference, for calls that are made for each message: without being one themselves, which would
-/// take 21 instructions more.
-///
-/// # Safety
-/// NULL, or a handle that stays live or lent as long as the result is used.
-#[inline(always)]
-unsafe fn held_stream(stream: *const esrpc_stream) -> Result<ManuallyDrop<Arc<Stream>>, Failure> {
-    // SAFETY: what the caller promised.
-    let stream = unsafe { esrpc_stream::hold(stream, "stream") }?;
-    stream.connection().check_usable()?;
-    Ok(stream)
-}
-
-/// What an accessor answers: `default` for NULL and in a forked child.
-///
-/// # Safety
-/// NULL, or a live or lent handle; the answer may point into it.
-unsafe fn read<'a, T>(stream: *const esrpc_stream, default: T, f: impl FnOnce(&'a Stream) -> T) -> T {
-    // SAFETY: what the caller promised.
-    match unsafe { esrpc_stream::borrow(stream, "stream") } {
-        Ok(stream) if !stream.connection().is_foreign() => f(stream),
-        _ => default,
-    }
-}
-
 /// Makes a stream on a client's connection. Nothing is sent and no id is taken until it is activated. Without a table its
 /// messages wait to be taken by esrpc_stream_read.
 ///
@@ -174,9 +131,9 @@ unsafe fn read<'a, T>(stream: *const esrpc_stream, default: T, f: impl FnOnce(&'
 /// @param callbacks Copied; NULL: none, the messages are read.
 /// @param user_data Handed to the callbacks; on_destroy tells when it is free.
 /// @param out_stream Receives the stream, one reference, to be released with esrpc_stream_release.
-/// @return ESRPC_OK; else there is no stream and no callback comes: ESRPC_ERROR_INVALID_ARGUMENT if connection or out_stream
-/// is NULL or callbacks has a wrong struct_size; ESRPC_ERROR_INVALID_STATE on a server's connection; ESRPC_ERROR_NOT_READY
-/// before setup; ESRPC_ERROR_CONNECTION_CLOSED; ESRPC_ERROR_FORKED.
+/// @return ESRPC_OK; else there is no stream and no callback comes: ESRPC_ERROR_INVALID_ARGUMENT if connection or
+/// out_stream is NULL or callbacks has a wrong struct_size; ESRPC_ERROR_INVALID_STATE on a server's connection;
+/// ESRPC_ERROR_NOT_READY before setup; ESRPC_ERROR_CONNECTION_CLOSED; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
 ///
 /// Thread: any. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -189,9 +146,9 @@ pub unsafe extern "C" fn esrpc_connection_new_stream(
     guard::call(|| {
         check_out(out_stream, "out_stream")?;
         // SAFETY: NULL or a live or lent handle, and a table of the size it says.
-        let (connection, callbacks) = unsafe { (connection_of(connection)?, Callbacks::read(callbacks, user_data)?) };
+        let (connection, callbacks) =
+            unsafe { (esrpc_connection::share(connection)?, Callbacks::new(callbacks, user_data)?) };
         let stream = Stream::new(&connection, callbacks)?;
-        stream.hold();
         // SAFETY: the caller's variable, checked above.
         unsafe { out_stream.write(esrpc_stream::give(stream)) };
         Ok(())
@@ -208,10 +165,7 @@ pub unsafe extern "C" fn esrpc_connection_new_stream(
 pub unsafe extern "C" fn esrpc_stream_acquire(stream: *mut esrpc_stream) -> *mut esrpc_stream {
     guard::value(std::ptr::null_mut(), || {
         // SAFETY: NULL or a live or lent handle.
-        unsafe {
-            esrpc_stream::borrow(stream, "stream").ok().inspect(|stream| stream.hold());
-            esrpc_stream::acquire(stream)
-        }
+        unsafe { esrpc_stream::acquire(stream) }
     })
 }
 
@@ -224,13 +178,7 @@ pub unsafe extern "C" fn esrpc_stream_acquire(stream: *mut esrpc_stream) -> *mut
 pub unsafe extern "C" fn esrpc_stream_release(stream: *mut esrpc_stream) {
     guard::value((), || {
         // SAFETY: NULL or a live handle, whose reference the caller gives up.
-        unsafe {
-            let held = esrpc_stream::borrow(stream, "stream").ok().filter(|stream| !stream.connection().is_foreign());
-            if let Some(inner) = held {
-                inner.let_go();
-                esrpc_stream::release(stream);
-            }
-        }
+        unsafe { esrpc_stream::release(stream) }
     })
 }
 
@@ -240,14 +188,15 @@ pub unsafe extern "C" fn esrpc_stream_release(stream: *mut esrpc_stream) {
 ///
 /// @param stream Borrowed; not activated yet.
 /// @param deadline_ms Milliseconds, 1 to 4294967295; 0: none, as by default.
-/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if stream is NULL; ESRPC_ERROR_STREAM_ALREADY_ACTIVATED; ESRPC_ERROR_FORKED.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if stream is NULL; ESRPC_ERROR_STREAM_ALREADY_ACTIVATED;
+/// ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
 ///
 /// Thread: any. Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn esrpc_stream_set_deadline_ms(stream: *mut esrpc_stream, deadline_ms: u32) -> esrpc_status {
     guard::call(|| {
         // SAFETY: NULL or a live or lent handle.
-        unsafe { stream_of(stream) }?.set_deadline(deadline_ms)?;
+        unsafe { esrpc_stream::share(stream) }?.set_deadline(deadline_ms)?;
         Ok(())
     })
 }
@@ -264,14 +213,14 @@ pub unsafe extern "C" fn esrpc_stream_set_deadline_ms(stream: *mut esrpc_stream,
 /// @param payload Copied; may be empty.
 /// @param on_flush Called once if and only if the activation is accepted; NULL: nobody.
 /// @param flush_user_data Handed to on_flush.
-/// @return ESRPC_OK; else nothing has changed and the activation may be tried again: ESRPC_ERROR_INVALID_ARGUMENT if stream is
-/// NULL, headers is a message's list, or operation or payload is NULL with a length; ESRPC_ERROR_INVALID_UTF8 and
-/// ESRPC_ERROR_HEADER_VALUE_TOO_LONG for operation; ESRPC_ERROR_WRONG_MESSAGE_TYPE; ESRPC_ERROR_RESERVED_HEADER;
+/// @return ESRPC_OK; else nothing has changed and the activation may be tried again: ESRPC_ERROR_INVALID_ARGUMENT if
+/// stream is NULL, headers is a message's list, or operation or payload is NULL with a length; ESRPC_ERROR_INVALID_UTF8
+/// and ESRPC_ERROR_HEADER_VALUE_TOO_LONG for operation; ESRPC_ERROR_WRONG_MESSAGE_TYPE; ESRPC_ERROR_RESERVED_HEADER;
 /// ESRPC_ERROR_TOO_MANY_HEADERS, ESRPC_ERROR_HEADERS_TOO_LARGE, ESRPC_ERROR_MESSAGE_TOO_LARGE;
 /// ESRPC_ERROR_STREAM_ALREADY_ACTIVATED; ESRPC_ERROR_INVALID_STATE on a server; ESRPC_ERROR_HANDSHAKE_PENDING before
 /// CONNECT_ACK; ESRPC_ERROR_CONNECTION_CLOSED; ESRPC_ERROR_DRAINING if the runtime is being drained;
-/// ESRPC_ERROR_WOULD_BLOCK (on_writable follows);
-/// ESRPC_ERROR_STREAM_IDS_EXHAUSTED; ESRPC_ERROR_FORKED.
+/// ESRPC_ERROR_WOULD_BLOCK (on_writable follows); ESRPC_ERROR_STREAM_IDS_EXHAUSTED; ESRPC_ERROR_RUNTIME_SHUTDOWN;
+/// ESRPC_ERROR_FORKED.
 ///
 /// Thread: any; headers: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -280,15 +229,16 @@ pub unsafe extern "C" fn esrpc_stream_activate(
     operation: esrpc_bytes,
     message_type: i32,
     message_flags: i32,
-    headers: *const esrpc_headers,
+    headers: Option<&esrpc_headers>,
     payload: esrpc_bytes,
     on_flush: esrpc_flush_callback,
     flush_user_data: *mut c_void,
 ) -> esrpc_status {
     guard::call(|| {
         // SAFETY: NULL or live, all, and unchanged during the call.
-        let (stream, message) =
-            unsafe { (stream_of(stream)?, first_message(operation, message_type, message_flags, headers, payload)?) };
+        let (stream, message) = unsafe {
+            (esrpc_stream::share(stream)?, outgoing_first(operation, message_type, message_flags, headers, payload)?)
+        };
         stream.activate(message, flush_callback(on_flush, flush_user_data))?;
         Ok(())
     })
@@ -304,11 +254,12 @@ pub unsafe extern "C" fn esrpc_stream_activate(
 /// @param payload Copied; may be empty.
 /// @param on_flush Called once if and only if the send is accepted; NULL: nobody.
 /// @param flush_user_data Handed to on_flush.
-/// @return ESRPC_OK; else nothing has changed: ESRPC_ERROR_INVALID_ARGUMENT if stream is NULL, headers is a message's list, or
-/// payload is NULL with a length; ESRPC_ERROR_WRONG_MESSAGE_TYPE; ESRPC_ERROR_RESERVED_HEADER; ESRPC_ERROR_TOO_MANY_HEADERS,
-/// ESRPC_ERROR_HEADERS_TOO_LARGE, ESRPC_ERROR_MESSAGE_TOO_LARGE; ESRPC_ERROR_STREAM_NOT_ACTIVATED; ESRPC_ERROR_INVALID_STATE
-/// if a server has not accepted it yet; ESRPC_ERROR_STREAM_CLOSED if either side has ended it;
-/// ESRPC_ERROR_CONNECTION_CLOSED; ESRPC_ERROR_WOULD_BLOCK (on_writable follows); ESRPC_ERROR_FORKED. An empty message with
+/// @return ESRPC_OK; else nothing has changed: ESRPC_ERROR_INVALID_ARGUMENT if stream is NULL, headers is a message's
+/// list, or payload is NULL with a length; ESRPC_ERROR_WRONG_MESSAGE_TYPE; ESRPC_ERROR_RESERVED_HEADER;
+/// ESRPC_ERROR_TOO_MANY_HEADERS, ESRPC_ERROR_HEADERS_TOO_LARGE, ESRPC_ERROR_MESSAGE_TOO_LARGE;
+/// ESRPC_ERROR_STREAM_NOT_ACTIVATED; ESRPC_ERROR_INVALID_STATE if a server has not accepted it yet;
+/// ESRPC_ERROR_STREAM_CLOSED if either side has ended it; ESRPC_ERROR_CONNECTION_CLOSED; ESRPC_ERROR_WOULD_BLOCK
+/// (on_writable follows); ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED. An empty message with
 /// ESRPC_MESSAGE_FLAG_TERMINATE_STREAM is never refused for the outbound limit.
 ///
 /// Thread: any; headers: owner. Since: 0.1.0
@@ -317,7 +268,7 @@ pub unsafe extern "C" fn esrpc_stream_send_message(
     stream: *mut esrpc_stream,
     message_type: i32,
     message_flags: i32,
-    headers: *const esrpc_headers,
+    headers: Option<&esrpc_headers>,
     payload: esrpc_bytes,
     on_flush: esrpc_flush_callback,
     flush_user_data: *mut c_void,
@@ -325,7 +276,7 @@ pub unsafe extern "C" fn esrpc_stream_send_message(
     guard::call(|| {
         // SAFETY: NULL or live, all, and unchanged during the call.
         let (stream, message) =
-            unsafe { (held_stream(stream)?, outgoing(message_type, message_flags, headers, payload)?) };
+            unsafe { (esrpc_stream::hold(stream)?, outgoing(message_type, message_flags, headers, payload)?) };
         stream.send(message, flush_callback(on_flush, flush_user_data))?;
         Ok(())
     })
@@ -335,15 +286,15 @@ pub unsafe extern "C" fn esrpc_stream_send_message(
 ///
 /// @param stream Borrowed.
 /// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if stream is NULL; ESRPC_ERROR_STREAM_NOT_ACTIVATED;
-/// ESRPC_ERROR_INVALID_STATE if a server has not accepted it yet; ESRPC_ERROR_STREAM_CLOSED if either side has ended it;
-/// ESRPC_ERROR_CONNECTION_CLOSED; ESRPC_ERROR_FORKED.
+/// ESRPC_ERROR_INVALID_STATE if a server has not accepted it yet; ESRPC_ERROR_STREAM_CLOSED if either side has ended
+/// it; ESRPC_ERROR_CONNECTION_CLOSED; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
 ///
 /// Thread: any. Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn esrpc_stream_close(stream: *mut esrpc_stream) -> esrpc_status {
     guard::call(|| {
         // SAFETY: NULL or a live or lent handle.
-        unsafe { stream_of(stream) }?.close()?;
+        unsafe { esrpc_stream::share(stream) }?.close()?;
         Ok(())
     })
 }
@@ -355,7 +306,8 @@ pub unsafe extern "C" fn esrpc_stream_close(stream: *mut esrpc_stream) -> esrpc_
 /// @param callbacks Copied; NULL: none, the messages are read.
 /// @param user_data Handed to the callbacks; on_destroy tells when it is free.
 /// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if stream is NULL or callbacks has a wrong struct_size;
-/// ESRPC_ERROR_INVALID_STATE if it is not being announced, or was accepted or refused; ESRPC_ERROR_FORKED.
+/// ESRPC_ERROR_INVALID_STATE if it is not being announced, or was accepted or refused; ESRPC_ERROR_RUNTIME_SHUTDOWN;
+/// ESRPC_ERROR_FORKED.
 ///
 /// Thread: loop. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -366,7 +318,7 @@ pub unsafe extern "C" fn esrpc_stream_accept(
 ) -> esrpc_status {
     guard::call(|| {
         // SAFETY: NULL or a lent handle, and a table of the size it says.
-        let (stream, callbacks) = unsafe { (stream_of(stream)?, Callbacks::read(callbacks, user_data)?) };
+        let (stream, callbacks) = unsafe { (esrpc_stream::share(stream)?, Callbacks::new(callbacks, user_data)?) };
         stream.accept(callbacks)?;
         Ok(())
     })
@@ -378,21 +330,21 @@ pub unsafe extern "C" fn esrpc_stream_accept(
 /// @param stream Borrowed.
 /// @param headers The error's headers, copied; NULL: none.
 /// @param payload The error's payload, copied; may be empty.
-/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if stream is NULL, headers is a message's list, or payload is NULL with a
-/// length; ESRPC_ERROR_INVALID_STATE if it is not being announced, or was accepted or refused; ESRPC_ERROR_RESERVED_HEADER;
-/// ESRPC_ERROR_TOO_MANY_HEADERS, ESRPC_ERROR_HEADERS_TOO_LARGE, ESRPC_ERROR_MESSAGE_TOO_LARGE;
-/// ESRPC_ERROR_CONNECTION_CLOSED; ESRPC_ERROR_FORKED.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if stream is NULL, headers is a message's list, or payload is NULL
+/// with a length; ESRPC_ERROR_INVALID_STATE if it is not being announced, or was accepted or refused;
+/// ESRPC_ERROR_RESERVED_HEADER; ESRPC_ERROR_TOO_MANY_HEADERS, ESRPC_ERROR_HEADERS_TOO_LARGE,
+/// ESRPC_ERROR_MESSAGE_TOO_LARGE; ESRPC_ERROR_CONNECTION_CLOSED; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
 ///
 /// Thread: loop. Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn esrpc_stream_refuse(
     stream: *mut esrpc_stream,
-    headers: *const esrpc_headers,
+    headers: Option<&esrpc_headers>,
     payload: esrpc_bytes,
 ) -> esrpc_status {
     guard::call(|| {
         // SAFETY: NULL or live, all, and unchanged during the call.
-        let (stream, message) = unsafe { (stream_of(stream)?, outgoing(0, 0, headers, payload)?) };
+        let (stream, message) = unsafe { (esrpc_stream::share(stream)?, outgoing(0, 0, headers, payload)?) };
         stream.refuse(message)?;
         Ok(())
     })
@@ -408,7 +360,7 @@ pub unsafe extern "C" fn esrpc_stream_refuse(
 pub unsafe extern "C" fn esrpc_stream_get_id(stream: *const esrpc_stream) -> i32 {
     guard::value(0, || {
         // SAFETY: NULL or a live or lent handle.
-        unsafe { read(stream, 0, Stream::id) }
+        unsafe { esrpc_stream::read(stream, 0, Stream::id) }
     })
 }
 
@@ -422,7 +374,7 @@ pub unsafe extern "C" fn esrpc_stream_get_id(stream: *const esrpc_stream) -> i32
 pub unsafe extern "C" fn esrpc_stream_get_state(stream: *const esrpc_stream) -> i32 {
     guard::value(0, || {
         // SAFETY: NULL or a live or lent handle.
-        unsafe { read(stream, 0, |stream| state_number(stream.phase())) }
+        unsafe { esrpc_stream::read(stream, 0, |stream| state_number(stream.phase())) }
     })
 }
 
@@ -448,7 +400,9 @@ fn state_number(phase: StreamPhase) -> i32 {
 pub unsafe extern "C" fn esrpc_stream_get_connection(stream: *const esrpc_stream) -> *mut esrpc_connection {
     guard::value(std::ptr::null_mut(), || {
         // SAFETY: NULL or a live or lent handle.
-        unsafe { read(stream, std::ptr::null_mut(), |stream| esrpc_connection::lend(stream.connection())) }
+        unsafe {
+            esrpc_stream::read(stream, std::ptr::null_mut(), |stream| esrpc_connection::lend(stream.connection()))
+        }
     })
 }
 
@@ -467,7 +421,7 @@ pub unsafe extern "C" fn esrpc_stream_get_user_data(stream: *const esrpc_stream)
             callbacks.map_or(none, |callbacks| callbacks.user_data.0)
         };
         // SAFETY: NULL or a live or lent handle.
-        unsafe { read(stream, none, user_data) }
+        unsafe { esrpc_stream::read(stream, none, user_data) }
     })
 }
 
@@ -482,7 +436,7 @@ pub unsafe extern "C" fn esrpc_stream_get_user_data(stream: *const esrpc_stream)
 pub unsafe extern "C" fn esrpc_stream_get_operation(stream: *const esrpc_stream) -> esrpc_bytes {
     guard::value(esrpc_bytes::EMPTY, || {
         // SAFETY: NULL or a live or lent handle.
-        unsafe { read(stream, esrpc_bytes::EMPTY, |stream| esrpc_bytes::from_slice(stream.operation())) }
+        unsafe { esrpc_stream::read(stream, esrpc_bytes::EMPTY, |stream| esrpc_bytes::from_slice(stream.operation())) }
     })
 }
 
@@ -497,7 +451,7 @@ pub unsafe extern "C" fn esrpc_stream_get_end_status(stream: *const esrpc_stream
     guard::value(ESRPC_OK.into(), || {
         let status = |stream: &Stream| stream.end().map_or(ESRPC_OK.into(), end_status);
         // SAFETY: NULL or a live or lent handle.
-        unsafe { read(stream, ESRPC_OK.into(), status) }
+        unsafe { esrpc_stream::read(stream, ESRPC_OK.into(), status) }
     })
 }
 
@@ -513,7 +467,7 @@ pub unsafe extern "C" fn esrpc_stream_get_end_message(stream: *const esrpc_strea
     guard::value(c"".as_ptr(), || {
         let message = |stream: &Stream| stream.end().map_or(c"".as_ptr(), end_message);
         // SAFETY: NULL or a live or lent handle.
-        unsafe { read(stream, c"".as_ptr(), message) }
+        unsafe { esrpc_stream::read(stream, c"".as_ptr(), message) }
     })
 }
 
@@ -522,8 +476,9 @@ pub unsafe extern "C" fn esrpc_stream_get_end_message(stream: *const esrpc_strea
 /// @param stream Borrowed.
 /// @param timeout_ms Milliseconds to wait at most, or ESRPC_WAIT_FOREVER.
 /// @param out_status Receives the reason of the end; NULL: not wanted.
-/// @return ESRPC_OK if it is over; ESRPC_ERROR_STREAM_NOT_ACTIVATED; ESRPC_ERROR_TIMED_OUT; ESRPC_ERROR_WOULD_DEADLOCK on an
-/// event-loop thread; ESRPC_ERROR_INVALID_ARGUMENT if stream is NULL; ESRPC_ERROR_FORKED.
+/// @return ESRPC_OK if it is over; ESRPC_ERROR_STREAM_NOT_ACTIVATED; ESRPC_ERROR_TIMED_OUT; ESRPC_ERROR_WOULD_DEADLOCK
+/// on an event-loop thread; ESRPC_ERROR_INVALID_ARGUMENT if stream is NULL; ESRPC_ERROR_RUNTIME_SHUTDOWN;
+/// ESRPC_ERROR_FORKED.
 ///
 /// Thread: not-loop. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -534,7 +489,7 @@ pub unsafe extern "C" fn esrpc_stream_wait_closed(
 ) -> esrpc_status {
     guard::call(|| {
         // SAFETY: NULL or a live handle.
-        let stream = unsafe { stream_of(stream) }?;
+        let stream = unsafe { esrpc_stream::share(stream) }?;
         let outcome = stream.wait_closed(timeout(timeout_ms))?;
         // SAFETY: the caller's variable.
         unsafe { write_optional(out_status, outcome_status(&outcome)) };

@@ -1,12 +1,12 @@
-//! Structs of C that begin with `size_t struct_size`, so that they can grow: callback tables, and figures for the caller.
+//! C structs that begin with `size_t struct_size`, so that they can grow: callback tables and statistics.
 
 use std::mem::size_of;
 use std::{ptr, slice};
 
+use super::failure::Failure;
 use super::out::check_out;
-use super::status::Failure;
 
-/// More than any table will ever have: a larger size is a variable that was never set.
+/// Larger than any table will ever be: a larger size means that struct_size was never set.
 const MAX_TABLE_SIZE: usize = 4096;
 
 const WORD: usize = size_of::<usize>();
@@ -24,8 +24,8 @@ unsafe fn read_size<T>(table: *const T, argument: &str) -> Result<usize, Failure
     )))
 }
 
-/// A copy of the caller's table over `empty`, whose slots are all unset. NULL is a table without callbacks. A table of an
-/// older header is shorter; one of a newer header may be longer, if it sets nothing that this library does not know.
+/// Copies the caller's table over `empty`, whose slots are all unset. NULL is a table without callbacks. A table from an
+/// older header is shorter; one from a newer header may be longer, if it sets nothing that this library does not know.
 ///
 /// # Safety
 /// `table` is NULL or points to as many bytes as the `size_t` at its beginning says. `T` is `repr(C)` and consists of
@@ -51,8 +51,8 @@ pub(crate) unsafe fn read_table<T: Copy>(table: *const T, empty: T, argument: &s
     Ok(copy)
 }
 
-/// Fills the caller's struct, as far as it goes, with what follows the size in `value`; the rest of a longer one, of a newer
-/// header, becomes 0.
+/// Fills the caller's struct, as far as it goes, with what follows the size in `value`. The rest of a longer struct, from
+/// a newer header, becomes 0.
 ///
 /// # Safety
 /// `out` is NULL or points to as many bytes as the `size_t` at its beginning says, which may be written. `T` is `repr(C)` and

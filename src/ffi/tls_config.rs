@@ -6,62 +6,44 @@ use std::sync::Arc;
 use super::bytes::esrpc_bytes;
 use super::constants::esrpc_tls_client_auth::*;
 use super::constants::esrpc_tls_version::*;
+pub use super::counted::esrpc_tls_config;
+use super::failure::{Failure, required};
 use super::guard;
 use super::handle::{ArcHandle, BoxHandle};
 use super::out::{check_out, write_out};
-use super::status::{Failure, esrpc_status};
-use crate::transport::{ClientAuth, TlsConfig, TlsConfigBuilder, TlsRole, TlsVersion};
+use super::status::esrpc_status;
+use crate::transport::{ClientAuth, TlsConfigBuilder, TlsRole, TlsVersion};
 
-/// What a protocol's name may have in ALPN.
+/// The most bytes that the name of a protocol may have in ALPN.
 const MAX_ALPN_LEN: usize = 255;
-
-/// TLS settings of clients or of servers, which never change. Counted; any number of connections and listeners may use
-/// the same ones, and share the sessions that are remembered for resumption. A forked child may use those of its parent;
-/// it resumes no sessions with them.
-pub struct esrpc_tls_config {
-    _private: [u8; 0],
-}
-
-impl ArcHandle for esrpc_tls_config {
-    type Inner = TlsConfig;
-}
 
 /// Collects TLS settings. Release it with esrpc_tls_config_builder_release.
 pub struct esrpc_tls_config_builder {
-    builder: TlsConfigBuilder,
+    pub(super) builder: TlsConfigBuilder,
 }
 
 impl BoxHandle for esrpc_tls_config_builder {}
 
-/// Changes one setting; `only` is the role that has it.
-///
-/// # Safety
-/// `builder` is NULL or live, and nobody else uses it.
-pub(super) unsafe fn set(
-    builder: *mut esrpc_tls_config_builder,
-    only: Option<TlsRole>,
-    change: impl FnOnce(&mut TlsConfigBuilder) -> Result<(), Failure>,
-) -> Result<(), Failure> {
-    // SAFETY: what the caller promised.
-    let builder = &mut unsafe { esrpc_tls_config_builder::borrow_mut(builder, "builder") }?.builder;
-    match (only, builder.role()) {
-        (Some(TlsRole::Client), TlsRole::Server) => {
-            Err(Failure::invalid_state("builder is for servers; this is a setting of clients"))
+impl esrpc_tls_config_builder {
+    /// The builder, if it is for clients.
+    fn of_client(&mut self) -> Result<&mut TlsConfigBuilder, Failure> {
+        match self.builder.role() {
+            TlsRole::Client => Ok(&mut self.builder),
+            TlsRole::Server => Err(Failure::invalid_state("builder is for servers; this is a setting of clients")),
         }
-        (Some(TlsRole::Server), TlsRole::Client) => {
-            Err(Failure::invalid_state("builder is for clients; this is a setting of servers"))
+    }
+
+    /// The builder, if it is for servers.
+    fn of_server(&mut self) -> Result<&mut TlsConfigBuilder, Failure> {
+        match self.builder.role() {
+            TlsRole::Server => Ok(&mut self.builder),
+            TlsRole::Client => Err(Failure::invalid_state("builder is for clients; this is a setting of servers")),
         }
-        _ => change(builder),
     }
 }
 
 /// A path in the file system.
-///
-/// # Safety
-/// `path` points to its bytes.
-pub(super) unsafe fn file_path(path: esrpc_bytes, argument: &str) -> Result<PathBuf, Failure> {
-    // SAFETY: what the caller promised.
-    let bytes = unsafe { path.as_slice(argument) }?;
+pub(super) fn file_path(bytes: &[u8], argument: &str) -> Result<PathBuf, Failure> {
     if bytes.is_empty() || bytes.contains(&0) {
         return Err(Failure::invalid_argument(format!("{argument} must be at least one byte, without a NUL")));
     }
@@ -77,13 +59,8 @@ pub(super) unsafe fn file_path(path: esrpc_bytes, argument: &str) -> Result<Path
     }
 }
 
-/// Bytes of which there must be some.
-///
-/// # Safety
-/// `bytes` points to its bytes, which live and do not change during `'a`.
-pub(super) unsafe fn some_bytes<'a>(bytes: esrpc_bytes, argument: &str) -> Result<&'a [u8], Failure> {
-    // SAFETY: what the caller promised.
-    let bytes = unsafe { bytes.as_slice(argument) }?;
+/// Returns the bytes, which must not be empty.
+pub(super) fn some_bytes<'a>(bytes: &'a [u8], argument: &str) -> Result<&'a [u8], Failure> {
     if bytes.is_empty() { Err(Failure::invalid_argument(format!("{argument} is empty"))) } else { Ok(bytes) }
 }
 
@@ -159,12 +136,14 @@ pub unsafe extern "C" fn esrpc_tls_config_builder_release(builder: *mut esrpc_tl
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn esrpc_tls_config_builder_add_ca_file(
-    builder: *mut esrpc_tls_config_builder,
+    builder: Option<&mut esrpc_tls_config_builder>,
     path: esrpc_bytes,
 ) -> esrpc_status {
     guard::system_call(|| {
-        // SAFETY: NULL or a live builder of this thread, and bytes that stay during the call.
-        unsafe { set(builder, None, |builder| Ok(builder.add_ca_file(&file_path(path, "path")?)?)) }
+        let builder = &mut required(builder, "builder")?.builder;
+        // SAFETY: the caller's bytes stay unchanged during the call.
+        let path = unsafe { path.as_slice("path") }?;
+        Ok(builder.add_ca_file(&file_path(path, "path")?)?)
     })
 }
 
@@ -181,12 +160,14 @@ pub unsafe extern "C" fn esrpc_tls_config_builder_add_ca_file(
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn esrpc_tls_config_builder_add_ca_dir(
-    builder: *mut esrpc_tls_config_builder,
+    builder: Option<&mut esrpc_tls_config_builder>,
     path: esrpc_bytes,
 ) -> esrpc_status {
     guard::system_call(|| {
-        // SAFETY: NULL or a live builder of this thread, and bytes that stay during the call.
-        unsafe { set(builder, None, |builder| Ok(builder.add_ca_dir(&file_path(path, "path")?)?)) }
+        let builder = &mut required(builder, "builder")?.builder;
+        // SAFETY: the caller's bytes stay unchanged during the call.
+        let path = unsafe { path.as_slice("path") }?;
+        Ok(builder.add_ca_dir(&file_path(path, "path")?)?)
     })
 }
 
@@ -201,12 +182,14 @@ pub unsafe extern "C" fn esrpc_tls_config_builder_add_ca_dir(
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn esrpc_tls_config_builder_add_ca(
-    builder: *mut esrpc_tls_config_builder,
+    builder: Option<&mut esrpc_tls_config_builder>,
     certificates: esrpc_bytes,
 ) -> esrpc_status {
     guard::system_call(|| {
-        // SAFETY: NULL or a live builder of this thread, and bytes that stay during the call.
-        unsafe { set(builder, None, |builder| Ok(builder.add_ca(some_bytes(certificates, "certificates")?)?)) }
+        let builder = &mut required(builder, "builder")?.builder;
+        // SAFETY: the caller's bytes stay unchanged during the call.
+        let certificates = unsafe { certificates.as_slice("certificates") }?;
+        Ok(builder.add_ca(some_bytes(certificates, "certificates")?)?)
     })
 }
 
@@ -229,18 +212,16 @@ pub unsafe extern "C" fn esrpc_tls_config_builder_add_ca(
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn esrpc_tls_config_builder_set_certificate_files(
-    builder: *mut esrpc_tls_config_builder,
+    builder: Option<&mut esrpc_tls_config_builder>,
     chain_path: esrpc_bytes,
     key_path: esrpc_bytes,
 ) -> esrpc_status {
     guard::system_call(|| {
-        // SAFETY: NULL or a live builder of this thread, and bytes that stay during the call.
-        unsafe {
-            set(builder, None, |builder| {
-                let (chain, key) = (file_path(chain_path, "chain_path")?, file_path(key_path, "key_path")?);
-                Ok(builder.set_certificate_files(&chain, &key)?)
-            })
-        }
+        let builder = &mut required(builder, "builder")?.builder;
+        // SAFETY: the caller's bytes stay unchanged during the call.
+        let (chain, key) = unsafe { (chain_path.as_slice("chain_path")?, key_path.as_slice("key_path")?) };
+        let (chain, key) = (file_path(chain, "chain_path")?, file_path(key, "key_path")?);
+        Ok(builder.set_certificate_files(&chain, &key)?)
     })
 }
 
@@ -261,18 +242,15 @@ pub unsafe extern "C" fn esrpc_tls_config_builder_set_certificate_files(
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn esrpc_tls_config_builder_set_certificate(
-    builder: *mut esrpc_tls_config_builder,
+    builder: Option<&mut esrpc_tls_config_builder>,
     chain: esrpc_bytes,
     key: esrpc_bytes,
 ) -> esrpc_status {
     guard::system_call(|| {
-        // SAFETY: NULL or a live builder of this thread, and bytes that stay during the call.
-        unsafe {
-            set(builder, None, |builder| {
-                let (chain, key) = (some_bytes(chain, "chain")?, some_bytes(key, "key")?);
-                Ok(builder.set_certificate(chain, key)?)
-            })
-        }
+        let builder = &mut required(builder, "builder")?.builder;
+        // SAFETY: the caller's bytes stay unchanged during the call.
+        let (chain, key) = unsafe { (chain.as_slice("chain")?, key.as_slice("key")?) };
+        Ok(builder.set_certificate(some_bytes(chain, "chain")?, some_bytes(key, "key")?)?)
     })
 }
 
@@ -286,22 +264,19 @@ pub unsafe extern "C" fn esrpc_tls_config_builder_set_certificate(
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn esrpc_tls_config_builder_add_alpn(
-    builder: *mut esrpc_tls_config_builder,
+    builder: Option<&mut esrpc_tls_config_builder>,
     protocol: esrpc_bytes,
 ) -> esrpc_status {
     guard::system_call(|| {
-        let change = |builder: &mut TlsConfigBuilder| {
-            // SAFETY: bytes that stay during the call.
-            let protocol = unsafe { protocol.as_slice("protocol") }?;
-            if protocol.is_empty() || protocol.len() > MAX_ALPN_LEN {
-                let detail = format!("protocol has {} bytes; it must be 1 to {MAX_ALPN_LEN}", protocol.len());
-                return Err(Failure::invalid_argument(detail));
-            }
-            builder.add_alpn(protocol);
-            Ok(())
-        };
-        // SAFETY: NULL or a live builder of this thread.
-        unsafe { set(builder, None, change) }
+        let builder = &mut required(builder, "builder")?.builder;
+        // SAFETY: the caller's bytes stay unchanged during the call.
+        let protocol = unsafe { protocol.as_slice("protocol") }?;
+        if protocol.is_empty() || protocol.len() > MAX_ALPN_LEN {
+            let detail = format!("protocol has {} bytes; it must be 1 to {MAX_ALPN_LEN}", protocol.len());
+            return Err(Failure::invalid_argument(detail));
+        }
+        builder.add_alpn(protocol);
+        Ok(())
     })
 }
 
@@ -314,22 +289,19 @@ pub unsafe extern "C" fn esrpc_tls_config_builder_add_alpn(
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn esrpc_tls_config_builder_set_versions(
-    builder: *mut esrpc_tls_config_builder,
+pub extern "C" fn esrpc_tls_config_builder_set_versions(
+    builder: Option<&mut esrpc_tls_config_builder>,
     min_version: i32,
     max_version: i32,
 ) -> esrpc_status {
     guard::system_call(|| {
-        let change = |builder: &mut TlsConfigBuilder| {
-            let (min, max) = (version(min_version, "min_version")?, version(max_version, "max_version")?);
-            if min > max {
-                return Err(Failure::invalid_argument("min_version is above max_version"));
-            }
-            builder.set_versions(min, max);
-            Ok(())
-        };
-        // SAFETY: NULL or a live builder of this thread.
-        unsafe { set(builder, None, change) }
+        let builder = &mut required(builder, "builder")?.builder;
+        let (min, max) = (version(min_version, "min_version")?, version(max_version, "max_version")?);
+        if min > max {
+            return Err(Failure::invalid_argument("min_version is above max_version"));
+        }
+        builder.set_versions(min, max);
+        Ok(())
     })
 }
 
@@ -342,16 +314,13 @@ pub unsafe extern "C" fn esrpc_tls_config_builder_set_versions(
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn esrpc_tls_config_builder_dangerous_disable_verification(
-    builder: *mut esrpc_tls_config_builder,
+pub extern "C" fn esrpc_tls_config_builder_dangerous_disable_verification(
+    builder: Option<&mut esrpc_tls_config_builder>,
 ) -> esrpc_status {
     guard::system_call(|| {
-        let change = |builder: &mut TlsConfigBuilder| {
-            builder.dangerous_disable_verification();
-            Ok(())
-        };
-        // SAFETY: NULL or a live builder of this thread.
-        unsafe { set(builder, Some(TlsRole::Client), change) }
+        let builder = required(builder, "builder")?.of_client()?;
+        builder.dangerous_disable_verification();
+        Ok(())
     })
 }
 
@@ -365,25 +334,22 @@ pub unsafe extern "C" fn esrpc_tls_config_builder_dangerous_disable_verification
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn esrpc_tls_config_builder_set_client_auth(
-    builder: *mut esrpc_tls_config_builder,
+pub extern "C" fn esrpc_tls_config_builder_set_client_auth(
+    builder: Option<&mut esrpc_tls_config_builder>,
     client_auth: i32,
 ) -> esrpc_status {
     guard::system_call(|| {
-        let change = |builder: &mut TlsConfigBuilder| {
-            builder.set_client_auth(match client_auth {
-                _ if client_auth == ESRPC_TLS_CLIENT_AUTH_NONE as i32 => ClientAuth::None,
-                _ if client_auth == ESRPC_TLS_CLIENT_AUTH_OPTIONAL as i32 => ClientAuth::Optional,
-                _ if client_auth == ESRPC_TLS_CLIENT_AUTH_REQUIRED as i32 => ClientAuth::Required,
-                _ => {
-                    let detail = format!("client_auth is {client_auth}; it must be one of ESRPC_TLS_CLIENT_AUTH_*");
-                    return Err(Failure::invalid_argument(detail));
-                }
-            });
-            Ok(())
-        };
-        // SAFETY: NULL or a live builder of this thread.
-        unsafe { set(builder, Some(TlsRole::Server), change) }
+        let builder = required(builder, "builder")?.of_server()?;
+        builder.set_client_auth(match client_auth {
+            _ if client_auth == ESRPC_TLS_CLIENT_AUTH_NONE as i32 => ClientAuth::None,
+            _ if client_auth == ESRPC_TLS_CLIENT_AUTH_OPTIONAL as i32 => ClientAuth::Optional,
+            _ if client_auth == ESRPC_TLS_CLIENT_AUTH_REQUIRED as i32 => ClientAuth::Required,
+            _ => {
+                let detail = format!("client_auth is {client_auth}; it must be one of ESRPC_TLS_CLIENT_AUTH_*");
+                return Err(Failure::invalid_argument(detail));
+            }
+        });
+        Ok(())
     })
 }
 
@@ -396,17 +362,14 @@ pub unsafe extern "C" fn esrpc_tls_config_builder_set_client_auth(
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn esrpc_tls_config_builder_set_session_resumption(
-    builder: *mut esrpc_tls_config_builder,
+pub extern "C" fn esrpc_tls_config_builder_set_session_resumption(
+    builder: Option<&mut esrpc_tls_config_builder>,
     on: i32,
 ) -> esrpc_status {
     guard::system_call(|| {
-        let change = |builder: &mut TlsConfigBuilder| {
-            builder.set_session_resumption(on != 0);
-            Ok(())
-        };
-        // SAFETY: NULL or a live builder of this thread.
-        unsafe { set(builder, None, change) }
+        let builder = &mut required(builder, "builder")?.builder;
+        builder.set_session_resumption(on != 0);
+        Ok(())
     })
 }
 
@@ -423,12 +386,14 @@ pub unsafe extern "C" fn esrpc_tls_config_builder_set_session_resumption(
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn esrpc_tls_config_builder_set_key_log_file(
-    builder: *mut esrpc_tls_config_builder,
+    builder: Option<&mut esrpc_tls_config_builder>,
     path: esrpc_bytes,
 ) -> esrpc_status {
     guard::system_call(|| {
-        // SAFETY: NULL or a live builder of this thread, and bytes that stay during the call.
-        unsafe { set(builder, None, |builder| Ok(builder.set_key_log_file(&file_path(path, "path")?)?)) }
+        let builder = &mut required(builder, "builder")?.builder;
+        // SAFETY: the caller's bytes stay unchanged during the call.
+        let path = unsafe { path.as_slice("path") }?;
+        Ok(builder.set_key_log_file(&file_path(path, "path")?)?)
     })
 }
 
@@ -448,12 +413,11 @@ pub unsafe extern "C" fn esrpc_tls_config_builder_set_key_log_file(
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn esrpc_tls_config_builder_build(
-    builder: *const esrpc_tls_config_builder,
+    builder: Option<&esrpc_tls_config_builder>,
     out_config: *mut *mut esrpc_tls_config,
 ) -> esrpc_status {
     guard::system_call(|| {
-        // SAFETY: NULL or a live builder of this thread.
-        let builder = unsafe { esrpc_tls_config_builder::borrow(builder, "builder") }?;
+        let builder = required(builder, "builder")?;
         check_out(out_config, "out_config")?;
         let config = esrpc_tls_config::give(Arc::new(builder.builder.build()?));
         // SAFETY: the caller's variable.

@@ -1,31 +1,24 @@
-//! TLS on connections and listeners: settings put in place, and what a handshake agreed on.
+//! TLS on connections and listeners: putting settings in place, and what a handshake agreed on.
 
 use super::bytes::esrpc_bytes;
 use super::client_options::esrpc_client_options;
-use super::connection::{connection_of, esrpc_connection};
+use super::counted::{esrpc_connection, esrpc_listener, esrpc_tls_config};
+use super::failure::{Failure, required};
 use super::guard;
-use super::handle::{ArcHandle, BoxHandle};
-use super::listener::{esrpc_listener, listener_of};
+use super::handle::ArcHandle;
 use super::listener_options::esrpc_listener_options;
 use super::out::{check_out, write_out};
-use super::status::{ESRPC_ERROR_INVALID_UTF8, Failure, esrpc_status};
-use super::tls_config::esrpc_tls_config;
+use super::status::{ESRPC_ERROR_INVALID_UTF8, esrpc_status};
 use crate::runtime::Connection;
-use crate::transport::{TlsInfo, TlsRole};
+use crate::transport::{TlsConfig, TlsInfo, TlsRole};
 
-/// Copies settings that a handle names, for the given role; nothing for NULL.
+/// Copies a handle's settings, which must be for the given role; none for NULL.
 ///
 /// # Safety
 /// NULL or a live handle.
-unsafe fn settings_for(
-    config: *const esrpc_tls_config,
-    role: TlsRole,
-) -> Result<Option<crate::transport::TlsConfig>, Failure> {
-    if config.is_null() {
-        return Ok(None);
-    }
+unsafe fn settings_for(config: *const esrpc_tls_config, role: TlsRole) -> Result<Option<TlsConfig>, Failure> {
     // SAFETY: what the caller promised.
-    let config = unsafe { esrpc_tls_config::borrow(config, "config") }?;
+    let Some(config) = unsafe { esrpc_tls_config::share_optional(config) }? else { return Ok(None) };
     if config.role() != role {
         let (have, want) = match role {
             TlsRole::Client => ("a server", "a client"),
@@ -35,7 +28,7 @@ unsafe fn settings_for(
             "these are TLS settings of {have}; here those of {want} are needed"
         )));
     }
-    Ok(Some(config.clone()))
+    Ok(Some((*config).clone()))
 }
 
 /// Makes the connection use TLS, and sets the name that the server's certificate must have. A handshake that fails is a failed
@@ -53,19 +46,14 @@ unsafe fn settings_for(
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn esrpc_client_options_set_tls(
-    options: *mut esrpc_client_options,
+    options: Option<&mut esrpc_client_options>,
     config: *const esrpc_tls_config,
     server_name: esrpc_bytes,
 ) -> esrpc_status {
     guard::call(|| {
-        // SAFETY: NULL or live, all; the options of this thread; bytes that stay during the call.
-        let (options, config, name) = unsafe {
-            (
-                esrpc_client_options::borrow_mut(options, "options")?,
-                settings_for(config, TlsRole::Client)?,
-                server_name.as_slice("server_name")?,
-            )
-        };
+        let options = required(options, "options")?;
+        // SAFETY: NULL or a live handle, and bytes that stay unchanged during the call.
+        let (config, name) = unsafe { (settings_for(config, TlsRole::Client)?, server_name.as_slice("server_name")?) };
         let name = std::str::from_utf8(name)
             .map_err(|_| Failure::new(ESRPC_ERROR_INVALID_UTF8, "server_name is not UTF-8 text"))?;
         options.tls = config.map(|config| (config, name.to_owned()));
@@ -84,14 +72,13 @@ pub unsafe extern "C" fn esrpc_client_options_set_tls(
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn esrpc_listener_options_set_tls(
-    options: *mut esrpc_listener_options,
+    options: Option<&mut esrpc_listener_options>,
     config: *const esrpc_tls_config,
 ) -> esrpc_status {
     guard::call(|| {
-        // SAFETY: NULL or live, both; the options of this thread.
-        unsafe {
-            esrpc_listener_options::borrow_mut(options, "options")?.tls = settings_for(config, TlsRole::Server)?;
-        }
+        let options = required(options, "options")?;
+        // SAFETY: NULL or a live handle.
+        options.tls = unsafe { settings_for(config, TlsRole::Server) }?;
         Ok(())
     })
 }
@@ -101,8 +88,8 @@ pub unsafe extern "C" fn esrpc_listener_options_set_tls(
 ///
 /// @param listener Borrowed; one that was made with TLS settings.
 /// @param config Settings of a server, borrowed.
-/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if listener or config is NULL; ESRPC_ERROR_INVALID_STATE if the listener has
-/// no TLS or config holds settings of a client; ESRPC_ERROR_FORKED.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if listener or config is NULL; ESRPC_ERROR_INVALID_STATE if the
+/// listener has no TLS or config holds settings of a client; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
 ///
 /// Thread: any. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -112,27 +99,23 @@ pub unsafe extern "C" fn esrpc_listener_set_tls(
 ) -> esrpc_status {
     guard::call(|| {
         // SAFETY: NULL or live, both.
-        let (listener, config) = unsafe { (listener_of(listener)?, settings_for(config, TlsRole::Server)?) };
+        let (listener, config) = unsafe { (esrpc_listener::share(listener)?, settings_for(config, TlsRole::Server)?) };
         listener.set_tls(config.ok_or_else(|| Failure::null("config"))?)?;
         Ok(())
     })
 }
 
-/// What an accessor answers: empty bytes without TLS, for NULL and in a forked child.
+/// What an accessor returns: empty bytes without TLS, for NULL and in a forked child.
 ///
 /// # Safety
-/// NULL, or a live or lent handle; the answer points into it.
-unsafe fn read<'a>(
+/// NULL, or a live or lent handle; the result points into it.
+unsafe fn agreed<'a>(
     connection: *const esrpc_connection,
-    f: impl FnOnce(&'a TlsInfo) -> Option<&'a [u8]>,
+    pick: impl FnOnce(&'a TlsInfo) -> Option<&'a [u8]>,
 ) -> esrpc_bytes {
+    let bytes = |connection: &'a Connection| connection.tls_info().and_then(pick).map(esrpc_bytes::from_slice);
     // SAFETY: what the caller promised.
-    match unsafe { esrpc_connection::borrow(connection, "connection") } {
-        Ok(connection) if !connection.is_foreign() => {
-            connection.tls_info().and_then(f).map_or(esrpc_bytes::EMPTY, esrpc_bytes::from_slice)
-        }
-        _ => esrpc_bytes::EMPTY,
-    }
+    unsafe { esrpc_connection::read(connection, None, bytes) }.unwrap_or(esrpc_bytes::EMPTY)
 }
 
 /// Tells the version of TLS that the handshake agreed on: "TLSv1.2" or "TLSv1.3".
@@ -146,7 +129,7 @@ unsafe fn read<'a>(
 pub unsafe extern "C" fn esrpc_connection_get_tls_version(connection: *const esrpc_connection) -> esrpc_bytes {
     guard::value(esrpc_bytes::EMPTY, || {
         // SAFETY: NULL or a live or lent handle.
-        unsafe { read(connection, |info| Some(info.version.as_bytes())) }
+        unsafe { agreed(connection, |info| Some(info.version.as_bytes())) }
     })
 }
 
@@ -162,7 +145,7 @@ pub unsafe extern "C" fn esrpc_connection_get_tls_version(connection: *const esr
 pub unsafe extern "C" fn esrpc_connection_get_tls_cipher_suite(connection: *const esrpc_connection) -> esrpc_bytes {
     guard::value(esrpc_bytes::EMPTY, || {
         // SAFETY: NULL or a live or lent handle.
-        unsafe { read(connection, |info| Some(info.cipher_suite.as_bytes())) }
+        unsafe { agreed(connection, |info| Some(info.cipher_suite.as_bytes())) }
     })
 }
 
@@ -177,7 +160,7 @@ pub unsafe extern "C" fn esrpc_connection_get_tls_cipher_suite(connection: *cons
 pub unsafe extern "C" fn esrpc_connection_get_tls_key_exchange(connection: *const esrpc_connection) -> esrpc_bytes {
     guard::value(esrpc_bytes::EMPTY, || {
         // SAFETY: NULL or a live or lent handle.
-        unsafe { read(connection, |info| info.key_exchange_group.as_deref().map(str::as_bytes)) }
+        unsafe { agreed(connection, |info| info.key_exchange_group.as_deref().map(str::as_bytes)) }
     })
 }
 
@@ -192,7 +175,7 @@ pub unsafe extern "C" fn esrpc_connection_get_tls_key_exchange(connection: *cons
 pub unsafe extern "C" fn esrpc_connection_get_tls_alpn(connection: *const esrpc_connection) -> esrpc_bytes {
     guard::value(esrpc_bytes::EMPTY, || {
         // SAFETY: NULL or a live or lent handle.
-        unsafe { read(connection, |info| info.alpn.as_deref()) }
+        unsafe { agreed(connection, |info| info.alpn.as_deref()) }
     })
 }
 
@@ -205,10 +188,9 @@ pub unsafe extern "C" fn esrpc_connection_get_tls_alpn(connection: *const esrpc_
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn esrpc_connection_is_tls_resumed(connection: *const esrpc_connection) -> bool {
     guard::value(false, || {
-        // SAFETY: NULL or a live or lent handle.
-        let connection = unsafe { esrpc_connection::borrow(connection, "connection") };
         let resumed = |connection: &Connection| connection.tls_info().is_some_and(|info| info.resumed);
-        connection.is_ok_and(|connection| !connection.is_foreign() && resumed(connection))
+        // SAFETY: NULL or a live or lent handle.
+        unsafe { esrpc_connection::read(connection, false, resumed) }
     })
 }
 
@@ -217,8 +199,9 @@ pub unsafe extern "C" fn esrpc_connection_is_tls_resumed(connection: *const esrp
 /// @param connection Borrowed.
 /// @param index 0: the peer's own; then those that vouch for it, as the peer sent them.
 /// @param out_certificate Receives the certificate, DER, which lives as long as the handle.
-/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if connection or out_certificate is NULL, or there is no such certificate:
-/// the chain has ended, the peer showed none, or there is no TLS; ESRPC_ERROR_FORKED.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if connection or out_certificate is NULL, or there is no such
+/// certificate: the chain has ended, the peer showed none, or there is no TLS; ESRPC_ERROR_RUNTIME_SHUTDOWN;
+/// ESRPC_ERROR_FORKED.
 ///
 /// Thread: any. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -229,7 +212,7 @@ pub unsafe extern "C" fn esrpc_connection_get_tls_peer_certificate(
 ) -> esrpc_status {
     guard::call(|| {
         // SAFETY: NULL or a live or lent handle.
-        let connection = unsafe { connection_of(connection) }?;
+        let connection = unsafe { esrpc_connection::share(connection) }?;
         check_out(out_certificate, "out_certificate")?;
         let certificates = connection.tls_info().map_or(&[][..], |info| &info.peer_certificates);
         let certificate = certificates.get(index).ok_or_else(|| {

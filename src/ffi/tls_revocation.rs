@@ -1,11 +1,11 @@
-//! Revocation lists of TLS settings.
+//! Certificate revocation lists in TLS settings.
 
 use super::bytes::esrpc_bytes;
 use super::constants::esrpc_tls_revocation_depth::*;
+use super::failure::{Failure, required};
 use super::guard;
-use super::status::{Failure, esrpc_status};
-use super::tls_config::{esrpc_tls_config_builder, file_path, set, some_bytes};
-use crate::transport::TlsConfigBuilder;
+use super::status::esrpc_status;
+use super::tls_config::{esrpc_tls_config_builder, file_path, some_bytes};
 
 /// Adds certificate revocation lists (CRLs), beside those given before. A peer whose certificate is on one is refused with
 /// ESRPC_ERROR_TLS_CERTIFICATE_REVOKED. With any list given, a peer is also refused if there is none for its CA
@@ -24,12 +24,14 @@ use crate::transport::TlsConfigBuilder;
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn esrpc_tls_config_builder_add_crl(
-    builder: *mut esrpc_tls_config_builder,
+    builder: Option<&mut esrpc_tls_config_builder>,
     lists: esrpc_bytes,
 ) -> esrpc_status {
     guard::system_call(|| {
-        // SAFETY: NULL or a live builder of this thread, and bytes that stay during the call.
-        unsafe { set(builder, None, |builder| Ok(builder.add_crl(some_bytes(lists, "lists")?)?)) }
+        let builder = &mut required(builder, "builder")?.builder;
+        // SAFETY: the caller's bytes stay unchanged during the call.
+        let lists = unsafe { lists.as_slice("lists") }?;
+        Ok(builder.add_crl(some_bytes(lists, "lists")?)?)
     })
 }
 
@@ -45,12 +47,14 @@ pub unsafe extern "C" fn esrpc_tls_config_builder_add_crl(
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn esrpc_tls_config_builder_add_crl_file(
-    builder: *mut esrpc_tls_config_builder,
+    builder: Option<&mut esrpc_tls_config_builder>,
     path: esrpc_bytes,
 ) -> esrpc_status {
     guard::system_call(|| {
-        // SAFETY: NULL or a live builder of this thread, and bytes that stay during the call.
-        unsafe { set(builder, None, |builder| Ok(builder.add_crl_file(&file_path(path, "path")?)?)) }
+        let builder = &mut required(builder, "builder")?.builder;
+        // SAFETY: the caller's bytes stay unchanged during the call.
+        let path = unsafe { path.as_slice("path") }?;
+        Ok(builder.add_crl_file(&file_path(path, "path")?)?)
     })
 }
 
@@ -63,25 +67,22 @@ pub unsafe extern "C" fn esrpc_tls_config_builder_add_crl_file(
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn esrpc_tls_config_builder_set_revocation(
-    builder: *mut esrpc_tls_config_builder,
+pub extern "C" fn esrpc_tls_config_builder_set_revocation(
+    builder: Option<&mut esrpc_tls_config_builder>,
     depth: i32,
     allow_unknown: i32,
 ) -> esrpc_status {
     guard::system_call(|| {
-        let change = |builder: &mut TlsConfigBuilder| {
-            let leaf_only = match depth {
-                _ if depth == ESRPC_TLS_REVOCATION_DEPTH_CHAIN as i32 => false,
-                _ if depth == ESRPC_TLS_REVOCATION_DEPTH_LEAF as i32 => true,
-                _ => {
-                    let detail = format!("depth is {depth}; it must be one of ESRPC_TLS_REVOCATION_DEPTH_*");
-                    return Err(Failure::invalid_argument(detail));
-                }
-            };
-            builder.set_revocation(leaf_only, allow_unknown != 0);
-            Ok(())
+        let builder = &mut required(builder, "builder")?.builder;
+        let leaf_only = match depth {
+            _ if depth == ESRPC_TLS_REVOCATION_DEPTH_CHAIN as i32 => false,
+            _ if depth == ESRPC_TLS_REVOCATION_DEPTH_LEAF as i32 => true,
+            _ => {
+                let detail = format!("depth is {depth}; it must be one of ESRPC_TLS_REVOCATION_DEPTH_*");
+                return Err(Failure::invalid_argument(detail));
+            }
         };
-        // SAFETY: NULL or a live builder of this thread.
-        unsafe { set(builder, None, change) }
+        builder.set_revocation(leaf_only, allow_unknown != 0);
+        Ok(())
     })
 }

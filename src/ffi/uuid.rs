@@ -4,13 +4,14 @@ use std::ffi::c_char;
 use std::ptr;
 
 use super::bytes::esrpc_bytes;
+use super::failure::Failure;
 use super::guard;
 use super::headers_add::uuid_at;
 use super::out::{check_out, write_out};
-use super::status::{ESRPC_ERROR_BUFFER_TOO_SMALL, Failure, esrpc_status};
+use super::status::{ESRPC_ERROR_BUFFER_TOO_SMALL, esrpc_status};
 use crate::codec;
 
-/// The text form and its NUL.
+/// The size of the text form with its NUL.
 const TEXT_SIZE: usize = 37;
 
 /// Writes a UUID as text: lower case, with hyphens, NUL at the end.

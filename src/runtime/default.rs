@@ -57,8 +57,8 @@ fn slot() -> &'static Slot {
 
 impl DefaultRuntime {
     /// A runtime whose threads have all died is replaced by the next use.
-    fn is_running(&self) -> bool {
-        self.runtime.as_ref().is_some_and(|runtime| !runtime.is_dead())
+    fn running(&self) -> Option<&Arc<Runtime>> {
+        self.runtime.as_ref().filter(|runtime| !runtime.is_dead())
     }
 
     fn start(&self) -> Result<Arc<Runtime>, Error> {
@@ -69,24 +69,29 @@ impl DefaultRuntime {
     }
 }
 
-/// The default runtime; made if `create`.
-pub fn default_runtime(create: bool) -> Result<Option<Arc<Runtime>>, Error> {
+/// The default runtime, which the first use makes.
+pub fn default_runtime() -> Result<Arc<Runtime>, Error> {
     let mut default = lock(&slot().default);
-    if default.is_running() || !create {
-        return Ok(default.runtime.clone());
+    if let Some(runtime) = default.running() {
+        return Ok(runtime.clone());
     }
     let runtime = default.start()?;
     default.runtime = Some(runtime.clone());
     drop(default);
     // Without the lock: the log callback may take its time, or end this thread.
     runtime.announce();
-    Ok(Some(runtime))
+    Ok(runtime)
+}
+
+/// The default runtime, if there is one.
+pub fn existing_default_runtime() -> Option<Arc<Runtime>> {
+    lock(&slot().default).runtime.clone()
 }
 
 /// Sets how the default runtime is made from now on; nothing for the defaults.
 pub fn set_default_options(options: Option<DefaultOptions>) -> Result<(), Error> {
     let mut default = lock(&slot().default);
-    if default.is_running() {
+    if default.running().is_some() {
         return Err(Error::InvalidState(
             "the default runtime is running: set its options before its first use, or after esrpc_runtime_join or \
              esrpc_runtime_stop has ended it",

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::event_loop::{AbortCause, LoopError};
+use crate::transport::AddressText;
 use crate::{codec, rpc, transport};
 
 /// The phases and activities of a connection that have a time limit.
@@ -44,7 +45,7 @@ pub enum Error {
     TooManyAbnormalEvents,
     HandshakeRefused(String),
     Transport(transport::Error),
-    PeerClosed(String),
+    PeerClosed(PeerEnd),
     /// The peer did not take what had to be written before the close.
     LingerExpired {
         unwritten: usize,
@@ -164,7 +165,7 @@ impl fmt::Display for Error {
             }
             Error::HandshakeRefused(text) => f.write_str(text),
             Error::Transport(error) => error.fmt(f),
-            Error::PeerClosed(text) => f.write_str(text),
+            Error::PeerClosed(end) => end.fmt(f),
             Error::LingerExpired { unwritten, linger_ms } => write!(
                 f,
                 "the peer took nothing for {linger_ms} ms (linger_ms) while the connection was closing; {unwritten} bytes were not written"
@@ -260,6 +261,27 @@ impl From<rpc::Error> for Error {
 impl From<transport::Error> for Error {
     fn from(error: transport::Error) -> Self {
         Error::Transport(error)
+    }
+}
+
+/// How a peer ended a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PeerEnd {
+    Closed {
+        peer: AddressText,
+    },
+    /// It still took what was sent on open streams, but not for longer than the limit.
+    HalfOpen,
+    Terminated,
+}
+
+impl fmt::Display for PeerEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            PeerEnd::Closed { peer } => write!(f, "{} closed the connection", peer.peer_name()),
+            PeerEnd::HalfOpen => f.write_str("the peer closed the connection while streams were open"),
+            PeerEnd::Terminated => f.write_str("the peer ended the connection: TERMINATE_STREAM on stream-id 0"),
+        }
     }
 }
 

@@ -21,7 +21,8 @@ pub use connection::{
     ConnectRequest, Connection, ConnectionHandler, Flush, Inbox, Phase, Stream, StreamHandler, StreamPhase,
 };
 pub use default::{
-    DefaultOptions, all_runtimes, default_runtime, set_default_options, stop_runtimes, take_default_if_ended,
+    DefaultOptions, all_runtimes, default_runtime, existing_default_runtime, set_default_options, stop_runtimes,
+    take_default_if_ended,
 };
 pub use error::{Described, Ended, Error, Outcome, TimeLimit};
 pub use event_loop::{Destroyed, check_may_wait, is_loop_thread};

@@ -99,7 +99,7 @@ pub fn address_text(address: &SockAddr) -> String {
 }
 
 /// An address that can be shown in these forms; empty if it is not known.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AddressText {
     Socket(SocketAddr),
     Other(String),
@@ -110,6 +110,16 @@ impl AddressText {
         match address.as_socket() {
             Some(address) => AddressText::Socket(address),
             None => AddressText::Other(unix_address_text(address)),
+        }
+    }
+}
+
+impl AddressText {
+    /// The peer that has it, for sentences; some sockets have no name.
+    pub fn peer_name(&self) -> String {
+        match self.to_string() {
+            text if text.is_empty() || text == "unix:" => "the peer".to_owned(),
+            text => format!("the peer {text}"),
         }
     }
 }

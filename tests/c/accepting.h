@@ -1,4 +1,4 @@
-/* For programs with an accept4 of their own, which the library then calls. Include it after harness.h. */
+/* For programs that define accept4, which the library then calls. Include it after harness.h. */
 #ifndef ACCEPTING_H
 #define ACCEPTING_H
 
@@ -7,7 +7,7 @@
 
 int accept4(int descriptor, struct sockaddr *address, socklen_t *len, int flags);
 
-/* What the system's accept4 does. */
+/* Does what the system's accept4 does. */
 static inline int accept_with_flags(int descriptor, struct sockaddr *address, socklen_t *len, int flags) {
     int accepted = accept(descriptor, address, len);
     if (accepted >= 0) {

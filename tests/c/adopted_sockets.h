@@ -54,7 +54,7 @@ static inline esrpc_client_options *options_with(int descriptor) {
     return options;
 }
 
-/* The pair's listener, made with these options, which are released. */
+/* Makes the pair's listener with these options, which are released. */
 static inline void listen_with(struct pair *pair, esrpc_listener_options *options) {
     esrpc_listener_callbacks callbacks = listener_callbacks();
     CHECK_OK(esrpc_listener_options_set_runtime(options, pair->server_runtime));

@@ -1,4 +1,4 @@
-/* A server that answers as the payload of the first message says, for tests of the functions that wait. */
+/* A server whose answer depends on the payload of the first message, for tests of the functions that wait. */
 #ifndef BLOCKING_H
 #define BLOCKING_H
 
@@ -48,7 +48,7 @@ static inline esrpc_status call_text(esrpc_connection *connection, const char *p
     return esrpc_connection_call(connection, esrpc_text("test#Operation"), NULL, esrpc_text(payload), timeout_ms, out_reply);
 }
 
-/* The call is answered with that text. */
+/* The reply has that text. */
 static inline void check_call(esrpc_connection *connection, const char *payload, const char *answer) {
     esrpc_message *reply = NULL;
     CHECK_OK(call_text(connection, payload, PATIENCE_MS, &reply));

@@ -17,7 +17,7 @@ static inline esrpc_bytes file(const char *name) {
     return esrpc_text(path);
 }
 
-/* Takes the builder. */
+/* Builds the settings and releases the builder. */
 static inline esrpc_tls_config *build(esrpc_tls_config_builder *builder) {
     esrpc_tls_config *config = NULL;
     CHECK_OK(esrpc_tls_config_builder_build(builder, &config));

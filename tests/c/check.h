@@ -16,7 +16,7 @@
         }                                                                           \
     } while (0)
 
-/* Ends the program unless the call answers the status. */
+/* Ends the program unless the call returns the status. */
 #define CHECK_STATUS(expected, call) check_status((expected), (call), __FILE__, __LINE__, #call)
 #define CHECK_OK(call) CHECK_STATUS(ESRPC_OK, call)
 #define CHECK_INVALID(call) CHECK_STATUS(ESRPC_ERROR_INVALID_ARGUMENT, call)
@@ -24,7 +24,7 @@
 static inline void check_status(esrpc_status expected, esrpc_status status, const char *file, int line,
                                 const char *call) {
     if (status != expected) {
-        fprintf(stderr, "%s:%d: %s answers %s (%s), not %s\n", file, line, call, esrpc_status_name(status),
+        fprintf(stderr, "%s:%d: %s returned %s (%s), not %s\n", file, line, call, esrpc_status_name(status),
                 esrpc_last_error_message(), esrpc_status_name(expected));
         abort();
     }

@@ -26,7 +26,7 @@ static inline void client_begin(struct client *client) {
     CHECK_OK(esrpc_runtime_new(NULL, &client->runtime));
 }
 
-/* Dials with the options, which are released. */
+/* Connects with the options, which are released. */
 static inline void client_dial(struct client *client, esrpc_client_options *options) {
     esrpc_connection_callbacks callbacks = connection_callbacks();
     CHECK_OK(esrpc_client_options_set_runtime(options, client->runtime));
@@ -53,7 +53,7 @@ static inline void client_dial_raw(struct client *client, struct raw *peer, bool
     raw_listener_close(&listener);
 }
 
-/* The connection ends, or could not be set up, with that status and a sentence that has that part. */
+/* Checks that the connection ends, or fails its setup, with that status and a message that contains `says`. */
 static inline void check_end(esrpc_connection *connection, esrpc_status expected, const char *says) {
     esrpc_status status = ESRPC_OK;
     const char *sentence;

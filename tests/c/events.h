@@ -1,5 +1,5 @@
-/* What happened, in the order in which it happened: callbacks note themselves as lines such as "client setup ESRPC_OK",
-   and tests wait for lines, count them and compare their order. Include it first: it asks the system for POSIX. */
+/* What happened, in the order in which it happened: callbacks are noted as lines such as "client setup ESRPC_OK",
+   and tests wait for lines, count them and compare their order. Include it first, since it selects POSIX. */
 #ifndef EVENTS_H
 #define EVENTS_H
 
@@ -13,7 +13,7 @@
 
 #include "check.h"
 
-/* Long enough for valgrind on a busy machine; what takes longer does not come. */
+/* Long enough for valgrind on a busy machine; an event that takes longer will not come. */
 enum { PATIENCE_SECONDS = 60, PATIENCE_MS = PATIENCE_SECONDS * 1000 };
 
 struct event {
@@ -108,13 +108,13 @@ static inline struct timespec deadline_in(time_t seconds) {
     return deadline;
 }
 
-/* Waits until as many events begin with the pattern. */
+/* Waits until `count` events begin with the pattern. */
 static inline void await_count(const char *pattern, size_t count) {
     struct timespec deadline = deadline_in(PATIENCE_SECONDS);
     pthread_mutex_lock(&recorder.lock);
     while (count_locked(pattern) < count) {
         if (!wait_locked(&deadline)) {
-            fprintf(stderr, "waited in vain for \"%s\" (%zu times); what happened:\n", pattern, count);
+            fprintf(stderr, "no event \"%s\" (%zu times); what happened:\n", pattern, count);
             print_events();
             abort();
         }
@@ -131,14 +131,14 @@ static inline void await_either(const char *a, const char *b) {
     pthread_mutex_lock(&recorder.lock);
     while (count_locked(a) == 0 && count_locked(b) == 0) {
         if (wait_locked(&deadline)) continue;
-        fprintf(stderr, "waited in vain for \"%s\" or \"%s\"; what happened:\n", a, b);
+        fprintf(stderr, "no event \"%s\" or \"%s\"; what happened:\n", a, b);
         print_events();
         abort();
     }
     pthread_mutex_unlock(&recorder.lock);
 }
 
-/* The place of the first, or the last, event that begins with the pattern; the number of events if there is none. */
+/* The index of the first, or the last, event that begins with the pattern; the number of events if there is none. */
 static inline size_t place_of(const char *pattern, bool last) {
     pthread_mutex_lock(&recorder.lock);
     size_t place = recorder.count;
@@ -200,7 +200,7 @@ static inline void check_events(const char *name, const char *const *expected, s
     pthread_mutex_unlock(&recorder.lock);
 }
 
-/* A door at which a callback can wait, so that a test decides what happens meanwhile. */
+/* A gate at which a callback waits while the test decides what happens. */
 struct gate {
     bool open;
     unsigned waiting;
@@ -217,7 +217,7 @@ static inline void gate_pass(struct gate *gate) {
     pthread_mutex_unlock(&recorder.lock);
 }
 
-/* Waits until somebody waits at the gate. */
+/* Waits until a thread waits at the gate. */
 static inline void gate_await(struct gate *gate) {
     struct timespec deadline = deadline_in(PATIENCE_SECONDS);
     pthread_mutex_lock(&recorder.lock);
@@ -225,7 +225,7 @@ static inline void gate_await(struct gate *gate) {
     pthread_mutex_unlock(&recorder.lock);
 }
 
-/* Returns when nobody waits at the gate any more, so that it may go out of scope. */
+/* Returns when no thread waits at the gate any longer, so that it may go out of scope. */
 static inline void gate_open(struct gate *gate) {
     struct timespec deadline = deadline_in(PATIENCE_SECONDS);
     pthread_mutex_lock(&recorder.lock);
@@ -235,7 +235,7 @@ static inline void gate_open(struct gate *gate) {
     pthread_mutex_unlock(&recorder.lock);
 }
 
-/* Every callback begins and ends with these: callbacks come one at a time, and on a thread of the library. */
+/* Every callback begins and ends with these: callbacks run one at a time, and on a thread of the library. */
 static inline void enter_callback(void) {
     CHECK(!pthread_equal(pthread_self(), recorder.main_thread));
     CHECK(pthread_getspecific(recorder.inside_callback) == NULL);
@@ -248,7 +248,7 @@ static inline void leave_callback(void) {
 
 #define RUN_TESTS(tests, argc, argv) run_tests((tests), sizeof(tests) / sizeof *(tests), (argc), (argv))
 
-/* Nothing of the default runtime's is left after a scenario either. */
+/* After a scenario nothing of the default runtime is left either. */
 static inline void join_default_runtime(void) {
     CHECK_OK(esrpc_runtime_join(NULL, PATIENCE_MS));
 }

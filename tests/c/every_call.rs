@@ -1,5 +1,5 @@
-//! Every function of the header is called in every callback: the calls are generated from the header, so that a function that
-//! is new is tried at once, or stops the tests if its parameters are not known here.
+//! Every function of the header is called in every callback: the calls are generated from the header, so that a
+//! function that is new is tried at once, or stops the tests if its parameters are not known here.
 
 use std::fmt::Write;
 use std::fs;
@@ -81,10 +81,10 @@ const SPECIAL: &[(&str, &str, &str)] = &[
     ),
 ];
 
-/// What may be called on whichever object has such a part of its own; a release gets a reference of its own.
+/// Objects that are counted: their release is given a new reference.
 const COUNTED: &[&str] = &["runtime", "connection", "stream", "listener", "tls_config"];
 
-/// Types of the objects at hand, by the names that `struct hands` has for them.
+/// Types of the available objects, named as in `struct hands`.
 const AT_HAND: &[&str] = &[
     "runtime",
     "connection",
@@ -167,7 +167,7 @@ fn argument(function: &Function, parameter: &Parameter) -> Result<Argument, Stri
         if COUNTED.contains(&kind) {
             return plain(format!("esrpc_{kind}_acquire(hands->{kind})"));
         }
-        // The caller's own: it is gone after the call.
+        // Owned by the caller: it does not exist after the call.
         return Ok(Argument {
             before: String::new(),
             value: format!("hands->{kind}"),

@@ -1,4 +1,4 @@
-/* Stands before the C library's calls of sockets (LD_PRELOAD) and lets them go wrong as a system may: short, interrupted, not
+/* Intercepts the socket calls of the C library (LD_PRELOAD) and lets them go wrong as a system may: short, interrupted, not
    ready yet, or failing after so many bytes. Only calls through the loader are seen: those of the library under test, and of
    the test.
 
@@ -32,7 +32,7 @@ struct entry {
     int side;
     size_t moved[FAULT_WAYS];
     unsigned interrupted[FAULT_WAYS], delayed[FAULT_WAYS]; /* faults in a row */
-    bool is_dead;                                          /* reset: nothing works any more */
+    bool is_dead;                                          /* reset: nothing works any longer */
     int epoll;                                             /* plus one */
     struct epoll_event event;
 };
@@ -93,7 +93,7 @@ static unsigned next_random(void) {
     return (unsigned)(chance >> 33);
 }
 
-/* Whether this call of the function is the one that the plan lets fail; sets errno. */
+/* Whether the plan lets this call of the function fail; sets errno. */
 static bool fails_now(const char *call) {
     bool fails = false;
     pthread_mutex_lock(&lock);
@@ -126,7 +126,7 @@ static void become(int fd, int side) {
     pthread_mutex_unlock(&lock);
 }
 
-/* Has the events that are due told again, as they would be if something had come only now. */
+/* Reports the events that are due again, as if something had come only now. */
 static void tell_again(int fd) {
     REAL("epoll_ctl", int, int, int, int, struct epoll_event *)
     pthread_mutex_lock(&lock);

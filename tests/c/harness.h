@@ -15,10 +15,10 @@ struct moment {
     esrpc_status status;
 };
 
-/* Somebody whose callbacks are noted: the user data of a listener, a connection or a stream. */
+/* Whose callbacks are noted: the user data of a listener, a connection or a stream. */
 struct party {
     const char *name;
-    void (*hook)(struct party *self, const struct moment *now); /* runs in every callback, after it was noted; or NULL */
+    void (*hook)(struct party *self, const struct moment *now); /* runs in every callback, after the event is noted; or NULL */
     void *data;
 };
 
@@ -74,7 +74,7 @@ static inline struct moment moment_of(const char *what, esrpc_connection *connec
 }
 
 static inline void happen(struct party *party, struct moment now) {
-    /* Read before the event is noted: once its destruction is, a test may take the party away. */
+    /* Read before the event is noted: once on_destroy is, the test may free the party. */
     void (*hook)(struct party *, const struct moment *) = party->hook;
     enter_callback();
     if (now.status != ESRPC_OK) CHECK(esrpc_last_error_message()[0] != '\0');
@@ -156,7 +156,7 @@ static inline esrpc_connection_callbacks connection_callbacks(void) {
     return callbacks;
 }
 
-/* Both ends of a conversation. What stands before the runtimes may be changed between pair_begin and pair_connect. */
+/* Both ends of a conversation. The members before the runtimes may be changed between pair_begin and pair_connect. */
 struct pair {
     struct party client, server, listener, handler; /* handler: the server's side of every stream */
     bool no_handshake;       /* the client's library does not send CONNECT */
@@ -166,12 +166,12 @@ struct pair {
     bool ignore_streams;     /* it accepts no stream */
     bool keep_streams;       /* it keeps a reference to the last stream: handler_stream */
     esrpc_connection_options *client_options, *server_options;
-    void (*prepare_listener)(esrpc_listener_options *options); /* sets more of them; or NULL */
+    void (*prepare_listener)(esrpc_listener_options *options); /* sets further options; or NULL */
 
     esrpc_runtime *client_runtime, *server_runtime;
     esrpc_listener *listening;
     char unix_name[40];
-    /* References of the test's: released, or set to NULL by whoever releases them. */
+    /* The test's references. Who releases one earlier sets it to NULL. */
     esrpc_connection *client_connection, *server_connection;
     esrpc_stream *handler_stream;
 };
@@ -195,7 +195,7 @@ static void server_on_protocol_message(esrpc_connection *connection, const esrpc
     connection_on_protocol_message(connection, message, user_data);
 }
 
-/* With more than one loop thread several connections and streams may come at once. */
+/* With several loop threads, connections and streams may arrive at the same time. */
 static pthread_mutex_t keeping = PTHREAD_MUTEX_INITIALIZER;
 
 static void server_on_incoming_stream(esrpc_connection *connection, esrpc_stream *stream,
@@ -320,7 +320,7 @@ static inline void pair_open(struct pair *pair) {
     pair_connect(pair);
 }
 
-/* Every connection and stream of that name had a whole life: `begin` as often as `end` and as destroy. */
+/* Every connection and stream of that name lived to its end: `begin`, `end` and destroy happened equally often. */
 static inline void check_lives(const char *name, const char *begin, const char *end) {
     char first[64], middle[64], last[64];
     snprintf(first, sizeof first, "%s %s", name, begin);
@@ -330,7 +330,7 @@ static inline void check_lives(const char *name, const char *begin, const char *
     CHECK_COUNT(count_of(first), last);
 }
 
-/* Aborts what is left, and holds the library to what it promises of every connection. */
+/* Aborts what is left, and checks what the library promises for every connection. */
 static inline void pair_end(struct pair *pair) {
     if (pair->client_connection != NULL) CHECK_OK(esrpc_connection_abort(pair->client_connection));
     if (pair->server_connection != NULL) CHECK_OK(esrpc_connection_abort(pair->server_connection));
@@ -382,7 +382,7 @@ static inline esrpc_status send_text(esrpc_stream *stream, int32_t flags, const 
                                      flush_name == NULL ? NULL : on_flush, (void *)flush_name);
 }
 
-/* Sends as many zeros. */
+/* Sends `len` zeros. */
 static inline esrpc_status send_zeros(esrpc_stream *stream, size_t len, const char *flush_name) {
     uint8_t *zeros = (uint8_t *)calloc(len, 1);
     esrpc_status status;
@@ -395,7 +395,7 @@ static inline esrpc_status send_zeros(esrpc_stream *stream, size_t len, const ch
 
 enum { LAST = ESRPC_MESSAGE_FLAG_TERMINATE_STREAM };
 
-/* More than the system keeps for a peer that does not read. */
+/* More than the system buffers for a peer that does not read. */
 #define TOO_MUCH ((size_t)(over_unix_socket ? 1 : 12) * 1024 * 1024)
 
 static void hold_task(esrpc_status status, void *user_data) {
@@ -405,7 +405,7 @@ static void hold_task(esrpc_status status, void *user_data) {
     leave_callback();
 }
 
-/* Keeps the connection's loop thread from doing anything until the gate is opened: what is sent stays unwritten. */
+/* Blocks the connection's loop thread until the gate is opened: what is sent stays unwritten. */
 static inline void hold_loop(esrpc_connection *connection, struct gate *gate) {
     gate->open = false;
     gate->waiting = 0;
@@ -413,7 +413,7 @@ static inline void hold_loop(esrpc_connection *connection, struct gate *gate) {
     gate_await(gate);
 }
 
-/* What the connection's loop was doing is done. */
+/* Waits until the connection's loop has finished its current turn. */
 static inline void await_loop(esrpc_connection *connection) {
     struct gate gate;
     hold_loop(connection, &gate);

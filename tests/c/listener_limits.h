@@ -5,7 +5,7 @@
 #include "adopted_sockets.h"
 #include "certificates.h"
 
-/* For the next listener; 0: the default. */
+/* For the next listener; 0 keeps the default. */
 static struct {
     size_t connections, handshakes, bytes;
     bool adopt_only, over_tls;

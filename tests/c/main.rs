@@ -1,11 +1,12 @@
-//! The tests in C. Each tests/c/test_NAME.c is a program with a table of scenarios, `TEST(scenario)`, and each scenario is a test
-//! here, NAME::SCENARIO, that runs in a process of its own. Over Unix sockets it is NAME::SCENARIO::over_unix.
+//! The tests in C. Each tests/c/test_NAME.c is a program with a table of scenarios, `TEST(scenario)`. Each scenario is
+//! a test here, NAME::SCENARIO, and runs in a process of its own; over Unix sockets it is NAME::SCENARIO::over_unix.
 //!
 //!     cargo test --test c -- --list
 //!     cargo test setup::                      all scenarios of test_setup.c
 //!     cargo test --test c -- --exact flush::a_flush_callback_can_send_again_and_again
 //!
-//! A new file or a new scenario needs no other line; what a program needs beyond that is said in program.rs.
+//! A new file or a new scenario needs no other line; program.rs lists what some programs need beyond that. "Promise 3"
+//! in a test is the promise of that number in docs/architecture.md.
 
 #[cfg(target_os = "linux")]
 #[path = "../common/cc.rs"]

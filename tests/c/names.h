@@ -1,5 +1,4 @@
-/* Names that the test decides on: this program's getaddrinfo stands in front of the system's, for the library as well, as one
-   of LD_PRELOAD would. */
+/* Names that the test resolves: the getaddrinfo of this program replaces that of the system, for the library as well. */
 #ifndef NAMES_H
 #define NAMES_H
 
@@ -7,7 +6,7 @@
 
 #include <netdb.h>
 
-/* What the next lookups of "test" names answer. Under the recorder's lock. */
+/* What the next lookups return, under the recorder's lock. */
 static struct {
     const char *addresses[4]; /* ends with NULL */
     bool stuck;               /* lookups of "stuck..." wait for the gate */
@@ -28,7 +27,7 @@ static inline void names_stick(void) {
     pthread_mutex_unlock(&recorder.lock);
 }
 
-/* Lets every stuck lookup go on, and waits until they have. */
+/* Lets every stuck lookup continue, and waits until all have ended. */
 static inline void names_let_go(void) {
     struct timespec deadline = deadline_in(PATIENCE_SECONDS);
     pthread_mutex_lock(&recorder.lock);

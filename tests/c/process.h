@@ -21,7 +21,7 @@ static inline size_t count_entries(const char *folder) {
     return count;
 }
 
-/* Open descriptors, that of the counting itself included. */
+/* Open descriptors, including the one that counting needs. */
 static inline size_t count_descriptors(void) {
     return count_entries("/proc/self/fd");
 }
@@ -37,7 +37,7 @@ static inline size_t count_threads(void) {
         FILE *file;
         snprintf(path, sizeof path, "/proc/self/task/%.20s/comm", entry->d_name);
         file = fopen(path, "r");
-        if (file == NULL) continue; /* no thread, or one that has just ended */
+        if (file == NULL) continue; /* not a thread, or one that has just ended */
         if (fgets(name, sizeof name, file) != NULL) count += strncmp(name, "esrpc", 5) == 0;
         fclose(file);
     }
@@ -45,7 +45,7 @@ static inline size_t count_threads(void) {
     return count;
 }
 
-/* A thread takes its name when it begins to run, and stays visible for a moment when it was joined. */
+/* A thread takes its name when it begins to run, and stays visible for a moment after it was joined. */
 static inline void await_threads(size_t count) {
     struct timespec now, deadline = deadline_in(PATIENCE_SECONDS);
     while (count_threads() != count) {
@@ -65,7 +65,7 @@ static inline void await_descriptors(size_t count) {
     }
 }
 
-/* Valgrind stands between a process and its system. */
+/* Valgrind handles some system calls itself. */
 static inline bool is_under_valgrind(void) {
     const char *wrapper = getenv("ESRPC_TEST_WRAPPER");
     return wrapper != NULL && strstr(wrapper, "valgrind") != NULL;
@@ -83,11 +83,11 @@ static inline void in_child(void (*work)(void *data), void *data) {
     CHECK(pid >= 0);
     if (pid == 0) {
         alarm(PATIENCE_SECONDS * 2); /* a child that hangs must not outlive the test */
-        /* A thread that waits for events in the parent would be waited for here, where it is not. */
+        /* The copied lock may be held, and its waiting threads do not exist here. */
         memset(&recorder, 0, sizeof recorder);
         recorder_begin();
         work(data);
-        /* Another program takes its place: a leak checker would count what threads of the parent had in their hands. */
+        /* Another program takes its place, or a leak checker would count what the threads of the parent had allocated. */
         execl("/bin/true", "true", (char *)NULL);
         _exit(1);
     }
@@ -95,7 +95,7 @@ static inline void in_child(void (*work)(void *data), void *data) {
     CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
 }
 
-/* Takes all descriptors that the process may open. */
+/* Leaves the process no descriptor to open; returns the limit before. */
 static inline rlim_t forbid_descriptors(void) {
     struct rlimit limit;
     int next = dup(0);
@@ -115,7 +115,7 @@ static inline void allow_descriptors(rlim_t count) {
     CHECK(setrlimit(RLIMIT_NOFILE, &limit) == 0);
 }
 
-/* A new folder for socket files that everybody may enter. */
+/* A new folder for socket files that every user may enter. */
 static inline void make_folder(char folder[60]) {
     const char *parent = getenv("TMPDIR");
     if (parent == NULL || strlen(parent) > 30) parent = "/tmp";

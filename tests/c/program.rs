@@ -135,8 +135,8 @@ impl Program {
         tests
     }
 
-    /// Names of the runs, and the programs' arguments: a scenario each. Valgrind and sanitizers take long to begin, so that they
-    /// have one run for all scenarios.
+    /// Names of the runs, and the arguments of the program: a scenario each. Valgrind and sanitizers take long to
+    /// start, so with these one run has all scenarios.
     fn runs(&self, way: Way) -> Vec<(&str, Vec<String>)> {
         if !cc::is_slow() || self.name == "thread_end" {
             self.scenarios.iter().map(|scenario| (scenario.as_str(), vec![scenario.clone()])).collect()

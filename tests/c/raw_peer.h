@@ -1,4 +1,4 @@
-/* Peers that are plain sockets and do only what the test says: listen without accepting, take a connection and say nothing,
+/* Peers that are plain sockets and do only what the test says: listen without accepting, accept a connection and say nothing,
    say half a message. Their messages are made by the library's codec. Include it after harness.h. */
 #ifndef RAW_PEER_H
 #define RAW_PEER_H
@@ -23,7 +23,7 @@ static inline int64_t now_ns(void) {
     return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
-/* Every deadline long, so that the one that a test makes short stands out. */
+/* Makes every deadline long, so that only the one under test can expire. */
 static inline void make_patient(esrpc_connection_options *options) {
     CHECK_OK(esrpc_connection_options_set_resolve_timeout_ms(options, LONG_MS));
     CHECK_OK(esrpc_connection_options_set_connect_timeout_ms(options, LONG_MS));
@@ -42,7 +42,7 @@ static inline void patient_pair_begin(struct pair *pair) {
     make_patient(pair->server_options);
 }
 
-/* When the last setup that failed, shutdown or end of a stream was told. Valid after await("ended NAME"). */
+/* When the last failed setup, shutdown or end of a stream was reported. Valid after await("ended NAME"). */
 static int64_t ended_at;
 
 static inline void note_end(struct party *self, const struct moment *now) {
@@ -52,7 +52,7 @@ static inline void note_end(struct party *self, const struct moment *now) {
     note("ended %s", self->name);
 }
 
-/* The party ends because of a deadline of so many milliseconds that began to run at `started` or later. */
+/* The party ends because of a deadline of `deadline_ms` that began to run at `started` or later. */
 static inline void check_ends_in_time(const char *name, int64_t started, int64_t deadline_ms) {
     char event[40];
     snprintf(event, sizeof event, "ended %s", name);
@@ -71,7 +71,7 @@ static inline void check_end_message_says(const esrpc_connection *connection, co
     }
 }
 
-/* Waits until the socket is ready for it. */
+/* Waits until the socket is ready for `what`. */
 static inline void await_socket(int descriptor, short what) {
     struct pollfd wanted;
     wanted.fd = descriptor;
@@ -79,7 +79,7 @@ static inline void await_socket(int descriptor, short what) {
     CHECK(poll(&wanted, 1, PATIENCE_MS) == 1);
 }
 
-/* The pace of a slow peer, where a test needs one that is slower than a deadline. Nothing is waited for in this way. */
+/* The pace of a peer that has to be slower than a deadline. Tests never wait for events in this way. */
 static inline void pass_time(int milliseconds) {
     struct pollfd nothing;
     nothing.fd = -1;
@@ -116,7 +116,7 @@ struct raw_listener {
     int filler;    /* fills the backlog; or -1 */
 };
 
-/* A TCP listener at the address; port 0: the system's choice. False if the port is taken. */
+/* A TCP listener at the address; with port 0 the system chooses. False if the port is taken. */
 static inline bool raw_listen_at(struct raw_listener *listener, const char *ip, uint32_t port, int backlog) {
     struct sockaddr_in address = ipv4_address(ip, port);
     socklen_t len = sizeof address;
@@ -134,7 +134,7 @@ static inline bool raw_listen_at(struct raw_listener *listener, const char *ip, 
     return true;
 }
 
-/* A listener that accepts only when told to. */
+/* A listener that accepts only when the test does. */
 static inline void raw_listen(struct raw_listener *listener, int backlog) {
     static unsigned listeners;
     struct sockaddr_un address;
@@ -163,7 +163,7 @@ static inline int raw_connect(const struct sockaddr *address, socklen_t len) {
     return descriptor;
 }
 
-/* A backlog of 0 holds one connection: with that one in it, the system lets nobody else in. */
+/* A backlog of 0 holds one connection: while that one waits, the system accepts no other. */
 static inline void raw_fill_backlog(struct raw_listener *listener) {
     struct sockaddr_in tcp;
     struct sockaddr_un local;
@@ -229,7 +229,7 @@ static inline void raw_dial(struct raw *raw, const struct pair *pair) {
     raw_dial_from(raw, raw_socket_for_pair(), pair);
 }
 
-/* Begins to connect a client of the pair's, to where the options say; releases them. */
+/* Begins to connect one of the pair's clients with the options, which are released. */
 static inline void dial_with(struct pair *pair, struct party *party, esrpc_client_options *options,
                              esrpc_connection **out_connection) {
     esrpc_connection_callbacks callbacks = connection_callbacks();
@@ -257,7 +257,7 @@ static inline void dial_raw(struct pair *pair, struct party *party, const struct
     dial_with(pair, party, options, out_connection);
 }
 
-/* Sends all of it, or finds that the peer is gone. */
+/* Sends all of it; false if the peer has closed. */
 static inline bool raw_send(struct raw *raw, const void *data, size_t len) {
     const uint8_t *from = (const uint8_t *)data;
     while (len > 0) {
@@ -274,7 +274,7 @@ static inline bool raw_send(struct raw *raw, const void *data, size_t len) {
     return true;
 }
 
-/* The bytes of a message; `stream` 0: a protocol message; `operation`: NULL if it is not a stream's first. */
+/* The bytes of a message. With `stream` 0 it is a protocol message; `operation` is NULL except for a stream's first message. */
 static inline esrpc_buffer *raw_message(int32_t type, int32_t flags, int32_t stream, const char *operation,
                                         esrpc_bytes payload) {
     esrpc_headers *headers = esrpc_headers_new();
@@ -297,7 +297,7 @@ static inline void raw_send_message(struct raw *raw, int32_t type, int32_t flags
     esrpc_buffer_release(buffer);
 }
 
-/* Reads once what is there, at most `most` bytes. 0: the peer has ended. */
+/* Reads once, at most `most` bytes; returns 0 if the peer has ended. */
 static inline size_t raw_read(struct raw *raw, size_t most) {
     for (;;) {
         if (raw->capacity < raw->len + most) {
@@ -316,7 +316,7 @@ static inline size_t raw_read(struct raw *raw, size_t most) {
     }
 }
 
-/* The next message, which must be of the type; to be released. */
+/* Returns the next message, which must have the type; the caller releases it. */
 static inline esrpc_message *raw_await_message(struct raw *raw, int32_t type) {
     esrpc_message *view = NULL, *copy = NULL;
     size_t used = 0;
@@ -379,7 +379,7 @@ static inline void raw_accept_connect(struct raw *raw) {
     raw_send_connect_ack(raw);
 }
 
-/* A client of the library's, with its handshake done, on a server that is a plain socket. */
+/* A client of the library, after its handshake, with a server that is a plain socket. */
 static inline void serve_client(struct pair *pair, struct raw_listener *listener, struct raw *raw) {
     raw_listen(listener, 16);
     dial_raw(pair, &pair->client, listener, &pair->client_connection);
@@ -388,7 +388,7 @@ static inline void serve_client(struct pair *pair, struct raw_listener *listener
     await("client setup OK");
 }
 
-/* A server of the library's, with a client that is a plain socket and has its handshake done. */
+/* A server of the library, with a client that is a plain socket and has done its handshake. */
 static inline void call_server(struct pair *pair, struct raw *raw) {
     pair_listen(pair);
     raw_dial(raw, pair);
@@ -397,10 +397,10 @@ static inline void call_server(struct pair *pair, struct raw *raw) {
     await("server protocol CONNECT connect");
 }
 
-/* After so many bytes that wait to be written a server stops reading, if it cannot refuse to send them. */
+/* When this many bytes that it cannot refuse to send wait to be written, a server stops reading. */
 enum { UNASKED_LIMIT = 64 * 1024, ONE_MORE = 4096 };
 
-/* Opens streams until the server reads no more, which must be soon; returns how many they are. */
+/* Opens streams until the server stops reading, which must be soon; returns their number. */
 static inline int32_t raw_open_until_unread(struct raw *raw, const esrpc_connection *server) {
     for (int32_t id = 1; id < 10000; id++) {
         esrpc_buffer *buffer =
@@ -426,7 +426,7 @@ static inline int32_t raw_open_until_unread(struct raw *raw, const esrpc_connect
     abort();
 }
 
-/* Makes the system keep little on the way to the server and back. */
+/* Makes the buffers of the system small in both directions. */
 static inline void call_server_with_little_room(struct pair *pair, struct raw *raw) {
     int size = 16 * 1024;
     CHECK_OK(esrpc_connection_options_set_socket_buffers(pair->server_options, (uint32_t)size, (uint32_t)size));

@@ -1,4 +1,4 @@
-/* One conversation that makes every callback come, and something that is done in one of them. The lives of all objects are
+/* A conversation in which every callback comes, and an action in one of them. The lives of all objects are
    checked at the end. */
 #ifndef REENTRANCY_H
 #define REENTRANCY_H
@@ -16,7 +16,7 @@ struct scene {
     size_t tasks; /* begun */
 };
 
-/* Bystander and listener are there as long as the test has them: their own ends make callbacks too. */
+/* The bystander and the listener live as long as the test holds them: their ends make callbacks too. */
 struct both {
     esrpc_connection *bystander;
     esrpc_listener *listener;
@@ -47,7 +47,7 @@ static inline void act(struct scene *scene, const char *callback, esrpc_connecti
     esrpc_listener_release(both.listener);
 }
 
-/* The answers that keep the conversation going, and the action. */
+/* The replies that keep the conversation going, and the action. */
 static void hook(struct party *self, const struct moment *now) {
     struct scene *scene = self->data == NULL ? NULL : (struct scene *)self->data;
     esrpc_connection *connection = now->connection;
@@ -83,7 +83,7 @@ static inline void begin_task(struct scene *scene) {
     scene->tasks++;
 }
 
-/* Sends more than the outbound limit, a ping until that queue has left, and the stream's end. */
+/* Sends more than the outbound limit, a PING until that queue is written, and the end of the stream. */
 static inline void converse(struct scene *scene, esrpc_stream *stream) {
     struct pair *pair = &scene->pair;
     struct gate gate;
@@ -128,7 +128,7 @@ static inline void play(struct scene *scene) {
     CHECK_OK(esrpc_connection_close(pair->client_connection, ESRPC_OK));
     CHECK_OK(esrpc_connection_wait_shutdown(pair->client_connection, PATIENCE_MS, NULL));
     esrpc_stream_release(stream);
-    await_count("task run", scene->tasks); /* which may come after the end of a connection that an action ended */
+    await_count("task run", scene->tasks); /* may come after the end of a connection that an action ended */
     esrpc_connection_release(pair->client_connection);
     pair->client_connection = NULL;
     await("client destroy");
@@ -138,7 +138,7 @@ static inline void play(struct scene *scene) {
     esrpc_listener_release(esrpc_listener_acquire(pair->listening));
 }
 
-/* The part after every callback but those of the bystander's end has come. */
+/* The rest, after every callback except those of the bystander's end. */
 static inline void finish(struct scene *scene) {
     CHECK_OK(esrpc_connection_abort(scene->bystander_connection));
     CHECK_OK(esrpc_connection_wait_shutdown(scene->bystander_connection, PATIENCE_MS, NULL));

@@ -1,5 +1,5 @@
-//! test_sanitized_host.c is a program that was compiled with ThreadSanitizer and uses a library that was not: what is reported
-//! with the suppressions of docs/tsan.supp and without them.
+//! test_sanitized_host.c is a program that was compiled with ThreadSanitizer and uses a library that was not: what is
+//! reported with the suppressions of docs/tsan.supp and without them.
 
 use std::fs;
 use std::path::{Path, PathBuf};

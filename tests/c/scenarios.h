@@ -23,7 +23,7 @@ static bool over_unix_socket, over_tls;
 #define REQUIRE(condition)                                                          \
     do {                                                                            \
         if (!(condition)) {                                                         \
-            fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #condition); \
+            fprintf(stderr, "%s:%d: does not hold: %s\n", __FILE__, __LINE__, #condition); \
             abort();                                                                \
         }                                                                           \
     } while (0)

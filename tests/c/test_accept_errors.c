@@ -1,4 +1,4 @@
-/* accept4 answers what this program decides, also for the library, as one of LD_PRELOAD would: connections that are lost
+/* accept4 returns what this program decides, also for the library, as one of LD_PRELOAD would: connections that are lost
    before they are accepted, and a system that has no room for more. */
 #include "harness.h"
 
@@ -12,7 +12,7 @@
 
 enum { MOST = 16 };
 
-/* What the next calls answer, up to the first 0. */
+/* What the next calls return, up to the first 0. */
 static atomic_int answers[MOST];
 /* How often the thread that accepts has waited for events before each call. */
 static atomic_uint waits_before[MOST];
@@ -49,13 +49,13 @@ static void connections_that_are_lost_delay_no_other(void) {
     CHECK(atomic_load(&calls) > ERRORS);
     for (size_t i = 1; i <= ERRORS; i++) CHECK(atomic_load(&waits_before[i]) == atomic_load(&waits_before[0]));
     pair_end(&pair);
-    /* Each is told but the interruption, which is none. */
+    /* Each is reported except the interruption, which is not an error. */
     CHECK_COUNT(4, "listener failed CONNECTION_RESET");
     CHECK_COUNT(4, "listener failed");
 }
 
-/* The connection is still in the queue, of which no further event tells. */
-static void a_shortage_is_told_and_waited_out(void) {
+/* The connection is still in the queue, and no further event announces it. */
+static void a_shortage_is_reported_and_waited_out(void) {
     static const int shortages[] = {EMFILE, ENFILE, ENOBUFS, ENOMEM};
     static const char *const told[] = {"listener failed TOO_MANY_FILES", "listener failed TOO_MANY_FILES",
                                        "listener failed IO", "listener failed IO"};
@@ -75,7 +75,7 @@ static void a_shortage_is_told_and_waited_out(void) {
 int main(int argc, char **argv) {
     static const struct test tests[] = {
         TEST(connections_that_are_lost_delay_no_other),
-        TEST(a_shortage_is_told_and_waited_out),
+        TEST(a_shortage_is_reported_and_waited_out),
     };
     return RUN_TESTS(tests, argc, argv);
 }

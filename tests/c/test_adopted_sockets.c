@@ -158,7 +158,7 @@ static void every_socket_has_one_owner_while_the_listener_closes(void) {
     await_count("server accepted", HANDED_OVER / 4);
     CHECK_OK(esrpc_listener_close(pair.listening));
     for (int i = 0; i < 2; i++) CHECK(pthread_join(threads[i], NULL) == 0);
-    await("listener closed OK"); /* from here on no connection comes in place of the one that the pair keeps */
+    await("listener closed OK"); /* from here on no connection replaces the one that the pair keeps */
     pair_end(&pair);
     CHECK(count_descriptors() == before);
 }

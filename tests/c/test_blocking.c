@@ -180,7 +180,7 @@ static void a_full_queue_is_waited_for(void) {
     read_much(&server, TOO_MUCH);
     CHECK(pthread_join(thread, NULL) == 0);
     CHECK(caller.status == ESRPC_OK);
-    /* Whoever waits himself is not told by a callback. */
+    /* A waiting call reports the end itself; no callback does. */
     CHECK_NEVER("client writable");
     CHECK_NEVER("filler writable");
     esrpc_stream_release(stream);
@@ -420,12 +420,12 @@ static void the_applications_pause_and_that_of_a_queue_do_not_undo_each_other(vo
     pair_end(&pair);
 }
 
-static void a_queue_that_nobody_reads_any_more_does_not_stop_the_connection(void) {
+static void a_queue_that_is_no_longer_read_does_not_stop_the_connection(void) {
     for (int how = 0; how < 3; how++) {
         struct pair pair;
         recorder_clear();
         esrpc_stream *stream = open_and_flood(&pair);
-        /* What waits behind the flood is not answered yet. */
+        /* The replies behind the flood are still missing. */
         esrpc_message *reply = NULL;
         CHECK_STATUS(ESRPC_ERROR_STREAM_TIMED_OUT, call_text(pair.client_connection, "echo", 50, &reply));
         if (how == 0) {
@@ -661,7 +661,7 @@ int main(int argc, char **argv) {
         TEST(a_server_reads_from_the_first_message_on),
         TEST(a_full_queue_stops_the_peer_and_reading_lets_it_go_on),
         TEST(the_applications_pause_and_that_of_a_queue_do_not_undo_each_other),
-        TEST(a_queue_that_nobody_reads_any_more_does_not_stop_the_connection),
+        TEST(a_queue_that_is_no_longer_read_does_not_stop_the_connection),
         TEST(the_peers_death_is_noticed_though_a_queue_is_full),
         TEST(a_message_that_exceeds_the_limit_alone_is_read_all_the_same),
         TEST(what_came_before_the_peers_end_can_be_read_after_it),

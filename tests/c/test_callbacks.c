@@ -1,4 +1,4 @@
-/* Promise 6: all callbacks of a connection come on one thread; what may not be called there is answered by a status. */
+/* Promise 6: all callbacks of a connection come on one thread; what may not be called there returns a status. */
 #include "harness.h"
 
 /* Every event of these names came on the same thread. */
@@ -98,7 +98,7 @@ static void wait_for_everything(esrpc_status status, void *user_data) {
     leave_callback();
 }
 
-static void waiting_on_a_loop_thread_answers_would_deadlock(void) {
+static void waiting_on_a_loop_thread_returns_would_deadlock(void) {
     struct pair pair;
     struct party party = a_party("call", NULL, NULL);
     pair_begin(&pair);
@@ -281,7 +281,7 @@ int main(int argc, char **argv) {
     static const struct test tests[] = {
         TEST(all_callbacks_of_a_connection_and_its_streams_come_on_one_thread),
         TEST(connections_are_spread_over_the_threads_of_a_runtime),
-        TEST(waiting_on_a_loop_thread_answers_would_deadlock),
+        TEST(waiting_on_a_loop_thread_returns_would_deadlock),
         TEST(a_task_runs_once_after_what_was_asked_before_also_when_the_connection_has_ended),
         TEST(a_decoder_inside_its_callback_takes_no_push_and_is_released_on_return),
         TEST(a_log_callback_comes_for_its_level_and_may_call_nothing),

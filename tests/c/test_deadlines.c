@@ -333,7 +333,7 @@ static void a_connection_on_which_nothing_happens_ends_after_idle_timeout_ms(voi
     }
 }
 
-/* The loop was busy for longer than the deadline, and meanwhile the system has connected. */
+/* The loop was busy for longer than the deadline, while the system connected. */
 static void a_connection_that_came_while_the_loop_was_busy_is_not_late(void) {
     /* The system asks again after a second, and a loop does not make so many rounds before it looks at its sockets. */
     enum { DEADLINE_MS = 1500, ROUNDS = 20 };

@@ -1,4 +1,4 @@
-/* A server that decides on a CONNECT later, on a thread of its own: until then nothing of that client's is dispatched. */
+/* A server that decides on a CONNECT later, on a thread of its own: until then no message of that client is dispatched. */
 #include "raw_peer.h"
 
 /* A server whose CONNECTs are left to the test, and a client that is a plain socket and has sent its CONNECT. */
@@ -36,7 +36,7 @@ static void *decide(void *data) {
     return NULL;
 }
 
-/* Answers CONNECT on another thread; what that thread's call answered. */
+/* Answers CONNECT on another thread; returns what the call there returned. */
 static esrpc_status decide_elsewhere(struct pair *pair, int32_t flags) {
     pthread_t thread;
     struct decision decision;
@@ -148,7 +148,7 @@ static void a_decision_that_takes_too_long_ends_the_connection(void) {
     CHECK_NEVER("flush decision");
 }
 
-static void a_client_that_leaves_before_the_decision_is_told(void) {
+static void a_client_that_leaves_before_the_decision_is_noticed(void) {
     struct pair pair;
     struct raw raw;
     begin_undecided(&pair, &raw);
@@ -159,7 +159,7 @@ static void a_client_that_leaves_before_the_decision_is_told(void) {
     CHECK_NEVER("flush decision");
 }
 
-/* The library's own client is set up by the decision, not before. */
+/* The library's client is set up by the decision, not before. */
 static void the_clients_setup_waits_for_the_decision(void) {
     struct pair pair;
     patient_pair_begin(&pair);
@@ -180,7 +180,7 @@ int main(int argc, char **argv) {
         TEST(what_a_client_sends_before_the_decision_is_a_violation),
         TEST(what_comes_together_with_connect_is_not_dispatched),
         TEST(a_decision_that_takes_too_long_ends_the_connection),
-        TEST(a_client_that_leaves_before_the_decision_is_told),
+        TEST(a_client_that_leaves_before_the_decision_is_noticed),
         TEST(the_clients_setup_waits_for_the_decision),
     };
     return RUN_TESTS(tests, argc, argv);

@@ -11,7 +11,7 @@
 #define SO_PASSRIGHTS 83 /* Linux 6.16 */
 #endif
 
-/* A client and a server of the library, and between them a relay that passes on what it is told to, as it is told to. */
+/* A client and a server of the library, and between them a relay that the test controls. */
 struct relay {
     struct pair pair;
     int client_side, server_side;

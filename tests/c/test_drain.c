@@ -215,7 +215,7 @@ static void a_listener_may_be_drained_inside_callbacks(void) {
     pair_end(&pair);
 }
 
-/* on_closed was told; its connections live on until they are drained. */
+/* on_closed was called; its connections live on until they are drained. */
 static void the_connections_of_a_closed_listener_can_be_drained(void) {
     struct pair pair;
     pair_open(&pair);
@@ -245,7 +245,7 @@ static void a_shutdown_cuts_a_drain_short(void) {
     pair_end(&pair);
 }
 
-/* Its handle gone, the listener ends by itself. */
+/* Without a handle the listener ends by itself. */
 static void a_drained_listener_needs_no_handle(void) {
     struct pair pair;
     struct party call = a_party("call", NULL, NULL);

@@ -1,5 +1,5 @@
-/* The system cannot wait for events: for a moment, and then things go on; or not any more, and then everything ends in order.
-   This program's epoll_wait stands in front of the system's, for the library as well. */
+/* Waiting for events fails: for a moment, after which all goes on, or for good, and then everything ends in order. This
+   program's epoll_wait stands in front of the system's, for the library as well. */
 #include "raw_peer.h"
 
 #include <sys/epoll.h>

@@ -1,4 +1,4 @@
-/* Connections that cannot be made: a failed setup that says what was tried, where, and what the system answered. */
+/* Connections that cannot be made: a failed setup that says what was tried, where, and what the system said. */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE /* for setegid and seteuid */
 #endif
@@ -36,7 +36,7 @@ static esrpc_client_options *to_path(const char *path) {
     return options;
 }
 
-static void nobody_listens_at_the_port(void) {
+static void nothing_listens_at_the_port(void) {
     struct raw_listener listener;
     char where[32];
     CHECK(raw_listen_at(&listener, "127.0.0.1", 0, -1));
@@ -51,7 +51,7 @@ static void nobody_listens_at_the_port(void) {
     raw_listener_close(&listener);
 }
 
-static void nobody_listens_at_the_ipv6_port(void) {
+static void nothing_listens_at_the_ipv6_port(void) {
     struct sockaddr_in6 address;
     socklen_t len = sizeof address;
     char where[32];
@@ -71,7 +71,7 @@ static void nobody_listens_at_the_ipv6_port(void) {
     close(fd);
 }
 
-static void addresses_that_are_none(void) {
+static void addresses_that_are_not_valid(void) {
     esrpc_client_options *options = esrpc_client_options_new();
     CHECK_INVALID(esrpc_client_options_set_host(options, esrpc_text("127.0.0.1"), 65536));
     CHECK(last_error_says("65536"));
@@ -93,7 +93,7 @@ static void socket_files_that_are_not_there(void) {
     CHECK(rmdir(folder) == 0);
 }
 
-static void files_behind_which_nobody_listens(void) {
+static void socket_files_behind_which_nothing_listens(void) {
     char folder[60], path[108];
     struct sockaddr_un address;
     FILE *file;
@@ -115,7 +115,7 @@ static void files_behind_which_nobody_listens(void) {
 }
 
 static void dial_as_nobody(void *path) {
-    /* Root may open everything; somebody without rights may not. */
+    /* Root may open every file; another user may not. */
     if (geteuid() == 0) CHECK(setegid(65534) == 0 && seteuid(65534) == 0);
     check_setup_fails(to_path((const char *)path), ESRPC_ERROR_ACCESS_DENIED, (const char *)path, "(os error 13)");
 }
@@ -136,7 +136,7 @@ static void a_socket_file_without_permission(void) {
     CHECK(rmdir(folder) == 0);
 }
 
-static void abstract_names_that_nobody_has(void) {
+static void abstract_names_that_do_not_exist(void) {
     esrpc_client_options *options = esrpc_client_options_new();
     char long_name[120];
     CHECK_OK(esrpc_client_options_set_unix_abstract(options, esrpc_text("esrpc-nobody")));
@@ -196,13 +196,13 @@ static void a_server_without_descriptors_accepts_when_it_has_some_again(void) {
 
 int main(int argc, char **argv) {
     static const struct test tests[] = {
-        TEST(nobody_listens_at_the_port),
-        TEST(nobody_listens_at_the_ipv6_port),
-        TEST(addresses_that_are_none),
+        TEST(nothing_listens_at_the_port),
+        TEST(nothing_listens_at_the_ipv6_port),
+        TEST(addresses_that_are_not_valid),
         TEST(socket_files_that_are_not_there),
-        TEST(files_behind_which_nobody_listens),
+        TEST(socket_files_behind_which_nothing_listens),
         TEST(a_socket_file_without_permission),
-        TEST(abstract_names_that_nobody_has),
+        TEST(abstract_names_that_do_not_exist),
         TEST(a_client_without_descriptors),
         TEST(a_runtime_without_descriptors),
         TEST(a_server_without_descriptors_accepts_when_it_has_some_again),

@@ -71,7 +71,7 @@ static void kill_server(const struct server_process *server) {
     close(server->got_connect);
 }
 
-/* The system tells of a killed peer by an end, or by a reset if the peer had not read everything. */
+/* The system reports a killed peer as an end, or as a reset if the peer had not read everything. */
 static const char *check_killed(struct client *client) {
     esrpc_status status;
     CHECK_OK(esrpc_connection_wait_shutdown(client->connection, PATIENCE_MS, &status));

@@ -1,6 +1,6 @@
-/* A whole conversation (handshake, a call, a stream of several messages, a ping, close) while the system lets every call that
-   it may go wrong: short, interrupted and delayed reads and writes change nothing; a connection that fails at byte k, for
-   every k, and a system call that fails once end it with the promised callbacks. Each time nothing is left behind.
+/* A whole conversation (handshake, a call, a stream of several messages, a ping, close) while every call fails in every way
+   that the system allows: short, interrupted and delayed reads and writes change nothing; a connection that fails at byte k,
+   for every k, and a system call that fails once end it with the promised callbacks. Each time nothing is left behind.
 
    Needs fault_shim.c in LD_PRELOAD. ESRPC_FAULTS=all tries every place over Unix sockets and TLS too (some minutes). */
 #ifndef _GNU_SOURCE
@@ -22,7 +22,7 @@ static fault_fired_function *fault_fired;
 static fault_bytes_function *fault_bytes;
 
 static esrpc_tls_config *client_tls, *server_tls_config;
-static size_t one_in; /* of so many places, one is tried */
+static size_t one_in; /* one place in this many is tried */
 static size_t conversations;
 
 static const char *const side_names[] = {"client", "server"}, *const way_names[] = {"in", "out"};
@@ -45,7 +45,7 @@ static void *next_name(struct sends *sends) {
     return sends->names[sends->accepted];
 }
 
-/* A send is taken, or its connection or stream is over. */
+/* A send is accepted, or its connection or stream has ended. */
 static void count_send(struct sends *sends, esrpc_status status) {
     CHECK(status == ESRPC_OK || status == ESRPC_ERROR_CONNECTION_CLOSED || status == ESRPC_ERROR_STREAM_CLOSED);
     sends->accepted += status == ESRPC_OK;
@@ -152,7 +152,7 @@ static void check_promises(void) {
     check_none_after("handler closed", "server shutdown");
     check_none_after("server shutdown", "server destroy");
     check_none_after("listener closed", "listener destroy");
-    /* What was not done was told of. */
+    /* What was not done was reported. */
     if (count_of("chat closed OK") == 0 && count_of("client setup") > 0)
         CHECK(count_of("client setup OK") == 0 || count_of("client shutdown OK") == 0);
 }
@@ -385,7 +385,7 @@ static void a_connection_may_fail_at_every_byte(void) {
     leaves_nothing(try_failures_at_every_byte);
 }
 
-/* What the system may say to each call of the library's. */
+/* What the system may return to each call of the library. */
 static const struct {
     const char *call;
     int errors[4];
@@ -445,7 +445,7 @@ static void *shim(const char *name) {
     return address;
 }
 
-/* One place is tried of so many. */
+/* One place in this many is tried. */
 static size_t places_per_trial(void) {
     const char *which = getenv("ESRPC_FAULTS");
     size_t places = over_tls ? 17 : over_unix_socket ? 5 : 1;

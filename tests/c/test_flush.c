@@ -15,7 +15,7 @@ static void accepted_sends_are_answered_once_and_in_their_order(void) {
     CHECK_OK(ping(pair.client_connection, "", "2"));
     CHECK_OK(activate(b, 0, "", "3"));
     CHECK_OK(send_zeros(a, 300000, "4"));
-    CHECK_OK(send_text(b, 0, "", NULL)); /* nobody wants to know */
+    CHECK_OK(send_text(b, 0, "", NULL)); /* without a callback */
     CHECK_OK(send_text(a, 0, "", "5"));
     CHECK_NEVER("flush");
     CHECK(esrpc_connection_get_outbound_size(pair.client_connection) > 300000);

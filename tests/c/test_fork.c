@@ -1,4 +1,5 @@
-/* In a forked child the parent's objects answer ESRPC_ERROR_FORKED and everything new works; the parent notices nothing. */
+/* In a forked child calls on the parent's objects return ESRPC_ERROR_FORKED and everything new works; the parent notices
+   nothing. */
 #include "client.h"
 
 #include "process.h"

@@ -1,5 +1,5 @@
-/* The library is a guest in its process: it raises no SIGPIPE, takes no signals, leaks no descriptors into other programs,
-   and does not mind which threads come and go. */
+/* Promise 12: the library is a good guest in its process: it raises no SIGPIPE, takes no signals, leaks no descriptors into
+   other programs, and does not mind which threads come and go. */
 #include "client.h"
 
 #include "process.h"
@@ -40,7 +40,7 @@ static void writes_to_a_dead_peer(void) {
         CHECK_OK(esrpc_connection_run_on_loop(client.connection, note_task, NULL));
         await_count("loop passed", i + 2);
     }
-    /* A failed write ends the pause: nobody waits for an answer in vain. */
+    /* A failed write ends the pause, so that nothing waits for a reply that cannot come. */
     CHECK_OK(esrpc_connection_wait_shutdown(client.connection, PATIENCE_MS, NULL));
     CHECK(strstr(esrpc_connection_get_end_message(client.connection), "(os error ") != NULL);
     client_end(&client);
@@ -53,7 +53,7 @@ static void writes_to_a_dead_peer(void) {
     CHECK(sigaction(SIGPIPE, NULL, &action) == 0 && action.sa_handler == SIG_DFL);
 }
 
-/* A write of many pieces to a peer that goes away meanwhile. */
+/* A write of many pieces to a peer that goes away during the write. */
 static void many_writes_to_a_dying_peer(void) {
     enum { WRITES = 400 };
     static uint8_t payload[100 * 1000];
@@ -252,7 +252,7 @@ static void threads_end_while_their_handles_live(void) {
 static pthread_key_t late_key;
 
 static void release_late(void *connection) {
-    /* The sentence may be gone by now, the status is not. */
+    /* The message may be lost by now, the status is not. */
     CHECK(esrpc_connection_close((esrpc_connection *)connection, -1) == ESRPC_ERROR_INVALID_ARGUMENT);
     CHECK(esrpc_last_error_message() != NULL);
     CHECK(esrpc_connection_is_open((esrpc_connection *)connection));

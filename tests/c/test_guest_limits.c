@@ -22,7 +22,7 @@ static rlim_t allowed_descriptors(void) {
     return limit.rlim_cur;
 }
 
-/* A client and a server meet with so many descriptors to spare. False if these were not enough. */
+/* A client and a server connect with this many descriptors to spare. False if these were not enough. */
 static bool meet_with(rlim_t spare) {
     rlim_t before = allowed_descriptors();
     int next = dup(0);
@@ -163,7 +163,7 @@ static void live_with_little_memory(void *data) {
 }
 
 static void little_memory_is_a_status(void) {
-    /* Less is no memory at all, which is fatal: see the header. */
+    /* With less, memory is exhausted, which is fatal: see the header. */
     static const size_t spares[] = {512, 768, 1024, 1536, 2048, 2560, 3072, 4096, 8192};
     if (getenv("ESRPC_TEST_CFLAGS") != NULL || getenv("ESRPC_TEST_WRAPPER") != NULL) {
         fprintf(stderr, "  skipped: sanitizers and valgrind need memory of their own\n");

@@ -1,5 +1,5 @@
-/* Sockets that come with a state of their own: what the application had set on them hinders nobody. And what a forked child
-   inherits: its duplicates of the connections' sockets do not keep the peers waiting. */
+/* Sockets with inherited state: options that the application has set do no harm. And what a forked child inherits: its
+   duplicates of the connections' sockets do not keep the peers waiting. */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE /* for SO_PASSCRED and O_ASYNC */
 #endif
@@ -302,7 +302,7 @@ static void the_peer_of_a_failed_setup_sees_its_end(void) {
     pair_end(&pair);
 }
 
-static void a_connection_that_nobody_wants_any_more_is_not_made(void) {
+static void a_connection_that_is_no_longer_wanted_is_not_made(void) {
     struct raw_listener listener;
     struct raw server;
     struct idle_child child;
@@ -380,7 +380,7 @@ int main(int argc, char **argv) {
         TEST(the_peers_of_a_runtime_that_shuts_down_see_its_end),
         TEST(a_peer_that_the_application_refuses_sees_its_end),
         TEST(the_peer_of_a_failed_setup_sees_its_end),
-        TEST(a_connection_that_nobody_wants_any_more_is_not_made),
+        TEST(a_connection_that_is_no_longer_wanted_is_not_made),
         TEST(a_child_that_ends_leaves_the_parents_connections_alone),
     };
     return RUN_TESTS(tests, argc, argv);

@@ -1,4 +1,4 @@
-/* PINGs of the library's own, and what pausing does to the times that wait for the peer. */
+/* PINGs that the library sends, and what pausing does to the times that wait for the peer. */
 #include "raw_peer.h"
 
 static const int INTERVAL_MS = 50;
@@ -111,7 +111,7 @@ static void answers_keep_the_connection_up_and_only_those_to_the_application_are
     pair_end(&pair);
 }
 
-/* Traffic of the peer's own is as good as an answer. */
+/* Any traffic from the peer is as good as a reply. */
 static void any_bytes_are_a_sign_of_life(void) {
     struct pair pair;
     struct raw_listener listener;
@@ -132,7 +132,7 @@ static void any_bytes_are_a_sign_of_life(void) {
     CHECK_NEVER("client shutdown KEEP_ALIVE_TIMED_OUT");
 }
 
-static void with_answer_pings_the_library_answers_and_the_application_is_not_bothered(void) {
+static void with_answer_pings_the_library_answers_and_the_application_sees_no_ping(void) {
     struct pair pair;
     struct raw client;
     esrpc_headers *headers = esrpc_headers_new();
@@ -216,7 +216,7 @@ static void answers_that_the_peer_does_not_read_take_no_more_memory_than_the_out
     pair_end(&pair);
 }
 
-/* Both sides ask and answer by themselves; nobody notices. */
+/* Both sides send PINGs and reply by themselves; the applications do not notice. */
 static void keep_alive_and_answers_of_two_libraries_fit_together(void) {
     struct pair pair;
     struct party call = a_party("call", NULL, NULL);
@@ -303,7 +303,7 @@ static void paused_reading_stops_the_keep_alive(void) {
     paused_reading_stops(short_keep_alive, false, "KEEP_ALIVE_TIMED_OUT");
 }
 
-/* The loop was busy for longer than all the times, and meanwhile everything came. */
+/* The loop was busy for longer than all the times, while everything arrived. */
 static void what_came_while_the_loop_was_busy_is_not_late(void) {
     struct pair pair;
     struct raw_listener listener;
@@ -340,7 +340,7 @@ int main(int argc, char **argv) {
         TEST(before_the_handshake_is_done_no_ping_is_sent_nor_waited_for),
         TEST(answers_keep_the_connection_up_and_only_those_to_the_application_are_delivered),
         TEST(any_bytes_are_a_sign_of_life),
-        TEST(with_answer_pings_the_library_answers_and_the_application_is_not_bothered),
+        TEST(with_answer_pings_the_library_answers_and_the_application_sees_no_ping),
         TEST(pings_above_the_limit_are_not_answered_and_do_no_harm),
         TEST(answers_that_the_peer_does_not_read_take_no_more_memory_than_the_outbound_limit),
         TEST(keep_alive_and_answers_of_two_libraries_fit_together),

@@ -1,4 +1,4 @@
-/* The limits of DESIGN section 7, just inside and just outside, with the status that each side gets. */
+/* The limits of connections, just inside and just outside, with the status that each side gets. */
 #include "harness.h"
 
 /* A PING without headers of its own: prelude, three headers of the protocol, checksum. */

@@ -15,7 +15,7 @@ static void serve_tls(esrpc_listener_options *options) {
     esrpc_tls_config_release(tls);
 }
 
-/* With so many threads in the server's runtime. */
+/* With this many threads in the server's runtime. */
 static void begin_with_loops(struct pair *pair, uint32_t loops, bool over_tls) {
     esrpc_runtime_options *options = esrpc_runtime_options_new();
     patient_pair_begin(pair);
@@ -35,7 +35,7 @@ static int adopt_one(const struct pair *pair) {
     return both[0];
 }
 
-/* Sends text and waits until the library has read it, of which nobody else tells. */
+/* Sends text and waits until the library has read it, which no callback reports. */
 static void await_read_of(struct raw *client, const char *text) {
     int unread = 1;
     CHECK(raw_send(client, text, strlen(text)));
@@ -44,7 +44,7 @@ static void await_read_of(struct raw *client, const char *text) {
     CHECK(unread == 0);
 }
 
-/* All that the listener was told of came before this. */
+/* All reports to the listener came before this. */
 static void check_closed_is_last(void) {
     size_t closed = place_of("listener closed", false);
     CHECK_ONCE("listener closed");
@@ -70,7 +70,7 @@ static void connections_in_their_tls_handshake_end_with_their_listener(void) {
     CHECK_EVENTS("listener", "closed OK", "destroy");
 }
 
-static void a_drain_tells_of_them_first(void) {
+static void a_drain_reports_them_first(void) {
     struct pair pair;
     struct raw clients[CLIENTS];
     begin_with_loops(&pair, LOOPS, true);
@@ -84,7 +84,7 @@ static void a_drain_tells_of_them_first(void) {
     check_closed_is_last();
 }
 
-static void a_shutdown_tells_of_them_first(void) {
+static void a_shutdown_reports_them_first(void) {
     struct pair pair;
     struct raw clients[CLIENTS];
     begin_with_loops(&pair, LOOPS, true);
@@ -185,8 +185,8 @@ static void nothing_comes_after_closed_under_load(void) {
 int main(int argc, char **argv) {
     static const struct test tests[] = {
         TEST(connections_in_their_tls_handshake_end_with_their_listener),
-        TEST(a_drain_tells_of_them_first),
-        TEST(a_shutdown_tells_of_them_first),
+        TEST(a_drain_reports_them_first),
+        TEST(a_shutdown_reports_them_first),
         TEST(closed_comes_after_a_connection_that_is_being_announced),
         TEST(nothing_comes_after_closed_under_load),
     };

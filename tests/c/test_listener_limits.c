@@ -171,7 +171,7 @@ static void one_handshake_more_ends_the_oldest(void) {
     await("server shutdown TOO_MANY_HANDSHAKES");
     raw_close(&clients[0]);
     clients[0] = more;
-    /* Once CONNECT is answered a connection is none of these. */
+    /* Once CONNECT is answered a connection does not count as one of these. */
     for (size_t i = 0; i < MOST; i++) shake_hands(&clients[i]);
     for (size_t i = MOST; i < 2 * MOST; i++) adopt(&pair, &clients[i]);
     for (size_t i = MOST; i < 2 * MOST; i++) shake_hands(&clients[i]);
@@ -201,7 +201,7 @@ static void silent_clients_make_room_at_the_listening_socket(void) {
     CHECK_COUNT(MOST, "server shutdown PEER_CLOSED");
 }
 
-/* A CONNECT that waits for its answer is a handshake, one that is refused is none any more. */
+/* A CONNECT that waits for its answer counts as a handshake; one that is refused no longer does. */
 static void a_connect_that_is_not_answered_counts(void) {
     for (int refuse = 0; refuse <= 1; refuse++) {
         struct pair pair;
@@ -234,7 +234,7 @@ static void check_sentence(struct party *self, const struct moment *now) {
     if (now->status == ESRPC_ERROR_TOO_MANY_HANDSHAKES) CHECK(last_error_says("more than 3 connections (max_pending_handshakes)"));
 }
 
-static void a_tls_handshake_that_is_given_up_is_told_to_the_listener(void) {
+static void a_tls_handshake_that_is_given_up_is_reported_to_the_listener(void) {
     enum { MOST = 3, MORE = 5 };
     struct pair pair;
     struct raw clients[MOST + MORE];
@@ -539,8 +539,8 @@ static void messages_that_nobody_has_read_are_counted_after_the_end(void) {
     pair_end(&pair);
 }
 
-/* The same of streams that are over while their connection lives: all of its messages go with it. */
-static void messages_of_streams_that_are_over_go_with_their_connection(void) {
+/* The same for streams that have ended while their connection lives: all of its messages go with it. */
+static void messages_of_ended_streams_go_with_their_connection(void) {
     enum { LEN = 300 * KIB, STREAMS = 3 };
     struct pair pair;
     struct raw client;
@@ -568,7 +568,7 @@ static void messages_of_streams_that_are_over_go_with_their_connection(void) {
     pair_end(&pair);
 }
 
-/* The text, so many times the letter; to be freed. */
+/* A text of this many of the letter; to be freed. */
 static char *long_name(size_t len) {
     char *name = (char *)malloc(len + 1);
     CHECK(name != NULL);
@@ -586,7 +586,7 @@ static void open_streams_are_counted_with_the_names_of_their_operations(void) {
     limits.bytes = MIB;
     limited_begin(&pair);
     pair_listen(&pair);
-    /* What is over holds nothing. */
+    /* What has ended holds nothing. */
     for (int i = 0; i < CLIENTS; i++) {
         struct raw *client = &clients[i];
         size_t accepted = count_of("handler accepted");
@@ -668,7 +668,7 @@ int main(int argc, char **argv) {
         TEST(one_handshake_more_ends_the_oldest),
         TEST(silent_clients_make_room_at_the_listening_socket),
         TEST(a_connect_that_is_not_answered_counts),
-        TEST(a_tls_handshake_that_is_given_up_is_told_to_the_listener),
+        TEST(a_tls_handshake_that_is_given_up_is_reported_to_the_listener),
         TEST(one_that_is_being_announced_is_accepted_and_ends),
         TEST(of_a_crowd_that_says_nothing_the_limit_is_left),
         TEST(unfinished_messages_are_counted_together),
@@ -676,7 +676,7 @@ int main(int argc, char **argv) {
         TEST(messages_that_are_not_written_are_counted),
         TEST(messages_that_nobody_has_read_are_counted),
         TEST(messages_that_nobody_has_read_are_counted_after_the_end),
-        TEST(messages_of_streams_that_are_over_go_with_their_connection),
+        TEST(messages_of_ended_streams_go_with_their_connection),
         TEST(open_streams_are_counted_with_the_names_of_their_operations),
         TEST(forty_peers_with_twenty_mib_each_hold_no_more_than_the_limit),
     };

@@ -1,4 +1,4 @@
-/* Where a listener can listen, what it answers where it cannot, and what becomes of socket files. */
+/* Where a listener can listen, what it returns where it cannot, and what becomes of socket files. */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE /* for setegid and seteuid */
 #endif
@@ -266,7 +266,7 @@ static void a_live_servers_socket_file_is_not_replaced(void) {
     CHECK(rmdir(folder) == 0);
 }
 
-static void what_is_no_socket_is_left_alone(void) {
+static void what_is_not_a_socket_is_left_alone(void) {
     char folder[60], path[108], target[108], content[8] = "";
     FILE *file;
     make_folder(folder);
@@ -277,7 +277,7 @@ static void what_is_no_socket_is_left_alone(void) {
     CHECK(file != NULL && fgets(content, sizeof content, file) != NULL && fclose(file) == 0);
     CHECK(strcmp(content, "mine") == 0);
     CHECK(unlink(path) == 0);
-    /* A link, also to a stale socket, is somebody's on purpose. */
+    /* A link, even to a stale socket, was made on purpose. */
     close(bind_socket_file(in_folder(folder, "target", target)));
     CHECK(symlink(target, in_folder(folder, "link", path)) == 0);
     check_listen_fails(on_path(path), ESRPC_ERROR_ADDRESS_IN_USE, path, "(os error 98)");
@@ -362,7 +362,7 @@ int main(int argc, char **argv) {
         TEST(the_mode_is_exact_whatever_the_umask),
         TEST(a_stale_socket_file_is_replaced),
         TEST(a_live_servers_socket_file_is_not_replaced),
-        TEST(what_is_no_socket_is_left_alone),
+        TEST(what_is_not_a_socket_is_left_alone),
         TEST(a_file_that_took_the_place_of_ours_is_left_alone),
         TEST(folders_where_no_file_can_be_made),
         TEST(an_abstract_name),

@@ -34,7 +34,7 @@ static struct {
     esrpc_connection *connection, *server_connection;
     /* Under the lock. */
     size_t begun, returned, last_words;
-    bool ending; /* the end has begun: calls may be answered with its statuses */
+    bool ending; /* the end has begun: calls may return its statuses */
     int executed[IDS];
     size_t accepted, closed, destroyed;
 } test;
@@ -163,7 +163,7 @@ static bool is_status_of_the_end(esrpc_status status) {
     case CLIENT_SHUT_DOWN: return status == ESRPC_ERROR_RUNTIME_SHUTDOWN || status == ESRPC_ERROR_CONNECTION_CLOSED;
     case CLIENT_DRAINED: return status == ESRPC_ERROR_DRAINING || status == ESRPC_ERROR_CONNECTION_CLOSED;
     default:
-        /* IO: a write to a peer that is gone; INCOMPLETE: it went away inside a message. */
+        /* IO: a write to a peer that has closed; INCOMPLETE: it went away inside a message. */
         return status == ESRPC_ERROR_PEER_CLOSED || status == ESRPC_ERROR_CONNECTION_RESET || status == ESRPC_ERROR_IO ||
                status == ESRPC_ERROR_CONNECTION_CLOSED || status == ESRPC_ERROR_INCOMPLETE;
     }
@@ -229,7 +229,7 @@ static bool one_call(uint64_t *random, enum operation operation, uint32_t id) {
     return expected || timed_out;
 }
 
-/* A stream that is read, to its end or not, and ended by whoever comes first. */
+/* A stream that is read, to its end or not, and ended by either side. */
 static bool one_conversation(uint64_t *random, uint32_t id) {
     esrpc_stream *stream = NULL;
     esrpc_status status = esrpc_connection_new_stream(test.connection, NULL, NULL, &stream);
@@ -369,7 +369,7 @@ static void run_round(unsigned long seed) {
         numbers[i] = i;
         CHECK(pthread_create(&threads[i], NULL, be_a_caller, &numbers[i]) == 0);
     }
-    /* Threads may all wait for ever before so many have returned: then this is the moment. */
+    /* All threads may wait forever before this many have returned: then this is the moment. */
     struct timespec deadline;
     clock_gettime(CLOCK_REALTIME, &deadline);
     deadline.tv_sec += 2;

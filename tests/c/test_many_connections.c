@@ -8,7 +8,7 @@
 enum {
     WARM_UP = 1000,
     CONNECTIONS = 10000,
-    /* One of so many is over TLS, and those that fail in its handshake come on top. */
+    /* One in this many is over TLS, besides those that fail in its handshake. */
     TLS_ONE_IN = 12,
     /* Fragmentation; a leak of 120 bytes per connection would exceed it. */
     TOLERATED_KIB = 1024
@@ -38,7 +38,7 @@ enum fate {
     FATES
 };
 
-/* The payload of CONNECT, or of a call, tells the server what to do. */
+/* The payload of CONNECT, or of a call, says what the server is to do. */
 static const char *const orders[] = {"answer", "refuse", "wait", "abort"};
 
 static struct {
@@ -238,7 +238,7 @@ static esrpc_connection *dial(const char *host, uint32_t port, const char *order
     return connection;
 }
 
-/* A call; waits for its end, unless the connection is aborted meanwhile. */
+/* A call; waits for its end, unless the connection is aborted first. */
 static esrpc_status call(esrpc_connection *connection, const char *order, uint32_t deadline_ms, bool abort_it) {
     esrpc_stream_callbacks callbacks;
     esrpc_stream *stream = NULL;

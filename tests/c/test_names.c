@@ -3,12 +3,12 @@
 
 #include <dirent.h>
 
-/* Nobody listens there, and nobody else can: bound, but not listening. */
+/* An address where nothing listens and nothing else can: bound, but not listening. */
 static void refuse_at(struct raw_listener *refusing, const char *ip, uint32_t port) {
     CHECK(raw_listen_at(refusing, ip, port, -1));
 }
 
-/* The system answers nobody there. */
+/* Nothing answers there. */
 static void be_dead_at(struct raw_listener *dead, const char *ip, uint32_t port) {
     CHECK(raw_listen_at(dead, ip, port, 0));
     raw_fill_backlog(dead);
@@ -30,7 +30,7 @@ static void a_lookup_that_hangs_is_given_up_after_resolve_timeout_ms(void) {
     CHECK_EVENTS("client", "setup RESOLVE_TIMED_OUT", "destroy");
 }
 
-static void an_unknown_name_is_told_by_its_name(void) {
+static void an_unknown_name_is_named_in_the_error(void) {
     char long_name[256];
     const char *hosts[] = {"unknown.test", "empty.test", long_name};
     memset(long_name, 'x', sizeof long_name);
@@ -370,7 +370,7 @@ static void addresses_are_not_looked_up(void) {
 int main(int argc, char **argv) {
     static const struct test tests[] = {
         TEST(a_lookup_that_hangs_is_given_up_after_resolve_timeout_ms),
-        TEST(an_unknown_name_is_told_by_its_name),
+        TEST(an_unknown_name_is_named_in_the_error),
         TEST(close_and_abort_do_not_wait_for_a_lookup),
         TEST(a_runtime_that_is_shut_down_does_not_wait_for_a_lookup),
         TEST(a_lookup_that_hangs_delays_no_other),

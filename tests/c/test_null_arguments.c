@@ -1,5 +1,5 @@
 /* Every function of the codec half with NULL where it is not allowed, numbers out of range, and bytes that are NULL with
-   a length: a status, or 0, NULL or empty from those that answer a value. Never a crash, and nothing is made. */
+   a length: a status, or 0, NULL or empty from those that return a value. Never a crash, and nothing is made. */
 #include "events.h"
 
 static const uint8_t UUID[16] = {0};

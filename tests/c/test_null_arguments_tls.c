@@ -72,7 +72,7 @@ static void options(void) {
     esrpc_listener_options_release(server);
 }
 
-/* A connection without TLS has nothing to tell of it, and its listener cannot be given TLS. */
+/* A connection without TLS reports nothing about it, and its listener cannot be given TLS. */
 static void plain_connection(void) {
     esrpc_tls_config_builder *builder = esrpc_tls_config_builder_new_client();
     esrpc_tls_config *of_client = NULL;

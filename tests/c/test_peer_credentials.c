@@ -43,7 +43,7 @@ static void run_another_client(const char *path, char expected[60]) {
     CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
 }
 
-static void a_unix_socket_tells_who_is_at_its_other_end(void) {
+static void a_unix_socket_shows_who_is_at_its_other_end(void) {
     char folder[60], path[108], expected[60];
     int32_t pid = -1;
     uint32_t uid = (uint32_t)-1, gid = (uint32_t)-1;
@@ -76,7 +76,7 @@ static void a_unix_socket_tells_who_is_at_its_other_end(void) {
     CHECK(rmdir(folder) == 0);
 }
 
-static void tcp_does_not_tell_who_is_at_its_other_end(void) {
+static void tcp_does_not_show_who_is_at_its_other_end(void) {
     struct pair pair;
     struct raw_listener nobody;
     esrpc_connection *unready = NULL;
@@ -103,8 +103,8 @@ int main(int argc, char **argv) {
         return 0;
     }
     static const struct test tests[] = {
-        TEST(a_unix_socket_tells_who_is_at_its_other_end),
-        TEST(tcp_does_not_tell_who_is_at_its_other_end),
+        TEST(a_unix_socket_shows_who_is_at_its_other_end),
+        TEST(tcp_does_not_show_who_is_at_its_other_end),
     };
     return RUN_TESTS(tests, argc, argv);
 }

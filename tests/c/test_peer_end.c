@@ -1,5 +1,5 @@
-/* The end of what the peer sends: all of it is dispatched, what that makes this side send is written, and only then it is over.
-   And the other way round: what this side wrote before it closed arrives. */
+/* The end of what the peer sends: all of it is dispatched, what that makes this side send is written, and only then the
+   connection ends. And the other way round: what this side wrote before it closed arrives. */
 #include "raw_peer.h"
 
 static const int32_t MESSAGE = ESRPC_MESSAGE_TYPE_APPLICATION_MESSAGE;
@@ -129,7 +129,7 @@ static void but_not_longer_than_that(void) {
     patient_pair_begin(&pair);
     pair.server.hook = note_end;
     CHECK_OK(esrpc_connection_options_set_half_open_ms(pair.server_options, SHORT_MS * 6));
-    /* A PING would be in vain. */
+    /* A PING would get no reply. */
     CHECK_OK(esrpc_connection_options_set_keep_alive_ping(pair.server_options, SHORT_MS * 4, 1));
     call_server(&pair, &client);
     int64_t started = now_ns();
@@ -142,8 +142,8 @@ static void but_not_longer_than_that(void) {
     CHECK_EVENTS("handler", "accepted", "message request", "closed PEER_CLOSED", "destroy");
 }
 
-/* The peer is really gone, not only silent: the first write tells. */
-static void half_open_ends_when_the_peer_is_gone(void) {
+/* The peer has closed, rather than being silent: the first write shows it. */
+static void half_open_ends_when_the_peer_has_closed(void) {
     struct pair pair;
     struct raw client;
     patient_pair_begin(&pair);
@@ -175,7 +175,7 @@ static void without_open_streams_half_open_ms_keeps_nothing(void) {
 }
 
 /* A part of a message, and then the end: what was whole is delivered, and the cut is told. */
-static void an_end_inside_a_message_is_told(void) {
+static void an_end_inside_a_message_is_reported(void) {
     struct pair pair;
     struct raw client;
     patient_pair_begin(&pair);
@@ -230,9 +230,9 @@ int main(int argc, char **argv) {
         TEST(without_half_open_ms_open_streams_end_at_once),
         TEST(with_half_open_ms_open_streams_may_go_on),
         TEST(but_not_longer_than_that),
-        TEST(half_open_ends_when_the_peer_is_gone),
+        TEST(half_open_ends_when_the_peer_has_closed),
         TEST(without_open_streams_half_open_ms_keeps_nothing),
-        TEST(an_end_inside_a_message_is_told),
+        TEST(an_end_inside_a_message_is_reported),
         TEST(all_that_was_written_before_a_close_arrives_at_a_slow_reader),
     };
     return RUN_TESTS(tests, argc, argv);

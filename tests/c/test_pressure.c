@@ -28,7 +28,7 @@ static void check_room(struct party *self, const struct moment *now) {
     if (is(now, "writable")) CHECK(esrpc_connection_get_outbound_size(connection) <= LIMIT / 2);
 }
 
-static void a_send_into_a_full_queue_is_refused_changes_nothing_and_is_told_when_half_is_free(void) {
+static void a_send_into_a_full_queue_is_refused_and_on_writable_follows_when_half_is_free(void) {
     struct pair pair;
     struct gate gate;
     size_t accepted, size;
@@ -54,7 +54,7 @@ static void a_send_into_a_full_queue_is_refused_changes_nothing_and_is_told_when
     CHECK_NEVER("server protocol PING refused");
 }
 
-static void each_episode_of_refusals_is_told_once(void) {
+static void each_episode_of_refusals_ends_with_one_on_writable(void) {
     struct pair pair;
     begin_bounded(&pair);
     for (size_t episode = 1; episode <= 3; episode++) {
@@ -68,7 +68,7 @@ static void each_episode_of_refusals_is_told_once(void) {
     CHECK_COUNT(3, "client writable");
 }
 
-static void nobody_is_told_when_nothing_was_refused(void) {
+static void on_writable_is_not_called_when_nothing_was_refused(void) {
     struct pair pair;
     struct gate gate;
     begin_bounded(&pair);
@@ -81,7 +81,7 @@ static void nobody_is_told_when_nothing_was_refused(void) {
     CHECK_NEVER("client writable");
 }
 
-static void each_stream_that_was_refused_is_told_once_and_no_other(void) {
+static void each_stream_that_was_refused_gets_one_on_writable_and_no_other(void) {
     struct pair pair;
     struct party refused = a_party("refused", check_room, NULL), quiet = a_party("quiet", NULL, NULL);
     struct party ended = a_party("ended", NULL, NULL);
@@ -193,7 +193,7 @@ static void one_message_larger_than_the_limit_may_go_at_a_time(void) {
     CHECK_COUNT(1, "flush large OK");
 }
 
-static void a_server_is_refused_and_told_in_the_same_way(void) {
+static void a_server_is_refused_and_gets_an_alert_in_the_same_way(void) {
     struct pair pair;
     struct party party = a_party("call", NULL, NULL);
     struct gate gate;
@@ -263,14 +263,14 @@ static void on_writable_is_enough_to_send_any_amount(void) {
 
 int main(int argc, char **argv) {
     static const struct test tests[] = {
-        TEST(a_send_into_a_full_queue_is_refused_changes_nothing_and_is_told_when_half_is_free),
-        TEST(each_episode_of_refusals_is_told_once),
-        TEST(nobody_is_told_when_nothing_was_refused),
-        TEST(each_stream_that_was_refused_is_told_once_and_no_other),
+        TEST(a_send_into_a_full_queue_is_refused_and_on_writable_follows_when_half_is_free),
+        TEST(each_episode_of_refusals_ends_with_one_on_writable),
+        TEST(on_writable_is_not_called_when_nothing_was_refused),
+        TEST(each_stream_that_was_refused_gets_one_on_writable_and_no_other),
         TEST(a_refused_activation_takes_no_id_and_may_be_repeated),
         TEST(an_empty_last_message_is_never_refused),
         TEST(one_message_larger_than_the_limit_may_go_at_a_time),
-        TEST(a_server_is_refused_and_told_in_the_same_way),
+        TEST(a_server_is_refused_and_gets_an_alert_in_the_same_way),
         TEST(what_the_library_sends_itself_is_not_refused),
         TEST(on_writable_is_enough_to_send_any_amount),
     };

@@ -1,5 +1,5 @@
-/* A sandbox in which the system gives no random bytes: TLS settings are refused, and the process is not aborted. Each case has
-   a process of its own, since it is found out once in each. */
+/* A sandbox in which the system gives no random bytes: TLS settings are refused, and the process is not aborted. Each case
+   has a process of its own, since each process looks only once. */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE /* syscall */
 #endif

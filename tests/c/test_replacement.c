@@ -1,5 +1,5 @@
-/* Servers under load are drained and replaced one after the other on the same listening descriptor: no call is lost, and none is
-   executed twice, by clients that repeat a call only if it was refused, or got no answer, because of a drain. */
+/* Servers under load are drained and replaced one after the other on the same listening descriptor: no call is lost, and none
+   is executed twice, by clients that repeat a call only if it was refused, or got no reply, because of a drain. */
 #include "events.h"
 
 #include <unistd.h>
@@ -28,7 +28,7 @@ struct server {
     bool draining;
 };
 
-/* Callers share it, and whoever sees its end first replaces it. */
+/* Callers share it, and the first one to see its end replaces it. */
 struct link {
     pthread_mutex_t lock;
     esrpc_connection *connection;
@@ -142,7 +142,7 @@ static size_t let_go(struct server *server) {
     return count;
 }
 
-/* Drains it, finishes the calls that it holds, and waits until it is gone. */
+/* Drains it, finishes the calls that it holds, and waits for its end. */
 static void end_server(struct server *server) {
     CHECK_OK(esrpc_listener_drain(server->listener, ESRPC_WAIT_FOREVER));
     size_t open = esrpc_listener_get_open_streams(server->listener);
@@ -182,7 +182,7 @@ static esrpc_connection *connect_once(void) {
     esrpc_status status = esrpc_connection_connect_blocking(options, PATIENCE_MS, &connection);
     esrpc_client_options_release(options);
     if (status != ESRPC_OK) {
-        /* Somebody listens at any time: nobody is ever refused. */
+        /* There is a listener at all times: no connection is ever refused. */
         if (!is_end_by_server(status)) CHECK_OK(status);
         add(&test.failed_setups);
     }

@@ -27,7 +27,7 @@ static void what_was_accepted_cannot_be_accepted_or_refused_again(void) {
     CHECK_NEVER("call error");
 }
 
-static void accepting_outside_the_callback_answers_invalid_state(void) {
+static void accepting_outside_the_callback_returns_invalid_state(void) {
     struct pair pair;
     struct party party = a_party("call", NULL, NULL);
     esrpc_connection_callbacks callbacks = connection_callbacks();
@@ -48,7 +48,7 @@ static void accepting_outside_the_callback_answers_invalid_state(void) {
     pair_end(&pair);
 }
 
-/* Handles of what was not accepted may be kept, but there is nothing to be had from them any more. */
+/* Handles of what was not accepted may be kept, but they are of no use any longer. */
 static esrpc_connection *kept_connection;
 static esrpc_stream *kept_stream;
 
@@ -220,7 +220,7 @@ static void a_stream_that_was_accepted_while_its_connection_closes_gets_on_close
     CHECK_ONCE("call closed");
 }
 
-static void a_bind_that_fails_is_answered_at_once_with_the_systems_words(void) {
+static void a_bind_that_fails_returns_at_once_with_the_systems_message(void) {
     struct pair pair;
     esrpc_listener_options *options = esrpc_listener_options_new();
     esrpc_listener_callbacks callbacks = listener_callbacks();
@@ -279,14 +279,14 @@ static void a_closed_listener_announces_nothing_more_and_its_address_is_free(voi
 int main(int argc, char **argv) {
     static const struct test tests[] = {
         TEST(what_was_accepted_cannot_be_accepted_or_refused_again),
-        TEST(accepting_outside_the_callback_answers_invalid_state),
+        TEST(accepting_outside_the_callback_returns_invalid_state),
         TEST(a_connection_that_is_not_accepted_is_closed),
         TEST(a_listener_without_callbacks_refuses_every_connection),
         TEST(a_stream_that_is_not_accepted_is_refused_and_the_connection_stays),
         TEST(a_refusal_carries_the_servers_headers_and_payload),
         TEST(a_connection_that_was_closed_before_it_was_accepted_cannot_be),
         TEST(a_stream_that_was_accepted_while_its_connection_closes_gets_on_closed_and_no_message),
-        TEST(a_bind_that_fails_is_answered_at_once_with_the_systems_words),
+        TEST(a_bind_that_fails_returns_at_once_with_the_systems_message),
         TEST(a_closed_listener_announces_nothing_more_and_its_address_is_free),
     };
     return RUN_TESTS(tests, argc, argv);

@@ -24,7 +24,7 @@ static void a_connection_that_could_be_made_is_set_up_once_and_first(void) {
     CHECK_EVENTS("client", "setup OK", "protocol PING hello", "shutdown", "destroy");
 }
 
-/* Nobody listens where somebody did. */
+/* Nothing listens there any longer. */
 static void a_connection_that_could_not_be_made_gets_the_reason_and_then_only_on_destroy(void) {
     struct pair pair;
     esrpc_client_options *options;
@@ -160,7 +160,7 @@ static void close_and_abort_before_the_dial_cancel_the_setup(void) {
     }
 }
 
-static void before_setup_everything_but_ending_it_answers_not_ready(void) {
+static void before_setup_everything_but_ending_it_returns_not_ready(void) {
     struct pair pair;
     esrpc_stream_callbacks callbacks = stream_callbacks();
     struct party party = a_party("call", NULL, NULL);
@@ -234,7 +234,7 @@ int main(int argc, char **argv) {
         TEST(a_server_that_goes_away_before_the_ack_is_a_failed_setup),
         TEST(close_and_abort_before_the_ack_cancel_the_setup),
         TEST(close_and_abort_before_the_dial_cancel_the_setup),
-        TEST(before_setup_everything_but_ending_it_answers_not_ready),
+        TEST(before_setup_everything_but_ending_it_returns_not_ready),
         TEST(a_connect_that_fails_at_once_makes_nothing_and_calls_nothing_back),
         TEST(a_server_gets_its_connection_by_accepting_it_before_connect_is_delivered),
     };

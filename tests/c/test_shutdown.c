@@ -36,7 +36,7 @@ static void the_reason_given_to_close_is_the_reason_of_the_shutdown(void) {
     }
 }
 
-static void a_number_that_is_no_reason_is_refused_and_closes_nothing(void) {
+static void a_number_that_is_not_a_reason_is_refused_and_closes_nothing(void) {
     static const esrpc_status numbers[] = {-1, 999, 600, 13, INT32_MIN};
     struct pair pair;
     pair_open(&pair);
@@ -64,7 +64,7 @@ static void the_first_reason_stays(void) {
     CHECK_ONCE("client shutdown");
 }
 
-static void both_sides_closing_at_once_are_each_told_once(void) {
+static void both_sides_closing_at_once_each_get_one_shutdown(void) {
     for (int i = 0; i < 20; i++) {
         struct pair pair;
         recorder_clear();
@@ -150,7 +150,7 @@ static void a_last_protocol_message_ends_the_connection_well_for_its_sender_only
     CHECK_EVENTS("client", "setup OK", "protocol INTERNAL_ERROR broken (last)", "shutdown PEER_CLOSED", "destroy");
 }
 
-static void after_close_everything_answers_connection_closed(void) {
+static void after_close_everything_returns_connection_closed(void) {
     struct pair pair;
     struct party party = a_party("call", NULL, NULL);
     esrpc_stream_callbacks callbacks = stream_callbacks();
@@ -229,13 +229,13 @@ int main(int argc, char **argv) {
     static const struct test tests[] = {
         TEST(closing_says_ok_on_this_side_and_peer_closed_on_the_other),
         TEST(the_reason_given_to_close_is_the_reason_of_the_shutdown),
-        TEST(a_number_that_is_no_reason_is_refused_and_closes_nothing),
+        TEST(a_number_that_is_not_a_reason_is_refused_and_closes_nothing),
         TEST(the_first_reason_stays),
-        TEST(both_sides_closing_at_once_are_each_told_once),
+        TEST(both_sides_closing_at_once_each_get_one_shutdown),
         TEST(shutdown_comes_after_every_flush_and_every_on_closed_and_before_on_destroy),
         TEST(a_refused_connect_is_delivered_and_ends_both_sides),
         TEST(a_last_protocol_message_ends_the_connection_well_for_its_sender_only),
-        TEST(after_close_everything_answers_connection_closed),
+        TEST(after_close_everything_returns_connection_closed),
         TEST(shutting_a_runtime_down_ends_what_lives_on_it_with_that_reason),
         TEST(shutting_a_runtime_down_cancels_setups_and_closes_listeners),
     };

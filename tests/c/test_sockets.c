@@ -67,7 +67,7 @@ static void small_messages_do_not_wait_unless_that_is_wished(void) {
 }
 
 /* What a handshake sends is small, and waits for nothing. */
-static void no_handshake_waits_whatever_is_wished(void) {
+static void no_handshake_waits_whatever_the_option_says(void) {
     struct pair pair;
     struct raw_listener listener;
     struct raw server;
@@ -120,7 +120,7 @@ static void times_of_keep_alive_that_are_0_are_the_systems(void) {
     pair_end(&pair);
 }
 
-/* Linux doubles what it is told. */
+/* Linux doubles the value. */
 static void buffers_have_the_sizes_that_were_wished(void) {
     struct pair pair;
     pair_begin(&pair);
@@ -146,7 +146,7 @@ static void a_unix_socket_takes_the_options_that_it_has(void) {
     over_unix_socket = false;
 }
 
-/* Nobody else of this process gets the library's descriptors, and no program it starts does. */
+/* No other part of this process gets the library's descriptors, and no program that it starts does. */
 static void descriptors_are_closed_on_exec_and_non_blocking(void) {
     struct pair pair;
     pair_open(&pair);
@@ -231,7 +231,7 @@ static void hosts_in_every_form_connect(void) {
     }
 }
 
-/* An address of the link needs its scope: the one in the text reaches the system, and is told in errors. */
+/* An address of the link needs its scope: the one in the text reaches the system and appears in errors. */
 static void a_scope_id_is_part_of_the_address(void) {
     struct pair pair;
     patient_pair_begin(&pair);
@@ -350,7 +350,7 @@ static void an_interface_that_is_not_there_is_named(void) {
 int main(int argc, char **argv) {
     static const struct test tests[] = {
         TEST(small_messages_do_not_wait_unless_that_is_wished),
-        TEST(no_handshake_waits_whatever_is_wished),
+        TEST(no_handshake_waits_whatever_the_option_says),
         TEST(keep_alive_of_the_system_is_set_as_wished),
         TEST(times_of_keep_alive_that_are_0_are_the_systems),
         TEST(buffers_have_the_sizes_that_were_wished),

@@ -1,5 +1,5 @@
 /* The figures of connections, listeners and runtimes: those of a known conversation, each limit's just outside of it, and sums
-   that stay when connections are over. */
+   that remain when connections have ended. */
 #include "listener_limits.h"
 
 enum { KIB = 1024, MIB = 1024 * 1024 };
@@ -46,7 +46,7 @@ static void check_same(const esrpc_stats *first, const esrpc_stats *second) {
     abort();
 }
 
-/* What the connections that are over have had together is what the runtime, and the listener, has. */
+/* The runtime, and the listener, has the sum of what its ended connections had. */
 static void check_sums(const struct pair *pair, const esrpc_stats *client, const esrpc_stats *server) {
     esrpc_stats clients = of_runtime(pair->client_runtime), servers = of_runtime(pair->server_runtime);
     esrpc_stats listener = of_listener(pair->listening);
@@ -144,7 +144,7 @@ static void a_known_conversation_is_counted_on_both_sides(void) {
     CHECK(client.streams_open == 0 && server.streams_open == 0 && client.connections_open == 0);
     check_sums(&pair, &client, &server);
 
-    /* The connections are gone, and what happened on them has happened. */
+    /* The connections have ended, and the figures about them stay. */
     esrpc_stream_release(taken);
     esrpc_stream_release(refused);
     esrpc_connection_release(pair.client_connection);
@@ -155,7 +155,7 @@ static void a_known_conversation_is_counted_on_both_sides(void) {
     await("looked");
 }
 
-static void sums_are_of_all_connections_that_live_and_that_are_over(void) {
+static void sums_are_of_all_connections_that_live_and_that_have_ended(void) {
     enum { CLIENTS = 5 };
     struct pair pair;
     esrpc_connection *clients[CLIENTS];
@@ -337,7 +337,7 @@ static void connections(void) {
     CHECK_STATUS(ESRPC_ERROR_TOO_MANY_CONNECTIONS, esrpc_listener_adopt_connection(pair.listening, both[1]));
     close(both[0]);
     close(both[1]);
-    /* The turn in which the listener took the last one is over. */
+    /* The turn in which the listener took the last one has ended. */
     await_loop(pair.server_connection);
     stats = of_listener(pair.listening);
     CHECK(stats.accept_pauses == 1 && stats.adoptions_refused == 1);
@@ -579,7 +579,7 @@ static void a_stopped_runtime_keeps_its_figures(void) {
 int main(int argc, char **argv) {
     static const struct test tests[] = {
         TEST(a_known_conversation_is_counted_on_both_sides),
-        TEST(sums_are_of_all_connections_that_live_and_that_are_over),
+        TEST(sums_are_of_all_connections_that_live_and_that_have_ended),
         TEST(sends_that_would_block),
         TEST(abnormal_events),
         TEST(unanswered_ends),

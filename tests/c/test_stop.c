@@ -1,5 +1,5 @@
-/* A stop while handles are in use, in every state: when it has returned, nothing is called any more, the threads and sockets
-   are gone, waits return, handles are inert and still to be released. */
+/* Promise 15: a stop while handles are in use, in every state: when it has returned, no callback runs any longer, the threads
+   and sockets are gone, waits return, and handles are inert and still to be released. */
 #include "names.h"
 
 #include "process.h"
@@ -409,7 +409,7 @@ static void the_log_is_silent(void) {
     CHECK_COUNT(logged + 1, "logged");
 }
 
-/* Others that use the runtime meanwhile. */
+/* Threads that use the runtime during the stop. */
 struct others {
     struct pair *pair;
     esrpc_stream *to_read;
@@ -481,7 +481,7 @@ static void *run_other(void *data) {
 }
 
 static void a_stop_among_others(void) {
-    /* A join, or a shutdown, lets nobody in any more: they have their own rounds. */
+    /* After a join, or a shutdown, nothing new is accepted: these have their own rounds. */
     static esrpc_status (*const kinds[][8])(struct others *) = {
         {read_stream, call, send_on, wait_closed, make_and_release, connect_again, NULL, NULL},
         {read_stream, call, wait_closed, join, join, stop, NULL, NULL},

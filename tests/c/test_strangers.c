@@ -47,7 +47,7 @@ static void ends_that_the_peer_does_not_read_stop_the_server_from_reading(void) 
     pair_end(&pair);
 }
 
-static void the_applications_own_messages_stop_nobody_from_reading(void) {
+static void the_applications_own_messages_do_not_stop_the_reading(void) {
     struct pair pair;
     struct raw raw;
     pair_begin(&pair);
@@ -104,7 +104,7 @@ static void the_usual_limit_is_1000_streams(void) {
     pair_end(&pair);
 }
 
-/* Ends the connection of a server that was told of one abnormal event too many. */
+/* Causes one abnormal event too many, which ends the connection of the server. */
 static void expect_end_for_abnormal_events(struct pair *pair, struct raw *raw) {
     esrpc_message_release(raw_await_message(raw, ESRPC_MESSAGE_TYPE_PROTOCOL_ERROR));
     raw_close(raw);
@@ -155,7 +155,7 @@ static void streams_ended_before_their_answer_are_taken_up_to_the_limit(void) {
     pair_end(&pair);
 }
 
-static void a_request_that_ends_its_stream_is_no_abnormal_event(void) {
+static void a_request_that_ends_its_stream_is_not_an_abnormal_event(void) {
     struct pair pair;
     struct raw raw;
     pair_begin(&pair);
@@ -267,12 +267,12 @@ int main(int argc, char **argv) {
     static const struct test tests[] = {
         TEST(refusals_that_the_peer_does_not_read_stop_the_server_from_reading),
         TEST(ends_that_the_peer_does_not_read_stop_the_server_from_reading),
-        TEST(the_applications_own_messages_stop_nobody_from_reading),
+        TEST(the_applications_own_messages_do_not_stop_the_reading),
         TEST(a_server_takes_as_many_streams_as_the_limit_and_refuses_the_next),
         TEST(the_usual_limit_is_1000_streams),
         TEST(late_messages_are_taken_up_to_the_limit),
         TEST(streams_ended_before_their_answer_are_taken_up_to_the_limit),
-        TEST(a_request_that_ends_its_stream_is_no_abnormal_event),
+        TEST(a_request_that_ends_its_stream_is_not_an_abnormal_event),
         TEST(many_streams_that_end_at_once_do_not_hold_up_the_others),
         TEST(messages_that_take_time_do_not_hold_up_the_others),
         TEST(handshake_messages_that_go_the_wrong_way_are_violations),

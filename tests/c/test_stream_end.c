@@ -140,7 +140,7 @@ static void flushes_in_the_order_of_the_sends_come_before_on_closed_and_that_bef
     pair_end(&pair);
 }
 
-static void after_the_last_message_is_accepted_sends_answer_stream_closed(void) {
+static void after_the_last_message_is_accepted_sends_return_stream_closed(void) {
     struct pair pair;
     struct party party = call_party();
     struct gate gate;
@@ -215,7 +215,7 @@ static void no_message_comes_after_on_closed(void) {
 }
 
 /* The client does not read, so what the server sends waits; then the client ends the stream. */
-static void sends_that_wait_when_the_peer_ends_the_stream_answer_stream_closed(void) {
+static void sends_that_wait_when_the_peer_ends_the_stream_get_stream_closed(void) {
     struct pair pair;
     struct party party = call_party();
     esrpc_stream *stream;
@@ -282,7 +282,7 @@ static void a_stream_ends_with_its_connection_and_for_its_reason(void) {
     CHECK_ONCE("call closed");
 }
 
-static void what_a_stream_cannot_do_yet_is_answered_with_a_status(void) {
+static void what_a_stream_cannot_do_yet_returns_a_status(void) {
     struct pair pair;
     struct party party = call_party();
     esrpc_stream_callbacks callbacks = stream_callbacks();
@@ -313,13 +313,13 @@ int main(int argc, char **argv) {
         TEST(both_sides_may_end_a_stream_at_once),
         TEST(a_stream_that_was_not_activated_has_no_on_closed),
         TEST(flushes_in_the_order_of_the_sends_come_before_on_closed_and_that_before_on_destroy),
-        TEST(after_the_last_message_is_accepted_sends_answer_stream_closed),
+        TEST(after_the_last_message_is_accepted_sends_return_stream_closed),
         TEST(messages_of_the_peer_come_until_the_last_message_is_written),
         TEST(no_message_comes_after_on_closed),
-        TEST(sends_that_wait_when_the_peer_ends_the_stream_answer_stream_closed),
+        TEST(sends_that_wait_when_the_peer_ends_the_stream_get_stream_closed),
         TEST(the_last_message_of_the_peer_cannot_be_answered),
         TEST(a_stream_ends_with_its_connection_and_for_its_reason),
-        TEST(what_a_stream_cannot_do_yet_is_answered_with_a_status),
+        TEST(what_a_stream_cannot_do_yet_returns_a_status),
     };
     return RUN_TESTS(tests, argc, argv);
 }

@@ -1,5 +1,5 @@
-/* A host that ends the thread inside a callback, as an interpreter does when it exits: the process goes on, what lived on the
-   thread is silent and inert, its peers see an end, and nobody waits for it in vain.
+/* Promise 10: a host that ends the thread inside a callback, as an interpreter does when it exits: the process goes on, what
+   lived on the thread is silent and inert, its peers see an end, and nothing waits for it forever.
 
    Beside the scenarios of its table, the name of each callback is one, such as esrpc_stream_callbacks.on_message. */
 #include "raw_peer.h"
@@ -161,7 +161,7 @@ static size_t events_of(const char *runtime) {
                                           : count_of("server") + count_of("listener");
 }
 
-/* A connection that both sides had, of which one side's thread is dead. */
+/* A connection whose thread has ended on one side. */
 static void check_dead(esrpc_connection *connection, esrpc_stream *stream) {
     esrpc_status reason;
     esrpc_message *message = NULL;
@@ -241,7 +241,7 @@ static void die_in_a_conversation(void) {
     esrpc_connection_options_release(pair.server_options);
 }
 
-/* Callbacks that come on a thread of the host's own. */
+/* Callbacks that run on one of the host's threads. */
 static void log_and_die(int32_t level, const char *target, const char *message, void *user_data) {
     (void)level, (void)target, (void)message, (void)user_data;
     end_thread_in("esrpc_log_callback", "own");
@@ -426,7 +426,7 @@ static void every_wait_returns(void) {
     CHECK_OK(activate(waits.read, 0, "read", NULL));
     waits.closed = open_stream(pair.client_connection, &call);
     await("handler message first");
-    /* From here on the server takes nothing, and answers no CONNECT. */
+    /* From here on the server reads nothing, and does not answer CONNECT. */
     hold_loop(pair.server_connection, &server_gate);
     for (size_t i = 0; i < KINDS; i++) {
         memset(&waiters[i], 0, sizeof waiters[i]);
@@ -579,7 +579,7 @@ static void the_other_threads_go_on(void) {
     pair_end(&pair);
 }
 
-/* A connection's thread dies while the listener is told of the connection; the listener, on another thread, can be closed. */
+/* A connection's thread ends while the connection is announced; the listener, on another thread, can be closed. */
 static void the_listener_goes_on(void) {
     esrpc_runtime_options *options = esrpc_runtime_options_new();
     struct pair pair;

@@ -108,7 +108,7 @@ static void revocation_lists(void) {
     esrpc_tls_config_release(config);
     esrpc_tls_config_builder_release(client);
 
-    /* A list that nobody would look into is a mistake. */
+    /* A list that would never be looked at is a mistake. */
     config = NULL;
     CHECK_OK(esrpc_tls_config_builder_set_certificate_files(server, file("server.pem"), file("server.key")));
     CHECK_OK(esrpc_tls_config_builder_add_crl(server, list));

@@ -54,7 +54,7 @@ static void send_plain(int plain, const void *data, size_t len) {
     CHECK(send(plain, data, len, MSG_NOSIGNAL) == (ssize_t)len);
 }
 
-/* Reads to the end of the stream and answers the type of the last message; NONE if there was none. */
+/* Reads to the end and returns the type of the last message; NONE if there was none. */
 static int32_t read_to_the_end(int plain) {
     uint8_t buffer[4096];
     esrpc_decoder *decoder = NULL;
@@ -121,7 +121,7 @@ static void check_violation(int32_t type, int32_t flags, int32_t stream_id, cons
     append(&out, ESRPC_MESSAGE_TYPE_CONNECT, 0, 0, NULL);
     check_ending(out.bytes, out.len, true, "PEER_CLOSED", ESRPC_MESSAGE_TYPE_CONNECT_ACK);
     append(&out, type, flags, stream_id, operation);
-    append(&out, ESRPC_MESSAGE_TYPE_PING, 0, 0, NULL); /* sound, and not dispatched any more */
+    append(&out, ESRPC_MESSAGE_TYPE_PING, 0, 0, NULL); /* sound, but no longer dispatched */
     check_ending(out.bytes, out.len, true, "PROTOCOL_VIOLATION", ESRPC_MESSAGE_TYPE_PROTOCOL_ERROR);
     CHECK_COUNT(1, "server protocol");
     CHECK_NEVER("handler");
@@ -197,7 +197,7 @@ static void one_bad_peer_does_not_disturb_the_others(void) {
     pair_end(&pair);
 }
 
-/* A plain server: what a client makes of answers that are none. */
+/* A plain server: how a client takes replies that are not valid. */
 static void a_client_survives_a_server_that_talks_nonsense(void) {
     for (int kind = 0; kind < 3; kind++) {
         struct pair pair;
@@ -223,7 +223,7 @@ static void a_client_survives_a_server_that_talks_nonsense(void) {
         plain = accept(listening, NULL, NULL);
         CHECK(plain >= 0);
         out.len = 0;
-        if (kind == 1) append(&out, ESRPC_MESSAGE_TYPE_PING, 0, 0, NULL); /* in place of CONNECT_ACK */
+        if (kind == 1) append(&out, ESRPC_MESSAGE_TYPE_PING, 0, 0, NULL); /* instead of CONNECT_ACK */
         if (kind == 2) append(&out, ESRPC_MESSAGE_TYPE_PROTOCOL_ERROR, 0, 0, NULL);
         if (kind == 0)
             send_plain(plain, "HTTP/1.1 400 Bad Request\r\n\r\n", 28);

@@ -73,7 +73,7 @@ static void task_with_a_task(esrpc_status status, void *user_data) {
     CHECK_NEVER("task inner");
 }
 
-/* Whatever the connection is doing, and also if nobody holds it any more. */
+/* Whatever the connection is doing, and even if no handle is left. */
 static void tasks_run_whatever_becomes_of_the_connection(void) {
     struct pair pair;
     pair_begin(&pair);
@@ -136,7 +136,7 @@ static void waits_of_no_time(void) {
     client_end(&client);
 }
 
-static void wait_flush_tells_whether_all_is_written(void) {
+static void wait_flush_reports_whether_all_is_written(void) {
     enum { SENDS = 12, LARGE = 1024 * 1024 };
     uint8_t *payload = (uint8_t *)calloc(1, LARGE);
     struct raw peer;
@@ -251,7 +251,7 @@ struct log {
     esrpc_connection *connection;
 };
 
-/* Whatever it calls is answered, and does nothing. */
+/* Whatever it calls returns an error and does nothing. */
 static void call_the_library(struct log *log) {
     esrpc_runtime *runtime = NULL;
     CHECK(esrpc_runtime_new(NULL, &runtime) == ESRPC_ERROR_INVALID_STATE && runtime == NULL);
@@ -338,7 +338,7 @@ int main(int argc, char **argv) {
         TEST(tasks_of_many_threads_run_once_and_in_order),
         TEST(tasks_run_whatever_becomes_of_the_connection),
         TEST(waits_of_no_time),
-        TEST(wait_flush_tells_whether_all_is_written),
+        TEST(wait_flush_reports_whether_all_is_written),
         TEST(many_threads_wait_at_once),
         TEST(many_threads_wait_for_one_stream),
         TEST(the_log_gets_lines_of_its_level_and_graver_ones),

@@ -49,7 +49,7 @@ static void look(void) {
     pthread_mutex_unlock(&looking);
 }
 
-/* What was freed before is no part of what is taken from now on. */
+/* What was freed before does not count from now on. */
 static void look_afresh(void) {
 #ifdef __GLIBC__
     malloc_trim(0);
@@ -199,7 +199,7 @@ static void dial(struct raw *raw, const struct pair *pair) {
     raw->capacity = 0;
 }
 
-/* Whoever holds too much is ended meanwhile: what cannot be sent is not. */
+/* The largest holder may be ended in between: what cannot be sent is not. */
 static void attack(struct raw *raw, size_t kind) {
     switch (kind % 4) {
         case 0: send_buffer(raw, prepared.unfinished, 1); break;
@@ -218,7 +218,7 @@ static void ask_honestly(struct raw *honest) {
     look();
 }
 
-/* What was taken is no more than the formula allows, and no less than what connections may hold: the attack was one. */
+/* Not more was taken than the formula allows, and not less than connections may hold: the attack was real. */
 static void check_formula(size_t connection, size_t handshakes) {
     size_t once = (size_t)LOOP + (size_t)OUTBOUND + (size_t)MESSAGE; /* there is one thread */
     size_t allowed = HELD + CONNECTIONS * (connection + NOT_COUNTED) + handshakes * TLS_HANDSHAKE + once;

@@ -33,7 +33,7 @@ static void check_refused(use_socket use, int descriptor, const char *says) {
     CHECK(descriptor < 0 || !is_open(descriptor) || is_ours(descriptor));
 }
 
-static void what_is_no_such_socket_is_refused_with_the_reason(void) {
+static void what_is_not_such_a_socket_is_refused_with_the_reason(void) {
     static const use_socket uses[] = {use_for_client, use_for_server, use_for_listener};
     struct pair pair;
     struct sockaddr_in address = ipv4_address("127.0.0.1", 0);
@@ -99,7 +99,7 @@ static void a_socket_that_has_changed_since_it_was_set_is_refused(void) {
 
 int main(int argc, char **argv) {
     static const struct test tests[] = {
-        TEST(what_is_no_such_socket_is_refused_with_the_reason),
+        TEST(what_is_not_such_a_socket_is_refused_with_the_reason),
         TEST(a_socket_that_has_changed_since_it_was_set_is_refused),
     };
     return RUN_TESTS(tests, argc, argv);

@@ -1,4 +1,4 @@
-//! Certificates and keys, made anew by every test that needs them: none is stored.
+//! Certificates and keys, which every test that needs them makes: none are stored.
 #![allow(dead_code, reason = "each test uses a part of it")]
 
 use base64::Engine;
@@ -107,7 +107,7 @@ fn authority_params(name: &str) -> CertificateParams {
     params
 }
 
-/// Valid in the year `year` alone.
+/// Valid only in `year`.
 pub fn in_year(params: &mut CertificateParams, year: i32) {
     params.not_before = date_time_ymd(year, 1, 1);
     params.not_after = date_time_ymd(year, 12, 31);
@@ -196,7 +196,7 @@ pub fn older_form(pkcs8: &[u8]) -> Vec<u8> {
     key.to_vec()
 }
 
-/// Tag, content, and what follows, of the first DER element.
+/// Tag, content, and rest of the first DER element.
 fn element(der: &[u8]) -> (u8, &[u8], &[u8]) {
     let (tag, first) = (der[0], usize::from(der[1]));
     let length_bytes = if first < 0x80 { 0 } else { first & 0x7f };

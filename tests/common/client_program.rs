@@ -1,4 +1,4 @@
-//! The program of the recorded clients, on our library: what it did follows from its messages and its callbacks.
+//! The program of the recorded clients, with our library: what it did follows from its messages and its callbacks.
 
 use super::recorder::*;
 use super::transcripts::{Case, RawPeer, Side, Step, encode, strings};
@@ -22,7 +22,7 @@ use std::sync::Arc;
 /// A client of our library that repeats what a recorded one did.
 pub struct Program<'a> {
     connection: *mut esrpc_connection,
-    /// By the number that the recording gives them.
+    /// By their numbers in the recording.
     streams: BTreeMap<usize, *mut esrpc_stream>,
     stream_count: usize,
     /// The recorded messages of the client that are still to be sent.
@@ -53,10 +53,10 @@ impl Program<'_> {
         // SAFETY: the options are live until they are released; the connection's on_destroy gives the recorder back.
         unsafe {
             let options = esrpc_client_options_new();
-            assert_eq!(esrpc_client_options_set_host(options, lend(b"127.0.0.1"), port.into()), OK);
-            assert_eq!(esrpc_client_options_set_runtime(options, runtime.0), OK);
+            assert_eq!(esrpc_client_options_set_host(options.as_mut(), lend(b"127.0.0.1"), port.into()), OK);
+            assert_eq!(esrpc_client_options_set_runtime(options.as_mut(), runtime.0), OK);
             let user_data = recorder.to_user_data();
-            assert_eq!(esrpc_connection_connect(options, &callbacks, user_data, &mut connection), OK);
+            assert_eq!(esrpc_connection_connect(options.as_ref(), &callbacks, user_data, &mut connection), OK);
             esrpc_client_options_release(options);
         }
         let messages = case.steps.iter().filter_map(|step| match step {
@@ -76,7 +76,7 @@ impl Program<'_> {
         self.recorder.wait_until(&format!("callback {count}"), |events| events.len() >= count)
     }
 
-    /// Does what leads to this callback, if it was the program's doing.
+    /// Does what leads to this callback, if the program caused it.
     pub fn act(&mut self, event: &str) {
         let words: Vec<&str> = event.split(' ').collect();
         match words[..] {
@@ -109,7 +109,7 @@ impl Program<'_> {
                     connection,
                     message_type,
                     flags,
-                    headers,
+                    headers.as_ref(),
                     payload,
                     on_flush,
                     user_data,
@@ -133,7 +133,16 @@ impl Program<'_> {
             let headers = message.headers.0;
             // SAFETY: as in send_protocol_message.
             unsafe {
-                esrpc_stream_activate(stream, operation, message_type, flags, headers, payload, on_flush, user_data)
+                esrpc_stream_activate(
+                    stream,
+                    operation,
+                    message_type,
+                    flags,
+                    headers.as_ref(),
+                    payload,
+                    on_flush,
+                    user_data,
+                )
             }
         });
         self.note_refused(&label, status);
@@ -146,7 +155,9 @@ impl Program<'_> {
             let (message_type, flags) = (message.message_type, message.flags);
             let (headers, payload) = (message.headers.0, lend(&message.payload));
             // SAFETY: as in send_protocol_message.
-            unsafe { esrpc_stream_send_message(stream, message_type, flags, headers, payload, on_flush, user_data) }
+            unsafe {
+                esrpc_stream_send_message(stream, message_type, flags, headers.as_ref(), payload, on_flush, user_data)
+            }
         });
         self.note_refused(&label, status);
     }
@@ -158,7 +169,7 @@ impl Program<'_> {
         for flags in [0, terminate] {
             let status = self.send("a message that is not sent", |on_flush, user_data| {
                 // SAFETY: as in send_protocol_message.
-                unsafe { esrpc_stream_send_message(stream, 0, flags, ptr::null(), lend(b""), on_flush, user_data) }
+                unsafe { esrpc_stream_send_message(stream, 0, flags, None, lend(b""), on_flush, user_data) }
             });
             // SAFETY: a live handle.
             let close_status = unsafe { esrpc_stream_close(stream) };
@@ -169,7 +180,7 @@ impl Program<'_> {
         }
     }
 
-    /// Streams are made in another order than they are opened: ids are given at activation.
+    /// Streams are made in another order than they are activated, which gives them their ids.
     fn stream(&mut self, number: &str) -> Result<*mut esrpc_stream, esrpc_status> {
         let number: usize = number.parse().expect("a number");
         for number in (1..=self.stream_count.max(number)).rev() {
@@ -202,7 +213,7 @@ impl Program<'_> {
         Box::into_raw(Box::new(Noted { recorder: self.recorder.clone(), what })).cast()
     }
 
-    /// Sends with a flush callback that notes itself as `label`.
+    /// Sends with a flush callback that is recorded as `label`.
     fn send(&self, label: &str, send: impl FnOnce(esrpc_flush_callback, *mut c_void) -> esrpc_status) -> esrpc_status {
         let user_data = self.noted(label.to_owned());
         let status = send(Some(on_flush), user_data);
@@ -230,7 +241,8 @@ impl Program<'_> {
         self.recorder.note(format!("is_open {is_open}"));
     }
 
-    /// A PING gets through to the program, if need be after the rest of the handshake; the transcript does not have these.
+    /// A PING gets through to the program, if need be after the rest of the handshake; the transcript does not have
+    /// these.
     pub fn prove_that_it_is_open(&mut self, server: &mut RawPeer) -> Result<(), String> {
         let before = self.recorder.events().len();
         let is_acknowledged = self.recorder.events().iter().any(|event| event.starts_with("protocol_message"));
@@ -240,7 +252,7 @@ impl Program<'_> {
             self.expect_and_forget(before, "flushed proto CONNECT OK")?;
             let connect = server.read_message()?;
             if !connect.as_ref().is_some_and(|message| message.starts_with("CONNECT ")) {
-                return Err(format!("{connect:?} in place of CONNECT"));
+                return Err(format!("{connect:?} instead of CONNECT"));
             }
         }
         if !is_acknowledged {
@@ -254,7 +266,7 @@ impl Program<'_> {
     fn expect_and_forget(&self, index: usize, event: &str) -> Result<(), String> {
         self.wait_for_events(index + 1)?;
         let came = self.recorder.take_at(index);
-        if came.starts_with(event) { Ok(()) } else { Err(format!("{came} in place of {event}")) }
+        if came.starts_with(event) { Ok(()) } else { Err(format!("{came} instead of {event}")) }
     }
 
     pub fn close(&self) {
@@ -262,7 +274,7 @@ impl Program<'_> {
         assert_eq!(unsafe { esrpc_connection_close(self.connection, OK) }, OK);
     }
 
-    /// Gives everything back; answers all callbacks, of which none came after the last one.
+    /// Releases everything; returns all callbacks, none of which came after the last one.
     pub fn finish(mut self) -> Result<Vec<String>, String> {
         self.release();
         self.recorder.wait_until("end", |events| events.iter().any(|event| event == "destroyed"))?;
@@ -318,12 +330,12 @@ impl Recorded {
             assert_eq!(esrpc_headers_add_from(headers.0, seen.headers, 0), OK);
             let mut operation: esrpc_header = std::mem::zeroed();
             let name = lend(b"operation");
-            let has_operation = esrpc_headers_find(seen.headers, name, &mut operation) == OK;
+            let has_operation = esrpc_headers_find(seen.headers.as_ref(), name, &mut operation) == OK;
             esrpc_headers_remove(headers.0, name);
             let recorded = Recorded {
                 message_type: seen.message_type,
                 flags: seen.flags,
-                stream_id: esrpc_message_get_stream_id(message),
+                stream_id: esrpc_message_get_stream_id(message.as_ref()),
                 has_operation,
                 operation: borrow(operation.bytes).to_vec(),
                 headers,

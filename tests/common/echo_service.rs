@@ -1,4 +1,4 @@
-//! The server behind the recorded transcripts, on our library: what tests/data/vectors/README.md says it does, on the
+//! The server of the recorded transcripts, with our library: what tests/data/vectors/README.md says it does, on the
 //! operations of the public echo test service, and what a Greengrass nucleus answers to the two recorded clients.
 
 use super::recorder::*;
@@ -28,7 +28,7 @@ pub const INTERNAL_ERROR: i32 = ESRPC_MESSAGE_TYPE_INTERNAL_ERROR as i32;
 pub const TERMINATE_STREAM: i32 = ESRPC_MESSAGE_FLAG_TERMINATE_STREAM as i32;
 pub const CONNECTION_ACCEPTED: i32 = ESRPC_MESSAGE_FLAG_CONNECTION_ACCEPTED as i32;
 
-/// What a refused stream is told.
+/// What a refused stream is sent.
 pub const REFUSAL_HEADERS: [(&str, &str); 1] = [(":content-type", "text/plain")];
 pub const REFUSAL: &[u8] = b"refused";
 
@@ -52,9 +52,9 @@ impl EchoService {
         // SAFETY: the options are live until they are released; the listener's on_destroy gives the recorder back.
         unsafe {
             let options = esrpc_listener_options_new();
-            assert_eq!(esrpc_listener_options_set_host(options, lend(b"127.0.0.1"), 0), OK);
-            assert_eq!(esrpc_listener_options_set_runtime(options, runtime.0), OK);
-            assert_eq!(esrpc_listener_listen(options, &callbacks, recorder.to_user_data(), &mut listener), OK);
+            assert_eq!(esrpc_listener_options_set_host(options.as_mut(), lend(b"127.0.0.1"), 0), OK);
+            assert_eq!(esrpc_listener_options_set_runtime(options.as_mut(), runtime.0), OK);
+            assert_eq!(esrpc_listener_listen(options.as_ref(), &callbacks, recorder.to_user_data(), &mut listener), OK);
             esrpc_listener_options_release(options);
         }
         EchoService { listener, recorder }
@@ -116,7 +116,7 @@ unsafe extern "C" fn on_connection_destroy(user_data: *mut c_void) {
     }
 }
 
-/// What the service could not send shows up among the events.
+/// Sends that failed appear among the events.
 fn note_failure(recorder: &Recorder, status: esrpc_status) {
     if status != OK {
         recorder.note(format!("answer {}", status_name(status)));
@@ -143,7 +143,7 @@ unsafe extern "C" fn on_protocol_message(
                 connection,
                 message_type,
                 flags,
-                headers.0,
+                headers.0.as_ref(),
                 lend(payload),
                 None,
                 ptr::null_mut(),
@@ -168,7 +168,7 @@ unsafe extern "C" fn on_protocol_message(
 fn accepts(connect: &Seen<'_>) -> bool {
     let has_name = match string_header(connect, "client-name") {
         Some(name) => name.starts_with("accepted."),
-        // A Greengrass client shows a token in place of a name.
+        // A Greengrass client shows a token instead of a name.
         None => serde_json::from_slice::<Value>(connect.payload).is_ok_and(|payload| payload["authToken"].is_string()),
     };
     has_name && string_header(connect, ":version").as_deref() == Some("0.1.0")
@@ -178,7 +178,7 @@ fn string_header(seen: &Seen<'_>, name: &str) -> Option<String> {
     let mut value = lend(b"");
     // SAFETY: the list lives as long as `seen`.
     unsafe {
-        let status = esrpc_headers_get_string(seen.headers, lend(name.as_bytes()), &mut value);
+        let status = esrpc_headers_get_string(seen.headers.as_ref(), lend(name.as_bytes()), &mut value);
         (status == OK).then(|| String::from_utf8_lossy(borrow(value)).into_owned())
     }
 }
@@ -189,10 +189,10 @@ fn headers_to_echo(seen: &Seen<'_>) -> HeaderList {
     // SAFETY: both lists are live; a name is read before the list changes.
     unsafe {
         assert_eq!(esrpc_headers_add_from(list.0, seen.headers, 0), OK);
-        for index in (0..esrpc_headers_count(list.0)).rev() {
+        for index in (0..esrpc_headers_count(list.0.as_ref())).rev() {
             let empty = lend(b"");
             let mut header = esrpc_header { name: empty, r#type: 0, number: 0, bytes: empty };
-            assert_eq!(esrpc_headers_get(list.0, index, &mut header), OK);
+            assert_eq!(esrpc_headers_get(list.0.as_ref(), index, &mut header), OK);
             if borrow(header.name).starts_with(b":") {
                 assert_eq!(esrpc_headers_remove_at(list.0, index), OK);
             }
@@ -228,7 +228,7 @@ unsafe extern "C" fn on_incoming_stream(
         if operation == "test#RefuseStream" {
             recorder.note("incoming_stream_refused");
             let headers = HeaderList::with_strings(&REFUSAL_HEADERS);
-            note_failure(&recorder, esrpc_stream_refuse(stream, headers.0, lend(REFUSAL)));
+            note_failure(&recorder, esrpc_stream_refuse(stream, headers.0.as_ref(), lend(REFUSAL)));
             return;
         }
         recorder.note(format!("incoming_stream {operation}"));
@@ -291,7 +291,7 @@ fn answer(stream: *mut esrpc_stream, call: &Call, seen: &Seen<'_>) {
         // SAFETY: the stream is lent; headers and payload live during the call.
         note_failure(&call.recorder, unsafe {
             let (message_type, flags) = (reply.message_type, reply.flags);
-            esrpc_stream_send_message(stream, message_type, flags, headers.0, payload, None, ptr::null_mut())
+            esrpc_stream_send_message(stream, message_type, flags, headers.0.as_ref(), payload, None, ptr::null_mut())
         });
     };
     let message = |flags, model_type: &str, payload: &[u8]| {

@@ -1,5 +1,5 @@
-//! A nucleus of Greengrass, as its lite version behaves: it takes int32 and string headers only, answers a unary call with a
-//! message that leaves the stream open, and closes when it gets a PING.
+//! A nucleus of Greengrass, as its lite version behaves: it accepts only int32 and string headers, answers a unary call
+//! with a message that leaves the stream open, and closes when it gets a PING.
 
 use std::io::{Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -15,7 +15,7 @@ pub const TOKEN_VARIABLE: &str = "SVCUID";
 const CLIENTS: usize = 3;
 const MOST_BYTES: usize = 10_000;
 
-/// Serves a few clients, one after the other, and tells what each one did.
+/// Serves a few clients, one after the other, and reports what each one did.
 pub struct Nucleus {
     thread: JoinHandle<Vec<String>>,
     socket: PathBuf,
@@ -75,7 +75,7 @@ fn serve(mut socket: UnixStream, expected: &str) -> String {
     format!("{name} ended by the client")
 }
 
-/// Nothing at the end.
+/// None at the end.
 fn receive(socket: &mut UnixStream) -> Option<Received> {
     let mut bytes = vec![0; 4];
     if socket.read(&mut bytes[..1]).expect("a message or the end") == 0 {

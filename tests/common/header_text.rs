@@ -1,4 +1,4 @@
-//! Reads include/eventstream_rpc.h as text, for the tests that hold it against the library and its rules.
+//! Reads include/eventstream_rpc.h as text, for the tests that compare it with the library and its rules.
 #![allow(dead_code, reason = "each test uses a part of it")]
 
 use std::path::Path;
@@ -7,7 +7,7 @@ use std::path::Path;
 #[derive(Debug, PartialEq, Eq)]
 pub struct Function {
     pub name: String,
-    /// What stands before the name, such as `const char *`.
+    /// The text before the name, such as `const char *`.
     pub return_type: String,
     pub parameters: Vec<Parameter>,
     /// The comment before it, without its frame of stars; empty if there is none.
@@ -33,7 +33,7 @@ pub fn functions() -> Vec<Function> {
     let (_, mut rest) = header.split_once("extern \"C\" {").expect("a block of functions");
     let mut functions = Vec::new();
     while let Some((before, after)) = rest.split_once(';') {
-        // A semicolon inside a comment is no end of a declaration.
+        // A semicolon inside a comment does not end a declaration.
         let (documentation, declaration, after) = match before.split_once("/**") {
             None => (String::new(), before.to_owned(), after),
             Some(_) => {

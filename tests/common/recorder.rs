@@ -1,4 +1,5 @@
-//! What the transcript tests need of the C interface on either side: a log of callbacks, a runtime, short forms.
+//! The parts of the C interface that the transcript tests need on either side: a log of callbacks, a runtime, short
+//! forms.
 
 use eventstream_rpc::ffi::bytes::esrpc_bytes;
 use eventstream_rpc::ffi::headers::{esrpc_headers, esrpc_headers_count, esrpc_headers_new, esrpc_headers_release};
@@ -6,15 +7,16 @@ use eventstream_rpc::ffi::headers_add::esrpc_headers_add_string;
 use eventstream_rpc::ffi::message::*;
 use eventstream_rpc::ffi::runtime::*;
 use eventstream_rpc::ffi::runtime_options::*;
+use eventstream_rpc::ffi::status::esrpc_status;
 use eventstream_rpc::ffi::status::esrpc_status_code::ESRPC_OK;
-use eventstream_rpc::ffi::status::{esrpc_status, esrpc_status_name};
+use eventstream_rpc::ffi::status_text::esrpc_status_name;
 use std::ffi::{CStr, c_void};
 use std::ptr;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 pub const OK: esrpc_status = ESRPC_OK as esrpc_status;
-/// How long anything is waited for before the test fails.
+/// The time after which a wait fails the test.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The callbacks of one connection and its streams, in their order.
@@ -38,7 +40,7 @@ impl Recorder {
         self.lock().clone()
     }
 
-    /// Takes back an event that the test itself caused.
+    /// Removes an event that the test itself caused.
     pub fn take_at(&self, index: usize) -> String {
         self.lock().remove(index)
     }
@@ -51,13 +53,13 @@ impl Recorder {
         if timeout.timed_out() { Err(format!("no {what}; callbacks so far: {events:#?}")) } else { Ok(()) }
     }
 
-    /// A reference for a callback table, to be given back by `drop_user_data`.
+    /// A reference for a callback table, which `drop_user_data` releases.
     pub fn to_user_data(self: &Arc<Self>) -> *mut c_void {
         Arc::into_raw(self.clone()).cast_mut().cast()
     }
 
     /// # Safety
-    /// From `to_user_data`, and not given back yet.
+    /// From `to_user_data`, and not released yet.
     pub unsafe fn of<'a>(user_data: *mut c_void) -> &'a Recorder {
         // SAFETY: what the caller promised.
         unsafe { &*user_data.cast_const().cast() }
@@ -74,7 +76,7 @@ impl Recorder {
     }
 
     /// # Safety
-    /// As for `of`; the reference is gone afterwards.
+    /// As for `of`; the reference is released.
     pub unsafe fn drop_user_data(user_data: *mut c_void) {
         // SAFETY: what the caller promised.
         drop(unsafe { Arc::from_raw(user_data.cast_const().cast::<Recorder>()) });
@@ -97,14 +99,14 @@ impl Runtime {
         // SAFETY: the options are live until they are released.
         unsafe {
             let options = esrpc_runtime_options_new();
-            assert_eq!(esrpc_runtime_options_set_thread_count(options, count), OK);
-            assert_eq!(esrpc_runtime_new(options, &mut runtime), OK);
+            assert_eq!(esrpc_runtime_options_set_thread_count(options.as_mut(), count), OK);
+            assert_eq!(esrpc_runtime_new(options.as_ref(), &mut runtime), OK);
             esrpc_runtime_options_release(options);
         }
         Runtime(runtime)
     }
 
-    /// Everything that was opened on it has to be over.
+    /// Everything that was opened on it must have ended.
     pub fn join(self) {
         // SAFETY: a live handle, released once.
         unsafe {
@@ -151,17 +153,17 @@ pub struct Seen<'a> {
 
 impl Seen<'_> {
     /// # Safety
-    /// The message is live as long as the answer.
+    /// The message is live as long as the result.
     pub unsafe fn of<'a>(message: *const esrpc_message) -> Seen<'a> {
         // SAFETY: what the caller promised.
         unsafe {
-            let headers = esrpc_message_get_headers(message);
+            let headers = esrpc_message_get_headers(message.as_ref());
             Seen {
-                message_type: esrpc_message_get_type(message),
-                flags: esrpc_message_get_flags(message),
-                header_count: esrpc_headers_count(headers),
+                message_type: esrpc_message_get_type(message.as_ref()),
+                flags: esrpc_message_get_flags(message.as_ref()),
+                header_count: esrpc_headers_count(headers.as_ref()),
                 headers,
-                payload: borrow(esrpc_message_get_payload(message)),
+                payload: borrow(esrpc_message_get_payload(message.as_ref())),
             }
         }
     }
@@ -177,7 +179,7 @@ pub fn lend(bytes: &[u8]) -> esrpc_bytes {
 }
 
 /// # Safety
-/// The bytes live as long as the answer.
+/// The bytes live as long as the result.
 pub unsafe fn borrow<'a>(bytes: esrpc_bytes) -> &'a [u8] {
     if bytes.len == 0 {
         return &[];

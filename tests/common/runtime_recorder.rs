@@ -1,4 +1,4 @@
-//! Handlers that write down what they are told and do what a test asks of them, for the tests of the runtime.
+//! Handlers that record their calls and do what a test asks of them, for the tests of the runtime.
 
 // Each test uses a part of this.
 #![allow(dead_code)]
@@ -67,11 +67,11 @@ impl Recorder {
     }
 
     fn note(&self, event: Event) {
-        // A test that is over does not listen any more.
+        // A test that has ended no longer receives.
         let _ = self.events.send(event);
     }
 
-    /// A flush callback that writes itself down. It leaks a little, as tests may.
+    /// A flush callback that is recorded. It leaks a little, as tests may.
     pub fn flush(&self) -> Option<Flush> {
         let sender = Box::into_raw(Box::new(self.events.clone())) as usize;
         let run = |[sender, _]: [usize; 2], outcome: &Outcome| {
@@ -143,7 +143,7 @@ impl StreamHandler for Recorder {
     }
 }
 
-/// What a test's server does by itself: accepts CONNECT and streams.
+/// The server of a test: accepts CONNECT and streams.
 pub fn serve(recorder: &Recorder, on: On<'_>) {
     match on {
         On::Protocol(connection, number) if number == MessageType::Connect as i32 => {
@@ -234,14 +234,14 @@ pub fn endpoint_of(listener: &Listener) -> Endpoint {
     Endpoint::Tcp { host: "127.0.0.1".to_owned(), port: listener.port() }
 }
 
-/// A peer that is no library: bytes over a socket.
+/// A peer without the library: bytes over a socket.
 pub fn raw_peer(listener: &Listener) -> TcpStream {
     let peer = TcpStream::connect(("127.0.0.1", listener.port())).expect("somebody listens");
     peer.set_read_timeout(Some(LONG)).expect("a time");
     peer
 }
 
-/// The next whole message from a raw peer's socket: its type, its payload.
+/// The next whole message from the socket of a raw peer: type and payload.
 pub fn read_message(peer: &mut TcpStream) -> (i32, Vec<u8>) {
     let mut bytes = vec![0; 4];
     peer.read_exact(&mut bytes).expect("a message");
@@ -279,7 +279,7 @@ pub fn with_operation(
     bytes
 }
 
-/// The next event that `wanted` takes; the others are passed over.
+/// The next event that `wanted` accepts; others are skipped.
 pub fn wait_for(events: &Receiver<Event>, wanted: impl Fn(&Event) -> bool) -> Event {
     loop {
         let event = events.recv_timeout(LONG).expect("the event that the test waits for");

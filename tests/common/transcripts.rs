@@ -44,11 +44,11 @@ pub struct Outcome {
     pub stays_open: bool,
 }
 
-/// A case in which this library does something else, and the rule of DESIGN that says so.
+/// A case in which this library differs, and the rule that says so.
 pub struct Difference {
     pub case: &'static str,
     pub rule: &'static str,
-    /// From what was recorded to what this library does.
+    /// Turns what was recorded into what this library does.
     pub ours: fn(&mut Outcome),
 }
 
@@ -101,7 +101,7 @@ fn step(case: &str, step: &Value) -> Step {
     }
 }
 
-/// The messages that are too long to be listed, from their description.
+/// The messages that are too long to be stored, made from their description.
 fn rebuild(case: &str, side: Side, len: usize) -> Vec<u8> {
     let mut headers = Vec::new();
     let value_len = case.strip_prefix("header_value_").map(|len| len.parse().expect("a length"));
@@ -160,7 +160,7 @@ pub fn in_our_order(outcome: &mut Outcome) {
     }
 }
 
-/// A callback of the recorded side in the words of our recorders.
+/// A callback of the recorded side, as our recorders write it.
 fn event(event: &Value) -> String {
     let text = |key: &str| event[key].as_str().unwrap_or_else(|| panic!("no {key} in {event}"));
     let number = |key: &str| event[key].as_u64().unwrap_or_else(|| panic!("no {key} in {event}"));
@@ -168,7 +168,7 @@ fn event(event: &Value) -> String {
     match (text("ev"), event.get("payload_hex").and_then(Value::as_str)) {
         ("new_connection", _) => "new_connection".to_owned(),
         ("setup", _) => format!("setup {}", status()),
-        // The recorded side calls back with the reason for which it did not take a message; here the send answers it.
+        // The recorded side calls back with the reason for which it did not take a message; here the send returns it.
         ("flushed", _) if status() != "OK" => format!("not sent {} {}", text("what"), status()),
         ("flushed", _) => format!("flushed {} OK", text("what")),
         ("stream_send_failed", _) => format!("not sent on {} {}", number("id"), status()),
@@ -243,8 +243,8 @@ impl Case {
         expected
     }
 
-    /// The position after which the bytes of one side are no messages any more, if there is one: whoever reads them ends
-    /// the connection there, and the system answers bytes beyond with a reset.
+    /// The position after which the bytes of one side are no messages any more, if there is one: the reader ends
+    /// the connection there, and the system resets the connection for bytes beyond.
     pub fn damaged_from(&self, side: Side) -> usize {
         let sends = self.steps.iter().filter_map(|step| match step {
             Step::Send(from, bytes) if *from == side => Some(&bytes[..]),
@@ -268,7 +268,7 @@ impl Case {
 }
 
 impl Outcome {
-    /// Exactly one event is another one.
+    /// Exactly one event differs.
     pub fn replace_event(&mut self, from: &str, to: &str) {
         let found = self.events.iter_mut().filter(|event| event.starts_with(from)).map(|event| *event = to.to_owned());
         assert_eq!(found.count(), 1, "{from}");
@@ -279,7 +279,7 @@ impl Outcome {
     }
 }
 
-/// Every row of the table is about a case that there is.
+/// Every row of the table names a case that exists.
 pub fn check_table(cases: &[Case], table: &[Difference]) {
     let names: HashSet<&str> = cases.iter().map(|case| case.name.as_str()).collect();
     for difference in table {
@@ -287,7 +287,7 @@ pub fn check_table(cases: &[Case], table: &[Difference]) {
     }
 }
 
-/// Runs a check of every case, all at once, and tells all that failed.
+/// Runs a check of every case, all at once, and reports all that failed.
 pub fn check_all(cases: &[Case], check: impl Fn(&Case) -> Result<(), String> + Sync) {
     let failed: Vec<String> = thread::scope(|scope| {
         let threads: Vec<_> = cases.iter().map(|case| (case, scope.spawn(|| check(case)))).collect();
@@ -340,7 +340,7 @@ fn from_hex(hex: &str) -> Vec<u8> {
     digits.collect::<Result<_, _>>().expect("hex")
 }
 
-/// The end of the conversation that is no library: plain bytes on a socket.
+/// The side of the conversation without the library: plain bytes on a socket.
 pub struct RawPeer {
     stream: TcpStream,
     pace: Pace,
@@ -416,7 +416,7 @@ impl RawPeer {
     /// Sends the end of the stream; reading goes on.
     pub fn half_close(&mut self) {
         self.is_half_closed = true;
-        // An error means that the other side is gone already, which the next read tells.
+        // An error means that the other side has closed already, which the next read shows.
         let _ = self.stream.shutdown(Shutdown::Write);
     }
 }

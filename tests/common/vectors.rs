@@ -160,7 +160,7 @@ fn own_header(header: &Value) -> Header {
     Header { name, header_type, number, bytes }
 }
 
-/// vectors.json leaves the contents of these open; DESIGN section 6 says that empty names are accepted.
+/// vectors.json leaves the contents of these open; this library accepts empty names.
 fn empty_name_case(name: &str) -> Option<Message> {
     let header = match name {
         "zero_length_name_string" => Header { header_type: 7, bytes: b"v".to_vec(), ..Header::default() },
@@ -221,7 +221,7 @@ fn stated_in_source(name: &str, stated: &Value, bytes: &[u8]) -> Message {
             ],
             b"some payload",
         ),
-        // botocore refuses repeated names; DESIGN section 6 keeps them.
+        // botocore refuses repeated names; this library keeps them.
         "botocore/duplicate_header" => (vec![header("test", 4, 0x6173_6466, b""); 2], b""),
         _ => return stated_by_botocore(stated, bytes),
     };

@@ -7,7 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// A file of this test's own.
+/// A file that belongs to this test.
 pub fn file(name: &str, content: &str) -> String {
     static FILES: AtomicUsize = AtomicUsize::new(0);
     let path = cc::scratch().join(format!("{}-{name}", FILES.fetch_add(1, Ordering::Relaxed)));
@@ -15,14 +15,14 @@ pub fn file(name: &str, content: &str) -> String {
     path.to_str().expect("a UTF-8 path").to_owned()
 }
 
-/// A path for a socket: short, and nobody else's.
+/// A path for a socket: short and unique.
 pub fn socket_path(name: &str) -> String {
     let path = std::env::temp_dir().join(format!("esrpc-{name}-{}", std::process::id()));
     let _ = fs::remove_file(&path);
     path.to_str().expect("a UTF-8 path").to_owned()
 }
 
-/// A token server, to which clients with the token talk and others do not; `server_tls` and `client_tls` are options.
+/// A token server, which accepts clients with the token and no others; `server_tls` and `client_tls` are options.
 fn assert_token_decides(place: &[&str], server_tls: &[&str], client_tls: &[&str], connected: &str) {
     let (right, wrong) = (file("right.token", "s3cret\n"), file("wrong.token", "s3creT\n"));
     let server =
@@ -165,7 +165,7 @@ fn a_passed_socket_outlives_the_server_with_its_file() {
 }
 
 #[test]
-fn a_supervisor_that_passes_something_else_is_told() {
+fn a_supervisor_that_passes_something_else_gets_an_error() {
     let two = run(activated(TcpListener::bind("127.0.0.1:0").expect("a port is free"), "2"));
     assert_eq!(
         (two.code, two.err.as_str()),
@@ -181,7 +181,7 @@ fn a_supervisor_that_passes_something_else_is_told() {
 }
 
 #[test]
-fn mistakes_in_arguments_are_told_in_a_sentence() {
+fn mistakes_in_arguments_are_explained_in_a_sentence() {
     let (token, empty, spaced) = (file("a.token", "x\n"), file("empty.token", "\nx\n"), file("spaced.token", "a b\n"));
     let cases: &[(&str, &[&str], &str)] = &[
         ("echo_server", &["--prot", "80"], "--prot is no option of this program"),
@@ -208,7 +208,7 @@ fn mistakes_in_arguments_are_told_in_a_sentence() {
 
 /// Sooner than the default would end it.
 #[test]
-fn every_server_ends_a_client_that_says_nothing_after_the_time_it_was_told() {
+fn every_server_ends_a_silent_client_after_the_time_in_its_options() {
     let token = file("patience.token", "s3cret\n");
     for (program, own) in
         [("echo_server", &[][..]), ("graceful_server", &[]), ("token_server", &["--token-file", token.as_str()])]

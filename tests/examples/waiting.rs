@@ -93,7 +93,7 @@ struct Graceful {
     first: Option<Child>,
     lines: BufReader<ChildStdout>,
     address: String,
-    /// Who listens now.
+    /// The process that listens now.
     process: String,
 }
 
@@ -146,7 +146,7 @@ impl Graceful {
         assert_ne!(self.process, before);
     }
 
-    /// Waits for the end of the first and of all successors; answers what they printed meanwhile.
+    /// Waits for the end of the first and of all successors; returns what they printed.
     fn finish(mut self) -> String {
         let mut rest = String::new();
         self.lines.read_to_string(&mut rest).expect("they print text");
@@ -179,7 +179,7 @@ fn stream_message(flags: i32, operation: Option<&str>, payload: &str) -> Vec<u8>
     bytes
 }
 
-/// A client with a call that goes on.
+/// A client with a call in progress.
 fn open_call(server: &Graceful) -> TcpStream {
     let mut socket = TcpStream::connect(&server.address).expect("the server listens");
     socket.set_read_timeout(Some(TIME_LIMIT)).expect("a positive timeout");
@@ -230,7 +230,7 @@ fn a_graceful_server_cuts_off_what_is_open_at_its_deadline_or_a_second_signal() 
     assert_eq!(server.finish(), "");
 }
 
-/// A call may meet the drain, and is then repeated; somebody listens at any time.
+/// A call may meet the drain, and is then repeated; there is a listener at all times.
 fn call_until_answered(place: &str) {
     for _ in 0..100 {
         let call = run(example("blocking_call", &[place]));
@@ -299,7 +299,7 @@ fn a_graceful_server_is_replaced_with_its_tls_settings() {
     server.finish();
 }
 
-/// What is executed is gone: the server that is there goes on.
+/// A successor that cannot start ends: the running server goes on.
 #[test]
 fn a_graceful_server_whose_successor_cannot_start_goes_on() {
     let program = cc::scratch().join("graceful_server_to_be_removed");

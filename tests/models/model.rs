@@ -1,4 +1,4 @@
-//! What src/runtime gets in a model for the standard library's and mio's parts that shuttle has to see.
+//! What src/runtime gets in a model instead of the parts of the standard library and mio that shuttle has to see.
 
 pub mod sync {
     pub use shuttle::sync::{Condvar, Mutex, MutexGuard, atomic};
@@ -51,7 +51,7 @@ impl<T> RefCellKey<T> for shuttle::thread::LocalKey<RefCell<T>> {
 }
 
 /// mio, whose poll lets other threads of the model run while it waits. Sockets and their events are real; time stands
-/// still, so that no wait ends but by an event.
+/// still, so that only an event ends a wait.
 pub mod mio {
     pub use ::mio::{Events, Interest, Registry, Token};
 
@@ -65,7 +65,7 @@ pub mod mio {
         static ref CHANGES: (Mutex<u64>, Condvar) = (Mutex::new(0), Condvar::new());
     }
 
-    /// Has everybody who waits look for events.
+    /// Makes all waiting loops look for events.
     pub fn kick() -> u64 {
         let mut changes = CHANGES.0.lock().unwrap();
         *changes += 1;
@@ -89,7 +89,7 @@ pub mod mio {
 
     pub struct Poll {
         poll: ::mio::Poll,
-        /// Something was done since the last wait, which may concern sockets of other loops.
+        /// Something has been done since the last wait that may concern sockets of other loops.
         busy: bool,
     }
 

@@ -1,4 +1,4 @@
-//! Promises in every schedule that shuttle comes upon: see run.sh. A call that hangs is a deadlock that shuttle reports.
+//! Promises in every schedule that shuttle tries: see run.sh. A call that hangs is a deadlock that shuttle reports.
 
 use std::any::Any;
 use std::env;
@@ -18,7 +18,7 @@ use eventstream_rpc::transport::Endpoint;
 use shuttle::scheduler::{PctScheduler, RandomScheduler};
 use shuttle::{Config, Runner};
 
-/// Runs it in many schedules, half of them by chance and half by priorities that change few times.
+/// Runs it in many schedules, half of them random and half by priorities that change a few times.
 fn check(model: impl Fn() + Send + Sync + 'static) {
     let schedules = env::var("ESRPC_SCHEDULES").ok().and_then(|count| count.parse().ok()).unwrap_or(1000);
     let model = Arc::new(model);
@@ -30,7 +30,7 @@ fn check(model: impl Fn() + Send + Sync + 'static) {
     Runner::new(PctScheduler::new(3, schedules / 2), config).run(move || model());
 }
 
-/// What was made and what came of it. Only a lock of the standard library's: it is no part of the model.
+/// What was made and what came of it. With a lock of the standard library, which is not part of the model.
 #[derive(Default)]
 struct Tally {
     connections: AtomicUsize,
@@ -47,7 +47,7 @@ struct Tally {
     incoming: AtomicUsize,
     tasks: AtomicUsize,
     destroyed: AtomicUsize,
-    /// Nobody may be called any more.
+    /// No callback may run any longer.
     is_stopped: AtomicBool,
 }
 
@@ -60,7 +60,7 @@ fn value(counter: &AtomicUsize) -> usize {
 }
 
 impl Tally {
-    /// After the runtime has ended: everything had a whole life.
+    /// After the runtime has ended: everything lived to its end.
     fn check(&self) {
         assert_eq!(value(&self.sends), value(&self.flushed), "flush callbacks");
         assert_eq!(value(&self.activated), value(&self.closed), "on_closed");
@@ -76,7 +76,7 @@ struct Party {
     tally: Arc<Tally>,
     /// 0 new, 1 begun, 2 ended, 3 destroyed.
     state: AtomicUsize,
-    /// What of its connection is not told yet.
+    /// What its connection has not reported yet.
     streams: Option<Arc<AtomicUsize>>,
     on_stream: Option<Arc<OnStream>>,
 }
@@ -274,7 +274,7 @@ impl Scene {
         Some(stream)
     }
 
-    /// Whether it was taken.
+    /// Whether it was accepted.
     fn activate(&self, stream: &Arc<Stream>, flags: i32) -> bool {
         let message = Outgoing {
             message_type: MessageType::ApplicationMessage as i32,
@@ -322,7 +322,7 @@ impl Scene {
         Some(Flush { run: flushed, words: [Arc::as_ptr(&self.tally) as usize, 0] })
     }
 
-    /// When everything was released: it ends, and all of it was told.
+    /// When everything was released: it ends, and all of it was reported.
     fn end(&self) {
         self.runtime.join(None).expect("not a loop thread");
         self.tally.check();
@@ -338,7 +338,7 @@ fn finish(threads: impl IntoIterator<Item = JoinHandle<()>>) {
     threads.into_iter().for_each(|thread| thread.join().expect("no panic"));
 }
 
-/// The loop's wake protocol: whoever posts first wakes it, and nothing that is posted is left lying.
+/// The loop's wake protocol: the first to post wakes it, and nothing that is posted is left behind.
 #[test]
 fn every_task_that_is_posted_runs() {
     check(|| {
@@ -397,9 +397,9 @@ fn close_against_activate() {
     });
 }
 
-/// Two threads of the client and the server's handler end one stream; the others are told that it is over.
+/// Two threads of the client and the server's handler end one stream; the others get the status of an ended stream.
 #[test]
-fn a_stream_that_everybody_ends() {
+fn a_stream_that_every_side_ends() {
     check(|| {
         let scene = Scene::with(2, Some(Arc::new(|stream: &Arc<Stream>| drop(stream.close()))));
         let listener = scene.listen();

@@ -1,5 +1,5 @@
 
-/// After a stop nobody is called any more, whatever was under way; handles are released as usual.
+/// After a stop no callback runs any longer, whatever was under way; handles are released as usual.
 #[test]
 fn stop_at_once_against_everything() {
     check(|| {

@@ -19,7 +19,7 @@ fn server() -> TlsConfigBuilder {
     TlsConfigBuilder::new(TlsRole::Server)
 }
 
-/// Whether a client with these settings takes a server of `authority`.
+/// Whether a client with these settings accepts a server of `authority`.
 fn trusts(client: &TlsConfig, authority: &Authority) -> bool {
     let (mut client, mut server) = peers(client, &server_config(&authority.server(&[NAME]), |_| {}), ROOMY);
     shake(&mut client, &mut server).0.is_ok()
@@ -172,7 +172,7 @@ fn a_chain_is_shown_whole() {
 }
 
 #[test]
-fn encrypted_keys_are_told_from_bad_ones() {
+fn encrypted_keys_and_bad_ones_have_different_errors() {
     let identity = Authority::new("test CA").server(&[NAME]);
     let legacy = "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,00\n\nAAAA\n\
                   -----END RSA PRIVATE KEY-----\n";
@@ -238,7 +238,7 @@ fn a_builder_builds_again() {
     assert_eq!((first.role(), second.role()), (TlsRole::Client, TlsRole::Client));
 }
 
-/// In a process of its own, since the place of the system's trust store is told by the environment.
+/// In a process of its own, since the environment names the place of the system's trust store.
 #[cfg(unix)]
 #[test]
 fn a_client_without_an_authority_uses_the_systems() {

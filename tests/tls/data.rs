@@ -43,7 +43,7 @@ fn a_mebibyte_each_way_comes_through_a_narrow_pipe() {
 }
 
 #[test]
-fn what_a_write_answers_for_has_left() {
+fn what_a_write_returns_has_left() {
     const STEP: usize = 256 * 1024;
     let (client, server) = fitting_configs();
     let (mut client, mut server) = connected(&client, &server, 5000);
@@ -138,7 +138,7 @@ fn a_read_knows_whether_it_took_all_that_was_there() {
 }
 
 #[test]
-fn the_end_of_the_session_is_told_after_the_data() {
+fn the_end_of_the_session_is_reported_after_the_data() {
     let (client, server) = fitting_configs();
     let (mut client, mut server) = connected(&client, &server, ROOMY);
     client.write(b"last words").expect("there is room");
@@ -185,7 +185,7 @@ fn the_end_of_the_session_waits_for_room_and_is_sent_once() {
 }
 
 #[test]
-fn a_connection_that_is_cut_is_told_from_an_orderly_end_and_its_data_comes_first() {
+fn a_cut_connection_differs_from_an_orderly_end_and_its_data_comes_first() {
     let (client, server) = fitting_configs();
     let (mut client, mut server) = connected(&client, &server, ROOMY);
     client.write(b"last words").expect("there is room");
@@ -215,7 +215,7 @@ fn data_before_damage_comes_first() {
 }
 
 #[test]
-fn a_peer_that_is_gone_ends_the_close_too() {
+fn a_peer_that_has_closed_ends_the_close_too() {
     let (client, server) = fitting_configs();
     let (mut client, server) = connected(&client, &server, ROOMY);
     drop(server);

@@ -1,4 +1,4 @@
-//! How handshakes fail: each reason has its kind and says what a person needs to know.
+//! How handshakes fail: each reason has its kind and a helpful message.
 
 use std::io::{Read, Write};
 
@@ -10,7 +10,7 @@ use rcgen::{BasicConstraints, ExtendedKeyUsagePurpose, IsCa, SanType};
 use crate::certificates::{Authority, Identity, in_year};
 use crate::peers::*;
 
-/// How the client of `authority` fares with a server that shows `identity`; the server hears of it by an alert.
+/// How a client that trusts `authority` fails with a server that shows `identity`, which gets an alert.
 #[track_caller]
 fn assert_client_refuses(authority: &Authority, identity: &Identity, kind: TlsErrorKind, sentence: &str, alert: &str) {
     for version in [TlsVersion::V1_2, TlsVersion::V1_3] {
@@ -153,7 +153,7 @@ fn no_application_protocol_in_common() {
     assert_fails(at_client, TlsErrorKind::NoCommonAlpn, "the server sent the alert no_application_protocol (120)");
 }
 
-/// A ClientHello of TLS 1.2 whose only cipher suite is one that nobody should use any more.
+/// A ClientHello of TLS 1.2 whose only cipher suite is one that is no longer safe.
 fn outdated_client_hello() -> Vec<u8> {
     let extensions: &[&[u8]] = &[
         &[0, 10, 0, 4, 0, 2, 0, 29], // supported_groups: x25519
@@ -253,7 +253,7 @@ fn a_peer_that_goes_away_in_the_middle() {
 }
 
 #[test]
-fn a_peer_that_is_gone_before_anything_is_written() {
+fn a_peer_that_has_closed_before_anything_is_written() {
     let (client, server) = fitting_configs();
     let (mut client, server) = peers(&client, &server, ROOMY);
     drop(server);

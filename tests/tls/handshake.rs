@@ -29,7 +29,7 @@ fn the_newest_version_is_used_and_described() {
 }
 
 #[test]
-fn nothing_is_told_before_the_handshake_is_done() {
+fn nothing_is_reported_before_the_handshake_is_done() {
     let (client, server) = fitting_configs();
     let (client, _server) = peers(&client, &server, ROOMY);
     assert_eq!(client.session.info(), None);

@@ -38,7 +38,7 @@ impl End {
         self.outgoing.borrow_mut().closed = true;
     }
 
-    /// From now on so many bytes of this end may wait for the other one.
+    /// From now on this many bytes of this end may wait for the other one.
     pub fn set_room(&self, room: usize) {
         self.outgoing.borrow_mut().room = room;
     }
@@ -137,7 +137,7 @@ pub fn peers_for(client: &TlsConfig, name: &str, server: &TlsConfig, room: usize
     (Peer { session: client, end: client_end }, Peer { session: server, end: server_end })
 }
 
-/// Goes on with both handshakes until each is done or has failed; a side that failed closes.
+/// Continues both handshakes until each is done or has failed; a side that failed closes.
 pub fn shake(client: &mut Peer, server: &mut Peer) -> (Result<(), Error>, Result<(), Error>) {
     let mut outcomes = [None, None];
     for _ in 0..100_000 {
@@ -164,7 +164,7 @@ pub fn shake(client: &mut Peer, server: &mut Peer) -> (Result<(), Error>, Result
     panic!("the handshake hangs: {outcomes:?}");
 }
 
-/// Two peers after a handshake that went well.
+/// Two peers after a successful handshake.
 pub fn connected(client: &TlsConfig, server: &TlsConfig, room: usize) -> (Peer, Peer) {
     let (mut client, mut server) = peers(client, server, room);
     assert_eq!(shake(&mut client, &mut server), (Ok(()), Ok(())));

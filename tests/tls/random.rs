@@ -1,4 +1,4 @@
-//! Both sides write and read as chance has it, through a pipe whose room changes.
+//! Both sides write and read at random, through a pipe whose room changes.
 
 use std::io::{self, IoSlice, Read, Write};
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::unusual_servers::{server_config_of, until};
 
 const SEEDS: u64 = 30;
 
-/// Random numbers that a seed repeats (xorshift64*).
+/// Random numbers that a seed reproduces (xorshift64*).
 struct Random(u64);
 
 impl Random {
@@ -31,7 +31,7 @@ impl Random {
         (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) as usize % limit
     }
 
-    /// As often a handful as many.
+    /// A few as often as many.
     fn size(&mut self) -> usize {
         let limit = [10, 100, 3_000, 20_000, 100_000][self.below(5)];
         self.below(limit)
@@ -53,7 +53,7 @@ struct Side {
     end: End,
     is_shaken: bool,
     data: Vec<u8>,
-    /// So many bytes of the data are written, as `write` answered.
+    /// This many bytes of the data are written, as `write` returned.
     answered: usize,
     /// The writes were offered the data up to here.
     offered: usize,
@@ -111,7 +111,7 @@ impl Side {
         if self.answered == self.data.len() {
             return self.tell_end();
         }
-        // What was offered before comes again until it is answered for.
+        // What was offered before is offered again until it is taken.
         self.offered = self.offered.max(self.answered + 1 + random.size()).min(self.data.len());
         let offer = &self.data[self.answered..self.offered];
         let count = match &mut self.session {
@@ -168,7 +168,7 @@ impl Side {
                 let _ = session.read_tls(&mut self.end);
                 session.process_new_packets().expect("good records");
                 let result = session.reader().take(room as u64).read_to_end(&mut self.received);
-                // It tells of the bytes first, as we do.
+                // It reports the bytes first, as we do.
                 let count = self.received.len() - before;
                 (if count > 0 { Ok(count) } else { result }, false)
             }
@@ -199,7 +199,7 @@ impl Side {
         assert!(result.is_ok() || self.end.in_flight() > 0);
     }
 
-    /// TLS 1.3 only. Not many times without data between: nobody endures that.
+    /// TLS 1.3 only. Not many times without data in between, which peers refuse.
     fn change_keys(&mut self) {
         if let Session::Rustls(session) = &mut self.session
             && self.answered < self.data.len()

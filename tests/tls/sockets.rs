@@ -13,7 +13,7 @@ use crate::peers::{NAME, assert_fails, client_config, fitting_configs, kind, ser
 
 const MIB: usize = 1024 * 1024;
 
-/// Calls `step` until it answers something. The sockets are local, so the wait is short.
+/// Calls `step` until it returns something. The sockets are local, so the wait is short.
 fn until<T>(mut step: impl FnMut() -> Option<T>) -> T {
     loop {
         match step() {

@@ -46,7 +46,7 @@ pub fn connect(client: &TlsConfig, server: &Arc<ServerConfig>, room: usize) -> (
     (Peer { session, end: client_end }, server, server_end)
 }
 
-/// Tries again until it is so; that comes soon, or never.
+/// Tries again until it holds, which is soon or never.
 pub fn until(mut is_so: impl FnMut() -> bool) {
     assert!((0..10_000).any(|_| is_so()), "it goes on and on");
 }
@@ -95,7 +95,7 @@ fn a_chain_of_certificates_may_take_several_records() {
 
 #[test]
 fn keys_that_change_are_followed_and_answered_with_new_ones() {
-    // The announcement of new keys takes 27 bytes, and the answer 28.
+    // The announcement of new keys takes 27 bytes, and the reply 28.
     for (room, fits) in [(40, false), (ROOMY, true)] {
         let (mut client, mut server, mut end) = pair(room, &[], |_| {});
         shake_hands(&mut client, &mut server, &mut end);

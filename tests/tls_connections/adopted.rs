@@ -1,4 +1,4 @@
-//! TLS over sockets of the application's: the same settings, names, certificates and deadlines as over others.
+//! TLS over sockets of the application: the same settings, names, certificates and deadlines as over others.
 
 use crate::certificates::Authority;
 use crate::recorder::*;
@@ -59,7 +59,7 @@ fn a_peer_that_says_nothing_is_given_up() {
     let runtime = Runtime::start();
     let server = FittingServer::start(&runtime, |options: *mut esrpc_connection_options| {
         // SAFETY: live settings.
-        assert_eq!(unsafe { esrpc_connection_options_set_tls_timeout_ms(options, 100) }, OK);
+        assert_eq!(unsafe { esrpc_connection_options_set_tls_timeout_ms(options.as_mut(), 100) }, OK);
     });
     let mut silent = server.adopt();
     let failed = server.side.wait_for("failed TLS_TIMED_OUT");

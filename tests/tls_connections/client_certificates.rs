@@ -42,7 +42,7 @@ impl Scene {
         runtime.join();
     }
 
-    /// The status of the server, and what the client's sentence says.
+    /// The status of the server, and part of the client's message.
     #[track_caller]
     pub fn assert_refused(&self, version: esrpc_tls_version, identity: Option<&Identity>, failure: &str, alert: &str) {
         for handshake in [false, true] {

@@ -1,4 +1,4 @@
-//! Connections over TLS that go well.
+//! Connections over TLS without failures.
 
 use crate::certificates::Authority;
 use crate::raw::{Door, RawTls, dial, message};
@@ -171,7 +171,7 @@ fn secrets_are_logged_to_the_file_that_was_named() {
 }
 
 #[test]
-fn both_sides_tell_what_tls_agreed_on() {
+fn both_sides_show_what_tls_agreed_on() {
     let runtime = Runtime::start();
     let authority = Authority::new("test CA");
     let identity = authority.server(&[NAME]);
@@ -192,7 +192,7 @@ fn both_sides_tell_what_tls_agreed_on() {
     runtime.join();
 }
 
-/// Connects, has a session ticket in hand, closes; tells whether the session was an earlier one.
+/// Connects, waits for a session ticket, closes; returns whether the session was resumed.
 fn is_resumed(runtime: &Runtime, server: &Server, tls: &Tls) -> bool {
     let client = Client::ready(runtime, server.place(), tls, NAME);
     // Tickets come before what the server sends later.

@@ -12,16 +12,16 @@ use std::io::{Read, Write};
 use std::time::{Duration, Instant};
 
 const DEADLINE_MS: u32 = 300;
-/// Of the deadlines that are not to come first.
+/// For the deadlines that must not expire first.
 const LONG_MS: u32 = 60_000;
 
 fn short_tls_deadline(options: *mut esrpc_connection_options) {
     // SAFETY: live options.
     unsafe {
-        assert_eq!(esrpc_connection_options_set_tls_timeout_ms(options, DEADLINE_MS), OK);
+        assert_eq!(esrpc_connection_options_set_tls_timeout_ms(options.as_mut(), DEADLINE_MS), OK);
         // The next larger ones, which are not to come first.
-        assert_eq!(esrpc_connection_options_set_connect_timeout_ms(options, LONG_MS), OK);
-        assert_eq!(esrpc_connection_options_set_handshake_timeout_ms(options, LONG_MS), OK);
+        assert_eq!(esrpc_connection_options_set_connect_timeout_ms(options.as_mut(), LONG_MS), OK);
+        assert_eq!(esrpc_connection_options_set_handshake_timeout_ms(options.as_mut(), LONG_MS), OK);
     }
 }
 
@@ -78,7 +78,7 @@ fn clients_that_stall_in_the_tls_handshake() {
         let failed = server.side.wait_for("failed");
         assert_in_time(begun);
         assert!(failed.starts_with("failed TLS_TIMED_OUT: "), "{failed}");
-        // The socket is closed as well; a reset tells that something was unread.
+        // The socket is closed as well; a reset shows that something was unread.
         let mut rest = Vec::new();
         let _ = client.read_to_end(&mut rest);
         assert_eq!(server.side.outline(), ["failed TLS_TIMED_OUT"]);
@@ -88,14 +88,14 @@ fn clients_that_stall_in_the_tls_handshake() {
 }
 
 #[test]
-fn the_tls_deadline_is_over_with_the_tls_handshake() {
+fn the_tls_deadline_ends_with_the_tls_handshake() {
     let runtime = Runtime::start();
     let (tls, server) = settings::fitting();
     let server = Server::start_with(&runtime, &server, None, short_tls_deadline);
     let how = How { tls: Some((&tls, NAME)), handshake: true, options: Some(&short_tls_deadline) };
     let client = Client::connect(&runtime, server.place(), how);
     assert_eq!(client.side.wait_for("setup"), "setup OK");
-    // A later connection whose own deadline expires shows that the time of the first is over too.
+    // A later connection whose own deadline expires shows that the time of the first has passed too.
     let _stalled = dial(server.port());
     server.side.wait_for("failed TLS_TIMED_OUT");
     client.call("unary", b"still here", 0).side.wait_for("message still here");
@@ -104,17 +104,17 @@ fn the_tls_deadline_is_over_with_the_tls_handshake() {
     runtime.join();
 }
 
-/// CONNECT's clock starts when the connection is set up, so a handshake of TLS that takes longer than that is no matter.
+/// CONNECT's clock starts when the connection is set up, so a TLS handshake may take longer than that.
 #[test]
 fn the_time_for_connect_begins_after_the_tls_handshake() {
     let runtime = Runtime::start();
     let (tls, _) = settings::fitting();
     let door = Door::open();
     let begun = Instant::now();
-    let change = |options| {
+    let change = |options: *mut esrpc_connection_options| {
         short_tls_deadline(options);
         // SAFETY: live options.
-        assert_eq!(unsafe { esrpc_connection_options_set_handshake_timeout_ms(options, 1) }, OK);
+        assert_eq!(unsafe { esrpc_connection_options_set_handshake_timeout_ms(options.as_mut(), 1) }, OK);
     };
     let how = How { tls: Some((&tls, NAME)), handshake: true, options: Some(&change) };
     let client = Client::connect(&runtime, Place::Port(door.port()), how);
@@ -126,7 +126,7 @@ fn the_time_for_connect_begins_after_the_tls_handshake() {
     runtime.join();
 }
 
-/// A client of ours with so much in its queue that a server which reads nothing cannot take it all.
+/// A client of ours with more in its queue than the system buffers for a server that reads nothing.
 fn client_with_a_full_pipe(
     runtime: &Runtime,
     server: &FittingServer,
@@ -145,9 +145,9 @@ fn client_with_a_full_pipe(
 fn a_close_gives_up_on_a_peer_that_stops_reading() {
     let runtime = Runtime::start();
     let server = FittingServer::start(&runtime, |_| {});
-    let change = |options| {
+    let change = |options: *mut esrpc_connection_options| {
         // SAFETY: live options.
-        assert_eq!(unsafe { esrpc_connection_options_set_linger_ms(options, DEADLINE_MS) }, OK);
+        assert_eq!(unsafe { esrpc_connection_options_set_linger_ms(options.as_mut(), DEADLINE_MS) }, OK);
     };
     let (client, call) = client_with_a_full_pipe(&runtime, &server, &change);
     let begun = Instant::now();
@@ -164,11 +164,11 @@ fn a_close_gives_up_on_a_peer_that_stops_reading() {
 fn an_abort_does_not_wait_for_a_peer_that_stops_reading() {
     let runtime = Runtime::start();
     let server = FittingServer::start(&runtime, |_| {});
-    let change = |options| {
+    let change = |options: *mut esrpc_connection_options| {
         // SAFETY: live options.
         unsafe {
-            assert_eq!(esrpc_connection_options_set_linger_ms(options, LONG_MS), OK);
-            assert_eq!(esrpc_connection_options_set_write_timeout_ms(options, LONG_MS), OK);
+            assert_eq!(esrpc_connection_options_set_linger_ms(options.as_mut(), LONG_MS), OK);
+            assert_eq!(esrpc_connection_options_set_write_timeout_ms(options.as_mut(), LONG_MS), OK);
         }
     };
     let (client, call) = client_with_a_full_pipe(&runtime, &server, &change);
@@ -186,9 +186,9 @@ fn an_abort_does_not_wait_for_a_peer_that_stops_reading() {
 fn a_write_to_a_peer_that_stops_reading_times_out() {
     let runtime = Runtime::start();
     let server = FittingServer::start(&runtime, |_| {});
-    let change = |options| {
+    let change = |options: *mut esrpc_connection_options| {
         // SAFETY: live options.
-        assert_eq!(unsafe { esrpc_connection_options_set_write_timeout_ms(options, DEADLINE_MS) }, OK);
+        assert_eq!(unsafe { esrpc_connection_options_set_write_timeout_ms(options.as_mut(), DEADLINE_MS) }, OK);
     };
     let begun = Instant::now();
     let (client, call) = client_with_a_full_pipe(&runtime, &server, &change);

@@ -29,7 +29,7 @@ fn an_open_stream_goes_on_and_the_end_is_a_whole_one() {
 }
 
 #[test]
-fn connections_in_their_tls_handshake_are_given_up_and_told() {
+fn connections_in_their_tls_handshake_are_given_up_and_reported() {
     // Each time the drain meets the connection elsewhere on its way.
     for _ in 0..20 {
         give_up_one_in_its_handshake();

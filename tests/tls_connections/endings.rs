@@ -37,7 +37,7 @@ fn raw_client_at_server(server: &Server, authority: &Authority) -> RawTls {
 }
 
 #[test]
-fn a_cut_without_close_notify_is_told_after_the_data_that_came_before() {
+fn a_cut_without_close_notify_is_reported_after_the_data_that_came_before() {
     let runtime = Runtime::start();
     let (client, mut server) = client_at_raw_server(&runtime);
     let call = client.call("any", b"", 0);
@@ -55,7 +55,7 @@ fn a_cut_without_close_notify_is_told_after_the_data_that_came_before() {
 }
 
 #[test]
-fn a_cut_is_told_to_a_server_as_well() {
+fn a_cut_is_reported_to_a_server_as_well() {
     let runtime = Runtime::start();
     let authority = Authority::new("test CA");
     let server = Server::start(&runtime, &settings::server(&authority.server(&[NAME]), |_| {}));
@@ -186,7 +186,7 @@ fn what_a_client_sends_in_answer_to_the_last_data_of_its_server_is_written_befor
 }
 
 #[test]
-fn what_the_callbacks_answered_before_a_cut_is_written() {
+fn what_the_callbacks_sent_before_a_cut_is_written() {
     let runtime = Runtime::start();
     let authority = Authority::new("test CA");
     let server = Server::start(&runtime, &settings::server(&authority.server(&[NAME]), |_| {}));

@@ -1,4 +1,4 @@
-//! Handshakes that fail: the status and the sentence on each side, and exactly the callbacks that are promised.
+//! Handshakes that fail: the status and the message on each side, and exactly the promised callbacks.
 
 use crate::certificates::{Authority, Identity, in_year};
 use crate::raw::{Door, dial, message};
@@ -9,7 +9,7 @@ use crate::settings::{self, Builder, NAME, Tls};
 use eventstream_rpc::ffi::constants::esrpc_tls_version::*;
 use std::io::{ErrorKind, Read, Write};
 
-/// The client's failure; what the server's listener is told if anything; sentences in part.
+/// The client's failure; what the server's listener hears of it, if anything; parts of the messages.
 #[track_caller]
 pub fn assert_fails(client: &Tls, server: &Tls, failure: &str, sentence: &str, server_failure: &str) {
     for handshake in [false, true] {
@@ -93,7 +93,7 @@ fn no_application_protocol_in_common() {
     assert_fails(&client, &server, "TLS_NO_COMMON_ALPN", "no_application_protocol", "TLS_NO_COMMON_ALPN");
 }
 
-/// What a client of ours is told if its server does `answer` after the ClientHello has begun.
+/// What a client of ours reports if its server does `answer` after the ClientHello has begun.
 #[track_caller]
 fn assert_client_fails(answer: &[u8], failure: &str, sentence: &str) {
     let runtime = Runtime::start();
@@ -145,7 +145,7 @@ fn a_server_that_does_not_speak_tls() {
 }
 
 #[test]
-fn a_server_that_sends_much_that_is_not_tls_is_told_why_and_not_reset() {
+fn a_server_that_sends_much_that_is_not_tls_gets_an_alert_rather_than_a_reset() {
     let runtime = Runtime::start();
     let tls = settings::client(&Authority::new("test CA"), |_| {});
     let door = Door::open();
@@ -164,7 +164,7 @@ fn a_server_that_sends_much_that_is_not_tls_is_told_why_and_not_reset() {
     runtime.join();
 }
 
-/// What a listener of ours is told if its client does nothing but send this.
+/// What a listener of ours reports if its client does nothing but send this.
 #[track_caller]
 fn assert_server_fails(bytes: &[u8], failure: &str, sentence: &str) {
     let runtime = Runtime::start();
@@ -295,7 +295,7 @@ fn strangers_as_servers_without_tls() {
 
 /// What is left unread would turn the server's close into a reset, which may overtake the alert.
 #[test]
-fn a_client_that_sends_much_that_is_not_tls_is_told_why_and_not_reset() {
+fn a_client_that_sends_much_that_is_not_tls_gets_an_alert_rather_than_a_reset() {
     let runtime = Runtime::start();
     let (tls, server) = settings::fitting();
     let server = Server::start(&runtime, &server);
@@ -312,7 +312,7 @@ fn a_client_that_sends_much_that_is_not_tls_is_told_why_and_not_reset() {
     runtime.join();
 }
 
-/// The server's patience with a client that it has failed is short.
+/// The server waits only briefly for a client whose handshake it has failed.
 #[test]
 fn a_client_that_goes_on_after_the_alert_is_cut_off() {
     let runtime = Runtime::start();
@@ -323,7 +323,7 @@ fn a_client_that_goes_on_after_the_alert_is_cut_off() {
     let mut told = Vec::new();
     client.read_to_end(&mut told).expect("the server's side ends in order");
     assert!(told.starts_with(&[21, 3]), "no alert: {told:?}");
-    // Until the server is gone; a write that blocks for long would be an error of its own.
+    // Until the server has ended; a write that blocks for long would be an error of its own.
     let error = loop {
         if let Err(error) = client.write_all(&[b'x'; 10_000]) {
             break error;

@@ -20,8 +20,8 @@ fn counting(len: usize) -> Vec<u8> {
 fn roomy(options: *mut esrpc_connection_options) {
     // SAFETY: live options.
     unsafe {
-        assert_eq!(esrpc_connection_options_set_outbound_limit(options, 64 * MIB), OK);
-        assert_eq!(esrpc_connection_options_set_max_message_size(options, 25 * MIB), OK);
+        assert_eq!(esrpc_connection_options_set_outbound_limit(options.as_mut(), 64 * MIB), OK);
+        assert_eq!(esrpc_connection_options_set_max_message_size(options.as_mut(), 25 * MIB), OK);
     }
 }
 

@@ -135,7 +135,7 @@ impl Openssl {
         input.write_all(bytes).and_then(|()| input.flush()).expect("openssl takes it");
     }
 
-    /// Ends a client in order, which has to have gone well.
+    /// Ends a client in order, and checks that it succeeded.
     fn end(mut self) {
         self.input = None;
         let status = self.child.wait().expect("it ends");
@@ -180,7 +180,7 @@ fn s_client_converses_with_our_server_and_takes_up_its_session() {
             let mut client = Openssl::client(&server, &ca, &more);
             client.output.wait_for(&format!("{said}{version}, Cipher is "));
             client.send(&message(CONNECT, 0, 0, &[], b"a payload\n"));
-            // The answer, which comes after the tickets.
+            // The reply, which comes after the tickets.
             let text = client.output.wait_for(":message-type");
             assert!(text.contains("ALPN protocol: rpc"), "{text}");
             assert!(text.contains("Verify return code: 0 (ok)"), "{text}");

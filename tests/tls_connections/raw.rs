@@ -1,4 +1,4 @@
-//! Peers that are no connections of ours: bare sockets, and bare TLS sessions, to do what ours would not.
+//! Peers without the library: bare sockets, and bare TLS sessions, which do what ours would not.
 
 use crate::certificates::{Authority, Identity};
 use crate::recorder::PATIENCE;
@@ -35,7 +35,7 @@ fn patient(stream: TcpStream) -> TcpStream {
     stream
 }
 
-/// A socket that keeps what is written until something is read, or until it is told: so all of it leaves in one segment.
+/// A socket that keeps what is written until something is read, or until it is flushed: all of it leaves in one segment.
 struct Corked {
     stream: TcpStream,
     waiting: Vec<u8>,
@@ -102,7 +102,7 @@ impl RawTls {
         self.io.flush().expect("the peer takes it");
     }
 
-    /// Exactly so many bytes.
+    /// Exactly this many bytes.
     pub fn read(&mut self, count: usize) -> Vec<u8> {
         let mut bytes = vec![0; count];
         let mut have = 0;
@@ -123,7 +123,7 @@ impl RawTls {
         message
     }
 
-    /// What a read at the end says.
+    /// What a read at the end returns.
     pub fn read_end(&mut self) -> io::Result<usize> {
         self.session.read(&mut self.io, &mut [0])
     }
@@ -142,7 +142,7 @@ impl RawTls {
         let _ = io::copy(&mut self.io.stream, &mut io::sink());
     }
 
-    /// Ends this side of the socket without telling so in TLS; the other side goes on.
+    /// Ends this side of the socket without an alert of TLS; the other side goes on.
     pub fn cut_sending(&mut self) {
         self.flush();
         let _ = self.io.stream.shutdown(Shutdown::Write);

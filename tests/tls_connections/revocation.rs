@@ -87,7 +87,7 @@ fn a_revoked_client_is_refused_and_another_is_not() {
 }
 
 #[test]
-fn a_list_whose_time_is_over_is_not_believed() {
+fn a_list_that_has_expired_does_not_count() {
     let authority = Authority::new("test CA");
     let (list, _) = authority.revocation_list(&[BAD], 2021);
     let client = settings::client(&authority, |builder| builder.refuse_revoked(list.as_bytes()));
@@ -96,7 +96,7 @@ fn a_list_whose_time_is_over_is_not_believed() {
 }
 
 #[test]
-fn a_certificate_of_which_no_list_tells_is_refused_unless_that_is_allowed() {
+fn a_certificate_that_no_list_covers_is_refused_unless_that_is_allowed() {
     let (authority, other) = (Authority::new("test CA"), Authority::new("another CA"));
     let (list, _) = other.revocation_list(&[], VALID);
     let server = settings::server(&numbered(&authority, GOOD), |_| {});
@@ -150,7 +150,7 @@ fn a_revoked_leaf_counts_at_every_depth() {
 }
 
 #[test]
-fn a_list_that_its_authority_did_not_sign_is_no_list() {
+fn a_list_that_its_authority_did_not_sign_does_not_count() {
     let (authority, forger) = (Authority::new("test CA"), Authority::new("test CA"));
     let (list, _) = forger.revocation_list(&[], VALID);
     let client = settings::client(&authority, |builder| builder.refuse_revoked(list.as_bytes()));

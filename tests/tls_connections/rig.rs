@@ -1,4 +1,4 @@
-//! What the tests need of a connection of either side: its callbacks as text, what TLS agreed on, and a client.
+//! The parts of a connection that the tests need on either side: its callbacks as text, what TLS agreed on, and a client.
 
 use crate::recorder::*;
 use crate::settings::Tls;
@@ -10,8 +10,8 @@ use eventstream_rpc::ffi::connection_options::*;
 use eventstream_rpc::ffi::constants::esrpc_message_flag::*;
 use eventstream_rpc::ffi::constants::esrpc_message_type::*;
 use eventstream_rpc::ffi::message::esrpc_message;
-use eventstream_rpc::ffi::status::esrpc_last_error_message;
 use eventstream_rpc::ffi::status::esrpc_status;
+use eventstream_rpc::ffi::status_text::esrpc_last_error_message;
 use eventstream_rpc::ffi::stream::*;
 use eventstream_rpc::ffi::tls_info::*;
 use std::ffi::{CStr, c_void};
@@ -47,7 +47,7 @@ impl Side {
     }
 
     /// # Safety
-    /// From `to_user_data`, and not given back yet.
+    /// From `to_user_data`, and not released yet.
     pub unsafe fn of<'a>(user_data: *mut c_void) -> &'a Side {
         // SAFETY: what the caller promised.
         unsafe { &*user_data.cast_const().cast() }
@@ -64,13 +64,13 @@ impl Side {
     }
 
     /// # Safety
-    /// As for `of`; the reference is gone afterwards.
+    /// As for `of`; the reference is released.
     pub unsafe fn give_back(user_data: *mut c_void) {
         // SAFETY: what the caller promised.
         drop(unsafe { Arc::from_raw(user_data.cast_const().cast::<Side>()) });
     }
 
-    /// Waits for a callback that begins like this, and gives it.
+    /// Waits for a callback that begins like this, and returns it.
     #[track_caller]
     pub fn wait_for(&self, start: &str) -> String {
         let is_it = |event: &String| event.starts_with(start);
@@ -78,7 +78,7 @@ impl Side {
         self.callbacks.events().into_iter().find(is_it).expect("it was there")
     }
 
-    /// Takes a callback's sentence as well.
+    /// Records the message of a callback as well.
     pub fn note_end(&self, what: &str, status: esrpc_status) {
         // SAFETY: text that lives until the next call on this thread.
         let sentence = unsafe { CStr::from_ptr(esrpc_last_error_message()) }.to_string_lossy();
@@ -95,7 +95,7 @@ impl Side {
     }
 }
 
-/// What the getters say of TLS.
+/// What the getters return about TLS.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TlsFacts {
     pub version: String,
@@ -138,13 +138,13 @@ pub fn shown(payload: &[u8]) -> String {
     }
 }
 
-/// A client connection; what it was told is in `side`.
+/// A client connection; its callbacks are in `side`.
 pub struct Client {
     pub handle: *mut esrpc_connection,
     pub side: Arc<Side>,
 }
 
-/// How a client connects, beyond where to.
+/// How a client connects, apart from the address.
 #[derive(Default)]
 pub struct How<'a> {
     pub tls: Option<(&'a Tls, &'a str)>,
@@ -180,35 +180,35 @@ impl Client {
         // SAFETY: everything lent lives during the calls; the connection's on_destroy gives the user data back.
         unsafe {
             let options = esrpc_client_options_new();
-            assert_eq!(esrpc_client_options_set_runtime(options, runtime.0), OK);
+            assert_eq!(esrpc_client_options_set_runtime(options.as_mut(), runtime.0), OK);
             let mut adopted = None;
             match place {
                 Place::Port(port) => {
-                    assert_eq!(esrpc_client_options_set_host(options, lend(b"127.0.0.1"), port.into()), OK);
+                    assert_eq!(esrpc_client_options_set_host(options.as_mut(), lend(b"127.0.0.1"), port.into()), OK);
                 }
                 Place::Path(path) => {
                     let path = lend(path.as_os_str().as_encoded_bytes());
-                    assert_eq!(esrpc_client_options_set_unix_path(options, path), OK);
+                    assert_eq!(esrpc_client_options_set_unix_path(options.as_mut(), path), OK);
                 }
                 Place::Socket(socket) => {
-                    assert_eq!(esrpc_client_options_set_socket(options, socket.as_raw_fd()), OK);
+                    assert_eq!(esrpc_client_options_set_socket(options.as_mut(), socket.as_raw_fd()), OK);
                     adopted = Some(socket);
                 }
             }
             if let Some((tls, name)) = how.tls {
-                assert_eq!(esrpc_client_options_set_tls(options, tls.0, lend(name.as_bytes())), OK);
+                assert_eq!(esrpc_client_options_set_tls(options.as_mut(), tls.0, lend(name.as_bytes())), OK);
             }
             if how.handshake {
-                assert_eq!(esrpc_client_options_set_handshake(options, ptr::null(), lend(b"")), OK);
+                assert_eq!(esrpc_client_options_set_handshake(options.as_mut(), None, lend(b"")), OK);
             }
             let settings = esrpc_connection_options_new();
             if let Some(change) = how.options {
                 change(settings);
             }
-            assert_eq!(esrpc_client_options_set_connection_options(options, settings), OK);
+            assert_eq!(esrpc_client_options_set_connection_options(options.as_mut(), settings.as_ref()), OK);
             esrpc_connection_options_release(settings);
             let user_data = side.to_user_data();
-            let status = esrpc_connection_connect(options, &callbacks, user_data, &mut handle);
+            let status = esrpc_connection_connect(options.as_ref(), &callbacks, user_data, &mut handle);
             esrpc_client_options_release(options);
             if status != OK {
                 Side::give_back(user_data);
@@ -237,7 +237,7 @@ impl Client {
         // SAFETY: a live handle.
         let status = unsafe {
             let none = lend(b"");
-            esrpc_connection_send_protocol_message(self.handle, CONNECT, 0, ptr::null(), none, None, ptr::null_mut())
+            esrpc_connection_send_protocol_message(self.handle, CONNECT, 0, None, none, None, ptr::null_mut())
         };
         assert_eq!(status, OK);
     }
@@ -259,8 +259,7 @@ impl Client {
             assert_eq!(esrpc_connection_new_stream(self.handle, &callbacks, user_data, &mut handle), OK);
             let (operation, payload) = (lend(operation.as_bytes()), lend(payload));
             let (type_, data) = (APPLICATION_MESSAGE, side.to_user_data());
-            let status =
-                esrpc_stream_activate(handle, operation, type_, flags, ptr::null(), payload, Some(on_flush), data);
+            let status = esrpc_stream_activate(handle, operation, type_, flags, None, payload, Some(on_flush), data);
             assert_eq!(status, OK);
         }
         Call { handle, side }
@@ -305,9 +304,8 @@ impl Call {
         let user_data = self.side.to_user_data();
         let (type_, payload) = (APPLICATION_MESSAGE, lend(payload));
         // SAFETY: a live handle; the flush callback gives the user data back.
-        let status = unsafe {
-            esrpc_stream_send_message(self.handle, type_, flags, ptr::null(), payload, Some(on_flush), user_data)
-        };
+        let status =
+            unsafe { esrpc_stream_send_message(self.handle, type_, flags, None, payload, Some(on_flush), user_data) };
         assert_eq!(status, OK);
     }
 }

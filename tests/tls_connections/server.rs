@@ -22,7 +22,7 @@ use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-/// A listener; what it and its connections were told is in `side`.
+/// A listener; its callbacks and those of its connections are in `side`.
 pub struct Server {
     listener: *mut esrpc_listener,
     pub side: Arc<Side>,
@@ -76,20 +76,20 @@ impl Server {
         // SAFETY: what is lent lives during the calls; the listener's on_destroy gives the user data back.
         unsafe {
             let options = esrpc_listener_options_new();
-            assert_eq!(esrpc_listener_options_set_runtime(options, runtime.0), OK);
+            assert_eq!(esrpc_listener_options_set_runtime(options.as_mut(), runtime.0), OK);
             match path {
-                None => assert_eq!(esrpc_listener_options_set_host(options, lend(b"127.0.0.1"), 0), OK),
+                None => assert_eq!(esrpc_listener_options_set_host(options.as_mut(), lend(b"127.0.0.1"), 0), OK),
                 Some(path) => {
                     let path = lend(path.as_os_str().as_encoded_bytes());
-                    assert_eq!(esrpc_listener_options_set_unix_path(options, path), OK);
+                    assert_eq!(esrpc_listener_options_set_unix_path(options.as_mut(), path), OK);
                 }
             }
-            assert_eq!(esrpc_listener_options_set_tls(options, tls.0), OK);
+            assert_eq!(esrpc_listener_options_set_tls(options.as_mut(), tls.0), OK);
             let settings = esrpc_connection_options_new();
             change(settings);
-            assert_eq!(esrpc_listener_options_set_connection_options(options, settings), OK);
+            assert_eq!(esrpc_listener_options_set_connection_options(options.as_mut(), settings.as_ref()), OK);
             esrpc_connection_options_release(settings);
-            assert_eq!(esrpc_listener_listen(options, &callbacks, side.to_user_data(), &mut listener), OK);
+            assert_eq!(esrpc_listener_listen(options.as_ref(), &callbacks, side.to_user_data(), &mut listener), OK);
             esrpc_listener_options_release(options);
         }
         Server { listener, side }
@@ -104,7 +104,7 @@ impl Server {
         Place::Port(self.port())
     }
 
-    /// Hands over one end of a pair of sockets; answers the other.
+    /// Hands over one end of a pair of sockets; returns the other.
     pub fn adopt(&self) -> UnixStream {
         let (ours, theirs) = UnixStream::pair().expect("two sockets");
         // SAFETY: a live handle.
@@ -117,7 +117,7 @@ impl Server {
         assert_eq!(unsafe { esrpc_listener_drain(self.listener, deadline_ms) }, OK);
     }
 
-    /// Waits until it is closed, and a drained one's connections over.
+    /// Waits until it is closed and, if it was drained, its connections have ended.
     pub fn wait_closed(&self) {
         // SAFETY: a live handle.
         assert_eq!(unsafe { esrpc_listener_wait_closed(self.listener, PATIENCE.as_millis() as u32) }, OK);
@@ -202,7 +202,7 @@ unsafe fn send_protocol(
             connection,
             message_type,
             flags,
-            ptr::null(),
+            None,
             payload,
             Some(on_flush),
             user_data,
@@ -264,7 +264,7 @@ unsafe extern "C" fn on_protocol_message(
                 connection,
                 CONNECT_ACK,
                 flags,
-                ptr::null(),
+                None,
                 none,
                 None,
                 ptr::null_mut(),
@@ -293,7 +293,7 @@ unsafe extern "C" fn on_incoming_stream(
     }
 }
 
-/// Operation "count" answers nothing, "unary" ends the stream with the echo, others echo.
+/// Operation "count" sends nothing back, "unary" ends the stream with the echo, others echo.
 unsafe extern "C" fn on_stream_message(
     stream: *mut esrpc_stream,
     message: *const esrpc_message,
@@ -310,7 +310,7 @@ unsafe extern "C" fn on_stream_message(
         }
         let flags = if operation == b"unary" { TERMINATE } else { 0 };
         let (type_, payload) = (APPLICATION_MESSAGE, lend(seen.payload));
-        let status = esrpc_stream_send_message(stream, type_, flags, ptr::null(), payload, None, ptr::null_mut());
+        let status = esrpc_stream_send_message(stream, type_, flags, None, payload, None, ptr::null_mut());
         if status != OK {
             side.callbacks.note(format!("answer {}", status_name(status)));
         }

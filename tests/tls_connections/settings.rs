@@ -3,7 +3,7 @@
 use crate::certificates::{Authority, Identity};
 use crate::recorder::{OK, lend, status_name};
 use eventstream_rpc::ffi::constants::{esrpc_tls_client_auth, esrpc_tls_revocation_depth, esrpc_tls_version};
-use eventstream_rpc::ffi::status::esrpc_last_error_message;
+use eventstream_rpc::ffi::status_text::esrpc_last_error_message;
 use eventstream_rpc::ffi::tls_config::*;
 use eventstream_rpc::ffi::tls_revocation::*;
 use std::ffi::CStr;
@@ -28,65 +28,66 @@ pub struct Builder(*mut esrpc_tls_config_builder);
 impl Builder {
     pub fn trust(&self, authority: &Authority) {
         // SAFETY: a live builder, and bytes that live during the call.
-        assert_eq!(unsafe { esrpc_tls_config_builder_add_ca(self.0, lend(authority.pem.as_bytes())) }, OK);
+        assert_eq!(unsafe { esrpc_tls_config_builder_add_ca(self.0.as_mut(), lend(authority.pem.as_bytes())) }, OK);
     }
 
     pub fn refuse_revoked(&self, list: &[u8]) {
         // SAFETY: as above.
-        assert_eq!(unsafe { esrpc_tls_config_builder_add_crl(self.0, lend(list)) }, OK);
+        assert_eq!(unsafe { esrpc_tls_config_builder_add_crl(self.0.as_mut(), lend(list)) }, OK);
     }
 
     pub fn look_up(&self, depth: esrpc_tls_revocation_depth, allow_unknown: bool) {
         // SAFETY: a live builder.
-        let status = unsafe { esrpc_tls_config_builder_set_revocation(self.0, depth as i32, allow_unknown.into()) };
+        let status =
+            unsafe { esrpc_tls_config_builder_set_revocation(self.0.as_mut(), depth as i32, allow_unknown.into()) };
         assert_eq!(status, OK);
     }
 
     pub fn show(&self, identity: &Identity) {
         let (chain, key) = (lend(identity.certificate.as_bytes()), lend(identity.key.as_bytes()));
         // SAFETY: as above.
-        assert_eq!(unsafe { esrpc_tls_config_builder_set_certificate(self.0, chain, key) }, OK);
+        assert_eq!(unsafe { esrpc_tls_config_builder_set_certificate(self.0.as_mut(), chain, key) }, OK);
     }
 
     pub fn alpn(&self, protocol: &str) {
         // SAFETY: as above.
-        assert_eq!(unsafe { esrpc_tls_config_builder_add_alpn(self.0, lend(protocol.as_bytes())) }, OK);
+        assert_eq!(unsafe { esrpc_tls_config_builder_add_alpn(self.0.as_mut(), lend(protocol.as_bytes())) }, OK);
     }
 
     pub fn only(&self, version: esrpc_tls_version) {
         let version = version as i32;
         // SAFETY: a live builder.
-        assert_eq!(unsafe { esrpc_tls_config_builder_set_versions(self.0, version, version) }, OK);
+        assert_eq!(unsafe { esrpc_tls_config_builder_set_versions(self.0.as_mut(), version, version) }, OK);
     }
 
     pub fn ask_clients(&self, authority: &Authority, auth: esrpc_tls_client_auth) {
         self.trust(authority);
         // SAFETY: a live builder.
-        assert_eq!(unsafe { esrpc_tls_config_builder_set_client_auth(self.0, auth as i32) }, OK);
+        assert_eq!(unsafe { esrpc_tls_config_builder_set_client_auth(self.0.as_mut(), auth as i32) }, OK);
     }
 
     pub fn require_certificates(&self) {
         let required = esrpc_tls_client_auth::ESRPC_TLS_CLIENT_AUTH_REQUIRED as i32;
         // SAFETY: a live builder.
-        assert_eq!(unsafe { esrpc_tls_config_builder_set_client_auth(self.0, required) }, OK);
+        assert_eq!(unsafe { esrpc_tls_config_builder_set_client_auth(self.0.as_mut(), required) }, OK);
     }
 
     pub fn without_resumption(&self) {
         // SAFETY: a live builder.
-        assert_eq!(unsafe { esrpc_tls_config_builder_set_session_resumption(self.0, 0) }, OK);
+        assert_eq!(unsafe { esrpc_tls_config_builder_set_session_resumption(self.0.as_mut(), 0) }, OK);
     }
 
     pub fn log_keys(&self, path: &Path) {
         let path = lend(path.as_os_str().as_encoded_bytes());
         // SAFETY: as above.
-        assert_eq!(unsafe { esrpc_tls_config_builder_set_key_log_file(self.0, path) }, OK);
+        assert_eq!(unsafe { esrpc_tls_config_builder_set_key_log_file(self.0.as_mut(), path) }, OK);
     }
 
     /// Gives the sentence of a certificate or key that is not taken.
     pub fn try_to_show(&self, identity: &Identity) -> Result<(), String> {
         let (chain, key) = (lend(identity.certificate.as_bytes()), lend(identity.key.as_bytes()));
         // SAFETY: a live builder, and bytes that live during the call.
-        match unsafe { esrpc_tls_config_builder_set_certificate(self.0, chain, key) } {
+        match unsafe { esrpc_tls_config_builder_set_certificate(self.0.as_mut(), chain, key) } {
             OK => Ok(()),
             status => {
                 // SAFETY: text that lives until the next call on this thread.
@@ -99,14 +100,14 @@ impl Builder {
     /// As `trust`, with the content of a file.
     pub fn trust_file(&self, content: &[u8]) {
         // SAFETY: as above.
-        assert_eq!(unsafe { esrpc_tls_config_builder_add_ca(self.0, lend(content)) }, OK);
+        assert_eq!(unsafe { esrpc_tls_config_builder_add_ca(self.0.as_mut(), lend(content)) }, OK);
     }
 
     fn build(self) -> Tls {
         let mut config = ptr::null_mut();
         // SAFETY: a live builder, released once.
         unsafe {
-            assert_eq!(esrpc_tls_config_builder_build(self.0, &mut config), OK);
+            assert_eq!(esrpc_tls_config_builder_build(self.0.as_ref(), &mut config), OK);
             esrpc_tls_config_builder_release(self.0);
         }
         Tls(config)
@@ -135,11 +136,11 @@ pub fn try_server(identity: &Identity) -> Result<Tls, String> {
     shown.map(|()| builder.build())
 }
 
-/// A client that takes anybody for its server.
+/// A client that accepts any server.
 pub fn client_without_verification() -> Tls {
     let builder = Builder(esrpc_tls_config_builder_new_client());
     // SAFETY: a live builder.
-    assert_eq!(unsafe { esrpc_tls_config_builder_dangerous_disable_verification(builder.0) }, OK);
+    assert_eq!(unsafe { esrpc_tls_config_builder_dangerous_disable_verification(builder.0.as_mut()) }, OK);
     builder.build()
 }
 

@@ -277,12 +277,9 @@ impl Connection {
         let _ = self.addresses.set((Described::new(stream.local_address()), Described::new(stream.remote_address())));
     }
 
-    /// The peer with its address, if it has one, for sentences.
-    pub(in crate::runtime) fn peer_name(&self) -> String {
-        match self.addresses.get().map(|(_, remote)| remote.value().to_string()) {
-            Some(remote) if !remote.is_empty() && remote != "unix:" => format!("the peer {remote}"),
-            _ => "the peer".to_owned(),
-        }
+    /// The peer's address, empty while it is not known.
+    pub(in crate::runtime) fn remote_address(&self) -> AddressText {
+        self.addresses.get().map(|(_, remote)| remote.value().clone()).unwrap_or_default()
     }
 
     /// The bytes of the CONNECT_ACK that the library itself waited for.

@@ -9,7 +9,7 @@ use super::setup::Arrival;
 use super::state::{Flush, Phase};
 use crate::codec::{self, Limits, Message};
 use crate::rpc::{Defect, Ending, Incoming, Mark, Received, Refusal, handshake_refused};
-use crate::runtime::error::{Error, Outcome};
+use crate::runtime::error::{Error, Outcome, PeerEnd};
 use crate::runtime::event_loop::Timed;
 use crate::runtime::log::{Level, Repeated};
 
@@ -104,8 +104,7 @@ impl Connection {
             handler.on_protocol_message(self, incoming);
         }
         if ending == Some(Ending::Terminated) {
-            let what = "the peer ended the connection: TERMINATE_STREAM on stream-id 0";
-            self.lock().begin_close(Err(Error::PeerClosed(what.to_owned())), false);
+            self.lock().begin_close(Err(Error::PeerClosed(PeerEnd::Terminated)), false);
         }
     }
 

@@ -7,7 +7,7 @@ use super::super::deadlines::Deadline;
 use super::super::handle::{Stream, StreamPhase};
 use super::super::state::Phase;
 use super::Driver;
-use crate::runtime::error::{Error, TimeLimit};
+use crate::runtime::error::{Error, PeerEnd, TimeLimit};
 use crate::runtime::event_loop::{Context, Flow, Resident, TimerKey};
 
 /// How long a deadline is put off for which the peer is not to blame: input waits for the connection's turn on the loop.
@@ -128,8 +128,7 @@ impl Driver {
                 }
                 Deadline::Linger => return self.linger_expired(context),
                 Deadline::HalfOpen => {
-                    let error = Error::PeerClosed("the peer closed the connection while streams were open".to_owned());
-                    self.connection.lock().begin_close(Err(error), false);
+                    self.connection.lock().begin_close(Err(Error::PeerClosed(PeerEnd::HalfOpen)), false);
                 }
                 Deadline::Drain => {
                     let error = Error::Draining("the time given to drain what was open is over");

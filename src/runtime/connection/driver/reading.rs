@@ -5,7 +5,7 @@ use super::super::state::Phase;
 use super::gathered::Gathered;
 use super::{Driver, Turn};
 use crate::codec::{self, Limits, MIN_MESSAGE_LEN, Message, PRELUDE_LEN, Prelude};
-use crate::runtime::error::Error;
+use crate::runtime::error::{Error, PeerEnd};
 use crate::runtime::event_loop::Context;
 use crate::transport::{self, TlsErrorKind};
 
@@ -209,8 +209,11 @@ impl Driver {
                 self.peer_ended = true;
                 self.readable = false;
                 let kind = transport::ErrorKind::Io;
-                let error =
-                    transport::Error::from_io(&format!("reading from {}", self.connection.peer_name()), &error, kind);
+                let error = transport::Error::from_io(
+                    &format!("reading from {}", self.connection.remote_address().peer_name()),
+                    &error,
+                    kind,
+                );
                 let place = match error.kind {
                     transport::ErrorKind::Tls(TlsErrorKind::Truncated) => &mut self.cut_short,
                     _ => &mut self.io_error,
@@ -235,7 +238,7 @@ impl Driver {
     pub(super) fn end_of_input(&mut self, context: &Context) {
         let error = match (self.io_error.as_ref().or(self.cut_short.as_ref()), self.gathered.is_empty()) {
             (Some(error), _) => error.clone(),
-            (None, true) => Error::PeerClosed(format!("{} closed the connection", self.connection.peer_name())),
+            (None, true) => Error::PeerClosed(PeerEnd::Closed { peer: self.connection.remote_address() }),
             (None, false) => {
                 let have = self.gathered.len();
                 let error = codec::Error::Incomplete { have, need: have + self.missing_of_gathered().max(1) };

@@ -90,8 +90,11 @@ impl Driver {
                 }
                 Err(error) => {
                     let kind = transport::ErrorKind::Io;
-                    let error =
-                        transport::Error::from_io(&format!("writing to {}", self.connection.peer_name()), &error, kind);
+                    let error = transport::Error::from_io(
+                        &format!("writing to {}", self.connection.remote_address().peer_name()),
+                        &error,
+                        kind,
+                    );
                     self.io_error = Some(error.into());
                     // Whoever waits for room before it reads on would wait for ever.
                     self.connection.lock().end_pauses();

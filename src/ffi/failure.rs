@@ -1,0 +1,82 @@
+//! Why a call failed, and the last failure of each thread.
+
+use std::cell::RefCell;
+use std::ffi::{CString, c_char};
+
+use super::status::{ESRPC_ERROR_INVALID_ARGUMENT, ESRPC_ERROR_INVALID_STATE, esrpc_status, sentence};
+
+/// Why a call failed: the status that it returns, and a sentence for this very case.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Failure {
+    pub status: esrpc_status,
+    /// Empty if the general sentence of the status says it all.
+    pub detail: String,
+}
+
+impl Failure {
+    pub(crate) fn new(status: impl Into<esrpc_status>, detail: impl Into<String>) -> Failure {
+        Failure { status: status.into(), detail: detail.into() }
+    }
+
+    /// For an argument that is NULL and must not be.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn null(argument: &str) -> Failure {
+        Failure::new(ESRPC_ERROR_INVALID_ARGUMENT, format!("{argument} is NULL"))
+    }
+
+    pub(crate) fn invalid_argument(detail: impl Into<String>) -> Failure {
+        Failure::new(ESRPC_ERROR_INVALID_ARGUMENT, detail)
+    }
+
+    pub(crate) fn invalid_state(detail: impl Into<String>) -> Failure {
+        Failure::new(ESRPC_ERROR_INVALID_STATE, detail)
+    }
+
+    /// The sentence for C. A NUL in it, from a name or a path, becomes U+FFFD.
+    pub(crate) fn message(&self) -> CString {
+        if self.detail.is_empty() {
+            return sentence(self.status).to_owned();
+        }
+        CString::new(self.detail.replace('\0', "\u{fffd}")).unwrap_or_default()
+    }
+}
+
+/// Returns an argument that must not be NULL.
+#[inline]
+pub(crate) fn required<T>(argument: Option<T>, name: &str) -> Result<T, Failure> {
+    argument.ok_or_else(|| Failure::null(name))
+}
+
+thread_local! {
+    static LAST_ERROR: RefCell<CString> = RefCell::new(CString::default());
+}
+
+/// Makes `failure` the one that esrpc_last_error_message explains on this thread.
+pub(crate) fn set_last_error(failure: &Failure) {
+    let message = failure.message();
+    // While the thread is ending, nobody can ask for the message any more.
+    let _ = LAST_ERROR.try_with(|last| *last.borrow_mut() = message);
+}
+
+/// The sentence of this thread's last failure; empty if there was none.
+pub(crate) fn last_error() -> *const c_char {
+    LAST_ERROR.try_with(|last| last.borrow().as_ptr()).unwrap_or(c"".as_ptr())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::status::ESRPC_ERROR_IO;
+    use super::*;
+
+    #[test]
+    fn a_nul_inside_a_detail_does_not_cut_the_message() {
+        let failure = Failure::invalid_argument("a\0b");
+        assert_eq!(failure.message().to_str(), Ok("a\u{fffd}b"));
+    }
+
+    #[test]
+    fn a_failure_without_a_detail_says_the_general_sentence() {
+        assert_eq!(Failure::new(ESRPC_ERROR_IO, "").message().as_c_str(), sentence(ESRPC_ERROR_IO.into()));
+    }
+}
