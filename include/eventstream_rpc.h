@@ -2358,8 +2358,11 @@ void esrpc_tls_config_release(struct esrpc_tls_config *config);
  * (ESRPC_ERROR_TLS_CRL_EXPIRED). Nothing is fetched from anywhere; a running listener takes newer lists by
  * esrpc_listener_set_tls. A session that is taken up again is not looked up anew; new settings take up none of older ones.
  *
+ * A certificate that is trusted as itself (see esrpc_tls_config_builder_add_ca_file) is looked up as well, in the lists of its
+ * issuer; one without it counts only if it is signed with the key of a certificate that was given.
+ *
  * @param builder Changed; unchanged if the call fails.
- * @param lists Lists in PEM (X509 CRL), or one in DER; at least one byte; copied.
+ * @param lists Lists in PEM (X509 CRL) or DER, one or several; at least one byte; copied.
  * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL or lists is empty; ESRPC_ERROR_TLS_BAD_CRL if there is no
  * list, or one is not well-formed or of an unknown kind (lists of changes, lists in parts).
  *
@@ -2372,7 +2375,8 @@ esrpc_status esrpc_tls_config_builder_add_crl(struct esrpc_tls_config_builder *b
  * Adds the certificate revocation lists in a file; see esrpc_tls_config_builder_add_crl.
  *
  * @param builder Changed; unchanged if the call fails.
- * @param path The path of a file with lists in PEM (X509 CRL), or one in DER; at least one byte, no NUL. Read in this call.
+ * @param path The path of a file with lists in PEM (X509 CRL) or DER, one or several; at least one byte, no NUL. Read in this
+ * call.
  * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL or path is empty or has a NUL;
  * ESRPC_ERROR_NOT_FOUND, ESRPC_ERROR_ACCESS_DENIED or ESRPC_ERROR_IO if the file cannot be read; ESRPC_ERROR_TLS_BAD_CRL if it
  * holds no list, or one that is not well-formed or of an unknown kind.

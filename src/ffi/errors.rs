@@ -11,7 +11,7 @@ use crate::{codec, rpc, transport};
 pub(crate) fn status_of(error: &Error) -> esrpc_status {
     let status = match error {
         Error::Rpc(error) => rpc_status(error),
-        Error::Codec(error) => codec_status(error),
+        Error::Codec(error) | Error::Stranger(error, _) => codec_status(error),
         Error::HandshakeMessageTooLarge { .. } => ESRPC_ERROR_HANDSHAKE_MESSAGE_TOO_LARGE,
         Error::Violation(_) => ESRPC_ERROR_PROTOCOL_VIOLATION,
         Error::TooManyAbnormalEvents => ESRPC_ERROR_TOO_MANY_ABNORMAL_EVENTS,

@@ -32,6 +32,8 @@ pub enum Error {
     Rpc(rpc::Error),
     /// What came from the peer is no sound message.
     Codec(codec::Error),
+    /// As `Codec`, of a peer whose first bytes look like something else: the end of "what it sent ...".
+    Stranger(codec::Error, String),
     /// A message before the end of the handshake is above its limit.
     HandshakeMessageTooLarge {
         len: usize,
@@ -123,11 +125,32 @@ impl TimeLimit {
 /// How something ended: well, or why not.
 pub type Outcome = Result<(), Error>;
 
+impl Error {
+    /// Of `bytes` from the peer of `role` that are not a sound message because of `error`. Before the handshake they may be those
+    /// of a peer that speaks something else.
+    pub(super) fn of_input(error: codec::Error, bytes: &[u8], role: rpc::Role, is_handshake_done: bool) -> Error {
+        let sender = match role {
+            rpc::Role::Client => codec::Sender::Server,
+            rpc::Role::Server => codec::Sender::Client,
+        };
+        let looks = (!is_handshake_done)
+            .then(|| codec::describe_first_bytes(bytes, codec::Expected::Message, sender))
+            .flatten();
+        match looks {
+            Some(looks) => Error::Stranger(error, looks),
+            None => Error::Codec(error),
+        }
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Error::Rpc(error) => error.fmt(f),
             Error::Codec(error) => write!(f, "the peer sent bytes that are no sound message: {error}"),
+            Error::Stranger(error, looks) => {
+                write!(f, "what the peer sent is not an event-stream message; it {looks} ({error})")
+            }
             Error::HandshakeMessageTooLarge { len, limit } => write!(
                 f,
                 "the peer sent a message of {len} bytes before the handshake was done; the limit there is {limit} bytes"

@@ -205,6 +205,94 @@ fn a_client_that_does_not_speak_tls() {
     }
 }
 
+#[test]
+fn a_client_without_tls_at_a_server_with_it() {
+    let runtime = Runtime::start();
+    let (_, server) = settings::fitting();
+    let server = Server::start(&runtime, &server);
+    let client = Client::connect(&runtime, server.place(), How { handshake: true, ..How::default() });
+    let setup = client.side.wait_for("setup");
+    let sentence = "what the peer sent is not an event-stream message; it looks like a TLS alert (decode_error, 50); the \
+                    server expects TLS: give this client TLS settings, or check the port";
+    assert!(setup.starts_with("setup INCOMPLETE: ") && setup.contains(sentence), "{setup}");
+    let failed = server.side.wait_for("failed");
+    let sentence = "what the client sent is not TLS; it looks like an event-stream message without TLS; the client does not \
+                    use TLS: turn TLS on there, or off here";
+    assert!(failed.starts_with("failed TLS_HANDSHAKE_FAILED: ") && failed.contains(sentence), "{failed}");
+    drop((client, server));
+    runtime.join();
+}
+
+#[test]
+fn a_client_with_tls_at_a_server_without_it() {
+    let runtime = Runtime::start();
+    let (tls, _) = settings::fitting();
+    let server = Server::start(&runtime, &Tls(std::ptr::null_mut()));
+    let client = Client::connect(&runtime, server.place(), How { tls: Some((&tls, NAME)), ..How::default() });
+    let setup = client.side.wait_for("setup");
+    let sentence =
+        "the server closed the connection during the TLS handshake without sending anything: does it use TLS";
+    assert!(setup.starts_with("setup TLS_PEER_CLOSED: ") && setup.contains(sentence), "{setup}");
+    let shutdown = server.side.wait_for("shutdown");
+    let sentence =
+        "it looks like a TLS ClientHello; the client uses TLS and this side does not: turn TLS on here, or off there";
+    assert!(shutdown.starts_with("shutdown PRELUDE_CHECKSUM: ") && shutdown.contains(sentence), "{shutdown}");
+    drop((client, server));
+    runtime.join();
+}
+
+/// What a server of ours without TLS says of a client that does nothing but send this.
+#[track_caller]
+fn assert_plain_server_says(bytes: &[u8], sentence: &str) {
+    let runtime = Runtime::start();
+    let server = Server::start(&runtime, &Tls(std::ptr::null_mut()));
+    let mut client = dial(server.port());
+    client.write_all(bytes).expect("the server takes it");
+    client.shutdown(std::net::Shutdown::Write).expect("a socket");
+    let shutdown = server.side.wait_for("shutdown");
+    assert!(shutdown.contains(sentence), "{shutdown}");
+    drop((client, server));
+    runtime.join();
+}
+
+#[test]
+fn strangers_at_a_server_without_tls() {
+    let http =
+        "it looks like an HTTP request (GET); the client does not speak event-stream RPC: check the host and port";
+    assert_plain_server_says(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n", http);
+    assert_plain_server_says(b"{\"jsonrpc\": \"2.0\"}", "it looks like JSON");
+    assert_plain_server_says(b"<?xml version='1.0'?>", "it looks like XML or HTML");
+    assert_plain_server_says(b"GET /", "it looks like an HTTP request (GET)");
+    // After a message of its own a client is no stranger.
+    let connect_and_text = [&message(CONNECT, 0, 0, &[], b"")[..], b"GET / HTTP/1.1\r\n\r\n"].concat();
+    assert_plain_server_says(&connect_and_text, "the prelude checksum is");
+}
+
+#[test]
+fn strangers_as_servers_without_tls() {
+    let cases: [(&[u8], &str); 3] = [
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "it looks like an HTTP response (status 400); the server does not speak"),
+        (
+            b"event: message\ndata: {}\n\n",
+            "it looks like server-sent events (text/event-stream, which is another format)",
+        ),
+        (&[21, 3, 1, 0, 2, 2, 70], "it looks like a TLS alert (protocol_version, 70); the server expects TLS"),
+    ];
+    for (answer, sentence) in cases {
+        let runtime = Runtime::start();
+        let door = Door::open();
+        let how = How { handshake: true, ..How::default() };
+        let client = Client::connect(&runtime, Place::Port(door.port()), how);
+        let mut server = door.accept();
+        server.write_all(answer).expect("the client takes it");
+        server.shutdown(std::net::Shutdown::Write).expect("a socket");
+        let setup = client.side.wait_for("setup");
+        assert!(setup.contains(sentence), "{setup}");
+        drop(client);
+        runtime.join();
+    }
+}
+
 /// What is left unread would turn the server's close into a reset, which may overtake the alert.
 #[test]
 fn a_client_that_sends_much_that_is_not_tls_gets_an_alert_rather_than_a_reset() {

@@ -11,9 +11,7 @@ mod draining;
 mod endings;
 mod failures;
 mod large;
-#[cfg(feature = "aws-lc-rs")]
 mod matrix;
-#[cfg(feature = "aws-lc-rs")]
 mod matrix_cases;
 mod openssl;
 mod raw;

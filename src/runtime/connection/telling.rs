@@ -158,7 +158,8 @@ impl Connection {
         let is_violation = matches!(defect, Defect::Headers(_));
         let reason = match defect {
             Defect::TooLargeForHandshake { len, limit } => Error::HandshakeMessageTooLarge { len, limit },
-            Defect::Headers(error) | Defect::Framing(error) => Error::Codec(error),
+            Defect::Headers(error) => Error::Codec(error),
+            Defect::Framing(error) => Error::of_input(error, bytes, shared.rpc.role(), shared.rpc.is_handshake_done()),
         };
         shared.close(Err(reason.clone()), false);
         drop(shared);

@@ -74,8 +74,8 @@ impl Revocation {
         self.lists.is_empty() || self.allow_unknown
     }
 
-    /// What the lists say of certificates that are trusted as themselves, in the order of `certificates`. The key that a list
-    /// is signed with has to be that of one of them.
+    /// What the lists say of certificates that are trusted as themselves, in the order of `certificates`. A list that has one
+    /// of them counts in any case; one that has it not counts if it is signed with the key of one of `certificates`.
     pub fn standings(&self, certificates: &[Certificate<'_>], provider: &CryptoProvider) -> Vec<Standing> {
         let mut standings: Vec<_> = certificates.iter().map(|_| Standing::default()).collect();
         for list in &self.lists {

@@ -32,7 +32,9 @@ pub fn words(reason: &impl Debug) -> String {
         was_lower = c.is_lowercase() || c.is_ascii_digit();
         words.extend(c.to_lowercase());
     }
-    words
+    let abbreviations =
+        [("tls12 or13", "TLS 1.2 or 1.3"), ("tls12", "TLS 1.2"), ("tls13", "TLS 1.3"), ("kx", "key exchange")];
+    abbreviations.iter().fold(words, |words, (short, long)| words.replace(short, long))
 }
 
 #[cfg(test)]
@@ -42,7 +44,9 @@ mod tests {
     #[test]
     fn names_become_words() {
         assert_eq!(words(&rustls::PeerIncompatible::NoCipherSuitesInCommon), "no cipher suites in common");
-        assert_eq!(words(&rustls::PeerIncompatible::Tls12NotOffered), "tls12 not offered");
+        assert_eq!(words(&rustls::PeerIncompatible::Tls12NotOffered), "TLS 1.2 not offered");
+        let reason = rustls::PeerIncompatible::ServerDoesNotSupportTls12Or13;
+        assert_eq!(words(&reason), "server does not support TLS 1.2 or 1.3");
         assert_eq!(words(&rustls::Error::General("x".to_owned())), "general");
     }
 }

@@ -228,7 +228,9 @@ impl Driver {
                 (None, true) => Error::PeerClosed(PeerEnd::Closed { peer: self.connection.remote_address() }),
                 (None, false) => {
                     let have = self.input.gathered.len();
-                    Error::Codec(codec::Error::Incomplete { have, need: have + self.input.missing_len().max(1) })
+                    let error = codec::Error::Incomplete { have, need: have + self.input.missing_len().max(1) };
+                    let shared = self.connection.lock();
+                    Error::of_input(error, &self.input.gathered, shared.rpc.role(), shared.rpc.is_handshake_done())
                 }
             };
         let clean = matches!(error, Error::PeerClosed(_));
