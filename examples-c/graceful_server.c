@@ -137,9 +137,9 @@ int main(int argc, char **argv)
                      ? esrpc_listener_options_set_socket(options, (esrpc_socket)number)
                      : choose_address(options, &endpoint);
     /* The file belongs to whoever listens last: the next start replaces one that is left. */
-    if (status == ESRPC_OK) status = esrpc_listener_options_set_keep_unix_file(options, 1);
+    if (status == ESRPC_OK) status = esrpc_listener_options_set_keep_unix_file(options, true);
     if (status == ESRPC_OK) status = set_times(&endpoint, connections);
-    if (status == ESRPC_OK) status = esrpc_connection_options_set_answer_pings(connections, 1);
+    if (status == ESRPC_OK) status = esrpc_connection_options_set_answer_pings(connections, true);
     if (status == ESRPC_OK) status = esrpc_listener_options_set_connection_options(options, connections);
     if (status == ESRPC_OK) status = make_tls(&endpoint, &tls);
     if (status == ESRPC_OK) status = esrpc_listener_options_set_tls(options, tls);

@@ -141,7 +141,7 @@ static esrpc_status listen_at(const struct endpoint *endpoint, esrpc_runtime *ru
     esrpc_listener_options *options = esrpc_listener_options_new();
     esrpc_connection_options *connections = esrpc_connection_options_new();
     esrpc_tls_config *tls = NULL;
-    esrpc_status status = esrpc_connection_options_set_answer_pings(connections, 1);
+    esrpc_status status = esrpc_connection_options_set_answer_pings(connections, true);
     if (status == ESRPC_OK) status = set_times(endpoint, connections);
     if (status == ESRPC_OK) status = esrpc_listener_options_set_connection_options(options, connections);
     if (status == ESRPC_OK) status = esrpc_listener_options_set_runtime(options, runtime);

@@ -1422,7 +1422,7 @@ esrpc_status esrpc_headers_clear(struct esrpc_headers *headers);
  *
  * @param headers Changed.
  * @param name The header's name, UTF-8, 1 to 255 bytes; copied.
- * @param value 0 is false, any other number is true.
+ * @param value The boolean.
  * @return ESRPC_OK; ESRPC_ERROR_HEADER_NAME_LENGTH if name is not 1 to 255 bytes long; ESRPC_ERROR_INVALID_UTF8 if name
  * is not UTF-8; ESRPC_ERROR_TOO_MANY_HEADERS beyond 1024 headers; ESRPC_ERROR_HEADERS_TOO_LARGE beyond 24 MiB;
  * ESRPC_ERROR_INVALID_STATE for the list of a message; ESRPC_ERROR_INVALID_ARGUMENT if headers is NULL, or name is NULL
@@ -1432,7 +1432,7 @@ esrpc_status esrpc_headers_clear(struct esrpc_headers *headers);
  */
 esrpc_status esrpc_headers_add_bool(struct esrpc_headers *headers,
                                     struct esrpc_bytes name,
-                                    int32_t value);
+                                    bool value);
 
 /**
  * Adds a signed integer of 8 bits to a list.
@@ -1596,8 +1596,8 @@ esrpc_status esrpc_headers_add_uuid_text(struct esrpc_headers *headers,
  *
  * @param headers Changed.
  * @param source Borrowed; may be the same list as headers, or the list of a message.
- * @param keep_protocol_headers 0 leaves out :message-type, :message-flags and :stream-id, which a send would refuse; any
- * other number copies them too.
+ * @param keep_protocol_headers Whether :message-type, :message-flags and :stream-id, which a send would refuse, are copied
+ * too.
  * @return ESRPC_OK; ESRPC_ERROR_HEADERS_TOO_LARGE beyond 24 MiB; ESRPC_ERROR_INVALID_STATE if headers is the list of a
  * message; ESRPC_ERROR_INVALID_ARGUMENT if headers or source is NULL. On an error nothing changes.
  *
@@ -1605,7 +1605,7 @@ esrpc_status esrpc_headers_add_uuid_text(struct esrpc_headers *headers,
  */
 esrpc_status esrpc_headers_add_from(struct esrpc_headers *headers,
                                     const struct esrpc_headers *source,
-                                    int32_t keep_protocol_headers);
+                                    bool keep_protocol_headers);
 
 /**
  * Reads the boolean of a name: that of the last header, if the name is repeated.
@@ -2210,13 +2210,13 @@ esrpc_status esrpc_tls_config_builder_set_client_auth(struct esrpc_tls_config_bu
  * not sent again. Default: on.
  *
  * @param builder Changed.
- * @param on 0: off; else on.
+ * @param on Whether they are.
  * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL.
  *
  * Thread: owner. Since: 0.1.0
  */
 esrpc_status esrpc_tls_config_builder_set_session_resumption(struct esrpc_tls_config_builder *builder,
-                                                             int32_t on);
+                                                             bool on);
 
 /**
  * Appends the secrets of every session to a file, in the format that Wireshark and others read, so that captured traffic
@@ -2308,14 +2308,14 @@ esrpc_status esrpc_tls_config_builder_add_crl_file(struct esrpc_tls_config_build
  *
  * @param builder Changed.
  * @param depth An ESRPC_TLS_REVOCATION_DEPTH_ constant. Default: ESRPC_TLS_REVOCATION_DEPTH_CHAIN.
- * @param allow_unknown 0: a certificate whose CA has no list here is refused, as by default; else it is good.
+ * @param allow_unknown Whether a certificate whose CA has no list here is good. Default: it is refused.
  * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL or depth is none of the constants.
  *
  * Thread: owner. Since: 0.1.0
  */
 esrpc_status esrpc_tls_config_builder_set_revocation(struct esrpc_tls_config_builder *builder,
                                                      int32_t depth,
-                                                     int32_t allow_unknown);
+                                                     bool allow_unknown);
 
 /**
  * Makes connection settings with every option at its default.
@@ -2591,13 +2591,13 @@ esrpc_status esrpc_connection_options_set_keep_alive_ping(struct esrpc_connectio
  * while the outbound limit is reached, are dropped. Default: off, the application answers.
  *
  * @param options Changed.
- * @param on 0: off; else on.
+ * @param on Whether the library does so.
  * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL.
  *
  * Thread: owner. Since: 0.1.0
  */
 esrpc_status esrpc_connection_options_set_answer_pings(struct esrpc_connection_options *options,
-                                                       int32_t on);
+                                                       bool on);
 
 /**
  * Limits how many PINGs the library answers by esrpc_connection_options_set_answer_pings; more of them are dropped, and the
@@ -2619,20 +2619,20 @@ esrpc_status esrpc_connection_options_set_ping_answer_limit(struct esrpc_connect
  * Those of the TLS handshake, CONNECT and its answer never wait.
  *
  * @param options Changed.
- * @param on 0: off; else on.
+ * @param on Whether they do.
  * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL.
  *
  * Thread: owner. Since: 0.1.0
  */
 esrpc_status esrpc_connection_options_set_tcp_nodelay(struct esrpc_connection_options *options,
-                                                      int32_t on);
+                                                      bool on);
 
 /**
  * Switches TCP's own keep-alive, by which the system asks a silent peer for a sign of life. Default: off. A peer that is gone
  * ends the connection with ESRPC_ERROR_IO or ESRPC_ERROR_CONNECTION_RESET.
  *
  * @param options Changed.
- * @param on 0: off, the numbers do not matter; else on.
+ * @param on Whether it does; if not, the numbers do not matter.
  * @param idle_s Seconds of silence before the first question, 1 to 32767; 0: the system's default.
  * @param interval_s Seconds between questions, 1 to 32767; 0: the system's default.
  * @param probes Questions without answer before the peer counts as gone, 1 to 127; 0: the system's default.
@@ -2641,7 +2641,7 @@ esrpc_status esrpc_connection_options_set_tcp_nodelay(struct esrpc_connection_op
  * Thread: owner. Since: 0.1.0
  */
 esrpc_status esrpc_connection_options_set_tcp_keep_alive(struct esrpc_connection_options *options,
-                                                         int32_t on,
+                                                         bool on,
                                                          uint32_t idle_s,
                                                          uint32_t interval_s,
                                                          uint32_t probes);
@@ -2936,13 +2936,13 @@ esrpc_status esrpc_listener_options_set_unix_mode(struct esrpc_listener_options 
  * listener at that path.
  *
  * @param options Changed.
- * @param on 0: it is removed; else it stays.
+ * @param keep Whether it stays.
  * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL.
  *
  * Thread: owner. Since: 0.1.0
  */
 esrpc_status esrpc_listener_options_set_keep_unix_file(struct esrpc_listener_options *options,
-                                                       int32_t on);
+                                                       bool keep);
 
 /**
  * Sets how many connections the listener may have, those in their handshake included. When it has that many, it accepts no

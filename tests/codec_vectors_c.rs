@@ -280,8 +280,8 @@ unsafe fn add(headers: *mut esrpc_headers, header: &Header) -> esrpc_status {
     // SAFETY: the list is live, and so are the bytes of the header.
     unsafe {
         match header.header_type {
-            0 => esrpc_headers_add_bool(headers, name, 1),
-            1 => esrpc_headers_add_bool(headers, name, 0),
+            0 => esrpc_headers_add_bool(headers, name, true.into()),
+            1 => esrpc_headers_add_bool(headers, name, false.into()),
             2 => esrpc_headers_add_byte(headers, name, number as i8),
             3 => esrpc_headers_add_int16(headers, name, number as i16),
             4 => esrpc_headers_add_int32(headers, name, number as i32),

@@ -924,7 +924,7 @@ fn connection_options(settings: &Settings) -> *mut esrpc_connection_options {
             _ => {}
         }
         esrpc_connection_options_set_linger_ms(options.as_mut(), u32::from(settings.linger) / 8);
-        esrpc_connection_options_set_answer_pings(options.as_mut(), i32::from(settings.answers));
+        esrpc_connection_options_set_answer_pings(options.as_mut(), settings.answers.into());
         options
     }
 }

@@ -29,7 +29,7 @@ enum Step {
     AddFrom {
         to: bool,
         from: bool,
-        keep: i8,
+        keep: bool,
     },
     /// The headers of the last message that was decoded.
     AddFromMessage {
@@ -250,7 +250,7 @@ impl List {
         let status = unsafe {
             let (list, name) = (self.handle, lend(name));
             match value {
-                Value::Bool(value) => esrpc_headers_add_bool(list, name, i32::from(*value) * 7),
+                Value::Bool(value) => esrpc_headers_add_bool(list, name, (*value).into()),
                 Value::Byte(number) => esrpc_headers_add_byte(list, name, *number),
                 Value::Int16(number) => esrpc_headers_add_int16(list, name, *number),
                 Value::Int32(number) => esrpc_headers_add_int32(list, name, *number),
@@ -276,11 +276,11 @@ impl List {
         }
     }
 
-    fn add_all(&mut self, source: *const esrpc_headers, entries: &[Entry], keep: i32) {
+    fn add_all(&mut self, source: *const esrpc_headers, entries: &[Entry], keep: bool) {
         // SAFETY: live, both.
-        let status = unsafe { esrpc_headers_add_from(self.handle, source, keep) };
+        let status = unsafe { esrpc_headers_add_from(self.handle, source, keep.into()) };
         assert_status(status, ESRPC_OK);
-        self.model.extend(entries.iter().filter(|entry| keep != 0 || !is_protocol(&entry.name)).cloned());
+        self.model.extend(entries.iter().filter(|entry| keep || !is_protocol(&entry.name)).cloned());
     }
 
     fn remove(&mut self, name: &[u8], lent: esrpc_bytes) {
@@ -494,13 +494,13 @@ pub fn run(bytes: &[u8]) {
             Step::Add { list, name, value } => lists[usize::from(list)].add(&name.bytes(), &value),
             Step::AddFrom { to, from, keep } => {
                 let source = (lists[usize::from(from)].handle, lists[usize::from(from)].model.clone());
-                lists[usize::from(to)].add_all(source.0, &source.1, keep.into());
+                lists[usize::from(to)].add_all(source.0, &source.1, keep);
             }
             Step::AddFromMessage { to, keep } => {
                 if let Some(Decoded { message, .. }) = &decoded {
                     // SAFETY: a live message.
                     let source = unsafe { esrpc_message_get_headers((*message).as_ref()) };
-                    lists[usize::from(to)].add_all(source, &decoded_model, keep.into());
+                    lists[usize::from(to)].add_all(source, &decoded_model, keep);
                 }
             }
             Step::Remove { list, name } => {

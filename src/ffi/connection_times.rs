@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::boolean::esrpc_bool;
 use super::connection_options::{MAX_TIME_MS, esrpc_connection_options, in_range, rate};
 use super::failure::{Failure, required};
 use super::guard;
@@ -190,18 +191,18 @@ pub extern "C" fn esrpc_connection_options_set_keep_alive_ping(
 /// while the outbound limit is reached, are dropped. Default: off, the application answers.
 ///
 /// @param options Changed.
-/// @param on 0: off; else on.
+/// @param on Whether the library does so.
 /// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL.
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
 pub extern "C" fn esrpc_connection_options_set_answer_pings(
     options: Option<&mut esrpc_connection_options>,
-    on: i32,
+    on: esrpc_bool,
 ) -> esrpc_status {
     guard::call(|| {
         let options = required(options, "options")?;
-        options.settings.answer_pings = on != 0;
+        options.settings.answer_pings = on.is_true();
         Ok(())
     })
 }

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::sync::Arc;
 
+use super::boolean::esrpc_bool;
 use super::bytes::esrpc_bytes;
 use super::connection_options::{esrpc_connection_options, in_range};
 use super::counted::esrpc_runtime;
@@ -284,18 +285,18 @@ pub extern "C" fn esrpc_listener_options_set_unix_mode(
 /// listener at that path.
 ///
 /// @param options Changed.
-/// @param on 0: it is removed; else it stays.
+/// @param keep Whether it stays.
 /// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL.
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
 pub extern "C" fn esrpc_listener_options_set_keep_unix_file(
     options: Option<&mut esrpc_listener_options>,
-    on: i32,
+    keep: esrpc_bool,
 ) -> esrpc_status {
     guard::call(|| {
         let options = required(options, "options")?;
-        options.keep_unix_file = on != 0;
+        options.keep_unix_file = keep.is_true();
         Ok(())
     })
 }

@@ -21,6 +21,7 @@ pub(crate) mod table;
 // What C sees. build.rs has the order of the header.
 pub mod adopted_sockets;
 pub mod blocking;
+pub mod boolean;
 pub mod bytes;
 pub mod callbacks;
 pub mod client_options;

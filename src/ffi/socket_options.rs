@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::boolean::esrpc_bool;
 use super::connection_options::{esrpc_connection_options, in_range};
 use super::failure::{Failure, required};
 use super::guard;
@@ -16,18 +17,18 @@ const MAX_PROBES: u32 = 127;
 /// Those of the TLS handshake, CONNECT and its answer never wait.
 ///
 /// @param options Changed.
-/// @param on 0: off; else on.
+/// @param on Whether they do.
 /// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL.
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
 pub extern "C" fn esrpc_connection_options_set_tcp_nodelay(
     options: Option<&mut esrpc_connection_options>,
-    on: i32,
+    on: esrpc_bool,
 ) -> esrpc_status {
     guard::call(|| {
         let options = required(options, "options")?;
-        options.settings.socket.no_delay = on != 0;
+        options.settings.socket.no_delay = on.is_true();
         Ok(())
     })
 }
@@ -36,7 +37,7 @@ pub extern "C" fn esrpc_connection_options_set_tcp_nodelay(
 /// ends the connection with ESRPC_ERROR_IO or ESRPC_ERROR_CONNECTION_RESET.
 ///
 /// @param options Changed.
-/// @param on 0: off, the numbers do not matter; else on.
+/// @param on Whether it does; if not, the numbers do not matter.
 /// @param idle_s Seconds of silence before the first question, 1 to 32767; 0: the system's default.
 /// @param interval_s Seconds between questions, 1 to 32767; 0: the system's default.
 /// @param probes Questions without answer before the peer counts as gone, 1 to 127; 0: the system's default.
@@ -46,7 +47,7 @@ pub extern "C" fn esrpc_connection_options_set_tcp_nodelay(
 #[unsafe(no_mangle)]
 pub extern "C" fn esrpc_connection_options_set_tcp_keep_alive(
     options: Option<&mut esrpc_connection_options>,
-    on: i32,
+    on: esrpc_bool,
     idle_s: u32,
     interval_s: u32,
     probes: u32,
@@ -62,7 +63,7 @@ pub extern "C" fn esrpc_connection_options_set_tcp_keep_alive(
             interval: seconds(interval_s, "interval_s")?,
             probes: Some(in_range(probes, 0..=MAX_PROBES, "probes")?).filter(|probes| *probes > 0),
         };
-        options.settings.socket.keep_alive = (on != 0).then_some(keep_alive);
+        options.settings.socket.keep_alive = (on.is_true()).then_some(keep_alive);
         Ok(())
     })
 }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::boolean::esrpc_bool;
 use super::bytes::esrpc_bytes;
 use super::constants::esrpc_tls_client_auth::*;
 use super::constants::esrpc_tls_version::*;
@@ -357,18 +358,18 @@ pub extern "C" fn esrpc_tls_config_builder_set_client_auth(
 /// not sent again. Default: on.
 ///
 /// @param builder Changed.
-/// @param on 0: off; else on.
+/// @param on Whether they are.
 /// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL.
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
 pub extern "C" fn esrpc_tls_config_builder_set_session_resumption(
     builder: Option<&mut esrpc_tls_config_builder>,
-    on: i32,
+    on: esrpc_bool,
 ) -> esrpc_status {
     guard::system_call(|| {
         let builder = &mut required(builder, "builder")?.builder;
-        builder.set_session_resumption(on != 0);
+        builder.set_session_resumption(on.is_true());
         Ok(())
     })
 }

@@ -195,9 +195,9 @@ static void a_message_may_have_1024_headers_and_no_more(void) {
     esrpc_headers *one = esrpc_headers_new();
     uint8_t message[8192];
     size_t len = 0;
-    CHECK_OK(esrpc_headers_add_bool(headers, esrpc_text("n"), 1));
-    CHECK_OK(esrpc_headers_add_from(one, headers, 1));
-    for (int i = 0; i < 10; i++) CHECK_OK(esrpc_headers_add_from(headers, headers, 1));
+    CHECK_OK(esrpc_headers_add_bool(headers, esrpc_text("n"), true));
+    CHECK_OK(esrpc_headers_add_from(one, headers, true));
+    for (int i = 0; i < 10; i++) CHECK_OK(esrpc_headers_add_from(headers, headers, true));
     CHECK(esrpc_headers_count(headers) == 1024);
     CHECK_OK(esrpc_message_encode(headers, esrpc_text("p"), message, sizeof message, &len));
     esrpc_message *decoded = NULL;
@@ -205,7 +205,7 @@ static void a_message_may_have_1024_headers_and_no_more(void) {
     esrpc_message_release(decoded);
 
     esrpc_buffer *wire = NULL;
-    CHECK_OK(esrpc_headers_add_from(headers, one, 1));
+    CHECK_OK(esrpc_headers_add_from(headers, one, true));
     CHECK_STATUS(ESRPC_ERROR_TOO_MANY_HEADERS, esrpc_message_encode_to_buffer(headers, esrpc_text("p"), &wire));
     CHECK(wire == NULL);
     CHECK_STATUS(ESRPC_ERROR_TOO_MANY_HEADERS, esrpc_message_encode(headers, esrpc_text("p"), message, sizeof message, &len));

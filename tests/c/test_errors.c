@@ -30,7 +30,7 @@ static void the_last_error_is_that_of_this_thread_and_stays_until_the_next(void)
     CHECK(pthread_create(&thread, NULL, fail_on_another_thread, NULL) == 0);
     CHECK(pthread_join(thread, NULL) == 0);
     headers = esrpc_headers_new();
-    CHECK_OK(esrpc_headers_add_bool(headers, esrpc_text("h"), 1));
+    CHECK_OK(esrpc_headers_add_bool(headers, esrpc_text("h"), true));
     esrpc_headers_release(headers);
     CHECK(last_error_says("connection is NULL"));
 }

@@ -50,7 +50,7 @@ static void filling_headers(void) {
     const esrpc_bytes name = esrpc_text("n");
     esrpc_headers *headers = esrpc_headers_new();
 
-    CHECK_INVALID(esrpc_headers_add_bool(NULL, name, 1));
+    CHECK_INVALID(esrpc_headers_add_bool(NULL, name, true));
     CHECK(last_error_says("headers is NULL"));
     CHECK_INVALID(esrpc_headers_add_byte(NULL, name, 1));
     CHECK_INVALID(esrpc_headers_add_int16(NULL, name, 1));
@@ -62,7 +62,7 @@ static void filling_headers(void) {
     CHECK_INVALID(esrpc_headers_add_uuid(NULL, name, UUID));
     CHECK_INVALID(esrpc_headers_add_uuid_text(NULL, name, esrpc_text("00000000-0000-0000-0000-000000000000")));
 
-    CHECK_INVALID(esrpc_headers_add_bool(headers, bad, 1));
+    CHECK_INVALID(esrpc_headers_add_bool(headers, bad, true));
     CHECK(last_error_says("name is NULL"));
     CHECK_INVALID(esrpc_headers_add_byte(headers, bad, 1));
     CHECK_INVALID(esrpc_headers_add_int16(headers, bad, 1));
@@ -79,9 +79,9 @@ static void filling_headers(void) {
     CHECK_INVALID(esrpc_headers_add_uuid(headers, name, NULL));
     CHECK_INVALID(esrpc_headers_add_uuid_text(headers, name, bad));
     CHECK_INVALID(esrpc_headers_add_uuid_text(headers, bad, esrpc_text("00000000-0000-0000-0000-000000000000")));
-    CHECK_INVALID(esrpc_headers_add_from(NULL, headers, 0));
-    CHECK_INVALID(esrpc_headers_add_from(headers, NULL, 0));
-    CHECK_INVALID(esrpc_headers_add_from(NULL, NULL, 0));
+    CHECK_INVALID(esrpc_headers_add_from(NULL, headers, false));
+    CHECK_INVALID(esrpc_headers_add_from(headers, NULL, false));
+    CHECK_INVALID(esrpc_headers_add_from(NULL, NULL, false));
     CHECK_INVALID(esrpc_headers_remove(NULL, name));
     CHECK_INVALID(esrpc_headers_remove(headers, bad));
     CHECK_INVALID(esrpc_headers_remove_at(NULL, 0));
@@ -103,7 +103,7 @@ static void reading_headers(void) {
     int64_t int64;
     esrpc_bytes value;
     uint8_t uuid[16];
-    CHECK_OK(esrpc_headers_add_bool(headers, name, 1));
+    CHECK_OK(esrpc_headers_add_bool(headers, name, true));
 
     CHECK_INVALID(esrpc_headers_get(NULL, 0, &header));
     CHECK_INVALID(esrpc_headers_get(headers, 0, NULL));

@@ -55,9 +55,9 @@ static void pings(void) {
     CHECK(last_error_says("timeout_ms"));
     CHECK_OK(esrpc_connection_options_set_keep_alive_ping(options, A_DAY, A_DAY));
     CHECK_OK(esrpc_connection_options_set_keep_alive_ping(options, 0, 0));
-    CHECK_INVALID(esrpc_connection_options_set_answer_pings(NULL, 1));
-    CHECK_OK(esrpc_connection_options_set_answer_pings(options, -1));
-    CHECK_OK(esrpc_connection_options_set_answer_pings(options, 0));
+    CHECK_INVALID(esrpc_connection_options_set_answer_pings(NULL, true));
+    CHECK_OK(esrpc_connection_options_set_answer_pings(options, true));
+    CHECK_OK(esrpc_connection_options_set_answer_pings(options, false));
     CHECK_INVALID(esrpc_connection_options_set_ping_answer_limit(NULL, 1, 1));
     CHECK_INVALID(esrpc_connection_options_set_ping_answer_limit(options, 0, 1));
     CHECK_INVALID(esrpc_connection_options_set_ping_answer_limit(options, 1, 0));
@@ -77,18 +77,18 @@ static void pings(void) {
 
 static void sockets(void) {
     esrpc_connection_options *options = esrpc_connection_options_new();
-    CHECK_INVALID(esrpc_connection_options_set_tcp_nodelay(NULL, 1));
-    CHECK_OK(esrpc_connection_options_set_tcp_nodelay(options, INT32_MIN));
-    CHECK_OK(esrpc_connection_options_set_tcp_nodelay(options, 0));
-    CHECK_INVALID(esrpc_connection_options_set_tcp_keep_alive(NULL, 1, 0, 0, 0));
-    CHECK_INVALID(esrpc_connection_options_set_tcp_keep_alive(options, 1, 32768, 0, 0));
+    CHECK_INVALID(esrpc_connection_options_set_tcp_nodelay(NULL, true));
+    CHECK_OK(esrpc_connection_options_set_tcp_nodelay(options, true));
+    CHECK_OK(esrpc_connection_options_set_tcp_nodelay(options, false));
+    CHECK_INVALID(esrpc_connection_options_set_tcp_keep_alive(NULL, true, 0, 0, 0));
+    CHECK_INVALID(esrpc_connection_options_set_tcp_keep_alive(options, true, 32768, 0, 0));
     CHECK(last_error_says("idle_s"));
-    CHECK_INVALID(esrpc_connection_options_set_tcp_keep_alive(options, 1, 0, 32768, 0));
+    CHECK_INVALID(esrpc_connection_options_set_tcp_keep_alive(options, true, 0, 32768, 0));
     CHECK(last_error_says("interval_s"));
-    CHECK_INVALID(esrpc_connection_options_set_tcp_keep_alive(options, 1, 0, 0, 128));
+    CHECK_INVALID(esrpc_connection_options_set_tcp_keep_alive(options, true, 0, 0, 128));
     CHECK(last_error_says("probes"));
-    CHECK_OK(esrpc_connection_options_set_tcp_keep_alive(options, 1, 32767, 32767, 127));
-    CHECK_OK(esrpc_connection_options_set_tcp_keep_alive(options, 0, 0, 0, 0));
+    CHECK_OK(esrpc_connection_options_set_tcp_keep_alive(options, true, 32767, 32767, 127));
+    CHECK_OK(esrpc_connection_options_set_tcp_keep_alive(options, false, 0, 0, 0));
     CHECK_INVALID(esrpc_connection_options_set_socket_buffers(NULL, 1, 1));
     CHECK_INVALID(esrpc_connection_options_set_socket_buffers(options, ((size_t)1 << 30) + 1, 1));
     CHECK(last_error_says("send_bytes"));
@@ -142,8 +142,8 @@ static void adopted_sockets(void) {
     CHECK_STATUS(ESRPC_ERROR_WRONG_SOCKET, esrpc_client_options_set_socket(client, -1));
     CHECK_STATUS(ESRPC_ERROR_WRONG_SOCKET, esrpc_listener_options_set_socket(server, -1));
     CHECK_INVALID(esrpc_listener_options_set_adopt_only(NULL));
-    CHECK_INVALID(esrpc_listener_options_set_keep_unix_file(NULL, 1));
-    CHECK_OK(esrpc_listener_options_set_keep_unix_file(server, INT32_MIN));
+    CHECK_INVALID(esrpc_listener_options_set_keep_unix_file(NULL, true));
+    CHECK_OK(esrpc_listener_options_set_keep_unix_file(server, true));
     CHECK_INVALID(esrpc_listener_adopt_connection(NULL, 0));
     CHECK_INVALID(esrpc_listener_dup_socket(NULL, &duplicate));
     CHECK(duplicate == -1);

@@ -15,14 +15,14 @@ static void no_builder(void) {
     CHECK_INVALID(esrpc_tls_config_builder_add_ca(NULL, text));
     CHECK_INVALID(esrpc_tls_config_builder_add_crl(NULL, text));
     CHECK_INVALID(esrpc_tls_config_builder_add_crl_file(NULL, text));
-    CHECK_INVALID(esrpc_tls_config_builder_set_revocation(NULL, ESRPC_TLS_REVOCATION_DEPTH_LEAF, 1));
+    CHECK_INVALID(esrpc_tls_config_builder_set_revocation(NULL, ESRPC_TLS_REVOCATION_DEPTH_LEAF, true));
     CHECK_INVALID(esrpc_tls_config_builder_set_certificate_files(NULL, text, text));
     CHECK_INVALID(esrpc_tls_config_builder_set_certificate(NULL, text, text));
     CHECK_INVALID(esrpc_tls_config_builder_add_alpn(NULL, text));
     CHECK_INVALID(esrpc_tls_config_builder_set_versions(NULL, ESRPC_TLS_VERSION_1_2, ESRPC_TLS_VERSION_1_3));
     CHECK_INVALID(esrpc_tls_config_builder_dangerous_disable_verification(NULL));
     CHECK_INVALID(esrpc_tls_config_builder_set_client_auth(NULL, ESRPC_TLS_CLIENT_AUTH_NONE));
-    CHECK_INVALID(esrpc_tls_config_builder_set_session_resumption(NULL, 1));
+    CHECK_INVALID(esrpc_tls_config_builder_set_session_resumption(NULL, true));
     CHECK_INVALID(esrpc_tls_config_builder_set_key_log_file(NULL, text));
     CHECK_INVALID(esrpc_tls_config_builder_build(NULL, &config));
     CHECK(config == NULL);

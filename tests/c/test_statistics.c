@@ -266,7 +266,7 @@ static void pings_above_the_limit(void) {
     struct pair pair;
     struct raw client;
     pair_begin(&pair);
-    CHECK_OK(esrpc_connection_options_set_answer_pings(pair.server_options, 1));
+    CHECK_OK(esrpc_connection_options_set_answer_pings(pair.server_options, true));
     CHECK_OK(esrpc_connection_options_set_ping_answer_limit(pair.server_options, 1, INSIDE));
     call_server(&pair, &client);
     for (int i = 0; i < INSIDE; i++) raw_send_message(&client, ESRPC_MESSAGE_TYPE_PING, 0, 0, NULL, "ping");
