@@ -119,7 +119,7 @@ int main(int argc, char **argv)
     esrpc_tls_config *tls = NULL;
     if (!parse_endpoint(argc, argv, true, &endpoint))
         return explain_usage("graceful_server", USAGE, endpoint.mistake);
-    if (!parse_number(drain_text, 0, ESRPC_WAIT_FOREVER - 1, &drain_ms))
+    if (!parse_number(drain_text, 0, ESRPC_NO_TIMEOUT - 1, &drain_ms))
         return explain_usage("graceful_server", USAGE, "--drain-ms takes a number of milliseconds");
     /* Blocked here, they stay pending until sigwait takes them; the library's threads take none. */
     sigemptyset(&signals);

@@ -70,9 +70,9 @@ typedef int esrpc_socket;
 #endif
 
 /**
- * As the timeout of a waiting function: no timeout.
+ * As any time in milliseconds: never, or without end.
  */
-#define ESRPC_WAIT_FOREVER UINT32_MAX
+#define ESRPC_NO_TIMEOUT UINT32_MAX
 
 /**
  * The library's statuses. Numbers are never reused. Bands: 1 use, 100 message format, 200 protocol, 300 transport and
@@ -2462,7 +2462,7 @@ esrpc_status esrpc_connection_options_set_stream_queue_limit(struct esrpc_connec
  * ESRPC_ERROR_LINGER_EXPIRED. Default: 10000.
  *
  * @param options Changed.
- * @param linger_ms Milliseconds, 1 to 86400000 (a day).
+ * @param linger_ms Milliseconds, 0 to 86400000 (a day), or ESRPC_NO_TIMEOUT; 0: what the system does not take at once is given up.
  * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or linger_ms is out of its range.
  *
  * Thread: owner. Since: 0.1.0
@@ -2474,7 +2474,7 @@ esrpc_status esrpc_connection_options_set_linger_ms(struct esrpc_connection_opti
  * Sets how long looking up the host name may take; then setup fails with ESRPC_ERROR_RESOLVE_TIMED_OUT. Default: 10000.
  *
  * @param options Changed.
- * @param timeout_ms Milliseconds, 1 to 86400000 (a day); 0: no end.
+ * @param timeout_ms Milliseconds, 1 to 86400000 (a day), or ESRPC_NO_TIMEOUT.
  * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or timeout_ms is out of its range.
  *
  * Thread: owner. Since: 0.1.0
@@ -2486,7 +2486,7 @@ esrpc_status esrpc_connection_options_set_resolve_timeout_ms(struct esrpc_connec
  * Sets how long connecting may take, over all addresses of the host; then setup fails with ESRPC_ERROR_CONNECT_TIMED_OUT. Default: 10000.
  *
  * @param options Changed.
- * @param timeout_ms Milliseconds, 1 to 86400000 (a day); 0: no end.
+ * @param timeout_ms Milliseconds, 1 to 86400000 (a day), or ESRPC_NO_TIMEOUT.
  * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or timeout_ms is out of its range.
  *
  * Thread: owner. Since: 0.1.0
@@ -2498,7 +2498,7 @@ esrpc_status esrpc_connection_options_set_connect_timeout_ms(struct esrpc_connec
  * Sets how long the TLS handshake may take; then setup fails with ESRPC_ERROR_TLS_TIMED_OUT, and a server's listener is told. Default: 10000.
  *
  * @param options Changed.
- * @param timeout_ms Milliseconds, 1 to 86400000 (a day); 0: no end.
+ * @param timeout_ms Milliseconds, 1 to 86400000 (a day), or ESRPC_NO_TIMEOUT.
  * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or timeout_ms is out of its range.
  *
  * Thread: owner. Since: 0.1.0
@@ -2511,7 +2511,7 @@ esrpc_status esrpc_connection_options_set_tls_timeout_ms(struct esrpc_connection
  * connection ends with ESRPC_ERROR_HANDSHAKE_TIMED_OUT. Default: 10000.
  *
  * @param options Changed.
- * @param timeout_ms Milliseconds, 1 to 86400000 (a day); 0: no end.
+ * @param timeout_ms Milliseconds, 1 to 86400000 (a day), or ESRPC_NO_TIMEOUT.
  * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or timeout_ms is out of its range.
  *
  * Thread: owner. Since: 0.1.0
@@ -2524,7 +2524,7 @@ esrpc_status esrpc_connection_options_set_handshake_timeout_ms(struct esrpc_conn
  * ESRPC_ERROR_WRITE_TIMED_OUT. Default: 30000.
  *
  * @param options Changed.
- * @param timeout_ms Milliseconds, 1 to 86400000 (a day); 0: no end.
+ * @param timeout_ms Milliseconds, 1 to 86400000 (a day), or ESRPC_NO_TIMEOUT.
  * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or timeout_ms is out of its range.
  *
  * Thread: owner. Since: 0.1.0
@@ -2537,7 +2537,7 @@ esrpc_status esrpc_connection_options_set_write_timeout_ms(struct esrpc_connecti
  * ends with ESRPC_ERROR_MESSAGE_TIMED_OUT. Default: 30000.
  *
  * @param options Changed.
- * @param timeout_ms Milliseconds, 1 to 86400000 (a day); 0: no end.
+ * @param timeout_ms Milliseconds, 1 to 86400000 (a day), or ESRPC_NO_TIMEOUT.
  * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or timeout_ms is out of its range.
  *
  * Thread: owner. Since: 0.1.0
@@ -2546,10 +2546,10 @@ esrpc_status esrpc_connection_options_set_message_timeout_ms(struct esrpc_connec
                                                              uint32_t timeout_ms);
 
 /**
- * Sets how long nothing may come or go; then the connection ends with ESRPC_ERROR_IDLE_TIMED_OUT. Default: no end.
+ * Sets how long nothing may come or go; then the connection ends with ESRPC_ERROR_IDLE_TIMED_OUT. Default: ESRPC_NO_TIMEOUT.
  *
  * @param options Changed.
- * @param timeout_ms Milliseconds, 1 to 86400000 (a day); 0: no end.
+ * @param timeout_ms Milliseconds, 1 to 86400000 (a day), or ESRPC_NO_TIMEOUT.
  * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or timeout_ms is out of its range.
  *
  * Thread: owner. Since: 0.1.0
@@ -2562,7 +2562,7 @@ esrpc_status esrpc_connection_options_set_idle_timeout_ms(struct esrpc_connectio
  * is delivered in any case, and what its callbacks accept is written. Default: 0, not at all.
  *
  * @param options Changed.
- * @param half_open_ms Milliseconds, 0 to 86400000 (a day).
+ * @param half_open_ms Milliseconds, 0 to 86400000 (a day), or ESRPC_NO_TIMEOUT: until they end.
  * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or half_open_ms is out of its range.
  *
  * Thread: owner. Since: 0.1.0
@@ -2575,8 +2575,8 @@ esrpc_status esrpc_connection_options_set_half_open_ms(struct esrpc_connection_o
  * connection ends with ESRPC_ERROR_KEEP_ALIVE_TIMED_OUT. The answers to these PINGs are not delivered. Default: off.
  *
  * @param options Changed.
- * @param interval_ms Milliseconds of silence before a PING, 1 to 86400000 (a day); 0: off.
- * @param timeout_ms Milliseconds to wait after the PING, 1 to 86400000; 0: no end.
+ * @param interval_ms Milliseconds of silence before a PING, 1 to 86400000 (a day), or ESRPC_NO_TIMEOUT: off.
+ * @param timeout_ms Milliseconds to wait after the PING, 1 to 86400000, or ESRPC_NO_TIMEOUT.
  * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or a time is out of its range.
  *
  * Thread: owner. Since: 0.1.0
@@ -2633,8 +2633,9 @@ esrpc_status esrpc_connection_options_set_tcp_nodelay(struct esrpc_connection_op
  *
  * @param options Changed.
  * @param on Whether it does; if not, the numbers do not matter.
- * @param idle_s Seconds of silence before the first question, 1 to 32767; 0: the system's default.
- * @param interval_s Seconds between questions, 1 to 32767; 0: the system's default.
+ * @param idle_ms Milliseconds of silence before the first question, 1 to 32767000, rounded up to whole seconds; 0: the
+ * system's default.
+ * @param interval_ms Milliseconds between questions, 1 to 32767000, rounded up to whole seconds; 0: the system's default.
  * @param probes Questions without answer before the peer counts as gone, 1 to 127; 0: the system's default.
  * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or a number is out of its range.
  *
@@ -2642,8 +2643,8 @@ esrpc_status esrpc_connection_options_set_tcp_nodelay(struct esrpc_connection_op
  */
 esrpc_status esrpc_connection_options_set_tcp_keep_alive(struct esrpc_connection_options *options,
                                                          bool on,
-                                                         uint32_t idle_s,
-                                                         uint32_t interval_s,
+                                                         uint32_t idle_ms,
+                                                         uint32_t interval_ms,
                                                          uint32_t probes);
 
 /**
@@ -3099,7 +3100,7 @@ esrpc_status esrpc_runtime_shutdown(struct esrpc_runtime *runtime);
  * next use of NULL makes a new default runtime.
  *
  * @param runtime Borrowed; NULL: the default runtime; if there is none, there is nothing to wait for.
- * @param timeout_ms Milliseconds to wait at most, or ESRPC_WAIT_FOREVER.
+ * @param timeout_ms Milliseconds to wait at most, or ESRPC_NO_TIMEOUT.
  * @return ESRPC_OK; ESRPC_ERROR_TIMED_OUT if something still lives, and then nothing has changed;
  * ESRPC_ERROR_RUNTIME_SHUTDOWN if not every on_destroy is going to be called, as the runtime was stopped by esrpc_runtime_stop
  * or esrpc_stop_all, or the application has ended one of its threads inside a callback;
@@ -3128,7 +3129,7 @@ esrpc_status esrpc_runtime_join(struct esrpc_runtime *runtime,
  * To end in order, with every callback, use esrpc_runtime_drain or esrpc_runtime_shutdown and then esrpc_runtime_join.
  *
  * @param runtime Borrowed; NULL: the default runtime, if there is one; the next use of NULL then makes a new one.
- * @param timeout_ms Milliseconds to wait at most, or ESRPC_WAIT_FOREVER.
+ * @param timeout_ms Milliseconds to wait at most, or ESRPC_NO_TIMEOUT.
  * @return ESRPC_OK, also if it was stopped before or NULL names no runtime; ESRPC_ERROR_TIMED_OUT if a callback has not
  * returned or a thread has not ended in time, but no other callback is called, and the function may be called again to wait
  * on; ESRPC_ERROR_WOULD_DEADLOCK on an event-loop thread of any runtime, and then nothing has changed; ESRPC_ERROR_FORKED if
@@ -3143,7 +3144,7 @@ esrpc_status esrpc_runtime_stop(struct esrpc_runtime *runtime,
  * Stops every runtime of the process as esrpc_runtime_stop does, including the default one and those that other code has made.
  * For a program that is about to exit or to unload the code behind its callbacks.
  *
- * @param timeout_ms Milliseconds to wait at most, or ESRPC_WAIT_FOREVER.
+ * @param timeout_ms Milliseconds to wait at most, or ESRPC_NO_TIMEOUT.
  * @return ESRPC_OK, also if there is none, as in a forked child that has made none; ESRPC_ERROR_TIMED_OUT if a callback has
  * not returned or a thread has not ended in time, but no other callback is called, and the function may be called again to
  * wait on; ESRPC_ERROR_WOULD_DEADLOCK on an event-loop thread, and then nothing has changed.
@@ -3455,7 +3456,7 @@ const char *esrpc_connection_get_end_message(const struct esrpc_connection *conn
  * Waits until the connection is set up, or could not be. It may return while on_setup is still to come or running.
  *
  * @param connection Borrowed.
- * @param timeout_ms Milliseconds to wait at most, or ESRPC_WAIT_FOREVER.
+ * @param timeout_ms Milliseconds to wait at most, or ESRPC_NO_TIMEOUT.
  * @param out_status Receives the status that on_setup gets; NULL: not wanted.
  * @return ESRPC_OK if setup is over, well or not; ESRPC_ERROR_TIMED_OUT; ESRPC_ERROR_WOULD_DEADLOCK on an event-loop
  * thread; ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
@@ -3470,7 +3471,7 @@ esrpc_status esrpc_connection_wait_setup(struct esrpc_connection *connection,
  * Waits until everything that was accepted before the call is written, or cannot be.
  *
  * @param connection Borrowed.
- * @param timeout_ms Milliseconds to wait at most, or ESRPC_WAIT_FOREVER.
+ * @param timeout_ms Milliseconds to wait at most, or ESRPC_NO_TIMEOUT.
  * @param out_status Receives ESRPC_OK if it is written, else why not; NULL: not wanted.
  * @return ESRPC_OK if that is certain, either way; ESRPC_ERROR_TIMED_OUT; ESRPC_ERROR_WOULD_DEADLOCK on an event-loop
  * thread; ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
@@ -3485,7 +3486,7 @@ esrpc_status esrpc_connection_wait_flush(struct esrpc_connection *connection,
  * Waits until the connection has ended and its on_shutdown, or failed on_setup, has returned.
  *
  * @param connection Borrowed.
- * @param timeout_ms Milliseconds to wait at most, or ESRPC_WAIT_FOREVER.
+ * @param timeout_ms Milliseconds to wait at most, or ESRPC_NO_TIMEOUT.
  * @param out_status Receives the reason of the end; NULL: not wanted.
  * @return ESRPC_OK if it has ended; ESRPC_ERROR_TIMED_OUT; ESRPC_ERROR_WOULD_DEADLOCK on an event-loop thread;
  * ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
@@ -3540,8 +3541,8 @@ void esrpc_stream_release(struct esrpc_stream *stream);
  * with ESRPC_MESSAGE_FLAG_TERMINATE_STREAM.
  *
  * @param stream Borrowed; not activated yet.
- * @param deadline_ms Milliseconds, 1 to 4294967295; 0: none, as by default.
- * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if stream is NULL; ESRPC_ERROR_STREAM_ALREADY_ACTIVATED;
+ * @param deadline_ms Milliseconds, 1 to 4294967294, or ESRPC_NO_TIMEOUT, as by default.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if stream is NULL or deadline_ms is 0; ESRPC_ERROR_STREAM_ALREADY_ACTIVATED;
  * ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
  *
  * Thread: any. Since: 0.1.0
@@ -3735,7 +3736,7 @@ const char *esrpc_stream_get_end_message(const struct esrpc_stream *stream);
  * Waits until the stream is over and its on_closed has returned.
  *
  * @param stream Borrowed.
- * @param timeout_ms Milliseconds to wait at most, or ESRPC_WAIT_FOREVER.
+ * @param timeout_ms Milliseconds to wait at most, or ESRPC_NO_TIMEOUT.
  * @param out_status Receives the reason of the end; NULL: not wanted.
  * @return ESRPC_OK if it is over; ESRPC_ERROR_STREAM_NOT_ACTIVATED; ESRPC_ERROR_TIMED_OUT; ESRPC_ERROR_WOULD_DEADLOCK
  * on an event-loop thread; ESRPC_ERROR_INVALID_ARGUMENT if stream is NULL; ESRPC_ERROR_RUNTIME_SHUTDOWN;
@@ -3838,7 +3839,7 @@ void *esrpc_listener_get_user_data(const struct esrpc_listener *listener);
  * ended and their on_shutdown has returned. Does not close it.
  *
  * @param listener Borrowed.
- * @param timeout_ms Milliseconds to wait at most, or ESRPC_WAIT_FOREVER.
+ * @param timeout_ms Milliseconds to wait at most, or ESRPC_NO_TIMEOUT.
  * @return ESRPC_OK if it is closed; ESRPC_ERROR_TIMED_OUT; ESRPC_ERROR_WOULD_DEADLOCK on an event-loop thread;
  * ESRPC_ERROR_INVALID_ARGUMENT if listener is NULL; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
  *
@@ -4064,7 +4065,7 @@ esrpc_status esrpc_connection_get_tls_peer_certificate(const struct esrpc_connec
  * connection has no callbacks; esrpc_connection_get_connect_ack shows the server's answer.
  *
  * @param options Borrowed. Without esrpc_client_options_set_handshake an empty CONNECT is sent.
- * @param timeout_ms Milliseconds to wait at most for all of it, or ESRPC_WAIT_FOREVER; each phase has a time of its
+ * @param timeout_ms Milliseconds to wait at most for all of it, or ESRPC_NO_TIMEOUT; each phase has a time of its
  * own as well.
  * @param out_connection Receives the connection, one reference, to be released with esrpc_connection_release after
  * esrpc_connection_close. Written only on success.
@@ -4090,7 +4091,7 @@ esrpc_status esrpc_connection_connect_blocking(const struct esrpc_client_options
  * @param operation The operation's name, UTF-8, 0 to 32767 bytes, copied.
  * @param headers Copied; NULL: none.
  * @param payload Copied; may be empty.
- * @param timeout_ms Milliseconds for all of it, or ESRPC_WAIT_FOREVER.
+ * @param timeout_ms Milliseconds for all of it, or ESRPC_NO_TIMEOUT.
  * @param out_reply Receives the reply, to be released with esrpc_message_release, with ESRPC_OK and with
  * ESRPC_ERROR_APPLICATION_ERROR; else it is set to NULL.
  * @return ESRPC_OK; ESRPC_ERROR_APPLICATION_ERROR if the answer is an error message; ESRPC_ERROR_NO_REPLY if the
@@ -4121,7 +4122,7 @@ esrpc_status esrpc_connection_call(struct esrpc_connection *connection,
  * connection on another thread ends the wait; what had come before can still be read.
  *
  * @param stream Borrowed; activated or accepted. Of several threads that read the same stream each gets other messages.
- * @param timeout_ms Milliseconds to wait at most, or ESRPC_WAIT_FOREVER; 0: only what has come.
+ * @param timeout_ms Milliseconds to wait at most, or ESRPC_NO_TIMEOUT; 0: only what has come.
  * @param out_message Receives the message, to be released with esrpc_message_release. Written only on success.
  * @return ESRPC_OK; behind the last message ESRPC_ERROR_STREAM_CLOSED if the stream was ended by
  * ESRPC_MESSAGE_FLAG_TERMINATE_STREAM from either side, else the status that on_closed would have told, such as
@@ -4145,7 +4146,7 @@ esrpc_status esrpc_stream_read(struct esrpc_stream *stream,
  * @param message_flags ESRPC_MESSAGE_FLAG_ bits.
  * @param headers Copied; NULL: none.
  * @param payload Copied; may be empty.
- * @param timeout_ms Milliseconds to wait at most, or ESRPC_WAIT_FOREVER.
+ * @param timeout_ms Milliseconds to wait at most, or ESRPC_NO_TIMEOUT.
  * @return ESRPC_OK; else nothing was sent: ESRPC_ERROR_TIMED_OUT; ESRPC_ERROR_WOULD_DEADLOCK on an event-loop thread;
  * or what esrpc_stream_send_message answers, ESRPC_ERROR_WOULD_BLOCK excepted: ESRPC_ERROR_STREAM_CLOSED,
  * ESRPC_ERROR_CONNECTION_CLOSED, ESRPC_ERROR_RUNTIME_SHUTDOWN, ESRPC_ERROR_FORKED and the others there.
@@ -4172,7 +4173,7 @@ esrpc_status esrpc_stream_send_blocking(struct esrpc_stream *stream,
  * too. on_closed comes, and esrpc_listener_wait_closed returns, when the last connection has ended.
  *
  * @param listener Borrowed. If it was closed before, on_closed is not told again, and its connections are drained.
- * @param deadline_ms Milliseconds from now, or ESRPC_WAIT_FOREVER: as long as it takes. Of several calls the earliest
+ * @param deadline_ms Milliseconds from now, or ESRPC_NO_TIMEOUT: as long as it takes. Of several calls the earliest
  * deadline counts.
  * @return ESRPC_OK; returns at once. ESRPC_ERROR_INVALID_ARGUMENT if listener is NULL; ESRPC_ERROR_RUNTIME_SHUTDOWN;
  * ESRPC_ERROR_FORKED.
@@ -4190,7 +4191,7 @@ esrpc_status esrpc_listener_drain(struct esrpc_listener *listener,
  * waits until all is over and released.
  *
  * @param runtime Borrowed; NULL: the default runtime, if there is one.
- * @param deadline_ms Milliseconds from now, or ESRPC_WAIT_FOREVER: as long as it takes. Of several calls the earliest
+ * @param deadline_ms Milliseconds from now, or ESRPC_NO_TIMEOUT: as long as it takes. Of several calls the earliest
  * deadline counts.
  * @return ESRPC_OK; returns at once. ESRPC_ERROR_FORKED in a forked child.
  *

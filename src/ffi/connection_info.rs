@@ -3,7 +3,6 @@
 use std::ffi::{c_char, c_void};
 use std::time::Duration;
 
-use super::callbacks::timeout;
 use super::connection::Callbacks;
 use super::constants::esrpc_connection_state;
 use super::counted::esrpc_connection;
@@ -14,6 +13,7 @@ use super::handle::ArcHandle;
 use super::message::esrpc_message;
 use super::out::write_optional;
 use super::status::{ESRPC_ERROR_UNSUPPORTED, ESRPC_OK, esrpc_status};
+use super::times::timeout;
 use crate::runtime::{Connection, Error, Outcome, Phase};
 use crate::transport::Endpoint;
 
@@ -273,7 +273,7 @@ unsafe fn wait(
 /// Waits until the connection is set up, or could not be. It may return while on_setup is still to come or running.
 ///
 /// @param connection Borrowed.
-/// @param timeout_ms Milliseconds to wait at most, or ESRPC_WAIT_FOREVER.
+/// @param timeout_ms Milliseconds to wait at most, or ESRPC_NO_TIMEOUT.
 /// @param out_status Receives the status that on_setup gets; NULL: not wanted.
 /// @return ESRPC_OK if setup is over, well or not; ESRPC_ERROR_TIMED_OUT; ESRPC_ERROR_WOULD_DEADLOCK on an event-loop
 /// thread; ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
@@ -294,7 +294,7 @@ pub unsafe extern "C" fn esrpc_connection_wait_setup(
 /// Waits until everything that was accepted before the call is written, or cannot be.
 ///
 /// @param connection Borrowed.
-/// @param timeout_ms Milliseconds to wait at most, or ESRPC_WAIT_FOREVER.
+/// @param timeout_ms Milliseconds to wait at most, or ESRPC_NO_TIMEOUT.
 /// @param out_status Receives ESRPC_OK if it is written, else why not; NULL: not wanted.
 /// @return ESRPC_OK if that is certain, either way; ESRPC_ERROR_TIMED_OUT; ESRPC_ERROR_WOULD_DEADLOCK on an event-loop
 /// thread; ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
@@ -315,7 +315,7 @@ pub unsafe extern "C" fn esrpc_connection_wait_flush(
 /// Waits until the connection has ended and its on_shutdown, or failed on_setup, has returned.
 ///
 /// @param connection Borrowed.
-/// @param timeout_ms Milliseconds to wait at most, or ESRPC_WAIT_FOREVER.
+/// @param timeout_ms Milliseconds to wait at most, or ESRPC_NO_TIMEOUT.
 /// @param out_status Receives the reason of the end; NULL: not wanted.
 /// @return ESRPC_OK if it has ended; ESRPC_ERROR_TIMED_OUT; ESRPC_ERROR_WOULD_DEADLOCK on an event-loop thread;
 /// ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.

@@ -239,8 +239,10 @@ static void options(void) {
     CHECK_INVALID(esrpc_connection_options_set_outbound_limit(options, 0));
     CHECK_INVALID(esrpc_connection_options_set_outbound_limit(options, SIZE_MAX));
     CHECK_OK(esrpc_connection_options_set_linger_ms(options, 86400000));
-    CHECK_INVALID(esrpc_connection_options_set_linger_ms(options, 0));
-    CHECK_INVALID(esrpc_connection_options_set_linger_ms(options, UINT32_MAX));
+    CHECK_OK(esrpc_connection_options_set_linger_ms(options, 0));
+    CHECK_OK(esrpc_connection_options_set_linger_ms(options, ESRPC_NO_TIMEOUT));
+    CHECK_INVALID(esrpc_connection_options_set_linger_ms(options, 86400001));
+    CHECK_INVALID(esrpc_connection_options_set_linger_ms(options, ESRPC_NO_TIMEOUT - 1));
     esrpc_connection_options_release(options);
 }
 

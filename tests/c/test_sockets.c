@@ -95,8 +95,8 @@ static void no_handshake_waits_whatever_the_option_says(void) {
 static void keep_alive_of_the_system_is_set_as_wished(void) {
     struct pair pair;
     pair_begin(&pair);
-    CHECK_OK(esrpc_connection_options_set_tcp_keep_alive(pair.client_options, true, 30, 7, 3));
-    CHECK_OK(esrpc_connection_options_set_tcp_keep_alive(pair.server_options, true, 30, 7, 3));
+    CHECK_OK(esrpc_connection_options_set_tcp_keep_alive(pair.client_options, true, 29001, 7000, 3));
+    CHECK_OK(esrpc_connection_options_set_tcp_keep_alive(pair.server_options, true, 29001, 7000, 3));
     pair_connect(&pair);
     check_option(&pair, SOL_SOCKET, SO_KEEPALIVE, 1);
     check_option(&pair, IPPROTO_TCP, TCP_KEEPIDLE, 30);
@@ -137,10 +137,10 @@ static void a_unix_socket_takes_the_options_that_it_has(void) {
     struct pair pair;
     over_unix_socket = true;
     pair_begin(&pair);
-    CHECK_OK(esrpc_connection_options_set_tcp_keep_alive(pair.client_options, true, 30, 7, 3));
+    CHECK_OK(esrpc_connection_options_set_tcp_keep_alive(pair.client_options, true, 29001, 7000, 3));
     CHECK_OK(esrpc_connection_options_set_tcp_nodelay(pair.client_options, true));
     CHECK_OK(esrpc_connection_options_set_socket_buffers(pair.client_options, 20000, 30000));
-    CHECK_OK(esrpc_connection_options_set_tcp_keep_alive(pair.server_options, true, 30, 7, 3));
+    CHECK_OK(esrpc_connection_options_set_tcp_keep_alive(pair.server_options, true, 29001, 7000, 3));
     pair_connect(&pair);
     pair_end(&pair);
     over_unix_socket = false;

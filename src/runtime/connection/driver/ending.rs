@@ -70,7 +70,7 @@ impl Driver {
     pub(super) fn linger_expired(&mut self, context: &mut Context) -> Flow {
         if !self.lingering {
             let unwritten = self.connection.outbound_len();
-            let linger_ms = self.connection.settings().times.linger.as_millis();
+            let linger_ms = self.connection.settings().times.linger.unwrap_or_default().as_millis();
             self.io_error = Some(Error::LingerExpired { unwritten, linger_ms });
         } else {
             // What came since the poll would turn the close into a reset.

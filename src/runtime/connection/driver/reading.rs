@@ -1,5 +1,7 @@
 //! From the socket to the messages that are dispatched.
 
+use std::time::Duration;
+
 use super::super::deadlines::Deadline;
 use super::super::state::Phase;
 use super::gathered::Gathered;
@@ -250,7 +252,8 @@ impl Driver {
         if !matches!(shared.phase, Phase::Connecting | Phase::Open) {
             return;
         }
-        if clean && shared.rpc.open_streams() > 0 && self.connection.settings().times.half_open.is_some() {
+        if clean && shared.rpc.open_streams() > 0 && self.connection.settings().times.half_open != Some(Duration::ZERO)
+        {
             drop(shared);
             if !self.deadlines.is_set(Deadline::HalfOpen) {
                 self.start_clock(Deadline::HalfOpen, context);
