@@ -831,6 +831,10 @@ typedef struct esrpc_header {
      */
     int32_t type;
     /**
+     * Always 0.
+     */
+    int32_t reserved;
+    /**
      * The value of a boolean (0 or 1), a byte, an integer or a timestamp; otherwise 0.
      */
     int64_t number;
@@ -839,6 +843,48 @@ typedef struct esrpc_header {
      */
     struct esrpc_bytes bytes;
 } esrpc_header;
+
+/**
+ * What is known of a message besides its headers and its payload, from esrpc_message_get_info.
+ */
+typedef struct esrpc_message_info {
+    /**
+     * sizeof(esrpc_message_info), set by the caller before the call.
+     */
+    size_t struct_size;
+    /**
+     * As esrpc_message_get_type returns it.
+     */
+    int32_t message_type;
+    /**
+     * As esrpc_message_get_flags returns them.
+     */
+    int32_t flags;
+    /**
+     * As esrpc_message_get_stream_id returns it.
+     */
+    int32_t stream_id;
+    /**
+     * The size of the whole message on the wire, in bytes.
+     */
+    uint32_t total_length;
+    /**
+     * The size of its headers on the wire, in bytes.
+     */
+    uint32_t headers_length;
+    /**
+     * How many headers it has.
+     */
+    uint32_t header_count;
+    /**
+     * The checksum over its first eight bytes, as it came.
+     */
+    uint32_t prelude_crc;
+    /**
+     * The checksum over the whole message, as it came.
+     */
+    uint32_t message_crc;
+} esrpc_message_info;
 
 /**
  * What a decoder calls while bytes are pushed. Every slot may be NULL. The callbacks of a message come in the order of the
@@ -952,6 +998,32 @@ typedef void (*esrpc_flush_callback)(esrpc_status status, void *user_data);
  * @param user_data As given with the call.
  */
 typedef void (*esrpc_task_callback)(esrpc_status status, void *user_data);
+
+/**
+ * Which process is at the other end of a Unix socket.
+ */
+typedef struct esrpc_peer_credentials {
+    /**
+     * sizeof(esrpc_peer_credentials), set by the caller before the call.
+     */
+    size_t struct_size;
+    /**
+     * The process id; 0 if it cannot be seen from this process's namespace.
+     */
+    int32_t pid;
+    /**
+     * The effective user id.
+     */
+    uint32_t uid;
+    /**
+     * The effective group id.
+     */
+    uint32_t gid;
+    /**
+     * Always 0.
+     */
+    uint32_t reserved;
+} esrpc_peer_credentials;
 
 /**
  * What a stream calls. Every slot may be NULL: nothing to do. A stream without a table is read by esrpc_stream_read. The rules of esrpc_connection_callbacks hold. Set struct_size
@@ -1847,44 +1919,17 @@ const struct esrpc_headers *esrpc_message_get_headers(const struct esrpc_message
 struct esrpc_bytes esrpc_message_get_payload(const struct esrpc_message *message);
 
 /**
- * The size of a whole message on the wire.
+ * Gives what is known of a message besides its headers and its payload.
  *
- * @param message Borrowed; NULL gives 0.
- * @return The size in bytes.
- *
- * Thread: any. Since: 0.1.0
- */
-uint32_t esrpc_message_get_total_length(const struct esrpc_message *message);
-
-/**
- * The size of a message's headers on the wire.
- *
- * @param message Borrowed; NULL gives 0.
- * @return The size in bytes.
+ * @param message Borrowed.
+ * @param out_info Filled in. Its struct_size is read first: set it to sizeof the struct.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if message or out_info is NULL or out_info->struct_size is not the size of
+ * such a struct.
  *
  * Thread: any. Since: 0.1.0
  */
-uint32_t esrpc_message_get_headers_length(const struct esrpc_message *message);
-
-/**
- * The checksum over the first eight bytes of a message, as it came.
- *
- * @param message Borrowed; NULL gives 0.
- * @return The checksum.
- *
- * Thread: any. Since: 0.1.0
- */
-uint32_t esrpc_message_get_prelude_crc(const struct esrpc_message *message);
-
-/**
- * The checksum over a whole message, as it came.
- *
- * @param message Borrowed; NULL gives 0.
- * @return The checksum.
- *
- * Thread: any. Since: 0.1.0
- */
-uint32_t esrpc_message_get_message_crc(const struct esrpc_message *message);
+esrpc_status esrpc_message_get_info(const struct esrpc_message *message,
+                                    struct esrpc_message_info *out_info);
 
 /**
  * The type of a message of the RPC protocol: its header :message-type.
@@ -2157,8 +2202,8 @@ esrpc_status esrpc_tls_config_builder_set_certificate(struct esrpc_tls_config_bu
  * refuses clients that offer only others; a client that offers none is taken, and then none is agreed on.
  *
  * @param builder Changed.
- * @param protocol The protocol's name, 1 to 255 bytes, copied.
- * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL or protocol is out of its range.
+ * @param protocol The protocol's name, 1 to 255 bytes without a NUL, copied.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL, or protocol is out of its range or has a NUL.
  *
  * Thread: owner. Since: 0.1.0
  */
@@ -3375,19 +3420,16 @@ const char *esrpc_connection_get_remote_address(const struct esrpc_connection *c
  *
  * @param connection Borrowed; a server's is ready inside on_incoming_connection, a client's from on_setup on, both also after
  * their end.
- * @param out_pid Receives the process id, 0 if it cannot be seen from this process's namespace; NULL: not wanted.
- * @param out_uid Receives the effective user id; NULL: not wanted.
- * @param out_gid Receives the effective group id; NULL: not wanted.
- * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL; ESRPC_ERROR_NOT_READY before the connection is
+ * @param out_credentials Filled in. Its struct_size is read first: set it to sizeof the struct.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if connection or out_credentials is NULL or out_credentials->struct_size is
+ * not the size of such a struct; ESRPC_ERROR_NOT_READY before the connection is
  * established, also if it never was; ESRPC_ERROR_INVALID_STATE if it is not one over a Unix socket;
  * ESRPC_ERROR_UNSUPPORTED elsewhere than on Linux; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
  *
  * Thread: any. Since: 0.1.0
  */
 esrpc_status esrpc_connection_get_peer_credentials(const struct esrpc_connection *connection,
-                                                   int32_t *out_pid,
-                                                   uint32_t *out_uid,
-                                                   uint32_t *out_gid);
+                                                   struct esrpc_peer_credentials *out_credentials);
 
 /**
  * Tells the host that the client options named, as it was given; for a Unix socket "unix:/path" or "unix:@name"; "" for a
@@ -3993,46 +4035,46 @@ esrpc_status esrpc_listener_set_tls(struct esrpc_listener *listener,
  * Tells the version of TLS that the handshake agreed on: "TLSv1.2" or "TLSv1.3".
  *
  * @param connection Borrowed.
- * @return Text that lives as long as the handle; empty without TLS, before setup, if connection is NULL, and in a forked
+ * @return Text that lives as long as the handle; "" without TLS, before setup, if connection is NULL, and in a forked
  * child.
  *
  * Thread: any. Since: 0.1.0
  */
-struct esrpc_bytes esrpc_connection_get_tls_version(const struct esrpc_connection *connection);
+const char *esrpc_connection_get_tls_version(const struct esrpc_connection *connection);
 
 /**
  * Tells the cipher suite that the handshake agreed on, by its name in IANA's list, such as "TLS_AES_128_GCM_SHA256",
  * which a client of this library asks for first; a server takes the client's first that it has.
  *
  * @param connection Borrowed.
- * @return Text that lives as long as the handle; empty without TLS, before setup, if connection is NULL, and in a forked
+ * @return Text that lives as long as the handle; "" without TLS, before setup, if connection is NULL, and in a forked
  * child.
  *
  * Thread: any. Since: 0.1.0
  */
-struct esrpc_bytes esrpc_connection_get_tls_cipher_suite(const struct esrpc_connection *connection);
+const char *esrpc_connection_get_tls_cipher_suite(const struct esrpc_connection *connection);
 
 /**
  * Tells the group of the key exchange, such as "X25519MLKEM768".
  *
  * @param connection Borrowed.
- * @return Text that lives as long as the handle; empty without TLS, in a resumed session of TLS 1.2, before setup, if
+ * @return Text that lives as long as the handle; "" without TLS, in a resumed session of TLS 1.2, before setup, if
  * connection is NULL, and in a forked child.
  *
  * Thread: any. Since: 0.1.0
  */
-struct esrpc_bytes esrpc_connection_get_tls_key_exchange(const struct esrpc_connection *connection);
+const char *esrpc_connection_get_tls_key_exchange(const struct esrpc_connection *connection);
 
 /**
  * Tells the application protocol that the handshake agreed on (ALPN).
  *
  * @param connection Borrowed.
- * @return Bytes that live as long as the handle; empty if none was agreed on, without TLS, before setup, if connection is
+ * @return Text that lives as long as the handle, as its bytes are; "" if none was agreed on, without TLS, before setup, if connection is
  * NULL, and in a forked child.
  *
  * Thread: any. Since: 0.1.0
  */
-struct esrpc_bytes esrpc_connection_get_tls_alpn(const struct esrpc_connection *connection);
+const char *esrpc_connection_get_tls_alpn(const struct esrpc_connection *connection);
 
 /**
  * Tells whether the handshake took up an earlier session again.

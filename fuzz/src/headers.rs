@@ -342,8 +342,11 @@ impl List {
             assert!(fitting == bytes);
             assert_status(esrpc_message_decode(lend(bytes), &mut decoded.message, &mut used), ESRPC_OK);
             assert_eq!(used, bytes.len());
-            assert_eq!(esrpc_message_get_total_length(decoded.message.as_ref()) as usize, used);
-            assert_eq!(esrpc_message_get_headers_length(decoded.message.as_ref()) as usize, wire_len(&self.model));
+            let mut info = esrpc_message_info { struct_size: size_of::<esrpc_message_info>(), ..Default::default() };
+            assert_status(esrpc_message_get_info(decoded.message.as_ref(), &mut info), ESRPC_OK);
+            assert_eq!(info.total_length as usize, used);
+            assert_eq!(info.headers_length as usize, wire_len(&self.model));
+            assert_eq!(info.header_count as usize, self.model.len());
             assert!(borrow(esrpc_message_get_payload(decoded.message.as_ref())) == payload);
             check(esrpc_message_get_headers(decoded.message.as_ref()), &self.model);
 

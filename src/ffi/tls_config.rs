@@ -259,8 +259,8 @@ pub unsafe extern "C" fn esrpc_tls_config_builder_set_certificate(
 /// refuses clients that offer only others; a client that offers none is taken, and then none is agreed on.
 ///
 /// @param builder Changed.
-/// @param protocol The protocol's name, 1 to 255 bytes, copied.
-/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL or protocol is out of its range.
+/// @param protocol The protocol's name, 1 to 255 bytes without a NUL, copied.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL, or protocol is out of its range or has a NUL.
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -275,6 +275,9 @@ pub unsafe extern "C" fn esrpc_tls_config_builder_add_alpn(
         if protocol.is_empty() || protocol.len() > MAX_ALPN_LEN {
             let detail = format!("protocol has {} bytes; it must be 1 to {MAX_ALPN_LEN}", protocol.len());
             return Err(Failure::invalid_argument(detail));
+        }
+        if protocol.contains(&0) {
+            return Err(Failure::invalid_argument("protocol contains a NUL byte"));
         }
         builder.add_alpn(protocol);
         Ok(())

@@ -17,10 +17,9 @@ static void values_of_nothing(void) {
     CHECK(esrpc_headers_count(NULL) == 0);
     CHECK(esrpc_message_get_headers(NULL) == NULL);
     CHECK(is_empty(esrpc_message_get_payload(NULL)));
-    CHECK(esrpc_message_get_total_length(NULL) == 0);
-    CHECK(esrpc_message_get_headers_length(NULL) == 0);
-    CHECK(esrpc_message_get_prelude_crc(NULL) == 0);
-    CHECK(esrpc_message_get_message_crc(NULL) == 0);
+    esrpc_message_info info;
+    memset(&info, 0, sizeof info);
+    CHECK_INVALID(esrpc_message_get_info(NULL, &info));
     CHECK(esrpc_message_get_type(NULL) == -1);
     CHECK(esrpc_message_get_flags(NULL) == 0);
     CHECK(esrpc_message_get_stream_id(NULL) == -1);

@@ -169,7 +169,7 @@ static void adopted_sockets(void) {
     esrpc_listener_release(listener);
     CHECK_OK(esrpc_runtime_shutdown(NULL));
     CHECK_OK(esrpc_runtime_join(NULL, 10000));
-    CHECK_INVALID(esrpc_connection_get_peer_credentials(NULL, NULL, NULL, NULL));
+    CHECK_INVALID(esrpc_connection_get_peer_credentials(NULL, NULL));
     esrpc_client_options_release(client);
     esrpc_listener_options_release(server);
 }

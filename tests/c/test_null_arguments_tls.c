@@ -42,6 +42,8 @@ static void no_bytes(void) {
     CHECK_INVALID(esrpc_tls_config_builder_set_certificate(builder, none, text));
     CHECK_INVALID(esrpc_tls_config_builder_set_certificate(builder, text, none));
     CHECK_INVALID(esrpc_tls_config_builder_add_alpn(builder, none));
+    CHECK_INVALID(esrpc_tls_config_builder_add_alpn(builder, bytes("a\0b", 3)));
+    CHECK(last_error_says("NUL"));
     CHECK_INVALID(esrpc_tls_config_builder_set_key_log_file(builder, none));
     CHECK_INVALID(esrpc_tls_config_builder_build(builder, NULL));
     esrpc_tls_config_builder_release(builder);
@@ -52,10 +54,10 @@ static void no_connection_or_listener(void) {
     CHECK_INVALID(esrpc_client_options_set_tls(NULL, NULL, esrpc_text("server.example")));
     CHECK_INVALID(esrpc_listener_options_set_tls(NULL, NULL));
     CHECK_INVALID(esrpc_listener_set_tls(NULL, NULL));
-    CHECK(esrpc_connection_get_tls_version(NULL).len == 0);
-    CHECK(esrpc_connection_get_tls_cipher_suite(NULL).len == 0);
-    CHECK(esrpc_connection_get_tls_key_exchange(NULL).len == 0);
-    CHECK(esrpc_connection_get_tls_alpn(NULL).len == 0);
+    CHECK(*esrpc_connection_get_tls_version(NULL) == 0);
+    CHECK(*esrpc_connection_get_tls_cipher_suite(NULL) == 0);
+    CHECK(*esrpc_connection_get_tls_key_exchange(NULL) == 0);
+    CHECK(*esrpc_connection_get_tls_alpn(NULL) == 0);
     CHECK(!esrpc_connection_is_tls_resumed(NULL));
     CHECK_INVALID(esrpc_connection_get_tls_peer_certificate(NULL, 0, &certificate));
     CHECK(certificate.len == strlen("unchanged"));
@@ -96,7 +98,7 @@ static void plain_connection(void) {
     CHECK(esrpc_listener_set_tls(listener, of_client) == ESRPC_ERROR_INVALID_STATE);
     CHECK_OK(esrpc_client_options_set_host(client_options, esrpc_text("127.0.0.1"), esrpc_listener_get_port(listener)));
     CHECK_OK(esrpc_connection_connect(client_options, &callbacks, NULL, &connection));
-    CHECK(esrpc_connection_get_tls_version(connection).len == 0);
+    CHECK(*esrpc_connection_get_tls_version(connection) == 0);
     CHECK(!esrpc_connection_is_tls_resumed(connection));
     CHECK_INVALID(esrpc_connection_get_tls_peer_certificate(connection, 0, NULL));
     CHECK_INVALID(esrpc_connection_get_tls_peer_certificate(connection, 0, &certificate));
