@@ -177,6 +177,7 @@ pub(crate) unsafe fn borrow<'a>(bytes: esrpc_bytes) -> &'a [u8] {
 const NO_HEADER: esrpc_header = esrpc_header {
     name: esrpc_bytes { data: ptr::null(), len: 0 },
     r#type: -1,
+    reserved: 0,
     number: -1,
     bytes: esrpc_bytes { data: ptr::null(), len: 0 },
 };
