@@ -9,9 +9,9 @@ pub fn callbacks() -> Vec<String> {
     let mut slots = Vec::new();
     for line in header.lines() {
         let line = line.trim();
-        if let Some(rest) = line.strip_prefix("typedef void (*") {
+        if let Some(rest) = line.strip_prefix("typedef void (ESRPC_CALL *") {
             callbacks.extend(rest.split_once(')').map(|(name, _)| name.to_owned()));
-        } else if let Some(rest) = line.strip_prefix("void (*") {
+        } else if let Some(rest) = line.strip_prefix("void (ESRPC_CALL *") {
             slots.extend(rest.split_once(')').map(|(name, _)| name.to_owned()));
         } else if let Some(rest) = line.strip_prefix("} esrpc_") {
             let table = rest.trim_end_matches(';');
