@@ -268,7 +268,7 @@ fn arranged(header: &str) -> Result<String, Box<dyn error::Error>> {
     let (types, rest) = header.split_once(OPEN).ok_or("no block of C functions")?;
     let (functions, end) = rest.split_once(CLOSE).ok_or("the block of C functions has no end")?;
     let types = types.replacen(OPENS_HERE, &format!("{}\n", OPEN.trim_end().replace("//", "/*") + " */"), 1);
-    let mut text = types.replace("(*", "(ESRPC_CALL *");
+    let mut text = signed(&types).replace("(*", "(ESRPC_CALL *");
 
     let mut sorted = Vec::new();
     for (number, function) in functions.split("\n/**\n").skip(1).enumerate() {
@@ -290,6 +290,23 @@ fn arranged(header: &str) -> Result<String, Box<dyn error::Error>> {
         text.push_str("/** @} */\n\n");
     }
     Ok(format!("{text}{CLOSE}{end}"))
+}
+
+/// Gives each enum a negative member: without one its type is unsigned, and that of the parameters is signed.
+fn signed(types: &str) -> String {
+    let (mut text, mut is_enum) = (String::new(), false);
+    for line in types.lines() {
+        is_enum |= line.starts_with("typedef enum ");
+        if let Some(name) = line.strip_prefix("} ").filter(|_| is_enum) {
+            let name = name.trim_end_matches(';').to_uppercase();
+            let comment = "/**\n     * Never passed or returned; makes the type of the constants int.\n     */";
+            text.push_str(&format!("    {comment}\n    {name}_NEGATIVE = -1,\n"));
+            is_enum = false;
+        }
+        text.push_str(line);
+        text.push('\n');
+    }
+    text
 }
 
 /// The section of a function, and its place there: those of the longest prefix.

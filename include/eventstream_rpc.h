@@ -493,6 +493,10 @@ typedef enum esrpc_status_code {
      * A defect of the library.
      */
     ESRPC_ERROR_INTERNAL = 900,
+    /**
+     * Never passed or returned; makes the type of the constants int.
+     */
+    ESRPC_STATUS_CODE_NEGATIVE = -1,
 } esrpc_status_code;
 
 /**
@@ -540,6 +544,10 @@ typedef enum esrpc_header_type {
      * The 16 bytes of a UUID.
      */
     ESRPC_HEADER_TYPE_UUID = 9,
+    /**
+     * Never passed or returned; makes the type of the constants int.
+     */
+    ESRPC_HEADER_TYPE_NEGATIVE = -1,
 } esrpc_header_type;
 
 /**
@@ -579,6 +587,10 @@ typedef enum esrpc_message_type {
      * Says that the sender failed.
      */
     ESRPC_MESSAGE_TYPE_INTERNAL_ERROR = 7,
+    /**
+     * Never passed or returned; makes the type of the constants int.
+     */
+    ESRPC_MESSAGE_TYPE_NEGATIVE = -1,
 } esrpc_message_type;
 
 /**
@@ -597,6 +609,10 @@ typedef enum esrpc_message_flag {
      * The last message of its stream; on a protocol message: of the connection.
      */
     ESRPC_MESSAGE_FLAG_TERMINATE_STREAM = 2,
+    /**
+     * Never passed or returned; makes the type of the constants int.
+     */
+    ESRPC_MESSAGE_FLAG_NEGATIVE = -1,
 } esrpc_message_flag;
 
 /**
@@ -619,6 +635,10 @@ typedef enum esrpc_connection_state {
      * Over.
      */
     ESRPC_CONNECTION_STATE_CLOSED = 4,
+    /**
+     * Never passed or returned; makes the type of the constants int.
+     */
+    ESRPC_CONNECTION_STATE_NEGATIVE = -1,
 } esrpc_connection_state;
 
 /**
@@ -641,6 +661,10 @@ typedef enum esrpc_stream_state {
      * Over.
      */
     ESRPC_STREAM_STATE_CLOSED = 4,
+    /**
+     * Never passed or returned; makes the type of the constants int.
+     */
+    ESRPC_STREAM_STATE_NEGATIVE = -1,
 } esrpc_stream_state;
 
 /**
@@ -655,6 +679,10 @@ typedef enum esrpc_tls_version {
      * TLS 1.3.
      */
     ESRPC_TLS_VERSION_1_3 = 772,
+    /**
+     * Never passed or returned; makes the type of the constants int.
+     */
+    ESRPC_TLS_VERSION_NEGATIVE = -1,
 } esrpc_tls_version;
 
 /**
@@ -673,6 +701,10 @@ typedef enum esrpc_tls_client_auth {
      * It does, and refuses clients without one.
      */
     ESRPC_TLS_CLIENT_AUTH_REQUIRED = 2,
+    /**
+     * Never passed or returned; makes the type of the constants int.
+     */
+    ESRPC_TLS_CLIENT_AUTH_NEGATIVE = -1,
 } esrpc_tls_client_auth;
 
 /**
@@ -687,6 +719,10 @@ typedef enum esrpc_tls_revocation_depth {
      * The peer's own alone.
      */
     ESRPC_TLS_REVOCATION_DEPTH_LEAF = 1,
+    /**
+     * Never passed or returned; makes the type of the constants int.
+     */
+    ESRPC_TLS_REVOCATION_DEPTH_NEGATIVE = -1,
 } esrpc_tls_revocation_depth;
 
 /**
@@ -717,6 +753,10 @@ typedef enum esrpc_log_level {
      * Each message.
      */
     ESRPC_LOG_LEVEL_TRACE = 5,
+    /**
+     * Never passed or returned; makes the type of the constants int.
+     */
+    ESRPC_LOG_LEVEL_NEGATIVE = -1,
 } esrpc_log_level;
 
 /**
@@ -736,6 +776,10 @@ typedef enum esrpc_address_family {
      * IPv6 only.
      */
     ESRPC_ADDRESS_FAMILY_IPV6 = 6,
+    /**
+     * Never passed or returned; makes the type of the constants int.
+     */
+    ESRPC_ADDRESS_FAMILY_NEGATIVE = -1,
 } esrpc_address_family;
 
 /**

@@ -66,6 +66,22 @@ fn everything_that_is_called_has_c_linkage_and_the_calling_convention() {
     assert_eq!(functions, header_text::functions().len());
 }
 
+/// Bindings would otherwise give constants another type than the parameters have that take them.
+#[test]
+fn constants_have_the_type_of_the_parameters() {
+    let header = header_text::committed();
+    let enums: Vec<_> =
+        header.lines().filter_map(|line| line.strip_prefix("typedef enum ")?.strip_suffix(" {")).collect();
+    assert!(enums.len() > 10, "{enums:?}");
+    let mut text = String::from("#include \"eventstream_rpc.h\"\n");
+    for name in enums {
+        text.push_str(&format!("_Static_assert(__builtin_types_compatible_p(enum {name}, int), \"{name}\");\n"));
+    }
+    let source = cc::scratch().join("enums.c");
+    fs::write(&source, text).expect("the target folder can be written");
+    cc::check_syntax(cc::Standard::C11, &source).expect("every enum is an int");
+}
+
 /// clang knows the rules of Windows' compiler.
 #[test]
 fn the_header_is_read_by_the_rules_of_windows() {
