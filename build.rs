@@ -47,6 +47,193 @@ typedef uintptr_t esrpc_socket;
 typedef int esrpc_socket;
 #endif";
 
+/// Where the block with C linkage is to begin; cbindgen opens it behind the types.
+const OPENS_HERE: &str = "/* C linkage begins. */\n";
+
+const MACROS: &str = "
+/** Before each function: how it is exported. Define ESRPC_STATIC to link with the static library on Windows. */
+#if defined(_WIN32) && defined(ESRPC_BUILDING)
+#define ESRPC_API __declspec(dllexport)
+#elif defined(_WIN32) && !defined(ESRPC_STATIC)
+#define ESRPC_API __declspec(dllimport)
+#elif defined(__GNUC__) && !defined(_WIN32)
+#define ESRPC_API __attribute__((visibility(\"default\")))
+#else
+#define ESRPC_API
+#endif
+
+/** The calling convention of functions and callbacks. */
+#ifdef _WIN32
+#define ESRPC_CALL __cdecl
+#else
+#define ESRPC_CALL
+#endif
+";
+
+const MAX_COLUMNS: usize = 100;
+
+/// The functions of the header in their order: the name and the title of a group, what to know first, and how its functions
+/// begin.
+type Section = (&'static str, &'static str, &'static str, &'static [&'static str]);
+const SECTIONS: &[Section] = &[
+    (
+        "version",
+        "Version and statuses",
+        "
+What a status means, and what the last failed call on this thread says about it.
+Every function that can fail returns an esrpc_status; ESRPC_OK is 0.
+esrpc_status_name and esrpc_status_message explain a status in general.
+esrpc_last_error_message explains one failure, with names and numbers.
+It belongs to the calling thread.",
+        &["esrpc_version", "esrpc_status_", "esrpc_last_error"],
+    ),
+    (
+        "bytes",
+        "Bytes and text",
+        "
+Text and data go in and out as esrpc_bytes: a pointer and a length.
+esrpc_text makes one of a C string, without copying it.
+An esrpc_buffer is memory that the library has allocated for the caller.
+Release it with esrpc_buffer_release.
+A UUID is 16 bytes, and has a text form.",
+        &["esrpc_text", "esrpc_bytes_", "esrpc_buffer_", "esrpc_uuid_"],
+    ),
+    (
+        "headers",
+        "Headers",
+        "
+A message has headers: names with values of ten types.
+Build a list with esrpc_headers_new and the functions that add to it.
+The list of a message can only be read.
+Names may repeat; when a name is looked up, the last one counts.
+Upper and lower case do not matter.",
+        &["esrpc_headers_"],
+    ),
+    (
+        "messages",
+        "Messages",
+        "
+A message is a list of headers and a payload.
+Callbacks and decoders lend messages: esrpc_message_copy makes one to keep.
+Encoding and decoding work without any connection.
+The type, flags and stream of the RPC protocol are headers of a message.
+Several threads may read the same message.",
+        &["esrpc_message_"],
+    ),
+    (
+        "decoder",
+        "Decoder",
+        "
+A decoder takes bytes in pieces of any size and finds the messages in them.
+It hands out whole messages, or parts of them to callbacks.
+Parts need no memory for the payload.
+After damaged input it stays in its error.
+A decoder belongs to one thread at a time.",
+        &["esrpc_decoder_"],
+    ),
+    (
+        "options",
+        "Options",
+        "
+Settings are objects that are filled in before a connection or listener is made.
+Connection options are those that both kinds have in common: limits, times and sockets.
+Client options say where to connect, listener options where to listen.
+What uses options copies them, so they can be changed or released afterwards.
+Each option has a default.",
+        &["esrpc_connection_options_", "esrpc_client_options_", "esrpc_listener_options_"],
+    ),
+    (
+        "runtime",
+        "Runtime",
+        "
+A runtime has the event-loop threads on which all callbacks are called.
+Programs that need only one use the default runtime: pass NULL.
+Drain and shut down a runtime to end everything in order.
+Stop it to end everything at once.
+Join waits until everything has ended.",
+        &["esrpc_runtime_options_", "esrpc_runtime_", "esrpc_stop_all"],
+    ),
+    (
+        "connection",
+        "Connection",
+        "
+A connection is made by a client, or accepted by a listener.
+It is set up first, then comes the handshake of the protocol: CONNECT and CONNECT_ACK.
+After that, clients open streams.
+All callbacks of a connection are called on one event-loop thread.
+Closing writes what was sent; aborting does not.",
+        &["esrpc_connection_"],
+    ),
+    (
+        "stream",
+        "Stream",
+        "
+A stream is one call: messages both ways until either side ends it.
+A client makes a stream and activates it with an operation and the first message.
+A server accepts it in on_incoming_stream.
+A message with ESRPC_MESSAGE_FLAG_TERMINATE_STREAM is the last one.
+A stream without callbacks is read with esrpc_stream_read.",
+        &["esrpc_stream_"],
+    ),
+    (
+        "listener",
+        "Listener",
+        "
+A listener accepts connections at an address, and hands each to on_incoming_connection.
+Closing a listener leaves its connections alone.
+Draining it lets open streams finish.
+Sockets can be handed to a successor.
+Sockets of the application's can be adopted.",
+        &["esrpc_listener_"],
+    ),
+    (
+        "blocking",
+        "Functions that wait",
+        "
+These functions wait for an outcome, for programs without an event loop of their own.
+They must not be called in callbacks: there they return ESRPC_ERROR_WOULD_DEADLOCK.
+Times are in milliseconds.
+ESRPC_NO_TIMEOUT waits for as long as it takes.
+0 does not wait.",
+        &[
+            "esrpc_connection_connect_blocking",
+            "esrpc_connection_call",
+            "esrpc_connection_wait_",
+            "esrpc_stream_read",
+            "esrpc_stream_send_blocking",
+            "esrpc_stream_wait_",
+            "esrpc_listener_wait_",
+        ],
+    ),
+    (
+        "tls",
+        "TLS",
+        "
+TLS settings are built once, for clients or for servers, and shared by many connections.
+Clients trust the CAs of the system unless others are given.
+Servers need a certificate and its key.
+esrpc_client_options_set_tls and esrpc_listener_options_set_tls use the settings.
+After the handshake, a connection knows what was agreed on.",
+        &["esrpc_tls_config_builder_", "esrpc_tls_config_", "esrpc_connection_get_tls_", "esrpc_connection_is_tls_"],
+    ),
+    (
+        "statistics",
+        "Log and statistics",
+        "
+The log callback gets one line of text at a time; it may be called on any thread.
+It may not call any function of the library.
+Statistics count what has happened on a connection, a listener or a runtime.
+Set struct_size before each call.
+Counts only grow, except those of what is there now.",
+        &[
+            "esrpc_runtime_options_set_log",
+            "esrpc_connection_get_stats",
+            "esrpc_listener_get_stats",
+            "esrpc_runtime_get_stats",
+        ],
+    ),
+];
+
 fn main() -> Result<(), Box<dyn error::Error>> {
     let root = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?);
     println!("cargo::rerun-if-changed=build.rs");
@@ -61,7 +248,7 @@ fn make_header(root: &Path, header: &Path) -> Result<(), Box<dyn error::Error>> 
     let settings = root.join("cbindgen.toml");
     println!("cargo::rerun-if-changed={}", settings.display());
     let mut config = cbindgen::Config::from_file(&settings)?;
-    config.after_includes = Some(format!("{}\n{SOCKET}", version_defines()?));
+    config.after_includes = Some(format!("{}\n{SOCKET}\n{MACROS}\n{OPENS_HERE}", version_defines()?));
 
     let mut builder = cbindgen::Builder::new().with_config(config);
     let folder = root.join("src/ffi");
@@ -71,8 +258,84 @@ fn make_header(root: &Path, header: &Path) -> Result<(), Box<dyn error::Error>> 
     }
     let mut text = Vec::new();
     builder.generate()?.write(&mut text);
-    fs::write(header, text)?;
+    fs::write(header, arranged(&String::from_utf8(text)?)?)?;
     Ok(())
+}
+
+/// What cbindgen cannot do: C linkage for types of callbacks, calling conventions, and the functions by their sections.
+fn arranged(header: &str) -> Result<String, Box<dyn error::Error>> {
+    const OPEN: &str = "#ifdef __cplusplus\nextern \"C\" {\n#endif // __cplusplus\n";
+    const CLOSE: &str = "#ifdef __cplusplus\n}  // extern \"C\"";
+    let (types, rest) = header.split_once(OPEN).ok_or("no block of C functions")?;
+    let (functions, end) = rest.split_once(CLOSE).ok_or("the block of C functions has no end")?;
+    let types = types.replacen(OPENS_HERE, &format!("{}\n", OPEN.trim_end().replace("//", "/*") + " */"), 1);
+    let mut text = signed(&types).replace("(*", "(ESRPC_CALL *");
+
+    let mut sorted = Vec::new();
+    for (number, function) in functions.split("\n/**\n").skip(1).enumerate() {
+        let (comment, declaration) = function.rsplit_once("*/\n").ok_or("a function without a comment")?;
+        let declaration = declaration.split_whitespace().collect::<Vec<_>>().join(" ");
+        let (head, parameters) = declaration.split_once('(').ok_or("a function without parameters")?;
+        let at = head.find("esrpc_").map_or(0, |_| head.rfind([' ', '*']).map_or(0, |at| at + 1));
+        let (result, name) = head.split_at(at);
+        let place = place(name).ok_or_else(|| format!("{name} has no place in SECTIONS"))?;
+        let declaration = wrapped(&format!("ESRPC_API {result}ESRPC_CALL {name}("), parameters);
+        sorted.push((place, number, format!("/**\n{comment}*/\n{declaration}\n\n")));
+    }
+    sorted.sort();
+    for (number, (group, title, orientation, _)) in SECTIONS.iter().enumerate() {
+        let mine = sorted.iter().filter(|((section, _), _, _)| *section == number);
+        let orientation = orientation.trim().replace('\n', "\n * ");
+        text.push_str(&format!("/**\n * @defgroup {group} {title}\n * {orientation}\n * @{{\n */\n\n"));
+        mine.for_each(|(_, _, function)| text.push_str(function));
+        text.push_str("/** @} */\n\n");
+    }
+    Ok(format!("{text}{CLOSE}{end}"))
+}
+
+/// Gives each enum a negative member: without one its type is unsigned, and that of the parameters is signed.
+fn signed(types: &str) -> String {
+    let (mut text, mut is_enum) = (String::new(), false);
+    for line in types.lines() {
+        is_enum |= line.starts_with("typedef enum ");
+        if let Some(name) = line.strip_prefix("} ").filter(|_| is_enum) {
+            let name = name.trim_end_matches(';').to_uppercase();
+            let comment = "/**\n     * Never passed or returned; makes the type of the constants int.\n     */";
+            text.push_str(&format!("    {comment}\n    {name}_NEGATIVE = -1,\n"));
+            is_enum = false;
+        }
+        text.push_str(line);
+        text.push('\n');
+    }
+    text
+}
+
+/// The section of a function, and its place there: those of the longest prefix.
+fn place(name: &str) -> Option<(usize, usize)> {
+    let prefixes = SECTIONS.iter().enumerate().flat_map(|(section, (_, _, _, prefixes))| {
+        prefixes.iter().enumerate().map(move |(place, prefix)| (prefix, (section, place)))
+    });
+    prefixes
+        .filter(|(prefix, _)| name.starts_with(**prefix))
+        .max_by_key(|(prefix, _)| prefix.len())
+        .map(|(_, place)| place)
+}
+
+/// A declaration on one line, or with its parameters below it.
+fn wrapped(head: &str, parameters: &str) -> String {
+    if head.len() + parameters.len() <= MAX_COLUMNS {
+        return format!("{head}{parameters}");
+    }
+    let mut lines = vec![head.to_owned()];
+    let mut line = String::from("   ");
+    for parameter in parameters.split_inclusive(", ").map(str::trim) {
+        if line.len() + 1 + parameter.len() > MAX_COLUMNS {
+            lines.push(std::mem::replace(&mut line, String::from("   ")));
+        }
+        line = format!("{line} {parameter}");
+    }
+    lines.push(line);
+    lines.join("\n")
 }
 
 /// The names and sentences of the statuses, from the enum and its comments.

@@ -30,7 +30,7 @@ struct endpoint {
     const char *server_name;       /* which the server's certificate must have; NULL: the host */
     const char *alpn;              /* the application protocol that TLS is to agree on */
     uint32_t setup_timeout_ms;     /* for each phase of connecting */
-    uint32_t idle_timeout_ms, keep_alive_ms; /* 0: none */
+    uint32_t idle_timeout_ms, keep_alive_ms; /* ESRPC_NO_TIMEOUT: none */
     uint32_t ip;                   /* the address family, an ESRPC_ADDRESS_FAMILY_ constant */
     char mistake[128];             /* what is wrong with the command line */
 };
@@ -65,6 +65,7 @@ static inline bool parse_endpoint(int argc, char **argv, bool is_server, struct 
     endpoint->host = "127.0.0.1";
     endpoint->port = 8033;
     endpoint->setup_timeout_ms = TIMEOUT_MS;
+    endpoint->idle_timeout_ms = endpoint->keep_alive_ms = ESRPC_NO_TIMEOUT;
     for (int i = 1; i < argc; i += 2) {
         const char *value = argv[i + 1]; /* argv ends with a NULL */
         const char **text = NULL;
@@ -80,8 +81,8 @@ static inline bool parse_endpoint(int argc, char **argv, bool is_server, struct 
         if (!is_server && strcmp(argv[i], "--server-name") == 0) text = &endpoint->server_name;
         if (strcmp(argv[i], "--port") == 0) number = &endpoint->port, most = UINT16_MAX;
         if (strcmp(argv[i], "--setup-timeout") == 0) number = &endpoint->setup_timeout_ms, least = 1;
-        if (strcmp(argv[i], "--idle-timeout") == 0) number = &endpoint->idle_timeout_ms;
-        if (strcmp(argv[i], "--keep-alive") == 0) number = &endpoint->keep_alive_ms;
+        if (strcmp(argv[i], "--idle-timeout") == 0) number = &endpoint->idle_timeout_ms, least = 1;
+        if (strcmp(argv[i], "--keep-alive") == 0) number = &endpoint->keep_alive_ms, least = 1;
         if (!is_server && strcmp(argv[i], "--ip") == 0) number = &endpoint->ip, least = 4, most = 6;
         if (text == NULL && number == NULL) return mistaken(endpoint, argv[i], "is no option of this program");
         if (value == NULL) return mistaken(endpoint, argv[i], "needs a value after it");

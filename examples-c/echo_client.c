@@ -158,9 +158,8 @@ static esrpc_status converse(esrpc_connection *connection, struct client *client
             report("cannot connect", outcome, esrpc_connection_get_end_message(connection));
         return status != ESRPC_OK ? status : outcome;
     }
-    esrpc_bytes tls = esrpc_connection_get_tls_version(connection);
-    printf("connected to %s%s%.*s\n", esrpc_connection_get_remote_address(connection), tls.len > 0 ? " by " : "",
-           (int)tls.len, (const char *)tls.data);
+    const char *tls = esrpc_connection_get_tls_version(connection);
+    printf("connected to %s%s%s\n", esrpc_connection_get_remote_address(connection), *tls != 0 ? " by " : "", tls);
     status = call(connection, client, "awstest#EchoMessage", unary_message, on_unary_message);
     if (status == ESRPC_OK) status = call(connection, client, "awstest#EchoStreamMessages", "{}", on_stream_message);
     if (status == ESRPC_OK) status = ping_and_close(connection, client);

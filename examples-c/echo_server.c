@@ -36,7 +36,7 @@ static void answer_ping(esrpc_connection *connection, const esrpc_message *ping)
 {
     esrpc_header header;
     esrpc_headers *headers = esrpc_headers_new();
-    esrpc_status status = esrpc_headers_add_from(headers, esrpc_message_get_headers(ping), 0);
+    esrpc_status status = esrpc_headers_add_from(headers, esrpc_message_get_headers(ping), false);
     for (size_t i = esrpc_headers_count(headers); status == ESRPC_OK && i-- > 0;) {
         status = esrpc_headers_get(headers, i, &header);
         if (status == ESRPC_OK && starts_with(header.name, ":")) status = esrpc_headers_remove_at(headers, i);

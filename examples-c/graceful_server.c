@@ -119,7 +119,7 @@ int main(int argc, char **argv)
     esrpc_tls_config *tls = NULL;
     if (!parse_endpoint(argc, argv, true, &endpoint))
         return explain_usage("graceful_server", USAGE, endpoint.mistake);
-    if (!parse_number(drain_text, 0, ESRPC_WAIT_FOREVER - 1, &drain_ms))
+    if (!parse_number(drain_text, 0, ESRPC_NO_TIMEOUT - 1, &drain_ms))
         return explain_usage("graceful_server", USAGE, "--drain-ms takes a number of milliseconds");
     /* Blocked here, they stay pending until sigwait takes them; the library's threads take none. */
     sigemptyset(&signals);
@@ -137,9 +137,9 @@ int main(int argc, char **argv)
                      ? esrpc_listener_options_set_socket(options, (esrpc_socket)number)
                      : choose_address(options, &endpoint);
     /* The file belongs to whoever listens last: the next start replaces one that is left. */
-    if (status == ESRPC_OK) status = esrpc_listener_options_set_keep_unix_file(options, 1);
+    if (status == ESRPC_OK) status = esrpc_listener_options_set_keep_unix_file(options, true);
     if (status == ESRPC_OK) status = set_times(&endpoint, connections);
-    if (status == ESRPC_OK) status = esrpc_connection_options_set_answer_pings(connections, 1);
+    if (status == ESRPC_OK) status = esrpc_connection_options_set_answer_pings(connections, true);
     if (status == ESRPC_OK) status = esrpc_listener_options_set_connection_options(options, connections);
     if (status == ESRPC_OK) status = make_tls(&endpoint, &tls);
     if (status == ESRPC_OK) status = esrpc_listener_options_set_tls(options, tls);

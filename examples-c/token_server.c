@@ -114,12 +114,11 @@ static void on_incoming_connection(esrpc_listener *listener, esrpc_connection *c
     static const esrpc_connection_callbacks callbacks = {.struct_size = sizeof callbacks,
                                                          .on_protocol_message = on_protocol_message,
                                                          .on_incoming_stream = echo_on_incoming_stream};
-    int32_t pid = 0;
-    uint32_t uid = office.uid;
-    esrpc_status status = esrpc_connection_get_peer_credentials(connection, &pid, &uid, NULL);
+    esrpc_peer_credentials peer = {.struct_size = sizeof peer, .uid = office.uid};
+    esrpc_status status = esrpc_connection_get_peer_credentials(connection, &peer);
     (void)listener, (void)user_data;
-    if (uid != office.uid) {
-        fprintf(stderr, "turned process %ld of user %lu away\n", (long)pid, (unsigned long)uid);
+    if (peer.uid != office.uid) {
+        fprintf(stderr, "turned process %ld of user %lu away\n", (long)peer.pid, (unsigned long)peer.uid);
         return;
     }
     if (status == ESRPC_OK || status == ESRPC_ERROR_INVALID_STATE)
@@ -141,7 +140,7 @@ static esrpc_status listen_at(const struct endpoint *endpoint, esrpc_runtime *ru
     esrpc_listener_options *options = esrpc_listener_options_new();
     esrpc_connection_options *connections = esrpc_connection_options_new();
     esrpc_tls_config *tls = NULL;
-    esrpc_status status = esrpc_connection_options_set_answer_pings(connections, 1);
+    esrpc_status status = esrpc_connection_options_set_answer_pings(connections, true);
     if (status == ESRPC_OK) status = set_times(endpoint, connections);
     if (status == ESRPC_OK) status = esrpc_listener_options_set_connection_options(options, connections);
     if (status == ESRPC_OK) status = esrpc_listener_options_set_runtime(options, runtime);

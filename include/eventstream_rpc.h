@@ -69,10 +69,33 @@ typedef uintptr_t esrpc_socket;
 typedef int esrpc_socket;
 #endif
 
+/** Before each function: how it is exported. Define ESRPC_STATIC to link with the static library on Windows. */
+#if defined(_WIN32) && defined(ESRPC_BUILDING)
+#define ESRPC_API __declspec(dllexport)
+#elif defined(_WIN32) && !defined(ESRPC_STATIC)
+#define ESRPC_API __declspec(dllimport)
+#elif defined(__GNUC__) && !defined(_WIN32)
+#define ESRPC_API __attribute__((visibility("default")))
+#else
+#define ESRPC_API
+#endif
+
+/** The calling convention of functions and callbacks. */
+#ifdef _WIN32
+#define ESRPC_CALL __cdecl
+#else
+#define ESRPC_CALL
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif /* __cplusplus */
+
+
 /**
- * As the timeout of a waiting function: no timeout.
+ * As any time in milliseconds: never, or without end.
  */
-#define ESRPC_WAIT_FOREVER UINT32_MAX
+#define ESRPC_NO_TIMEOUT UINT32_MAX
 
 /**
  * The library's statuses. Numbers are never reused. Bands: 1 use, 100 message format, 200 protocol, 300 transport and
@@ -470,6 +493,10 @@ typedef enum esrpc_status_code {
      * A defect of the library.
      */
     ESRPC_ERROR_INTERNAL = 900,
+    /**
+     * Never passed or returned; makes the type of the constants int.
+     */
+    ESRPC_STATUS_CODE_NEGATIVE = -1,
 } esrpc_status_code;
 
 /**
@@ -517,6 +544,10 @@ typedef enum esrpc_header_type {
      * The 16 bytes of a UUID.
      */
     ESRPC_HEADER_TYPE_UUID = 9,
+    /**
+     * Never passed or returned; makes the type of the constants int.
+     */
+    ESRPC_HEADER_TYPE_NEGATIVE = -1,
 } esrpc_header_type;
 
 /**
@@ -556,6 +587,10 @@ typedef enum esrpc_message_type {
      * Says that the sender failed.
      */
     ESRPC_MESSAGE_TYPE_INTERNAL_ERROR = 7,
+    /**
+     * Never passed or returned; makes the type of the constants int.
+     */
+    ESRPC_MESSAGE_TYPE_NEGATIVE = -1,
 } esrpc_message_type;
 
 /**
@@ -574,6 +609,10 @@ typedef enum esrpc_message_flag {
      * The last message of its stream; on a protocol message: of the connection.
      */
     ESRPC_MESSAGE_FLAG_TERMINATE_STREAM = 2,
+    /**
+     * Never passed or returned; makes the type of the constants int.
+     */
+    ESRPC_MESSAGE_FLAG_NEGATIVE = -1,
 } esrpc_message_flag;
 
 /**
@@ -596,6 +635,10 @@ typedef enum esrpc_connection_state {
      * Over.
      */
     ESRPC_CONNECTION_STATE_CLOSED = 4,
+    /**
+     * Never passed or returned; makes the type of the constants int.
+     */
+    ESRPC_CONNECTION_STATE_NEGATIVE = -1,
 } esrpc_connection_state;
 
 /**
@@ -618,6 +661,10 @@ typedef enum esrpc_stream_state {
      * Over.
      */
     ESRPC_STREAM_STATE_CLOSED = 4,
+    /**
+     * Never passed or returned; makes the type of the constants int.
+     */
+    ESRPC_STREAM_STATE_NEGATIVE = -1,
 } esrpc_stream_state;
 
 /**
@@ -632,6 +679,10 @@ typedef enum esrpc_tls_version {
      * TLS 1.3.
      */
     ESRPC_TLS_VERSION_1_3 = 772,
+    /**
+     * Never passed or returned; makes the type of the constants int.
+     */
+    ESRPC_TLS_VERSION_NEGATIVE = -1,
 } esrpc_tls_version;
 
 /**
@@ -650,6 +701,10 @@ typedef enum esrpc_tls_client_auth {
      * It does, and refuses clients without one.
      */
     ESRPC_TLS_CLIENT_AUTH_REQUIRED = 2,
+    /**
+     * Never passed or returned; makes the type of the constants int.
+     */
+    ESRPC_TLS_CLIENT_AUTH_NEGATIVE = -1,
 } esrpc_tls_client_auth;
 
 /**
@@ -664,6 +719,10 @@ typedef enum esrpc_tls_revocation_depth {
      * The peer's own alone.
      */
     ESRPC_TLS_REVOCATION_DEPTH_LEAF = 1,
+    /**
+     * Never passed or returned; makes the type of the constants int.
+     */
+    ESRPC_TLS_REVOCATION_DEPTH_NEGATIVE = -1,
 } esrpc_tls_revocation_depth;
 
 /**
@@ -694,6 +753,10 @@ typedef enum esrpc_log_level {
      * Each message.
      */
     ESRPC_LOG_LEVEL_TRACE = 5,
+    /**
+     * Never passed or returned; makes the type of the constants int.
+     */
+    ESRPC_LOG_LEVEL_NEGATIVE = -1,
 } esrpc_log_level;
 
 /**
@@ -713,6 +776,10 @@ typedef enum esrpc_address_family {
      * IPv6 only.
      */
     ESRPC_ADDRESS_FAMILY_IPV6 = 6,
+    /**
+     * Never passed or returned; makes the type of the constants int.
+     */
+    ESRPC_ADDRESS_FAMILY_NEGATIVE = -1,
 } esrpc_address_family;
 
 /**
@@ -831,6 +898,10 @@ typedef struct esrpc_header {
      */
     int32_t type;
     /**
+     * Always 0.
+     */
+    int32_t reserved;
+    /**
      * The value of a boolean (0 or 1), a byte, an integer or a timestamp; otherwise 0.
      */
     int64_t number;
@@ -839,6 +910,48 @@ typedef struct esrpc_header {
      */
     struct esrpc_bytes bytes;
 } esrpc_header;
+
+/**
+ * What is known of a message besides its headers and its payload, from esrpc_message_get_info.
+ */
+typedef struct esrpc_message_info {
+    /**
+     * sizeof(esrpc_message_info), set by the caller before the call.
+     */
+    size_t struct_size;
+    /**
+     * As esrpc_message_get_type returns it.
+     */
+    int32_t message_type;
+    /**
+     * As esrpc_message_get_flags returns them.
+     */
+    int32_t flags;
+    /**
+     * As esrpc_message_get_stream_id returns it.
+     */
+    int32_t stream_id;
+    /**
+     * The size of the whole message on the wire, in bytes.
+     */
+    uint32_t total_length;
+    /**
+     * The size of its headers on the wire, in bytes.
+     */
+    uint32_t headers_length;
+    /**
+     * How many headers it has.
+     */
+    uint32_t header_count;
+    /**
+     * The checksum over its first eight bytes, as it came.
+     */
+    uint32_t prelude_crc;
+    /**
+     * The checksum over the whole message, as it came.
+     */
+    uint32_t message_crc;
+} esrpc_message_info;
 
 /**
  * What a decoder calls while bytes are pushed. Every slot may be NULL. The callbacks of a message come in the order of the
@@ -853,7 +966,7 @@ typedef struct esrpc_decoder_callbacks {
     /**
      * A message begins: its lengths, and the checksum over them, which was right.
      */
-    void (*on_prelude)(struct esrpc_decoder *decoder,
+    void (ESRPC_CALL *on_prelude)(struct esrpc_decoder *decoder,
                        uint32_t total_length,
                        uint32_t headers_length,
                        uint32_t prelude_crc,
@@ -861,20 +974,20 @@ typedef struct esrpc_decoder_callbacks {
     /**
      * One header of the message. It lives as long as the callback runs.
      */
-    void (*on_header)(struct esrpc_decoder *decoder, const struct esrpc_header *header, void *user_data);
+    void (ESRPC_CALL *on_header)(struct esrpc_decoder *decoder, const struct esrpc_header *header, void *user_data);
     /**
      * A piece of the payload, at least one byte, as it lies in what was pushed.
      */
-    void (*on_payload)(struct esrpc_decoder *decoder, const uint8_t *data, size_t len, void *user_data);
+    void (ESRPC_CALL *on_payload)(struct esrpc_decoder *decoder, const uint8_t *data, size_t len, void *user_data);
     /**
      * The message is complete, and its checksum was right.
      */
-    void (*on_complete)(struct esrpc_decoder *decoder, uint32_t message_crc, void *user_data);
+    void (ESRPC_CALL *on_complete)(struct esrpc_decoder *decoder, uint32_t message_crc, void *user_data);
     /**
      * The input is damaged; the push in which this comes, and every later one, answers the same status. Comes once, and
      * is the last callback.
      */
-    void (*on_error)(struct esrpc_decoder *decoder, esrpc_status status, void *user_data);
+    void (ESRPC_CALL *on_error)(struct esrpc_decoder *decoder, esrpc_status status, void *user_data);
 } esrpc_decoder_callbacks;
 
 /**
@@ -887,7 +1000,7 @@ typedef struct esrpc_decoder_callbacks {
  * @param user_data As given with the callback.
  * @return true: the client is accepted; false: it is refused, and the connection ends.
  */
-typedef bool (*esrpc_connect_callback)(struct esrpc_connection *connection,
+typedef bool (ESRPC_CALL *esrpc_connect_callback)(struct esrpc_connection *connection,
                                        const struct esrpc_message *connect,
                                        void *user_data);
 
@@ -897,7 +1010,7 @@ typedef bool (*esrpc_connect_callback)(struct esrpc_connection *connection,
  *
  * @param user_data As given with the callback.
  */
-typedef void (*esrpc_ended_callback)(void *user_data);
+typedef void (ESRPC_CALL *esrpc_ended_callback)(void *user_data);
 
 /**
  * Receives log messages. Comes on any thread of the library or of the caller, also on several at once. It may call no
@@ -908,7 +1021,7 @@ typedef void (*esrpc_ended_callback)(void *user_data);
  * @param message One line without a line end. Lives as long as the callback runs.
  * @param user_data As given with the callback.
  */
-typedef void (*esrpc_log_callback)(int32_t level, const char *target, const char *message, void *user_data);
+typedef void (ESRPC_CALL *esrpc_log_callback)(int32_t level, const char *target, const char *message, void *user_data);
 
 /**
  * What a connection calls. Every slot may be NULL: nothing to do. All callbacks come on the connection's event-loop thread,
@@ -925,11 +1038,11 @@ typedef struct esrpc_connection_callbacks {
      * Client only, once and first: the connection is usable (ESRPC_OK), or it could not be had: connection is NULL, status
      * says why, and only on_destroy follows.
      */
-    void (*on_setup)(struct esrpc_connection *connection, esrpc_status status, void *user_data);
+    void (ESRPC_CALL *on_setup)(struct esrpc_connection *connection, esrpc_status status, void *user_data);
     /**
      * A message on stream-id 0 has come.
      */
-    void (*on_protocol_message)(struct esrpc_connection *connection,
+    void (ESRPC_CALL *on_protocol_message)(struct esrpc_connection *connection,
                                 const struct esrpc_message *message,
                                 void *user_data);
     /**
@@ -937,7 +1050,7 @@ typedef struct esrpc_connection_callbacks {
      * esrpc_stream_fail or esrpc_stream_defer inside; else it is refused.
      * The first message may be looked at here; it comes again by on_message of the accepted stream.
      */
-    void (*on_incoming_stream)(struct esrpc_connection *connection,
+    void (ESRPC_CALL *on_incoming_stream)(struct esrpc_connection *connection,
                                struct esrpc_stream *stream,
                                const struct esrpc_message *first_message,
                                void *user_data);
@@ -945,17 +1058,17 @@ typedef struct esrpc_connection_callbacks {
      * Sends were answered ESRPC_ERROR_WOULD_BLOCK, on the connection or on a stream, and half of the outbound limit is
      * free now. Once per such episode.
      */
-    void (*on_writable)(struct esrpc_connection *connection, void *user_data);
+    void (ESRPC_CALL *on_writable)(struct esrpc_connection *connection, void *user_data);
     /**
      * The connection has ended. Once, if it was set up, after every flush callback and every on_closed. ESRPC_OK: this side
      * asked for it, or it was drained, and nothing was lost. ESRPC_ERROR_DRAINING: the time to drain it was over.
      */
-    void (*on_shutdown)(struct esrpc_connection *connection, esrpc_status reason, void *user_data);
+    void (ESRPC_CALL *on_shutdown)(struct esrpc_connection *connection, esrpc_status reason, void *user_data);
     /**
      * The last callback, once: user_data is not used any more. Comes when the connection has ended, its streams are
      * destroyed and the last handle is released.
      */
-    void (*on_destroy)(void *user_data);
+    void (ESRPC_CALL *on_destroy)(void *user_data);
 } esrpc_connection_callbacks;
 
 /**
@@ -965,7 +1078,7 @@ typedef struct esrpc_connection_callbacks {
  * @param status ESRPC_OK: written; else why not. esrpc_last_error_message explains it inside the callback.
  * @param user_data As given with the send.
  */
-typedef void (*esrpc_flush_callback)(esrpc_status status, void *user_data);
+typedef void (ESRPC_CALL *esrpc_flush_callback)(esrpc_status status, void *user_data);
 
 /**
  * Called once on the event-loop thread of the connection whose esrpc_connection_run_on_loop was called.
@@ -974,7 +1087,33 @@ typedef void (*esrpc_flush_callback)(esrpc_status status, void *user_data);
  * esrpc_connection_run_on_loop itself, or by the thread's end.
  * @param user_data As given with the call.
  */
-typedef void (*esrpc_task_callback)(esrpc_status status, void *user_data);
+typedef void (ESRPC_CALL *esrpc_task_callback)(esrpc_status status, void *user_data);
+
+/**
+ * Which process is at the other end of a Unix socket.
+ */
+typedef struct esrpc_peer_credentials {
+    /**
+     * sizeof(esrpc_peer_credentials), set by the caller before the call.
+     */
+    size_t struct_size;
+    /**
+     * The process id; 0 if it cannot be seen from this process's namespace.
+     */
+    int32_t pid;
+    /**
+     * The effective user id.
+     */
+    uint32_t uid;
+    /**
+     * The effective group id.
+     */
+    uint32_t gid;
+    /**
+     * Always 0.
+     */
+    uint32_t reserved;
+} esrpc_peer_credentials;
 
 /**
  * What a stream calls. Every slot may be NULL: nothing to do. A stream without a table is read by esrpc_stream_read. The rules of esrpc_connection_callbacks hold. Set struct_size
@@ -989,23 +1128,23 @@ typedef struct esrpc_stream_callbacks {
      * A message has come. If it has ESRPC_MESSAGE_FLAG_TERMINATE_STREAM, it is the last one, the stream takes no more sends
      * (its state is ESRPC_STREAM_STATE_CLOSED already), and on_closed follows.
      */
-    void (*on_message)(struct esrpc_stream *stream, const struct esrpc_message *message, void *user_data);
+    void (ESRPC_CALL *on_message)(struct esrpc_stream *stream, const struct esrpc_message *message, void *user_data);
     /**
      * A send or the activation was answered ESRPC_ERROR_WOULD_BLOCK, and half of the connection's outbound limit is free
      * now. Once per such episode.
      */
-    void (*on_writable)(struct esrpc_stream *stream, void *user_data);
+    void (ESRPC_CALL *on_writable)(struct esrpc_stream *stream, void *user_data);
     /**
      * The stream is over. Once, if it was activated or accepted, after its flush callbacks. ESRPC_OK: ended by
      * ESRPC_MESSAGE_FLAG_TERMINATE_STREAM from either side; else why its connection ended, or
      * ESRPC_ERROR_CONNECTION_CLOSED if this side closed that, or ESRPC_ERROR_DRAINING if the time to drain it was over.
      */
-    void (*on_closed)(struct esrpc_stream *stream, esrpc_status reason, void *user_data);
+    void (ESRPC_CALL *on_closed)(struct esrpc_stream *stream, esrpc_status reason, void *user_data);
     /**
      * The last callback, once: user_data is not used any more. Comes when the stream has ended, or was never activated, and
      * the last handle is released.
      */
-    void (*on_destroy)(void *user_data);
+    void (ESRPC_CALL *on_destroy)(void *user_data);
 } esrpc_stream_callbacks;
 
 /**
@@ -1022,7 +1161,7 @@ typedef struct esrpc_listener_callbacks {
      * is closed. Comes on the event-loop
      * thread of that connection, so with more than one loop thread also several at once.
      */
-    void (*on_incoming_connection)(struct esrpc_listener *listener,
+    void (ESRPC_CALL *on_incoming_connection)(struct esrpc_listener *listener,
                                    struct esrpc_connection *connection,
                                    void *user_data);
     /**
@@ -1030,18 +1169,18 @@ typedef struct esrpc_listener_callbacks {
      * ended to make room for newer ones; the listener goes on. Called on the event-loop thread of the listener or of that
      * connection, so perhaps several at once.
      */
-    void (*on_failed_connection)(struct esrpc_listener *listener, esrpc_status status, void *user_data);
+    void (ESRPC_CALL *on_failed_connection)(struct esrpc_listener *listener, esrpc_status status, void *user_data);
     /**
      * The socket is closed, and a socket file removed; after esrpc_listener_drain its connections have ended, too. Called once,
      * after every on_incoming_connection and on_failed_connection has returned. ESRPC_OK: this side asked for it. Comes on
      * the listener's event-loop thread.
      */
-    void (*on_closed)(struct esrpc_listener *listener, esrpc_status reason, void *user_data);
+    void (ESRPC_CALL *on_closed)(struct esrpc_listener *listener, esrpc_status reason, void *user_data);
     /**
      * The last callback, once: user_data is not used any more. Comes when the listener is closed and the last handle is
      * released.
      */
-    void (*on_destroy)(void *user_data);
+    void (ESRPC_CALL *on_destroy)(void *user_data);
 } esrpc_listener_callbacks;
 
 /**
@@ -1211,9 +1350,15 @@ typedef struct esrpc_stats {
     uint64_t longest_turn_us;
 } esrpc_stats;
 
-#ifdef __cplusplus
-extern "C" {
-#endif // __cplusplus
+/**
+ * @defgroup version Version and statuses
+ * What a status means, and what the last failed call on this thread says about it.
+ * Every function that can fail returns an esrpc_status; ESRPC_OK is 0.
+ * esrpc_status_name and esrpc_status_message explain a status in general.
+ * esrpc_last_error_message explains one failure, with names and numbers.
+ * It belongs to the calling thread.
+ * @{
+ */
 
 /**
  * The library's version, such as "0.1.0".
@@ -1222,7 +1367,7 @@ extern "C" {
  *
  * Thread: any. Since: 0.1.0
  */
-const char *esrpc_version(void);
+ESRPC_API const char *ESRPC_CALL esrpc_version(void);
 
 /**
  * The name of a status, such as "ESRPC_ERROR_INCOMPLETE".
@@ -1233,7 +1378,7 @@ const char *esrpc_version(void);
  *
  * Thread: any. Since: 0.1.0
  */
-const char *esrpc_status_name(esrpc_status status);
+ESRPC_API const char *ESRPC_CALL esrpc_status_name(esrpc_status status);
 
 /**
  * A sentence that says in general what a status means; esrpc_last_error_message says more about one case.
@@ -1243,7 +1388,7 @@ const char *esrpc_status_name(esrpc_status status);
  *
  * Thread: any. Since: 0.1.0
  */
-const char *esrpc_status_message(esrpc_status status);
+ESRPC_API const char *ESRPC_CALL esrpc_status_message(esrpc_status status);
 
 /**
  * A sentence about the last call that failed on this thread, with the operating system's error where there is one.
@@ -1254,7 +1399,19 @@ const char *esrpc_status_message(esrpc_status status);
  *
  * Thread: any. Since: 0.1.0
  */
-const char *esrpc_last_error_message(void);
+ESRPC_API const char *ESRPC_CALL esrpc_last_error_message(void);
+
+/** @} */
+
+/**
+ * @defgroup bytes Bytes and text
+ * Text and data go in and out as esrpc_bytes: a pointer and a length.
+ * esrpc_text makes one of a C string, without copying it.
+ * An esrpc_buffer is memory that the library has allocated for the caller.
+ * Release it with esrpc_buffer_release.
+ * A UUID is 16 bytes, and has a text form.
+ * @{
+ */
 
 /**
  * Makes esrpc_bytes of text that ends with NUL, without copying.
@@ -1264,7 +1421,7 @@ const char *esrpc_last_error_message(void);
  *
  * Thread: any. Since: 0.1.0
  */
-struct esrpc_bytes esrpc_text(const char *text);
+ESRPC_API struct esrpc_bytes ESRPC_CALL esrpc_text(const char *text);
 
 /**
  * Compares two byte sequences, with regard to case.
@@ -1275,8 +1432,7 @@ struct esrpc_bytes esrpc_text(const char *text);
  *
  * Thread: any. Since: 0.1.0
  */
-bool esrpc_bytes_equal(struct esrpc_bytes a,
-                       struct esrpc_bytes b);
+ESRPC_API bool ESRPC_CALL esrpc_bytes_equal(struct esrpc_bytes a, struct esrpc_bytes b);
 
 /**
  * The content of a buffer. A NUL that the length does not count follows it, so that text can be used as a C string.
@@ -1286,7 +1442,7 @@ bool esrpc_bytes_equal(struct esrpc_bytes a,
  *
  * Thread: owner. Since: 0.1.0
  */
-struct esrpc_bytes esrpc_buffer_get_bytes(const struct esrpc_buffer *buffer);
+ESRPC_API struct esrpc_bytes ESRPC_CALL esrpc_buffer_get_bytes(const struct esrpc_buffer *buffer);
 
 /**
  * Frees a buffer that the library gave.
@@ -1295,7 +1451,7 @@ struct esrpc_bytes esrpc_buffer_get_bytes(const struct esrpc_buffer *buffer);
  *
  * Thread: owner. Since: 0.1.0
  */
-void esrpc_buffer_release(struct esrpc_buffer *buffer);
+ESRPC_API void ESRPC_CALL esrpc_buffer_release(struct esrpc_buffer *buffer);
 
 /**
  * Writes a UUID as text: lower case, with hyphens, NUL at the end.
@@ -1308,9 +1464,8 @@ void esrpc_buffer_release(struct esrpc_buffer *buffer);
  *
  * Thread: any. Since: 0.1.0
  */
-esrpc_status esrpc_uuid_to_text(const uint8_t *uuid,
-                                char *out_text,
-                                size_t capacity);
+ESRPC_API esrpc_status ESRPC_CALL esrpc_uuid_to_text(
+    const uint8_t *uuid, char *out_text, size_t capacity);
 
 /**
  * Reads a UUID from its text form with hyphens, in either case.
@@ -1322,8 +1477,19 @@ esrpc_status esrpc_uuid_to_text(const uint8_t *uuid,
  *
  * Thread: any. Since: 0.1.0
  */
-esrpc_status esrpc_uuid_from_text(struct esrpc_bytes text,
-                                  uint8_t *out_uuid);
+ESRPC_API esrpc_status ESRPC_CALL esrpc_uuid_from_text(struct esrpc_bytes text, uint8_t *out_uuid);
+
+/** @} */
+
+/**
+ * @defgroup headers Headers
+ * A message has headers: names with values of ten types.
+ * Build a list with esrpc_headers_new and the functions that add to it.
+ * The list of a message can only be read.
+ * Names may repeat; when a name is looked up, the last one counts.
+ * Upper and lower case do not matter.
+ * @{
+ */
 
 /**
  * Makes an empty header list to be filled with esrpc_headers_add_*.
@@ -1333,7 +1499,7 @@ esrpc_status esrpc_uuid_from_text(struct esrpc_bytes text,
  *
  * Thread: any. Since: 0.1.0
  */
-struct esrpc_headers *esrpc_headers_new(void);
+ESRPC_API struct esrpc_headers *ESRPC_CALL esrpc_headers_new(void);
 
 /**
  * Frees a header list made by esrpc_headers_new. What was sent with it is not affected. The list of a message is left
@@ -1343,7 +1509,7 @@ struct esrpc_headers *esrpc_headers_new(void);
  *
  * Thread: owner. Since: 0.1.0
  */
-void esrpc_headers_release(struct esrpc_headers *headers);
+ESRPC_API void ESRPC_CALL esrpc_headers_release(struct esrpc_headers *headers);
 
 /**
  * The number of headers in a list.
@@ -1353,7 +1519,7 @@ void esrpc_headers_release(struct esrpc_headers *headers);
  *
  * Thread: owner; any for the list of a message. Since: 0.1.0
  */
-size_t esrpc_headers_count(const struct esrpc_headers *headers);
+ESRPC_API size_t ESRPC_CALL esrpc_headers_count(const struct esrpc_headers *headers);
 
 /**
  * Reads a header by its index. Reading them all takes time in proportion to their number, in whatever order.
@@ -1366,9 +1532,8 @@ size_t esrpc_headers_count(const struct esrpc_headers *headers);
  *
  * Thread: owner; any for the list of a message. Since: 0.1.0
  */
-esrpc_status esrpc_headers_get(const struct esrpc_headers *headers,
-                               size_t index,
-                               struct esrpc_header *out_header);
+ESRPC_API esrpc_status ESRPC_CALL esrpc_headers_get(
+    const struct esrpc_headers *headers, size_t index, struct esrpc_header *out_header);
 
 /**
  * Reads several headers at once, in order: for languages in which each call costs, and to read all headers of a message.
@@ -1384,11 +1549,9 @@ esrpc_status esrpc_headers_get(const struct esrpc_headers *headers,
  *
  * Thread: owner; any for the list of a message. Since: 0.1.0
  */
-esrpc_status esrpc_headers_get_range(const struct esrpc_headers *headers,
-                                     size_t first,
-                                     struct esrpc_header *out_headers,
-                                     size_t capacity,
-                                     size_t *out_count);
+ESRPC_API esrpc_status ESRPC_CALL esrpc_headers_get_range(
+    const struct esrpc_headers *headers, size_t first, struct esrpc_header *out_headers,
+    size_t capacity, size_t *out_count);
 
 /**
  * Reads the header of a name: the last one, if the name is repeated.
@@ -1401,9 +1564,8 @@ esrpc_status esrpc_headers_get_range(const struct esrpc_headers *headers,
  *
  * Thread: owner; any for the list of a message. Since: 0.1.0
  */
-esrpc_status esrpc_headers_find(const struct esrpc_headers *headers,
-                                struct esrpc_bytes name,
-                                struct esrpc_header *out_header);
+ESRPC_API esrpc_status ESRPC_CALL esrpc_headers_find(
+    const struct esrpc_headers *headers, struct esrpc_bytes name, struct esrpc_header *out_header);
 
 /**
  * Removes all headers of a name from a list.
@@ -1415,8 +1577,8 @@ esrpc_status esrpc_headers_find(const struct esrpc_headers *headers,
  *
  * Thread: owner. Since: 0.1.0
  */
-esrpc_status esrpc_headers_remove(struct esrpc_headers *headers,
-                                  struct esrpc_bytes name);
+ESRPC_API esrpc_status ESRPC_CALL esrpc_headers_remove(
+    struct esrpc_headers *headers, struct esrpc_bytes name);
 
 /**
  * Removes one header from a list; those after it move up.
@@ -1428,8 +1590,8 @@ esrpc_status esrpc_headers_remove(struct esrpc_headers *headers,
  *
  * Thread: owner. Since: 0.1.0
  */
-esrpc_status esrpc_headers_remove_at(struct esrpc_headers *headers,
-                                     size_t index);
+ESRPC_API esrpc_status ESRPC_CALL esrpc_headers_remove_at(
+    struct esrpc_headers *headers, size_t index);
 
 /**
  * Removes all headers from a list, which can be filled again.
@@ -1439,14 +1601,14 @@ esrpc_status esrpc_headers_remove_at(struct esrpc_headers *headers,
  *
  * Thread: owner. Since: 0.1.0
  */
-esrpc_status esrpc_headers_clear(struct esrpc_headers *headers);
+ESRPC_API esrpc_status ESRPC_CALL esrpc_headers_clear(struct esrpc_headers *headers);
 
 /**
  * Adds a boolean to a list.
  *
  * @param headers Changed.
  * @param name The header's name, UTF-8, 1 to 255 bytes; copied.
- * @param value 0 is false, any other number is true.
+ * @param value The boolean.
  * @return ESRPC_OK; ESRPC_ERROR_HEADER_NAME_LENGTH if name is not 1 to 255 bytes long; ESRPC_ERROR_INVALID_UTF8 if name
  * is not UTF-8; ESRPC_ERROR_TOO_MANY_HEADERS beyond 1024 headers; ESRPC_ERROR_HEADERS_TOO_LARGE beyond 24 MiB;
  * ESRPC_ERROR_INVALID_STATE for the list of a message; ESRPC_ERROR_INVALID_ARGUMENT if headers is NULL, or name is NULL
@@ -1454,9 +1616,8 @@ esrpc_status esrpc_headers_clear(struct esrpc_headers *headers);
  *
  * Thread: owner. Since: 0.1.0
  */
-esrpc_status esrpc_headers_add_bool(struct esrpc_headers *headers,
-                                    struct esrpc_bytes name,
-                                    int32_t value);
+ESRPC_API esrpc_status ESRPC_CALL esrpc_headers_add_bool(
+    struct esrpc_headers *headers, struct esrpc_bytes name, bool value);
 
 /**
  * Adds a signed integer of 8 bits to a list.
@@ -1471,9 +1632,8 @@ esrpc_status esrpc_headers_add_bool(struct esrpc_headers *headers,
  *
  * Thread: owner. Since: 0.1.0
  */
-esrpc_status esrpc_headers_add_byte(struct esrpc_headers *headers,
-                                    struct esrpc_bytes name,
-                                    int8_t value);
+ESRPC_API esrpc_status ESRPC_CALL esrpc_headers_add_byte(
+    struct esrpc_headers *headers, struct esrpc_bytes name, int8_t value);
 
 /**
  * Adds a signed integer of 16 bits to a list.
@@ -1488,9 +1648,8 @@ esrpc_status esrpc_headers_add_byte(struct esrpc_headers *headers,
  *
  * Thread: owner. Since: 0.1.0
  */
-esrpc_status esrpc_headers_add_int16(struct esrpc_headers *headers,
-                                     struct esrpc_bytes name,
-                                     int16_t value);
+ESRPC_API esrpc_status ESRPC_CALL esrpc_headers_add_int16(
+    struct esrpc_headers *headers, struct esrpc_bytes name, int16_t value);
 
 /**
  * Adds a signed integer of 32 bits to a list.
@@ -1505,9 +1664,8 @@ esrpc_status esrpc_headers_add_int16(struct esrpc_headers *headers,
  *
  * Thread: owner. Since: 0.1.0
  */
-esrpc_status esrpc_headers_add_int32(struct esrpc_headers *headers,
-                                     struct esrpc_bytes name,
-                                     int32_t value);
+ESRPC_API esrpc_status ESRPC_CALL esrpc_headers_add_int32(
+    struct esrpc_headers *headers, struct esrpc_bytes name, int32_t value);
 
 /**
  * Adds a signed integer of 64 bits to a list.
@@ -1522,9 +1680,8 @@ esrpc_status esrpc_headers_add_int32(struct esrpc_headers *headers,
  *
  * Thread: owner. Since: 0.1.0
  */
-esrpc_status esrpc_headers_add_int64(struct esrpc_headers *headers,
-                                     struct esrpc_bytes name,
-                                     int64_t value);
+ESRPC_API esrpc_status ESRPC_CALL esrpc_headers_add_int64(
+    struct esrpc_headers *headers, struct esrpc_bytes name, int64_t value);
 
 /**
  * Adds a timestamp to a list.
@@ -1539,9 +1696,8 @@ esrpc_status esrpc_headers_add_int64(struct esrpc_headers *headers,
  *
  * Thread: owner. Since: 0.1.0
  */
-esrpc_status esrpc_headers_add_timestamp(struct esrpc_headers *headers,
-                                         struct esrpc_bytes name,
-                                         int64_t value);
+ESRPC_API esrpc_status ESRPC_CALL esrpc_headers_add_timestamp(
+    struct esrpc_headers *headers, struct esrpc_bytes name, int64_t value);
 
 /**
  * Adds bytes to a list.
@@ -1557,9 +1713,8 @@ esrpc_status esrpc_headers_add_timestamp(struct esrpc_headers *headers,
  *
  * Thread: owner. Since: 0.1.0
  */
-esrpc_status esrpc_headers_add_byte_buf(struct esrpc_headers *headers,
-                                        struct esrpc_bytes name,
-                                        struct esrpc_bytes value);
+ESRPC_API esrpc_status ESRPC_CALL esrpc_headers_add_byte_buf(
+    struct esrpc_headers *headers, struct esrpc_bytes name, struct esrpc_bytes value);
 
 /**
  * Adds text to a list.
@@ -1575,9 +1730,8 @@ esrpc_status esrpc_headers_add_byte_buf(struct esrpc_headers *headers,
  *
  * Thread: owner. Since: 0.1.0
  */
-esrpc_status esrpc_headers_add_string(struct esrpc_headers *headers,
-                                      struct esrpc_bytes name,
-                                      struct esrpc_bytes value);
+ESRPC_API esrpc_status ESRPC_CALL esrpc_headers_add_string(
+    struct esrpc_headers *headers, struct esrpc_bytes name, struct esrpc_bytes value);
 
 /**
  * Adds a UUID to a list.
@@ -1592,9 +1746,8 @@ esrpc_status esrpc_headers_add_string(struct esrpc_headers *headers,
  *
  * Thread: owner. Since: 0.1.0
  */
-esrpc_status esrpc_headers_add_uuid(struct esrpc_headers *headers,
-                                    struct esrpc_bytes name,
-                                    const uint8_t *uuid);
+ESRPC_API esrpc_status ESRPC_CALL esrpc_headers_add_uuid(
+    struct esrpc_headers *headers, struct esrpc_bytes name, const uint8_t *uuid);
 
 /**
  * Adds a UUID in its text form to a list, which keeps the 16 bytes.
@@ -1610,9 +1763,8 @@ esrpc_status esrpc_headers_add_uuid(struct esrpc_headers *headers,
  *
  * Thread: owner. Since: 0.1.0
  */
-esrpc_status esrpc_headers_add_uuid_text(struct esrpc_headers *headers,
-                                         struct esrpc_bytes name,
-                                         struct esrpc_bytes text);
+ESRPC_API esrpc_status ESRPC_CALL esrpc_headers_add_uuid_text(
+    struct esrpc_headers *headers, struct esrpc_bytes name, struct esrpc_bytes text);
 
 /**
  * Appends a copy of the headers of another list, in their order, for example of a received message that is passed on.
@@ -1620,16 +1772,15 @@ esrpc_status esrpc_headers_add_uuid_text(struct esrpc_headers *headers,
  *
  * @param headers Changed.
  * @param source Borrowed; may be the same list as headers, or the list of a message.
- * @param keep_protocol_headers 0 leaves out :message-type, :message-flags and :stream-id, which a send would refuse; any
- * other number copies them too.
+ * @param keep_protocol_headers Whether :message-type, :message-flags and :stream-id, which a send would refuse, are copied
+ * too.
  * @return ESRPC_OK; ESRPC_ERROR_HEADERS_TOO_LARGE beyond 24 MiB; ESRPC_ERROR_INVALID_STATE if headers is the list of a
  * message; ESRPC_ERROR_INVALID_ARGUMENT if headers or source is NULL. On an error nothing changes.
  *
  * Thread: owner. Since: 0.1.0
  */
-esrpc_status esrpc_headers_add_from(struct esrpc_headers *headers,
-                                    const struct esrpc_headers *source,
-                                    int32_t keep_protocol_headers);
+ESRPC_API esrpc_status ESRPC_CALL esrpc_headers_add_from(
+    struct esrpc_headers *headers, const struct esrpc_headers *source, bool keep_protocol_headers);
 
 /**
  * Adds several headers to a list at once, all of them or none: the reverse of esrpc_headers_get_range, for bindings in
@@ -1648,9 +1799,8 @@ esrpc_status esrpc_headers_add_from(struct esrpc_headers *headers,
  *
  * Thread: owner. Since: 0.1.0
  */
-esrpc_status esrpc_headers_add(struct esrpc_headers *headers,
-                               const struct esrpc_header *added,
-                               size_t count);
+ESRPC_API esrpc_status ESRPC_CALL esrpc_headers_add(
+    struct esrpc_headers *headers, const struct esrpc_header *added, size_t count);
 
 /**
  * Writes a list in the form that headers have in a message, without prelude and payload: for whoever stores, signs or
@@ -1666,10 +1816,8 @@ esrpc_status esrpc_headers_add(struct esrpc_headers *headers,
  *
  * Thread: any; headers: owner. Since: 0.1.0
  */
-esrpc_status esrpc_headers_encode(const struct esrpc_headers *headers,
-                                  uint8_t *buffer,
-                                  size_t capacity,
-                                  size_t *out_len);
+ESRPC_API esrpc_status ESRPC_CALL esrpc_headers_encode(
+    const struct esrpc_headers *headers, uint8_t *buffer, size_t capacity, size_t *out_len);
 
 /**
  * Makes a list of headers in the form that they have in a message: the reverse of esrpc_headers_encode.
@@ -1683,8 +1831,8 @@ esrpc_status esrpc_headers_encode(const struct esrpc_headers *headers,
  *
  * Thread: any. Since: 0.1.0
  */
-esrpc_status esrpc_headers_decode(struct esrpc_bytes data,
-                                  struct esrpc_headers **out_headers);
+ESRPC_API esrpc_status ESRPC_CALL esrpc_headers_decode(
+    struct esrpc_bytes data, struct esrpc_headers **out_headers);
 
 /**
  * Reads the boolean of a name: that of the last header, if the name is repeated.
@@ -1698,9 +1846,8 @@ esrpc_status esrpc_headers_decode(struct esrpc_bytes data,
  *
  * Thread: owner; any for the list of a message. Since: 0.1.0
  */
-esrpc_status esrpc_headers_get_bool(const struct esrpc_headers *headers,
-                                    struct esrpc_bytes name,
-                                    bool *out_value);
+ESRPC_API esrpc_status ESRPC_CALL esrpc_headers_get_bool(
+    const struct esrpc_headers *headers, struct esrpc_bytes name, bool *out_value);
 
 /**
  * Reads the signed integer of 8 bits of a name: that of the last header, if the name is repeated.
@@ -1714,9 +1861,8 @@ esrpc_status esrpc_headers_get_bool(const struct esrpc_headers *headers,
  *
  * Thread: owner; any for the list of a message. Since: 0.1.0
  */
-esrpc_status esrpc_headers_get_byte(const struct esrpc_headers *headers,
-                                    struct esrpc_bytes name,
-                                    int8_t *out_value);
+ESRPC_API esrpc_status ESRPC_CALL esrpc_headers_get_byte(
+    const struct esrpc_headers *headers, struct esrpc_bytes name, int8_t *out_value);
 
 /**
  * Reads the signed integer of 16 bits of a name: that of the last header, if the name is repeated.
@@ -1730,9 +1876,8 @@ esrpc_status esrpc_headers_get_byte(const struct esrpc_headers *headers,
  *
  * Thread: owner; any for the list of a message. Since: 0.1.0
  */
-esrpc_status esrpc_headers_get_int16(const struct esrpc_headers *headers,
-                                     struct esrpc_bytes name,
-                                     int16_t *out_value);
+ESRPC_API esrpc_status ESRPC_CALL esrpc_headers_get_int16(
+    const struct esrpc_headers *headers, struct esrpc_bytes name, int16_t *out_value);
 
 /**
  * Reads the signed integer of 32 bits of a name: that of the last header, if the name is repeated.
@@ -1746,9 +1891,8 @@ esrpc_status esrpc_headers_get_int16(const struct esrpc_headers *headers,
  *
  * Thread: owner; any for the list of a message. Since: 0.1.0
  */
-esrpc_status esrpc_headers_get_int32(const struct esrpc_headers *headers,
-                                     struct esrpc_bytes name,
-                                     int32_t *out_value);
+ESRPC_API esrpc_status ESRPC_CALL esrpc_headers_get_int32(
+    const struct esrpc_headers *headers, struct esrpc_bytes name, int32_t *out_value);
 
 /**
  * Reads the signed integer of 64 bits of a name: that of the last header, if the name is repeated.
@@ -1762,9 +1906,8 @@ esrpc_status esrpc_headers_get_int32(const struct esrpc_headers *headers,
  *
  * Thread: owner; any for the list of a message. Since: 0.1.0
  */
-esrpc_status esrpc_headers_get_int64(const struct esrpc_headers *headers,
-                                     struct esrpc_bytes name,
-                                     int64_t *out_value);
+ESRPC_API esrpc_status ESRPC_CALL esrpc_headers_get_int64(
+    const struct esrpc_headers *headers, struct esrpc_bytes name, int64_t *out_value);
 
 /**
  * Reads the timestamp of a name: that of the last header, if the name is repeated.
@@ -1778,9 +1921,8 @@ esrpc_status esrpc_headers_get_int64(const struct esrpc_headers *headers,
  *
  * Thread: owner; any for the list of a message. Since: 0.1.0
  */
-esrpc_status esrpc_headers_get_timestamp(const struct esrpc_headers *headers,
-                                         struct esrpc_bytes name,
-                                         int64_t *out_value);
+ESRPC_API esrpc_status ESRPC_CALL esrpc_headers_get_timestamp(
+    const struct esrpc_headers *headers, struct esrpc_bytes name, int64_t *out_value);
 
 /**
  * Reads the bytes of a name: that of the last header, if the name is repeated.
@@ -1794,9 +1936,8 @@ esrpc_status esrpc_headers_get_timestamp(const struct esrpc_headers *headers,
  *
  * Thread: owner; any for the list of a message. Since: 0.1.0
  */
-esrpc_status esrpc_headers_get_byte_buf(const struct esrpc_headers *headers,
-                                        struct esrpc_bytes name,
-                                        struct esrpc_bytes *out_value);
+ESRPC_API esrpc_status ESRPC_CALL esrpc_headers_get_byte_buf(
+    const struct esrpc_headers *headers, struct esrpc_bytes name, struct esrpc_bytes *out_value);
 
 /**
  * Reads the text of a name: that of the last header, if the name is repeated.
@@ -1810,9 +1951,8 @@ esrpc_status esrpc_headers_get_byte_buf(const struct esrpc_headers *headers,
  *
  * Thread: owner; any for the list of a message. Since: 0.1.0
  */
-esrpc_status esrpc_headers_get_string(const struct esrpc_headers *headers,
-                                      struct esrpc_bytes name,
-                                      struct esrpc_bytes *out_value);
+ESRPC_API esrpc_status ESRPC_CALL esrpc_headers_get_string(
+    const struct esrpc_headers *headers, struct esrpc_bytes name, struct esrpc_bytes *out_value);
 
 /**
  * Reads the UUID of a name: that of the last header, if the name is repeated.
@@ -1826,9 +1966,20 @@ esrpc_status esrpc_headers_get_string(const struct esrpc_headers *headers,
  *
  * Thread: owner; any for the list of a message. Since: 0.1.0
  */
-esrpc_status esrpc_headers_get_uuid(const struct esrpc_headers *headers,
-                                    struct esrpc_bytes name,
-                                    uint8_t *out_uuid);
+ESRPC_API esrpc_status ESRPC_CALL esrpc_headers_get_uuid(
+    const struct esrpc_headers *headers, struct esrpc_bytes name, uint8_t *out_uuid);
+
+/** @} */
+
+/**
+ * @defgroup messages Messages
+ * A message is a list of headers and a payload.
+ * Callbacks and decoders lend messages: esrpc_message_copy makes one to keep.
+ * Encoding and decoding work without any connection.
+ * The type, flags and stream of the RPC protocol are headers of a message.
+ * Several threads may read the same message.
+ * @{
+ */
 
 /**
  * Encodes a message into the caller's buffer. The headers are sent as they are, repeated names included.
@@ -1844,11 +1995,9 @@ esrpc_status esrpc_headers_get_uuid(const struct esrpc_headers *headers,
  *
  * Thread: any; headers: owner. Since: 0.1.0
  */
-esrpc_status esrpc_message_encode(const struct esrpc_headers *headers,
-                                  struct esrpc_bytes payload,
-                                  uint8_t *buffer,
-                                  size_t capacity,
-                                  size_t *out_len);
+ESRPC_API esrpc_status ESRPC_CALL esrpc_message_encode(
+    const struct esrpc_headers *headers, struct esrpc_bytes payload, uint8_t *buffer,
+    size_t capacity, size_t *out_len);
 
 /**
  * Encodes a message into a buffer that the library allocates. The headers are sent as they are, repeated names included.
@@ -1862,9 +2011,9 @@ esrpc_status esrpc_message_encode(const struct esrpc_headers *headers,
  *
  * Thread: any; headers: owner. Since: 0.1.0
  */
-esrpc_status esrpc_message_encode_to_buffer(const struct esrpc_headers *headers,
-                                            struct esrpc_bytes payload,
-                                            struct esrpc_buffer **out_buffer);
+ESRPC_API esrpc_status ESRPC_CALL esrpc_message_encode_to_buffer(
+    const struct esrpc_headers *headers, struct esrpc_bytes payload,
+    struct esrpc_buffer **out_buffer);
 
 /**
  * Decodes the message at the beginning of a buffer, without copying it, under the default limits.
@@ -1881,9 +2030,8 @@ esrpc_status esrpc_message_encode_to_buffer(const struct esrpc_headers *headers,
  *
  * Thread: any. Since: 0.1.0
  */
-esrpc_status esrpc_message_decode(struct esrpc_bytes data,
-                                  struct esrpc_message **out_message,
-                                  size_t *out_used);
+ESRPC_API esrpc_status ESRPC_CALL esrpc_message_decode(
+    struct esrpc_bytes data, struct esrpc_message **out_message, size_t *out_used);
 
 /**
  * Copies a message, for example one lent to a callback, so that it can be kept.
@@ -1894,7 +2042,8 @@ esrpc_status esrpc_message_decode(struct esrpc_bytes data,
  *
  * Thread: any. Since: 0.1.0
  */
-esrpc_status esrpc_message_copy(const struct esrpc_message *message, struct esrpc_message **out_message);
+ESRPC_API esrpc_status ESRPC_CALL esrpc_message_copy(
+    const struct esrpc_message *message, struct esrpc_message **out_message);
 
 /**
  * Frees a message that esrpc_message_decode or esrpc_message_copy gave.
@@ -1903,7 +2052,7 @@ esrpc_status esrpc_message_copy(const struct esrpc_message *message, struct esrp
  *
  * Thread: owner. Since: 0.1.0
  */
-void esrpc_message_release(struct esrpc_message *message);
+ESRPC_API void ESRPC_CALL esrpc_message_release(struct esrpc_message *message);
 
 /**
  * The headers of a message, those of the protocol included.
@@ -1913,7 +2062,8 @@ void esrpc_message_release(struct esrpc_message *message);
  *
  * Thread: any. Since: 0.1.0
  */
-const struct esrpc_headers *esrpc_message_get_headers(const struct esrpc_message *message);
+ESRPC_API const struct esrpc_headers *ESRPC_CALL esrpc_message_get_headers(
+    const struct esrpc_message *message);
 
 /**
  * The payload of a message.
@@ -1923,47 +2073,21 @@ const struct esrpc_headers *esrpc_message_get_headers(const struct esrpc_message
  *
  * Thread: any. Since: 0.1.0
  */
-struct esrpc_bytes esrpc_message_get_payload(const struct esrpc_message *message);
+ESRPC_API struct esrpc_bytes ESRPC_CALL esrpc_message_get_payload(
+    const struct esrpc_message *message);
 
 /**
- * The size of a whole message on the wire.
+ * Gives what is known of a message besides its headers and its payload.
  *
- * @param message Borrowed; NULL gives 0.
- * @return The size in bytes.
+ * @param message Borrowed.
+ * @param out_info Filled in. Its struct_size is read first: set it to sizeof the struct.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if message or out_info is NULL or out_info->struct_size is not the size of
+ * such a struct.
  *
  * Thread: any. Since: 0.1.0
  */
-uint32_t esrpc_message_get_total_length(const struct esrpc_message *message);
-
-/**
- * The size of a message's headers on the wire.
- *
- * @param message Borrowed; NULL gives 0.
- * @return The size in bytes.
- *
- * Thread: any. Since: 0.1.0
- */
-uint32_t esrpc_message_get_headers_length(const struct esrpc_message *message);
-
-/**
- * The checksum over the first eight bytes of a message, as it came.
- *
- * @param message Borrowed; NULL gives 0.
- * @return The checksum.
- *
- * Thread: any. Since: 0.1.0
- */
-uint32_t esrpc_message_get_prelude_crc(const struct esrpc_message *message);
-
-/**
- * The checksum over a whole message, as it came.
- *
- * @param message Borrowed; NULL gives 0.
- * @return The checksum.
- *
- * Thread: any. Since: 0.1.0
- */
-uint32_t esrpc_message_get_message_crc(const struct esrpc_message *message);
+ESRPC_API esrpc_status ESRPC_CALL esrpc_message_get_info(
+    const struct esrpc_message *message, struct esrpc_message_info *out_info);
 
 /**
  * The type of a message of the RPC protocol: its header :message-type.
@@ -1974,7 +2098,7 @@ uint32_t esrpc_message_get_message_crc(const struct esrpc_message *message);
  *
  * Thread: any. Since: 0.1.0
  */
-int32_t esrpc_message_get_type(const struct esrpc_message *message);
+ESRPC_API int32_t ESRPC_CALL esrpc_message_get_type(const struct esrpc_message *message);
 
 /**
  * The flags of a message of the RPC protocol: its header :message-flags.
@@ -1985,7 +2109,7 @@ int32_t esrpc_message_get_type(const struct esrpc_message *message);
  *
  * Thread: any. Since: 0.1.0
  */
-int32_t esrpc_message_get_flags(const struct esrpc_message *message);
+ESRPC_API int32_t ESRPC_CALL esrpc_message_get_flags(const struct esrpc_message *message);
 
 /**
  * The stream of a message of the RPC protocol: its header :stream-id.
@@ -1995,7 +2119,7 @@ int32_t esrpc_message_get_flags(const struct esrpc_message *message);
  *
  * Thread: any. Since: 0.1.0
  */
-int32_t esrpc_message_get_stream_id(const struct esrpc_message *message);
+ESRPC_API int32_t ESRPC_CALL esrpc_message_get_stream_id(const struct esrpc_message *message);
 
 /**
  * Writes a message as one line of JSON, for looking at it.
@@ -2011,8 +2135,20 @@ int32_t esrpc_message_get_stream_id(const struct esrpc_message *message);
  *
  * Thread: any. Since: 0.1.0
  */
-esrpc_status esrpc_message_to_json(const struct esrpc_message *message,
-                                   struct esrpc_buffer **out_json);
+ESRPC_API esrpc_status ESRPC_CALL esrpc_message_to_json(
+    const struct esrpc_message *message, struct esrpc_buffer **out_json);
+
+/** @} */
+
+/**
+ * @defgroup decoder Decoder
+ * A decoder takes bytes in pieces of any size and finds the messages in them.
+ * It hands out whole messages, or parts of them to callbacks.
+ * Parts need no memory for the payload.
+ * After damaged input it stays in its error.
+ * A decoder belongs to one thread at a time.
+ * @{
+ */
 
 /**
  * Makes a decoder, with the default limits.
@@ -2026,9 +2162,9 @@ esrpc_status esrpc_message_to_json(const struct esrpc_message *message,
  *
  * Thread: any. Since: 0.1.0
  */
-esrpc_status esrpc_decoder_new(const struct esrpc_decoder_callbacks *callbacks,
-                               void *user_data,
-                               struct esrpc_decoder **out_decoder);
+ESRPC_API esrpc_status ESRPC_CALL esrpc_decoder_new(
+    const struct esrpc_decoder_callbacks *callbacks, void *user_data,
+    struct esrpc_decoder **out_decoder);
 
 /**
  * Sets the limits of a decoder before its first push: those on the size of messages, headers and values in options.
@@ -2040,8 +2176,8 @@ esrpc_status esrpc_decoder_new(const struct esrpc_decoder_callbacks *callbacks,
  *
  * Thread: owner. Since: 0.1.0
  */
-esrpc_status esrpc_decoder_set_limits(struct esrpc_decoder *decoder,
-                                      const struct esrpc_connection_options *options);
+ESRPC_API esrpc_status ESRPC_CALL esrpc_decoder_set_limits(
+    struct esrpc_decoder *decoder, const struct esrpc_connection_options *options);
 
 /**
  * Gives a decoder the next bytes of its input.
@@ -2062,8 +2198,8 @@ esrpc_status esrpc_decoder_set_limits(struct esrpc_decoder *decoder,
  *
  * Thread: owner. Since: 0.1.0
  */
-esrpc_status esrpc_decoder_push(struct esrpc_decoder *decoder,
-                                struct esrpc_bytes data);
+ESRPC_API esrpc_status ESRPC_CALL esrpc_decoder_push(
+    struct esrpc_decoder *decoder, struct esrpc_bytes data);
 
 /**
  * Takes the next whole message out of a decoder that was made without callbacks.
@@ -2077,8 +2213,8 @@ esrpc_status esrpc_decoder_push(struct esrpc_decoder *decoder,
  *
  * Thread: owner. Since: 0.1.0
  */
-esrpc_status esrpc_decoder_next_message(struct esrpc_decoder *decoder,
-                                        const struct esrpc_message **out_message);
+ESRPC_API esrpc_status ESRPC_CALL esrpc_decoder_next_message(
+    struct esrpc_decoder *decoder, const struct esrpc_message **out_message);
 
 /**
  * Tells a decoder that its input has ended, to learn whether it ended between two messages.
@@ -2090,7 +2226,7 @@ esrpc_status esrpc_decoder_next_message(struct esrpc_decoder *decoder,
  *
  * Thread: owner. Since: 0.1.0
  */
-esrpc_status esrpc_decoder_finish(struct esrpc_decoder *decoder);
+ESRPC_API esrpc_status ESRPC_CALL esrpc_decoder_finish(struct esrpc_decoder *decoder);
 
 /**
  * Frees a decoder and ends the life of the messages that it lent. Inside one of its callbacks, no further callback comes,
@@ -2100,305 +2236,19 @@ esrpc_status esrpc_decoder_finish(struct esrpc_decoder *decoder);
  *
  * Thread: owner. Since: 0.1.0
  */
-void esrpc_decoder_release(struct esrpc_decoder *decoder);
+ESRPC_API void ESRPC_CALL esrpc_decoder_release(struct esrpc_decoder *decoder);
+
+/** @} */
 
 /**
- * Makes a builder of TLS settings for clients: TLS 1.2 and 1.3, servers verified against the system's trust store,
- * resumption on.
- *
- * @return A new builder, to be released with esrpc_tls_config_builder_release. NULL only inside a log callback, where
- * nothing may be called.
- *
- * Thread: any. Since: 0.1.0
+ * @defgroup options Options
+ * Settings are objects that are filled in before a connection or listener is made.
+ * Connection options are those that both kinds have in common: limits, times and sockets.
+ * Client options say where to connect, listener options where to listen.
+ * What uses options copies them, so they can be changed or released afterwards.
+ * Each option has a default.
+ * @{
  */
-struct esrpc_tls_config_builder *esrpc_tls_config_builder_new_client(void);
-
-/**
- * Makes a builder of TLS settings for servers: TLS 1.2 and 1.3, clients asked for no certificate, resumption on. A
- * certificate has to be set.
- *
- * @return A new builder, to be released with esrpc_tls_config_builder_release. NULL only inside a log callback, where
- * nothing may be called.
- *
- * Thread: any. Since: 0.1.0
- */
-struct esrpc_tls_config_builder *esrpc_tls_config_builder_new_server(void);
-
-/**
- * Frees a builder. What it built stays.
- *
- * @param builder Given up by the caller; NULL does nothing.
- *
- * Thread: owner. Since: 0.1.0
- */
-void esrpc_tls_config_builder_release(struct esrpc_tls_config_builder *builder);
-
-/**
- * Trusts the certificates in a file, beside those given before. A client to which any certificate is given does not use the
- * system's trust store. On a server they are what the certificates of clients must come from.
- *
- * A CA's certificate vouches for others. A peer that shows the very certificate that was given is trusted as itself, whether
- * that is a CA's or not: one that is signed with its own key, as "openssl req -x509" makes it, or one without its CA. Its
- * subject alternative names (on a client), its validity, its key usages and revocation lists are checked as those of any
- * other. A certificate that says that it is not a CA's (CA:FALSE) vouches for no other.
- *
- * A file in PEM may have a byte order mark, be in UTF-16, have any line ends and text around its sections.
- *
- * @param builder Changed.
- * @param path The path of a file with certificates in PEM or DER, one or several; at least one byte, no NUL. Read in
- * this call.
- * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL or path is empty or has a NUL;
- * ESRPC_ERROR_NOT_FOUND, ESRPC_ERROR_ACCESS_DENIED or ESRPC_ERROR_IO if the file cannot be read;
- * ESRPC_ERROR_TLS_NO_CERTIFICATE if it holds none; ESRPC_ERROR_TLS_BAD_CERTIFICATE if it holds none that can be used, or
- * one that is damaged. The sentence says where, or what the file is.
- *
- * Thread: owner. Since: 0.1.0
- */
-esrpc_status esrpc_tls_config_builder_add_ca_file(struct esrpc_tls_config_builder *builder,
-                                                  struct esrpc_bytes path);
-
-/**
- * Trusts the certificates in the files of a folder, beside those given before; see esrpc_tls_config_builder_add_ca_file.
- * Files of any name are read, those that hold no certificate are passed over, and so are folders inside.
- *
- * @param builder Changed.
- * @param path The path of a folder; at least one byte, no NUL. Read in this call.
- * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL or path is empty or has a NUL;
- * ESRPC_ERROR_NOT_FOUND, ESRPC_ERROR_ACCESS_DENIED or ESRPC_ERROR_IO if the folder or a file in it cannot be read;
- * ESRPC_ERROR_TLS_NO_CERTIFICATE if none of its files holds a certificate; ESRPC_ERROR_TLS_BAD_CERTIFICATE if they hold
- * none that can be used.
- *
- * Thread: owner. Since: 0.1.0
- */
-esrpc_status esrpc_tls_config_builder_add_ca_dir(struct esrpc_tls_config_builder *builder,
-                                                 struct esrpc_bytes path);
-
-/**
- * Trusts certificates in memory, beside those given before; see esrpc_tls_config_builder_add_ca_file.
- *
- * @param builder Changed.
- * @param certificates Certificates in PEM or DER, one or several; at least one byte; copied.
- * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL or certificates is empty;
- * ESRPC_ERROR_TLS_NO_CERTIFICATE if the bytes hold none; ESRPC_ERROR_TLS_BAD_CERTIFICATE if they hold none that
- * can be used, or one that is damaged.
- *
- * Thread: owner. Since: 0.1.0
- */
-esrpc_status esrpc_tls_config_builder_add_ca(struct esrpc_tls_config_builder *builder,
-                                             struct esrpc_bytes certificates);
-
-/**
- * Sets the certificate that this side shows, and its key, from files, in place of what was set before. A client shows it
- * if the server asks for one.
- *
- * @param builder Changed; unchanged if the call fails.
- * @param chain_path The path of a file with the certificate and then those that lead to its CA, in PEM, or with the
- * certificate alone, in DER; at least one byte, no NUL. Read in this call.
- * @param key_path The path of a file with the private key, PEM or DER: PKCS#8, PKCS#1 or SEC1, not encrypted; at least
- * one byte, no NUL. It may be the same file. Read in this call.
- * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL or a path is empty or has a NUL;
- * ESRPC_ERROR_NOT_FOUND, ESRPC_ERROR_ACCESS_DENIED or ESRPC_ERROR_IO if a file cannot be read;
- * ESRPC_ERROR_TLS_NO_CERTIFICATE if there is no certificate; ESRPC_ERROR_TLS_BAD_CERTIFICATE if one is damaged or longer than
- * 65,535 bytes;
- * ESRPC_ERROR_TLS_BAD_KEY if there is no key that can be used; ESRPC_ERROR_TLS_KEY_ENCRYPTED;
- * ESRPC_ERROR_TLS_KEY_MISMATCH if the key is not that of the first certificate; ESRPC_ERROR_TLS_CONFIG if the system refuses
- * to give random bytes.
- *
- * Thread: owner. Since: 0.1.0
- */
-esrpc_status esrpc_tls_config_builder_set_certificate_files(struct esrpc_tls_config_builder *builder,
-                                                            struct esrpc_bytes chain_path,
-                                                            struct esrpc_bytes key_path);
-
-/**
- * Sets the certificate that this side shows, and its key, from memory, in place of what was set before; see
- * esrpc_tls_config_builder_set_certificate_files.
- *
- * @param builder Changed; unchanged if the call fails.
- * @param chain The certificate and then those that lead to its CA, in PEM, or the certificate alone, in DER; at least one
- * byte; copied.
- * @param key The private key, PEM or DER: PKCS#8, PKCS#1 or SEC1, not encrypted; at least one byte; copied.
- * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL or chain or key is empty;
- * ESRPC_ERROR_TLS_NO_CERTIFICATE if there is no certificate; ESRPC_ERROR_TLS_BAD_CERTIFICATE if one is damaged or longer than
- * 65,535 bytes;
- * ESRPC_ERROR_TLS_BAD_KEY if there is no key that can be used; ESRPC_ERROR_TLS_KEY_ENCRYPTED;
- * ESRPC_ERROR_TLS_KEY_MISMATCH if the key is not that of the first certificate; ESRPC_ERROR_TLS_CONFIG if the system refuses
- * to give random bytes.
- *
- * Thread: owner. Since: 0.1.0
- */
-esrpc_status esrpc_tls_config_builder_set_certificate(struct esrpc_tls_config_builder *builder,
-                                                      struct esrpc_bytes chain,
-                                                      struct esrpc_bytes key);
-
-/**
- * Adds an application protocol (ALPN), after those added before: the first is the most wanted. A server with protocols
- * refuses clients that offer only others; a client that offers none is taken, and then none is agreed on.
- *
- * @param builder Changed.
- * @param protocol The protocol's name, 1 to 255 bytes, copied.
- * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL or protocol is out of its range.
- *
- * Thread: owner. Since: 0.1.0
- */
-esrpc_status esrpc_tls_config_builder_add_alpn(struct esrpc_tls_config_builder *builder,
-                                               struct esrpc_bytes protocol);
-
-/**
- * Sets the versions of TLS to use. Default: TLS 1.2 to TLS 1.3.
- *
- * @param builder Changed.
- * @param min_version The lowest, one of the ESRPC_TLS_VERSION_* constants.
- * @param max_version The highest, one of the ESRPC_TLS_VERSION_* constants, not below min_version.
- * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL or a version is out of its range.
- *
- * Thread: owner. Since: 0.1.0
- */
-esrpc_status esrpc_tls_config_builder_set_versions(struct esrpc_tls_config_builder *builder,
-                                                   int32_t min_version,
-                                                   int32_t max_version);
-
-/**
- * Makes clients take any certificate, of any name, from any CA, expired or not. DANGEROUS: whoever is on the way between
- * client and server can then pose as the server, and read and change everything. For tests on one machine only; to use a
- * certificate of one's own, give it as a CA instead.
- *
- * @param builder Changed; one for clients.
- * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL; ESRPC_ERROR_INVALID_STATE if it is for servers.
- *
- * Thread: owner. Since: 0.1.0
- */
-esrpc_status esrpc_tls_config_builder_dangerous_disable_verification(struct esrpc_tls_config_builder *builder);
-
-/**
- * Sets whether a server asks its clients for a certificate. One that it gets must come from a CA that was given with
- * esrpc_tls_config_builder_add_ca and its kind. Default: ESRPC_TLS_CLIENT_AUTH_NONE.
- *
- * @param builder Changed; one for servers.
- * @param client_auth One of the ESRPC_TLS_CLIENT_AUTH_* constants.
- * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL or client_auth is out of its range;
- * ESRPC_ERROR_INVALID_STATE if the builder is for clients.
- *
- * Thread: owner. Since: 0.1.0
- */
-esrpc_status esrpc_tls_config_builder_set_client_auth(struct esrpc_tls_config_builder *builder,
-                                                      int32_t client_auth);
-
-/**
- * Sets whether sessions are remembered, so that later connections need a shorter handshake, in which certificates are
- * not sent again. Default: on.
- *
- * @param builder Changed.
- * @param on 0: off; else on.
- * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL.
- *
- * Thread: owner. Since: 0.1.0
- */
-esrpc_status esrpc_tls_config_builder_set_session_resumption(struct esrpc_tls_config_builder *builder,
-                                                             int32_t on);
-
-/**
- * Appends the secrets of every session to a file, in the format that Wireshark and others read, so that captured traffic
- * can be decrypted. Whoever has the file can do that: for debugging only. No environment variable turns this on.
- *
- * @param builder Changed.
- * @param path The path of the file; at least one byte, no NUL. Opened in this call; made for its owner alone (0600) if
- * there is none. What cannot be written later is missing in it without an error.
- * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL or path is empty or has a NUL;
- * ESRPC_ERROR_NOT_FOUND, ESRPC_ERROR_ACCESS_DENIED, ESRPC_ERROR_TOO_MANY_FILES or ESRPC_ERROR_IO if the file cannot be
- * opened.
- *
- * Thread: owner. Since: 0.1.0
- */
-esrpc_status esrpc_tls_config_builder_set_key_log_file(struct esrpc_tls_config_builder *builder,
-                                                       struct esrpc_bytes path);
-
-/**
- * Makes settings of what the builder has. The builder stays as it is and may be changed for others. A client without a CA
- * reads the system's trust store here.
- *
- * A sandbox such as seccomp has to be in place before this call, or to allow getrandom: if the system refuses random bytes
- * after TLS was first used, the cryptography library may abort the process.
- *
- * @param builder Borrowed.
- * @param out_config Receives the settings, to be released with esrpc_tls_config_release.
- * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder or out_config is NULL; ESRPC_ERROR_TLS_CONFIG if settings do
- * not go together (a server without a certificate; client authentication without a CA, or a CA or revocation list without it;
- * a CA or revocation list without verification) or cannot be used, or if the system
- * refuses to give random bytes (getrandom is missing in a sandbox); ESRPC_ERROR_TLS_NO_CERTIFICATE if the system's trust store is needed and empty.
- *
- * Thread: owner. Since: 0.1.0
- */
-esrpc_status esrpc_tls_config_builder_build(const struct esrpc_tls_config_builder *builder,
-                                            struct esrpc_tls_config **out_config);
-
-/**
- * Takes one more reference.
- *
- * @param config Borrowed; NULL: nothing.
- * @return The same handle, to be released once more.
- *
- * Thread: any. Since: 0.1.0
- */
-struct esrpc_tls_config *esrpc_tls_config_acquire(struct esrpc_tls_config *config);
-
-/**
- * Gives one reference back. What uses the settings keeps them.
- *
- * @param config Given up by the caller; NULL does nothing.
- *
- * Thread: any. Since: 0.1.0
- */
-void esrpc_tls_config_release(struct esrpc_tls_config *config);
-
-/**
- * Adds certificate revocation lists (CRLs), beside those given before. A peer whose certificate is on one is refused with
- * ESRPC_ERROR_TLS_CERTIFICATE_REVOKED. With any list given, a peer is also refused if there is none for its CA
- * (ESRPC_ERROR_TLS_REVOCATION_UNKNOWN; esrpc_tls_config_builder_set_revocation can allow it) or if that one's time is over
- * (ESRPC_ERROR_TLS_CRL_EXPIRED). Nothing is fetched from anywhere; a running listener takes newer lists by
- * esrpc_listener_set_tls. A session that is taken up again is not looked up anew; new settings take up none of older ones.
- *
- * A certificate that is trusted as itself (see esrpc_tls_config_builder_add_ca_file) is looked up as well, in the lists of its
- * issuer; one without it counts only if it is signed with the key of a certificate that was given.
- *
- * @param builder Changed; unchanged if the call fails.
- * @param lists Lists in PEM (X509 CRL) or DER, one or several; at least one byte; copied.
- * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL or lists is empty; ESRPC_ERROR_TLS_BAD_CRL if there is no
- * list, or one is not well-formed or of an unknown kind (lists of changes, lists in parts).
- *
- * Thread: owner. Since: 0.1.0
- */
-esrpc_status esrpc_tls_config_builder_add_crl(struct esrpc_tls_config_builder *builder,
-                                              struct esrpc_bytes lists);
-
-/**
- * Adds the certificate revocation lists in a file; see esrpc_tls_config_builder_add_crl.
- *
- * @param builder Changed; unchanged if the call fails.
- * @param path The path of a file with lists in PEM (X509 CRL) or DER, one or several; at least one byte, no NUL. Read in this
- * call.
- * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL or path is empty or has a NUL;
- * ESRPC_ERROR_NOT_FOUND, ESRPC_ERROR_ACCESS_DENIED or ESRPC_ERROR_IO if the file cannot be read; ESRPC_ERROR_TLS_BAD_CRL if it
- * holds no list, or one that is not well-formed or of an unknown kind.
- *
- * Thread: owner. Since: 0.1.0
- */
-esrpc_status esrpc_tls_config_builder_add_crl_file(struct esrpc_tls_config_builder *builder,
-                                                   struct esrpc_bytes path);
-
-/**
- * Sets how revocation lists are applied. Without a list it does nothing.
- *
- * @param builder Changed.
- * @param depth An ESRPC_TLS_REVOCATION_DEPTH_ constant. Default: ESRPC_TLS_REVOCATION_DEPTH_CHAIN.
- * @param allow_unknown 0: a certificate whose CA has no list here is refused, as by default; else it is good.
- * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL or depth is none of the constants.
- *
- * Thread: owner. Since: 0.1.0
- */
-esrpc_status esrpc_tls_config_builder_set_revocation(struct esrpc_tls_config_builder *builder,
-                                                     int32_t depth,
-                                                     int32_t allow_unknown);
 
 /**
  * Makes connection settings with every option at its default.
@@ -2408,7 +2258,7 @@ esrpc_status esrpc_tls_config_builder_set_revocation(struct esrpc_tls_config_bui
  *
  * Thread: any. Since: 0.1.0
  */
-struct esrpc_connection_options *esrpc_connection_options_new(void);
+ESRPC_API struct esrpc_connection_options *ESRPC_CALL esrpc_connection_options_new(void);
 
 /**
  * Frees connection settings. What was made with them keeps its copy.
@@ -2417,7 +2267,8 @@ struct esrpc_connection_options *esrpc_connection_options_new(void);
  *
  * Thread: owner. Since: 0.1.0
  */
-void esrpc_connection_options_release(struct esrpc_connection_options *options);
+ESRPC_API void ESRPC_CALL esrpc_connection_options_release(
+    struct esrpc_connection_options *options);
 
 /**
  * Sets the largest message that may be sent or received; a larger one is ESRPC_ERROR_MESSAGE_TOO_LARGE. Default: 24 MiB.
@@ -2428,8 +2279,8 @@ void esrpc_connection_options_release(struct esrpc_connection_options *options);
  *
  * Thread: owner. Since: 0.1.0
  */
-esrpc_status esrpc_connection_options_set_max_message_size(struct esrpc_connection_options *options,
-                                                           size_t bytes);
+ESRPC_API esrpc_status ESRPC_CALL esrpc_connection_options_set_max_message_size(
+    struct esrpc_connection_options *options, size_t bytes);
 
 /**
  * Sets the largest message that may be received before the handshake is done; a larger one is
@@ -2441,8 +2292,8 @@ esrpc_status esrpc_connection_options_set_max_message_size(struct esrpc_connecti
  *
  * Thread: owner. Since: 0.1.0
  */
-esrpc_status esrpc_connection_options_set_max_handshake_message_size(struct esrpc_connection_options *options,
-                                                                     size_t bytes);
+ESRPC_API esrpc_status ESRPC_CALL esrpc_connection_options_set_max_handshake_message_size(
+    struct esrpc_connection_options *options, size_t bytes);
 
 /**
  * Sets how many headers a received message may have; more are ESRPC_ERROR_TOO_MANY_HEADERS. Default: 1024.
@@ -2453,7 +2304,8 @@ esrpc_status esrpc_connection_options_set_max_handshake_message_size(struct esrp
  *
  * Thread: owner. Since: 0.1.0
  */
-esrpc_status esrpc_connection_options_set_max_headers(struct esrpc_connection_options *options, size_t count);
+ESRPC_API esrpc_status ESRPC_CALL esrpc_connection_options_set_max_headers(
+    struct esrpc_connection_options *options, size_t count);
 
 /**
  * Sets how many bytes all headers of a message may take; more are ESRPC_ERROR_HEADERS_TOO_LARGE. Default: 24 MiB.
@@ -2464,8 +2316,8 @@ esrpc_status esrpc_connection_options_set_max_headers(struct esrpc_connection_op
  *
  * Thread: owner. Since: 0.1.0
  */
-esrpc_status esrpc_connection_options_set_max_headers_size(struct esrpc_connection_options *options,
-                                                           size_t bytes);
+ESRPC_API esrpc_status ESRPC_CALL esrpc_connection_options_set_max_headers_size(
+    struct esrpc_connection_options *options, size_t bytes);
 
 /**
  * Sets how long the value of a received header may be; a longer one is ESRPC_ERROR_HEADER_VALUE_TOO_LONG. Default: 65535,
@@ -2477,8 +2329,8 @@ esrpc_status esrpc_connection_options_set_max_headers_size(struct esrpc_connecti
  *
  * Thread: owner. Since: 0.1.0
  */
-esrpc_status esrpc_connection_options_set_max_header_value_size(struct esrpc_connection_options *options,
-                                                                size_t bytes);
+ESRPC_API esrpc_status ESRPC_CALL esrpc_connection_options_set_max_header_value_size(
+    struct esrpc_connection_options *options, size_t bytes);
 
 /**
  * Sets how many accepted and not yet written bytes a connection may hold: once it holds that many, a send answers
@@ -2490,8 +2342,8 @@ esrpc_status esrpc_connection_options_set_max_header_value_size(struct esrpc_con
  *
  * Thread: owner. Since: 0.1.0
  */
-esrpc_status esrpc_connection_options_set_outbound_limit(struct esrpc_connection_options *options,
-                                                         size_t bytes);
+ESRPC_API esrpc_status ESRPC_CALL esrpc_connection_options_set_outbound_limit(
+    struct esrpc_connection_options *options, size_t bytes);
 
 /**
  * Sets how many streams a client may have open on one connection at a time. The server refuses the next one with an
@@ -2505,8 +2357,8 @@ esrpc_status esrpc_connection_options_set_outbound_limit(struct esrpc_connection
  *
  * Thread: owner. Since: 0.1.0
  */
-esrpc_status esrpc_connection_options_set_max_streams(struct esrpc_connection_options *options,
-                                                      size_t count);
+ESRPC_API esrpc_status ESRPC_CALL esrpc_connection_options_set_max_streams(
+    struct esrpc_connection_options *options, size_t count);
 
 /**
  * Sets how many events that cost a server more than its client the client may cause: messages without TERMINATE_STREAM for a
@@ -2521,9 +2373,8 @@ esrpc_status esrpc_connection_options_set_max_streams(struct esrpc_connection_op
  *
  * Thread: owner. Since: 0.1.0
  */
-esrpc_status esrpc_connection_options_set_abnormal_event_limit(struct esrpc_connection_options *options,
-                                                               uint32_t per_second,
-                                                               uint32_t burst);
+ESRPC_API esrpc_status ESRPC_CALL esrpc_connection_options_set_abnormal_event_limit(
+    struct esrpc_connection_options *options, uint32_t per_second, uint32_t burst);
 
 /**
  * Sets how many bytes of messages may wait for esrpc_stream_read on one stream: once it holds that many, nothing more is read
@@ -2537,136 +2388,135 @@ esrpc_status esrpc_connection_options_set_abnormal_event_limit(struct esrpc_conn
  *
  * Thread: owner. Since: 0.1.0
  */
-esrpc_status esrpc_connection_options_set_stream_queue_limit(struct esrpc_connection_options *options,
-                                                             size_t bytes);
+ESRPC_API esrpc_status ESRPC_CALL esrpc_connection_options_set_stream_queue_limit(
+    struct esrpc_connection_options *options, size_t bytes);
 
 /**
  * Sets how long a closing connection waits for its peer to take the next bytes before it gives up with
  * ESRPC_ERROR_LINGER_EXPIRED. Default: 10000.
  *
  * @param options Changed.
- * @param linger_ms Milliseconds, 1 to 86400000 (a day).
+ * @param linger_ms Milliseconds, 0 to 86400000 (a day), or ESRPC_NO_TIMEOUT; 0: what the system does not take at once is given up.
  * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or linger_ms is out of its range.
  *
  * Thread: owner. Since: 0.1.0
  */
-esrpc_status esrpc_connection_options_set_linger_ms(struct esrpc_connection_options *options,
-                                                    uint32_t linger_ms);
+ESRPC_API esrpc_status ESRPC_CALL esrpc_connection_options_set_linger_ms(
+    struct esrpc_connection_options *options, uint32_t linger_ms);
 
 /**
  * Sets how long looking up the host name may take; then setup fails with ESRPC_ERROR_RESOLVE_TIMED_OUT. Default: 10000.
  *
  * @param options Changed.
- * @param timeout_ms Milliseconds, 1 to 86400000 (a day); 0: no end.
+ * @param timeout_ms Milliseconds, 1 to 86400000 (a day), or ESRPC_NO_TIMEOUT.
  * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or timeout_ms is out of its range.
  *
  * Thread: owner. Since: 0.1.0
  */
-esrpc_status esrpc_connection_options_set_resolve_timeout_ms(struct esrpc_connection_options *options,
-                                                             uint32_t timeout_ms);
+ESRPC_API esrpc_status ESRPC_CALL esrpc_connection_options_set_resolve_timeout_ms(
+    struct esrpc_connection_options *options, uint32_t timeout_ms);
 
 /**
  * Sets how long connecting may take, over all addresses of the host; then setup fails with ESRPC_ERROR_CONNECT_TIMED_OUT. Default: 10000.
  *
  * @param options Changed.
- * @param timeout_ms Milliseconds, 1 to 86400000 (a day); 0: no end.
+ * @param timeout_ms Milliseconds, 1 to 86400000 (a day), or ESRPC_NO_TIMEOUT.
  * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or timeout_ms is out of its range.
  *
  * Thread: owner. Since: 0.1.0
  */
-esrpc_status esrpc_connection_options_set_connect_timeout_ms(struct esrpc_connection_options *options,
-                                                             uint32_t timeout_ms);
+ESRPC_API esrpc_status ESRPC_CALL esrpc_connection_options_set_connect_timeout_ms(
+    struct esrpc_connection_options *options, uint32_t timeout_ms);
 
 /**
  * Sets how long the TLS handshake may take; then setup fails with ESRPC_ERROR_TLS_TIMED_OUT, and a server's listener is told. Default: 10000.
  *
  * @param options Changed.
- * @param timeout_ms Milliseconds, 1 to 86400000 (a day); 0: no end.
+ * @param timeout_ms Milliseconds, 1 to 86400000 (a day), or ESRPC_NO_TIMEOUT.
  * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or timeout_ms is out of its range.
  *
  * Thread: owner. Since: 0.1.0
  */
-esrpc_status esrpc_connection_options_set_tls_timeout_ms(struct esrpc_connection_options *options,
-                                                         uint32_t timeout_ms);
+ESRPC_API esrpc_status ESRPC_CALL esrpc_connection_options_set_tls_timeout_ms(
+    struct esrpc_connection_options *options, uint32_t timeout_ms);
 
 /**
  * Sets how long CONNECT and its answer may take, counted from setup, or on a server from on_incoming_connection; then the
  * connection ends with ESRPC_ERROR_HANDSHAKE_TIMED_OUT. Default: 10000.
  *
  * @param options Changed.
- * @param timeout_ms Milliseconds, 1 to 86400000 (a day); 0: no end.
+ * @param timeout_ms Milliseconds, 1 to 86400000 (a day), or ESRPC_NO_TIMEOUT.
  * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or timeout_ms is out of its range.
  *
  * Thread: owner. Since: 0.1.0
  */
-esrpc_status esrpc_connection_options_set_handshake_timeout_ms(struct esrpc_connection_options *options,
-                                                               uint32_t timeout_ms);
+ESRPC_API esrpc_status ESRPC_CALL esrpc_connection_options_set_handshake_timeout_ms(
+    struct esrpc_connection_options *options, uint32_t timeout_ms);
 
 /**
  * Sets how long the peer may take nothing of what is to be written; then the connection ends with
  * ESRPC_ERROR_WRITE_TIMED_OUT. Default: 30000.
  *
  * @param options Changed.
- * @param timeout_ms Milliseconds, 1 to 86400000 (a day); 0: no end.
+ * @param timeout_ms Milliseconds, 1 to 86400000 (a day), or ESRPC_NO_TIMEOUT.
  * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or timeout_ms is out of its range.
  *
  * Thread: owner. Since: 0.1.0
  */
-esrpc_status esrpc_connection_options_set_write_timeout_ms(struct esrpc_connection_options *options,
-                                                           uint32_t timeout_ms);
+ESRPC_API esrpc_status ESRPC_CALL esrpc_connection_options_set_write_timeout_ms(
+    struct esrpc_connection_options *options, uint32_t timeout_ms);
 
 /**
  * Sets how long a message that has begun may take to end, plus a second for each 64 KiB of its length; then the connection
  * ends with ESRPC_ERROR_MESSAGE_TIMED_OUT. Default: 30000.
  *
  * @param options Changed.
- * @param timeout_ms Milliseconds, 1 to 86400000 (a day); 0: no end.
+ * @param timeout_ms Milliseconds, 1 to 86400000 (a day), or ESRPC_NO_TIMEOUT.
  * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or timeout_ms is out of its range.
  *
  * Thread: owner. Since: 0.1.0
  */
-esrpc_status esrpc_connection_options_set_message_timeout_ms(struct esrpc_connection_options *options,
-                                                             uint32_t timeout_ms);
+ESRPC_API esrpc_status ESRPC_CALL esrpc_connection_options_set_message_timeout_ms(
+    struct esrpc_connection_options *options, uint32_t timeout_ms);
 
 /**
- * Sets how long nothing may come or go; then the connection ends with ESRPC_ERROR_IDLE_TIMED_OUT. Default: no end.
+ * Sets how long nothing may come or go; then the connection ends with ESRPC_ERROR_IDLE_TIMED_OUT. Default: ESRPC_NO_TIMEOUT.
  *
  * @param options Changed.
- * @param timeout_ms Milliseconds, 1 to 86400000 (a day); 0: no end.
+ * @param timeout_ms Milliseconds, 1 to 86400000 (a day), or ESRPC_NO_TIMEOUT.
  * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or timeout_ms is out of its range.
  *
  * Thread: owner. Since: 0.1.0
  */
-esrpc_status esrpc_connection_options_set_idle_timeout_ms(struct esrpc_connection_options *options,
-                                                          uint32_t timeout_ms);
+ESRPC_API esrpc_status ESRPC_CALL esrpc_connection_options_set_idle_timeout_ms(
+    struct esrpc_connection_options *options, uint32_t timeout_ms);
 
 /**
  * Sets how long streams that are open may go on after the peer has ended its side of the connection. What the peer had sent
  * is delivered in any case, and what its callbacks accept is written. Default: 0, not at all.
  *
  * @param options Changed.
- * @param half_open_ms Milliseconds, 0 to 86400000 (a day).
+ * @param half_open_ms Milliseconds, 0 to 86400000 (a day), or ESRPC_NO_TIMEOUT: until they end.
  * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or half_open_ms is out of its range.
  *
  * Thread: owner. Since: 0.1.0
  */
-esrpc_status esrpc_connection_options_set_half_open_ms(struct esrpc_connection_options *options,
-                                                       uint32_t half_open_ms);
+ESRPC_API esrpc_status ESRPC_CALL esrpc_connection_options_set_half_open_ms(
+    struct esrpc_connection_options *options, uint32_t half_open_ms);
 
 /**
  * Makes the library send a PING when nothing came from the peer for a time. If nothing comes after that either, the
  * connection ends with ESRPC_ERROR_KEEP_ALIVE_TIMED_OUT. The answers to these PINGs are not delivered. Default: off.
  *
  * @param options Changed.
- * @param interval_ms Milliseconds of silence before a PING, 1 to 86400000 (a day); 0: off.
- * @param timeout_ms Milliseconds to wait after the PING, 1 to 86400000; 0: no end.
+ * @param interval_ms Milliseconds of silence before a PING, 1 to 86400000 (a day), or ESRPC_NO_TIMEOUT: off.
+ * @param timeout_ms Milliseconds to wait after the PING, 1 to 86400000, or ESRPC_NO_TIMEOUT.
  * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or a time is out of its range.
  *
  * Thread: owner. Since: 0.1.0
  */
-esrpc_status esrpc_connection_options_set_keep_alive_ping(struct esrpc_connection_options *options,
-                                                          uint32_t interval_ms,
-                                                          uint32_t timeout_ms);
+ESRPC_API esrpc_status ESRPC_CALL esrpc_connection_options_set_keep_alive_ping(
+    struct esrpc_connection_options *options, uint32_t interval_ms, uint32_t timeout_ms);
 
 /**
  * Makes the library answer the peer's PINGs itself, with the PING's payload and its headers whose names do not begin with
@@ -2674,13 +2524,13 @@ esrpc_status esrpc_connection_options_set_keep_alive_ping(struct esrpc_connectio
  * while the outbound limit is reached, are dropped. Default: off, the application answers.
  *
  * @param options Changed.
- * @param on 0: off; else on.
+ * @param on Whether the library does so.
  * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL.
  *
  * Thread: owner. Since: 0.1.0
  */
-esrpc_status esrpc_connection_options_set_answer_pings(struct esrpc_connection_options *options,
-                                                       int32_t on);
+ESRPC_API esrpc_status ESRPC_CALL esrpc_connection_options_set_answer_pings(
+    struct esrpc_connection_options *options, bool on);
 
 /**
  * Limits how many PINGs the library answers by esrpc_connection_options_set_answer_pings; more of them are dropped, and the
@@ -2693,41 +2543,39 @@ esrpc_status esrpc_connection_options_set_answer_pings(struct esrpc_connection_o
  *
  * Thread: owner. Since: 0.1.0
  */
-esrpc_status esrpc_connection_options_set_ping_answer_limit(struct esrpc_connection_options *options,
-                                                            uint32_t per_second,
-                                                            uint32_t burst);
+ESRPC_API esrpc_status ESRPC_CALL esrpc_connection_options_set_ping_answer_limit(
+    struct esrpc_connection_options *options, uint32_t per_second, uint32_t burst);
 
 /**
  * Switches TCP_NODELAY: small messages leave at once instead of waiting for the acknowledgement of earlier ones. Default: on.
  * Those of the TLS handshake, CONNECT and its answer never wait.
  *
  * @param options Changed.
- * @param on 0: off; else on.
+ * @param on Whether they do.
  * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL.
  *
  * Thread: owner. Since: 0.1.0
  */
-esrpc_status esrpc_connection_options_set_tcp_nodelay(struct esrpc_connection_options *options,
-                                                      int32_t on);
+ESRPC_API esrpc_status ESRPC_CALL esrpc_connection_options_set_tcp_nodelay(
+    struct esrpc_connection_options *options, bool on);
 
 /**
  * Switches TCP's own keep-alive, by which the system asks a silent peer for a sign of life. Default: off. A peer that is gone
  * ends the connection with ESRPC_ERROR_IO or ESRPC_ERROR_CONNECTION_RESET.
  *
  * @param options Changed.
- * @param on 0: off, the numbers do not matter; else on.
- * @param idle_s Seconds of silence before the first question, 1 to 32767; 0: the system's default.
- * @param interval_s Seconds between questions, 1 to 32767; 0: the system's default.
+ * @param on Whether it does; if not, the numbers do not matter.
+ * @param idle_ms Milliseconds of silence before the first question, 1 to 32767000, rounded up to whole seconds; 0: the
+ * system's default.
+ * @param interval_ms Milliseconds between questions, 1 to 32767000, rounded up to whole seconds; 0: the system's default.
  * @param probes Questions without answer before the peer counts as gone, 1 to 127; 0: the system's default.
  * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or a number is out of its range.
  *
  * Thread: owner. Since: 0.1.0
  */
-esrpc_status esrpc_connection_options_set_tcp_keep_alive(struct esrpc_connection_options *options,
-                                                         int32_t on,
-                                                         uint32_t idle_s,
-                                                         uint32_t interval_s,
-                                                         uint32_t probes);
+ESRPC_API esrpc_status ESRPC_CALL esrpc_connection_options_set_tcp_keep_alive(
+    struct esrpc_connection_options *options, bool on, uint32_t idle_ms, uint32_t interval_ms,
+    uint32_t probes);
 
 /**
  * Sets the sizes of the system's buffers for the socket. Default: 0, the system's.
@@ -2739,9 +2587,8 @@ esrpc_status esrpc_connection_options_set_tcp_keep_alive(struct esrpc_connection
  *
  * Thread: owner. Since: 0.1.0
  */
-esrpc_status esrpc_connection_options_set_socket_buffers(struct esrpc_connection_options *options,
-                                                         size_t send_bytes,
-                                                         size_t receive_bytes);
+ESRPC_API esrpc_status ESRPC_CALL esrpc_connection_options_set_socket_buffers(
+    struct esrpc_connection_options *options, size_t send_bytes, size_t receive_bytes);
 
 /**
  * Makes client settings that name no place to connect to yet.
@@ -2751,7 +2598,7 @@ esrpc_status esrpc_connection_options_set_socket_buffers(struct esrpc_connection
  *
  * Thread: any. Since: 0.1.0
  */
-struct esrpc_client_options *esrpc_client_options_new(void);
+ESRPC_API struct esrpc_client_options *ESRPC_CALL esrpc_client_options_new(void);
 
 /**
  * Frees client settings. Connections made with them keep their copy.
@@ -2760,7 +2607,7 @@ struct esrpc_client_options *esrpc_client_options_new(void);
  *
  * Thread: owner. Since: 0.1.0
  */
-void esrpc_client_options_release(struct esrpc_client_options *options);
+ESRPC_API void ESRPC_CALL esrpc_client_options_release(struct esrpc_client_options *options);
 
 /**
  * Sets a TCP host and port to connect to, in place of what was set before.
@@ -2773,9 +2620,8 @@ void esrpc_client_options_release(struct esrpc_client_options *options);
  *
  * Thread: owner. Since: 0.1.0
  */
-esrpc_status esrpc_client_options_set_host(struct esrpc_client_options *options,
-                                           struct esrpc_bytes host,
-                                           uint32_t port);
+ESRPC_API esrpc_status ESRPC_CALL esrpc_client_options_set_host(
+    struct esrpc_client_options *options, struct esrpc_bytes host, uint32_t port);
 
 /**
  * Sets the path of a Unix socket to connect to, in place of what was set before.
@@ -2788,8 +2634,8 @@ esrpc_status esrpc_client_options_set_host(struct esrpc_client_options *options,
  *
  * Thread: owner. Since: 0.1.0
  */
-esrpc_status esrpc_client_options_set_unix_path(struct esrpc_client_options *options,
-                                                struct esrpc_bytes path);
+ESRPC_API esrpc_status ESRPC_CALL esrpc_client_options_set_unix_path(
+    struct esrpc_client_options *options, struct esrpc_bytes path);
 
 /**
  * Sets the abstract name of a Unix socket to connect to (Linux), in place of what was set before.
@@ -2801,8 +2647,8 @@ esrpc_status esrpc_client_options_set_unix_path(struct esrpc_client_options *opt
  *
  * Thread: owner. Since: 0.1.0
  */
-esrpc_status esrpc_client_options_set_unix_abstract(struct esrpc_client_options *options,
-                                                    struct esrpc_bytes name);
+ESRPC_API esrpc_status ESRPC_CALL esrpc_client_options_set_unix_abstract(
+    struct esrpc_client_options *options, struct esrpc_bytes name);
 
 /**
  * Restricts which addresses of a host name are tried. Default: all, IPv6 and IPv4 by turns, each one 250 ms after the one
@@ -2814,8 +2660,8 @@ esrpc_status esrpc_client_options_set_unix_abstract(struct esrpc_client_options 
  *
  * Thread: owner. Since: 0.1.0
  */
-esrpc_status esrpc_client_options_set_address_family(struct esrpc_client_options *options,
-                                                     int32_t family);
+ESRPC_API esrpc_status ESRPC_CALL esrpc_client_options_set_address_family(
+    struct esrpc_client_options *options, int32_t family);
 
 /**
  * Sets this side's own address for TCP. Default: the system chooses. Addresses of the host that are of the other family are
@@ -2829,9 +2675,8 @@ esrpc_status esrpc_client_options_set_address_family(struct esrpc_client_options
  *
  * Thread: owner. Since: 0.1.0
  */
-esrpc_status esrpc_client_options_set_local_address(struct esrpc_client_options *options,
-                                                    struct esrpc_bytes address,
-                                                    uint32_t port);
+ESRPC_API esrpc_status ESRPC_CALL esrpc_client_options_set_local_address(
+    struct esrpc_client_options *options, struct esrpc_bytes address, uint32_t port);
 
 /**
  * Restricts TCP to one network interface (Linux). Default: whichever leads to the address. It does nothing for Unix sockets
@@ -2845,8 +2690,8 @@ esrpc_status esrpc_client_options_set_local_address(struct esrpc_client_options 
  *
  * Thread: owner. Since: 0.1.0
  */
-esrpc_status esrpc_client_options_set_interface(struct esrpc_client_options *options,
-                                                struct esrpc_bytes name);
+ESRPC_API esrpc_status ESRPC_CALL esrpc_client_options_set_interface(
+    struct esrpc_client_options *options, struct esrpc_bytes name);
 
 /**
  * Sets the runtime whose threads the connection lives on. Default: the process-wide default runtime.
@@ -2858,8 +2703,8 @@ esrpc_status esrpc_client_options_set_interface(struct esrpc_client_options *opt
  *
  * Thread: owner. Since: 0.1.0
  */
-esrpc_status esrpc_client_options_set_runtime(struct esrpc_client_options *options,
-                                              struct esrpc_runtime *runtime);
+ESRPC_API esrpc_status ESRPC_CALL esrpc_client_options_set_runtime(
+    struct esrpc_client_options *options, struct esrpc_runtime *runtime);
 
 /**
  * Sets the connection's limits and times, in place of what was set before.
@@ -2870,8 +2715,9 @@ esrpc_status esrpc_client_options_set_runtime(struct esrpc_client_options *optio
  *
  * Thread: owner. Since: 0.1.0
  */
-esrpc_status esrpc_client_options_set_connection_options(struct esrpc_client_options *options,
-                                                         const struct esrpc_connection_options *connection_options);
+ESRPC_API esrpc_status ESRPC_CALL esrpc_client_options_set_connection_options(
+    struct esrpc_client_options *options,
+    const struct esrpc_connection_options *connection_options);
 
 /**
  * Makes the library do the handshake: it sends CONNECT itself, and on_setup comes after the server's CONNECT_ACK, which
@@ -2886,9 +2732,9 @@ esrpc_status esrpc_client_options_set_connection_options(struct esrpc_client_opt
  *
  * Thread: owner. Since: 0.1.0
  */
-esrpc_status esrpc_client_options_set_handshake(struct esrpc_client_options *options,
-                                                const struct esrpc_headers *headers,
-                                                struct esrpc_bytes payload);
+ESRPC_API esrpc_status ESRPC_CALL esrpc_client_options_set_handshake(
+    struct esrpc_client_options *options, const struct esrpc_headers *headers,
+    struct esrpc_bytes payload);
 
 /**
  * Sets the application protocols (ALPN) that this client offers in its TLS handshake, instead of those of its TLS settings: for
@@ -2902,9 +2748,51 @@ esrpc_status esrpc_client_options_set_handshake(struct esrpc_client_options *opt
  *
  * Thread: owner. Since: 0.1.0
  */
-esrpc_status esrpc_client_options_set_tls_alpn(struct esrpc_client_options *options,
-                                               const struct esrpc_bytes *protocols,
-                                               size_t count);
+ESRPC_API esrpc_status ESRPC_CALL esrpc_client_options_set_tls_alpn(
+    struct esrpc_client_options *options, const struct esrpc_bytes *protocols, size_t count);
+
+/**
+ * Sets a connected socket to be used as it is, in place of what was set before: one end of a socketpair, an inherited
+ * descriptor, a connection made through a proxy. Nothing is looked up or dialled, so addresses, family and interface of the
+ * options do not matter; socket options are set on it. With TLS, esrpc_client_options_set_tls needs a server_name.
+ *
+ * The socket is the caller's until esrpc_connection_connect has answered ESRPC_OK. From then on it is the library's, which
+ * makes it non-blocking (other descriptors of the same socket too) and close-on-exec, and closes it when the connection ends,
+ * after shutting it down, so that duplicates of it are at their end, too. Settings that would hinder the
+ * library are undone: SO_LINGER, SO_RCVLOWAT, SO_OOBINLINE, TCP_CORK, O_ASYNC, and on Unix sockets SO_PASSCRED, SO_PASSSEC,
+ * SO_PASSPIDFD and SO_PASSRIGHTS.
+ * The options cannot be used for another connect before another socket or place is set. After an error the caller still has
+ * the socket.
+ *
+ * @param options Changed; unchanged if the call fails.
+ * @param socket A connected stream socket of TCP or Unix. It is looked at here and again when connecting.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL; ESRPC_ERROR_WRONG_SOCKET if socket is negative, not
+ * open, no socket, no stream socket of TCP or Unix, not connected, or listening; ESRPC_ERROR_IO; ESRPC_ERROR_UNSUPPORTED on
+ * Windows.
+ *
+ * Thread: owner. Since: 0.1.0
+ */
+ESRPC_API esrpc_status ESRPC_CALL esrpc_client_options_set_socket(
+    struct esrpc_client_options *options, esrpc_socket socket);
+
+/**
+ * Makes the connection use TLS, and sets the name that the server's certificate must have. A handshake that fails is a failed
+ * setup. With TLS 1.3 a server judges the client's certificate when the client is set up already: its refusal is then the
+ * reason of on_shutdown, ESRPC_ERROR_TLS_ALERT_RECEIVED, or with esrpc_client_options_set_handshake that of on_setup.
+ *
+ * @param options Changed; it keeps a reference to the settings.
+ * @param config Settings of a client, borrowed; NULL: no TLS, as by default.
+ * @param server_name UTF-8 text, copied, also sent to the server (SNI); empty: the host of the TCP endpoint. On a Unix socket
+ * or a socket of the caller's a name is required; esrpc_connection_connect answers ESRPC_ERROR_TLS_SERVER_NAME_REQUIRED without
+ * one, and ESRPC_ERROR_ADDRESS_INVALID for one that is neither a host name nor an address.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL, or server_name is NULL with a length;
+ * ESRPC_ERROR_INVALID_UTF8; ESRPC_ERROR_INVALID_STATE if config holds settings of a server.
+ *
+ * Thread: owner. Since: 0.1.0
+ */
+ESRPC_API esrpc_status ESRPC_CALL esrpc_client_options_set_tls(
+    struct esrpc_client_options *options, const struct esrpc_tls_config *config,
+    struct esrpc_bytes server_name);
 
 /**
  * Makes listener settings that name no place to listen at yet.
@@ -2914,7 +2802,7 @@ esrpc_status esrpc_client_options_set_tls_alpn(struct esrpc_client_options *opti
  *
  * Thread: any. Since: 0.1.0
  */
-struct esrpc_listener_options *esrpc_listener_options_new(void);
+ESRPC_API struct esrpc_listener_options *ESRPC_CALL esrpc_listener_options_new(void);
 
 /**
  * Frees listener settings. Listeners made with them keep their copy.
@@ -2923,7 +2811,7 @@ struct esrpc_listener_options *esrpc_listener_options_new(void);
  *
  * Thread: owner. Since: 0.1.0
  */
-void esrpc_listener_options_release(struct esrpc_listener_options *options);
+ESRPC_API void ESRPC_CALL esrpc_listener_options_release(struct esrpc_listener_options *options);
 
 /**
  * Makes the library answer each client's CONNECT, so that a server needs no on_protocol_message: with a CONNECT_ACK without
@@ -2937,9 +2825,8 @@ void esrpc_listener_options_release(struct esrpc_listener_options *options);
  *
  * Thread: owner. Since: 0.1.0
  */
-esrpc_status esrpc_listener_options_set_handshake(struct esrpc_listener_options *options,
-                                                  esrpc_connect_callback on_connect,
-                                                  void *user_data);
+ESRPC_API esrpc_status ESRPC_CALL esrpc_listener_options_set_handshake(
+    struct esrpc_listener_options *options, esrpc_connect_callback on_connect, void *user_data);
 
 /**
  * Sets the TCP address and port to listen at, in place of what was set before.
@@ -2952,9 +2839,8 @@ esrpc_status esrpc_listener_options_set_handshake(struct esrpc_listener_options 
  *
  * Thread: owner. Since: 0.1.0
  */
-esrpc_status esrpc_listener_options_set_host(struct esrpc_listener_options *options,
-                                             struct esrpc_bytes host,
-                                             uint32_t port);
+ESRPC_API esrpc_status ESRPC_CALL esrpc_listener_options_set_host(
+    struct esrpc_listener_options *options, struct esrpc_bytes host, uint32_t port);
 
 /**
  * Sets the path of a Unix socket to listen at, in place of what was set before. A socket file that nobody listens at any more
@@ -2973,8 +2859,8 @@ esrpc_status esrpc_listener_options_set_host(struct esrpc_listener_options *opti
  *
  * Thread: owner. Since: 0.1.0
  */
-esrpc_status esrpc_listener_options_set_unix_path(struct esrpc_listener_options *options,
-                                                  struct esrpc_bytes path);
+ESRPC_API esrpc_status ESRPC_CALL esrpc_listener_options_set_unix_path(
+    struct esrpc_listener_options *options, struct esrpc_bytes path);
 
 /**
  * Sets the abstract name of a Unix socket to listen at (Linux), in place of what was set before.
@@ -2986,8 +2872,8 @@ esrpc_status esrpc_listener_options_set_unix_path(struct esrpc_listener_options 
  *
  * Thread: owner. Since: 0.1.0
  */
-esrpc_status esrpc_listener_options_set_unix_abstract(struct esrpc_listener_options *options,
-                                                      struct esrpc_bytes name);
+ESRPC_API esrpc_status ESRPC_CALL esrpc_listener_options_set_unix_abstract(
+    struct esrpc_listener_options *options, struct esrpc_bytes name);
 
 /**
  * Restricts a TCP listener to one network interface (Linux): only connections that come in through it are accepted.
@@ -3001,8 +2887,8 @@ esrpc_status esrpc_listener_options_set_unix_abstract(struct esrpc_listener_opti
  *
  * Thread: owner. Since: 0.1.0
  */
-esrpc_status esrpc_listener_options_set_interface(struct esrpc_listener_options *options,
-                                                  struct esrpc_bytes name);
+ESRPC_API esrpc_status ESRPC_CALL esrpc_listener_options_set_interface(
+    struct esrpc_listener_options *options, struct esrpc_bytes name);
 
 /**
  * Sets the runtime whose threads the listener and its connections live on. Default: the process-wide default runtime.
@@ -3014,8 +2900,8 @@ esrpc_status esrpc_listener_options_set_interface(struct esrpc_listener_options 
  *
  * Thread: owner. Since: 0.1.0
  */
-esrpc_status esrpc_listener_options_set_runtime(struct esrpc_listener_options *options,
-                                                struct esrpc_runtime *runtime);
+ESRPC_API esrpc_status ESRPC_CALL esrpc_listener_options_set_runtime(
+    struct esrpc_listener_options *options, struct esrpc_runtime *runtime);
 
 /**
  * Sets limits and times of the connections, in place of what was set before.
@@ -3026,8 +2912,9 @@ esrpc_status esrpc_listener_options_set_runtime(struct esrpc_listener_options *o
  *
  * Thread: owner. Since: 0.1.0
  */
-esrpc_status esrpc_listener_options_set_connection_options(struct esrpc_listener_options *options,
-                                                           const struct esrpc_connection_options *connection_options);
+ESRPC_API esrpc_status ESRPC_CALL esrpc_listener_options_set_connection_options(
+    struct esrpc_listener_options *options,
+    const struct esrpc_connection_options *connection_options);
 
 /**
  * Sets the permissions of the socket file of a Unix path. The file never has more than these; the umask of the process is
@@ -3042,8 +2929,8 @@ esrpc_status esrpc_listener_options_set_connection_options(struct esrpc_listener
  *
  * Thread: owner. Since: 0.1.0
  */
-esrpc_status esrpc_listener_options_set_unix_mode(struct esrpc_listener_options *options,
-                                                  uint32_t mode);
+ESRPC_API esrpc_status ESRPC_CALL esrpc_listener_options_set_unix_mode(
+    struct esrpc_listener_options *options, uint32_t mode);
 
 /**
  * Sets whether the socket file of a Unix path stays when the listener closes, for a successor that goes on with the same
@@ -3051,13 +2938,13 @@ esrpc_status esrpc_listener_options_set_unix_mode(struct esrpc_listener_options 
  * listener at that path.
  *
  * @param options Changed.
- * @param on 0: it is removed; else it stays.
+ * @param keep Whether it stays.
  * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL.
  *
  * Thread: owner. Since: 0.1.0
  */
-esrpc_status esrpc_listener_options_set_keep_unix_file(struct esrpc_listener_options *options,
-                                                       int32_t on);
+ESRPC_API esrpc_status ESRPC_CALL esrpc_listener_options_set_keep_unix_file(
+    struct esrpc_listener_options *options, bool keep);
 
 /**
  * Sets how many connections the listener may have, those in their handshake included. When it has that many, it accepts no
@@ -3071,8 +2958,8 @@ esrpc_status esrpc_listener_options_set_keep_unix_file(struct esrpc_listener_opt
  *
  * Thread: owner. Since: 0.1.0
  */
-esrpc_status esrpc_listener_options_set_max_connections(struct esrpc_listener_options *options,
-                                                        size_t count);
+ESRPC_API esrpc_status ESRPC_CALL esrpc_listener_options_set_max_connections(
+    struct esrpc_listener_options *options, size_t count);
 
 /**
  * Sets how many of the listener's connections may be in their handshake, which lasts from being accepted until a CONNECT_ACK is
@@ -3086,8 +2973,8 @@ esrpc_status esrpc_listener_options_set_max_connections(struct esrpc_listener_op
  *
  * Thread: owner. Since: 0.1.0
  */
-esrpc_status esrpc_listener_options_set_max_pending_handshakes(struct esrpc_listener_options *options,
-                                                               size_t count);
+ESRPC_API esrpc_status ESRPC_CALL esrpc_listener_options_set_max_pending_handshakes(
+    struct esrpc_listener_options *options, size_t count);
 
 /**
  * Sets how many bytes the listener's connections may hold together: messages that have not arrived completely, messages that
@@ -3103,8 +2990,67 @@ esrpc_status esrpc_listener_options_set_max_pending_handshakes(struct esrpc_list
  *
  * Thread: owner. Since: 0.1.0
  */
-esrpc_status esrpc_listener_options_set_max_held_bytes(struct esrpc_listener_options *options,
-                                                       size_t bytes);
+ESRPC_API esrpc_status ESRPC_CALL esrpc_listener_options_set_max_held_bytes(
+    struct esrpc_listener_options *options, size_t bytes);
+
+/**
+ * Sets a listening socket to be used as it is, in place of what was set before: from a supervisor (socket activation), from a
+ * parent process, or from esrpc_listener_dup_socket. Its backlog, permissions and interface stay as they are, and a socket
+ * file is never removed.
+ *
+ * The socket is the caller's until esrpc_listener_listen has answered ESRPC_OK. From then on it is the library's, which
+ * makes it non-blocking (other descriptors of the same socket too) and close-on-exec, undoes on it what
+ * esrpc_client_options_set_socket names, which connections would inherit, and closes it when the listener closes, without
+ * shutting it down; clients are refused once every descriptor of it, in all processes, is closed. The options cannot be used
+ * to listen again before another socket or place is set. After an error the caller still has it.
+ *
+ * @param options Changed; unchanged if the call fails.
+ * @param socket A listening stream socket of TCP or Unix. It is looked at here and again when listening.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL; ESRPC_ERROR_WRONG_SOCKET if socket is negative, not
+ * open, no socket, no stream socket of TCP or Unix, or not listening; ESRPC_ERROR_IO; ESRPC_ERROR_UNSUPPORTED on Windows.
+ *
+ * Thread: owner. Since: 0.1.0
+ */
+ESRPC_API esrpc_status ESRPC_CALL esrpc_listener_options_set_socket(
+    struct esrpc_listener_options *options, esrpc_socket socket);
+
+/**
+ * Makes a listener that listens nowhere and has no address, in place of what was set before: its connections come from
+ * esrpc_listener_adopt_connection alone.
+ *
+ * @param options Changed.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL.
+ *
+ * Thread: owner. Since: 0.1.0
+ */
+ESRPC_API esrpc_status ESRPC_CALL esrpc_listener_options_set_adopt_only(
+    struct esrpc_listener_options *options);
+
+/**
+ * Makes the listener's connections use TLS. on_incoming_connection then comes after the TLS handshake; a failed one is told
+ * by on_failed_connection.
+ *
+ * @param options Changed; it keeps a reference to the settings.
+ * @param config Settings of a server, borrowed; NULL: no TLS, as by default.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL; ESRPC_ERROR_INVALID_STATE if config holds settings of a
+ * client.
+ *
+ * Thread: owner. Since: 0.1.0
+ */
+ESRPC_API esrpc_status ESRPC_CALL esrpc_listener_options_set_tls(
+    struct esrpc_listener_options *options, const struct esrpc_tls_config *config);
+
+/** @} */
+
+/**
+ * @defgroup runtime Runtime
+ * A runtime has the event-loop threads on which all callbacks are called.
+ * Programs that need only one use the default runtime: pass NULL.
+ * Drain and shut down a runtime to end everything in order.
+ * Stop it to end everything at once.
+ * Join waits until everything has ended.
+ * @{
+ */
 
 /**
  * Makes runtime settings with every option at its default.
@@ -3114,7 +3060,7 @@ esrpc_status esrpc_listener_options_set_max_held_bytes(struct esrpc_listener_opt
  *
  * Thread: any. Since: 0.1.0
  */
-struct esrpc_runtime_options *esrpc_runtime_options_new(void);
+ESRPC_API struct esrpc_runtime_options *ESRPC_CALL esrpc_runtime_options_new(void);
 
 /**
  * Frees runtime settings. Runtimes made with them keep their copy.
@@ -3123,7 +3069,7 @@ struct esrpc_runtime_options *esrpc_runtime_options_new(void);
  *
  * Thread: owner. Since: 0.1.0
  */
-void esrpc_runtime_options_release(struct esrpc_runtime_options *options);
+ESRPC_API void ESRPC_CALL esrpc_runtime_options_release(struct esrpc_runtime_options *options);
 
 /**
  * Sets how many event-loop threads the runtime starts; connections are spread over them in turn. Default: 1.
@@ -3134,7 +3080,8 @@ void esrpc_runtime_options_release(struct esrpc_runtime_options *options);
  *
  * Thread: owner. Since: 0.1.0
  */
-esrpc_status esrpc_runtime_options_set_thread_count(struct esrpc_runtime_options *options, size_t count);
+ESRPC_API esrpc_status ESRPC_CALL esrpc_runtime_options_set_thread_count(
+    struct esrpc_runtime_options *options, size_t count);
 
 /**
  * Sets a callback for the runtime's end, after which what its callbacks use may be unloaded or freed: for plug-ins and bindings
@@ -3149,25 +3096,8 @@ esrpc_status esrpc_runtime_options_set_thread_count(struct esrpc_runtime_options
  *
  * Thread: owner. Since: 0.1.0
  */
-esrpc_status esrpc_runtime_options_set_on_ended(struct esrpc_runtime_options *options,
-                                                esrpc_ended_callback on_ended,
-                                                void *user_data);
-
-/**
- * Sets where log messages go. Without a log, one costs a comparison. Default: nowhere.
- *
- * @param options Changed.
- * @param level The least grave level that is wanted, ESRPC_LOG_LEVEL_OFF to ESRPC_LOG_LEVEL_TRACE.
- * @param callback Called for each message until the runtime's threads have ended; NULL: nobody.
- * @param user_data Handed to the callback.
- * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or level is no ESRPC_LOG_LEVEL_ constant.
- *
- * Thread: owner. Since: 0.1.0
- */
-esrpc_status esrpc_runtime_options_set_log(struct esrpc_runtime_options *options,
-                                           int32_t level,
-                                           esrpc_log_callback callback,
-                                           void *user_data);
+ESRPC_API esrpc_status ESRPC_CALL esrpc_runtime_options_set_on_ended(
+    struct esrpc_runtime_options *options, esrpc_ended_callback on_ended, void *user_data);
 
 /**
  * Starts the threads of a new runtime.
@@ -3179,8 +3109,8 @@ esrpc_status esrpc_runtime_options_set_log(struct esrpc_runtime_options *options
  *
  * Thread: any; options: owner. Since: 0.1.0
  */
-esrpc_status esrpc_runtime_new(const struct esrpc_runtime_options *options,
-                               struct esrpc_runtime **out_runtime);
+ESRPC_API esrpc_status ESRPC_CALL esrpc_runtime_new(
+    const struct esrpc_runtime_options *options, struct esrpc_runtime **out_runtime);
 
 /**
  * Sets the options of the default runtime, the one that NULL stands for. Every default runtime that is made afterwards gets
@@ -3193,7 +3123,8 @@ esrpc_status esrpc_runtime_new(const struct esrpc_runtime_options *options,
  *
  * Thread: any; options: owner. Since: 0.1.0
  */
-esrpc_status esrpc_runtime_set_default_options(const struct esrpc_runtime_options *options);
+ESRPC_API esrpc_status ESRPC_CALL esrpc_runtime_set_default_options(
+    const struct esrpc_runtime_options *options);
 
 /**
  * Takes one more reference.
@@ -3203,7 +3134,7 @@ esrpc_status esrpc_runtime_set_default_options(const struct esrpc_runtime_option
  *
  * Thread: any. Since: 0.1.0
  */
-struct esrpc_runtime *esrpc_runtime_acquire(struct esrpc_runtime *runtime);
+ESRPC_API struct esrpc_runtime *ESRPC_CALL esrpc_runtime_acquire(struct esrpc_runtime *runtime);
 
 /**
  * Gives one reference back. Never waits. What lives on the runtime goes on; its threads end after it.
@@ -3212,7 +3143,7 @@ struct esrpc_runtime *esrpc_runtime_acquire(struct esrpc_runtime *runtime);
  *
  * Thread: any. Since: 0.1.0
  */
-void esrpc_runtime_release(struct esrpc_runtime *runtime);
+ESRPC_API void ESRPC_CALL esrpc_runtime_release(struct esrpc_runtime *runtime);
 
 /**
  * Aborts every connection and closes every listener of the runtime, with the reason ESRPC_ERROR_RUNTIME_SHUTDOWN, and
@@ -3223,7 +3154,7 @@ void esrpc_runtime_release(struct esrpc_runtime *runtime);
  *
  * Thread: any. Since: 0.1.0
  */
-esrpc_status esrpc_runtime_shutdown(struct esrpc_runtime *runtime);
+ESRPC_API esrpc_status ESRPC_CALL esrpc_runtime_shutdown(struct esrpc_runtime *runtime);
 
 /**
  * Waits until all connections and listeners of the runtime are over and their handles released, so that every on_destroy
@@ -3231,7 +3162,7 @@ esrpc_status esrpc_runtime_shutdown(struct esrpc_runtime *runtime);
  * next use of NULL makes a new default runtime.
  *
  * @param runtime Borrowed; NULL: the default runtime; if there is none, there is nothing to wait for.
- * @param timeout_ms Milliseconds to wait at most, or ESRPC_WAIT_FOREVER.
+ * @param timeout_ms Milliseconds to wait at most, or ESRPC_NO_TIMEOUT.
  * @return ESRPC_OK; ESRPC_ERROR_TIMED_OUT if something still lives, and then nothing has changed;
  * ESRPC_ERROR_RUNTIME_SHUTDOWN if not every on_destroy is going to be called, as the runtime was stopped by esrpc_runtime_stop
  * or esrpc_stop_all, or the application has ended one of its threads inside a callback;
@@ -3239,8 +3170,8 @@ esrpc_status esrpc_runtime_shutdown(struct esrpc_runtime *runtime);
  *
  * Thread: not-loop. Since: 0.1.0
  */
-esrpc_status esrpc_runtime_join(struct esrpc_runtime *runtime,
-                                uint32_t timeout_ms);
+ESRPC_API esrpc_status ESRPC_CALL esrpc_runtime_join(
+    struct esrpc_runtime *runtime, uint32_t timeout_ms);
 
 /**
  * Ends a runtime while handles of it are still in use, for an interpreter or a plug-in that goes away and cannot wait
@@ -3260,7 +3191,7 @@ esrpc_status esrpc_runtime_join(struct esrpc_runtime *runtime,
  * To end in order, with every callback, use esrpc_runtime_drain or esrpc_runtime_shutdown and then esrpc_runtime_join.
  *
  * @param runtime Borrowed; NULL: the default runtime, if there is one; the next use of NULL then makes a new one.
- * @param timeout_ms Milliseconds to wait at most, or ESRPC_WAIT_FOREVER.
+ * @param timeout_ms Milliseconds to wait at most, or ESRPC_NO_TIMEOUT.
  * @return ESRPC_OK, also if it was stopped before or NULL names no runtime; ESRPC_ERROR_TIMED_OUT if a callback has not
  * returned or a thread has not ended in time, but no other callback is called, and the function may be called again to wait
  * on; ESRPC_ERROR_WOULD_DEADLOCK on an event-loop thread of any runtime, and then nothing has changed; ESRPC_ERROR_FORKED if
@@ -3268,21 +3199,70 @@ esrpc_status esrpc_runtime_join(struct esrpc_runtime *runtime,
  *
  * Thread: not-loop. Since: 0.1.0
  */
-esrpc_status esrpc_runtime_stop(struct esrpc_runtime *runtime,
-                                uint32_t timeout_ms);
+ESRPC_API esrpc_status ESRPC_CALL esrpc_runtime_stop(
+    struct esrpc_runtime *runtime, uint32_t timeout_ms);
+
+/**
+ * Ends everything on a runtime gracefully: each listener as esrpc_listener_drain does, and each client's connection
+ * when no stream is open on it. Connections open no new streams: an activation answers ESRPC_ERROR_DRAINING. New
+ * connections and listeners are answered ESRPC_ERROR_DRAINING, connections that are being set up fail with it, and
+ * what is left when the time is over is closed with it. Afterwards the runtime takes nothing new; esrpc_runtime_join
+ * waits until all is over and released.
+ *
+ * @param runtime Borrowed; NULL: the default runtime, if there is one.
+ * @param deadline_ms Milliseconds from now, or ESRPC_NO_TIMEOUT: as long as it takes. Of several calls the earliest
+ * deadline counts.
+ * @return ESRPC_OK; returns at once. ESRPC_ERROR_FORKED in a forked child.
+ *
+ * Thread: any. Since: 0.1.0
+ */
+ESRPC_API esrpc_status ESRPC_CALL esrpc_runtime_drain(
+    struct esrpc_runtime *runtime, uint32_t deadline_ms);
+
+/**
+ * Tells how many streams are open on the connections of a runtime, of clients and of servers.
+ *
+ * @param runtime Borrowed; NULL: the default runtime, if there is one.
+ * @return The number; 0 in a forked child.
+ *
+ * Thread: any. Since: 0.1.0
+ */
+ESRPC_API size_t ESRPC_CALL esrpc_runtime_get_open_streams(const struct esrpc_runtime *runtime);
+
+/**
+ * Tells how many connections of a runtime, of clients and of servers, are not over, those being set up included.
+ *
+ * @param runtime Borrowed; NULL: the default runtime, if there is one.
+ * @return The number; 0 in a forked child.
+ *
+ * Thread: any. Since: 0.1.0
+ */
+ESRPC_API size_t ESRPC_CALL esrpc_runtime_get_open_connections(const struct esrpc_runtime *runtime);
 
 /**
  * Stops every runtime of the process as esrpc_runtime_stop does, including the default one and those that other code has made.
  * For a program that is about to exit or to unload the code behind its callbacks.
  *
- * @param timeout_ms Milliseconds to wait at most, or ESRPC_WAIT_FOREVER.
+ * @param timeout_ms Milliseconds to wait at most, or ESRPC_NO_TIMEOUT.
  * @return ESRPC_OK, also if there is none, as in a forked child that has made none; ESRPC_ERROR_TIMED_OUT if a callback has
  * not returned or a thread has not ended in time, but no other callback is called, and the function may be called again to
  * wait on; ESRPC_ERROR_WOULD_DEADLOCK on an event-loop thread, and then nothing has changed.
  *
  * Thread: not-loop. Since: 0.1.0
  */
-esrpc_status esrpc_stop_all(uint32_t timeout_ms);
+ESRPC_API esrpc_status ESRPC_CALL esrpc_stop_all(uint32_t timeout_ms);
+
+/** @} */
+
+/**
+ * @defgroup connection Connection
+ * A connection is made by a client, or accepted by a listener.
+ * It is set up first, then comes the handshake of the protocol: CONNECT and CONNECT_ACK.
+ * After that, clients open streams.
+ * All callbacks of a connection are called on one event-loop thread.
+ * Closing writes what was sent; aborting does not.
+ * @{
+ */
 
 /**
  * Begins to connect a client. Returns at once; how it went comes by on_setup. Without the handshake option the caller then
@@ -3304,10 +3284,9 @@ esrpc_status esrpc_stop_all(uint32_t timeout_ms);
  *
  * Thread: any; options: owner. Since: 0.1.0
  */
-esrpc_status esrpc_connection_connect(const struct esrpc_client_options *options,
-                                      const struct esrpc_connection_callbacks *callbacks,
-                                      void *user_data,
-                                      struct esrpc_connection **out_connection);
+ESRPC_API esrpc_status ESRPC_CALL esrpc_connection_connect(
+    const struct esrpc_client_options *options, const struct esrpc_connection_callbacks *callbacks,
+    void *user_data, struct esrpc_connection **out_connection);
 
 /**
  * Takes one more reference.
@@ -3317,7 +3296,8 @@ esrpc_status esrpc_connection_connect(const struct esrpc_client_options *options
  *
  * Thread: any. Since: 0.1.0
  */
-struct esrpc_connection *esrpc_connection_acquire(struct esrpc_connection *connection);
+ESRPC_API struct esrpc_connection *ESRPC_CALL esrpc_connection_acquire(
+    struct esrpc_connection *connection);
 
 /**
  * Gives one reference back. Never waits and never closes the connection.
@@ -3326,7 +3306,7 @@ struct esrpc_connection *esrpc_connection_acquire(struct esrpc_connection *conne
  *
  * Thread: any. Since: 0.1.0
  */
-void esrpc_connection_release(struct esrpc_connection *connection);
+ESRPC_API void ESRPC_CALL esrpc_connection_release(struct esrpc_connection *connection);
 
 /**
  * Lets a server decide later, on any thread, whether it takes a connection: for whoever has to ask somebody else first, such
@@ -3347,7 +3327,7 @@ void esrpc_connection_release(struct esrpc_connection *connection);
  *
  * Thread: loop. Since: 0.1.0
  */
-esrpc_status esrpc_connection_defer(struct esrpc_connection *connection);
+ESRPC_API esrpc_status ESRPC_CALL esrpc_connection_defer(struct esrpc_connection *connection);
 
 /**
  * Takes a connection that a listener announces. Only inside that on_incoming_connection, or once later after
@@ -3363,9 +3343,9 @@ esrpc_status esrpc_connection_defer(struct esrpc_connection *connection);
  *
  * Thread: loop; any after esrpc_connection_defer. Since: 0.1.0
  */
-esrpc_status esrpc_connection_accept(struct esrpc_connection *connection,
-                                     const struct esrpc_connection_callbacks *callbacks,
-                                     void *user_data);
+ESRPC_API esrpc_status ESRPC_CALL esrpc_connection_accept(
+    struct esrpc_connection *connection, const struct esrpc_connection_callbacks *callbacks,
+    void *user_data);
 
 /**
  * Closes the connection when everything that was accepted before is written. Returns at once; on_shutdown tells when it is
@@ -3381,8 +3361,8 @@ esrpc_status esrpc_connection_accept(struct esrpc_connection *connection,
  *
  * Thread: any. Since: 0.1.0
  */
-esrpc_status esrpc_connection_close(struct esrpc_connection *connection,
-                                    esrpc_status reason);
+ESRPC_API esrpc_status ESRPC_CALL esrpc_connection_close(
+    struct esrpc_connection *connection, esrpc_status reason);
 
 /**
  * Closes the connection without writing what is left, and cuts a close short. Returns at once. Sends that are not written
@@ -3395,7 +3375,7 @@ esrpc_status esrpc_connection_close(struct esrpc_connection *connection,
  *
  * Thread: any. Since: 0.1.0
  */
-esrpc_status esrpc_connection_abort(struct esrpc_connection *connection);
+ESRPC_API esrpc_status ESRPC_CALL esrpc_connection_abort(struct esrpc_connection *connection);
 
 /**
  * Sends a message on stream-id 0. It is copied and queued, and leaves in the order of the calls. With
@@ -3419,13 +3399,10 @@ esrpc_status esrpc_connection_abort(struct esrpc_connection *connection);
  *
  * Thread: any; headers: owner. Since: 0.1.0
  */
-esrpc_status esrpc_connection_send_protocol_message(struct esrpc_connection *connection,
-                                                    int32_t message_type,
-                                                    int32_t message_flags,
-                                                    const struct esrpc_headers *headers,
-                                                    struct esrpc_bytes payload,
-                                                    esrpc_flush_callback on_flush,
-                                                    void *flush_user_data);
+ESRPC_API esrpc_status ESRPC_CALL esrpc_connection_send_protocol_message(
+    struct esrpc_connection *connection, int32_t message_type, int32_t message_flags,
+    const struct esrpc_headers *headers, struct esrpc_bytes payload, esrpc_flush_callback on_flush,
+    void *flush_user_data);
 
 /**
  * Stops reading from the peer, apart from what full queues do (esrpc_stream_read), which stops the peer once its own buffers are full. Messages that were read already wait. The
@@ -3438,7 +3415,8 @@ esrpc_status esrpc_connection_send_protocol_message(struct esrpc_connection *con
  *
  * Thread: any. Since: 0.1.0
  */
-esrpc_status esrpc_connection_pause_reading(struct esrpc_connection *connection);
+ESRPC_API esrpc_status ESRPC_CALL esrpc_connection_pause_reading(
+    struct esrpc_connection *connection);
 
 /**
  * Reads from the peer again, beginning with the messages that wait, unless the queue of a stream is full.
@@ -3449,7 +3427,8 @@ esrpc_status esrpc_connection_pause_reading(struct esrpc_connection *connection)
  *
  * Thread: any. Since: 0.1.0
  */
-esrpc_status esrpc_connection_resume_reading(struct esrpc_connection *connection);
+ESRPC_API esrpc_status ESRPC_CALL esrpc_connection_resume_reading(
+    struct esrpc_connection *connection);
 
 /**
  * Runs a function once on the connection's event-loop thread, after what was asked of that thread before. Works at any time
@@ -3463,9 +3442,8 @@ esrpc_status esrpc_connection_resume_reading(struct esrpc_connection *connection
  *
  * Thread: any. Since: 0.1.0
  */
-esrpc_status esrpc_connection_run_on_loop(struct esrpc_connection *connection,
-                                          esrpc_task_callback task,
-                                          void *user_data);
+ESRPC_API esrpc_status ESRPC_CALL esrpc_connection_run_on_loop(
+    struct esrpc_connection *connection, esrpc_task_callback task, void *user_data);
 
 /**
  * Tells where the connection is in its life.
@@ -3475,7 +3453,7 @@ esrpc_status esrpc_connection_run_on_loop(struct esrpc_connection *connection,
  *
  * Thread: any. Since: 0.1.0
  */
-int32_t esrpc_connection_get_state(const struct esrpc_connection *connection);
+ESRPC_API int32_t ESRPC_CALL esrpc_connection_get_state(const struct esrpc_connection *connection);
 
 /**
  * Tells whether the connection is set up and nobody has begun to end it.
@@ -3485,7 +3463,7 @@ int32_t esrpc_connection_get_state(const struct esrpc_connection *connection);
  *
  * Thread: any. Since: 0.1.0
  */
-bool esrpc_connection_is_open(const struct esrpc_connection *connection);
+ESRPC_API bool ESRPC_CALL esrpc_connection_is_open(const struct esrpc_connection *connection);
 
 /**
  * Tells the pointer that was given with the callbacks.
@@ -3495,7 +3473,8 @@ bool esrpc_connection_is_open(const struct esrpc_connection *connection);
  *
  * Thread: any. Since: 0.1.0
  */
-void *esrpc_connection_get_user_data(const struct esrpc_connection *connection);
+ESRPC_API void *ESRPC_CALL esrpc_connection_get_user_data(
+    const struct esrpc_connection *connection);
 
 /**
  * Tells the address of this side's socket: "127.0.0.1:80", "[::1]:80", "unix:/path", "unix:@name", or "unix:" for a Unix
@@ -3507,7 +3486,8 @@ void *esrpc_connection_get_user_data(const struct esrpc_connection *connection);
  *
  * Thread: any. Since: 0.1.0
  */
-const char *esrpc_connection_get_local_address(const struct esrpc_connection *connection);
+ESRPC_API const char *ESRPC_CALL esrpc_connection_get_local_address(
+    const struct esrpc_connection *connection);
 
 /**
  * Tells the address of the peer's socket, in the forms of esrpc_connection_get_local_address.
@@ -3518,7 +3498,8 @@ const char *esrpc_connection_get_local_address(const struct esrpc_connection *co
  *
  * Thread: any. Since: 0.1.0
  */
-const char *esrpc_connection_get_remote_address(const struct esrpc_connection *connection);
+ESRPC_API const char *ESRPC_CALL esrpc_connection_get_remote_address(
+    const struct esrpc_connection *connection);
 
 /**
  * Tells which process is at the other end of a Unix socket, as the system saw it when that end connected (for the client: when
@@ -3527,19 +3508,16 @@ const char *esrpc_connection_get_remote_address(const struct esrpc_connection *c
  *
  * @param connection Borrowed; a server's is ready inside on_incoming_connection, a client's from on_setup on, both also after
  * their end.
- * @param out_pid Receives the process id, 0 if it cannot be seen from this process's namespace; NULL: not wanted.
- * @param out_uid Receives the effective user id; NULL: not wanted.
- * @param out_gid Receives the effective group id; NULL: not wanted.
- * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL; ESRPC_ERROR_NOT_READY before the connection is
+ * @param out_credentials Filled in. Its struct_size is read first: set it to sizeof the struct.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if connection or out_credentials is NULL or out_credentials->struct_size is
+ * not the size of such a struct; ESRPC_ERROR_NOT_READY before the connection is
  * established, also if it never was; ESRPC_ERROR_INVALID_STATE if it is not one over a Unix socket;
  * ESRPC_ERROR_UNSUPPORTED elsewhere than on Linux; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
  *
  * Thread: any. Since: 0.1.0
  */
-esrpc_status esrpc_connection_get_peer_credentials(const struct esrpc_connection *connection,
-                                                   int32_t *out_pid,
-                                                   uint32_t *out_uid,
-                                                   uint32_t *out_gid);
+ESRPC_API esrpc_status ESRPC_CALL esrpc_connection_get_peer_credentials(
+    const struct esrpc_connection *connection, struct esrpc_peer_credentials *out_credentials);
 
 /**
  * Tells the host that the client options named, as it was given; for a Unix socket "unix:/path" or "unix:@name"; "" for a
@@ -3550,7 +3528,8 @@ esrpc_status esrpc_connection_get_peer_credentials(const struct esrpc_connection
  *
  * Thread: any. Since: 0.1.0
  */
-const char *esrpc_connection_get_host(const struct esrpc_connection *connection);
+ESRPC_API const char *ESRPC_CALL esrpc_connection_get_host(
+    const struct esrpc_connection *connection);
 
 /**
  * Tells the port that the client options named.
@@ -3560,7 +3539,7 @@ const char *esrpc_connection_get_host(const struct esrpc_connection *connection)
  *
  * Thread: any. Since: 0.1.0
  */
-uint32_t esrpc_connection_get_port(const struct esrpc_connection *connection);
+ESRPC_API uint32_t ESRPC_CALL esrpc_connection_get_port(const struct esrpc_connection *connection);
 
 /**
  * Tells how many bytes were accepted for sending and are not written yet.
@@ -3570,7 +3549,8 @@ uint32_t esrpc_connection_get_port(const struct esrpc_connection *connection);
  *
  * Thread: any. Since: 0.1.0
  */
-size_t esrpc_connection_get_outbound_size(const struct esrpc_connection *connection);
+ESRPC_API size_t ESRPC_CALL esrpc_connection_get_outbound_size(
+    const struct esrpc_connection *connection);
 
 /**
  * Shows the server's answer to the CONNECT that the library sent for the handshake option, also if it was a refusal.
@@ -3581,7 +3561,8 @@ size_t esrpc_connection_get_outbound_size(const struct esrpc_connection *connect
  *
  * Thread: any. Since: 0.1.0
  */
-const struct esrpc_message *esrpc_connection_get_connect_ack(const struct esrpc_connection *connection);
+ESRPC_API const struct esrpc_message *ESRPC_CALL esrpc_connection_get_connect_ack(
+    const struct esrpc_connection *connection);
 
 /**
  * Tells why the connection ended, as on_shutdown or a failed on_setup said.
@@ -3591,7 +3572,8 @@ const struct esrpc_message *esrpc_connection_get_connect_ack(const struct esrpc_
  *
  * Thread: any. Since: 0.1.0
  */
-esrpc_status esrpc_connection_get_end_status(const struct esrpc_connection *connection);
+ESRPC_API esrpc_status ESRPC_CALL esrpc_connection_get_end_status(
+    const struct esrpc_connection *connection);
 
 /**
  * Explains why the connection ended, with the system's error where there is one.
@@ -3602,52 +3584,8 @@ esrpc_status esrpc_connection_get_end_status(const struct esrpc_connection *conn
  *
  * Thread: any. Since: 0.1.0
  */
-const char *esrpc_connection_get_end_message(const struct esrpc_connection *connection);
-
-/**
- * Waits until the connection is set up, or could not be. It may return while on_setup is still to come or running.
- *
- * @param connection Borrowed.
- * @param timeout_ms Milliseconds to wait at most, or ESRPC_WAIT_FOREVER.
- * @param out_status Receives the status that on_setup gets; NULL: not wanted.
- * @return ESRPC_OK if setup is over, well or not; ESRPC_ERROR_TIMED_OUT; ESRPC_ERROR_WOULD_DEADLOCK on an event-loop
- * thread; ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
- *
- * Thread: not-loop. Since: 0.1.0
- */
-esrpc_status esrpc_connection_wait_setup(struct esrpc_connection *connection,
-                                         uint32_t timeout_ms,
-                                         esrpc_status *out_status);
-
-/**
- * Waits until everything that was accepted before the call is written, or cannot be.
- *
- * @param connection Borrowed.
- * @param timeout_ms Milliseconds to wait at most, or ESRPC_WAIT_FOREVER.
- * @param out_status Receives ESRPC_OK if it is written, else why not; NULL: not wanted.
- * @return ESRPC_OK if that is certain, either way; ESRPC_ERROR_TIMED_OUT; ESRPC_ERROR_WOULD_DEADLOCK on an event-loop
- * thread; ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
- *
- * Thread: not-loop. Since: 0.1.0
- */
-esrpc_status esrpc_connection_wait_flush(struct esrpc_connection *connection,
-                                         uint32_t timeout_ms,
-                                         esrpc_status *out_status);
-
-/**
- * Waits until the connection has ended and its on_shutdown, or failed on_setup, has returned.
- *
- * @param connection Borrowed.
- * @param timeout_ms Milliseconds to wait at most, or ESRPC_WAIT_FOREVER.
- * @param out_status Receives the reason of the end; NULL: not wanted.
- * @return ESRPC_OK if it has ended; ESRPC_ERROR_TIMED_OUT; ESRPC_ERROR_WOULD_DEADLOCK on an event-loop thread;
- * ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
- *
- * Thread: not-loop. Since: 0.1.0
- */
-esrpc_status esrpc_connection_wait_shutdown(struct esrpc_connection *connection,
-                                            uint32_t timeout_ms,
-                                            esrpc_status *out_status);
+ESRPC_API const char *ESRPC_CALL esrpc_connection_get_end_message(
+    const struct esrpc_connection *connection);
 
 /**
  * Makes a stream on a client's connection. Nothing is sent and no id is taken until it is activated. Without a table its
@@ -3663,10 +3601,21 @@ esrpc_status esrpc_connection_wait_shutdown(struct esrpc_connection *connection,
  *
  * Thread: any. Since: 0.1.0
  */
-esrpc_status esrpc_connection_new_stream(struct esrpc_connection *connection,
-                                         const struct esrpc_stream_callbacks *callbacks,
-                                         void *user_data,
-                                         struct esrpc_stream **out_stream);
+ESRPC_API esrpc_status ESRPC_CALL esrpc_connection_new_stream(
+    struct esrpc_connection *connection, const struct esrpc_stream_callbacks *callbacks,
+    void *user_data, struct esrpc_stream **out_stream);
+
+/** @} */
+
+/**
+ * @defgroup stream Stream
+ * A stream is one call: messages both ways until either side ends it.
+ * A client makes a stream and activates it with an operation and the first message.
+ * A server accepts it in on_incoming_stream.
+ * A message with ESRPC_MESSAGE_FLAG_TERMINATE_STREAM is the last one.
+ * A stream without callbacks is read with esrpc_stream_read.
+ * @{
+ */
 
 /**
  * Takes one more reference.
@@ -3676,7 +3625,7 @@ esrpc_status esrpc_connection_new_stream(struct esrpc_connection *connection,
  *
  * Thread: any. Since: 0.1.0
  */
-struct esrpc_stream *esrpc_stream_acquire(struct esrpc_stream *stream);
+ESRPC_API struct esrpc_stream *ESRPC_CALL esrpc_stream_acquire(struct esrpc_stream *stream);
 
 /**
  * Gives one reference back. Never waits and never ends the stream.
@@ -3685,7 +3634,7 @@ struct esrpc_stream *esrpc_stream_acquire(struct esrpc_stream *stream);
  *
  * Thread: any. Since: 0.1.0
  */
-void esrpc_stream_release(struct esrpc_stream *stream);
+ESRPC_API void ESRPC_CALL esrpc_stream_release(struct esrpc_stream *stream);
 
 /**
  * Gives a client's stream a deadline, counted from its activation. When it is over, the stream ends on this side with
@@ -3693,14 +3642,14 @@ void esrpc_stream_release(struct esrpc_stream *stream);
  * with ESRPC_MESSAGE_FLAG_TERMINATE_STREAM.
  *
  * @param stream Borrowed; not activated yet.
- * @param deadline_ms Milliseconds, 1 to 4294967295; 0: none, as by default.
- * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if stream is NULL; ESRPC_ERROR_STREAM_ALREADY_ACTIVATED;
+ * @param deadline_ms Milliseconds, 1 to 4294967294, or ESRPC_NO_TIMEOUT, as by default.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if stream is NULL or deadline_ms is 0; ESRPC_ERROR_STREAM_ALREADY_ACTIVATED;
  * ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
  *
  * Thread: any. Since: 0.1.0
  */
-esrpc_status esrpc_stream_set_deadline_ms(struct esrpc_stream *stream,
-                                          uint32_t deadline_ms);
+ESRPC_API esrpc_status ESRPC_CALL esrpc_stream_set_deadline_ms(
+    struct esrpc_stream *stream, uint32_t deadline_ms);
 
 /**
  * Opens a client's stream with its first message. The stream takes the connection's next id at this moment.
@@ -3726,14 +3675,10 @@ esrpc_status esrpc_stream_set_deadline_ms(struct esrpc_stream *stream,
  *
  * Thread: any; headers: owner. Since: 0.1.0
  */
-esrpc_status esrpc_stream_activate(struct esrpc_stream *stream,
-                                   struct esrpc_bytes operation,
-                                   int32_t message_type,
-                                   int32_t message_flags,
-                                   const struct esrpc_headers *headers,
-                                   struct esrpc_bytes payload,
-                                   esrpc_flush_callback on_flush,
-                                   void *flush_user_data);
+ESRPC_API esrpc_status ESRPC_CALL esrpc_stream_activate(
+    struct esrpc_stream *stream, struct esrpc_bytes operation, int32_t message_type,
+    int32_t message_flags, const struct esrpc_headers *headers, struct esrpc_bytes payload,
+    esrpc_flush_callback on_flush, void *flush_user_data);
 
 /**
  * Sends a message on an open stream. It is copied and queued, and leaves in the order of the calls.
@@ -3756,13 +3701,10 @@ esrpc_status esrpc_stream_activate(struct esrpc_stream *stream,
  *
  * Thread: any; headers: owner. Since: 0.1.0
  */
-esrpc_status esrpc_stream_send_message(struct esrpc_stream *stream,
-                                       int32_t message_type,
-                                       int32_t message_flags,
-                                       const struct esrpc_headers *headers,
-                                       struct esrpc_bytes payload,
-                                       esrpc_flush_callback on_flush,
-                                       void *flush_user_data);
+ESRPC_API esrpc_status ESRPC_CALL esrpc_stream_send_message(
+    struct esrpc_stream *stream, int32_t message_type, int32_t message_flags,
+    const struct esrpc_headers *headers, struct esrpc_bytes payload, esrpc_flush_callback on_flush,
+    void *flush_user_data);
 
 /**
  * Ends the stream with an empty message with ESRPC_MESSAGE_FLAG_TERMINATE_STREAM. Never refused for the outbound limit.
@@ -3774,7 +3716,7 @@ esrpc_status esrpc_stream_send_message(struct esrpc_stream *stream,
  *
  * Thread: any. Since: 0.1.0
  */
-esrpc_status esrpc_stream_close(struct esrpc_stream *stream);
+ESRPC_API esrpc_status ESRPC_CALL esrpc_stream_close(struct esrpc_stream *stream);
 
 /**
  * Lets a server decide later, on any thread, whether it takes a stream: for whoever has to ask somebody else first, such as a
@@ -3788,14 +3730,14 @@ esrpc_status esrpc_stream_close(struct esrpc_stream *stream);
  * it, and the decision returns ESRPC_ERROR_CONNECTION_CLOSED.
  *
  * @param stream Borrowed.
- * @param deadline_ms Milliseconds until it is refused, at least 1; or ESRPC_WAIT_FOREVER.
+ * @param deadline_ms Milliseconds until it is refused, at least 1; or ESRPC_NO_TIMEOUT.
  * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if stream is NULL or deadline_ms is 0; ESRPC_ERROR_INVALID_STATE if it is not
  * being announced, or was accepted, refused or deferred; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
  *
  * Thread: loop. Since: 0.1.0
  */
-esrpc_status esrpc_stream_defer(struct esrpc_stream *stream,
-                                uint32_t deadline_ms);
+ESRPC_API esrpc_status ESRPC_CALL esrpc_stream_defer(
+    struct esrpc_stream *stream, uint32_t deadline_ms);
 
 /**
  * Takes a stream that a client opens. Only inside the on_incoming_stream that announces it, or once later after
@@ -3811,9 +3753,8 @@ esrpc_status esrpc_stream_defer(struct esrpc_stream *stream,
  *
  * Thread: loop; any after esrpc_stream_defer. Since: 0.1.0
  */
-esrpc_status esrpc_stream_accept(struct esrpc_stream *stream,
-                                 const struct esrpc_stream_callbacks *callbacks,
-                                 void *user_data);
+ESRPC_API esrpc_status ESRPC_CALL esrpc_stream_accept(
+    struct esrpc_stream *stream, const struct esrpc_stream_callbacks *callbacks, void *user_data);
 
 /**
  * Refuses a stream that a client opens, with an APPLICATION_ERROR that ends it; the connection stays open. Only inside the
@@ -3831,9 +3772,8 @@ esrpc_status esrpc_stream_accept(struct esrpc_stream *stream,
  *
  * Thread: loop; any after esrpc_stream_defer. Since: 0.1.0
  */
-esrpc_status esrpc_stream_refuse(struct esrpc_stream *stream,
-                                 const struct esrpc_headers *headers,
-                                 struct esrpc_bytes payload);
+ESRPC_API esrpc_status ESRPC_CALL esrpc_stream_refuse(
+    struct esrpc_stream *stream, const struct esrpc_headers *headers, struct esrpc_bytes payload);
 
 /**
  * Sends the last message of a call: an APPLICATION_MESSAGE with ESRPC_MESSAGE_FLAG_TERMINATE_STREAM, which ends the stream
@@ -3852,9 +3792,8 @@ esrpc_status esrpc_stream_refuse(struct esrpc_stream *stream,
  *
  * Thread: any; headers: owner. Since: 0.1.0
  */
-esrpc_status esrpc_stream_reply(struct esrpc_stream *stream,
-                                const struct esrpc_headers *headers,
-                                struct esrpc_bytes payload);
+ESRPC_API esrpc_status ESRPC_CALL esrpc_stream_reply(
+    struct esrpc_stream *stream, const struct esrpc_headers *headers, struct esrpc_bytes payload);
 
 /**
  * Ends a call with an error, in the form in which clients that are generated from a service's model read it: an
@@ -3873,9 +3812,8 @@ esrpc_status esrpc_stream_reply(struct esrpc_stream *stream,
  *
  * Thread: any. Since: 0.1.0
  */
-esrpc_status esrpc_stream_fail(struct esrpc_stream *stream,
-                               struct esrpc_bytes error_type,
-                               struct esrpc_bytes message);
+ESRPC_API esrpc_status ESRPC_CALL esrpc_stream_fail(
+    struct esrpc_stream *stream, struct esrpc_bytes error_type, struct esrpc_bytes message);
 
 /**
  * Tells the stream's id on its connection.
@@ -3885,7 +3823,7 @@ esrpc_status esrpc_stream_fail(struct esrpc_stream *stream,
  *
  * Thread: any. Since: 0.1.0
  */
-int32_t esrpc_stream_get_id(const struct esrpc_stream *stream);
+ESRPC_API int32_t ESRPC_CALL esrpc_stream_get_id(const struct esrpc_stream *stream);
 
 /**
  * Tells where the stream is in its life.
@@ -3895,7 +3833,7 @@ int32_t esrpc_stream_get_id(const struct esrpc_stream *stream);
  *
  * Thread: any. Since: 0.1.0
  */
-int32_t esrpc_stream_get_state(const struct esrpc_stream *stream);
+ESRPC_API int32_t ESRPC_CALL esrpc_stream_get_state(const struct esrpc_stream *stream);
 
 /**
  * Tells the stream's connection.
@@ -3906,7 +3844,8 @@ int32_t esrpc_stream_get_state(const struct esrpc_stream *stream);
  *
  * Thread: any. Since: 0.1.0
  */
-struct esrpc_connection *esrpc_stream_get_connection(const struct esrpc_stream *stream);
+ESRPC_API struct esrpc_connection *ESRPC_CALL esrpc_stream_get_connection(
+    const struct esrpc_stream *stream);
 
 /**
  * Tells the pointer that was given with the callbacks.
@@ -3916,7 +3855,7 @@ struct esrpc_connection *esrpc_stream_get_connection(const struct esrpc_stream *
  *
  * Thread: any. Since: 0.1.0
  */
-void *esrpc_stream_get_user_data(const struct esrpc_stream *stream);
+ESRPC_API void *ESRPC_CALL esrpc_stream_get_user_data(const struct esrpc_stream *stream);
 
 /**
  * Tells the operation that the stream was opened for.
@@ -3927,7 +3866,8 @@ void *esrpc_stream_get_user_data(const struct esrpc_stream *stream);
  *
  * Thread: any. Since: 0.1.0
  */
-struct esrpc_bytes esrpc_stream_get_operation(const struct esrpc_stream *stream);
+ESRPC_API struct esrpc_bytes ESRPC_CALL esrpc_stream_get_operation(
+    const struct esrpc_stream *stream);
 
 /**
  * Tells why the stream ended, as on_closed said.
@@ -3937,7 +3877,7 @@ struct esrpc_bytes esrpc_stream_get_operation(const struct esrpc_stream *stream)
  *
  * Thread: any. Since: 0.1.0
  */
-esrpc_status esrpc_stream_get_end_status(const struct esrpc_stream *stream);
+ESRPC_API esrpc_status ESRPC_CALL esrpc_stream_get_end_status(const struct esrpc_stream *stream);
 
 /**
  * Explains why the stream ended.
@@ -3948,23 +3888,19 @@ esrpc_status esrpc_stream_get_end_status(const struct esrpc_stream *stream);
  *
  * Thread: any. Since: 0.1.0
  */
-const char *esrpc_stream_get_end_message(const struct esrpc_stream *stream);
+ESRPC_API const char *ESRPC_CALL esrpc_stream_get_end_message(const struct esrpc_stream *stream);
+
+/** @} */
 
 /**
- * Waits until the stream is over and its on_closed has returned.
- *
- * @param stream Borrowed.
- * @param timeout_ms Milliseconds to wait at most, or ESRPC_WAIT_FOREVER.
- * @param out_status Receives the reason of the end; NULL: not wanted.
- * @return ESRPC_OK if it is over; ESRPC_ERROR_STREAM_NOT_ACTIVATED; ESRPC_ERROR_TIMED_OUT; ESRPC_ERROR_WOULD_DEADLOCK
- * on an event-loop thread; ESRPC_ERROR_INVALID_ARGUMENT if stream is NULL; ESRPC_ERROR_RUNTIME_SHUTDOWN;
- * ESRPC_ERROR_FORKED.
- *
- * Thread: not-loop. Since: 0.1.0
+ * @defgroup listener Listener
+ * A listener accepts connections at an address, and hands each to on_incoming_connection.
+ * Closing a listener leaves its connections alone.
+ * Draining it lets open streams finish.
+ * Sockets can be handed to a successor.
+ * Sockets of the application's can be adopted.
+ * @{
  */
-esrpc_status esrpc_stream_wait_closed(struct esrpc_stream *stream,
-                                      uint32_t timeout_ms,
-                                      esrpc_status *out_status);
 
 /**
  * Binds and listens. When it returns, clients can connect.
@@ -3984,10 +3920,9 @@ esrpc_status esrpc_stream_wait_closed(struct esrpc_stream *stream,
  *
  * Thread: any; options: owner. Since: 0.1.0
  */
-esrpc_status esrpc_listener_listen(const struct esrpc_listener_options *options,
-                                   const struct esrpc_listener_callbacks *callbacks,
-                                   void *user_data,
-                                   struct esrpc_listener **out_listener);
+ESRPC_API esrpc_status ESRPC_CALL esrpc_listener_listen(
+    const struct esrpc_listener_options *options, const struct esrpc_listener_callbacks *callbacks,
+    void *user_data, struct esrpc_listener **out_listener);
 
 /**
  * Takes one more reference.
@@ -3997,7 +3932,7 @@ esrpc_status esrpc_listener_listen(const struct esrpc_listener_options *options,
  *
  * Thread: any. Since: 0.1.0
  */
-struct esrpc_listener *esrpc_listener_acquire(struct esrpc_listener *listener);
+ESRPC_API struct esrpc_listener *ESRPC_CALL esrpc_listener_acquire(struct esrpc_listener *listener);
 
 /**
  * Gives one reference back. Never waits and never closes the listener.
@@ -4006,7 +3941,7 @@ struct esrpc_listener *esrpc_listener_acquire(struct esrpc_listener *listener);
  *
  * Thread: any. Since: 0.1.0
  */
-void esrpc_listener_release(struct esrpc_listener *listener);
+ESRPC_API void ESRPC_CALL esrpc_listener_release(struct esrpc_listener *listener);
 
 /**
  * Stops listening. Returns at once; on_closed is called when the address is free again. Connections that were announced stay
@@ -4019,7 +3954,7 @@ void esrpc_listener_release(struct esrpc_listener *listener);
  *
  * Thread: any. Since: 0.1.0
  */
-esrpc_status esrpc_listener_close(struct esrpc_listener *listener);
+ESRPC_API esrpc_status ESRPC_CALL esrpc_listener_close(struct esrpc_listener *listener);
 
 /**
  * Tells the address that is listened at: "127.0.0.1:80", "[::1]:80", "unix:/path" or "unix:@name"; "" if the listener only
@@ -4030,7 +3965,7 @@ esrpc_status esrpc_listener_close(struct esrpc_listener *listener);
  *
  * Thread: any. Since: 0.1.0
  */
-const char *esrpc_listener_get_address(const struct esrpc_listener *listener);
+ESRPC_API const char *ESRPC_CALL esrpc_listener_get_address(const struct esrpc_listener *listener);
 
 /**
  * Tells the TCP port that is listened at, also when the system chose it.
@@ -4040,7 +3975,7 @@ const char *esrpc_listener_get_address(const struct esrpc_listener *listener);
  *
  * Thread: any. Since: 0.1.0
  */
-uint32_t esrpc_listener_get_port(const struct esrpc_listener *listener);
+ESRPC_API uint32_t ESRPC_CALL esrpc_listener_get_port(const struct esrpc_listener *listener);
 
 /**
  * Tells the pointer that was given with the callbacks.
@@ -4050,77 +3985,7 @@ uint32_t esrpc_listener_get_port(const struct esrpc_listener *listener);
  *
  * Thread: any. Since: 0.1.0
  */
-void *esrpc_listener_get_user_data(const struct esrpc_listener *listener);
-
-/**
- * Waits until the listener is closed and its on_closed has returned: after esrpc_listener_drain, until its connections have
- * ended and their on_shutdown has returned. Does not close it.
- *
- * @param listener Borrowed.
- * @param timeout_ms Milliseconds to wait at most, or ESRPC_WAIT_FOREVER.
- * @return ESRPC_OK if it is closed; ESRPC_ERROR_TIMED_OUT; ESRPC_ERROR_WOULD_DEADLOCK on an event-loop thread;
- * ESRPC_ERROR_INVALID_ARGUMENT if listener is NULL; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
- *
- * Thread: not-loop. Since: 0.1.0
- */
-esrpc_status esrpc_listener_wait_closed(struct esrpc_listener *listener,
-                                        uint32_t timeout_ms);
-
-/**
- * Sets a connected socket to be used as it is, in place of what was set before: one end of a socketpair, an inherited
- * descriptor, a connection made through a proxy. Nothing is looked up or dialled, so addresses, family and interface of the
- * options do not matter; socket options are set on it. With TLS, esrpc_client_options_set_tls needs a server_name.
- *
- * The socket is the caller's until esrpc_connection_connect has answered ESRPC_OK. From then on it is the library's, which
- * makes it non-blocking (other descriptors of the same socket too) and close-on-exec, and closes it when the connection ends,
- * after shutting it down, so that duplicates of it are at their end, too. Settings that would hinder the
- * library are undone: SO_LINGER, SO_RCVLOWAT, SO_OOBINLINE, TCP_CORK, O_ASYNC, and on Unix sockets SO_PASSCRED, SO_PASSSEC,
- * SO_PASSPIDFD and SO_PASSRIGHTS.
- * The options cannot be used for another connect before another socket or place is set. After an error the caller still has
- * the socket.
- *
- * @param options Changed; unchanged if the call fails.
- * @param socket A connected stream socket of TCP or Unix. It is looked at here and again when connecting.
- * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL; ESRPC_ERROR_WRONG_SOCKET if socket is negative, not
- * open, no socket, no stream socket of TCP or Unix, not connected, or listening; ESRPC_ERROR_IO; ESRPC_ERROR_UNSUPPORTED on
- * Windows.
- *
- * Thread: owner. Since: 0.1.0
- */
-esrpc_status esrpc_client_options_set_socket(struct esrpc_client_options *options,
-                                             esrpc_socket socket);
-
-/**
- * Sets a listening socket to be used as it is, in place of what was set before: from a supervisor (socket activation), from a
- * parent process, or from esrpc_listener_dup_socket. Its backlog, permissions and interface stay as they are, and a socket
- * file is never removed.
- *
- * The socket is the caller's until esrpc_listener_listen has answered ESRPC_OK. From then on it is the library's, which
- * makes it non-blocking (other descriptors of the same socket too) and close-on-exec, undoes on it what
- * esrpc_client_options_set_socket names, which connections would inherit, and closes it when the listener closes, without
- * shutting it down; clients are refused once every descriptor of it, in all processes, is closed. The options cannot be used
- * to listen again before another socket or place is set. After an error the caller still has it.
- *
- * @param options Changed; unchanged if the call fails.
- * @param socket A listening stream socket of TCP or Unix. It is looked at here and again when listening.
- * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL; ESRPC_ERROR_WRONG_SOCKET if socket is negative, not
- * open, no socket, no stream socket of TCP or Unix, or not listening; ESRPC_ERROR_IO; ESRPC_ERROR_UNSUPPORTED on Windows.
- *
- * Thread: owner. Since: 0.1.0
- */
-esrpc_status esrpc_listener_options_set_socket(struct esrpc_listener_options *options,
-                                               esrpc_socket socket);
-
-/**
- * Makes a listener that listens nowhere and has no address, in place of what was set before: its connections come from
- * esrpc_listener_adopt_connection alone.
- *
- * @param options Changed.
- * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL.
- *
- * Thread: owner. Since: 0.1.0
- */
-esrpc_status esrpc_listener_options_set_adopt_only(struct esrpc_listener_options *options);
+ESRPC_API void *ESRPC_CALL esrpc_listener_get_user_data(const struct esrpc_listener *listener);
 
 /**
  * Hands a connected socket to a listener as if it had been accepted there: one that a supervisor accepted (inetd), or one end
@@ -4140,8 +4005,8 @@ esrpc_status esrpc_listener_options_set_adopt_only(struct esrpc_listener_options
  *
  * Thread: any. Since: 0.1.0
  */
-esrpc_status esrpc_listener_adopt_connection(struct esrpc_listener *listener,
-                                             esrpc_socket socket);
+ESRPC_API esrpc_status ESRPC_CALL esrpc_listener_adopt_connection(
+    struct esrpc_listener *listener, esrpc_socket socket);
 
 /**
  * Gives a descriptor of its own for the listening socket, for a successor: another listener of this process
@@ -4157,41 +4022,8 @@ esrpc_status esrpc_listener_adopt_connection(struct esrpc_listener *listener,
  *
  * Thread: any. Since: 0.1.0
  */
-esrpc_status esrpc_listener_dup_socket(struct esrpc_listener *listener,
-                                       esrpc_socket *out_socket);
-
-/**
- * Makes the connection use TLS, and sets the name that the server's certificate must have. A handshake that fails is a failed
- * setup. With TLS 1.3 a server judges the client's certificate when the client is set up already: its refusal is then the
- * reason of on_shutdown, ESRPC_ERROR_TLS_ALERT_RECEIVED, or with esrpc_client_options_set_handshake that of on_setup.
- *
- * @param options Changed; it keeps a reference to the settings.
- * @param config Settings of a client, borrowed; NULL: no TLS, as by default.
- * @param server_name UTF-8 text, copied, also sent to the server (SNI); empty: the host of the TCP endpoint. On a Unix socket
- * or a socket of the caller's a name is required; esrpc_connection_connect answers ESRPC_ERROR_TLS_SERVER_NAME_REQUIRED without
- * one, and ESRPC_ERROR_ADDRESS_INVALID for one that is neither a host name nor an address.
- * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL, or server_name is NULL with a length;
- * ESRPC_ERROR_INVALID_UTF8; ESRPC_ERROR_INVALID_STATE if config holds settings of a server.
- *
- * Thread: owner. Since: 0.1.0
- */
-esrpc_status esrpc_client_options_set_tls(struct esrpc_client_options *options,
-                                          const struct esrpc_tls_config *config,
-                                          struct esrpc_bytes server_name);
-
-/**
- * Makes the listener's connections use TLS. on_incoming_connection then comes after the TLS handshake; a failed one is told
- * by on_failed_connection.
- *
- * @param options Changed; it keeps a reference to the settings.
- * @param config Settings of a server, borrowed; NULL: no TLS, as by default.
- * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL; ESRPC_ERROR_INVALID_STATE if config holds settings of a
- * client.
- *
- * Thread: owner. Since: 0.1.0
- */
-esrpc_status esrpc_listener_options_set_tls(struct esrpc_listener_options *options,
-                                            const struct esrpc_tls_config *config);
+ESRPC_API esrpc_status ESRPC_CALL esrpc_listener_dup_socket(
+    struct esrpc_listener *listener, esrpc_socket *out_socket);
 
 /**
  * Puts new TLS settings in place while listening, such as a renewed certificate. Handshakes that begin from now on use them;
@@ -4204,86 +4036,71 @@ esrpc_status esrpc_listener_options_set_tls(struct esrpc_listener_options *optio
  *
  * Thread: any. Since: 0.1.0
  */
-esrpc_status esrpc_listener_set_tls(struct esrpc_listener *listener,
-                                    const struct esrpc_tls_config *config);
+ESRPC_API esrpc_status ESRPC_CALL esrpc_listener_set_tls(
+    struct esrpc_listener *listener, const struct esrpc_tls_config *config);
 
 /**
- * Tells the version of TLS that the handshake agreed on: "TLSv1.2" or "TLSv1.3".
+ * Ends a listener gracefully. At once it gives up its listening socket and announces no connection any more; whoever
+ * listens on the same socket (esrpc_listener_dup_socket, called before) or address next gets those who come. Its
+ * connections go on until no stream is open on them, then they are closed as by esrpc_connection_close with ESRPC_OK:
+ * what is written reaches the peer, what has not been dispatched is dropped. A stream that a client opens meanwhile is
+ * refused without asking the application: APPLICATION_ERROR with ESRPC_MESSAGE_FLAG_TERMINATE_STREAM, whose payload
+ * says that nothing was done. So a client may repeat elsewhere what was refused that way, and what got no answer from
+ * a drained server that was not cut off by its deadline. Connections that are still in their TLS handshake, or not
+ * announced for another reason, are given up; on_failed_connection tells of them with ESRPC_ERROR_DRAINING. When the
+ * time is over, the connections that are left are closed with the reason ESRPC_ERROR_DRAINING, which their streams get
+ * too. on_closed comes, and esrpc_listener_wait_closed returns, when the last connection has ended.
  *
- * @param connection Borrowed.
- * @return Text that lives as long as the handle; empty without TLS, before setup, if connection is NULL, and in a forked
- * child.
- *
- * Thread: any. Since: 0.1.0
- */
-struct esrpc_bytes esrpc_connection_get_tls_version(const struct esrpc_connection *connection);
-
-/**
- * Tells the cipher suite that the handshake agreed on, by its name in IANA's list, such as "TLS_AES_128_GCM_SHA256",
- * which a client of this library asks for first; a server takes the client's first that it has.
- *
- * @param connection Borrowed.
- * @return Text that lives as long as the handle; empty without TLS, before setup, if connection is NULL, and in a forked
- * child.
- *
- * Thread: any. Since: 0.1.0
- */
-struct esrpc_bytes esrpc_connection_get_tls_cipher_suite(const struct esrpc_connection *connection);
-
-/**
- * Tells the group of the key exchange, such as "X25519MLKEM768".
- *
- * @param connection Borrowed.
- * @return Text that lives as long as the handle; empty without TLS, in a resumed session of TLS 1.2, before setup, if
- * connection is NULL, and in a forked child.
- *
- * Thread: any. Since: 0.1.0
- */
-struct esrpc_bytes esrpc_connection_get_tls_key_exchange(const struct esrpc_connection *connection);
-
-/**
- * Tells the application protocol that the handshake agreed on (ALPN).
- *
- * @param connection Borrowed.
- * @return Bytes that live as long as the handle; empty if none was agreed on, without TLS, before setup, if connection is
- * NULL, and in a forked child.
- *
- * Thread: any. Since: 0.1.0
- */
-struct esrpc_bytes esrpc_connection_get_tls_alpn(const struct esrpc_connection *connection);
-
-/**
- * Tells whether the handshake took up an earlier session again.
- *
- * @param connection Borrowed.
- * @return true if so; false for a full handshake, without TLS, before setup, if connection is NULL, and in a forked child.
- *
- * Thread: any. Since: 0.1.0
- */
-bool esrpc_connection_is_tls_resumed(const struct esrpc_connection *connection);
-
-/**
- * Gives one certificate of the chain that the peer showed.
- *
- * @param connection Borrowed.
- * @param index 0: the peer's own; then those that vouch for it, as the peer sent them.
- * @param out_certificate Receives the certificate, DER, which lives as long as the handle.
- * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if connection or out_certificate is NULL, or there is no such
- * certificate: the chain has ended, the peer showed none, or there is no TLS; ESRPC_ERROR_RUNTIME_SHUTDOWN;
+ * @param listener Borrowed. If it was closed before, on_closed is not told again, and its connections are drained.
+ * @param deadline_ms Milliseconds from now, or ESRPC_NO_TIMEOUT: as long as it takes. Of several calls the earliest
+ * deadline counts.
+ * @return ESRPC_OK; returns at once. ESRPC_ERROR_INVALID_ARGUMENT if listener is NULL; ESRPC_ERROR_RUNTIME_SHUTDOWN;
  * ESRPC_ERROR_FORKED.
  *
  * Thread: any. Since: 0.1.0
  */
-esrpc_status esrpc_connection_get_tls_peer_certificate(const struct esrpc_connection *connection,
-                                                       size_t index,
-                                                       struct esrpc_bytes *out_certificate);
+ESRPC_API esrpc_status ESRPC_CALL esrpc_listener_drain(
+    struct esrpc_listener *listener, uint32_t deadline_ms);
+
+/**
+ * Tells how many streams are open on the connections that a listener has accepted.
+ *
+ * @param listener Borrowed.
+ * @return The number; 0 if listener is NULL, and in a forked child.
+ *
+ * Thread: any. Since: 0.1.0
+ */
+ESRPC_API size_t ESRPC_CALL esrpc_listener_get_open_streams(const struct esrpc_listener *listener);
+
+/**
+ * Tells how many connections that a listener has accepted are not over, those in their TLS handshake included.
+ *
+ * @param listener Borrowed.
+ * @return The number; 0 if listener is NULL, and in a forked child.
+ *
+ * Thread: any. Since: 0.1.0
+ */
+ESRPC_API size_t ESRPC_CALL esrpc_listener_get_open_connections(
+    const struct esrpc_listener *listener);
+
+/** @} */
+
+/**
+ * @defgroup blocking Functions that wait
+ * These functions wait for an outcome, for programs without an event loop of their own.
+ * They must not be called in callbacks: there they return ESRPC_ERROR_WOULD_DEADLOCK.
+ * Times are in milliseconds.
+ * ESRPC_NO_TIMEOUT waits for as long as it takes.
+ * 0 does not wait.
+ * @{
+ */
 
 /**
  * Connects a client, does the handshake (CONNECT, CONNECT_ACK) and waits until the connection can open streams. The
  * connection has no callbacks; esrpc_connection_get_connect_ack shows the server's answer.
  *
  * @param options Borrowed. Without esrpc_client_options_set_handshake an empty CONNECT is sent.
- * @param timeout_ms Milliseconds to wait at most for all of it, or ESRPC_WAIT_FOREVER; each phase has a time of its
+ * @param timeout_ms Milliseconds to wait at most for all of it, or ESRPC_NO_TIMEOUT; each phase has a time of its
  * own as well.
  * @param out_connection Receives the connection, one reference, to be released with esrpc_connection_release after
  * esrpc_connection_close. Written only on success.
@@ -4296,9 +4113,9 @@ esrpc_status esrpc_connection_get_tls_peer_certificate(const struct esrpc_connec
  *
  * Thread: not-loop; options: owner. Since: 0.1.0
  */
-esrpc_status esrpc_connection_connect_blocking(const struct esrpc_client_options *options,
-                                               uint32_t timeout_ms,
-                                               struct esrpc_connection **out_connection);
+ESRPC_API esrpc_status ESRPC_CALL esrpc_connection_connect_blocking(
+    const struct esrpc_client_options *options, uint32_t timeout_ms,
+    struct esrpc_connection **out_connection);
 
 /**
  * Calls an operation of the server: opens a stream with an APPLICATION_MESSAGE, waits for the first message that comes
@@ -4309,7 +4126,7 @@ esrpc_status esrpc_connection_connect_blocking(const struct esrpc_client_options
  * @param operation The operation's name, UTF-8, 0 to 32767 bytes, copied.
  * @param headers Copied; NULL: none.
  * @param payload Copied; may be empty.
- * @param timeout_ms Milliseconds for all of it, or ESRPC_WAIT_FOREVER.
+ * @param timeout_ms Milliseconds for all of it, or ESRPC_NO_TIMEOUT.
  * @param out_reply Receives the reply, to be released with esrpc_message_release, with ESRPC_OK and with
  * ESRPC_ERROR_APPLICATION_ERROR; else it is set to NULL.
  * @return ESRPC_OK; ESRPC_ERROR_APPLICATION_ERROR if the answer is an error message; ESRPC_ERROR_NO_REPLY if the
@@ -4326,12 +4143,52 @@ esrpc_status esrpc_connection_connect_blocking(const struct esrpc_client_options
  *
  * Thread: not-loop; headers: owner. Since: 0.1.0
  */
-esrpc_status esrpc_connection_call(struct esrpc_connection *connection,
-                                   struct esrpc_bytes operation,
-                                   const struct esrpc_headers *headers,
-                                   struct esrpc_bytes payload,
-                                   uint32_t timeout_ms,
-                                   struct esrpc_message **out_reply);
+ESRPC_API esrpc_status ESRPC_CALL esrpc_connection_call(
+    struct esrpc_connection *connection, struct esrpc_bytes operation,
+    const struct esrpc_headers *headers, struct esrpc_bytes payload, uint32_t timeout_ms,
+    struct esrpc_message **out_reply);
+
+/**
+ * Waits until the connection is set up, or could not be. It may return while on_setup is still to come or running.
+ *
+ * @param connection Borrowed.
+ * @param timeout_ms Milliseconds to wait at most, or ESRPC_NO_TIMEOUT.
+ * @param out_status Receives the status that on_setup gets; NULL: not wanted.
+ * @return ESRPC_OK if setup is over, well or not; ESRPC_ERROR_TIMED_OUT; ESRPC_ERROR_WOULD_DEADLOCK on an event-loop
+ * thread; ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
+ *
+ * Thread: not-loop. Since: 0.1.0
+ */
+ESRPC_API esrpc_status ESRPC_CALL esrpc_connection_wait_setup(
+    struct esrpc_connection *connection, uint32_t timeout_ms, esrpc_status *out_status);
+
+/**
+ * Waits until everything that was accepted before the call is written, or cannot be.
+ *
+ * @param connection Borrowed.
+ * @param timeout_ms Milliseconds to wait at most, or ESRPC_NO_TIMEOUT.
+ * @param out_status Receives ESRPC_OK if it is written, else why not; NULL: not wanted.
+ * @return ESRPC_OK if that is certain, either way; ESRPC_ERROR_TIMED_OUT; ESRPC_ERROR_WOULD_DEADLOCK on an event-loop
+ * thread; ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
+ *
+ * Thread: not-loop. Since: 0.1.0
+ */
+ESRPC_API esrpc_status ESRPC_CALL esrpc_connection_wait_flush(
+    struct esrpc_connection *connection, uint32_t timeout_ms, esrpc_status *out_status);
+
+/**
+ * Waits until the connection has ended and its on_shutdown, or failed on_setup, has returned.
+ *
+ * @param connection Borrowed.
+ * @param timeout_ms Milliseconds to wait at most, or ESRPC_NO_TIMEOUT.
+ * @param out_status Receives the reason of the end; NULL: not wanted.
+ * @return ESRPC_OK if it has ended; ESRPC_ERROR_TIMED_OUT; ESRPC_ERROR_WOULD_DEADLOCK on an event-loop thread;
+ * ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
+ *
+ * Thread: not-loop. Since: 0.1.0
+ */
+ESRPC_API esrpc_status ESRPC_CALL esrpc_connection_wait_shutdown(
+    struct esrpc_connection *connection, uint32_t timeout_ms, esrpc_status *out_status);
 
 /**
  * Takes the next message of a stream that was made or accepted without a callback table, and waits for it if there is
@@ -4340,7 +4197,7 @@ esrpc_status esrpc_connection_call(struct esrpc_connection *connection,
  * connection on another thread ends the wait; what had come before can still be read.
  *
  * @param stream Borrowed; activated or accepted. Of several threads that read the same stream each gets other messages.
- * @param timeout_ms Milliseconds to wait at most, or ESRPC_WAIT_FOREVER; 0: only what has come.
+ * @param timeout_ms Milliseconds to wait at most, or ESRPC_NO_TIMEOUT; 0: only what has come.
  * @param out_message Receives the message, to be released with esrpc_message_release. Written only on success.
  * @return ESRPC_OK; behind the last message ESRPC_ERROR_STREAM_CLOSED if the stream was ended by
  * ESRPC_MESSAGE_FLAG_TERMINATE_STREAM from either side, else the status that on_closed would have told, such as
@@ -4351,9 +4208,8 @@ esrpc_status esrpc_connection_call(struct esrpc_connection *connection,
  *
  * Thread: not-loop. Since: 0.1.0
  */
-esrpc_status esrpc_stream_read(struct esrpc_stream *stream,
-                               uint32_t timeout_ms,
-                               struct esrpc_message **out_message);
+ESRPC_API esrpc_status ESRPC_CALL esrpc_stream_read(
+    struct esrpc_stream *stream, uint32_t timeout_ms, struct esrpc_message **out_message);
 
 /**
  * Sends a message on an open stream as esrpc_stream_send_message does, but waits for room while the outbound queue is
@@ -4364,99 +4220,457 @@ esrpc_status esrpc_stream_read(struct esrpc_stream *stream,
  * @param message_flags ESRPC_MESSAGE_FLAG_ bits.
  * @param headers Copied; NULL: none.
  * @param payload Copied; may be empty.
- * @param timeout_ms Milliseconds to wait at most, or ESRPC_WAIT_FOREVER.
+ * @param timeout_ms Milliseconds to wait at most, or ESRPC_NO_TIMEOUT.
  * @return ESRPC_OK; else nothing was sent: ESRPC_ERROR_TIMED_OUT; ESRPC_ERROR_WOULD_DEADLOCK on an event-loop thread;
  * or what esrpc_stream_send_message answers, ESRPC_ERROR_WOULD_BLOCK excepted: ESRPC_ERROR_STREAM_CLOSED,
  * ESRPC_ERROR_CONNECTION_CLOSED, ESRPC_ERROR_RUNTIME_SHUTDOWN, ESRPC_ERROR_FORKED and the others there.
  *
  * Thread: not-loop; headers: owner. Since: 0.1.0
  */
-esrpc_status esrpc_stream_send_blocking(struct esrpc_stream *stream,
-                                        int32_t message_type,
-                                        int32_t message_flags,
-                                        const struct esrpc_headers *headers,
-                                        struct esrpc_bytes payload,
-                                        uint32_t timeout_ms);
+ESRPC_API esrpc_status ESRPC_CALL esrpc_stream_send_blocking(
+    struct esrpc_stream *stream, int32_t message_type, int32_t message_flags,
+    const struct esrpc_headers *headers, struct esrpc_bytes payload, uint32_t timeout_ms);
 
 /**
- * Ends a listener gracefully. At once it gives up its listening socket and announces no connection any more; whoever
- * listens on the same socket (esrpc_listener_dup_socket, called before) or address next gets those who come. Its
- * connections go on until no stream is open on them, then they are closed as by esrpc_connection_close with ESRPC_OK:
- * what is written reaches the peer, what has not been dispatched is dropped. A stream that a client opens meanwhile is
- * refused without asking the application: APPLICATION_ERROR with ESRPC_MESSAGE_FLAG_TERMINATE_STREAM, whose payload
- * says that nothing was done. So a client may repeat elsewhere what was refused that way, and what got no answer from
- * a drained server that was not cut off by its deadline. Connections that are still in their TLS handshake, or not
- * announced for another reason, are given up; on_failed_connection tells of them with ESRPC_ERROR_DRAINING. When the
- * time is over, the connections that are left are closed with the reason ESRPC_ERROR_DRAINING, which their streams get
- * too. on_closed comes, and esrpc_listener_wait_closed returns, when the last connection has ended.
+ * Waits until the stream is over and its on_closed has returned.
  *
- * @param listener Borrowed. If it was closed before, on_closed is not told again, and its connections are drained.
- * @param deadline_ms Milliseconds from now, or ESRPC_WAIT_FOREVER: as long as it takes. Of several calls the earliest
- * deadline counts.
- * @return ESRPC_OK; returns at once. ESRPC_ERROR_INVALID_ARGUMENT if listener is NULL; ESRPC_ERROR_RUNTIME_SHUTDOWN;
+ * @param stream Borrowed.
+ * @param timeout_ms Milliseconds to wait at most, or ESRPC_NO_TIMEOUT.
+ * @param out_status Receives the reason of the end; NULL: not wanted.
+ * @return ESRPC_OK if it is over; ESRPC_ERROR_STREAM_NOT_ACTIVATED; ESRPC_ERROR_TIMED_OUT; ESRPC_ERROR_WOULD_DEADLOCK
+ * on an event-loop thread; ESRPC_ERROR_INVALID_ARGUMENT if stream is NULL; ESRPC_ERROR_RUNTIME_SHUTDOWN;
+ * ESRPC_ERROR_FORKED.
+ *
+ * Thread: not-loop. Since: 0.1.0
+ */
+ESRPC_API esrpc_status ESRPC_CALL esrpc_stream_wait_closed(
+    struct esrpc_stream *stream, uint32_t timeout_ms, esrpc_status *out_status);
+
+/**
+ * Waits until the listener is closed and its on_closed has returned: after esrpc_listener_drain, until its connections have
+ * ended and their on_shutdown has returned. Does not close it.
+ *
+ * @param listener Borrowed.
+ * @param timeout_ms Milliseconds to wait at most, or ESRPC_NO_TIMEOUT.
+ * @return ESRPC_OK if it is closed; ESRPC_ERROR_TIMED_OUT; ESRPC_ERROR_WOULD_DEADLOCK on an event-loop thread;
+ * ESRPC_ERROR_INVALID_ARGUMENT if listener is NULL; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
+ *
+ * Thread: not-loop. Since: 0.1.0
+ */
+ESRPC_API esrpc_status ESRPC_CALL esrpc_listener_wait_closed(
+    struct esrpc_listener *listener, uint32_t timeout_ms);
+
+/** @} */
+
+/**
+ * @defgroup tls TLS
+ * TLS settings are built once, for clients or for servers, and shared by many connections.
+ * Clients trust the CAs of the system unless others are given.
+ * Servers need a certificate and its key.
+ * esrpc_client_options_set_tls and esrpc_listener_options_set_tls use the settings.
+ * After the handshake, a connection knows what was agreed on.
+ * @{
+ */
+
+/**
+ * Makes a builder of TLS settings for clients: TLS 1.2 and 1.3, servers verified against the system's trust store,
+ * resumption on.
+ *
+ * @return A new builder, to be released with esrpc_tls_config_builder_release. NULL only inside a log callback, where
+ * nothing may be called.
+ *
+ * Thread: any. Since: 0.1.0
+ */
+ESRPC_API struct esrpc_tls_config_builder *ESRPC_CALL esrpc_tls_config_builder_new_client(void);
+
+/**
+ * Makes a builder of TLS settings for servers: TLS 1.2 and 1.3, clients asked for no certificate, resumption on. A
+ * certificate has to be set.
+ *
+ * @return A new builder, to be released with esrpc_tls_config_builder_release. NULL only inside a log callback, where
+ * nothing may be called.
+ *
+ * Thread: any. Since: 0.1.0
+ */
+ESRPC_API struct esrpc_tls_config_builder *ESRPC_CALL esrpc_tls_config_builder_new_server(void);
+
+/**
+ * Frees a builder. What it built stays.
+ *
+ * @param builder Given up by the caller; NULL does nothing.
+ *
+ * Thread: owner. Since: 0.1.0
+ */
+ESRPC_API void ESRPC_CALL esrpc_tls_config_builder_release(
+    struct esrpc_tls_config_builder *builder);
+
+/**
+ * Trusts the certificates in a file, beside those given before. A client to which any certificate is given does not use the
+ * system's trust store. On a server they are what the certificates of clients must come from.
+ *
+ * A CA's certificate vouches for others. A peer that shows the very certificate that was given is trusted as itself, whether
+ * that is a CA's or not: one that is signed with its own key, as "openssl req -x509" makes it, or one without its CA. Its
+ * subject alternative names (on a client), its validity, its key usages and revocation lists are checked as those of any
+ * other. A certificate that says that it is not a CA's (CA:FALSE) vouches for no other.
+ *
+ * A file in PEM may have a byte order mark, be in UTF-16, have any line ends and text around its sections.
+ *
+ * @param builder Changed.
+ * @param path The path of a file with certificates in PEM or DER, one or several; at least one byte, no NUL. Read in
+ * this call.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL or path is empty or has a NUL;
+ * ESRPC_ERROR_NOT_FOUND, ESRPC_ERROR_ACCESS_DENIED or ESRPC_ERROR_IO if the file cannot be read;
+ * ESRPC_ERROR_TLS_NO_CERTIFICATE if it holds none; ESRPC_ERROR_TLS_BAD_CERTIFICATE if it holds none that can be used, or
+ * one that is damaged. The sentence says where, or what the file is.
+ *
+ * Thread: owner. Since: 0.1.0
+ */
+ESRPC_API esrpc_status ESRPC_CALL esrpc_tls_config_builder_add_ca_file(
+    struct esrpc_tls_config_builder *builder, struct esrpc_bytes path);
+
+/**
+ * Trusts the certificates in the files of a folder, beside those given before; see esrpc_tls_config_builder_add_ca_file.
+ * Files of any name are read, those that hold no certificate are passed over, and so are folders inside.
+ *
+ * @param builder Changed.
+ * @param path The path of a folder; at least one byte, no NUL. Read in this call.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL or path is empty or has a NUL;
+ * ESRPC_ERROR_NOT_FOUND, ESRPC_ERROR_ACCESS_DENIED or ESRPC_ERROR_IO if the folder or a file in it cannot be read;
+ * ESRPC_ERROR_TLS_NO_CERTIFICATE if none of its files holds a certificate; ESRPC_ERROR_TLS_BAD_CERTIFICATE if they hold
+ * none that can be used.
+ *
+ * Thread: owner. Since: 0.1.0
+ */
+ESRPC_API esrpc_status ESRPC_CALL esrpc_tls_config_builder_add_ca_dir(
+    struct esrpc_tls_config_builder *builder, struct esrpc_bytes path);
+
+/**
+ * Trusts certificates in memory, beside those given before; see esrpc_tls_config_builder_add_ca_file.
+ *
+ * @param builder Changed.
+ * @param certificates Certificates in PEM or DER, one or several; at least one byte; copied.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL or certificates is empty;
+ * ESRPC_ERROR_TLS_NO_CERTIFICATE if the bytes hold none; ESRPC_ERROR_TLS_BAD_CERTIFICATE if they hold none that
+ * can be used, or one that is damaged.
+ *
+ * Thread: owner. Since: 0.1.0
+ */
+ESRPC_API esrpc_status ESRPC_CALL esrpc_tls_config_builder_add_ca(
+    struct esrpc_tls_config_builder *builder, struct esrpc_bytes certificates);
+
+/**
+ * Sets the certificate that this side shows, and its key, from files, in place of what was set before. A client shows it
+ * if the server asks for one.
+ *
+ * @param builder Changed; unchanged if the call fails.
+ * @param chain_path The path of a file with the certificate and then those that lead to its CA, in PEM, or with the
+ * certificate alone, in DER; at least one byte, no NUL. Read in this call.
+ * @param key_path The path of a file with the private key, PEM or DER: PKCS#8, PKCS#1 or SEC1, not encrypted; at least
+ * one byte, no NUL. It may be the same file. Read in this call.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL or a path is empty or has a NUL;
+ * ESRPC_ERROR_NOT_FOUND, ESRPC_ERROR_ACCESS_DENIED or ESRPC_ERROR_IO if a file cannot be read;
+ * ESRPC_ERROR_TLS_NO_CERTIFICATE if there is no certificate; ESRPC_ERROR_TLS_BAD_CERTIFICATE if one is damaged or longer than
+ * 65,535 bytes;
+ * ESRPC_ERROR_TLS_BAD_KEY if there is no key that can be used; ESRPC_ERROR_TLS_KEY_ENCRYPTED;
+ * ESRPC_ERROR_TLS_KEY_MISMATCH if the key is not that of the first certificate; ESRPC_ERROR_TLS_CONFIG if the system refuses
+ * to give random bytes.
+ *
+ * Thread: owner. Since: 0.1.0
+ */
+ESRPC_API esrpc_status ESRPC_CALL esrpc_tls_config_builder_set_certificate_files(
+    struct esrpc_tls_config_builder *builder, struct esrpc_bytes chain_path,
+    struct esrpc_bytes key_path);
+
+/**
+ * Sets the certificate that this side shows, and its key, from memory, in place of what was set before; see
+ * esrpc_tls_config_builder_set_certificate_files.
+ *
+ * @param builder Changed; unchanged if the call fails.
+ * @param chain The certificate and then those that lead to its CA, in PEM, or the certificate alone, in DER; at least one
+ * byte; copied.
+ * @param key The private key, PEM or DER: PKCS#8, PKCS#1 or SEC1, not encrypted; at least one byte; copied.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL or chain or key is empty;
+ * ESRPC_ERROR_TLS_NO_CERTIFICATE if there is no certificate; ESRPC_ERROR_TLS_BAD_CERTIFICATE if one is damaged or longer than
+ * 65,535 bytes;
+ * ESRPC_ERROR_TLS_BAD_KEY if there is no key that can be used; ESRPC_ERROR_TLS_KEY_ENCRYPTED;
+ * ESRPC_ERROR_TLS_KEY_MISMATCH if the key is not that of the first certificate; ESRPC_ERROR_TLS_CONFIG if the system refuses
+ * to give random bytes.
+ *
+ * Thread: owner. Since: 0.1.0
+ */
+ESRPC_API esrpc_status ESRPC_CALL esrpc_tls_config_builder_set_certificate(
+    struct esrpc_tls_config_builder *builder, struct esrpc_bytes chain, struct esrpc_bytes key);
+
+/**
+ * Adds an application protocol (ALPN), after those added before: the first is the most wanted. A server with protocols
+ * refuses clients that offer only others; a client that offers none is taken, and then none is agreed on.
+ *
+ * @param builder Changed.
+ * @param protocol The protocol's name, 1 to 255 bytes without a NUL, copied.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL, or protocol is out of its range or has a NUL.
+ *
+ * Thread: owner. Since: 0.1.0
+ */
+ESRPC_API esrpc_status ESRPC_CALL esrpc_tls_config_builder_add_alpn(
+    struct esrpc_tls_config_builder *builder, struct esrpc_bytes protocol);
+
+/**
+ * Sets the versions of TLS to use. Default: TLS 1.2 to TLS 1.3.
+ *
+ * @param builder Changed.
+ * @param min_version The lowest, one of the ESRPC_TLS_VERSION_* constants.
+ * @param max_version The highest, one of the ESRPC_TLS_VERSION_* constants, not below min_version.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL or a version is out of its range.
+ *
+ * Thread: owner. Since: 0.1.0
+ */
+ESRPC_API esrpc_status ESRPC_CALL esrpc_tls_config_builder_set_versions(
+    struct esrpc_tls_config_builder *builder, int32_t min_version, int32_t max_version);
+
+/**
+ * Makes clients take any certificate, of any name, from any CA, expired or not. DANGEROUS: whoever is on the way between
+ * client and server can then pose as the server, and read and change everything. For tests on one machine only; to use a
+ * certificate of one's own, give it as a CA instead.
+ *
+ * @param builder Changed; one for clients.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL; ESRPC_ERROR_INVALID_STATE if it is for servers.
+ *
+ * Thread: owner. Since: 0.1.0
+ */
+ESRPC_API esrpc_status ESRPC_CALL esrpc_tls_config_builder_dangerous_disable_verification(
+    struct esrpc_tls_config_builder *builder);
+
+/**
+ * Sets whether a server asks its clients for a certificate. One that it gets must come from a CA that was given with
+ * esrpc_tls_config_builder_add_ca and its kind. Default: ESRPC_TLS_CLIENT_AUTH_NONE.
+ *
+ * @param builder Changed; one for servers.
+ * @param client_auth One of the ESRPC_TLS_CLIENT_AUTH_* constants.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL or client_auth is out of its range;
+ * ESRPC_ERROR_INVALID_STATE if the builder is for clients.
+ *
+ * Thread: owner. Since: 0.1.0
+ */
+ESRPC_API esrpc_status ESRPC_CALL esrpc_tls_config_builder_set_client_auth(
+    struct esrpc_tls_config_builder *builder, int32_t client_auth);
+
+/**
+ * Sets whether sessions are remembered, so that later connections need a shorter handshake, in which certificates are
+ * not sent again. Default: on.
+ *
+ * @param builder Changed.
+ * @param on Whether they are.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL.
+ *
+ * Thread: owner. Since: 0.1.0
+ */
+ESRPC_API esrpc_status ESRPC_CALL esrpc_tls_config_builder_set_session_resumption(
+    struct esrpc_tls_config_builder *builder, bool on);
+
+/**
+ * Appends the secrets of every session to a file, in the format that Wireshark and others read, so that captured traffic
+ * can be decrypted. Whoever has the file can do that: for debugging only. No environment variable turns this on.
+ *
+ * @param builder Changed.
+ * @param path The path of the file; at least one byte, no NUL. Opened in this call; made for its owner alone (0600) if
+ * there is none. What cannot be written later is missing in it without an error.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL or path is empty or has a NUL;
+ * ESRPC_ERROR_NOT_FOUND, ESRPC_ERROR_ACCESS_DENIED, ESRPC_ERROR_TOO_MANY_FILES or ESRPC_ERROR_IO if the file cannot be
+ * opened.
+ *
+ * Thread: owner. Since: 0.1.0
+ */
+ESRPC_API esrpc_status ESRPC_CALL esrpc_tls_config_builder_set_key_log_file(
+    struct esrpc_tls_config_builder *builder, struct esrpc_bytes path);
+
+/**
+ * Makes settings of what the builder has. The builder stays as it is and may be changed for others. A client without a CA
+ * reads the system's trust store here.
+ *
+ * A sandbox such as seccomp has to be in place before this call, or to allow getrandom: if the system refuses random bytes
+ * after TLS was first used, the cryptography library may abort the process.
+ *
+ * @param builder Borrowed.
+ * @param out_config Receives the settings, to be released with esrpc_tls_config_release.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder or out_config is NULL; ESRPC_ERROR_TLS_CONFIG if settings do
+ * not go together (a server without a certificate; client authentication without a CA, or a CA or revocation list without it;
+ * a CA or revocation list without verification) or cannot be used, or if the system
+ * refuses to give random bytes (getrandom is missing in a sandbox); ESRPC_ERROR_TLS_NO_CERTIFICATE if the system's trust store is needed and empty.
+ *
+ * Thread: owner. Since: 0.1.0
+ */
+ESRPC_API esrpc_status ESRPC_CALL esrpc_tls_config_builder_build(
+    const struct esrpc_tls_config_builder *builder, struct esrpc_tls_config **out_config);
+
+/**
+ * Adds certificate revocation lists (CRLs), beside those given before. A peer whose certificate is on one is refused with
+ * ESRPC_ERROR_TLS_CERTIFICATE_REVOKED. With any list given, a peer is also refused if there is none for its CA
+ * (ESRPC_ERROR_TLS_REVOCATION_UNKNOWN; esrpc_tls_config_builder_set_revocation can allow it) or if that one's time is over
+ * (ESRPC_ERROR_TLS_CRL_EXPIRED). Nothing is fetched from anywhere; a running listener takes newer lists by
+ * esrpc_listener_set_tls. A session that is taken up again is not looked up anew; new settings take up none of older ones.
+ *
+ * A certificate that is trusted as itself (see esrpc_tls_config_builder_add_ca_file) is looked up as well, in the lists of its
+ * issuer; one without it counts only if it is signed with the key of a certificate that was given.
+ *
+ * @param builder Changed; unchanged if the call fails.
+ * @param lists Lists in PEM (X509 CRL) or DER, one or several; at least one byte; copied.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL or lists is empty; ESRPC_ERROR_TLS_BAD_CRL if there is no
+ * list, or one is not well-formed or of an unknown kind (lists of changes, lists in parts).
+ *
+ * Thread: owner. Since: 0.1.0
+ */
+ESRPC_API esrpc_status ESRPC_CALL esrpc_tls_config_builder_add_crl(
+    struct esrpc_tls_config_builder *builder, struct esrpc_bytes lists);
+
+/**
+ * Adds the certificate revocation lists in a file; see esrpc_tls_config_builder_add_crl.
+ *
+ * @param builder Changed; unchanged if the call fails.
+ * @param path The path of a file with lists in PEM (X509 CRL) or DER, one or several; at least one byte, no NUL. Read in this
+ * call.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL or path is empty or has a NUL;
+ * ESRPC_ERROR_NOT_FOUND, ESRPC_ERROR_ACCESS_DENIED or ESRPC_ERROR_IO if the file cannot be read; ESRPC_ERROR_TLS_BAD_CRL if it
+ * holds no list, or one that is not well-formed or of an unknown kind.
+ *
+ * Thread: owner. Since: 0.1.0
+ */
+ESRPC_API esrpc_status ESRPC_CALL esrpc_tls_config_builder_add_crl_file(
+    struct esrpc_tls_config_builder *builder, struct esrpc_bytes path);
+
+/**
+ * Sets how revocation lists are applied. Without a list it does nothing.
+ *
+ * @param builder Changed.
+ * @param depth An ESRPC_TLS_REVOCATION_DEPTH_ constant. Default: ESRPC_TLS_REVOCATION_DEPTH_CHAIN.
+ * @param allow_unknown Whether a certificate whose CA has no list here is good. Default: it is refused.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL or depth is none of the constants.
+ *
+ * Thread: owner. Since: 0.1.0
+ */
+ESRPC_API esrpc_status ESRPC_CALL esrpc_tls_config_builder_set_revocation(
+    struct esrpc_tls_config_builder *builder, int32_t depth, bool allow_unknown);
+
+/**
+ * Takes one more reference.
+ *
+ * @param config Borrowed; NULL: nothing.
+ * @return The same handle, to be released once more.
+ *
+ * Thread: any. Since: 0.1.0
+ */
+ESRPC_API struct esrpc_tls_config *ESRPC_CALL esrpc_tls_config_acquire(
+    struct esrpc_tls_config *config);
+
+/**
+ * Gives one reference back. What uses the settings keeps them.
+ *
+ * @param config Given up by the caller; NULL does nothing.
+ *
+ * Thread: any. Since: 0.1.0
+ */
+ESRPC_API void ESRPC_CALL esrpc_tls_config_release(struct esrpc_tls_config *config);
+
+/**
+ * Tells the version of TLS that the handshake agreed on: "TLSv1.2" or "TLSv1.3".
+ *
+ * @param connection Borrowed.
+ * @return Text that lives as long as the handle; "" without TLS, before setup, if connection is NULL, and in a forked
+ * child.
+ *
+ * Thread: any. Since: 0.1.0
+ */
+ESRPC_API const char *ESRPC_CALL esrpc_connection_get_tls_version(
+    const struct esrpc_connection *connection);
+
+/**
+ * Tells the cipher suite that the handshake agreed on, by its name in IANA's list, such as "TLS_AES_128_GCM_SHA256",
+ * which a client of this library asks for first; a server takes the client's first that it has.
+ *
+ * @param connection Borrowed.
+ * @return Text that lives as long as the handle; "" without TLS, before setup, if connection is NULL, and in a forked
+ * child.
+ *
+ * Thread: any. Since: 0.1.0
+ */
+ESRPC_API const char *ESRPC_CALL esrpc_connection_get_tls_cipher_suite(
+    const struct esrpc_connection *connection);
+
+/**
+ * Tells the group of the key exchange, such as "X25519MLKEM768".
+ *
+ * @param connection Borrowed.
+ * @return Text that lives as long as the handle; "" without TLS, in a resumed session of TLS 1.2, before setup, if
+ * connection is NULL, and in a forked child.
+ *
+ * Thread: any. Since: 0.1.0
+ */
+ESRPC_API const char *ESRPC_CALL esrpc_connection_get_tls_key_exchange(
+    const struct esrpc_connection *connection);
+
+/**
+ * Tells the application protocol that the handshake agreed on (ALPN).
+ *
+ * @param connection Borrowed.
+ * @return Text that lives as long as the handle, as its bytes are; "" if none was agreed on, without TLS, before setup, if connection is
+ * NULL, and in a forked child.
+ *
+ * Thread: any. Since: 0.1.0
+ */
+ESRPC_API const char *ESRPC_CALL esrpc_connection_get_tls_alpn(
+    const struct esrpc_connection *connection);
+
+/**
+ * Gives one certificate of the chain that the peer showed.
+ *
+ * @param connection Borrowed.
+ * @param index 0: the peer's own; then those that vouch for it, as the peer sent them.
+ * @param out_certificate Receives the certificate, DER, which lives as long as the handle.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if connection or out_certificate is NULL, or there is no such
+ * certificate: the chain has ended, the peer showed none, or there is no TLS; ESRPC_ERROR_RUNTIME_SHUTDOWN;
  * ESRPC_ERROR_FORKED.
  *
  * Thread: any. Since: 0.1.0
  */
-esrpc_status esrpc_listener_drain(struct esrpc_listener *listener,
-                                  uint32_t deadline_ms);
+ESRPC_API esrpc_status ESRPC_CALL esrpc_connection_get_tls_peer_certificate(
+    const struct esrpc_connection *connection, size_t index, struct esrpc_bytes *out_certificate);
 
 /**
- * Ends everything on a runtime gracefully: each listener as esrpc_listener_drain does, and each client's connection
- * when no stream is open on it. Connections open no new streams: an activation answers ESRPC_ERROR_DRAINING. New
- * connections and listeners are answered ESRPC_ERROR_DRAINING, connections that are being set up fail with it, and
- * what is left when the time is over is closed with it. Afterwards the runtime takes nothing new; esrpc_runtime_join
- * waits until all is over and released.
+ * Tells whether the handshake took up an earlier session again.
  *
- * @param runtime Borrowed; NULL: the default runtime, if there is one.
- * @param deadline_ms Milliseconds from now, or ESRPC_WAIT_FOREVER: as long as it takes. Of several calls the earliest
- * deadline counts.
- * @return ESRPC_OK; returns at once. ESRPC_ERROR_FORKED in a forked child.
+ * @param connection Borrowed.
+ * @return true if so; false for a full handshake, without TLS, before setup, if connection is NULL, and in a forked child.
  *
  * Thread: any. Since: 0.1.0
  */
-esrpc_status esrpc_runtime_drain(struct esrpc_runtime *runtime,
-                                 uint32_t deadline_ms);
+ESRPC_API bool ESRPC_CALL esrpc_connection_is_tls_resumed(
+    const struct esrpc_connection *connection);
+
+/** @} */
 
 /**
- * Tells how many streams are open on the connections that a listener has accepted.
- *
- * @param listener Borrowed.
- * @return The number; 0 if listener is NULL, and in a forked child.
- *
- * Thread: any. Since: 0.1.0
+ * @defgroup statistics Log and statistics
+ * The log callback gets one line of text at a time; it may be called on any thread.
+ * It may not call any function of the library.
+ * Statistics count what has happened on a connection, a listener or a runtime.
+ * Set struct_size before each call.
+ * Counts only grow, except those of what is there now.
+ * @{
  */
-size_t esrpc_listener_get_open_streams(const struct esrpc_listener *listener);
 
 /**
- * Tells how many connections that a listener has accepted are not over, those in their TLS handshake included.
+ * Sets where log messages go. Without a log, one costs a comparison. Default: nowhere.
  *
- * @param listener Borrowed.
- * @return The number; 0 if listener is NULL, and in a forked child.
+ * @param options Changed.
+ * @param level The least grave level that is wanted, ESRPC_LOG_LEVEL_OFF to ESRPC_LOG_LEVEL_TRACE.
+ * @param callback Called for each message until the runtime's threads have ended; NULL: nobody.
+ * @param user_data Handed to the callback.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or level is no ESRPC_LOG_LEVEL_ constant.
  *
- * Thread: any. Since: 0.1.0
+ * Thread: owner. Since: 0.1.0
  */
-size_t esrpc_listener_get_open_connections(const struct esrpc_listener *listener);
-
-/**
- * Tells how many streams are open on the connections of a runtime, of clients and of servers.
- *
- * @param runtime Borrowed; NULL: the default runtime, if there is one.
- * @return The number; 0 in a forked child.
- *
- * Thread: any. Since: 0.1.0
- */
-size_t esrpc_runtime_get_open_streams(const struct esrpc_runtime *runtime);
-
-/**
- * Tells how many connections of a runtime, of clients and of servers, are not over, those being set up included.
- *
- * @param runtime Borrowed; NULL: the default runtime, if there is one.
- * @return The number; 0 in a forked child.
- *
- * Thread: any. Since: 0.1.0
- */
-size_t esrpc_runtime_get_open_connections(const struct esrpc_runtime *runtime);
+ESRPC_API esrpc_status ESRPC_CALL esrpc_runtime_options_set_log(
+    struct esrpc_runtime_options *options, int32_t level, esrpc_log_callback callback,
+    void *user_data);
 
 /**
  * Fills in what has happened on a connection. May also be called inside callbacks and after the end of the connection.
@@ -4468,8 +4682,8 @@ size_t esrpc_runtime_get_open_connections(const struct esrpc_runtime *runtime);
  *
  * Thread: any. Since: 0.1.0
  */
-esrpc_status esrpc_connection_get_stats(const struct esrpc_connection *connection,
-                                        struct esrpc_stats *out_stats);
+ESRPC_API esrpc_status ESRPC_CALL esrpc_connection_get_stats(
+    const struct esrpc_connection *connection, struct esrpc_stats *out_stats);
 
 /**
  * Fills in what has happened on a listener and on the connections that it has accepted or adopted, those that are over
@@ -4482,8 +4696,8 @@ esrpc_status esrpc_connection_get_stats(const struct esrpc_connection *connectio
  *
  * Thread: any. Since: 0.1.0
  */
-esrpc_status esrpc_listener_get_stats(const struct esrpc_listener *listener,
-                                      struct esrpc_stats *out_stats);
+ESRPC_API esrpc_status ESRPC_CALL esrpc_listener_get_stats(
+    const struct esrpc_listener *listener, struct esrpc_stats *out_stats);
 
 /**
  * Fills in what has happened on a runtime: on all its connections, clients' and servers', and all its listeners, those
@@ -4496,8 +4710,10 @@ esrpc_status esrpc_listener_get_stats(const struct esrpc_listener *listener,
  *
  * Thread: any. Since: 0.1.0
  */
-esrpc_status esrpc_runtime_get_stats(const struct esrpc_runtime *runtime,
-                                     struct esrpc_stats *out_stats);
+ESRPC_API esrpc_status ESRPC_CALL esrpc_runtime_get_stats(
+    const struct esrpc_runtime *runtime, struct esrpc_stats *out_stats);
+
+/** @} */
 
 #ifdef __cplusplus
 }  // extern "C"

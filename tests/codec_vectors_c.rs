@@ -68,15 +68,18 @@ unsafe fn copy_message(message: *const esrpc_message) -> Message {
         let list = esrpc_message_get_headers(message.as_ref());
         let headers = (0..esrpc_headers_count(list.as_ref())).map(|index| {
             let empty = lend(&[]);
-            let mut header = esrpc_header { name: empty, r#type: 0, number: 0, bytes: empty };
+            let mut header = esrpc_header { name: empty, r#type: 0, reserved: 0, number: 0, bytes: empty };
             assert_eq!(esrpc_headers_get(list.as_ref(), index, &mut header), OK);
             copy_header(&header)
         });
+        let mut info = esrpc_message_info { struct_size: size_of::<esrpc_message_info>(), ..Default::default() };
+        assert_eq!(esrpc_message_get_info(message.as_ref(), &mut info), OK);
+        assert_eq!(info.header_count as usize, esrpc_headers_count(list.as_ref()));
         Message {
-            total_len: esrpc_message_get_total_length(message.as_ref()),
-            headers_len: esrpc_message_get_headers_length(message.as_ref()),
-            prelude_crc: esrpc_message_get_prelude_crc(message.as_ref()),
-            message_crc: esrpc_message_get_message_crc(message.as_ref()),
+            total_len: info.total_length,
+            headers_len: info.headers_length,
+            prelude_crc: info.prelude_crc,
+            message_crc: info.message_crc,
             headers: headers.collect(),
             payload: copy_bytes(esrpc_message_get_payload(message.as_ref())),
         }
@@ -280,8 +283,8 @@ unsafe fn add(headers: *mut esrpc_headers, header: &Header) -> esrpc_status {
     // SAFETY: the list is live, and so are the bytes of the header.
     unsafe {
         match header.header_type {
-            0 => esrpc_headers_add_bool(headers, name, 1),
-            1 => esrpc_headers_add_bool(headers, name, 0),
+            0 => esrpc_headers_add_bool(headers, name, true.into()),
+            1 => esrpc_headers_add_bool(headers, name, false.into()),
             2 => esrpc_headers_add_byte(headers, name, number as i8),
             3 => esrpc_headers_add_int16(headers, name, number as i16),
             4 => esrpc_headers_add_int32(headers, name, number as i32),

@@ -333,21 +333,21 @@ fn changes_to_lists_from_c() {
         },
     );
     check("appending a list to itself", Built::of, |list| unsafe {
-        assert_eq!(esrpc_headers_add_from(list.0, list.0, 0), OK);
+        assert_eq!(esrpc_headers_add_from(list.0, list.0, false.into()), OK);
     });
     check(
         "appending the list of a message",
         |size| (Built::of(0), Decoded::of(size)),
         |(list, source)| unsafe {
-            assert_eq!(esrpc_headers_add_from(list.0, source.headers, 0), OK);
+            assert_eq!(esrpc_headers_add_from(list.0, source.headers, false.into()), OK);
         },
     );
     let fits = |(list, source): &mut (Built, Decoded)| unsafe {
-        assert_eq!(esrpc_headers_add_from(list.0, source.headers, 0), OK);
+        assert_eq!(esrpc_headers_add_from(list.0, source.headers, false.into()), OK);
     };
     let does_not_fit = |(list, source): &mut (Built, Decoded)| unsafe {
         let before = esrpc_headers_count(list.0.as_ref());
-        assert_eq!(esrpc_headers_add_from(list.0, source.headers, 0), TOO_LARGE);
+        assert_eq!(esrpc_headers_add_from(list.0, source.headers, false.into()), TOO_LARGE);
         assert_eq!(esrpc_headers_count(list.0.as_ref()), before);
     };
     let almost_full = || (Built::almost_full(MANY), Decoded::of(MANY));

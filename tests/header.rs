@@ -7,6 +7,8 @@ mod cc;
 mod header_text;
 
 use std::fs;
+use std::io::ErrorKind;
+use std::process::Command;
 
 fn generated() -> String {
     fs::read_to_string(concat!(env!("OUT_DIR"), "/eventstream_rpc.h")).expect("build.rs makes the header")
@@ -40,6 +42,60 @@ fn the_header_compiles_alone_and_twice_in_every_standard() {
         for standard in cc::standards() {
             if let Err(error) = cc::check_syntax(standard, &source) {
                 panic!("the header, included {name}, as {standard:?}: {error}");
+            }
+        }
+    }
+}
+
+/// Functions and types of callbacks.
+#[test]
+fn everything_that_is_called_has_c_linkage_and_the_calling_convention() {
+    let header = header_text::committed();
+    let (before, block) = header.split_once("extern \"C\" {").expect("a block of C declarations");
+    assert!(!before.contains("\ntypedef struct"), "something is declared before the block");
+    let (mut callbacks, mut functions) = (0, 0);
+    for line in block.lines().filter(|line| !line.trim_start().starts_with('*')) {
+        assert!(!line.contains("(*"), "without ESRPC_CALL: {line}");
+        callbacks += line.matches("(ESRPC_CALL *").count();
+        if line.starts_with("ESRPC_API ") {
+            assert!(line.contains("ESRPC_CALL esrpc_"), "without ESRPC_CALL: {line}");
+            functions += 1;
+        }
+    }
+    assert!(callbacks > 20, "only {callbacks} types of callbacks found");
+    assert_eq!(functions, header_text::functions().len());
+}
+
+/// Bindings would otherwise give constants another type than the parameters have that take them.
+#[test]
+fn constants_have_the_type_of_the_parameters() {
+    let header = header_text::committed();
+    let enums: Vec<_> =
+        header.lines().filter_map(|line| line.strip_prefix("typedef enum ")?.strip_suffix(" {")).collect();
+    assert!(enums.len() > 10, "{enums:?}");
+    let mut text = String::from("#include \"eventstream_rpc.h\"\n");
+    for name in enums {
+        text.push_str(&format!("_Static_assert(__builtin_types_compatible_p(enum {name}, int), \"{name}\");\n"));
+    }
+    let source = cc::scratch().join("enums.c");
+    fs::write(&source, text).expect("the target folder can be written");
+    cc::check_syntax(cc::Standard::C11, &source).expect("every enum is an int");
+}
+
+/// clang knows the rules of Windows' compiler.
+#[test]
+fn the_header_is_read_by_the_rules_of_windows() {
+    let source = cc::scratch().join("windows.c");
+    fs::write(&source, "#include \"eventstream_rpc.h\"\n").expect("the target folder can be written");
+    for language in [["-x", "c", "-std=c11"], ["-x", "c++", "-std=c++17"]] {
+        let mut clang = Command::new("clang");
+        clang.args(["--target=x86_64-pc-windows-msvc", "-ffreestanding", "-nostdlibinc", "-fsyntax-only"]);
+        clang.args(["-Wall", "-Wextra", "-Werror"]).args(language).arg("-I").arg(cc::root().join("include"));
+        match clang.arg(&source).output() {
+            Err(error) if error.kind() == ErrorKind::NotFound => return eprintln!("no clang, not tested"),
+            output => {
+                let output = output.expect("clang can be run");
+                assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
             }
         }
     }

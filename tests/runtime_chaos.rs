@@ -265,7 +265,7 @@ impl Destroyed for OnStream {
 }
 
 fn settings() -> Settings {
-    let times = Times { linger: Duration::from_millis(100), ..Times::default() };
+    let times = Times { linger: Some(Duration::from_millis(100)), ..Times::default() };
     let mut settings = Settings { times, ..Settings::default() };
     settings.limits.outbound = 300_000;
     settings

@@ -169,7 +169,7 @@ fn a_peer_that_broke_a_rule_and_reads_nothing_does_not_hide_that() {
         }
         on => serve(recorder, on),
     });
-    let times = Times { linger: Duration::from_millis(50), ..Times::default() };
+    let times = Times { linger: Some(Duration::from_millis(50)), ..Times::default() };
     let settings = Settings { times, ..Settings::default() };
     let listener = serve_with(&runtime, settings, &recorder);
     let mut peer = raw_peer(&listener);

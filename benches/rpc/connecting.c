@@ -28,7 +28,7 @@ static void set_tls(esrpc_client_options *target, const char *ca)
     esrpc_tls_config_builder *builder = esrpc_tls_config_builder_new_client();
     esrpc_tls_config *config = NULL;
     check(esrpc_tls_config_builder_add_ca_file(builder, esrpc_text(ca)));
-    check(esrpc_tls_config_builder_set_session_resumption(builder, 0));
+    check(esrpc_tls_config_builder_set_session_resumption(builder, false));
     check(esrpc_tls_config_builder_build(builder, &config));
     check(esrpc_client_options_set_tls(target, config, esrpc_text("localhost")));
     esrpc_tls_config_release(config);

@@ -67,7 +67,7 @@ static esrpc_status set_tls(esrpc_listener_options *listener, const struct optio
     esrpc_status status = esrpc_tls_config_builder_set_certificate_files(builder, esrpc_text(options->certificate),
                                                                          esrpc_text(options->key));
     if (!status)
-        status = esrpc_tls_config_builder_set_session_resumption(builder, 0);
+        status = esrpc_tls_config_builder_set_session_resumption(builder, false);
     if (!status)
         status = esrpc_tls_config_builder_build(builder, &config);
     if (!status)

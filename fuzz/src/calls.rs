@@ -766,8 +766,11 @@ unsafe fn connection_getters(connection: *mut esrpc_connection) {
         esrpc_connection_get_end_status(connection);
         let ack = esrpc_connection_get_connect_ack(connection);
         assert!(ack.is_null() || esrpc_message_get_type(ack.as_ref()) == 5);
-        let (mut pid, mut uid, mut gid) = (0, 0, 0);
-        esrpc_connection_get_peer_credentials(connection, &mut pid, &mut uid, &mut gid);
+        let mut peer = esrpc_peer_credentials {
+            struct_size: size_of::<esrpc_peer_credentials>(),
+            ..esrpc_peer_credentials::default()
+        };
+        esrpc_connection_get_peer_credentials(connection, &mut peer);
         esrpc_connection_release(esrpc_connection_acquire(connection));
     }
 }
@@ -924,7 +927,7 @@ fn connection_options(settings: &Settings) -> *mut esrpc_connection_options {
             _ => {}
         }
         esrpc_connection_options_set_linger_ms(options.as_mut(), u32::from(settings.linger) / 8);
-        esrpc_connection_options_set_answer_pings(options.as_mut(), i32::from(settings.answers));
+        esrpc_connection_options_set_answer_pings(options.as_mut(), settings.answers.into());
         options
     }
 }

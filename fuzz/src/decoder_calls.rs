@@ -229,9 +229,9 @@ unsafe fn take_messages(decoder: *mut esrpc_decoder, notes: &mut Notes) {
             taken.push(message);
         }
         for message in taken {
-            let (total, headers_len) =
-                (esrpc_message_get_total_length(message.as_ref()), esrpc_message_get_headers_length(message.as_ref()));
-            notes.note(0, Event::Prelude(total, headers_len, esrpc_message_get_prelude_crc(message.as_ref())));
+            let mut info = esrpc_message_info { struct_size: size_of::<esrpc_message_info>(), ..Default::default() };
+            assert_eq!(esrpc_message_get_info(message.as_ref(), &mut info), OK);
+            notes.note(0, Event::Prelude(info.total_length, info.headers_length, info.prelude_crc));
             let headers = esrpc_message_get_headers(message.as_ref());
             for index in 0..esrpc_headers_count(headers.as_ref()) {
                 let mut header = std::mem::zeroed();
@@ -246,7 +246,7 @@ unsafe fn take_messages(decoder: *mut esrpc_decoder, notes: &mut Notes) {
             if !payload.is_empty() {
                 notes.note(2, Event::Payload(payload.to_vec()));
             }
-            notes.note(3, Event::Complete(esrpc_message_get_message_crc(message.as_ref())));
+            notes.note(3, Event::Complete(info.message_crc));
             esrpc_message_get_type(message.as_ref());
             let mut json = ptr::null_mut();
             assert_eq!(esrpc_message_to_json(message.as_ref(), &mut json), OK);

@@ -29,7 +29,7 @@ enum Step {
     AddFrom {
         to: bool,
         from: bool,
-        keep: i8,
+        keep: bool,
     },
     /// The headers of the last message that was decoded.
     AddFromMessage {
@@ -177,6 +177,7 @@ pub(crate) unsafe fn borrow<'a>(bytes: esrpc_bytes) -> &'a [u8] {
 const NO_HEADER: esrpc_header = esrpc_header {
     name: esrpc_bytes { data: ptr::null(), len: 0 },
     r#type: -1,
+    reserved: 0,
     number: -1,
     bytes: esrpc_bytes { data: ptr::null(), len: 0 },
 };
@@ -250,7 +251,7 @@ impl List {
         let status = unsafe {
             let (list, name) = (self.handle, lend(name));
             match value {
-                Value::Bool(value) => esrpc_headers_add_bool(list, name, i32::from(*value) * 7),
+                Value::Bool(value) => esrpc_headers_add_bool(list, name, (*value).into()),
                 Value::Byte(number) => esrpc_headers_add_byte(list, name, *number),
                 Value::Int16(number) => esrpc_headers_add_int16(list, name, *number),
                 Value::Int32(number) => esrpc_headers_add_int32(list, name, *number),
@@ -276,11 +277,11 @@ impl List {
         }
     }
 
-    fn add_all(&mut self, source: *const esrpc_headers, entries: &[Entry], keep: i32) {
+    fn add_all(&mut self, source: *const esrpc_headers, entries: &[Entry], keep: bool) {
         // SAFETY: live, both.
-        let status = unsafe { esrpc_headers_add_from(self.handle, source, keep) };
+        let status = unsafe { esrpc_headers_add_from(self.handle, source, keep.into()) };
         assert_status(status, ESRPC_OK);
-        self.model.extend(entries.iter().filter(|entry| keep != 0 || !is_protocol(&entry.name)).cloned());
+        self.model.extend(entries.iter().filter(|entry| keep || !is_protocol(&entry.name)).cloned());
     }
 
     fn remove(&mut self, name: &[u8], lent: esrpc_bytes) {
@@ -342,8 +343,11 @@ impl List {
             assert!(fitting == bytes);
             assert_status(esrpc_message_decode(lend(bytes), &mut decoded.message, &mut used), ESRPC_OK);
             assert_eq!(used, bytes.len());
-            assert_eq!(esrpc_message_get_total_length(decoded.message.as_ref()) as usize, used);
-            assert_eq!(esrpc_message_get_headers_length(decoded.message.as_ref()) as usize, wire_len(&self.model));
+            let mut info = esrpc_message_info { struct_size: size_of::<esrpc_message_info>(), ..Default::default() };
+            assert_status(esrpc_message_get_info(decoded.message.as_ref(), &mut info), ESRPC_OK);
+            assert_eq!(info.total_length as usize, used);
+            assert_eq!(info.headers_length as usize, wire_len(&self.model));
+            assert_eq!(info.header_count as usize, self.model.len());
             assert!(borrow(esrpc_message_get_payload(decoded.message.as_ref())) == payload);
             check(esrpc_message_get_headers(decoded.message.as_ref()), &self.model);
 
@@ -494,13 +498,13 @@ pub fn run(bytes: &[u8]) {
             Step::Add { list, name, value } => lists[usize::from(list)].add(&name.bytes(), &value),
             Step::AddFrom { to, from, keep } => {
                 let source = (lists[usize::from(from)].handle, lists[usize::from(from)].model.clone());
-                lists[usize::from(to)].add_all(source.0, &source.1, keep.into());
+                lists[usize::from(to)].add_all(source.0, &source.1, keep);
             }
             Step::AddFromMessage { to, keep } => {
                 if let Some(Decoded { message, .. }) = &decoded {
                     // SAFETY: a live message.
                     let source = unsafe { esrpc_message_get_headers((*message).as_ref()) };
-                    lists[usize::from(to)].add_all(source, &decoded_model, keep.into());
+                    lists[usize::from(to)].add_all(source, &decoded_model, keep);
                 }
             }
             Step::Remove { list, name } => {

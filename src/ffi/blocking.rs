@@ -3,7 +3,6 @@
 use std::ptr;
 
 use super::bytes::esrpc_bytes;
-use super::callbacks::timeout;
 use super::client_options::esrpc_client_options;
 use super::connection::Callbacks;
 use super::counted::{esrpc_connection, esrpc_stream};
@@ -14,6 +13,7 @@ use super::headers::esrpc_headers;
 use super::message::{esrpc_message, outgoing, outgoing_first};
 use super::out::check_out;
 use super::status::{ESRPC_ERROR_APPLICATION_ERROR, esrpc_status};
+use super::times::timeout;
 use crate::codec::MessageCopy;
 use crate::rpc::{MessageType, quoted};
 use crate::runtime::{Connection, Error, check_may_wait};
@@ -22,7 +22,7 @@ use crate::runtime::{Connection, Error, check_may_wait};
 /// connection has no callbacks; esrpc_connection_get_connect_ack shows the server's answer.
 ///
 /// @param options Borrowed. Without esrpc_client_options_set_handshake an empty CONNECT is sent.
-/// @param timeout_ms Milliseconds to wait at most for all of it, or ESRPC_WAIT_FOREVER; each phase has a time of its
+/// @param timeout_ms Milliseconds to wait at most for all of it, or ESRPC_NO_TIMEOUT; each phase has a time of its
 /// own as well.
 /// @param out_connection Receives the connection, one reference, to be released with esrpc_connection_release after
 /// esrpc_connection_close. Written only on success.
@@ -62,7 +62,7 @@ pub unsafe extern "C" fn esrpc_connection_connect_blocking(
 /// @param operation The operation's name, UTF-8, 0 to 32767 bytes, copied.
 /// @param headers Copied; NULL: none.
 /// @param payload Copied; may be empty.
-/// @param timeout_ms Milliseconds for all of it, or ESRPC_WAIT_FOREVER.
+/// @param timeout_ms Milliseconds for all of it, or ESRPC_NO_TIMEOUT.
 /// @param out_reply Receives the reply, to be released with esrpc_message_release, with ESRPC_OK and with
 /// ESRPC_ERROR_APPLICATION_ERROR; else it is set to NULL.
 /// @return ESRPC_OK; ESRPC_ERROR_APPLICATION_ERROR if the answer is an error message; ESRPC_ERROR_NO_REPLY if the
@@ -110,7 +110,7 @@ pub unsafe extern "C" fn esrpc_connection_call(
 /// connection on another thread ends the wait; what had come before can still be read.
 ///
 /// @param stream Borrowed; activated or accepted. Of several threads that read the same stream each gets other messages.
-/// @param timeout_ms Milliseconds to wait at most, or ESRPC_WAIT_FOREVER; 0: only what has come.
+/// @param timeout_ms Milliseconds to wait at most, or ESRPC_NO_TIMEOUT; 0: only what has come.
 /// @param out_message Receives the message, to be released with esrpc_message_release. Written only on success.
 /// @return ESRPC_OK; behind the last message ESRPC_ERROR_STREAM_CLOSED if the stream was ended by
 /// ESRPC_MESSAGE_FLAG_TERMINATE_STREAM from either side, else the status that on_closed would have told, such as
@@ -145,7 +145,7 @@ pub unsafe extern "C" fn esrpc_stream_read(
 /// @param message_flags ESRPC_MESSAGE_FLAG_ bits.
 /// @param headers Copied; NULL: none.
 /// @param payload Copied; may be empty.
-/// @param timeout_ms Milliseconds to wait at most, or ESRPC_WAIT_FOREVER.
+/// @param timeout_ms Milliseconds to wait at most, or ESRPC_NO_TIMEOUT.
 /// @return ESRPC_OK; else nothing was sent: ESRPC_ERROR_TIMED_OUT; ESRPC_ERROR_WOULD_DEADLOCK on an event-loop thread;
 /// or what esrpc_stream_send_message answers, ESRPC_ERROR_WOULD_BLOCK excepted: ESRPC_ERROR_STREAM_CLOSED,
 /// ESRPC_ERROR_CONNECTION_CLOSED, ESRPC_ERROR_RUNTIME_SHUTDOWN, ESRPC_ERROR_FORKED and the others there.

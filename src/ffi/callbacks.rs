@@ -1,9 +1,7 @@
 //! What C's callbacks have in common.
 
 use std::ffi::c_void;
-use std::time::Duration;
 
-use super::constants::ESRPC_WAIT_FOREVER;
 use super::errors::explained;
 use super::host_call;
 use super::status::esrpc_status;
@@ -45,9 +43,4 @@ fn run_flush([function, user_data]: [usize; 2], outcome: &Outcome) {
     let function = unsafe { std::mem::transmute::<*const (), StatusFunction>(function as *const ()) };
     // SAFETY: the caller gave the function together with the pointer, to be called once.
     unsafe { host_call::call(function, (status, user_data as *mut c_void)) }
-}
-
-/// A timeout given in milliseconds; none for ESRPC_WAIT_FOREVER.
-pub(crate) fn timeout(timeout_ms: u32) -> Option<Duration> {
-    (timeout_ms != ESRPC_WAIT_FOREVER).then(|| Duration::from_millis(timeout_ms.into()))
 }

@@ -3,7 +3,6 @@
 use std::ffi::{c_char, c_void};
 use std::time::Duration;
 
-use super::callbacks::timeout;
 use super::connection::Callbacks;
 use super::constants::esrpc_connection_state;
 use super::counted::esrpc_connection;
@@ -14,6 +13,8 @@ use super::handle::ArcHandle;
 use super::message::esrpc_message;
 use super::out::write_optional;
 use super::status::{ESRPC_ERROR_UNSUPPORTED, ESRPC_OK, esrpc_status};
+use super::table::write_table;
+use super::times::timeout;
 use crate::runtime::{Connection, Error, Outcome, Phase};
 use crate::transport::Endpoint;
 
@@ -114,16 +115,31 @@ pub unsafe extern "C" fn esrpc_connection_get_remote_address(connection: *const 
     })
 }
 
+/// Which process is at the other end of a Unix socket.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct esrpc_peer_credentials {
+    /// sizeof(esrpc_peer_credentials), set by the caller before the call.
+    pub struct_size: usize,
+    /// The process id; 0 if it cannot be seen from this process's namespace.
+    pub pid: i32,
+    /// The effective user id.
+    pub uid: u32,
+    /// The effective group id.
+    pub gid: u32,
+    /// Always 0.
+    pub reserved: u32,
+}
+
 /// Tells which process is at the other end of a Unix socket, as the system saw it when that end connected (for the client: when
 /// the server began to listen; for a socketpair: when the pair was made). What the process was then, not what it is now: a pid
 /// may belong to another process since.
 ///
 /// @param connection Borrowed; a server's is ready inside on_incoming_connection, a client's from on_setup on, both also after
 /// their end.
-/// @param out_pid Receives the process id, 0 if it cannot be seen from this process's namespace; NULL: not wanted.
-/// @param out_uid Receives the effective user id; NULL: not wanted.
-/// @param out_gid Receives the effective group id; NULL: not wanted.
-/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL; ESRPC_ERROR_NOT_READY before the connection is
+/// @param out_credentials Filled in. Its struct_size is read first: set it to sizeof the struct.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if connection or out_credentials is NULL or out_credentials->struct_size is
+/// not the size of such a struct; ESRPC_ERROR_NOT_READY before the connection is
 /// established, also if it never was; ESRPC_ERROR_INVALID_STATE if it is not one over a Unix socket;
 /// ESRPC_ERROR_UNSUPPORTED elsewhere than on Linux; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
 ///
@@ -131,9 +147,7 @@ pub unsafe extern "C" fn esrpc_connection_get_remote_address(connection: *const 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn esrpc_connection_get_peer_credentials(
     connection: *const esrpc_connection,
-    out_pid: *mut i32,
-    out_uid: *mut u32,
-    out_gid: *mut u32,
+    out_credentials: *mut esrpc_peer_credentials,
 ) -> esrpc_status {
     guard::call(|| {
         // SAFETY: NULL or a live or lent handle.
@@ -146,13 +160,15 @@ pub unsafe extern "C" fn esrpc_connection_get_peer_credentials(
                 Failure::invalid_state("only a Unix socket tells who is at its other end; this is a TCP connection")
             });
         };
-        // SAFETY: NULL or the caller's variables.
-        unsafe {
-            write_optional(out_pid, peer.pid);
-            write_optional(out_uid, peer.uid);
-            write_optional(out_gid, peer.gid);
-        }
-        Ok(())
+        let credentials = esrpc_peer_credentials {
+            struct_size: size_of::<esrpc_peer_credentials>(),
+            pid: peer.pid,
+            uid: peer.uid,
+            gid: peer.gid,
+            reserved: 0,
+        };
+        // SAFETY: NULL or the caller's variable, which begins with its size.
+        unsafe { write_table(out_credentials, &credentials, "out_credentials") }
     })
 }
 
@@ -273,7 +289,7 @@ unsafe fn wait(
 /// Waits until the connection is set up, or could not be. It may return while on_setup is still to come or running.
 ///
 /// @param connection Borrowed.
-/// @param timeout_ms Milliseconds to wait at most, or ESRPC_WAIT_FOREVER.
+/// @param timeout_ms Milliseconds to wait at most, or ESRPC_NO_TIMEOUT.
 /// @param out_status Receives the status that on_setup gets; NULL: not wanted.
 /// @return ESRPC_OK if setup is over, well or not; ESRPC_ERROR_TIMED_OUT; ESRPC_ERROR_WOULD_DEADLOCK on an event-loop
 /// thread; ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
@@ -294,7 +310,7 @@ pub unsafe extern "C" fn esrpc_connection_wait_setup(
 /// Waits until everything that was accepted before the call is written, or cannot be.
 ///
 /// @param connection Borrowed.
-/// @param timeout_ms Milliseconds to wait at most, or ESRPC_WAIT_FOREVER.
+/// @param timeout_ms Milliseconds to wait at most, or ESRPC_NO_TIMEOUT.
 /// @param out_status Receives ESRPC_OK if it is written, else why not; NULL: not wanted.
 /// @return ESRPC_OK if that is certain, either way; ESRPC_ERROR_TIMED_OUT; ESRPC_ERROR_WOULD_DEADLOCK on an event-loop
 /// thread; ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
@@ -315,7 +331,7 @@ pub unsafe extern "C" fn esrpc_connection_wait_flush(
 /// Waits until the connection has ended and its on_shutdown, or failed on_setup, has returned.
 ///
 /// @param connection Borrowed.
-/// @param timeout_ms Milliseconds to wait at most, or ESRPC_WAIT_FOREVER.
+/// @param timeout_ms Milliseconds to wait at most, or ESRPC_NO_TIMEOUT.
 /// @param out_status Receives the reason of the end; NULL: not wanted.
 /// @return ESRPC_OK if it has ended; ESRPC_ERROR_TIMED_OUT; ESRPC_ERROR_WOULD_DEADLOCK on an event-loop thread;
 /// ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.

@@ -2,12 +2,12 @@
 
 use std::fmt::Display;
 use std::ops::RangeInclusive;
-use std::time::Duration;
 
 use super::failure::{Failure, required};
 use super::guard;
 use super::handle::BoxHandle;
 use super::status::esrpc_status;
+use super::times::delay;
 use crate::codec::MIN_MESSAGE_LEN;
 use crate::rpc::Rate;
 use crate::runtime::Settings;
@@ -15,8 +15,6 @@ use crate::runtime::Settings;
 /// The largest size that is used, though the format's lengths could express twice as much.
 const MAX_SIZE: usize = i32::MAX as usize;
 const MAX_RECEIVED_VALUE_LEN: usize = u16::MAX as usize;
-/// A day; more is taken for a mistake in the unit.
-pub(crate) const MAX_TIME_MS: u32 = 24 * 60 * 60 * 1000;
 
 /// Settings of a connection, for a client or for those that a listener accepts. What uses them copies them. Release it
 /// with esrpc_connection_options_release.
@@ -271,7 +269,7 @@ pub extern "C" fn esrpc_connection_options_set_stream_queue_limit(
 /// ESRPC_ERROR_LINGER_EXPIRED. Default: 10000.
 ///
 /// @param options Changed.
-/// @param linger_ms Milliseconds, 1 to 86400000 (a day).
+/// @param linger_ms Milliseconds, 0 to 86400000 (a day), or ESRPC_NO_TIMEOUT; 0: what the system does not take at once is given up.
 /// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or linger_ms is out of its range.
 ///
 /// Thread: owner. Since: 0.1.0
@@ -282,8 +280,7 @@ pub extern "C" fn esrpc_connection_options_set_linger_ms(
 ) -> esrpc_status {
     guard::call(|| {
         let options = required(options, "options")?;
-        let linger_ms = in_range(linger_ms, 1..=MAX_TIME_MS, "the linger time in milliseconds")?;
-        options.settings.times.linger = Duration::from_millis(linger_ms.into());
+        options.settings.times.linger = delay(linger_ms, "linger_ms")?;
         Ok(())
     })
 }

@@ -1,22 +1,16 @@
 //! Deadlines of a connection, and the library's own PINGs.
 
-use std::time::Duration;
-
-use super::connection_options::{MAX_TIME_MS, esrpc_connection_options, in_range, rate};
-use super::failure::{Failure, required};
+use super::boolean::esrpc_bool;
+use super::connection_options::{esrpc_connection_options, rate};
+use super::failure::required;
 use super::guard;
 use super::status::esrpc_status;
-
-/// A time given in milliseconds; none for 0.
-fn time(timeout_ms: u32, option: &str) -> Result<Option<Duration>, Failure> {
-    let timeout_ms = in_range(timeout_ms, 0..=MAX_TIME_MS, option)?;
-    Ok((timeout_ms > 0).then(|| Duration::from_millis(timeout_ms.into())))
-}
+use super::times::{delay, limit};
 
 /// Sets how long looking up the host name may take; then setup fails with ESRPC_ERROR_RESOLVE_TIMED_OUT. Default: 10000.
 ///
 /// @param options Changed.
-/// @param timeout_ms Milliseconds, 1 to 86400000 (a day); 0: no end.
+/// @param timeout_ms Milliseconds, 1 to 86400000 (a day), or ESRPC_NO_TIMEOUT.
 /// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or timeout_ms is out of its range.
 ///
 /// Thread: owner. Since: 0.1.0
@@ -26,7 +20,7 @@ pub extern "C" fn esrpc_connection_options_set_resolve_timeout_ms(
     timeout_ms: u32,
 ) -> esrpc_status {
     guard::call(|| {
-        required(options, "options")?.settings.times.resolve = time(timeout_ms, "resolve_timeout_ms")?;
+        required(options, "options")?.settings.times.resolve = limit(timeout_ms, "resolve_timeout_ms")?;
         Ok(())
     })
 }
@@ -34,7 +28,7 @@ pub extern "C" fn esrpc_connection_options_set_resolve_timeout_ms(
 /// Sets how long connecting may take, over all addresses of the host; then setup fails with ESRPC_ERROR_CONNECT_TIMED_OUT. Default: 10000.
 ///
 /// @param options Changed.
-/// @param timeout_ms Milliseconds, 1 to 86400000 (a day); 0: no end.
+/// @param timeout_ms Milliseconds, 1 to 86400000 (a day), or ESRPC_NO_TIMEOUT.
 /// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or timeout_ms is out of its range.
 ///
 /// Thread: owner. Since: 0.1.0
@@ -44,7 +38,7 @@ pub extern "C" fn esrpc_connection_options_set_connect_timeout_ms(
     timeout_ms: u32,
 ) -> esrpc_status {
     guard::call(|| {
-        required(options, "options")?.settings.times.connect = time(timeout_ms, "connect_timeout_ms")?;
+        required(options, "options")?.settings.times.connect = limit(timeout_ms, "connect_timeout_ms")?;
         Ok(())
     })
 }
@@ -52,7 +46,7 @@ pub extern "C" fn esrpc_connection_options_set_connect_timeout_ms(
 /// Sets how long the TLS handshake may take; then setup fails with ESRPC_ERROR_TLS_TIMED_OUT, and a server's listener is told. Default: 10000.
 ///
 /// @param options Changed.
-/// @param timeout_ms Milliseconds, 1 to 86400000 (a day); 0: no end.
+/// @param timeout_ms Milliseconds, 1 to 86400000 (a day), or ESRPC_NO_TIMEOUT.
 /// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or timeout_ms is out of its range.
 ///
 /// Thread: owner. Since: 0.1.0
@@ -62,7 +56,7 @@ pub extern "C" fn esrpc_connection_options_set_tls_timeout_ms(
     timeout_ms: u32,
 ) -> esrpc_status {
     guard::call(|| {
-        required(options, "options")?.settings.times.tls = time(timeout_ms, "tls_timeout_ms")?;
+        required(options, "options")?.settings.times.tls = limit(timeout_ms, "tls_timeout_ms")?;
         Ok(())
     })
 }
@@ -71,7 +65,7 @@ pub extern "C" fn esrpc_connection_options_set_tls_timeout_ms(
 /// connection ends with ESRPC_ERROR_HANDSHAKE_TIMED_OUT. Default: 10000.
 ///
 /// @param options Changed.
-/// @param timeout_ms Milliseconds, 1 to 86400000 (a day); 0: no end.
+/// @param timeout_ms Milliseconds, 1 to 86400000 (a day), or ESRPC_NO_TIMEOUT.
 /// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or timeout_ms is out of its range.
 ///
 /// Thread: owner. Since: 0.1.0
@@ -81,7 +75,7 @@ pub extern "C" fn esrpc_connection_options_set_handshake_timeout_ms(
     timeout_ms: u32,
 ) -> esrpc_status {
     guard::call(|| {
-        required(options, "options")?.settings.times.handshake = time(timeout_ms, "handshake_timeout_ms")?;
+        required(options, "options")?.settings.times.handshake = limit(timeout_ms, "handshake_timeout_ms")?;
         Ok(())
     })
 }
@@ -90,7 +84,7 @@ pub extern "C" fn esrpc_connection_options_set_handshake_timeout_ms(
 /// ESRPC_ERROR_WRITE_TIMED_OUT. Default: 30000.
 ///
 /// @param options Changed.
-/// @param timeout_ms Milliseconds, 1 to 86400000 (a day); 0: no end.
+/// @param timeout_ms Milliseconds, 1 to 86400000 (a day), or ESRPC_NO_TIMEOUT.
 /// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or timeout_ms is out of its range.
 ///
 /// Thread: owner. Since: 0.1.0
@@ -100,7 +94,7 @@ pub extern "C" fn esrpc_connection_options_set_write_timeout_ms(
     timeout_ms: u32,
 ) -> esrpc_status {
     guard::call(|| {
-        required(options, "options")?.settings.times.write = time(timeout_ms, "write_timeout_ms")?;
+        required(options, "options")?.settings.times.write = limit(timeout_ms, "write_timeout_ms")?;
         Ok(())
     })
 }
@@ -109,7 +103,7 @@ pub extern "C" fn esrpc_connection_options_set_write_timeout_ms(
 /// ends with ESRPC_ERROR_MESSAGE_TIMED_OUT. Default: 30000.
 ///
 /// @param options Changed.
-/// @param timeout_ms Milliseconds, 1 to 86400000 (a day); 0: no end.
+/// @param timeout_ms Milliseconds, 1 to 86400000 (a day), or ESRPC_NO_TIMEOUT.
 /// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or timeout_ms is out of its range.
 ///
 /// Thread: owner. Since: 0.1.0
@@ -119,15 +113,15 @@ pub extern "C" fn esrpc_connection_options_set_message_timeout_ms(
     timeout_ms: u32,
 ) -> esrpc_status {
     guard::call(|| {
-        required(options, "options")?.settings.times.message = time(timeout_ms, "message_timeout_ms")?;
+        required(options, "options")?.settings.times.message = limit(timeout_ms, "message_timeout_ms")?;
         Ok(())
     })
 }
 
-/// Sets how long nothing may come or go; then the connection ends with ESRPC_ERROR_IDLE_TIMED_OUT. Default: no end.
+/// Sets how long nothing may come or go; then the connection ends with ESRPC_ERROR_IDLE_TIMED_OUT. Default: ESRPC_NO_TIMEOUT.
 ///
 /// @param options Changed.
-/// @param timeout_ms Milliseconds, 1 to 86400000 (a day); 0: no end.
+/// @param timeout_ms Milliseconds, 1 to 86400000 (a day), or ESRPC_NO_TIMEOUT.
 /// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or timeout_ms is out of its range.
 ///
 /// Thread: owner. Since: 0.1.0
@@ -137,7 +131,7 @@ pub extern "C" fn esrpc_connection_options_set_idle_timeout_ms(
     timeout_ms: u32,
 ) -> esrpc_status {
     guard::call(|| {
-        required(options, "options")?.settings.times.idle = time(timeout_ms, "idle_timeout_ms")?;
+        required(options, "options")?.settings.times.idle = limit(timeout_ms, "idle_timeout_ms")?;
         Ok(())
     })
 }
@@ -146,7 +140,7 @@ pub extern "C" fn esrpc_connection_options_set_idle_timeout_ms(
 /// is delivered in any case, and what its callbacks accept is written. Default: 0, not at all.
 ///
 /// @param options Changed.
-/// @param half_open_ms Milliseconds, 0 to 86400000 (a day).
+/// @param half_open_ms Milliseconds, 0 to 86400000 (a day), or ESRPC_NO_TIMEOUT: until they end.
 /// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or half_open_ms is out of its range.
 ///
 /// Thread: owner. Since: 0.1.0
@@ -156,7 +150,7 @@ pub extern "C" fn esrpc_connection_options_set_half_open_ms(
     half_open_ms: u32,
 ) -> esrpc_status {
     guard::call(|| {
-        required(options, "options")?.settings.times.half_open = time(half_open_ms, "half_open_ms")?;
+        required(options, "options")?.settings.times.half_open = delay(half_open_ms, "half_open_ms")?;
         Ok(())
     })
 }
@@ -165,8 +159,8 @@ pub extern "C" fn esrpc_connection_options_set_half_open_ms(
 /// connection ends with ESRPC_ERROR_KEEP_ALIVE_TIMED_OUT. The answers to these PINGs are not delivered. Default: off.
 ///
 /// @param options Changed.
-/// @param interval_ms Milliseconds of silence before a PING, 1 to 86400000 (a day); 0: off.
-/// @param timeout_ms Milliseconds to wait after the PING, 1 to 86400000; 0: no end.
+/// @param interval_ms Milliseconds of silence before a PING, 1 to 86400000 (a day), or ESRPC_NO_TIMEOUT: off.
+/// @param timeout_ms Milliseconds to wait after the PING, 1 to 86400000, or ESRPC_NO_TIMEOUT.
 /// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or a time is out of its range.
 ///
 /// Thread: owner. Since: 0.1.0
@@ -178,8 +172,8 @@ pub extern "C" fn esrpc_connection_options_set_keep_alive_ping(
 ) -> esrpc_status {
     guard::call(|| {
         let options = required(options, "options")?;
-        let interval = time(interval_ms, "interval_ms")?;
-        options.settings.times.ping_response = time(timeout_ms, "timeout_ms")?;
+        let interval = limit(interval_ms, "interval_ms")?;
+        options.settings.times.ping_response = limit(timeout_ms, "timeout_ms")?;
         options.settings.times.ping = interval;
         Ok(())
     })
@@ -190,18 +184,18 @@ pub extern "C" fn esrpc_connection_options_set_keep_alive_ping(
 /// while the outbound limit is reached, are dropped. Default: off, the application answers.
 ///
 /// @param options Changed.
-/// @param on 0: off; else on.
+/// @param on Whether the library does so.
 /// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL.
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
 pub extern "C" fn esrpc_connection_options_set_answer_pings(
     options: Option<&mut esrpc_connection_options>,
-    on: i32,
+    on: esrpc_bool,
 ) -> esrpc_status {
     guard::call(|| {
         let options = required(options, "options")?;
-        options.settings.answer_pings = on != 0;
+        options.settings.answer_pings = on.is_true();
         Ok(())
     })
 }

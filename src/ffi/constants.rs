@@ -173,5 +173,5 @@ pub enum esrpc_address_family {
     ESRPC_ADDRESS_FAMILY_IPV6 = 6,
 }
 
-/// As the timeout of a waiting function: no timeout.
-pub const ESRPC_WAIT_FOREVER: u32 = u32::MAX;
+/// As any time in milliseconds: never, or without end.
+pub const ESRPC_NO_TIMEOUT: u32 = u32::MAX;

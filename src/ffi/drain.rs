@@ -1,11 +1,11 @@
 //! Graceful shutdown: what is open may finish, and nothing new begins.
 
-use super::callbacks::timeout;
 use super::counted::{esrpc_listener, esrpc_runtime};
 use super::guard;
 use super::handle::ArcHandle;
 use super::runtime::existing_runtime;
 use super::status::esrpc_status;
+use super::times::timeout;
 use crate::runtime::{Drain, Listener};
 
 /// Ends a listener gracefully. At once it gives up its listening socket and announces no connection any more; whoever
@@ -20,7 +20,7 @@ use crate::runtime::{Drain, Listener};
 /// too. on_closed comes, and esrpc_listener_wait_closed returns, when the last connection has ended.
 ///
 /// @param listener Borrowed. If it was closed before, on_closed is not told again, and its connections are drained.
-/// @param deadline_ms Milliseconds from now, or ESRPC_WAIT_FOREVER: as long as it takes. Of several calls the earliest
+/// @param deadline_ms Milliseconds from now, or ESRPC_NO_TIMEOUT: as long as it takes. Of several calls the earliest
 /// deadline counts.
 /// @return ESRPC_OK; returns at once. ESRPC_ERROR_INVALID_ARGUMENT if listener is NULL; ESRPC_ERROR_RUNTIME_SHUTDOWN;
 /// ESRPC_ERROR_FORKED.
@@ -42,7 +42,7 @@ pub unsafe extern "C" fn esrpc_listener_drain(listener: *mut esrpc_listener, dea
 /// waits until all is over and released.
 ///
 /// @param runtime Borrowed; NULL: the default runtime, if there is one.
-/// @param deadline_ms Milliseconds from now, or ESRPC_WAIT_FOREVER: as long as it takes. Of several calls the earliest
+/// @param deadline_ms Milliseconds from now, or ESRPC_NO_TIMEOUT: as long as it takes. Of several calls the earliest
 /// deadline counts.
 /// @return ESRPC_OK; returns at once. ESRPC_ERROR_FORKED in a forked child.
 ///

@@ -21,6 +21,8 @@ pub struct esrpc_header {
     pub name: esrpc_bytes,
     /// One of the ESRPC_HEADER_TYPE_* constants.
     pub r#type: i32,
+    /// Always 0.
+    pub reserved: i32,
     /// The value of a boolean (0 or 1), a byte, an integer or a timestamp; otherwise 0.
     pub number: i64,
     /// The value of a byte_buf, a string, or a UUID (16 bytes); otherwise empty. A received string may be no UTF-8.
@@ -34,6 +36,7 @@ impl esrpc_header {
         esrpc_header {
             name: esrpc_bytes::from_slice(header.name),
             r#type: i32::from(header.header_type as u8),
+            reserved: 0,
             number: header.number,
             bytes: header.data.map_or(esrpc_bytes::EMPTY, esrpc_bytes::from_slice),
         }

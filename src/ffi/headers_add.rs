@@ -1,5 +1,6 @@
 //! Filling a header list.
 
+use super::boolean::esrpc_bool;
 use super::bytes::esrpc_bytes;
 use super::failure::Failure;
 use super::guard;
@@ -50,7 +51,7 @@ pub(super) unsafe fn uuid_at<'a>(uuid: *const u8) -> Result<&'a [u8; 16], Failur
 ///
 /// @param headers Changed.
 /// @param name The header's name, UTF-8, 1 to 255 bytes; copied.
-/// @param value 0 is false, any other number is true.
+/// @param value The boolean.
 /// @return ESRPC_OK; ESRPC_ERROR_HEADER_NAME_LENGTH if name is not 1 to 255 bytes long; ESRPC_ERROR_INVALID_UTF8 if name
 /// is not UTF-8; ESRPC_ERROR_TOO_MANY_HEADERS beyond 1024 headers; ESRPC_ERROR_HEADERS_TOO_LARGE beyond 24 MiB;
 /// ESRPC_ERROR_INVALID_STATE for the list of a message; ESRPC_ERROR_INVALID_ARGUMENT if headers is NULL, or name is NULL
@@ -61,11 +62,11 @@ pub(super) unsafe fn uuid_at<'a>(uuid: *const u8) -> Result<&'a [u8; 16], Failur
 pub unsafe extern "C" fn esrpc_headers_add_bool(
     headers: *mut esrpc_headers,
     name: esrpc_bytes,
-    value: i32,
+    value: esrpc_bool,
 ) -> esrpc_status {
     guard::call(|| {
         // SAFETY: NULL or live, all of them; a builder has one user.
-        unsafe { add(headers, name, HeaderValue::Bool(value != 0)) }
+        unsafe { add(headers, name, HeaderValue::Bool(value.is_true())) }
     })
 }
 
@@ -286,8 +287,8 @@ pub unsafe extern "C" fn esrpc_headers_add_uuid_text(
 ///
 /// @param headers Changed.
 /// @param source Borrowed; may be the same list as headers, or the list of a message.
-/// @param keep_protocol_headers 0 leaves out :message-type, :message-flags and :stream-id, which a send would refuse; any
-/// other number copies them too.
+/// @param keep_protocol_headers Whether :message-type, :message-flags and :stream-id, which a send would refuse, are copied
+/// too.
 /// @return ESRPC_OK; ESRPC_ERROR_HEADERS_TOO_LARGE beyond 24 MiB; ESRPC_ERROR_INVALID_STATE if headers is the list of a
 /// message; ESRPC_ERROR_INVALID_ARGUMENT if headers or source is NULL. On an error nothing changes.
 ///
@@ -296,10 +297,10 @@ pub unsafe extern "C" fn esrpc_headers_add_uuid_text(
 pub unsafe extern "C" fn esrpc_headers_add_from(
     headers: *mut esrpc_headers,
     source: *const esrpc_headers,
-    keep_protocol_headers: i32,
+    keep_protocol_headers: esrpc_bool,
 ) -> esrpc_status {
     guard::call(|| {
-        let wanted = |name: &[u8]| keep_protocol_headers != 0 || !is_protocol_header(name);
+        let wanted = |name: &[u8]| keep_protocol_headers.is_true() || !is_protocol_header(name);
         if headers.cast_const() == source {
             // SAFETY: NULL or live; a builder has one user.
             let list = unsafe { esrpc_headers::builder_mut(headers) }?;

@@ -8,6 +8,8 @@
 //! frame pointers do not. Elsewhere, ending a thread unwinds nothing (musl, macOS, Windows), or this is not supported yet
 //! (glibc on other processors).
 
+use super::boolean::esrpc_bool;
+
 /// A C function that takes only integers and pointers.
 pub(crate) trait HostFunction<Arguments> {
     type Output;
@@ -57,11 +59,13 @@ host_function!(a: A, b: B; c, d, e; ());
 host_function!(a: A, b: B, c: C; d, e; ());
 host_function!(a: A, b: B, c: C, d: D; e; ());
 host_function!(a: A, b: B, c: C, d: D, e: E;; ());
-host_function!(a: A, b: B, c: C; d, e; bool);
+host_function!(a: A, b: B, c: C; d, e; esrpc_bool);
 
 #[cfg(all(target_os = "linux", target_env = "gnu", any(target_arch = "x86_64", target_arch = "aarch64")))]
 mod frame {
     use std::mem::MaybeUninit;
+
+    use super::esrpc_bool;
 
     // Without .cfi directives, the unwind tables have no entry for these instructions. The frame pointer is kept for
     // debuggers and profilers.
@@ -128,11 +132,11 @@ mod frame {
         unsafe fn from_register(_: Register) {}
     }
 
-    impl Returned for bool {
-        /// The value is the lowest byte of the register. Whatever a host puts there is true unless it is 0.
-        unsafe fn from_register(register: Register) -> bool {
+    impl Returned for esrpc_bool {
+        /// The value is the lowest byte of the register.
+        unsafe fn from_register(register: Register) -> esrpc_bool {
             // SAFETY: what the caller promised.
-            unsafe { register.assume_init() as u8 != 0 }
+            esrpc_bool::from(unsafe { register.assume_init() as u8 != 0 })
         }
     }
 

@@ -4,7 +4,7 @@ use std::any::Any;
 use std::ffi::{c_char, c_void};
 use std::sync::Arc;
 
-use super::callbacks::{UserData, timeout};
+use super::callbacks::UserData;
 use super::counted::esrpc_connection;
 pub use super::counted::esrpc_listener;
 use super::errors::explained;
@@ -16,6 +16,7 @@ use super::listener_options::esrpc_listener_options;
 use super::out::check_out;
 use super::status::esrpc_status;
 use super::table::read_table;
+use super::times::timeout;
 use crate::runtime::{Connection, Destroyed, Error, Listener, ListenerHandler, Outcome};
 
 /// What a listener calls. Every slot may be NULL: nothing to do. No lock is held: any function may be called, except those
@@ -238,7 +239,7 @@ pub unsafe extern "C" fn esrpc_listener_get_user_data(listener: *const esrpc_lis
 /// ended and their on_shutdown has returned. Does not close it.
 ///
 /// @param listener Borrowed.
-/// @param timeout_ms Milliseconds to wait at most, or ESRPC_WAIT_FOREVER.
+/// @param timeout_ms Milliseconds to wait at most, or ESRPC_NO_TIMEOUT.
 /// @return ESRPC_OK if it is closed; ESRPC_ERROR_TIMED_OUT; ESRPC_ERROR_WOULD_DEADLOCK on an event-loop thread;
 /// ESRPC_ERROR_INVALID_ARGUMENT if listener is NULL; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
 ///

@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::ffi::c_void;
 use std::sync::Arc;
 
+use super::boolean::esrpc_bool;
 use super::bytes::esrpc_bytes;
 use super::callbacks::UserData;
 use super::connection_options::{esrpc_connection_options, in_range};
@@ -135,7 +136,7 @@ pub type esrpc_connect_callback = Option<
         connection: *mut esrpc_connection,
         connect: *const esrpc_message,
         user_data: *mut c_void,
-    ) -> bool,
+    ) -> esrpc_bool,
 >;
 
 /// Makes the library answer each client's CONNECT, so that a server needs no on_protocol_message: with a CONNECT_ACK without
@@ -168,7 +169,7 @@ type ConnectFunction = unsafe extern "C" fn(
     connection: *mut esrpc_connection,
     connect: *const esrpc_message,
     user_data: *mut c_void,
-) -> bool;
+) -> esrpc_bool;
 
 fn gatekeeper(
     function: ConnectFunction,
@@ -179,7 +180,7 @@ fn gatekeeper(
         let user_data: UserData = user_data;
         with_view(incoming, |view| {
             // SAFETY: the caller gave the function together with the pointer, for the loop threads of connections.
-            unsafe { host_call::call(function, (esrpc_connection::lend(connection), view, user_data.0)) }
+            unsafe { host_call::call(function, (esrpc_connection::lend(connection), view, user_data.0)) }.is_true()
         })
     }
 }
@@ -353,18 +354,18 @@ pub extern "C" fn esrpc_listener_options_set_unix_mode(
 /// listener at that path.
 ///
 /// @param options Changed.
-/// @param on 0: it is removed; else it stays.
+/// @param keep Whether it stays.
 /// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL.
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
 pub extern "C" fn esrpc_listener_options_set_keep_unix_file(
     options: Option<&mut esrpc_listener_options>,
-    on: i32,
+    keep: esrpc_bool,
 ) -> esrpc_status {
     guard::call(|| {
         let options = required(options, "options")?;
-        options.keep_unix_file = on != 0;
+        options.keep_unix_file = keep.is_true();
         Ok(())
     })
 }

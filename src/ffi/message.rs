@@ -10,8 +10,33 @@ use super::headers::esrpc_headers;
 use super::json;
 use super::out::{check_out, write_optional, write_out};
 use super::status::{ESRPC_ERROR_BUFFER_TOO_SMALL, ESRPC_ERROR_INVALID_UTF8, esrpc_status};
+use super::table::write_table;
 use crate::codec::{self, Headers, Limits, Message, MessageCopy, Prelude};
 use crate::rpc::{Envelope, Incoming, Outgoing};
+
+/// What is known of a message besides its headers and its payload, from esrpc_message_get_info.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct esrpc_message_info {
+    /// sizeof(esrpc_message_info), set by the caller before the call.
+    pub struct_size: usize,
+    /// As esrpc_message_get_type returns it.
+    pub message_type: i32,
+    /// As esrpc_message_get_flags returns them.
+    pub flags: i32,
+    /// As esrpc_message_get_stream_id returns it.
+    pub stream_id: i32,
+    /// The size of the whole message on the wire, in bytes.
+    pub total_length: u32,
+    /// The size of its headers on the wire, in bytes.
+    pub headers_length: u32,
+    /// How many headers it has.
+    pub header_count: u32,
+    /// The checksum over its first eight bytes, as it came.
+    pub prelude_crc: u32,
+    /// The checksum over the whole message, as it came.
+    pub message_crc: u32,
+}
 
 /// A decoded message: a view lent to a callback or by a decoder, a view of the caller's bytes (esrpc_message_decode), or an
 /// owned copy (esrpc_message_copy). Several threads may read the same message.
@@ -344,48 +369,36 @@ pub extern "C" fn esrpc_message_get_payload(message: Option<&esrpc_message>) -> 
     })
 }
 
-/// The size of a whole message on the wire.
+/// Gives what is known of a message besides its headers and its payload.
 ///
-/// @param message Borrowed; NULL gives 0.
-/// @return The size in bytes.
-///
-/// Thread: any. Since: 0.1.0
-#[unsafe(no_mangle)]
-pub extern "C" fn esrpc_message_get_total_length(message: Option<&esrpc_message>) -> u32 {
-    guard::value(0, || message.map_or(0, |message| message.prelude.total_len))
-}
-
-/// The size of a message's headers on the wire.
-///
-/// @param message Borrowed; NULL gives 0.
-/// @return The size in bytes.
+/// @param message Borrowed.
+/// @param out_info Filled in. Its struct_size is read first: set it to sizeof the struct.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if message or out_info is NULL or out_info->struct_size is not the size of
+/// such a struct.
 ///
 /// Thread: any. Since: 0.1.0
 #[unsafe(no_mangle)]
-pub extern "C" fn esrpc_message_get_headers_length(message: Option<&esrpc_message>) -> u32 {
-    guard::value(0, || message.map_or(0, |message| message.prelude.headers_len))
-}
-
-/// The checksum over the first eight bytes of a message, as it came.
-///
-/// @param message Borrowed; NULL gives 0.
-/// @return The checksum.
-///
-/// Thread: any. Since: 0.1.0
-#[unsafe(no_mangle)]
-pub extern "C" fn esrpc_message_get_prelude_crc(message: Option<&esrpc_message>) -> u32 {
-    guard::value(0, || message.map_or(0, |message| message.prelude.crc))
-}
-
-/// The checksum over a whole message, as it came.
-///
-/// @param message Borrowed; NULL gives 0.
-/// @return The checksum.
-///
-/// Thread: any. Since: 0.1.0
-#[unsafe(no_mangle)]
-pub extern "C" fn esrpc_message_get_message_crc(message: Option<&esrpc_message>) -> u32 {
-    guard::value(0, || message.map_or(0, |message| message.crc))
+pub unsafe extern "C" fn esrpc_message_get_info(
+    message: Option<&esrpc_message>,
+    out_info: *mut esrpc_message_info,
+) -> esrpc_status {
+    guard::call(|| {
+        let message = required(message, "message")?;
+        let envelope = Envelope::read(&message.headers.as_headers());
+        let info = esrpc_message_info {
+            struct_size: size_of::<esrpc_message_info>(),
+            message_type: envelope.message_type.unwrap_or(-1),
+            flags: envelope.flags.unwrap_or(0),
+            stream_id: envelope.stream_id.unwrap_or(-1),
+            total_length: message.prelude.total_len,
+            headers_length: message.prelude.headers_len,
+            header_count: u32::try_from(message.headers.as_headers().len()).unwrap_or(u32::MAX),
+            prelude_crc: message.prelude.crc,
+            message_crc: message.crc,
+        };
+        // SAFETY: NULL or the caller's variable, which begins with its size.
+        unsafe { write_table(out_info, &info, "out_info") }
+    })
 }
 
 /// The type of a message of the RPC protocol: its header :message-type.

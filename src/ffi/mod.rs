@@ -17,10 +17,12 @@ pub(crate) mod host_call;
 mod json;
 pub(crate) mod out;
 pub(crate) mod table;
+pub(crate) mod times;
 
 // What C sees. build.rs has the order of the header.
 pub mod adopted_sockets;
 pub mod blocking;
+pub mod boolean;
 pub mod bytes;
 pub mod callbacks;
 pub mod client_options;

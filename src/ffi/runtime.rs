@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use super::callbacks::timeout;
 pub use super::counted::esrpc_runtime;
 use super::failure::Failure;
 use super::guard;
@@ -10,6 +9,7 @@ use super::handle::ArcHandle;
 use super::out::{check_out, write_out};
 use super::runtime_options::esrpc_runtime_options;
 use super::status::esrpc_status;
+use super::times::timeout;
 use crate::runtime::{
     DefaultOptions, Error, Runtime, all_runtimes, check_may_wait, default_runtime, existing_default_runtime,
     set_default_options, stop_runtimes, take_default_if_ended,
@@ -128,7 +128,7 @@ pub unsafe extern "C" fn esrpc_runtime_shutdown(runtime: *mut esrpc_runtime) -> 
 /// next use of NULL makes a new default runtime.
 ///
 /// @param runtime Borrowed; NULL: the default runtime; if there is none, there is nothing to wait for.
-/// @param timeout_ms Milliseconds to wait at most, or ESRPC_WAIT_FOREVER.
+/// @param timeout_ms Milliseconds to wait at most, or ESRPC_NO_TIMEOUT.
 /// @return ESRPC_OK; ESRPC_ERROR_TIMED_OUT if something still lives, and then nothing has changed;
 /// ESRPC_ERROR_RUNTIME_SHUTDOWN if not every on_destroy is going to be called, as the runtime was stopped by esrpc_runtime_stop
 /// or esrpc_stop_all, or the application has ended one of its threads inside a callback;
@@ -166,7 +166,7 @@ pub unsafe extern "C" fn esrpc_runtime_join(runtime: *mut esrpc_runtime, timeout
 /// To end in order, with every callback, use esrpc_runtime_drain or esrpc_runtime_shutdown and then esrpc_runtime_join.
 ///
 /// @param runtime Borrowed; NULL: the default runtime, if there is one; the next use of NULL then makes a new one.
-/// @param timeout_ms Milliseconds to wait at most, or ESRPC_WAIT_FOREVER.
+/// @param timeout_ms Milliseconds to wait at most, or ESRPC_NO_TIMEOUT.
 /// @return ESRPC_OK, also if it was stopped before or NULL names no runtime; ESRPC_ERROR_TIMED_OUT if a callback has not
 /// returned or a thread has not ended in time, but no other callback is called, and the function may be called again to wait
 /// on; ESRPC_ERROR_WOULD_DEADLOCK on an event-loop thread of any runtime, and then nothing has changed; ESRPC_ERROR_FORKED if
@@ -186,7 +186,7 @@ pub unsafe extern "C" fn esrpc_runtime_stop(runtime: *mut esrpc_runtime, timeout
 /// Stops every runtime of the process as esrpc_runtime_stop does, including the default one and those that other code has made.
 /// For a program that is about to exit or to unload the code behind its callbacks.
 ///
-/// @param timeout_ms Milliseconds to wait at most, or ESRPC_WAIT_FOREVER.
+/// @param timeout_ms Milliseconds to wait at most, or ESRPC_NO_TIMEOUT.
 /// @return ESRPC_OK, also if there is none, as in a forked child that has made none; ESRPC_ERROR_TIMED_OUT if a callback has
 /// not returned or a thread has not ended in time, but no other callback is called, and the function may be called again to
 /// wait on; ESRPC_ERROR_WOULD_DEADLOCK on an event-loop thread, and then nothing has changed.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::boolean::esrpc_bool;
 use super::connection_options::{esrpc_connection_options, in_range};
 use super::failure::{Failure, required};
 use super::guard;
@@ -9,25 +10,25 @@ use super::status::esrpc_status;
 use crate::transport::KeepAlive;
 
 const MAX_BUFFER_SIZE: usize = 1 << 30;
-const MAX_KEEP_ALIVE_SECONDS: u32 = 32_767;
+const MAX_KEEP_ALIVE_MS: u32 = 32_767_000;
 const MAX_PROBES: u32 = 127;
 
 /// Switches TCP_NODELAY: small messages leave at once instead of waiting for the acknowledgement of earlier ones. Default: on.
 /// Those of the TLS handshake, CONNECT and its answer never wait.
 ///
 /// @param options Changed.
-/// @param on 0: off; else on.
+/// @param on Whether they do.
 /// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL.
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
 pub extern "C" fn esrpc_connection_options_set_tcp_nodelay(
     options: Option<&mut esrpc_connection_options>,
-    on: i32,
+    on: esrpc_bool,
 ) -> esrpc_status {
     guard::call(|| {
         let options = required(options, "options")?;
-        options.settings.socket.no_delay = on != 0;
+        options.settings.socket.no_delay = on.is_true();
         Ok(())
     })
 }
@@ -36,9 +37,10 @@ pub extern "C" fn esrpc_connection_options_set_tcp_nodelay(
 /// ends the connection with ESRPC_ERROR_IO or ESRPC_ERROR_CONNECTION_RESET.
 ///
 /// @param options Changed.
-/// @param on 0: off, the numbers do not matter; else on.
-/// @param idle_s Seconds of silence before the first question, 1 to 32767; 0: the system's default.
-/// @param interval_s Seconds between questions, 1 to 32767; 0: the system's default.
+/// @param on Whether it does; if not, the numbers do not matter.
+/// @param idle_ms Milliseconds of silence before the first question, 1 to 32767000, rounded up to whole seconds; 0: the
+/// system's default.
+/// @param interval_ms Milliseconds between questions, 1 to 32767000, rounded up to whole seconds; 0: the system's default.
 /// @param probes Questions without answer before the peer counts as gone, 1 to 127; 0: the system's default.
 /// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or a number is out of its range.
 ///
@@ -46,23 +48,27 @@ pub extern "C" fn esrpc_connection_options_set_tcp_nodelay(
 #[unsafe(no_mangle)]
 pub extern "C" fn esrpc_connection_options_set_tcp_keep_alive(
     options: Option<&mut esrpc_connection_options>,
-    on: i32,
-    idle_s: u32,
-    interval_s: u32,
+    on: esrpc_bool,
+    idle_ms: u32,
+    interval_ms: u32,
     probes: u32,
 ) -> esrpc_status {
     guard::call(|| {
         let options = required(options, "options")?;
-        let seconds = |value: u32, name: &str| -> Result<Option<Duration>, Failure> {
-            let value = in_range(value, 0..=MAX_KEEP_ALIVE_SECONDS, name)?;
-            Ok((value > 0).then(|| Duration::from_secs(value.into())))
+        if !on.is_true() {
+            options.settings.socket.keep_alive = None;
+            return Ok(());
+        }
+        let seconds = |ms: u32, name: &str| -> Result<Option<Duration>, Failure> {
+            let ms = in_range(ms, 0..=MAX_KEEP_ALIVE_MS, name)?;
+            Ok((ms > 0).then(|| Duration::from_secs(ms.div_ceil(1000).into())))
         };
         let keep_alive = KeepAlive {
-            idle: seconds(idle_s, "idle_s")?,
-            interval: seconds(interval_s, "interval_s")?,
+            idle: seconds(idle_ms, "idle_ms")?,
+            interval: seconds(interval_ms, "interval_ms")?,
             probes: Some(in_range(probes, 0..=MAX_PROBES, "probes")?).filter(|probes| *probes > 0),
         };
-        options.settings.socket.keep_alive = (on != 0).then_some(keep_alive);
+        options.settings.socket.keep_alive = Some(keep_alive);
         Ok(())
     })
 }

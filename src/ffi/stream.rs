@@ -2,11 +2,12 @@
 
 use std::any::Any;
 use std::ffi::{c_char, c_void};
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use super::bytes::esrpc_bytes;
-use super::callbacks::{UserData, esrpc_flush_callback, flush_callback, timeout};
-use super::constants::esrpc_stream_state;
+use super::callbacks::{UserData, esrpc_flush_callback, flush_callback};
+use super::constants::{ESRPC_NO_TIMEOUT, esrpc_stream_state};
 use super::counted::esrpc_connection;
 pub use super::counted::esrpc_stream;
 use super::errors::{end_message, end_status, explained, outcome_status};
@@ -19,6 +20,7 @@ use super::message::{esrpc_message, outgoing, outgoing_first, with_view};
 use super::out::{check_out, write_optional};
 use super::status::{ESRPC_ERROR_INVALID_UTF8, ESRPC_OK, esrpc_status};
 use super::table::read_table;
+use super::times::timeout;
 use crate::rpc::{Incoming, MessageType, Outgoing, error_message};
 use crate::runtime::{Destroyed, Inbox, Outcome, Stream, StreamHandler, StreamPhase};
 
@@ -190,8 +192,8 @@ pub unsafe extern "C" fn esrpc_stream_release(stream: *mut esrpc_stream) {
 /// with ESRPC_MESSAGE_FLAG_TERMINATE_STREAM.
 ///
 /// @param stream Borrowed; not activated yet.
-/// @param deadline_ms Milliseconds, 1 to 4294967295; 0: none, as by default.
-/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if stream is NULL; ESRPC_ERROR_STREAM_ALREADY_ACTIVATED;
+/// @param deadline_ms Milliseconds, 1 to 4294967294, or ESRPC_NO_TIMEOUT, as by default.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if stream is NULL or deadline_ms is 0; ESRPC_ERROR_STREAM_ALREADY_ACTIVATED;
 /// ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
 ///
 /// Thread: any. Since: 0.1.0
@@ -199,7 +201,11 @@ pub unsafe extern "C" fn esrpc_stream_release(stream: *mut esrpc_stream) {
 pub unsafe extern "C" fn esrpc_stream_set_deadline_ms(stream: *mut esrpc_stream, deadline_ms: u32) -> esrpc_status {
     guard::call(|| {
         // SAFETY: NULL or a live or lent handle.
-        unsafe { esrpc_stream::share(stream) }?.set_deadline(deadline_ms)?;
+        let stream = unsafe { esrpc_stream::share(stream) }?;
+        let deadline = NonZeroU32::new(deadline_ms).ok_or_else(|| {
+            Failure::invalid_argument("deadline_ms is 0; for no deadline it must be ESRPC_NO_TIMEOUT")
+        })?;
+        stream.set_deadline((deadline_ms != ESRPC_NO_TIMEOUT).then_some(deadline))?;
         Ok(())
     })
 }
@@ -313,7 +319,7 @@ pub unsafe extern "C" fn esrpc_stream_close(stream: *mut esrpc_stream) -> esrpc_
 /// it, and the decision returns ESRPC_ERROR_CONNECTION_CLOSED.
 ///
 /// @param stream Borrowed.
-/// @param deadline_ms Milliseconds until it is refused, at least 1; or ESRPC_WAIT_FOREVER.
+/// @param deadline_ms Milliseconds until it is refused, at least 1; or ESRPC_NO_TIMEOUT.
 /// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if stream is NULL or deadline_ms is 0; ESRPC_ERROR_INVALID_STATE if it is not
 /// being announced, or was accepted, refused or deferred; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
 ///
@@ -574,7 +580,7 @@ pub unsafe extern "C" fn esrpc_stream_get_end_message(stream: *const esrpc_strea
 /// Waits until the stream is over and its on_closed has returned.
 ///
 /// @param stream Borrowed.
-/// @param timeout_ms Milliseconds to wait at most, or ESRPC_WAIT_FOREVER.
+/// @param timeout_ms Milliseconds to wait at most, or ESRPC_NO_TIMEOUT.
 /// @param out_status Receives the reason of the end; NULL: not wanted.
 /// @return ESRPC_OK if it is over; ESRPC_ERROR_STREAM_NOT_ACTIVATED; ESRPC_ERROR_TIMED_OUT; ESRPC_ERROR_WOULD_DEADLOCK
 /// on an event-loop thread; ESRPC_ERROR_INVALID_ARGUMENT if stream is NULL; ESRPC_ERROR_RUNTIME_SHUTDOWN;

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::boolean::esrpc_bool;
 use super::bytes::esrpc_bytes;
 use super::constants::esrpc_tls_client_auth::*;
 use super::constants::esrpc_tls_version::*;
@@ -258,8 +259,8 @@ pub unsafe extern "C" fn esrpc_tls_config_builder_set_certificate(
 /// refuses clients that offer only others; a client that offers none is taken, and then none is agreed on.
 ///
 /// @param builder Changed.
-/// @param protocol The protocol's name, 1 to 255 bytes, copied.
-/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL or protocol is out of its range.
+/// @param protocol The protocol's name, 1 to 255 bytes without a NUL, copied.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL, or protocol is out of its range or has a NUL.
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -282,6 +283,9 @@ pub(super) fn check_alpn(protocol: &[u8]) -> Result<(), Failure> {
     if protocol.is_empty() || protocol.len() > MAX_ALPN_LEN {
         let detail = format!("protocol has {} bytes; it must be 1 to {MAX_ALPN_LEN}", protocol.len());
         return Err(Failure::invalid_argument(detail));
+    }
+    if protocol.contains(&0) {
+        return Err(Failure::invalid_argument("protocol contains a NUL byte"));
     }
     Ok(())
 }
@@ -363,18 +367,18 @@ pub extern "C" fn esrpc_tls_config_builder_set_client_auth(
 /// not sent again. Default: on.
 ///
 /// @param builder Changed.
-/// @param on 0: off; else on.
+/// @param on Whether they are.
 /// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL.
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
 pub extern "C" fn esrpc_tls_config_builder_set_session_resumption(
     builder: Option<&mut esrpc_tls_config_builder>,
-    on: i32,
+    on: esrpc_bool,
 ) -> esrpc_status {
     guard::system_call(|| {
         let builder = &mut required(builder, "builder")?.builder;
-        builder.set_session_resumption(on != 0);
+        builder.set_session_resumption(on.is_true());
         Ok(())
     })
 }

@@ -1,5 +1,7 @@
 //! TLS on connections and listeners: putting settings in place, and what a handshake agreed on.
 
+use std::ffi::{CStr, c_char};
+
 use super::bytes::esrpc_bytes;
 use super::client_options::esrpc_client_options;
 use super::counted::{esrpc_connection, esrpc_listener, esrpc_tls_config};
@@ -105,31 +107,31 @@ pub unsafe extern "C" fn esrpc_listener_set_tls(
     })
 }
 
-/// What an accessor returns: empty bytes without TLS, for NULL and in a forked child.
+/// What an accessor returns: "" without TLS, for NULL and in a forked child.
 ///
 /// # Safety
 /// NULL, or a live or lent handle; the result points into it.
 unsafe fn agreed<'a>(
     connection: *const esrpc_connection,
-    pick: impl FnOnce(&'a TlsInfo) -> Option<&'a [u8]>,
-) -> esrpc_bytes {
-    let bytes = |connection: &'a Connection| connection.tls_info().and_then(pick).map(esrpc_bytes::from_slice);
+    pick: impl FnOnce(&'a TlsInfo) -> Option<&'a CStr>,
+) -> *const c_char {
+    let text = |connection: &'a Connection| connection.tls_info().and_then(pick);
     // SAFETY: what the caller promised.
-    unsafe { esrpc_connection::read(connection, None, bytes) }.unwrap_or(esrpc_bytes::EMPTY)
+    unsafe { esrpc_connection::read(connection, None, text) }.unwrap_or(c"").as_ptr()
 }
 
 /// Tells the version of TLS that the handshake agreed on: "TLSv1.2" or "TLSv1.3".
 ///
 /// @param connection Borrowed.
-/// @return Text that lives as long as the handle; empty without TLS, before setup, if connection is NULL, and in a forked
+/// @return Text that lives as long as the handle; "" without TLS, before setup, if connection is NULL, and in a forked
 /// child.
 ///
 /// Thread: any. Since: 0.1.0
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn esrpc_connection_get_tls_version(connection: *const esrpc_connection) -> esrpc_bytes {
-    guard::value(esrpc_bytes::EMPTY, || {
+pub unsafe extern "C" fn esrpc_connection_get_tls_version(connection: *const esrpc_connection) -> *const c_char {
+    guard::value(c"".as_ptr(), || {
         // SAFETY: NULL or a live or lent handle.
-        unsafe { agreed(connection, |info| Some(info.version.as_bytes())) }
+        unsafe { agreed(connection, |info| Some(info.version)) }
     })
 }
 
@@ -137,43 +139,43 @@ pub unsafe extern "C" fn esrpc_connection_get_tls_version(connection: *const esr
 /// which a client of this library asks for first; a server takes the client's first that it has.
 ///
 /// @param connection Borrowed.
-/// @return Text that lives as long as the handle; empty without TLS, before setup, if connection is NULL, and in a forked
+/// @return Text that lives as long as the handle; "" without TLS, before setup, if connection is NULL, and in a forked
 /// child.
 ///
 /// Thread: any. Since: 0.1.0
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn esrpc_connection_get_tls_cipher_suite(connection: *const esrpc_connection) -> esrpc_bytes {
-    guard::value(esrpc_bytes::EMPTY, || {
+pub unsafe extern "C" fn esrpc_connection_get_tls_cipher_suite(connection: *const esrpc_connection) -> *const c_char {
+    guard::value(c"".as_ptr(), || {
         // SAFETY: NULL or a live or lent handle.
-        unsafe { agreed(connection, |info| Some(info.cipher_suite.as_bytes())) }
+        unsafe { agreed(connection, |info| Some(&*info.cipher_suite)) }
     })
 }
 
 /// Tells the group of the key exchange, such as "X25519MLKEM768".
 ///
 /// @param connection Borrowed.
-/// @return Text that lives as long as the handle; empty without TLS, in a resumed session of TLS 1.2, before setup, if
+/// @return Text that lives as long as the handle; "" without TLS, in a resumed session of TLS 1.2, before setup, if
 /// connection is NULL, and in a forked child.
 ///
 /// Thread: any. Since: 0.1.0
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn esrpc_connection_get_tls_key_exchange(connection: *const esrpc_connection) -> esrpc_bytes {
-    guard::value(esrpc_bytes::EMPTY, || {
+pub unsafe extern "C" fn esrpc_connection_get_tls_key_exchange(connection: *const esrpc_connection) -> *const c_char {
+    guard::value(c"".as_ptr(), || {
         // SAFETY: NULL or a live or lent handle.
-        unsafe { agreed(connection, |info| info.key_exchange_group.as_deref().map(str::as_bytes)) }
+        unsafe { agreed(connection, |info| info.key_exchange_group.as_deref()) }
     })
 }
 
 /// Tells the application protocol that the handshake agreed on (ALPN).
 ///
 /// @param connection Borrowed.
-/// @return Bytes that live as long as the handle; empty if none was agreed on, without TLS, before setup, if connection is
+/// @return Text that lives as long as the handle, as its bytes are; "" if none was agreed on, without TLS, before setup, if connection is
 /// NULL, and in a forked child.
 ///
 /// Thread: any. Since: 0.1.0
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn esrpc_connection_get_tls_alpn(connection: *const esrpc_connection) -> esrpc_bytes {
-    guard::value(esrpc_bytes::EMPTY, || {
+pub unsafe extern "C" fn esrpc_connection_get_tls_alpn(connection: *const esrpc_connection) -> *const c_char {
+    guard::value(c"".as_ptr(), || {
         // SAFETY: NULL or a live or lent handle.
         unsafe { agreed(connection, |info| info.alpn.as_deref()) }
     })

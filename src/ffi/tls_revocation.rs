@@ -1,5 +1,6 @@
 //! Certificate revocation lists in TLS settings.
 
+use super::boolean::esrpc_bool;
 use super::bytes::esrpc_bytes;
 use super::constants::esrpc_tls_revocation_depth::*;
 use super::failure::{Failure, required};
@@ -62,7 +63,7 @@ pub unsafe extern "C" fn esrpc_tls_config_builder_add_crl_file(
 ///
 /// @param builder Changed.
 /// @param depth An ESRPC_TLS_REVOCATION_DEPTH_ constant. Default: ESRPC_TLS_REVOCATION_DEPTH_CHAIN.
-/// @param allow_unknown 0: a certificate whose CA has no list here is refused, as by default; else it is good.
+/// @param allow_unknown Whether a certificate whose CA has no list here is good. Default: it is refused.
 /// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL or depth is none of the constants.
 ///
 /// Thread: owner. Since: 0.1.0
@@ -70,7 +71,7 @@ pub unsafe extern "C" fn esrpc_tls_config_builder_add_crl_file(
 pub extern "C" fn esrpc_tls_config_builder_set_revocation(
     builder: Option<&mut esrpc_tls_config_builder>,
     depth: i32,
-    allow_unknown: i32,
+    allow_unknown: esrpc_bool,
 ) -> esrpc_status {
     guard::system_call(|| {
         let builder = &mut required(builder, "builder")?.builder;
@@ -82,7 +83,7 @@ pub extern "C" fn esrpc_tls_config_builder_set_revocation(
                 return Err(Failure::invalid_argument(detail));
             }
         };
-        builder.set_revocation(leaf_only, allow_unknown != 0);
+        builder.set_revocation(leaf_only, allow_unknown.is_true());
         Ok(())
     })
 }

@@ -17,7 +17,7 @@ pub struct Settings {
     pub ping_answers: Rate,
 }
 
-/// How long each phase may take; nothing means without end, or off.
+/// How long each phase may take; nothing means without end, or never.
 #[derive(Clone, Debug)]
 pub struct Times {
     pub resolve: Option<Duration>,
@@ -33,10 +33,10 @@ pub struct Times {
     /// Nothing came for so long: a PING is sent.
     pub ping: Option<Duration>,
     pub ping_response: Option<Duration>,
-    /// How long open streams may go on after the peer's end.
+    /// How long open streams may go on after the peer's end; zero is not at all.
     pub half_open: Option<Duration>,
-    /// How long a closing connection waits for the peer to take some of what is left.
-    pub linger: Duration,
+    /// How long a closing connection waits for the peer to take some of what is left; zero is one attempt to write.
+    pub linger: Option<Duration>,
 }
 
 impl Settings {
@@ -59,8 +59,8 @@ impl Default for Times {
             idle: None,
             ping: None,
             ping_response: seconds(10),
-            half_open: None,
-            linger: Duration::from_secs(10),
+            half_open: Some(Duration::ZERO),
+            linger: seconds(10),
         }
     }
 }

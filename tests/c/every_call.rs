@@ -202,7 +202,7 @@ fn output(function: &Function, name: &str, bare: &str) -> Argument {
         (true, false) => format!("{kind} *{name} = NULL;\n"),
         (false, _) => format!("{kind} {name};\nmemset(&{name}, 0, sizeof {name});\n"),
     };
-    if kind.ends_with("_stats") || kind.ends_with("_info") {
+    if kind.ends_with("_stats") || kind.ends_with("_info") || kind.ends_with("_credentials") {
         let _ = writeln!(before, "{name}.struct_size = sizeof {name};");
     }
     let after = if is_object && !is_lent { format!("{kind}_release({name});\n") } else { String::new() };

@@ -307,7 +307,7 @@ static void a_successor_goes_on_with_the_socket_of_a_closed_listener(void) {
     make_folder(folder);
     pair_begin(&pair);
     CHECK_OK(esrpc_listener_options_set_unix_path(options, esrpc_text(in_folder(folder, "socket", path))));
-    CHECK_OK(esrpc_listener_options_set_keep_unix_file(options, 1));
+    CHECK_OK(esrpc_listener_options_set_keep_unix_file(options, true));
     CHECK_OK(esrpc_listener_options_set_runtime(options, pair.server_runtime));
     CHECK_OK(esrpc_listener_listen(options, &callbacks, &first, &predecessor));
     esrpc_listener_options_release(options);

@@ -7,7 +7,7 @@ static void a_call_is_answered(void) {
     blocking_open(&pair);
     CHECK(esrpc_connection_is_open(pair.client_connection));
     CHECK(is_text(esrpc_message_get_payload(esrpc_connection_get_connect_ack(pair.client_connection)), "ack"));
-    CHECK_OK(call_text(pair.client_connection, "echo", ESRPC_WAIT_FOREVER, &reply));
+    CHECK_OK(call_text(pair.client_connection, "echo", ESRPC_NO_TIMEOUT, &reply));
     CHECK(is_text(esrpc_message_get_payload(reply), "echo"));
     CHECK(esrpc_message_get_flags(reply) == LAST);
     esrpc_message_release(reply);
@@ -137,7 +137,7 @@ static struct caller a_caller(esrpc_connection *connection, const char *payload)
     memset(&caller, 0, sizeof caller);
     caller.connection = connection;
     caller.payload = payload;
-    caller.timeout_ms = ESRPC_WAIT_FOREVER;
+    caller.timeout_ms = ESRPC_NO_TIMEOUT;
     return caller;
 }
 
@@ -196,7 +196,7 @@ static void a_refusal_leaves_nothing_but_its_status(void) {
     blocking_begin(&pair);
     pair.refuse_connect = true;
     pair_listen(&pair);
-    CHECK_STATUS(ESRPC_ERROR_HANDSHAKE_REFUSED, connect_blocking(&pair, ESRPC_WAIT_FOREVER));
+    CHECK_STATUS(ESRPC_ERROR_HANDSHAKE_REFUSED, connect_blocking(&pair, ESRPC_NO_TIMEOUT));
     CHECK(pair.client_connection == NULL && last_error_says("it says: ack"));
     pair_end(&pair);
 }
@@ -207,7 +207,7 @@ static void an_end_before_the_handshake_leaves_nothing_but_its_status(void) {
     blocking_begin(&pair);
     pair.ignore_connections = true;
     pair_listen(&pair);
-    status = connect_blocking(&pair, ESRPC_WAIT_FOREVER);
+    status = connect_blocking(&pair, ESRPC_NO_TIMEOUT);
     CHECK(status == ESRPC_ERROR_PEER_CLOSED || status == ESRPC_ERROR_CONNECTION_RESET || status == ESRPC_ERROR_IO);
     CHECK(pair.client_connection == NULL);
     pair_end(&pair);
@@ -223,7 +223,7 @@ static void a_timeout_leaves_nothing_but_its_status(void) {
     CHECK_STATUS(ESRPC_ERROR_TIMED_OUT, connect_blocking(&pair, SHORT_MS));
     CHECK((now_ns() - started) / 1000000 >= SHORT_MS);
     CHECK_OK(esrpc_connection_options_set_handshake_timeout_ms(pair.client_options, SHORT_MS));
-    CHECK_STATUS(ESRPC_ERROR_HANDSHAKE_TIMED_OUT, connect_blocking(&pair, ESRPC_WAIT_FOREVER));
+    CHECK_STATUS(ESRPC_ERROR_HANDSHAKE_TIMED_OUT, connect_blocking(&pair, ESRPC_NO_TIMEOUT));
     CHECK(pair.client_connection == NULL);
     await_count("server shutdown", 2);
     pair_end(&pair);
@@ -238,12 +238,12 @@ static void a_connection_that_cannot_be_begun_leaves_nothing_but_its_status(void
     CHECK_OK(esrpc_client_options_set_host(options, esrpc_text("127.0.0.1"), listener.port));
     CHECK_OK(esrpc_client_options_set_runtime(options, pair.client_runtime));
     CHECK_STATUS(ESRPC_ERROR_CONNECTION_REFUSED,
-                 esrpc_connection_connect_blocking(options, ESRPC_WAIT_FOREVER, &pair.client_connection));
+                 esrpc_connection_connect_blocking(options, ESRPC_NO_TIMEOUT, &pair.client_connection));
     CHECK(listen(listener.descriptor, 1) == 0);
     CHECK_STATUS(ESRPC_ERROR_TIMED_OUT, esrpc_connection_connect_blocking(options, 0, &pair.client_connection));
     CHECK_OK(esrpc_runtime_shutdown(pair.client_runtime));
     CHECK_STATUS(ESRPC_ERROR_RUNTIME_SHUTDOWN,
-                 esrpc_connection_connect_blocking(options, ESRPC_WAIT_FOREVER, &pair.client_connection));
+                 esrpc_connection_connect_blocking(options, ESRPC_NO_TIMEOUT, &pair.client_connection));
     CHECK(pair.client_connection == NULL);
     esrpc_client_options_release(options);
     raw_listener_close(&listener);
@@ -253,7 +253,7 @@ static void a_connection_that_cannot_be_begun_leaves_nothing_but_its_status(void
 static void *connect_in_thread(void *data) {
     struct caller *caller = (struct caller *)data;
     struct pair *pair = (struct pair *)caller->payload;
-    remember(caller, connect_blocking(pair, ESRPC_WAIT_FOREVER));
+    remember(caller, connect_blocking(pair, ESRPC_NO_TIMEOUT));
     return NULL;
 }
 
@@ -284,12 +284,12 @@ static void a_stream_is_read_to_its_end(void) {
     pair.keep_streams = true;
     blocking_connect(&pair);
     with_callbacks = new_stream(pair.client_connection, &party);
-    CHECK_STATUS(ESRPC_ERROR_INVALID_STATE, esrpc_stream_read(with_callbacks, ESRPC_WAIT_FOREVER, &message));
+    CHECK_STATUS(ESRPC_ERROR_INVALID_STATE, esrpc_stream_read(with_callbacks, ESRPC_NO_TIMEOUT, &message));
     CHECK(last_error_says("on_message"));
     esrpc_stream_release(with_callbacks);
     CHECK_OK(esrpc_connection_new_stream(pair.client_connection, NULL, &party, &stream));
     CHECK(esrpc_stream_get_user_data(stream) == &party);
-    CHECK_STATUS(ESRPC_ERROR_STREAM_NOT_ACTIVATED, esrpc_stream_read(stream, ESRPC_WAIT_FOREVER, &message));
+    CHECK_STATUS(ESRPC_ERROR_STREAM_NOT_ACTIVATED, esrpc_stream_read(stream, ESRPC_NO_TIMEOUT, &message));
     CHECK_OK(activate(stream, 0, "open", NULL));
     check_read(stream, "still open");
     CHECK_STATUS(ESRPC_ERROR_TIMED_OUT, esrpc_stream_read(stream, 0, &message));
@@ -348,10 +348,10 @@ static void a_server_reads_from_the_first_message_on(void) {
     CHECK_OK(send_text(stream, 0, "and another", NULL));
     check_read(accepted, "and another");
     CHECK_OK(esrpc_stream_send_blocking(accepted, ESRPC_MESSAGE_TYPE_APPLICATION_MESSAGE, LAST, NULL, esrpc_text("answer"),
-                                        ESRPC_WAIT_FOREVER));
+                                        ESRPC_NO_TIMEOUT));
     check_read(stream, "answer");
-    CHECK_STATUS(ESRPC_ERROR_STREAM_CLOSED, esrpc_stream_read(stream, ESRPC_WAIT_FOREVER, &message));
-    CHECK_STATUS(ESRPC_ERROR_STREAM_CLOSED, esrpc_stream_read(accepted, ESRPC_WAIT_FOREVER, &message));
+    CHECK_STATUS(ESRPC_ERROR_STREAM_CLOSED, esrpc_stream_read(stream, ESRPC_NO_TIMEOUT, &message));
+    CHECK_STATUS(ESRPC_ERROR_STREAM_CLOSED, esrpc_stream_read(accepted, ESRPC_NO_TIMEOUT, &message));
     CHECK_STATUS(ESRPC_ERROR_STREAM_CLOSED,
                  esrpc_stream_send_blocking(accepted, ESRPC_MESSAGE_TYPE_APPLICATION_MESSAGE, 0, NULL, esrpc_text("x"), 0));
     esrpc_stream_release(accepted);

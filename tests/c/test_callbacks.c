@@ -191,7 +191,7 @@ static void a_log_callback_comes_for_its_level_and_may_call_nothing(void) {
         recorder_clear();
         check.calls = 0;
         check.headers = esrpc_headers_new();
-        CHECK_OK(esrpc_headers_add_bool(check.headers, esrpc_text("h"), 1));
+        CHECK_OK(esrpc_headers_add_bool(check.headers, esrpc_text("h"), true));
         CHECK_OK(esrpc_runtime_options_set_log(options, level, on_log, &check));
         pair_begin(&pair);
         esrpc_runtime_release(pair.server_runtime);

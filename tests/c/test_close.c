@@ -90,6 +90,46 @@ static void a_peer_that_never_reads_is_given_up_after_linger_ms(void) {
     }
 }
 
+/* Milliseconds to linger, and not one of them is needed to write what the system takes. */
+static void without_a_time_to_linger_one_attempt_is_made(void) {
+    for (int too_much = 0; too_much <= 1; too_much++) {
+        struct pair pair;
+        struct party party = a_party("call", NULL, NULL);
+        recorder_clear();
+        pair_begin(&pair);
+        CHECK_OK(esrpc_connection_options_set_linger_ms(pair.client_options, 0));
+        pair_connect(&pair);
+        esrpc_stream *stream = open_stream(pair.client_connection, &party);
+        await("handler message first");
+        CHECK_OK(esrpc_connection_pause_reading(pair.server_connection));
+        CHECK_OK(send_zeros(stream, too_much ? TOO_MUCH : 100, "last"));
+        CHECK_OK(esrpc_connection_close(pair.client_connection, ESRPC_OK));
+        await(too_much ? "client shutdown LINGER_EXPIRED" : "client shutdown OK");
+        CHECK_ONCE(too_much ? "flush last LINGER_EXPIRED" : "flush last OK");
+        esrpc_stream_release(stream);
+        pair_end(&pair);
+    }
+}
+
+static void a_close_lingers_without_end_if_asked_to(void) {
+    struct pair pair;
+    struct party party = a_party("call", NULL, NULL);
+    pair_begin(&pair);
+    CHECK_OK(esrpc_connection_options_set_linger_ms(pair.client_options, ESRPC_NO_TIMEOUT));
+    pair_connect(&pair);
+    esrpc_stream *stream = open_stream(pair.client_connection, &party);
+    await("handler message first");
+    CHECK_OK(esrpc_connection_pause_reading(pair.server_connection));
+    CHECK_OK(send_zeros(stream, TOO_MUCH, "much"));
+    CHECK_OK(esrpc_connection_close(pair.client_connection, ESRPC_OK));
+    CHECK_STATUS(ESRPC_ERROR_TIMED_OUT, esrpc_connection_wait_shutdown(pair.client_connection, 20, NULL));
+    CHECK_OK(esrpc_connection_resume_reading(pair.server_connection));
+    await("client shutdown OK");
+    CHECK_EVENTS("flush", "much OK");
+    esrpc_stream_release(stream);
+    pair_end(&pair);
+}
+
 static void an_abort_cuts_a_close_short(void) {
     struct pair pair;
     struct party party = a_party("call", NULL, NULL);
@@ -243,6 +283,8 @@ int main(int argc, char **argv) {
         TEST(a_slow_reader_gets_24_mib_that_were_sent_before_the_close),
         TEST(a_peer_that_takes_some_bytes_in_time_is_waited_for),
         TEST(a_peer_that_never_reads_is_given_up_after_linger_ms),
+        TEST(without_a_time_to_linger_one_attempt_is_made),
+        TEST(a_close_lingers_without_end_if_asked_to),
         TEST(an_abort_cuts_a_close_short),
         TEST(no_message_callback_begins_after_a_close_or_abort_in_a_callback),
         TEST(no_message_callback_begins_after_a_close_on_another_thread),

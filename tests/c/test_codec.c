@@ -68,10 +68,12 @@ static void a_decoded_message_is_a_view_with_all_figures(void) {
     size_t used = 0;
     CHECK_OK(esrpc_message_decode(bytes(wire, sizeof wire), &message, &used));
     CHECK(used == 19);
-    CHECK(esrpc_message_get_total_length(message) == 19);
-    CHECK(esrpc_message_get_headers_length(message) == 3);
-    CHECK(esrpc_message_get_prelude_crc(message) == 0xdb6b6381);
-    CHECK(esrpc_message_get_message_crc(message) == 0x34532cff);
+    esrpc_message_info info;
+    info.struct_size = sizeof info;
+    CHECK_OK(esrpc_message_get_info(message, &info));
+    CHECK(info.total_length == 19 && info.headers_length == 3 && info.header_count == 1);
+    CHECK(info.prelude_crc == 0xdb6b6381 && info.message_crc == 0x34532cff);
+    CHECK(info.message_type == -1 && info.flags == 0 && info.stream_id == -1);
     CHECK(esrpc_message_get_payload(message).len == 0);
     esrpc_header header;
     CHECK_OK(esrpc_headers_get(esrpc_message_get_headers(message), 0, &header));
@@ -156,8 +158,10 @@ static void a_copy_outlives_its_original(void) {
     CHECK_OK(esrpc_headers_get_int64(esrpc_message_get_headers(copy_of_copy), esrpc_text("H"), &value));
     CHECK(value == -1);
     CHECK(is_text(esrpc_message_get_payload(copy_of_copy), "p"));
-    CHECK(esrpc_message_get_total_length(copy_of_copy) == 28);
-    CHECK(esrpc_message_get_headers_length(copy_of_copy) == 11);
+    esrpc_message_info info;
+    info.struct_size = sizeof info;
+    CHECK_OK(esrpc_message_get_info(copy_of_copy, &info));
+    CHECK(info.total_length == 28 && info.headers_length == 11);
 
     esrpc_buffer *json = NULL;
     CHECK_OK(esrpc_message_to_json(copy_of_copy, &json));
@@ -195,9 +199,9 @@ static void a_message_may_have_1024_headers_and_no_more(void) {
     esrpc_headers *one = esrpc_headers_new();
     uint8_t message[8192];
     size_t len = 0;
-    CHECK_OK(esrpc_headers_add_bool(headers, esrpc_text("n"), 1));
-    CHECK_OK(esrpc_headers_add_from(one, headers, 1));
-    for (int i = 0; i < 10; i++) CHECK_OK(esrpc_headers_add_from(headers, headers, 1));
+    CHECK_OK(esrpc_headers_add_bool(headers, esrpc_text("n"), true));
+    CHECK_OK(esrpc_headers_add_from(one, headers, true));
+    for (int i = 0; i < 10; i++) CHECK_OK(esrpc_headers_add_from(headers, headers, true));
     CHECK(esrpc_headers_count(headers) == 1024);
     CHECK_OK(esrpc_message_encode(headers, esrpc_text("p"), message, sizeof message, &len));
     esrpc_message *decoded = NULL;
@@ -205,7 +209,7 @@ static void a_message_may_have_1024_headers_and_no_more(void) {
     esrpc_message_release(decoded);
 
     esrpc_buffer *wire = NULL;
-    CHECK_OK(esrpc_headers_add_from(headers, one, 1));
+    CHECK_OK(esrpc_headers_add_from(headers, one, true));
     CHECK_STATUS(ESRPC_ERROR_TOO_MANY_HEADERS, esrpc_message_encode_to_buffer(headers, esrpc_text("p"), &wire));
     CHECK(wire == NULL);
     CHECK_STATUS(ESRPC_ERROR_TOO_MANY_HEADERS, esrpc_message_encode(headers, esrpc_text("p"), message, sizeof message, &len));

@@ -114,7 +114,7 @@ static esrpc_connection *connect_with(struct copy *copy, uint32_t port) {
     REQUIRE(copy->client_options_set_host(options, copy->text("127.0.0.1"), port) == ESRPC_OK);
     REQUIRE(copy->connection_connect(options, &callbacks, copy, &connection) == ESRPC_OK);
     copy->client_options_release(options);
-    REQUIRE(copy->connection_wait_setup(connection, ESRPC_WAIT_FOREVER, &status) == ESRPC_OK && status == ESRPC_OK);
+    REQUIRE(copy->connection_wait_setup(connection, ESRPC_NO_TIMEOUT, &status) == ESRPC_OK && status == ESRPC_OK);
     return connection;
 }
 
@@ -126,12 +126,12 @@ static void send_connect(struct copy *copy, esrpc_connection *connection) {
 /* Ends both, and waits until both sides are at rest. */
 static void end(struct copy *client, esrpc_connection *connection, struct copy *server, esrpc_listener *listener) {
     REQUIRE(client->connection_close(connection, ESRPC_OK) == ESRPC_OK);
-    REQUIRE(client->connection_wait_shutdown(connection, ESRPC_WAIT_FOREVER, NULL) == ESRPC_OK);
+    REQUIRE(client->connection_wait_shutdown(connection, ESRPC_NO_TIMEOUT, NULL) == ESRPC_OK);
     client->connection_release(connection);
     REQUIRE(server->listener_close(listener) == ESRPC_OK);
     server->listener_release(listener);
-    REQUIRE(client->runtime_join(NULL, ESRPC_WAIT_FOREVER) == ESRPC_OK);
-    REQUIRE(server->runtime_join(NULL, ESRPC_WAIT_FOREVER) == ESRPC_OK);
+    REQUIRE(client->runtime_join(NULL, ESRPC_NO_TIMEOUT) == ESRPC_OK);
+    REQUIRE(server->runtime_join(NULL, ESRPC_NO_TIMEOUT) == ESRPC_OK);
 }
 
 /* A client of one copy talks to a server of the other, which may be the same. Both are at rest afterwards. */

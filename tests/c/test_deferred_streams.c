@@ -1,7 +1,7 @@
 /* A server that decides on a stream later, on another thread than the loop's. */
 #include "raw_peer.h"
 
-static uint32_t time_to_decide = ESRPC_WAIT_FOREVER;
+static uint32_t time_to_decide = ESRPC_NO_TIMEOUT;
 static esrpc_stream *deferred;
 
 static void defer_and_keep(struct party *self, const struct moment *now) {
@@ -124,7 +124,7 @@ static void the_last_release_refuses_it(void) {
 
 static void defer_only(struct party *self, const struct moment *now) {
     (void)self;
-    if (is(now, "stream")) CHECK_OK(esrpc_stream_defer(now->stream, ESRPC_WAIT_FOREVER));
+    if (is(now, "stream")) CHECK_OK(esrpc_stream_defer(now->stream, ESRPC_NO_TIMEOUT));
 }
 
 static void what_nobody_keeps_is_refused(void) {

@@ -14,7 +14,7 @@ static void a_listener_without_connections_is_closed_and_its_address_free(void) 
     pair_listen(&pair);
     uint32_t port = esrpc_listener_get_port(pair.listening);
     check_open(&pair, 0, 0);
-    CHECK_OK(esrpc_listener_drain(pair.listening, ESRPC_WAIT_FOREVER));
+    CHECK_OK(esrpc_listener_drain(pair.listening, ESRPC_NO_TIMEOUT));
     CHECK_OK(esrpc_listener_wait_closed(pair.listening, PATIENCE_MS));
     if (!over_unix_socket) {
         esrpc_listener_options *options = esrpc_listener_options_new();
@@ -36,7 +36,7 @@ static void a_connection_without_streams_is_closed(void) {
     pair_open(&pair);
     await("server protocol CONNECT");
     check_open(&pair, 1, 0);
-    CHECK_OK(esrpc_listener_drain(pair.listening, ESRPC_WAIT_FOREVER));
+    CHECK_OK(esrpc_listener_drain(pair.listening, ESRPC_NO_TIMEOUT));
     await("client shutdown PEER_CLOSED");
     CHECK_OK(esrpc_listener_wait_closed(pair.listening, PATIENCE_MS));
     CHECK_ONCE("server shutdown OK");
@@ -60,7 +60,7 @@ static void a_connection_before_its_handshake_is_closed(void) {
             raw_send_connect(&client);
             await("server protocol CONNECT");
         }
-        CHECK_OK(esrpc_listener_drain(pair.listening, ESRPC_WAIT_FOREVER));
+        CHECK_OK(esrpc_listener_drain(pair.listening, ESRPC_NO_TIMEOUT));
         raw_expect_end(&client);
         await("listener closed OK");
         CHECK_ONCE("server shutdown OK");
@@ -158,7 +158,7 @@ static void a_stream_that_the_client_ends_is_waited_for(void) {
 
 static void the_earliest_deadline_ends_the_rest(void) {
     static const uint32_t deadlines[][2] = {
-        {SHORT_MS, SHORT_MS}, {SHORT_MS, LONG_MS}, {LONG_MS, SHORT_MS}, {ESRPC_WAIT_FOREVER, SHORT_MS}, {SHORT_MS, ESRPC_WAIT_FOREVER}};
+        {SHORT_MS, SHORT_MS}, {SHORT_MS, LONG_MS}, {LONG_MS, SHORT_MS}, {ESRPC_NO_TIMEOUT, SHORT_MS}, {SHORT_MS, ESRPC_NO_TIMEOUT}};
     for (size_t i = 0; i < sizeof deadlines / sizeof *deadlines; i++) {
         struct pair pair;
         struct party call = a_party("call", NULL, NULL);
@@ -198,7 +198,7 @@ static void a_deadline_of_no_time_closes_at_once(void) {
 static void drain_here(struct party *self, const struct moment *now) {
     struct pair *pair = (struct pair *)self->data;
     if (is(now, "message") || is(now, "closed") || is(now, "shutdown") || is(now, "incoming"))
-        CHECK_OK(esrpc_listener_drain(pair->listening, ESRPC_WAIT_FOREVER));
+        CHECK_OK(esrpc_listener_drain(pair->listening, ESRPC_NO_TIMEOUT));
 }
 
 static void a_listener_may_be_drained_inside_callbacks(void) {
@@ -222,7 +222,7 @@ static void the_connections_of_a_closed_listener_can_be_drained(void) {
     CHECK_OK(esrpc_listener_close(pair.listening));
     await("listener closed OK");
     check_open(&pair, 1, 0);
-    CHECK_OK(esrpc_listener_drain(pair.listening, ESRPC_WAIT_FOREVER));
+    CHECK_OK(esrpc_listener_drain(pair.listening, ESRPC_NO_TIMEOUT));
     await("client shutdown PEER_CLOSED");
     pair_end(&pair);
     CHECK_EVENTS("listener", "incoming", "closed OK", "destroy");
@@ -234,7 +234,7 @@ static void a_shutdown_cuts_a_drain_short(void) {
     pair_open(&pair);
     esrpc_stream *stream = open_stream(pair.client_connection, &call);
     await("handler message first");
-    CHECK_OK(esrpc_listener_drain(pair.listening, ESRPC_WAIT_FOREVER));
+    CHECK_OK(esrpc_listener_drain(pair.listening, ESRPC_NO_TIMEOUT));
     CHECK_OK(esrpc_runtime_shutdown(pair.server_runtime));
     CHECK_OK(esrpc_listener_wait_closed(pair.listening, PATIENCE_MS));
     CHECK_ONCE("listener closed");
@@ -252,7 +252,7 @@ static void a_drained_listener_needs_no_handle(void) {
     pair_open(&pair);
     esrpc_stream *stream = open_stream(pair.client_connection, &call);
     await("handler message first");
-    CHECK_OK(esrpc_listener_drain(pair.listening, ESRPC_WAIT_FOREVER));
+    CHECK_OK(esrpc_listener_drain(pair.listening, ESRPC_NO_TIMEOUT));
     esrpc_listener_release(pair.listening);
     pair.listening = NULL;
     CHECK_OK(send_text(stream, LAST, "end", NULL));
@@ -271,7 +271,7 @@ static void a_servers_runtime_drains_its_listeners(void) {
     pair_connect(&pair);
     esrpc_stream *stream = open_stream(pair.client_connection, &call);
     await("handler message first");
-    CHECK_OK(esrpc_runtime_drain(pair.server_runtime, ESRPC_WAIT_FOREVER));
+    CHECK_OK(esrpc_runtime_drain(pair.server_runtime, ESRPC_NO_TIMEOUT));
     check_open(&pair, 1, 1);
     CHECK_OK(esrpc_stream_close(stream));
     await("listener closed OK");
@@ -296,7 +296,7 @@ static void a_clients_runtime_finishes_its_streams_and_opens_none(void) {
     esrpc_stream *stream = open_stream(pair.client_connection, &call);
     esrpc_stream *waiting = new_stream(pair.client_connection, &call);
     await("handler message first");
-    CHECK_OK(esrpc_runtime_drain(pair.client_runtime, ESRPC_WAIT_FOREVER));
+    CHECK_OK(esrpc_runtime_drain(pair.client_runtime, ESRPC_NO_TIMEOUT));
     CHECK_STATUS(ESRPC_ERROR_DRAINING, activate(waiting, 0, "late", NULL));
     CHECK_STATUS(ESRPC_ERROR_DRAINING, call_text(pair.client_connection, "echo", PATIENCE_MS, &reply));
     esrpc_client_options *options = pair_client_options(&pair);
@@ -321,7 +321,7 @@ static void connections_that_are_being_set_up_fail(void) {
     pair_listen(&pair);
     pair_dial(&pair);
     await("server protocol CONNECT");
-    CHECK_OK(esrpc_runtime_drain(pair.client_runtime, ESRPC_WAIT_FOREVER));
+    CHECK_OK(esrpc_runtime_drain(pair.client_runtime, ESRPC_NO_TIMEOUT));
     await("client setup DRAINING");
     pair_end(&pair);
 }
@@ -350,7 +350,7 @@ static void the_default_runtime_is_drained_if_there_is_one(void) {
     CHECK(esrpc_runtime_get_open_streams(NULL) == 0 && esrpc_runtime_get_open_connections(NULL) == 0);
     CHECK_OK(esrpc_listener_options_set_host(options, esrpc_text("127.0.0.1"), 0));
     CHECK_OK(esrpc_listener_listen(options, NULL, NULL, &listener));
-    CHECK_OK(esrpc_runtime_drain(NULL, ESRPC_WAIT_FOREVER));
+    CHECK_OK(esrpc_runtime_drain(NULL, ESRPC_NO_TIMEOUT));
     CHECK_OK(esrpc_listener_wait_closed(listener, PATIENCE_MS));
     esrpc_listener_release(listener);
     CHECK_OK(esrpc_runtime_join(NULL, PATIENCE_MS));

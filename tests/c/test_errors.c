@@ -30,7 +30,7 @@ static void the_last_error_is_that_of_this_thread_and_stays_until_the_next(void)
     CHECK(pthread_create(&thread, NULL, fail_on_another_thread, NULL) == 0);
     CHECK(pthread_join(thread, NULL) == 0);
     headers = esrpc_headers_new();
-    CHECK_OK(esrpc_headers_add_bool(headers, esrpc_text("h"), 1));
+    CHECK_OK(esrpc_headers_add_bool(headers, esrpc_text("h"), true));
     esrpc_headers_release(headers);
     CHECK(last_error_says("connection is NULL"));
 }
@@ -101,7 +101,7 @@ static void a_refusal_says_what_the_server_said(void) {
 static void sentences_name_the_argument_and_its_range(void) {
     struct pair pair;
     esrpc_connection_options *options = esrpc_connection_options_new();
-    CHECK_INVALID(esrpc_connection_options_set_linger_ms(options, 0));
+    CHECK_INVALID(esrpc_connection_options_set_linger_ms(options, 86400001));
     CHECK(last_error_says("linger"));
     CHECK(last_error_says("86400000"));
     esrpc_connection_options_release(options);

@@ -7,8 +7,8 @@ static const char UUID_TEXT[] = "123e4567-e89b-12d3-a456-426614174000";
 
 static esrpc_headers *list_with_every_type(void) {
     esrpc_headers *headers = esrpc_headers_new();
-    CHECK_OK(esrpc_headers_add_bool(headers, esrpc_text("true"), 7));
-    CHECK_OK(esrpc_headers_add_bool(headers, esrpc_text("false"), 0));
+    CHECK_OK(esrpc_headers_add_bool(headers, esrpc_text("true"), true));
+    CHECK_OK(esrpc_headers_add_bool(headers, esrpc_text("false"), false));
     CHECK_OK(esrpc_headers_add_byte(headers, esrpc_text("byte"), INT8_MIN));
     CHECK_OK(esrpc_headers_add_int16(headers, esrpc_text("int16"), INT16_MIN));
     CHECK_OK(esrpc_headers_add_int32(headers, esrpc_text("int32"), INT32_MIN));
@@ -254,9 +254,9 @@ static void the_list_of_a_message_cannot_be_changed(void) {
     esrpc_buffer *wire = NULL;
     esrpc_message *message = encode_and_decode(headers, &wire);
     esrpc_headers *received = (esrpc_headers *)esrpc_message_get_headers(message);
-    CHECK_STATUS(ESRPC_ERROR_INVALID_STATE, esrpc_headers_add_bool(received, esrpc_text("b"), 1));
-    CHECK_STATUS(ESRPC_ERROR_INVALID_STATE, esrpc_headers_add_from(received, headers, 0));
-    CHECK_STATUS(ESRPC_ERROR_INVALID_STATE, esrpc_headers_add_from(received, received, 0));
+    CHECK_STATUS(ESRPC_ERROR_INVALID_STATE, esrpc_headers_add_bool(received, esrpc_text("b"), true));
+    CHECK_STATUS(ESRPC_ERROR_INVALID_STATE, esrpc_headers_add_from(received, headers, false));
+    CHECK_STATUS(ESRPC_ERROR_INVALID_STATE, esrpc_headers_add_from(received, received, false));
     CHECK_STATUS(ESRPC_ERROR_INVALID_STATE, esrpc_headers_remove(received, esrpc_text("byte")));
     CHECK_STATUS(ESRPC_ERROR_INVALID_STATE, esrpc_headers_remove_at(received, 0));
     CHECK_STATUS(ESRPC_ERROR_INVALID_STATE, esrpc_headers_clear(received));
@@ -341,18 +341,18 @@ static void limits_are_kept_and_change_nothing(void) {
     esrpc_headers *headers = esrpc_headers_new();
     static char data[70000];
     memset(data, 'x', sizeof data);
-    CHECK_OK(esrpc_headers_add_bool(headers, bytes(data, 1), 1));
-    CHECK_OK(esrpc_headers_add_bool(headers, bytes(data, 255), 1));
+    CHECK_OK(esrpc_headers_add_bool(headers, bytes(data, true), 1));
+    CHECK_OK(esrpc_headers_add_bool(headers, bytes(data, 255), true));
     CHECK_OK(esrpc_headers_add_string(headers, bytes("s", 1), bytes(data, 32767)));
     CHECK_OK(esrpc_headers_add_byte_buf(headers, bytes("b", 1), bytes(data, 32767)));
     CHECK_OK(esrpc_headers_add_string(headers, bytes("e", 1), bytes(NULL, 0)));
-    CHECK_STATUS(ESRPC_ERROR_HEADER_NAME_LENGTH, esrpc_headers_add_bool(headers, bytes(data, 256), 1));
-    CHECK_STATUS(ESRPC_ERROR_HEADER_NAME_LENGTH, esrpc_headers_add_bool(headers, bytes(NULL, 0), 1));
+    CHECK_STATUS(ESRPC_ERROR_HEADER_NAME_LENGTH, esrpc_headers_add_bool(headers, bytes(data, 256), true));
+    CHECK_STATUS(ESRPC_ERROR_HEADER_NAME_LENGTH, esrpc_headers_add_bool(headers, bytes(NULL, false), 1));
     CHECK_STATUS(ESRPC_ERROR_HEADER_VALUE_TOO_LONG,
                  esrpc_headers_add_string(headers, bytes("s", 1), bytes(data, 32768)));
     CHECK_STATUS(ESRPC_ERROR_HEADER_VALUE_TOO_LONG,
                  esrpc_headers_add_byte_buf(headers, bytes("b", 1), bytes(data, 65536)));
-    CHECK_STATUS(ESRPC_ERROR_INVALID_UTF8, esrpc_headers_add_bool(headers, bytes("\xff", 1), 1));
+    CHECK_STATUS(ESRPC_ERROR_INVALID_UTF8, esrpc_headers_add_bool(headers, bytes("\xff", true), 1));
     CHECK_STATUS(ESRPC_ERROR_INVALID_UTF8, esrpc_headers_add_string(headers, bytes("s", 1), bytes("\xc3", 1)));
     CHECK_STATUS(ESRPC_ERROR_INVALID_UUID, esrpc_headers_add_uuid_text(headers, bytes("u", 1), bytes("u", 1)));
     CHECK(esrpc_headers_count(headers) == 5);
@@ -377,14 +377,14 @@ static void copying_leaves_the_protocols_headers_out_unless_asked(void) {
     esrpc_message *message = encode_and_decode(source, &wire);
 
     esrpc_headers *copy = esrpc_headers_new();
-    CHECK_OK(esrpc_headers_add_from(copy, esrpc_message_get_headers(message), 0));
+    CHECK_OK(esrpc_headers_add_from(copy, esrpc_message_get_headers(message), false));
     CHECK(esrpc_headers_count(copy) == 2);
     check_header(copy, 0, "a", ESRPC_HEADER_TYPE_STRING, 0, esrpc_text("1"));
     check_header(copy, 1, "operation", ESRPC_HEADER_TYPE_STRING, 0, esrpc_text("o"));
-    CHECK_OK(esrpc_headers_add_from(copy, source, 1));
+    CHECK_OK(esrpc_headers_add_from(copy, source, true));
     CHECK(esrpc_headers_count(copy) == 7);
     check_header(copy, 2, ":Message-Type", ESRPC_HEADER_TYPE_INT32, 0, bytes(NULL, 0));
-    CHECK_OK(esrpc_headers_add_from(copy, copy, 0));
+    CHECK_OK(esrpc_headers_add_from(copy, copy, false));
     CHECK(esrpc_headers_count(copy) == 11);
     esrpc_headers_release(copy);
     esrpc_message_release(message);
@@ -430,9 +430,24 @@ static void uuids_have_a_text_form(void) {
     esrpc_headers_release(headers);
 }
 
+/* A caller whose bool is a whole byte, as in other languages, may pass any number. */
+static void a_boolean_of_2_is_true(void) {
+    typedef esrpc_status (*add_byte_as_bool)(esrpc_headers *headers, esrpc_bytes name, uint8_t value);
+    add_byte_as_bool add = (add_byte_as_bool)(void (*)(void))esrpc_headers_add_bool;
+    esrpc_headers *headers = esrpc_headers_new();
+    CHECK_OK(add(headers, esrpc_text("two"), 2));
+    CHECK_OK(add(headers, esrpc_text("all bits"), 255));
+    CHECK_OK(add(headers, esrpc_text("none"), 0));
+    check_header(headers, 0, "two", ESRPC_HEADER_TYPE_BOOL_TRUE, 1, bytes(NULL, 0));
+    check_header(headers, 1, "all bits", ESRPC_HEADER_TYPE_BOOL_TRUE, 1, bytes(NULL, 0));
+    check_header(headers, 2, "none", ESRPC_HEADER_TYPE_BOOL_FALSE, 0, bytes(NULL, 0));
+    esrpc_headers_release(headers);
+}
+
 int main(int argc, char **argv) {
     static const struct test tests[] = {
         TEST(every_type_is_added_and_read),
+        TEST(a_boolean_of_2_is_true),
         TEST(the_list_of_a_message_reads_the_same_in_any_order),
         TEST(several_headers_are_read_at_once),
         TEST(what_is_read_as_a_range_can_be_added_again),

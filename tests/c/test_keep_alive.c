@@ -138,7 +138,7 @@ static void with_answer_pings_the_library_answers_and_the_application_sees_no_pi
     esrpc_headers *headers = esrpc_headers_new();
     esrpc_buffer *buffer = NULL;
     patient_pair_begin(&pair);
-    CHECK_OK(esrpc_connection_options_set_answer_pings(pair.server_options, 1));
+    CHECK_OK(esrpc_connection_options_set_answer_pings(pair.server_options, true));
     call_server(&pair, &client);
     CHECK_OK(esrpc_headers_add_string(headers, esrpc_text("name"), esrpc_text("value")));
     CHECK_OK(esrpc_headers_add_string(headers, esrpc_text(":content-type"), esrpc_text("text/plain")));
@@ -179,7 +179,7 @@ static void pings_above_the_limit_are_not_answered_and_do_no_harm(void) {
     struct pair pair;
     struct raw client;
     patient_pair_begin(&pair);
-    CHECK_OK(esrpc_connection_options_set_answer_pings(pair.server_options, 1));
+    CHECK_OK(esrpc_connection_options_set_answer_pings(pair.server_options, true));
     CHECK_OK(esrpc_connection_options_set_ping_answer_limit(pair.server_options, 1, 3));
     call_server(&pair, &client);
     int64_t started = now_ns();
@@ -199,7 +199,7 @@ static void answers_that_the_peer_does_not_read_take_no_more_memory_than_the_out
     struct pair pair;
     struct raw client;
     patient_pair_begin(&pair);
-    CHECK_OK(esrpc_connection_options_set_answer_pings(pair.server_options, 1));
+    CHECK_OK(esrpc_connection_options_set_answer_pings(pair.server_options, true));
     CHECK_OK(esrpc_connection_options_set_ping_answer_limit(pair.server_options, 1000000, 1000000));
     CHECK_OK(esrpc_connection_options_set_outbound_limit(pair.server_options, LIMIT));
     call_server(&pair, &client);
@@ -223,8 +223,8 @@ static void keep_alive_and_answers_of_two_libraries_fit_together(void) {
     patient_pair_begin(&pair);
     CHECK_OK(esrpc_connection_options_set_keep_alive_ping(pair.client_options, 10, SHORT_MS * 10));
     CHECK_OK(esrpc_connection_options_set_keep_alive_ping(pair.server_options, 10, SHORT_MS * 10));
-    CHECK_OK(esrpc_connection_options_set_answer_pings(pair.client_options, 1));
-    CHECK_OK(esrpc_connection_options_set_answer_pings(pair.server_options, 1));
+    CHECK_OK(esrpc_connection_options_set_answer_pings(pair.client_options, true));
+    CHECK_OK(esrpc_connection_options_set_answer_pings(pair.server_options, true));
     pair_connect(&pair);
     esrpc_stream *stream = new_stream(pair.client_connection, &call);
     CHECK_OK(esrpc_stream_set_deadline_ms(stream, SHORT_MS * 2));

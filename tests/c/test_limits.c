@@ -124,7 +124,7 @@ static void an_ack_above_the_limit_of_the_handshake_is_a_failed_setup(void) {
 
 static esrpc_headers *headers_of(size_t count) {
     esrpc_headers *headers = esrpc_headers_new();
-    for (size_t i = 0; i < count; i++) CHECK_OK(esrpc_headers_add_bool(headers, esrpc_text("h"), 1));
+    for (size_t i = 0; i < count; i++) CHECK_OK(esrpc_headers_add_bool(headers, esrpc_text("h"), true));
     return headers;
 }
 

@@ -76,7 +76,7 @@ static void a_drain_reports_them_first(void) {
     begin_with_loops(&pair, LOOPS, true);
     pair_listen(&pair);
     for (size_t i = 0; i < CLIENTS; i++) raw_begin(&clients[i], adopt_one(&pair));
-    CHECK_OK(esrpc_listener_drain(pair.listening, ESRPC_WAIT_FOREVER));
+    CHECK_OK(esrpc_listener_drain(pair.listening, ESRPC_NO_TIMEOUT));
     CHECK_OK(esrpc_listener_wait_closed(pair.listening, PATIENCE_MS));
     for (size_t i = 0; i < CLIENTS; i++) raw_close(&clients[i]);
     pair_end(&pair);
@@ -121,7 +121,7 @@ static void closed_comes_after_a_connection_that_is_being_announced(void) {
         raw_dial(&client, &pair);
         gate_await(&announcing);
         if (drain)
-            CHECK_OK(esrpc_listener_drain(pair.listening, ESRPC_WAIT_FOREVER));
+            CHECK_OK(esrpc_listener_drain(pair.listening, ESRPC_NO_TIMEOUT));
         else
             CHECK_OK(esrpc_listener_close(pair.listening));
         CHECK_STATUS(ESRPC_ERROR_TIMED_OUT, esrpc_listener_wait_closed(pair.listening, SHORT_MS));

@@ -71,7 +71,7 @@ static void a_full_listener_can_be_closed_and_drained(void) {
         shake_hands(&client);
         raw_dial(&next, &pair);
         if (drain)
-            CHECK_OK(esrpc_listener_drain(pair.listening, ESRPC_WAIT_FOREVER));
+            CHECK_OK(esrpc_listener_drain(pair.listening, ESRPC_NO_TIMEOUT));
         else
             CHECK_OK(esrpc_listener_close(pair.listening));
         CHECK_OK(esrpc_listener_wait_closed(pair.listening, PATIENCE_MS));
@@ -320,7 +320,7 @@ static void of_a_crowd_that_says_nothing_the_limit_is_left(void) {
             raw_close(&honest);
         }
         for (size_t i = 0; i < CROWD; i++) raw_close(&crowd[i]);
-        CHECK_OK(esrpc_listener_drain(pair.listening, ESRPC_WAIT_FOREVER));
+        CHECK_OK(esrpc_listener_drain(pair.listening, ESRPC_NO_TIMEOUT));
         CHECK_OK(esrpc_listener_wait_closed(pair.listening, PATIENCE_MS));
         size_t ended = count_of("server shutdown TOO_MANY_HANDSHAKES") + count_of("listener failed TOO_MANY_HANDSHAKES");
         CHECK(ended == (size_t)CROWD - MOST + !over_tls);

@@ -186,14 +186,14 @@ static bool was_executed(uint32_t id) {
 
 /* 0 for as long as it takes: the end of the connection ends every call. */
 static uint32_t random_timeout(uint64_t *random) {
-    static const uint32_t timeouts[] = {0, 1, 2, 5, 20, 60000, ESRPC_WAIT_FOREVER, ESRPC_WAIT_FOREVER};
+    static const uint32_t timeouts[] = {0, 1, 2, 5, 20, 60000, ESRPC_NO_TIMEOUT, ESRPC_NO_TIMEOUT};
     return timeouts[below(random, sizeof timeouts / sizeof *timeouts)];
 }
 
 /* Whether that is true. */
 static bool is_timeout(esrpc_status status, esrpc_status expected, int64_t began, uint32_t timeout_ms) {
     if (status != expected) return false;
-    CHECK(timeout_ms != ESRPC_WAIT_FOREVER && now_ms() - began >= (int64_t)timeout_ms - 1);
+    CHECK(timeout_ms != ESRPC_NO_TIMEOUT && now_ms() - began >= (int64_t)timeout_ms - 1);
     return true;
 }
 

@@ -310,7 +310,7 @@ static void connect_to(esrpc_listener *listener, esrpc_runtime *runtime) {
     CHECK_OK(esrpc_client_options_set_connection_options(options, connection_options));
     CHECK_OK(esrpc_client_options_set_handshake(options, NULL, esrpc_text(NULL)));
     CHECK_OK(esrpc_connection_connect(options, &callbacks, NULL, &test.connection));
-    CHECK_OK(esrpc_connection_wait_setup(test.connection, ESRPC_WAIT_FOREVER, &status));
+    CHECK_OK(esrpc_connection_wait_setup(test.connection, ESRPC_NO_TIMEOUT, &status));
     CHECK(status == ESRPC_OK);
     esrpc_client_options_release(options);
     esrpc_connection_options_release(connection_options);
@@ -377,7 +377,7 @@ static void every_stream_of_many_has_its_callbacks(void) {
            (double)(end.tv_sec - begin.tv_sec) + (double)(end.tv_nsec - begin.tv_nsec) / 1e9);
 
     CHECK_OK(esrpc_connection_close(test.connection, ESRPC_OK));
-    CHECK_OK(esrpc_connection_wait_shutdown(test.connection, ESRPC_WAIT_FOREVER, NULL));
+    CHECK_OK(esrpc_connection_wait_shutdown(test.connection, ESRPC_NO_TIMEOUT, NULL));
     esrpc_connection_release(test.connection);
     CHECK_OK(esrpc_listener_close(listener));
     esrpc_listener_release(listener);

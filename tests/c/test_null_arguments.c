@@ -17,10 +17,9 @@ static void values_of_nothing(void) {
     CHECK(esrpc_headers_count(NULL) == 0);
     CHECK(esrpc_message_get_headers(NULL) == NULL);
     CHECK(is_empty(esrpc_message_get_payload(NULL)));
-    CHECK(esrpc_message_get_total_length(NULL) == 0);
-    CHECK(esrpc_message_get_headers_length(NULL) == 0);
-    CHECK(esrpc_message_get_prelude_crc(NULL) == 0);
-    CHECK(esrpc_message_get_message_crc(NULL) == 0);
+    esrpc_message_info info;
+    memset(&info, 0, sizeof info);
+    CHECK_INVALID(esrpc_message_get_info(NULL, &info));
     CHECK(esrpc_message_get_type(NULL) == -1);
     CHECK(esrpc_message_get_flags(NULL) == 0);
     CHECK(esrpc_message_get_stream_id(NULL) == -1);
@@ -50,7 +49,7 @@ static void filling_headers(void) {
     const esrpc_bytes name = esrpc_text("n");
     esrpc_headers *headers = esrpc_headers_new();
 
-    CHECK_INVALID(esrpc_headers_add_bool(NULL, name, 1));
+    CHECK_INVALID(esrpc_headers_add_bool(NULL, name, true));
     CHECK(last_error_says("headers is NULL"));
     CHECK_INVALID(esrpc_headers_add_byte(NULL, name, 1));
     CHECK_INVALID(esrpc_headers_add_int16(NULL, name, 1));
@@ -62,7 +61,7 @@ static void filling_headers(void) {
     CHECK_INVALID(esrpc_headers_add_uuid(NULL, name, UUID));
     CHECK_INVALID(esrpc_headers_add_uuid_text(NULL, name, esrpc_text("00000000-0000-0000-0000-000000000000")));
 
-    CHECK_INVALID(esrpc_headers_add_bool(headers, bad, 1));
+    CHECK_INVALID(esrpc_headers_add_bool(headers, bad, true));
     CHECK(last_error_says("name is NULL"));
     CHECK_INVALID(esrpc_headers_add_byte(headers, bad, 1));
     CHECK_INVALID(esrpc_headers_add_int16(headers, bad, 1));
@@ -81,9 +80,9 @@ static void filling_headers(void) {
     CHECK_INVALID(esrpc_headers_add_uuid_text(headers, bad, esrpc_text("00000000-0000-0000-0000-000000000000")));
     CHECK_INVALID(esrpc_headers_add(NULL, NULL, 0));
     CHECK_INVALID(esrpc_headers_add(headers, NULL, 1));
-    CHECK_INVALID(esrpc_headers_add_from(NULL, headers, 0));
-    CHECK_INVALID(esrpc_headers_add_from(headers, NULL, 0));
-    CHECK_INVALID(esrpc_headers_add_from(NULL, NULL, 0));
+    CHECK_INVALID(esrpc_headers_add_from(NULL, headers, false));
+    CHECK_INVALID(esrpc_headers_add_from(headers, NULL, false));
+    CHECK_INVALID(esrpc_headers_add_from(NULL, NULL, false));
     CHECK_INVALID(esrpc_headers_remove(NULL, name));
     CHECK_INVALID(esrpc_headers_remove(headers, bad));
     CHECK_INVALID(esrpc_headers_remove_at(NULL, 0));
@@ -116,7 +115,7 @@ static void reading_headers(void) {
     int64_t int64;
     esrpc_bytes value;
     uint8_t uuid[16];
-    CHECK_OK(esrpc_headers_add_bool(headers, name, 1));
+    CHECK_OK(esrpc_headers_add_bool(headers, name, true));
 
     CHECK_INVALID(esrpc_headers_get(NULL, 0, &header));
     CHECK_INVALID(esrpc_headers_get(headers, 0, NULL));
@@ -252,8 +251,10 @@ static void options(void) {
     CHECK_INVALID(esrpc_connection_options_set_outbound_limit(options, 0));
     CHECK_INVALID(esrpc_connection_options_set_outbound_limit(options, SIZE_MAX));
     CHECK_OK(esrpc_connection_options_set_linger_ms(options, 86400000));
-    CHECK_INVALID(esrpc_connection_options_set_linger_ms(options, 0));
-    CHECK_INVALID(esrpc_connection_options_set_linger_ms(options, UINT32_MAX));
+    CHECK_OK(esrpc_connection_options_set_linger_ms(options, 0));
+    CHECK_OK(esrpc_connection_options_set_linger_ms(options, ESRPC_NO_TIMEOUT));
+    CHECK_INVALID(esrpc_connection_options_set_linger_ms(options, 86400001));
+    CHECK_INVALID(esrpc_connection_options_set_linger_ms(options, ESRPC_NO_TIMEOUT - 1));
     esrpc_connection_options_release(options);
 }
 

@@ -2,12 +2,12 @@
 #include "adopted_sockets.h"
 
 static void note_peer(struct party *self, const struct moment *now) {
-    int32_t pid = -1;
-    uint32_t uid = (uint32_t)-1, gid = (uint32_t)-1;
+    esrpc_peer_credentials peer;
     (void)self;
     if (!is(now, "incoming")) return;
-    CHECK_OK(esrpc_connection_get_peer_credentials(now->connection, &pid, &uid, &gid));
-    note("peer %ld %lu %lu", (long)pid, (unsigned long)uid, (unsigned long)gid);
+    peer.struct_size = sizeof peer;
+    CHECK_OK(esrpc_connection_get_peer_credentials(now->connection, &peer));
+    note("peer %ld %lu %lu", (long)peer.pid, (unsigned long)peer.uid, (unsigned long)peer.gid);
 }
 
 static const char *program;
@@ -45,9 +45,9 @@ static void run_another_client(const char *path, char expected[60]) {
 
 static void a_unix_socket_shows_who_is_at_its_other_end(void) {
     char folder[60], path[108], expected[60];
-    int32_t pid = -1;
-    uint32_t uid = (uint32_t)-1, gid = (uint32_t)-1;
+    esrpc_peer_credentials peer;
     struct pair pair;
+    peer.struct_size = sizeof peer;
     esrpc_listener_options *options = esrpc_listener_options_new();
     make_folder(folder);
     pair_begin(&pair);
@@ -58,16 +58,18 @@ static void a_unix_socket_shows_who_is_at_its_other_end(void) {
     await("client setup OK");
     write_peer(expected, getpid());
     await(expected);
-    CHECK_OK(esrpc_connection_get_peer_credentials(pair.client_connection, &pid, &uid, &gid));
-    CHECK(pid == (int32_t)getpid() && uid == (uint32_t)geteuid() && gid == (uint32_t)getegid());
-    CHECK_OK(esrpc_connection_get_peer_credentials(pair.client_connection, NULL, NULL, NULL));
+    CHECK_OK(esrpc_connection_get_peer_credentials(pair.client_connection, &peer));
+    CHECK(peer.pid == (int32_t)getpid() && peer.uid == (uint32_t)geteuid() && peer.gid == (uint32_t)getegid());
+    peer.struct_size = 1;
+    CHECK_INVALID(esrpc_connection_get_peer_credentials(pair.client_connection, &peer));
+    peer.struct_size = sizeof peer;
 
     CHECK_OK(esrpc_connection_close(pair.client_connection, ESRPC_OK));
     await("client shutdown OK");
     await("server shutdown PEER_CLOSED");
-    pid = -1;
-    CHECK_OK(esrpc_connection_get_peer_credentials(pair.server_connection, &pid, NULL, NULL));
-    CHECK(pid == (int32_t)getpid());
+    peer.pid = -1;
+    CHECK_OK(esrpc_connection_get_peer_credentials(pair.server_connection, &peer));
+    CHECK(peer.pid == (int32_t)getpid());
 
     /* Another process is another one. */
     run_another_client(path, expected);
@@ -81,16 +83,18 @@ static void tcp_does_not_show_who_is_at_its_other_end(void) {
     struct raw_listener nobody;
     esrpc_connection *unready = NULL;
     struct party party = a_party("unready", NULL, NULL);
-    int32_t pid = 7;
+    esrpc_peer_credentials peer;
+    peer.struct_size = sizeof peer;
+    peer.pid = 7;
     pair_open(&pair);
     CHECK_STATUS(ESRPC_ERROR_INVALID_STATE,
-                 esrpc_connection_get_peer_credentials(pair.server_connection, &pid, NULL, NULL));
+                 esrpc_connection_get_peer_credentials(pair.server_connection, &peer));
     CHECK(last_error_says("TCP"));
     CHECK(raw_listen_at(&nobody, "127.0.0.1", 0, -1));
     dial_host(&pair, &party, "127.0.0.1", nobody.port, &unready);
     await("unready setup CONNECTION_REFUSED");
-    CHECK_STATUS(ESRPC_ERROR_NOT_READY, esrpc_connection_get_peer_credentials(unready, &pid, NULL, NULL));
-    CHECK(pid == 7);
+    CHECK_STATUS(ESRPC_ERROR_NOT_READY, esrpc_connection_get_peer_credentials(unready, &peer));
+    CHECK(peer.pid == 7);
     esrpc_connection_release(unready);
     raw_listener_close(&nobody);
     pair_end(&pair);

@@ -154,7 +154,7 @@ static void an_empty_last_message_is_never_refused(void) {
     a = open_stream(pair.client_connection, &party);
     b = open_stream(pair.client_connection, &party);
     await_count("handler message first", 2);
-    CHECK_OK(esrpc_headers_add_bool(headers, esrpc_text("h"), 1));
+    CHECK_OK(esrpc_headers_add_bool(headers, esrpc_text("h"), true));
     hold_loop(pair.client_connection, &gate);
     fill(pair.client_connection);
     CHECK_STATUS(ESRPC_ERROR_WOULD_BLOCK, send_text(a, LAST, "not empty", "refused"));

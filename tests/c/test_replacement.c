@@ -144,7 +144,7 @@ static size_t let_go(struct server *server) {
 
 /* Drains it, finishes the calls that it holds, and waits for its end. */
 static void end_server(struct server *server) {
-    CHECK_OK(esrpc_listener_drain(server->listener, ESRPC_WAIT_FOREVER));
+    CHECK_OK(esrpc_listener_drain(server->listener, ESRPC_NO_TIMEOUT));
     size_t open = esrpc_listener_get_open_streams(server->listener);
     size_t held = let_go(server);
     CHECK(open >= held);
@@ -218,7 +218,7 @@ static void *be_a_caller(void *data) {
         if (over) break;
         CHECK(id < MOST_CALLS);
         for (;;) {
-            status = esrpc_connection_call(connection, esrpc_text("count"), NULL, bytes(&id, sizeof id), ESRPC_WAIT_FOREVER, &reply);
+            status = esrpc_connection_call(connection, esrpc_text("count"), NULL, bytes(&id, sizeof id), ESRPC_NO_TIMEOUT, &reply);
             if (status == ESRPC_OK) break;
             if (status == ESRPC_ERROR_APPLICATION_ERROR) {
                 CHECK(last_error_says("drained"));

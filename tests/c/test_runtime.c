@@ -128,7 +128,7 @@ static void the_default_runtime_begins_at_its_first_use(void) {
     size_t descriptors = count_descriptors();
     /* Nothing to do, and nothing is made for it. */
     CHECK_OK(esrpc_runtime_shutdown(NULL));
-    CHECK_OK(esrpc_runtime_join(NULL, ESRPC_WAIT_FOREVER));
+    CHECK_OK(esrpc_runtime_join(NULL, ESRPC_NO_TIMEOUT));
     CHECK(count_threads() == 0 && count_descriptors() == descriptors);
     for (int i = 0; i < 3; i++) {
         esrpc_listener *first = listen_on(NULL), *second = listen_on(NULL);
@@ -145,7 +145,7 @@ static void the_default_runtime_begins_at_its_first_use(void) {
         }
         esrpc_listener_release(first);
         esrpc_listener_release(second);
-        CHECK_OK(esrpc_runtime_join(NULL, ESRPC_WAIT_FOREVER));
+        CHECK_OK(esrpc_runtime_join(NULL, ESRPC_NO_TIMEOUT));
         await_threads(0);
         CHECK(count_descriptors() == descriptors);
     }
@@ -311,7 +311,7 @@ static void join_waits_for_every_handle(void) {
     CHECK_STATUS(ESRPC_ERROR_TIMED_OUT, esrpc_runtime_join(runtime, 5));
     CHECK_NEVER("client destroy");
     esrpc_stream_release(stream);
-    CHECK_OK(esrpc_runtime_join(runtime, ESRPC_WAIT_FOREVER));
+    CHECK_OK(esrpc_runtime_join(runtime, ESRPC_NO_TIMEOUT));
     CHECK_ONCE("call destroy");
     CHECK_ONCE("client destroy");
     /* Again it is nothing to wait for. */

@@ -53,8 +53,8 @@ static void small_messages_do_not_wait_unless_that_is_wished(void) {
         recorder_clear();
         pair_begin(&pair);
         if (delay) {
-            CHECK_OK(esrpc_connection_options_set_tcp_nodelay(pair.client_options, 0));
-            CHECK_OK(esrpc_connection_options_set_tcp_nodelay(pair.server_options, 0));
+            CHECK_OK(esrpc_connection_options_set_tcp_nodelay(pair.client_options, false));
+            CHECK_OK(esrpc_connection_options_set_tcp_nodelay(pair.server_options, false));
         }
         pair_connect(&pair);
         await_loop(pair.client_connection);
@@ -75,7 +75,7 @@ static void no_handshake_waits_whatever_the_option_says(void) {
     socklen_t len = sizeof client;
     int descriptor, on = 0;
     patient_pair_begin(&pair);
-    CHECK_OK(esrpc_connection_options_set_tcp_nodelay(pair.client_options, 0));
+    CHECK_OK(esrpc_connection_options_set_tcp_nodelay(pair.client_options, false));
     raw_listen(&listener, 1);
     dial_raw(&pair, &pair.client, &listener, &pair.client_connection);
     raw_accept(&listener, &server);
@@ -95,8 +95,8 @@ static void no_handshake_waits_whatever_the_option_says(void) {
 static void keep_alive_of_the_system_is_set_as_wished(void) {
     struct pair pair;
     pair_begin(&pair);
-    CHECK_OK(esrpc_connection_options_set_tcp_keep_alive(pair.client_options, 1, 30, 7, 3));
-    CHECK_OK(esrpc_connection_options_set_tcp_keep_alive(pair.server_options, 1, 30, 7, 3));
+    CHECK_OK(esrpc_connection_options_set_tcp_keep_alive(pair.client_options, true, 29001, 7000, 3));
+    CHECK_OK(esrpc_connection_options_set_tcp_keep_alive(pair.server_options, true, 29001, 7000, 3));
     pair_connect(&pair);
     check_option(&pair, SOL_SOCKET, SO_KEEPALIVE, 1);
     check_option(&pair, IPPROTO_TCP, TCP_KEEPIDLE, 30);
@@ -112,7 +112,7 @@ static void times_of_keep_alive_that_are_0_are_the_systems(void) {
     CHECK(getsockopt(descriptor, IPPROTO_TCP, TCP_KEEPIDLE, &idle, &len) == 0);
     close(descriptor);
     pair_begin(&pair);
-    CHECK_OK(esrpc_connection_options_set_tcp_keep_alive(pair.client_options, 1, 0, 0, 0));
+    CHECK_OK(esrpc_connection_options_set_tcp_keep_alive(pair.client_options, true, 0, 0, 0));
     pair_connect(&pair);
     CHECK(option_of(pair.client_connection, SOL_SOCKET, SO_KEEPALIVE) == 1);
     CHECK(option_of(pair.client_connection, IPPROTO_TCP, TCP_KEEPIDLE) == idle);
@@ -137,10 +137,10 @@ static void a_unix_socket_takes_the_options_that_it_has(void) {
     struct pair pair;
     over_unix_socket = true;
     pair_begin(&pair);
-    CHECK_OK(esrpc_connection_options_set_tcp_keep_alive(pair.client_options, 1, 30, 7, 3));
-    CHECK_OK(esrpc_connection_options_set_tcp_nodelay(pair.client_options, 1));
+    CHECK_OK(esrpc_connection_options_set_tcp_keep_alive(pair.client_options, true, 29001, 7000, 3));
+    CHECK_OK(esrpc_connection_options_set_tcp_nodelay(pair.client_options, true));
     CHECK_OK(esrpc_connection_options_set_socket_buffers(pair.client_options, 20000, 30000));
-    CHECK_OK(esrpc_connection_options_set_tcp_keep_alive(pair.server_options, 1, 30, 7, 3));
+    CHECK_OK(esrpc_connection_options_set_tcp_keep_alive(pair.server_options, true, 29001, 7000, 3));
     pair_connect(&pair);
     pair_end(&pair);
     over_unix_socket = false;

@@ -177,7 +177,7 @@ static void sums_are_of_all_connections_that_live_and_that_have_ended(void) {
         CHECK(after.messages_sent == before.messages_sent && after.bytes_sent == before.bytes_sent);
         CHECK(after.messages_received == before.messages_received && after.bytes_received == before.bytes_received);
     }
-    CHECK_OK(esrpc_listener_drain(pair.listening, ESRPC_WAIT_FOREVER));
+    CHECK_OK(esrpc_listener_drain(pair.listening, ESRPC_NO_TIMEOUT));
     CHECK_OK(esrpc_listener_wait_closed(pair.listening, PATIENCE_MS));
     after = of_listener(pair.listening);
     CHECK(after.messages_received == CLIENTS && after.bytes_received == before.bytes_sent);
@@ -266,7 +266,7 @@ static void pings_above_the_limit(void) {
     struct pair pair;
     struct raw client;
     pair_begin(&pair);
-    CHECK_OK(esrpc_connection_options_set_answer_pings(pair.server_options, 1));
+    CHECK_OK(esrpc_connection_options_set_answer_pings(pair.server_options, true));
     CHECK_OK(esrpc_connection_options_set_ping_answer_limit(pair.server_options, 1, INSIDE));
     call_server(&pair, &client);
     for (int i = 0; i < INSIDE; i++) raw_send_message(&client, ESRPC_MESSAGE_TYPE_PING, 0, 0, NULL, "ping");
@@ -364,7 +364,7 @@ static void handshakes(void) {
     await("server shutdown TOO_MANY_HANDSHAKES");
     raw_close(&second);
     await("server shutdown PEER_CLOSED");
-    CHECK_OK(esrpc_listener_drain(pair.listening, ESRPC_WAIT_FOREVER));
+    CHECK_OK(esrpc_listener_drain(pair.listening, ESRPC_NO_TIMEOUT));
     CHECK_OK(esrpc_listener_wait_closed(pair.listening, PATIENCE_MS));
     esrpc_stats stats = of_listener(pair.listening);
     CHECK(stats.handshakes_ended_by_limit == 1 && stats.handshakes_unfinished == 1 && stats.connections_opened == 2);
@@ -435,7 +435,7 @@ static void servers_that_do_not_want_it(void) {
     pair_listen(&pair);
     pair_dial(&pair);
     CHECK_OK(esrpc_connection_wait_shutdown(pair.client_connection, PATIENCE_MS, NULL));
-    CHECK_OK(esrpc_listener_drain(pair.listening, ESRPC_WAIT_FOREVER));
+    CHECK_OK(esrpc_listener_drain(pair.listening, ESRPC_NO_TIMEOUT));
     CHECK_OK(esrpc_listener_wait_closed(pair.listening, PATIENCE_MS));
     esrpc_stats server = of_listener(pair.listening);
     CHECK(server.connections_refused == 1 && server.connections_opened == 1 && server.handshakes_unfinished == 1);
@@ -506,7 +506,7 @@ static void handshakes_of_tls_that_fail(void) {
     dial_tls(&pair, tls);
     CHECK_OK(esrpc_connection_wait_shutdown(pair.client_connection, PATIENCE_MS, NULL));
     await("listener failed");
-    CHECK_OK(esrpc_listener_drain(pair.listening, ESRPC_WAIT_FOREVER));
+    CHECK_OK(esrpc_listener_drain(pair.listening, ESRPC_NO_TIMEOUT));
     CHECK_OK(esrpc_listener_wait_closed(pair.listening, PATIENCE_MS));
     esrpc_stats client = of_runtime(pair.client_runtime), server = of_listener(pair.listening);
     CHECK(client.failures_tls == 1 && client.tls_handshakes == 0);

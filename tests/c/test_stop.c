@@ -87,8 +87,8 @@ static void lingering(struct scene *scene) {
 
 static void draining(struct scene *scene) {
     open_with_a_stream(scene);
-    CHECK_OK(esrpc_runtime_drain(scene->pair.client_runtime, ESRPC_WAIT_FOREVER));
-    CHECK_OK(esrpc_listener_drain(scene->pair.listening, ESRPC_WAIT_FOREVER));
+    CHECK_OK(esrpc_runtime_drain(scene->pair.client_runtime, ESRPC_NO_TIMEOUT));
+    CHECK_OK(esrpc_listener_drain(scene->pair.listening, ESRPC_NO_TIMEOUT));
     await_loop(scene->pair.client_connection);
     await_loop(scene->pair.server_connection);
 }
@@ -144,10 +144,10 @@ static void check_connection_is_inert(esrpc_connection *connection) {
     CHECK_INERT(esrpc_connection_pause_reading(connection));
     CHECK_INERT(esrpc_connection_resume_reading(connection));
     CHECK_INERT(esrpc_connection_run_on_loop(connection, hold_task, NULL));
-    CHECK_INERT(esrpc_connection_wait_setup(connection, ESRPC_WAIT_FOREVER, NULL));
-    CHECK_INERT(esrpc_connection_wait_flush(connection, ESRPC_WAIT_FOREVER, NULL));
-    CHECK_INERT(esrpc_connection_wait_shutdown(connection, ESRPC_WAIT_FOREVER, NULL));
-    CHECK_INERT(esrpc_connection_call(connection, esrpc_text("x"), NULL, esrpc_text("x"), ESRPC_WAIT_FOREVER, &reply));
+    CHECK_INERT(esrpc_connection_wait_setup(connection, ESRPC_NO_TIMEOUT, NULL));
+    CHECK_INERT(esrpc_connection_wait_flush(connection, ESRPC_NO_TIMEOUT, NULL));
+    CHECK_INERT(esrpc_connection_wait_shutdown(connection, ESRPC_NO_TIMEOUT, NULL));
+    CHECK_INERT(esrpc_connection_call(connection, esrpc_text("x"), NULL, esrpc_text("x"), ESRPC_NO_TIMEOUT, &reply));
     CHECK_INERT(esrpc_connection_new_stream(connection, NULL, NULL, &stream));
     CHECK(!esrpc_connection_is_open(connection));
     CHECK(esrpc_connection_get_user_data(connection) == NULL);
@@ -162,10 +162,10 @@ static void check_stream_is_inert(esrpc_stream *stream) {
     CHECK_INERT(activate(stream, 0, "x", "late"));
     CHECK_INERT(send_text(stream, 0, "x", "late"));
     CHECK_INERT(esrpc_stream_close(stream));
-    CHECK_INERT(esrpc_stream_wait_closed(stream, ESRPC_WAIT_FOREVER, NULL));
-    CHECK_INERT(esrpc_stream_read(stream, ESRPC_WAIT_FOREVER, &message));
+    CHECK_INERT(esrpc_stream_wait_closed(stream, ESRPC_NO_TIMEOUT, NULL));
+    CHECK_INERT(esrpc_stream_read(stream, ESRPC_NO_TIMEOUT, &message));
     CHECK_INERT(esrpc_stream_send_blocking(stream, ESRPC_MESSAGE_TYPE_APPLICATION_MESSAGE, 0, NULL, esrpc_text("x"),
-                                           ESRPC_WAIT_FOREVER));
+                                           ESRPC_NO_TIMEOUT));
     CHECK(esrpc_stream_get_user_data(stream) == NULL);
     esrpc_stream_release(esrpc_stream_acquire(stream));
 }
@@ -174,7 +174,7 @@ static void check_listener_is_inert(esrpc_listener *listener) {
     esrpc_socket copy;
     CHECK_INERT(esrpc_listener_close(listener));
     CHECK_INERT(esrpc_listener_drain(listener, 0));
-    CHECK_INERT(esrpc_listener_wait_closed(listener, ESRPC_WAIT_FOREVER));
+    CHECK_INERT(esrpc_listener_wait_closed(listener, ESRPC_NO_TIMEOUT));
     CHECK_INERT(esrpc_listener_dup_socket(listener, &copy));
     CHECK_INERT(esrpc_listener_adopt_connection(listener, 0));
     CHECK(esrpc_listener_get_open_connections(listener) == 0);
@@ -188,7 +188,7 @@ static void check_runtime_is_inert(esrpc_runtime *runtime) {
     CHECK_OK(esrpc_client_options_set_host(options, esrpc_text("127.0.0.1"), 1));
     CHECK_OK(esrpc_client_options_set_runtime(options, runtime));
     CHECK_INERT(esrpc_connection_connect(options, NULL, NULL, &connection));
-    CHECK_INERT(esrpc_runtime_join(runtime, ESRPC_WAIT_FOREVER));
+    CHECK_INERT(esrpc_runtime_join(runtime, ESRPC_NO_TIMEOUT));
     CHECK_OK(esrpc_runtime_shutdown(runtime));
     CHECK_OK(esrpc_runtime_drain(runtime, 0));
     CHECK_OK(esrpc_runtime_stop(runtime, 0));
@@ -300,7 +300,7 @@ static void a_callback_that_does_not_return(void) {
     CHECK_STATUS(ESRPC_ERROR_TIMED_OUT, esrpc_runtime_stop(pair.client_runtime, 20));
     CHECK_STATUS(ESRPC_ERROR_TIMED_OUT, esrpc_stop_all(20));
     /* Who waits for the runtime need not wait for the callback. */
-    CHECK_STATUS(ESRPC_ERROR_RUNTIME_SHUTDOWN, esrpc_runtime_join(pair.client_runtime, ESRPC_WAIT_FOREVER));
+    CHECK_STATUS(ESRPC_ERROR_RUNTIME_SHUTDOWN, esrpc_runtime_join(pair.client_runtime, ESRPC_NO_TIMEOUT));
     check_connection_is_inert(pair.client_connection);
     gate_open(&gate);
     CHECK_OK(esrpc_runtime_stop(pair.client_runtime, PATIENCE_MS));
@@ -418,7 +418,7 @@ struct others {
 };
 
 static esrpc_status join(struct others *others) {
-    return esrpc_runtime_join(others->pair->client_runtime, ESRPC_WAIT_FOREVER);
+    return esrpc_runtime_join(others->pair->client_runtime, ESRPC_NO_TIMEOUT);
 }
 
 static esrpc_status stop(struct others *others) {
@@ -428,26 +428,26 @@ static esrpc_status stop(struct others *others) {
 
 static esrpc_status read_stream(struct others *others) {
     esrpc_message *message = NULL;
-    return esrpc_stream_read(others->to_read, ESRPC_WAIT_FOREVER, &message);
+    return esrpc_stream_read(others->to_read, ESRPC_NO_TIMEOUT, &message);
 }
 
 static esrpc_status call(struct others *others) {
     esrpc_message *reply = NULL;
     return esrpc_connection_call(others->pair->client_connection, esrpc_text("x"), NULL, esrpc_text("x"),
-                                 ESRPC_WAIT_FOREVER, &reply);
+                                 ESRPC_NO_TIMEOUT, &reply);
 }
 
 static esrpc_status send_on(struct others *others) {
     esrpc_status status;
     do {
         status = esrpc_stream_send_blocking(others->to_read, ESRPC_MESSAGE_TYPE_APPLICATION_MESSAGE, 0, NULL,
-                                            esrpc_text("more"), ESRPC_WAIT_FOREVER);
+                                            esrpc_text("more"), ESRPC_NO_TIMEOUT);
     } while (status == ESRPC_OK);
     return status;
 }
 
 static esrpc_status wait_closed(struct others *others) {
-    return esrpc_stream_wait_closed(others->to_read, ESRPC_WAIT_FOREVER, NULL);
+    return esrpc_stream_wait_closed(others->to_read, ESRPC_NO_TIMEOUT, NULL);
 }
 
 static esrpc_status make_and_release(struct others *others) {
@@ -466,7 +466,7 @@ static esrpc_status connect_again(struct others *others) {
     esrpc_status status;
     do {
         esrpc_connection *connection = NULL;
-        status = esrpc_connection_connect_blocking(options, ESRPC_WAIT_FOREVER, &connection);
+        status = esrpc_connection_connect_blocking(options, ESRPC_NO_TIMEOUT, &connection);
         if (connection != NULL) (void)esrpc_connection_close(connection, ESRPC_OK);
         esrpc_connection_release(connection);
     } while (status == ESRPC_OK);

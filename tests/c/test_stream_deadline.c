@@ -149,7 +149,9 @@ static void a_deadline_can_be_taken_back(void) {
     pair_connect(&pair);
     esrpc_stream *stream = new_stream(pair.client_connection, &free_of_it);
     CHECK_OK(esrpc_stream_set_deadline_ms(stream, 1));
-    CHECK_OK(esrpc_stream_set_deadline_ms(stream, 0));
+    CHECK_INVALID(esrpc_stream_set_deadline_ms(stream, 0));
+    CHECK(last_error_says("ESRPC_NO_TIMEOUT"));
+    CHECK_OK(esrpc_stream_set_deadline_ms(stream, ESRPC_NO_TIMEOUT));
     CHECK_OK(activate(stream, 0, "first", NULL));
     esrpc_stream *other = open_timed(pair.client_connection, &timed, SHORT_MS);
     await("timed closed STREAM_TIMED_OUT");

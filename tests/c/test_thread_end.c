@@ -341,25 +341,25 @@ struct waiter {
 };
 
 static esrpc_status wait_shutdown(struct waits *waits) {
-    return esrpc_connection_wait_shutdown(waits->pair->client_connection, ESRPC_WAIT_FOREVER, NULL);
+    return esrpc_connection_wait_shutdown(waits->pair->client_connection, ESRPC_NO_TIMEOUT, NULL);
 }
 
 static esrpc_status wait_read(struct waits *waits) {
     esrpc_message *message = NULL;
-    return esrpc_stream_read(waits->read, ESRPC_WAIT_FOREVER, &message);
+    return esrpc_stream_read(waits->read, ESRPC_NO_TIMEOUT, &message);
 }
 
 static esrpc_status wait_closed(struct waits *waits) {
-    return esrpc_stream_wait_closed(waits->closed, ESRPC_WAIT_FOREVER, NULL);
+    return esrpc_stream_wait_closed(waits->closed, ESRPC_NO_TIMEOUT, NULL);
 }
 
 static esrpc_status wait_flush(struct waits *waits) {
-    return esrpc_connection_wait_flush(waits->pair->client_connection, ESRPC_WAIT_FOREVER, NULL);
+    return esrpc_connection_wait_flush(waits->pair->client_connection, ESRPC_NO_TIMEOUT, NULL);
 }
 
 static esrpc_status wait_call(struct waits *waits) {
     esrpc_message *reply = NULL;
-    return esrpc_connection_call(waits->pair->client_connection, esrpc_text("x"), NULL, esrpc_text("x"), ESRPC_WAIT_FOREVER,
+    return esrpc_connection_call(waits->pair->client_connection, esrpc_text("x"), NULL, esrpc_text("x"), ESRPC_NO_TIMEOUT,
                                  &reply);
 }
 
@@ -367,7 +367,7 @@ static esrpc_status wait_send(struct waits *waits) {
     esrpc_status status;
     do {
         status = esrpc_stream_send_blocking(waits->closed, ESRPC_MESSAGE_TYPE_APPLICATION_MESSAGE, 0, NULL,
-                                            esrpc_text("some bytes"), ESRPC_WAIT_FOREVER);
+                                            esrpc_text("some bytes"), ESRPC_NO_TIMEOUT);
     } while (status == ESRPC_OK);
     return status;
 }
@@ -375,13 +375,13 @@ static esrpc_status wait_send(struct waits *waits) {
 static esrpc_status wait_connect(struct waits *waits) {
     esrpc_client_options *options = pair_client_options(waits->pair);
     esrpc_connection *connection = NULL;
-    esrpc_status status = esrpc_connection_connect_blocking(options, ESRPC_WAIT_FOREVER, &connection);
+    esrpc_status status = esrpc_connection_connect_blocking(options, ESRPC_NO_TIMEOUT, &connection);
     esrpc_client_options_release(options);
     return status;
 }
 
 static esrpc_status wait_join(struct waits *waits) {
-    return esrpc_runtime_join(waits->pair->client_runtime, ESRPC_WAIT_FOREVER);
+    return esrpc_runtime_join(waits->pair->client_runtime, ESRPC_NO_TIMEOUT);
 }
 
 static void *run_waiter(void *data) {

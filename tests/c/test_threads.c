@@ -125,9 +125,9 @@ static void *wait_for_the_end(void *argument) {
     note("waiting");
     CHECK_OK(esrpc_stream_wait_closed(work->stream, PATIENCE_MS, &reason));
     CHECK(reason == ESRPC_ERROR_CONNECTION_CLOSED);
-    CHECK_OK(esrpc_connection_wait_shutdown(work->pair->client_connection, ESRPC_WAIT_FOREVER, &reason));
+    CHECK_OK(esrpc_connection_wait_shutdown(work->pair->client_connection, ESRPC_NO_TIMEOUT, &reason));
     CHECK(reason == 1234);
-    CHECK_OK(esrpc_listener_wait_closed(work->pair->listening, ESRPC_WAIT_FOREVER));
+    CHECK_OK(esrpc_listener_wait_closed(work->pair->listening, ESRPC_NO_TIMEOUT));
     return NULL;
 }
 

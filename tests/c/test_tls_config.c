@@ -20,8 +20,8 @@ static void a_client(void) {
     CHECK_OK(esrpc_tls_config_builder_add_ca_dir(builder, esrpc_text(certificate_folder())));
     CHECK_OK(esrpc_tls_config_builder_set_certificate_files(builder, file("server.pem"), file("server.key")));
     CHECK_OK(esrpc_tls_config_builder_add_alpn(builder, esrpc_text("eventstream")));
-    CHECK_OK(esrpc_tls_config_builder_set_session_resumption(builder, 0));
-    CHECK_OK(esrpc_tls_config_builder_set_session_resumption(builder, 1));
+    CHECK_OK(esrpc_tls_config_builder_set_session_resumption(builder, false));
+    CHECK_OK(esrpc_tls_config_builder_set_session_resumption(builder, true));
     CHECK_OK(esrpc_tls_config_builder_set_key_log_file(builder, file("keys")));
 
     esrpc_tls_config *config = NULL;
@@ -140,11 +140,11 @@ static void numbers_and_lengths(void) {
     CHECK_OK(esrpc_tls_config_builder_set_client_auth(builder, ESRPC_TLS_CLIENT_AUTH_OPTIONAL));
     CHECK_INVALID(esrpc_tls_config_builder_set_client_auth(builder, -1));
     CHECK_INVALID(esrpc_tls_config_builder_set_client_auth(builder, 3));
-    CHECK_OK(esrpc_tls_config_builder_set_revocation(builder, ESRPC_TLS_REVOCATION_DEPTH_LEAF, 1));
-    CHECK_OK(esrpc_tls_config_builder_set_revocation(builder, ESRPC_TLS_REVOCATION_DEPTH_CHAIN, 0));
-    CHECK_INVALID(esrpc_tls_config_builder_set_revocation(builder, 2, 0));
-    CHECK_INVALID(esrpc_tls_config_builder_set_revocation(builder, -1, 0));
-    CHECK_OK(esrpc_tls_config_builder_set_revocation(builder, 0, -1));
+    CHECK_OK(esrpc_tls_config_builder_set_revocation(builder, ESRPC_TLS_REVOCATION_DEPTH_LEAF, true));
+    CHECK_OK(esrpc_tls_config_builder_set_revocation(builder, ESRPC_TLS_REVOCATION_DEPTH_CHAIN, false));
+    CHECK_INVALID(esrpc_tls_config_builder_set_revocation(builder, 2, false));
+    CHECK_INVALID(esrpc_tls_config_builder_set_revocation(builder, -1, false));
+    CHECK_OK(esrpc_tls_config_builder_set_revocation(builder, 0, true));
 
     uint8_t long_name[256];
     memset(long_name, 'x', sizeof long_name);

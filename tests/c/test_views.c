@@ -11,7 +11,7 @@ static void keep_first_message(struct party *self, const struct moment *now) {
     struct kept *kept = (struct kept *)self->data;
     if (!is(now, "message") || kept->message != NULL) return;
     CHECK_OK(esrpc_message_copy(now->message, &kept->message));
-    CHECK_OK(esrpc_headers_add_from(kept->headers, esrpc_message_get_headers(now->message), 0));
+    CHECK_OK(esrpc_headers_add_from(kept->headers, esrpc_message_get_headers(now->message), false));
     esrpc_message_release((esrpc_message *)(uintptr_t)now->message); /* only lent: does nothing */
     CHECK(is_text(esrpc_message_get_payload(now->message), "first"));
     note("kept");

@@ -110,24 +110,24 @@ static void waits_of_no_time(void) {
     /* Written only on success. */
     CHECK(status == ESRPC_ERROR_INTERNAL);
     raw_send_connect_ack(&peer);
-    CHECK_OK(esrpc_connection_wait_setup(client.connection, ESRPC_WAIT_FOREVER, &status));
+    CHECK_OK(esrpc_connection_wait_setup(client.connection, ESRPC_NO_TIMEOUT, &status));
     CHECK(status == ESRPC_OK);
     CHECK_OK(esrpc_connection_wait_setup(client.connection, 0, NULL));
     CHECK_OK(esrpc_connection_wait_flush(client.connection, 0, NULL));
     CHECK_STATUS(ESRPC_ERROR_TIMED_OUT, esrpc_connection_wait_shutdown(client.connection, 0, NULL));
 
     client.stream = new_stream(client.connection, &call);
-    CHECK_STATUS(ESRPC_ERROR_STREAM_NOT_ACTIVATED, esrpc_stream_wait_closed(client.stream, ESRPC_WAIT_FOREVER, NULL));
+    CHECK_STATUS(ESRPC_ERROR_STREAM_NOT_ACTIVATED, esrpc_stream_wait_closed(client.stream, ESRPC_NO_TIMEOUT, NULL));
     CHECK_OK(activate(client.stream, 0, "first", NULL));
     CHECK_STATUS(ESRPC_ERROR_TIMED_OUT, esrpc_stream_wait_closed(client.stream, 0, NULL));
     CHECK_STATUS(ESRPC_ERROR_TIMED_OUT, esrpc_stream_wait_closed(client.stream, 1, NULL));
     raw_send_message(&peer, ESRPC_MESSAGE_TYPE_APPLICATION_MESSAGE, LAST, 1, NULL, "last");
-    CHECK_OK(esrpc_stream_wait_closed(client.stream, ESRPC_WAIT_FOREVER, &status));
+    CHECK_OK(esrpc_stream_wait_closed(client.stream, ESRPC_NO_TIMEOUT, &status));
     CHECK(status == ESRPC_OK);
     CHECK_OK(esrpc_stream_wait_closed(client.stream, 0, NULL));
 
     raw_finish(&peer);
-    CHECK_OK(esrpc_connection_wait_shutdown(client.connection, ESRPC_WAIT_FOREVER, &status));
+    CHECK_OK(esrpc_connection_wait_shutdown(client.connection, ESRPC_NO_TIMEOUT, &status));
     CHECK(status == ESRPC_ERROR_PEER_CLOSED);
     CHECK_OK(esrpc_connection_wait_shutdown(client.connection, 0, NULL));
     /* What was, was. */
@@ -147,7 +147,7 @@ static void wait_flush_reports_whether_all_is_written(void) {
     raw_send_connect_ack(&peer);
     await("client setup OK");
     CHECK_OK(ping(client.connection, "small", "small"));
-    CHECK_OK(esrpc_connection_wait_flush(client.connection, ESRPC_WAIT_FOREVER, &status));
+    CHECK_OK(esrpc_connection_wait_flush(client.connection, ESRPC_NO_TIMEOUT, &status));
     CHECK(status == ESRPC_OK);
     /* The peer reads nothing. */
     for (int i = 0; i < SENDS; i++)
@@ -157,7 +157,7 @@ static void wait_flush_reports_whether_all_is_written(void) {
     CHECK_STATUS(ESRPC_ERROR_TIMED_OUT, esrpc_connection_wait_flush(client.connection, 5, &status));
     CHECK(esrpc_connection_get_outbound_size(client.connection) > 0);
     CHECK_OK(esrpc_connection_abort(client.connection));
-    CHECK_OK(esrpc_connection_wait_flush(client.connection, ESRPC_WAIT_FOREVER, &status));
+    CHECK_OK(esrpc_connection_wait_flush(client.connection, ESRPC_NO_TIMEOUT, &status));
     CHECK(status == ESRPC_ERROR_ABORTED);
     raw_reset(&peer);
     client_end(&client);
@@ -176,7 +176,7 @@ struct waiter {
 static void *wait_for_something(void *data) {
     struct waiter *waiter = (struct waiter *)data;
     esrpc_connection *connection = waiter->client->connection;
-    uint32_t timeout = waiter->number % 2 == 0 ? ESRPC_WAIT_FOREVER : (uint32_t)PATIENCE_MS;
+    uint32_t timeout = waiter->number % 2 == 0 ? ESRPC_NO_TIMEOUT : (uint32_t)PATIENCE_MS;
     note("waiter ready");
     switch (waiter->number % 4) {
     case 0: CHECK_OK(esrpc_connection_wait_setup(connection, timeout, &waiter->status)); break;
@@ -223,7 +223,7 @@ static void many_threads_wait_at_once(void) {
 static void *wait_for_stream(void *stream) {
     esrpc_status status;
     note("waiter ready");
-    CHECK_OK(esrpc_stream_wait_closed((esrpc_stream *)stream, ESRPC_WAIT_FOREVER, &status));
+    CHECK_OK(esrpc_stream_wait_closed((esrpc_stream *)stream, ESRPC_NO_TIMEOUT, &status));
     CHECK(status == ESRPC_OK);
     return NULL;
 }
@@ -263,7 +263,7 @@ static void call_the_library(struct log *log) {
     if (log->connection == NULL) return;
     CHECK(esrpc_connection_abort(log->connection) == ESRPC_ERROR_INVALID_STATE);
     CHECK(ping(log->connection, "from the log", "log") == ESRPC_ERROR_INVALID_STATE);
-    CHECK(esrpc_connection_wait_flush(log->connection, ESRPC_WAIT_FOREVER, NULL) == ESRPC_ERROR_INVALID_STATE);
+    CHECK(esrpc_connection_wait_flush(log->connection, ESRPC_NO_TIMEOUT, NULL) == ESRPC_ERROR_INVALID_STATE);
     CHECK(!esrpc_connection_is_open(log->connection));
     CHECK(esrpc_connection_get_state(log->connection) == 0);
 }

@@ -9,10 +9,10 @@ pub fn callbacks() -> Vec<String> {
     let mut slots = Vec::new();
     for line in header.lines() {
         let line = line.trim();
-        let named = line.strip_prefix("typedef void (*").or_else(|| line.strip_prefix("typedef bool (*"));
-        if let Some(rest) = named {
+        let mut starts = ["typedef void (ESRPC_CALL *", "typedef bool (ESRPC_CALL *"].into_iter();
+        if let Some(rest) = starts.find_map(|start| line.strip_prefix(start)) {
             callbacks.extend(rest.split_once(')').map(|(name, _)| name.to_owned()));
-        } else if let Some(rest) = line.strip_prefix("void (*") {
+        } else if let Some(rest) = line.strip_prefix("void (ESRPC_CALL *") {
             slots.extend(rest.split_once(')').map(|(name, _)| name.to_owned()));
         } else if let Some(rest) = line.strip_prefix("} esrpc_") {
             let table = rest.trim_end_matches(';');

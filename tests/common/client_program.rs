@@ -327,7 +327,7 @@ impl Recorded {
         unsafe {
             assert_eq!(esrpc_message_decode(lend(bytes), &mut message, ptr::null_mut()), OK);
             let seen = Seen::of(message);
-            assert_eq!(esrpc_headers_add_from(headers.0, seen.headers, 0), OK);
+            assert_eq!(esrpc_headers_add_from(headers.0, seen.headers, false.into()), OK);
             let mut operation: esrpc_header = std::mem::zeroed();
             let name = lend(b"operation");
             let has_operation = esrpc_headers_find(seen.headers.as_ref(), name, &mut operation) == OK;

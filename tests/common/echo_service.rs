@@ -188,10 +188,10 @@ fn headers_to_echo(seen: &Seen<'_>) -> HeaderList {
     let list = HeaderList::new();
     // SAFETY: both lists are live; a name is read before the list changes.
     unsafe {
-        assert_eq!(esrpc_headers_add_from(list.0, seen.headers, 0), OK);
+        assert_eq!(esrpc_headers_add_from(list.0, seen.headers, false.into()), OK);
         for index in (0..esrpc_headers_count(list.0.as_ref())).rev() {
             let empty = lend(b"");
-            let mut header = esrpc_header { name: empty, r#type: 0, number: 0, bytes: empty };
+            let mut header = esrpc_header { name: empty, r#type: 0, reserved: 0, number: 0, bytes: empty };
             assert_eq!(esrpc_headers_get(list.0.as_ref(), index, &mut header), OK);
             if borrow(header.name).starts_with(b":") {
                 assert_eq!(esrpc_headers_remove_at(list.0, index), OK);

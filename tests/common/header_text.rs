@@ -29,23 +29,15 @@ pub fn committed() -> String {
 /// All functions of the committed header.
 pub fn functions() -> Vec<Function> {
     let header = committed();
-    // Functions come after all types, in the second block that C++ sees as C.
-    let (_, mut rest) = header.split_once("extern \"C\" {").expect("a block of functions");
     let mut functions = Vec::new();
-    while let Some((before, after)) = rest.split_once(';') {
-        // A semicolon inside a comment does not end a declaration.
-        let (documentation, declaration, after) = match before.split_once("/**") {
-            None => (String::new(), before.to_owned(), after),
-            Some(_) => {
-                let (_, comment) = rest.split_once("/**").expect("found above");
-                let (comment, declaration) = comment.split_once("*/").expect("a comment ends");
-                let (declaration, after) = declaration.split_once(';').expect("a declaration follows a comment");
-                (without_stars(comment), declaration.to_owned(), after)
-            }
-        };
-        rest = after;
-        let lines: Vec<_> = declaration.lines().filter(|line| !line.starts_with('#')).collect();
-        functions.push(parse(&lines.join(" "), documentation));
+    let mut parts = header.split("\nESRPC_API ");
+    let mut before = parts.next().expect("a header");
+    for part in parts {
+        let comment = before.rsplit_once("/**").and_then(|(_, comment)| comment.trim_end().strip_suffix("*/"));
+        let (declaration, after) = part.split_once(';').expect("a declaration ends");
+        let declaration = declaration.replace("ESRPC_CALL ", "").replace('\n', " ");
+        functions.push(parse(&declaration, comment.map(without_stars).unwrap_or_default()));
+        before = after;
     }
     assert!(functions.len() > 40, "only {} functions found in the header", functions.len());
     functions

@@ -184,7 +184,7 @@ static esrpc_connection *dial(int kind, bool with_callbacks) {
     total.dialled++;
     esrpc_client_options_release(options);
     esrpc_status status = ESRPC_OK;
-    CHECK_OK(esrpc_connection_wait_setup(connection, ESRPC_WAIT_FOREVER, &status));
+    CHECK_OK(esrpc_connection_wait_setup(connection, ESRPC_NO_TIMEOUT, &status));
     if (succeeds(status)) return connection;
     esrpc_connection_release(connection);
     return NULL;
@@ -293,7 +293,7 @@ static void visit(uint64_t *random, const uint8_t *data) {
         case 1: CHECK_OK(esrpc_connection_close(connection, ESRPC_OK)); break;
         default:
             CHECK_OK(esrpc_connection_close(connection, 1234));
-            CHECK_OK(esrpc_connection_wait_shutdown(connection, ESRPC_WAIT_FOREVER, NULL));
+            CHECK_OK(esrpc_connection_wait_shutdown(connection, ESRPC_NO_TIMEOUT, NULL));
             break;
     }
     esrpc_connection_release(connection);

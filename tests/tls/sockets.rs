@@ -84,7 +84,7 @@ fn mebibytes_go_each_way_and_the_end_is_orderly() {
     let (client, server) = fitting_configs();
     let (mut client, mut server) = with_tls(&client, &server);
     assert_eq!(shake(&mut client, &mut server), (Ok(()), Ok(())));
-    assert_eq!(client.tls_info().expect("done").version, "TLSv1.3");
+    assert_eq!(client.tls_info().expect("done").version, c"TLSv1.3");
 
     let sent: Vec<_> = (0..4 * MIB).map(|index| (index % 253) as u8).collect();
     let mut written = [0, 0];

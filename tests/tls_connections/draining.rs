@@ -5,7 +5,7 @@ use crate::recorder::*;
 use crate::rig::*;
 use crate::server::{FittingServer, Server};
 use crate::settings::{self, NAME};
-use eventstream_rpc::ffi::constants::ESRPC_WAIT_FOREVER;
+use eventstream_rpc::ffi::constants::ESRPC_NO_TIMEOUT;
 use std::io::Read;
 use std::time::Instant;
 
@@ -16,7 +16,7 @@ fn an_open_stream_goes_on_and_the_end_is_a_whole_one() {
     let client = Client::ready(&runtime, server.place(), &server.client_tls, NAME);
     let call = client.call("any", b"before", 0);
     call.side.wait_for("message before");
-    server.drain(ESRPC_WAIT_FOREVER);
+    server.drain(ESRPC_NO_TIMEOUT);
     call.send(b"while it is drained", 0);
     call.side.wait_for("message while it is drained");
     call.send(b"", TERMINATE);
@@ -46,7 +46,7 @@ fn give_up_one_in_its_handshake() {
         assert!(begun.elapsed() < PATIENCE, "it is not accepted");
         std::thread::yield_now();
     }
-    server.drain(ESRPC_WAIT_FOREVER);
+    server.drain(ESRPC_NO_TIMEOUT);
     server.wait_closed();
     assert!(server.side.wait_for("failed").starts_with("failed DRAINING: "));
     let mut rest = Vec::new();

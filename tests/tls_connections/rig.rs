@@ -3,7 +3,6 @@
 use crate::recorder::*;
 use crate::settings::Tls;
 use eventstream_rpc::ffi::adopted_sockets::*;
-use eventstream_rpc::ffi::bytes::esrpc_bytes;
 use eventstream_rpc::ffi::client_options::*;
 use eventstream_rpc::ffi::connection::*;
 use eventstream_rpc::ffi::connection_options::*;
@@ -112,7 +111,7 @@ impl TlsFacts {
     pub unsafe fn of(connection: *mut esrpc_connection) -> TlsFacts {
         // SAFETY: what the caller promised; the texts are copied while it lives.
         unsafe {
-            let text = |bytes: esrpc_bytes| String::from_utf8(borrow(bytes).to_vec()).expect("UTF-8");
+            let text = |text| CStr::from_ptr(text).to_str().expect("UTF-8").to_owned();
             let mut certificates = Vec::new();
             let mut der = lend(b"");
             while esrpc_connection_get_tls_peer_certificate(connection, certificates.len(), &mut der) == OK {

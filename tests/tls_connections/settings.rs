@@ -74,7 +74,7 @@ impl Builder {
 
     pub fn without_resumption(&self) {
         // SAFETY: a live builder.
-        assert_eq!(unsafe { esrpc_tls_config_builder_set_session_resumption(self.0.as_mut(), 0) }, OK);
+        assert_eq!(unsafe { esrpc_tls_config_builder_set_session_resumption(self.0.as_mut(), false.into()) }, OK);
     }
 
     pub fn log_keys(&self, path: &Path) {

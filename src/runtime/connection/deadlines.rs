@@ -51,7 +51,7 @@ impl Deadline {
             Deadline::Ping => times.ping,
             Deadline::PingResponse => times.ping_response,
             Deadline::HalfOpen => times.half_open,
-            Deadline::Linger => Some(times.linger),
+            Deadline::Linger => times.linger,
             Deadline::NextAttempt | Deadline::Drain => None,
         }
     }

@@ -1,5 +1,6 @@
 //! What the application asks of a stream, and what becomes of it.
 
+use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -80,13 +81,13 @@ impl Stream {
         (ms > 0).then(|| Duration::from_millis(ms.into()))
     }
 
-    /// Sets the deadline, in milliseconds; 0 for none. Only before the activation.
-    pub fn set_deadline(&self, ms: u32) -> Result<(), Error> {
+    /// Sets the deadline, in milliseconds, or that there is none. Only before the activation.
+    pub fn set_deadline(&self, ms: Option<NonZeroU32>) -> Result<(), Error> {
         let _shared = self.connection().lock();
         if !self.is_new() {
             return Err(Error::StreamAlreadyActivated);
         }
-        self.deadline_ms.store(ms, Ordering::Release);
+        self.deadline_ms.store(ms.map_or(0, NonZeroU32::get), Ordering::Release);
         Ok(())
     }
 

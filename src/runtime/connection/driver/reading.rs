@@ -1,5 +1,7 @@
 //! From the socket to the messages that are dispatched.
 
+use std::time::Duration;
+
 use super::super::deadlines::Deadline;
 use super::super::handle::SharedState;
 use super::gathered::Gathered;
@@ -239,7 +241,7 @@ impl Driver {
         if clean
             && shared.is_alive()
             && shared.rpc.open_streams() > 0
-            && self.connection.settings().times.half_open.is_some()
+            && self.connection.settings().times.half_open != Some(Duration::ZERO)
         {
             drop(shared);
             if !self.deadlines.is_set(Deadline::HalfOpen) {
