@@ -1760,8 +1760,8 @@ esrpc_status esrpc_headers_get_uuid(const struct esrpc_headers *headers,
  * @param capacity How many bytes buffer has room for.
  * @param out_len Receives the size of the message, also if the buffer is too small for it.
  * @return ESRPC_OK; ESRPC_ERROR_BUFFER_TOO_SMALL if capacity is below the size of the message;
- * ESRPC_ERROR_MESSAGE_TOO_LARGE or ESRPC_ERROR_HEADERS_TOO_LARGE beyond 24 MiB; ESRPC_ERROR_TOO_MANY_HEADERS beyond 1024
- * headers; ESRPC_ERROR_INVALID_ARGUMENT if out_len is NULL, or payload or buffer is NULL with a length other than 0.
+ * ESRPC_ERROR_MESSAGE_TOO_LARGE if the payload has more than 24 MiB; ESRPC_ERROR_HEADERS_TOO_LARGE if the headers have more
+ * than 24 MiB; ESRPC_ERROR_TOO_MANY_HEADERS beyond 1024 headers; ESRPC_ERROR_INVALID_ARGUMENT if out_len is NULL, or payload or buffer is NULL with a length other than 0.
  *
  * Thread: any; headers: owner. Since: 0.1.0
  */
@@ -1777,8 +1777,8 @@ esrpc_status esrpc_message_encode(const struct esrpc_headers *headers,
  * @param headers Borrowed; NULL: none. The list of a message may be given.
  * @param payload Borrowed; may be empty.
  * @param out_buffer Receives the buffer, to be released with esrpc_buffer_release.
- * @return ESRPC_OK; ESRPC_ERROR_MESSAGE_TOO_LARGE or ESRPC_ERROR_HEADERS_TOO_LARGE beyond 24 MiB;
- * ESRPC_ERROR_TOO_MANY_HEADERS beyond 1024 headers; ESRPC_ERROR_INVALID_ARGUMENT if out_buffer is NULL, or payload is NULL
+ * @return ESRPC_OK; ESRPC_ERROR_MESSAGE_TOO_LARGE if the payload has more than 24 MiB; ESRPC_ERROR_HEADERS_TOO_LARGE if the
+ * headers have more than 24 MiB; ESRPC_ERROR_TOO_MANY_HEADERS beyond 1024 headers; ESRPC_ERROR_INVALID_ARGUMENT if out_buffer is NULL, or payload is NULL
  * with a length other than 0.
  *
  * Thread: any; headers: owner. Since: 0.1.0
@@ -1788,7 +1788,8 @@ esrpc_status esrpc_message_encode_to_buffer(const struct esrpc_headers *headers,
                                             struct esrpc_buffer **out_buffer);
 
 /**
- * Decodes the message at the beginning of a buffer, without copying it, under the default limits.
+ * Decodes the message at the beginning of a buffer, without copying it. Like the encoders it takes a payload of
+ * 24 MiB, and beside it 1024 headers of 24 MiB in total.
  *
  * @param data Bytes that begin with a message; more may follow. The message is a view of them: they must stay in place,
  * unchanged, until it is released.
@@ -1936,7 +1937,8 @@ esrpc_status esrpc_message_to_json(const struct esrpc_message *message,
                                    struct esrpc_buffer **out_json);
 
 /**
- * Makes a decoder, with the default limits.
+ * Makes a decoder. It takes messages with a payload of 24 MiB, and beside it 1024 headers of 24 MiB in total, unless
+ * esrpc_decoder_set_limits says otherwise.
  *
  * @param callbacks Copied. NULL makes a decoder that gathers whole messages for esrpc_decoder_next_message; a table, even
  * an empty one, makes one that calls back and never holds a payload.
@@ -1952,7 +1954,9 @@ esrpc_status esrpc_decoder_new(const struct esrpc_decoder_callbacks *callbacks,
                                struct esrpc_decoder **out_decoder);
 
 /**
- * Sets the limits of a decoder before its first push: those on the size of messages, headers and values in options.
+ * Sets the limits of a decoder before its first push: those on the size of messages, headers and values in options. A
+ * message is then limited as on a connection: payload and headers together, to 24 MiB unless
+ * esrpc_connection_options_set_max_message_size says otherwise.
  *
  * @param decoder Changed.
  * @param options Copied.
@@ -2337,7 +2341,8 @@ struct esrpc_connection_options *esrpc_connection_options_new(void);
 void esrpc_connection_options_release(struct esrpc_connection_options *options);
 
 /**
- * Sets the largest message that may be sent or received; a larger one is ESRPC_ERROR_MESSAGE_TOO_LARGE. Default: 24 MiB.
+ * Sets the largest message that may be sent or received, headers and payload together; a larger one is
+ * ESRPC_ERROR_MESSAGE_TOO_LARGE. Default: 24 MiB, which is what peers accept.
  *
  * @param options Changed.
  * @param bytes The size of a whole message, 16 to 2147483647.

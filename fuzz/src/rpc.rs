@@ -41,7 +41,7 @@ impl Settings {
         match self.message_limit % 4 {
             0 => 100 + usize::from(self.message_limit),
             1 => 3000,
-            _ => codec::Limits::DEFAULT.max_message_len,
+            _ => codec::Limits::ON_CONNECTION.max_message_len,
         }
     }
 

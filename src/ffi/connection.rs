@@ -161,7 +161,8 @@ impl Callbacks {
     pub(crate) fn connect_ack(&self, connection: &Connection) -> Option<&esrpc_message> {
         let bytes = connection.connect_ack()?;
         let make = || {
-            let limits = Limits { max_message_len: bytes.len(), max_headers: bytes.len(), ..Limits::default() };
+            let len = bytes.len();
+            let limits = Limits { max_message_len: len, max_payload_len: len, max_headers: len, ..Limits::DEFAULT };
             Message::decode(bytes, &limits).ok().map(|(message, _)| esrpc_message::owned(&message))
         };
         self.connect_ack.get_or_init(make).as_ref()

@@ -87,7 +87,7 @@ fn codec_status(error: &codec::Error) -> Status {
         Error::HeaderNameLength { .. } => ESRPC_ERROR_HEADER_NAME_LENGTH,
         Error::InvalidUtf8 { .. } => ESRPC_ERROR_INVALID_UTF8,
         Error::InvalidUuid => ESRPC_ERROR_INVALID_UUID,
-        Error::MessageTooLarge { .. } => ESRPC_ERROR_MESSAGE_TOO_LARGE,
+        Error::MessageTooLarge { .. } | Error::PayloadTooLarge { .. } => ESRPC_ERROR_MESSAGE_TOO_LARGE,
         Error::TooManyHeaders { .. } => ESRPC_ERROR_TOO_MANY_HEADERS,
         Error::HeadersTooLarge { .. } => ESRPC_ERROR_HEADERS_TOO_LARGE,
         Error::HeaderValueTooLong { .. } => ESRPC_ERROR_HEADER_VALUE_TOO_LONG,
