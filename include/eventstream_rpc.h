@@ -172,7 +172,7 @@ typedef enum esrpc_status_code {
      */
     ESRPC_ERROR_INVALID_UUID = 109,
     /**
-     * The peer broke a rule of the protocol, or says that this side did.
+     * The peer broke a rule of the protocol.
      */
     ESRPC_ERROR_PROTOCOL_VIOLATION = 200,
     /**
@@ -216,9 +216,9 @@ typedef enum esrpc_status_code {
      */
     ESRPC_ERROR_APPLICATION_ERROR = 210,
     /**
-     * The stream of a call ended without a reply.
+     * The peer sent PROTOCOL_ERROR or INTERNAL_ERROR after the handshake.
      */
-    ESRPC_ERROR_NO_REPLY = 211,
+    ESRPC_ERROR_PEER_ERROR = 211,
     /**
      * Not begun, or cut off, because this side's listener or runtime is being drained.
      */
@@ -4088,7 +4088,7 @@ esrpc_status esrpc_connection_connect_blocking(const struct esrpc_client_options
 
 /**
  * Calls an operation of the server: opens a stream with an APPLICATION_MESSAGE, waits for the first message that comes
- * back, and ends the stream unless the server did. While the outbound queue is full it waits for room. Several threads
+ * back, and ends the stream unless the server did. An empty message that ends the stream is a reply. While the outbound queue is full it waits for room. Several threads
  * may call on one connection at the same time. Closing or aborting the connection on another thread ends the wait.
  *
  * @param connection Borrowed: a client's connection whose handshake is done.
@@ -4098,8 +4098,8 @@ esrpc_status esrpc_connection_connect_blocking(const struct esrpc_client_options
  * @param timeout_ms Milliseconds for all of it, or ESRPC_WAIT_FOREVER.
  * @param out_reply Receives the reply, to be released with esrpc_message_release, with ESRPC_OK and with
  * ESRPC_ERROR_APPLICATION_ERROR; else it is set to NULL.
- * @return ESRPC_OK; ESRPC_ERROR_APPLICATION_ERROR if the answer is an error message; ESRPC_ERROR_NO_REPLY if the
- * server ended the stream with an empty message, without headers of its own, that was the first one;
+ * @return ESRPC_OK; ESRPC_ERROR_APPLICATION_ERROR if the answer is an error message; ESRPC_ERROR_PEER_ERROR
+ * if the server sent PROTOCOL_ERROR or INTERNAL_ERROR meanwhile, and esrpc_last_error_message quotes what it says;
  * ESRPC_ERROR_STREAM_TIMED_OUT after timeout_ms, and then the server is told that the stream is over; why the
  * connection ended if it did, such as ESRPC_ERROR_PEER_CLOSED, or ESRPC_ERROR_CONNECTION_CLOSED if this side closed
  * it. If the call was not sent: ESRPC_ERROR_INVALID_ARGUMENT if connection or out_reply is NULL, headers is a
@@ -4130,7 +4130,8 @@ esrpc_status esrpc_connection_call(struct esrpc_connection *connection,
  * @param out_message Receives the message, to be released with esrpc_message_release. Written only on success.
  * @return ESRPC_OK; behind the last message ESRPC_ERROR_STREAM_CLOSED if the stream was ended by
  * ESRPC_MESSAGE_FLAG_TERMINATE_STREAM from either side, else the status that on_closed would have told, such as
- * ESRPC_ERROR_PEER_CLOSED or ESRPC_ERROR_STREAM_TIMED_OUT; ESRPC_ERROR_TIMED_OUT after timeout_ms;
+ * ESRPC_ERROR_PEER_CLOSED or ESRPC_ERROR_STREAM_TIMED_OUT; ESRPC_ERROR_PEER_ERROR if the peer sent PROTOCOL_ERROR or
+ * INTERNAL_ERROR on the connection; ESRPC_ERROR_TIMED_OUT after timeout_ms;
  * ESRPC_ERROR_WOULD_DEADLOCK on an event-loop thread; ESRPC_ERROR_STREAM_NOT_ACTIVATED; ESRPC_ERROR_INVALID_STATE if
  * the stream has a callback table or was not accepted; ESRPC_ERROR_INVALID_ARGUMENT if stream or out_message is NULL;
  * ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.

@@ -23,7 +23,7 @@ pub(crate) fn status_of(error: &Error) -> esrpc_status {
         Error::TimeLimit { limit, .. } => time_limit_status(*limit),
         Error::StreamDeadline { .. } => ESRPC_ERROR_STREAM_TIMED_OUT,
         Error::CallTimedOut { .. } => ESRPC_ERROR_STREAM_TIMED_OUT,
-        Error::NoReply => ESRPC_ERROR_NO_REPLY,
+        Error::PeerError(_) => ESRPC_ERROR_PEER_ERROR,
         Error::TooManyConnections { .. } => ESRPC_ERROR_TOO_MANY_CONNECTIONS,
         Error::TooManyHandshakes { .. } => ESRPC_ERROR_TOO_MANY_HANDSHAKES,
         Error::TooManyHeldBytes { .. } => ESRPC_ERROR_TOO_MANY_HELD_BYTES,

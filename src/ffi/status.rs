@@ -60,7 +60,7 @@ pub enum esrpc_status_code {
     ESRPC_ERROR_INVALID_UTF8 = 108,
     /// Text is not a UUID.
     ESRPC_ERROR_INVALID_UUID = 109,
-    /// The peer broke a rule of the protocol, or says that this side did.
+    /// The peer broke a rule of the protocol.
     ESRPC_ERROR_PROTOCOL_VIOLATION = 200,
     /// The handshake (CONNECT, CONNECT_ACK) is not done yet.
     ESRPC_ERROR_HANDSHAKE_PENDING = 201,
@@ -82,8 +82,8 @@ pub enum esrpc_status_code {
     ESRPC_ERROR_RESERVED_HEADER = 209,
     /// The server answered a call with an error message.
     ESRPC_ERROR_APPLICATION_ERROR = 210,
-    /// The stream of a call ended without a reply.
-    ESRPC_ERROR_NO_REPLY = 211,
+    /// The peer sent PROTOCOL_ERROR or INTERNAL_ERROR after the handshake.
+    ESRPC_ERROR_PEER_ERROR = 211,
     /// Not begun, or cut off, because this side's listener or runtime is being drained.
     ESRPC_ERROR_DRAINING = 212,
     /// The peer ended the connection.

@@ -61,12 +61,13 @@ static void a_refused_stream_is_an_error_message(void) {
     pair_end(&pair);
 }
 
-static void a_stream_that_ends_without_a_reply_says_so(void) {
+static void an_empty_last_message_is_a_reply(void) {
     struct pair pair;
-    esrpc_message *reply = (esrpc_message *)&pair;
+    esrpc_message *reply = NULL;
     blocking_open(&pair);
-    CHECK_STATUS(ESRPC_ERROR_NO_REPLY, call_text(pair.client_connection, "empty", PATIENCE_MS, &reply));
-    CHECK(reply == NULL);
+    CHECK_OK(call_text(pair.client_connection, "empty", PATIENCE_MS, &reply));
+    CHECK(reply != NULL && esrpc_message_get_flags(reply) == LAST && esrpc_message_get_payload(reply).len == 0);
+    esrpc_message_release(reply);
     check_call(pair.client_connection, "echo", "echo");
     pair_end(&pair);
 }
@@ -210,6 +211,22 @@ static void an_end_before_the_handshake_leaves_nothing_but_its_status(void) {
     status = connect_blocking(&pair, ESRPC_WAIT_FOREVER);
     CHECK(status == ESRPC_ERROR_PEER_CLOSED || status == ESRPC_ERROR_CONNECTION_RESET || status == ESRPC_ERROR_IO);
     CHECK(pair.client_connection == NULL);
+    pair_end(&pair);
+}
+
+static void a_server_that_closes_without_answering_connect_is_named(void) {
+    struct pair pair;
+    struct raw_listener listener;
+    struct raw raw;
+    pair_begin(&pair);
+    raw_listen(&listener, 16);
+    dial_raw(&pair, &pair.client, &listener, &pair.client_connection);
+    raw_accept(&listener, &raw);
+    raw_expect(&raw, ESRPC_MESSAGE_TYPE_CONNECT, 0, "connect");
+    raw_close(&raw);
+    await("client setup PEER_CLOSED");
+    check_end_message_says(pair.client_connection, "closed the connection without answering CONNECT");
+    raw_listener_close(&listener);
     pair_end(&pair);
 }
 
@@ -498,6 +515,43 @@ static void a_message_that_exceeds_the_limit_alone_is_read_all_the_same(void) {
     pair_end(&pair);
 }
 
+/* PROTOCOL_ERROR and INTERNAL_ERROR end what waits, with the peer's text, whether the peer then closes or not. */
+static void an_error_message_of_the_peers_ends_what_waits(void) {
+    for (int how = 0; how < 3; how++) {
+        const bool closes = how == 1;
+        const int32_t type = how == 0 ? ESRPC_MESSAGE_TYPE_PROTOCOL_ERROR : ESRPC_MESSAGE_TYPE_INTERNAL_ERROR;
+        struct pair pair;
+        struct raw_listener listener;
+        struct raw raw;
+        pthread_t calling, reading;
+        recorder_clear();
+        patient_pair_begin(&pair);
+        serve_client(&pair, &listener, &raw);
+        struct caller call = a_caller(pair.client_connection, "called"), read = call;
+        read.stream = open_read_stream(pair.client_connection, "opened");
+        raw_expect(&raw, ESRPC_MESSAGE_TYPE_APPLICATION_MESSAGE, 0, "opened");
+        CHECK(pthread_create(&calling, NULL, call_in_thread, &call) == 0);
+        CHECK(pthread_create(&reading, NULL, read_in_thread, &read) == 0);
+        raw_expect(&raw, ESRPC_MESSAGE_TYPE_APPLICATION_MESSAGE, 0, "called");
+        raw_send_message(&raw, type, how == 2 ? LAST : 0, 0, NULL, "out of disks");
+        if (closes) raw_close(&raw);
+        CHECK(pthread_join(calling, NULL) == 0 && pthread_join(reading, NULL) == 0);
+        CHECK(call.status == ESRPC_ERROR_PEER_ERROR && read.status == ESRPC_ERROR_PEER_ERROR);
+        CHECK(strstr(call.sentence, "it says: out of disks") && strstr(read.sentence, "it says: out of disks"));
+        if (how == 0) {
+            raw_expect(&raw, ESRPC_MESSAGE_TYPE_APPLICATION_MESSAGE, LAST, "");
+            CHECK(esrpc_connection_is_open(pair.client_connection));
+        } else {
+            await("client shutdown PEER_CLOSED");
+            check_end_message_says(pair.client_connection, "it says: out of disks");
+        }
+        esrpc_stream_release(read.stream);
+        if (!closes) raw_close(&raw);
+        raw_listener_close(&listener);
+        pair_end(&pair);
+    }
+}
+
 static void what_came_before_the_peers_end_can_be_read_after_it(void) {
     struct pair pair;
     esrpc_message *message = NULL;
@@ -649,11 +703,12 @@ int main(int argc, char **argv) {
         TEST(a_stream_that_the_server_leaves_open_is_ended_by_the_caller),
         TEST(an_error_message_is_handed_out_with_a_status_of_its_own),
         TEST(a_refused_stream_is_an_error_message),
-        TEST(a_stream_that_ends_without_a_reply_says_so),
+        TEST(an_empty_last_message_is_a_reply),
         TEST(a_call_that_is_not_answered_ends_on_both_sides_and_the_connection_stays),
         TEST(a_full_queue_is_waited_for),
         TEST(a_refusal_leaves_nothing_but_its_status),
         TEST(an_end_before_the_handshake_leaves_nothing_but_its_status),
+        TEST(a_server_that_closes_without_answering_connect_is_named),
         TEST(a_timeout_leaves_nothing_but_its_status),
         TEST(a_connection_that_cannot_be_begun_leaves_nothing_but_its_status),
         TEST(a_shutdown_of_the_runtime_interrupts_connecting),
@@ -664,6 +719,7 @@ int main(int argc, char **argv) {
         TEST(a_queue_that_is_no_longer_read_does_not_stop_the_connection),
         TEST(the_peers_death_is_noticed_though_a_queue_is_full),
         TEST(a_message_that_exceeds_the_limit_alone_is_read_all_the_same),
+        TEST(an_error_message_of_the_peers_ends_what_waits),
         TEST(what_came_before_the_peers_end_can_be_read_after_it),
         TEST(calls_and_reads_are_interrupted),
         TEST(a_close_that_takes_long_interrupts_at_once),

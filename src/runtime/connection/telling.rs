@@ -8,7 +8,7 @@ use super::handle::{Connection, Stream, StreamPhase};
 use super::setup::Arrival;
 use super::state::{Flush, Phase};
 use crate::codec::{self, Limits, Message};
-use crate::rpc::{Defect, Ending, Incoming, Mark, Received, Refusal, handshake_refused};
+use crate::rpc::{Defect, Ending, Incoming, Mark, MessageType, Received, Refusal, handshake_refused, peer_error};
 use crate::runtime::error::{Error, Outcome, PeerEnd};
 use crate::runtime::event_loop::Timed;
 use crate::runtime::log::{Level, Repeated};
@@ -60,7 +60,12 @@ impl Connection {
             Ok(Received::Late) => {
                 self.log_line(Level::Debug, || "a message for a stream that is over: dropped".to_owned())
             }
-            Ok(Received::Protocol { ending, handled, .. }) => {
+            Ok(Received::Protocol { message_type, ending, handled }) => {
+                if ending != Some(Ending::Refused)
+                    && matches!(message_type, MessageType::ProtocolError | MessageType::InternalError)
+                {
+                    self.end_reads(peer_error(message_type, message.payload));
+                }
                 self.deliver_protocol(&incoming, ending, handled, bytes);
                 // The message, or its callback, may have done the handshake.
                 *limits = self.lock().rpc.receive_limits();
@@ -104,8 +109,26 @@ impl Connection {
             handler.on_protocol_message(self, incoming);
         }
         if ending == Some(Ending::Terminated) {
-            self.lock().begin_close(Err(Error::PeerClosed(PeerEnd::Terminated)), false);
+            let end = self.peer_error.get().map_or(PeerEnd::Terminated, |text| PeerEnd::AfterError(text.clone()));
+            self.lock().begin_close(Err(Error::PeerClosed(end)), false);
         }
+    }
+
+    /// How the peer has ended the connection, which says more than that it has.
+    pub(super) fn peer_end(&self) -> PeerEnd {
+        match self.peer_error.get() {
+            Some(text) => PeerEnd::AfterError(text.clone()),
+            None if self.lock().rpc.awaits_connect_ack() => PeerEnd::Unanswered { peer: self.remote_address() },
+            None => PeerEnd::Closed { peer: self.remote_address() },
+        }
+    }
+
+    /// The peer has reported an error: those who wait for messages need not wait for more.
+    fn end_reads(&self, text: String) {
+        let readers: Vec<_> = self.lock().rpc.streams().filter(|stream| stream.inbox().is_some()).cloned().collect();
+        let outcome = Err(Error::PeerError(text.clone()));
+        readers.iter().for_each(|stream| stream.end_unread(&outcome));
+        let _ = self.peer_error.set(text);
     }
 
     fn announce_stream(self: &Arc<Self>, id: i32, ends: bool, incoming: &Incoming<'_>) {

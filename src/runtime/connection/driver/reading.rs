@@ -5,7 +5,7 @@ use super::super::state::Phase;
 use super::gathered::Gathered;
 use super::{Driver, Turn};
 use crate::codec::{self, Limits, MIN_MESSAGE_LEN, Message, PRELUDE_LEN, Prelude};
-use crate::runtime::error::{Error, PeerEnd};
+use crate::runtime::error::Error;
 use crate::runtime::event_loop::Context;
 use crate::transport::{self, TlsErrorKind};
 
@@ -238,7 +238,7 @@ impl Driver {
     pub(super) fn end_of_input(&mut self, context: &Context) {
         let error = match (self.io_error.as_ref().or(self.cut_short.as_ref()), self.gathered.is_empty()) {
             (Some(error), _) => error.clone(),
-            (None, true) => Error::PeerClosed(PeerEnd::Closed { peer: self.connection.remote_address() }),
+            (None, true) => Error::PeerClosed(self.connection.peer_end()),
             (None, false) => {
                 let have = self.gathered.len();
                 Error::Codec(codec::Error::Incomplete { have, need: have + self.missing_of_gathered().max(1) })
