@@ -197,10 +197,10 @@ pub(crate) fn requested_outcome(reason: esrpc_status) -> Result<Outcome, Failure
     if reason == esrpc_status::from(ESRPC_OK) {
         return Ok(Ok(()));
     }
-    if reason >= FIRST_APPLICATION_REASON || is_status(reason) {
+    if reason >= FIRST_APPLICATION_REASON {
         return Ok(Err(Error::Application(reason)));
     }
     Err(Failure::invalid_argument(format!(
-        "reason is {reason}; it must be ESRPC_OK, an ESRPC_ERROR_ constant, or {FIRST_APPLICATION_REASON} and above"
+        "reason is {reason}; it must be ESRPC_OK or a number of the application's own, {FIRST_APPLICATION_REASON} or above"
     )))
 }

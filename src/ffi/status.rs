@@ -233,11 +233,6 @@ fn find(status: esrpc_status) -> Option<(&'static CStr, &'static CStr)> {
     known.map(|&(_, name, sentence)| (name, sentence))
 }
 
-/// Whether the number is a status of this library.
-pub(crate) fn is_status(status: esrpc_status) -> bool {
-    find(status).is_some()
-}
-
 /// The constant's name.
 pub(crate) fn name(status: esrpc_status) -> &'static CStr {
     match find(status) {

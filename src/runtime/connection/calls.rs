@@ -25,7 +25,7 @@ impl Connection {
         let mut shared = self.lock();
         match shared.phase {
             Phase::Closed => return,
-            Phase::Closing if !abort => return,
+            Phase::Closing if !abort => return shared.give_reason(outcome),
             Phase::Closing => {}
             Phase::Connecting => shared.begin_close(Err(Error::Cancelled), true),
             Phase::Open => shared.begin_close(outcome, true),

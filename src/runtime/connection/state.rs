@@ -122,6 +122,17 @@ impl<S> Shared<S> {
         self.closing.get_or_insert(Closing { outcome, by_this_side });
     }
 
+    /// The application gives the reason for an end that a refused CONNECT has begun, and that nobody has been told of.
+    pub fn give_reason(&mut self, outcome: Outcome) {
+        let was_set_up = self.setup == Some(Ok(()));
+        if let Some(closing) = &mut self.closing
+            && was_set_up
+            && matches!(closing.outcome, Err(Error::HandshakeRefused(_)))
+        {
+            *closing = Closing { outcome, by_this_side: true };
+        }
+    }
+
     /// Writing has failed, so the connection ends once what has come is delivered.
     pub fn end_pauses(&mut self) {
         self.writing_failed = true;

@@ -42,7 +42,7 @@ impl Connection {
         };
         match &received {
             Ok(Received::Protocol { message_type, ending: Some(Ending::Refused), .. }) => {
-                // Before the message is delivered, so that a close inside the callback does not hide the reason.
+                // Before the message is delivered, so that nothing can be sent inside the callback.
                 let text = handshake_refused(*message_type, message.payload);
                 shared.begin_close(Err(Error::HandshakeRefused(text)), false);
             }
