@@ -3559,7 +3559,7 @@ esrpc_status esrpc_stream_set_deadline_ms(struct esrpc_stream *stream,
  * Opens a client's stream with its first message. The stream takes the connection's next id at this moment.
  *
  * @param stream Borrowed.
- * @param operation The operation's name, UTF-8, 0 to 32767 bytes, copied; sent as the string header "operation".
+ * @param operation The operation's name, UTF-8, 1 to 32767 bytes, copied; sent as the string header "operation".
  * @param message_type ESRPC_MESSAGE_TYPE_APPLICATION_MESSAGE or ESRPC_MESSAGE_TYPE_APPLICATION_ERROR.
  * @param message_flags ESRPC_MESSAGE_FLAG_ bits; with ESRPC_MESSAGE_FLAG_TERMINATE_STREAM the stream ends once the message
  * is written.
@@ -3569,7 +3569,7 @@ esrpc_status esrpc_stream_set_deadline_ms(struct esrpc_stream *stream,
  * @param on_flush Called once if and only if the activation is accepted; NULL: nobody.
  * @param flush_user_data Handed to on_flush.
  * @return ESRPC_OK; else nothing has changed and the activation may be tried again: ESRPC_ERROR_INVALID_ARGUMENT if
- * stream is NULL, headers is a message's list, or operation or payload is NULL with a length; ESRPC_ERROR_INVALID_UTF8
+ * stream is NULL, headers is a message's list, operation is empty, or operation or payload is NULL with a length; ESRPC_ERROR_INVALID_UTF8
  * and ESRPC_ERROR_HEADER_VALUE_TOO_LONG for operation; ESRPC_ERROR_WRONG_MESSAGE_TYPE; ESRPC_ERROR_RESERVED_HEADER;
  * ESRPC_ERROR_TOO_MANY_HEADERS, ESRPC_ERROR_HEADERS_TOO_LARGE, ESRPC_ERROR_MESSAGE_TOO_LARGE;
  * ESRPC_ERROR_STREAM_ALREADY_ACTIVATED; ESRPC_ERROR_INVALID_STATE on a server; ESRPC_ERROR_HANDSHAKE_PENDING before
@@ -4093,7 +4093,7 @@ esrpc_status esrpc_connection_connect_blocking(const struct esrpc_client_options
  * may call on one connection at the same time. Closing or aborting the connection on another thread ends the wait.
  *
  * @param connection Borrowed: a client's connection whose handshake is done.
- * @param operation The operation's name, UTF-8, 0 to 32767 bytes, copied.
+ * @param operation The operation's name, UTF-8, 1 to 32767 bytes, copied.
  * @param headers Copied; NULL: none.
  * @param payload Copied; may be empty.
  * @param timeout_ms Milliseconds for all of it, or ESRPC_WAIT_FOREVER.
@@ -4104,7 +4104,7 @@ esrpc_status esrpc_connection_connect_blocking(const struct esrpc_client_options
  * ESRPC_ERROR_STREAM_TIMED_OUT after timeout_ms, and then the server is told that the stream is over; why the
  * connection ended if it did, such as ESRPC_ERROR_PEER_CLOSED, or ESRPC_ERROR_CONNECTION_CLOSED if this side closed
  * it. If the call was not sent: ESRPC_ERROR_INVALID_ARGUMENT if connection or out_reply is NULL, headers is a
- * message's list, or operation or payload is NULL with a length; ESRPC_ERROR_WOULD_DEADLOCK on an event-loop thread;
+ * message's list, operation is empty, or operation or payload is NULL with a length; ESRPC_ERROR_WOULD_DEADLOCK on an event-loop thread;
  * ESRPC_ERROR_INVALID_UTF8, ESRPC_ERROR_HEADER_VALUE_TOO_LONG, ESRPC_ERROR_RESERVED_HEADER,
  * ESRPC_ERROR_TOO_MANY_HEADERS, ESRPC_ERROR_HEADERS_TOO_LARGE, ESRPC_ERROR_MESSAGE_TOO_LARGE;
  * ESRPC_ERROR_INVALID_STATE on a server's connection; ESRPC_ERROR_NOT_READY before setup;

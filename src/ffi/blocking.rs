@@ -59,7 +59,7 @@ pub unsafe extern "C" fn esrpc_connection_connect_blocking(
 /// may call on one connection at the same time. Closing or aborting the connection on another thread ends the wait.
 ///
 /// @param connection Borrowed: a client's connection whose handshake is done.
-/// @param operation The operation's name, UTF-8, 0 to 32767 bytes, copied.
+/// @param operation The operation's name, UTF-8, 1 to 32767 bytes, copied.
 /// @param headers Copied; NULL: none.
 /// @param payload Copied; may be empty.
 /// @param timeout_ms Milliseconds for all of it, or ESRPC_WAIT_FOREVER.
@@ -70,7 +70,7 @@ pub unsafe extern "C" fn esrpc_connection_connect_blocking(
 /// ESRPC_ERROR_STREAM_TIMED_OUT after timeout_ms, and then the server is told that the stream is over; why the
 /// connection ended if it did, such as ESRPC_ERROR_PEER_CLOSED, or ESRPC_ERROR_CONNECTION_CLOSED if this side closed
 /// it. If the call was not sent: ESRPC_ERROR_INVALID_ARGUMENT if connection or out_reply is NULL, headers is a
-/// message's list, or operation or payload is NULL with a length; ESRPC_ERROR_WOULD_DEADLOCK on an event-loop thread;
+/// message's list, operation is empty, or operation or payload is NULL with a length; ESRPC_ERROR_WOULD_DEADLOCK on an event-loop thread;
 /// ESRPC_ERROR_INVALID_UTF8, ESRPC_ERROR_HEADER_VALUE_TOO_LONG, ESRPC_ERROR_RESERVED_HEADER,
 /// ESRPC_ERROR_TOO_MANY_HEADERS, ESRPC_ERROR_HEADERS_TOO_LARGE, ESRPC_ERROR_MESSAGE_TOO_LARGE;
 /// ESRPC_ERROR_INVALID_STATE on a server's connection; ESRPC_ERROR_NOT_READY before setup;

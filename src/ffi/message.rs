@@ -145,6 +145,9 @@ pub(crate) unsafe fn outgoing_first<'a>(
     // SAFETY: what the caller promised.
     let (operation, message) =
         unsafe { (operation.as_slice("operation")?, outgoing(message_type, flags, headers, payload)?) };
+    if operation.is_empty() {
+        return Err(Failure::invalid_argument("operation is empty; name the operation that the stream is for"));
+    }
     if std::str::from_utf8(operation).is_err() {
         return Err(Failure::new(ESRPC_ERROR_INVALID_UTF8, "operation is not UTF-8 text"));
     }

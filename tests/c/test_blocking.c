@@ -24,6 +24,9 @@ static void without_a_handshake_in_the_options_an_empty_connect_is_sent(void) {
     pair.no_handshake = true;
     blocking_connect(&pair);
     check_call(pair.client_connection, "echo", "echo");
+    esrpc_message *reply = NULL;
+    CHECK_INVALID(esrpc_connection_call(pair.client_connection, esrpc_text(""), NULL, esrpc_text("x"), 0, &reply));
+    CHECK(last_error_says("operation is empty"));
     pair_end(&pair);
     CHECK_EVENTS("server", "accepted", "protocol CONNECT", "stream echo", "shutdown", "destroy");
 }
