@@ -4070,6 +4070,8 @@ esrpc_status esrpc_connection_get_tls_peer_certificate(const struct esrpc_connec
  * connection has no callbacks; esrpc_connection_get_connect_ack shows the server's answer.
  *
  * @param options Borrowed. Without esrpc_client_options_set_handshake an empty CONNECT is sent.
+ * A socket in options belongs to the library once connecting has begun, and is closed if that fails: after any error other
+ * than those of esrpc_connection_connect.
  * @param timeout_ms Milliseconds to wait at most for all of it, or ESRPC_WAIT_FOREVER; each phase has a time of its
  * own as well.
  * @param out_connection Receives the connection, one reference, to be released with esrpc_connection_release after

@@ -22,6 +22,8 @@ use crate::runtime::{Connection, Error, check_may_wait};
 /// connection has no callbacks; esrpc_connection_get_connect_ack shows the server's answer.
 ///
 /// @param options Borrowed. Without esrpc_client_options_set_handshake an empty CONNECT is sent.
+/// A socket in options belongs to the library once connecting has begun, and is closed if that fails: after any error other
+/// than those of esrpc_connection_connect.
 /// @param timeout_ms Milliseconds to wait at most for all of it, or ESRPC_WAIT_FOREVER; each phase has a time of its
 /// own as well.
 /// @param out_connection Receives the connection, one reference, to be released with esrpc_connection_release after
@@ -47,7 +49,8 @@ pub unsafe extern "C" fn esrpc_connection_connect_blocking(
         let callbacks = unsafe { Callbacks::new(ptr::null(), ptr::null_mut()) }?;
         check_may_wait().map_err(Error::from)?;
         let (request, runtime) = (options.request()?, options.runtime()?);
-        let connection = Connection::connect_and_wait(&runtime, request, callbacks, timeout(timeout_ms))?;
+        let begun = || options.socket_taken.set(true);
+        let connection = Connection::connect_and_wait(&runtime, request, callbacks, timeout(timeout_ms), begun)?;
         // SAFETY: the caller's variable, checked above.
         unsafe { out_connection.write(esrpc_connection::give(connection)) };
         Ok(())

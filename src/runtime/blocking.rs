@@ -68,16 +68,19 @@ impl Drop for Held<'_> {
 
 impl Connection {
     /// Connects, does the handshake and waits for both. Without one in the request it is an empty CONNECT.
+    /// `begun` is called once connecting has begun, whatever comes of it.
     pub fn connect_and_wait(
         runtime: &Arc<Runtime>,
         mut request: ConnectRequest,
         handler: Box<dyn ConnectionHandler>,
         timeout: Option<Duration>,
+        begun: impl FnOnce(),
     ) -> Result<Arc<Connection>, Error> {
         check_may_wait()?;
         request.handshake.get_or_insert_default();
         let mut made = None;
         Connection::connect(runtime, request, handler, |connection| made = Some(connection.clone()))?;
+        begun();
         let Some(connection) = made else {
             return Err(Error::Internal("a connection was begun and not stored".to_owned()));
         };
