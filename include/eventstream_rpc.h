@@ -3478,7 +3478,7 @@ esrpc_status esrpc_connection_wait_setup(struct esrpc_connection *connection,
  * @param connection Borrowed.
  * @param timeout_ms Milliseconds to wait at most, or ESRPC_WAIT_FOREVER.
  * @param out_status Receives ESRPC_OK if it is written, else why not; NULL: not wanted.
- * @return ESRPC_OK if that is certain, either way; ESRPC_ERROR_TIMED_OUT; ESRPC_ERROR_WOULD_DEADLOCK on an event-loop
+ * @return ESRPC_OK if that is certain, either way; ESRPC_ERROR_NOT_READY before setup; ESRPC_ERROR_TIMED_OUT; ESRPC_ERROR_WOULD_DEADLOCK on an event-loop
  * thread; ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
  *
  * Thread: not-loop. Since: 0.1.0
@@ -4103,7 +4103,7 @@ esrpc_status esrpc_connection_connect_blocking(const struct esrpc_client_options
  * ESRPC_ERROR_APPLICATION_ERROR; else it is set to NULL.
  * @return ESRPC_OK; ESRPC_ERROR_APPLICATION_ERROR if the answer is an error message; ESRPC_ERROR_PEER_ERROR
  * if the server sent PROTOCOL_ERROR or INTERNAL_ERROR meanwhile, and esrpc_last_error_message quotes what it says;
- * ESRPC_ERROR_STREAM_TIMED_OUT after timeout_ms, and then the server is told that the stream is over; why the
+ * ESRPC_ERROR_TIMED_OUT after timeout_ms, and then the server is told that the stream is over; why the
  * connection ended if it did, such as ESRPC_ERROR_PEER_CLOSED, or ESRPC_ERROR_CONNECTION_CLOSED if this side closed
  * it. If the call was not sent: ESRPC_ERROR_INVALID_ARGUMENT if connection or out_reply is NULL, headers is a
  * message's list, operation is empty, or operation or payload is NULL with a length; ESRPC_ERROR_WOULD_DEADLOCK on an event-loop thread;

@@ -890,7 +890,7 @@ impl Side {
             }
             return Expected::Late;
         }
-        if self.role == Role::Client || id != self.last_id + 1 || operation.is_none() {
+        if self.role == Role::Client || id != self.last_id + 1 || operation.is_none_or(<[u8]>::is_empty) {
             return Expected::Violation;
         }
         self.last_id = id;

@@ -22,7 +22,7 @@ pub(crate) fn status_of(error: &Error) -> esrpc_status {
         Error::Aborted { .. } => ESRPC_ERROR_ABORTED,
         Error::TimeLimit { limit, .. } => time_limit_status(*limit),
         Error::StreamDeadline { .. } => ESRPC_ERROR_STREAM_TIMED_OUT,
-        Error::CallTimedOut { .. } => ESRPC_ERROR_STREAM_TIMED_OUT,
+        Error::CallTimedOut { .. } => ESRPC_ERROR_TIMED_OUT,
         Error::PeerError(_) => ESRPC_ERROR_PEER_ERROR,
         Error::TooManyConnections { .. } => ESRPC_ERROR_TOO_MANY_CONNECTIONS,
         Error::TooManyHandshakes { .. } => ESRPC_ERROR_TOO_MANY_HANDSHAKES,

@@ -81,12 +81,12 @@ static void a_call_that_is_not_answered_ends_on_both_sides_and_the_connection_st
     int64_t started, took_ms;
     blocking_open(&pair);
     started = now_ns();
-    CHECK_STATUS(ESRPC_ERROR_STREAM_TIMED_OUT, call_text(pair.client_connection, "silent", SHORT_MS, &reply));
+    CHECK_STATUS(ESRPC_ERROR_TIMED_OUT, call_text(pair.client_connection, "silent", SHORT_MS, &reply));
     took_ms = (now_ns() - started) / 1000000;
     CHECK(reply == NULL && last_error_says("not answered within its timeout_ms (150 ms)"));
     CHECK(took_ms >= SHORT_MS && took_ms < LONG_MS);
     await("handler closed OK");
-    CHECK_STATUS(ESRPC_ERROR_STREAM_TIMED_OUT, call_text(pair.client_connection, "silent", 0, &reply));
+    CHECK_STATUS(ESRPC_ERROR_TIMED_OUT, call_text(pair.client_connection, "silent", 0, &reply));
     check_call(pair.client_connection, "echo", "echo");
     pair_end(&pair);
     CHECK_COUNT(2, "handler message (last)");
@@ -170,7 +170,7 @@ static void a_full_queue_is_waited_for(void) {
     esrpc_stream *stream = open_stream(pair.client_connection, &filler);
     raw_expect(&server, ESRPC_MESSAGE_TYPE_APPLICATION_MESSAGE, 0, "first");
     CHECK_OK(send_zeros(stream, TOO_MUCH, NULL));
-    CHECK_STATUS(ESRPC_ERROR_STREAM_TIMED_OUT, call_text(pair.client_connection, "echo", SHORT_MS, &reply));
+    CHECK_STATUS(ESRPC_ERROR_TIMED_OUT, call_text(pair.client_connection, "echo", SHORT_MS, &reply));
     CHECK(last_error_says("could not be sent within its timeout_ms (150 ms)"));
     CHECK_STATUS(ESRPC_ERROR_TIMED_OUT,
                  esrpc_stream_send_blocking(stream, ESRPC_MESSAGE_TYPE_APPLICATION_MESSAGE, 0, NULL, esrpc_text("x"), SHORT_MS));
@@ -226,6 +226,7 @@ static void a_server_that_closes_without_answering_connect_is_named(void) {
     dial_raw(&pair, &pair.client, &listener, &pair.client_connection);
     raw_accept(&listener, &raw);
     raw_expect(&raw, ESRPC_MESSAGE_TYPE_CONNECT, 0, "connect");
+    CHECK_STATUS(ESRPC_ERROR_NOT_READY, esrpc_connection_wait_flush(pair.client_connection, PATIENCE_MS, NULL));
     raw_close(&raw);
     await("client setup PEER_CLOSED");
     check_end_message_says(pair.client_connection, "closed the connection without answering CONNECT");
@@ -447,7 +448,7 @@ static void a_queue_that_is_no_longer_read_does_not_stop_the_connection(void) {
         esrpc_stream *stream = open_and_flood(&pair);
         /* The replies behind the flood are still missing. */
         esrpc_message *reply = NULL;
-        CHECK_STATUS(ESRPC_ERROR_STREAM_TIMED_OUT, call_text(pair.client_connection, "echo", 50, &reply));
+        CHECK_STATUS(ESRPC_ERROR_TIMED_OUT, call_text(pair.client_connection, "echo", 50, &reply));
         if (how == 0) {
             esrpc_stream_release(esrpc_stream_acquire(stream));
             esrpc_stream_release(stream);
@@ -456,7 +457,7 @@ static void a_queue_that_is_no_longer_read_does_not_stop_the_connection(void) {
         } else {
             CHECK(esrpc_stream_acquire(stream) == stream);
             esrpc_stream_release(stream);
-            CHECK_STATUS(ESRPC_ERROR_STREAM_TIMED_OUT, call_text(pair.client_connection, "echo", 50, &reply));
+            CHECK_STATUS(ESRPC_ERROR_TIMED_OUT, call_text(pair.client_connection, "echo", 50, &reply));
             esrpc_stream_release(stream);
         }
         check_call(pair.client_connection, "echo", "echo");

@@ -117,12 +117,15 @@ impl Connection {
     pub fn wait_flush(&self, timeout: Option<Duration>) -> Result<Outcome, Error> {
         let mut goal = None;
         self.wait(timeout, "not everything was written within the given time", |shared| {
+            if shared.phase == Phase::Connecting {
+                return Some(Err(Error::NotReady));
+            }
             let (queued, written) = shared.rpc.outbound_positions();
             if written >= *goal.get_or_insert(queued) {
-                return Some(Ok(()));
+                return Some(Ok(Ok(())));
             }
-            shared.shutdown_told.then(|| self.end.outcome().unwrap_or(Ok(())).and(Err(Error::ConnectionClosed)))
-        })
+            shared.shutdown_told.then(|| Ok(self.end.outcome().unwrap_or(Ok(())).and(Err(Error::ConnectionClosed))))
+        })?
     }
 
     /// Waits for something that a thread signals by `notify`.
