@@ -13,6 +13,9 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+/* Why a connection is closed that nobody can answer for want of memory; the numbers from 1000 up are ours. */
+enum { CANNOT_ANSWER = 1000 };
+
 #define USAGE "--token-file FILE [--uid UID] " SERVER_USAGE
 
 /* A client that waits for the decision. */
@@ -55,7 +58,7 @@ static void apply(esrpc_connection *connection, const esrpc_message *connect)
 {
     struct applicant *applicant = calloc(1, sizeof *applicant);
     if (applicant == NULL || esrpc_message_copy(connect, &applicant->connect) != ESRPC_OK) {
-        esrpc_connection_close(connection, ESRPC_ERROR_INTERNAL);
+        esrpc_connection_close(connection, CANNOT_ANSWER);
         free(applicant);
         return;
     }

@@ -195,7 +195,7 @@ typedef enum esrpc_status_code {
      */
     ESRPC_ERROR_INVALID_UUID = 109,
     /**
-     * The peer broke a rule of the protocol, or says that this side did.
+     * The peer broke a rule of the protocol.
      */
     ESRPC_ERROR_PROTOCOL_VIOLATION = 200,
     /**
@@ -239,9 +239,9 @@ typedef enum esrpc_status_code {
      */
     ESRPC_ERROR_APPLICATION_ERROR = 210,
     /**
-     * The stream of a call ended without a reply.
+     * The peer sent PROTOCOL_ERROR or INTERNAL_ERROR after the handshake.
      */
-    ESRPC_ERROR_NO_REPLY = 211,
+    ESRPC_ERROR_PEER_ERROR = 211,
     /**
      * Not begun, or cut off, because this side's listener or runtime is being drained.
      */
@@ -1990,8 +1990,8 @@ ESRPC_API esrpc_status ESRPC_CALL esrpc_headers_get_uuid(
  * @param capacity How many bytes buffer has room for.
  * @param out_len Receives the size of the message, also if the buffer is too small for it.
  * @return ESRPC_OK; ESRPC_ERROR_BUFFER_TOO_SMALL if capacity is below the size of the message;
- * ESRPC_ERROR_MESSAGE_TOO_LARGE or ESRPC_ERROR_HEADERS_TOO_LARGE beyond 24 MiB; ESRPC_ERROR_TOO_MANY_HEADERS beyond 1024
- * headers; ESRPC_ERROR_INVALID_ARGUMENT if out_len is NULL, or payload or buffer is NULL with a length other than 0.
+ * ESRPC_ERROR_MESSAGE_TOO_LARGE if the payload has more than 24 MiB; ESRPC_ERROR_HEADERS_TOO_LARGE if the headers have more
+ * than 24 MiB; ESRPC_ERROR_TOO_MANY_HEADERS beyond 1024 headers; ESRPC_ERROR_INVALID_ARGUMENT if out_len is NULL, or payload or buffer is NULL with a length other than 0.
  *
  * Thread: any; headers: owner. Since: 0.1.0
  */
@@ -2005,8 +2005,8 @@ ESRPC_API esrpc_status ESRPC_CALL esrpc_message_encode(
  * @param headers Borrowed; NULL: none. The list of a message may be given.
  * @param payload Borrowed; may be empty.
  * @param out_buffer Receives the buffer, to be released with esrpc_buffer_release.
- * @return ESRPC_OK; ESRPC_ERROR_MESSAGE_TOO_LARGE or ESRPC_ERROR_HEADERS_TOO_LARGE beyond 24 MiB;
- * ESRPC_ERROR_TOO_MANY_HEADERS beyond 1024 headers; ESRPC_ERROR_INVALID_ARGUMENT if out_buffer is NULL, or payload is NULL
+ * @return ESRPC_OK; ESRPC_ERROR_MESSAGE_TOO_LARGE if the payload has more than 24 MiB; ESRPC_ERROR_HEADERS_TOO_LARGE if the
+ * headers have more than 24 MiB; ESRPC_ERROR_TOO_MANY_HEADERS beyond 1024 headers; ESRPC_ERROR_INVALID_ARGUMENT if out_buffer is NULL, or payload is NULL
  * with a length other than 0.
  *
  * Thread: any; headers: owner. Since: 0.1.0
@@ -2016,7 +2016,8 @@ ESRPC_API esrpc_status ESRPC_CALL esrpc_message_encode_to_buffer(
     struct esrpc_buffer **out_buffer);
 
 /**
- * Decodes the message at the beginning of a buffer, without copying it, under the default limits.
+ * Decodes the message at the beginning of a buffer, without copying it. Like the encoders it takes a payload of
+ * 24 MiB, and beside it 1024 headers of 24 MiB in total.
  *
  * @param data Bytes that begin with a message; more may follow. The message is a view of them: they must stay in place,
  * unchanged, until it is released.
@@ -2151,7 +2152,8 @@ ESRPC_API esrpc_status ESRPC_CALL esrpc_message_to_json(
  */
 
 /**
- * Makes a decoder, with the default limits.
+ * Makes a decoder. It takes messages with a payload of 24 MiB, and beside it 1024 headers of 24 MiB in total, unless
+ * esrpc_decoder_set_limits says otherwise.
  *
  * @param callbacks Copied. NULL makes a decoder that gathers whole messages for esrpc_decoder_next_message; a table, even
  * an empty one, makes one that calls back and never holds a payload.
@@ -2167,7 +2169,9 @@ ESRPC_API esrpc_status ESRPC_CALL esrpc_decoder_new(
     struct esrpc_decoder **out_decoder);
 
 /**
- * Sets the limits of a decoder before its first push: those on the size of messages, headers and values in options.
+ * Sets the limits of a decoder before its first push: those on the size of messages, headers and values in options. A
+ * message is then limited as on a connection: payload and headers together, to 24 MiB unless
+ * esrpc_connection_options_set_max_message_size says otherwise.
  *
  * @param decoder Changed.
  * @param options Copied.
@@ -2271,7 +2275,8 @@ ESRPC_API void ESRPC_CALL esrpc_connection_options_release(
     struct esrpc_connection_options *options);
 
 /**
- * Sets the largest message that may be sent or received; a larger one is ESRPC_ERROR_MESSAGE_TOO_LARGE. Default: 24 MiB.
+ * Sets the largest message that may be sent or received, headers and payload together; a larger one is
+ * ESRPC_ERROR_MESSAGE_TOO_LARGE. Default: 24 MiB, which is what peers accept.
  *
  * @param options Changed.
  * @param bytes The size of a whole message, 16 to 2147483647.
@@ -3351,12 +3356,13 @@ ESRPC_API esrpc_status ESRPC_CALL esrpc_connection_accept(
  * Closes the connection when everything that was accepted before is written. Returns at once; on_shutdown tells when it is
  * over. After the call returns no message callback begins (one may be running), and sends answer ESRPC_ERROR_CONNECTION_CLOSED. If the peer takes
  * nothing for linger_ms, what is left is given up: ESRPC_ERROR_LINGER_EXPIRED. Before setup it cancels: on_setup comes with
- * ESRPC_ERROR_CANCELLED. On a connection that is closing or closed it does nothing.
+ * ESRPC_ERROR_CANCELLED. On a connection that is closing or closed it does nothing,
+ * except that reason replaces ESRPC_ERROR_HANDSHAKE_REFUSED if it is given before on_shutdown, as inside the callback that
+ * delivers the refusing CONNECT_ACK.
  *
  * @param connection Borrowed.
- * @param reason What on_shutdown is to say: ESRPC_OK, an ESRPC_ERROR_ constant, or a number of the application's own from
- * 1000 up.
- * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL or reason is none of these;
+ * @param reason What on_shutdown is to say: ESRPC_OK, or a number of the application's own from 1000 up.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL or reason is another number;
  * ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
  *
  * Thread: any. Since: 0.1.0
@@ -3655,7 +3661,7 @@ ESRPC_API esrpc_status ESRPC_CALL esrpc_stream_set_deadline_ms(
  * Opens a client's stream with its first message. The stream takes the connection's next id at this moment.
  *
  * @param stream Borrowed.
- * @param operation The operation's name, UTF-8, 0 to 32767 bytes, copied; sent as the string header "operation".
+ * @param operation The operation's name, UTF-8, 1 to 32767 bytes, copied; sent as the string header "operation".
  * @param message_type ESRPC_MESSAGE_TYPE_APPLICATION_MESSAGE or ESRPC_MESSAGE_TYPE_APPLICATION_ERROR.
  * @param message_flags ESRPC_MESSAGE_FLAG_ bits; with ESRPC_MESSAGE_FLAG_TERMINATE_STREAM the stream ends once the message
  * is written.
@@ -3665,7 +3671,7 @@ ESRPC_API esrpc_status ESRPC_CALL esrpc_stream_set_deadline_ms(
  * @param on_flush Called once if and only if the activation is accepted; NULL: nobody.
  * @param flush_user_data Handed to on_flush.
  * @return ESRPC_OK; else nothing has changed and the activation may be tried again: ESRPC_ERROR_INVALID_ARGUMENT if
- * stream is NULL, headers is a message's list, or operation or payload is NULL with a length; ESRPC_ERROR_INVALID_UTF8
+ * stream is NULL, headers is a message's list, operation is empty, or operation or payload is NULL with a length; ESRPC_ERROR_INVALID_UTF8
  * and ESRPC_ERROR_HEADER_VALUE_TOO_LONG for operation; ESRPC_ERROR_WRONG_MESSAGE_TYPE; ESRPC_ERROR_RESERVED_HEADER;
  * ESRPC_ERROR_TOO_MANY_HEADERS, ESRPC_ERROR_HEADERS_TOO_LARGE, ESRPC_ERROR_MESSAGE_TOO_LARGE;
  * ESRPC_ERROR_STREAM_ALREADY_ACTIVATED; ESRPC_ERROR_INVALID_STATE on a server; ESRPC_ERROR_HANDSHAKE_PENDING before
@@ -4100,6 +4106,8 @@ ESRPC_API size_t ESRPC_CALL esrpc_listener_get_open_connections(
  * connection has no callbacks; esrpc_connection_get_connect_ack shows the server's answer.
  *
  * @param options Borrowed. Without esrpc_client_options_set_handshake an empty CONNECT is sent.
+ * A socket in options belongs to the library once connecting has begun, and is closed if that fails: after any error other
+ * than those of esrpc_connection_connect.
  * @param timeout_ms Milliseconds to wait at most for all of it, or ESRPC_NO_TIMEOUT; each phase has a time of its
  * own as well.
  * @param out_connection Receives the connection, one reference, to be released with esrpc_connection_release after
@@ -4119,22 +4127,22 @@ ESRPC_API esrpc_status ESRPC_CALL esrpc_connection_connect_blocking(
 
 /**
  * Calls an operation of the server: opens a stream with an APPLICATION_MESSAGE, waits for the first message that comes
- * back, and ends the stream unless the server did. While the outbound queue is full it waits for room. Several threads
+ * back, and ends the stream unless the server did. An empty message that ends the stream is a reply. While the outbound queue is full it waits for room. Several threads
  * may call on one connection at the same time. Closing or aborting the connection on another thread ends the wait.
  *
  * @param connection Borrowed: a client's connection whose handshake is done.
- * @param operation The operation's name, UTF-8, 0 to 32767 bytes, copied.
+ * @param operation The operation's name, UTF-8, 1 to 32767 bytes, copied.
  * @param headers Copied; NULL: none.
  * @param payload Copied; may be empty.
  * @param timeout_ms Milliseconds for all of it, or ESRPC_NO_TIMEOUT.
  * @param out_reply Receives the reply, to be released with esrpc_message_release, with ESRPC_OK and with
  * ESRPC_ERROR_APPLICATION_ERROR; else it is set to NULL.
- * @return ESRPC_OK; ESRPC_ERROR_APPLICATION_ERROR if the answer is an error message; ESRPC_ERROR_NO_REPLY if the
- * server ended the stream with an empty message, without headers of its own, that was the first one;
- * ESRPC_ERROR_STREAM_TIMED_OUT after timeout_ms, and then the server is told that the stream is over; why the
+ * @return ESRPC_OK; ESRPC_ERROR_APPLICATION_ERROR if the answer is an error message; ESRPC_ERROR_PEER_ERROR
+ * if the server sent PROTOCOL_ERROR or INTERNAL_ERROR meanwhile, and esrpc_last_error_message quotes what it says;
+ * ESRPC_ERROR_TIMED_OUT after timeout_ms, and then the server is told that the stream is over; why the
  * connection ended if it did, such as ESRPC_ERROR_PEER_CLOSED, or ESRPC_ERROR_CONNECTION_CLOSED if this side closed
  * it. If the call was not sent: ESRPC_ERROR_INVALID_ARGUMENT if connection or out_reply is NULL, headers is a
- * message's list, or operation or payload is NULL with a length; ESRPC_ERROR_WOULD_DEADLOCK on an event-loop thread;
+ * message's list, operation is empty, or operation or payload is NULL with a length; ESRPC_ERROR_WOULD_DEADLOCK on an event-loop thread;
  * ESRPC_ERROR_INVALID_UTF8, ESRPC_ERROR_HEADER_VALUE_TOO_LONG, ESRPC_ERROR_RESERVED_HEADER,
  * ESRPC_ERROR_TOO_MANY_HEADERS, ESRPC_ERROR_HEADERS_TOO_LARGE, ESRPC_ERROR_MESSAGE_TOO_LARGE;
  * ESRPC_ERROR_INVALID_STATE on a server's connection; ESRPC_ERROR_NOT_READY before setup;
@@ -4168,7 +4176,7 @@ ESRPC_API esrpc_status ESRPC_CALL esrpc_connection_wait_setup(
  * @param connection Borrowed.
  * @param timeout_ms Milliseconds to wait at most, or ESRPC_NO_TIMEOUT.
  * @param out_status Receives ESRPC_OK if it is written, else why not; NULL: not wanted.
- * @return ESRPC_OK if that is certain, either way; ESRPC_ERROR_TIMED_OUT; ESRPC_ERROR_WOULD_DEADLOCK on an event-loop
+ * @return ESRPC_OK if that is certain, either way; ESRPC_ERROR_NOT_READY before setup; ESRPC_ERROR_TIMED_OUT; ESRPC_ERROR_WOULD_DEADLOCK on an event-loop
  * thread; ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
  *
  * Thread: not-loop. Since: 0.1.0
@@ -4201,7 +4209,8 @@ ESRPC_API esrpc_status ESRPC_CALL esrpc_connection_wait_shutdown(
  * @param out_message Receives the message, to be released with esrpc_message_release. Written only on success.
  * @return ESRPC_OK; behind the last message ESRPC_ERROR_STREAM_CLOSED if the stream was ended by
  * ESRPC_MESSAGE_FLAG_TERMINATE_STREAM from either side, else the status that on_closed would have told, such as
- * ESRPC_ERROR_PEER_CLOSED or ESRPC_ERROR_STREAM_TIMED_OUT; ESRPC_ERROR_TIMED_OUT after timeout_ms;
+ * ESRPC_ERROR_PEER_CLOSED or ESRPC_ERROR_STREAM_TIMED_OUT; ESRPC_ERROR_PEER_ERROR if the peer sent PROTOCOL_ERROR or
+ * INTERNAL_ERROR on the connection; ESRPC_ERROR_TIMED_OUT after timeout_ms;
  * ESRPC_ERROR_WOULD_DEADLOCK on an event-loop thread; ESRPC_ERROR_STREAM_NOT_ACTIVATED; ESRPC_ERROR_INVALID_STATE if
  * the stream has a callback table or was not accepted; ESRPC_ERROR_INVALID_ARGUMENT if stream or out_message is NULL;
  * ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.

@@ -285,7 +285,7 @@ fn kind_of(error: &Error) -> ErrorKind {
         Error::HeadersLength { .. } => ErrorKind::HeadersLength,
         Error::HeaderOverrun { .. } => ErrorKind::HeaderOverrun,
         Error::UnknownHeaderType { .. } => ErrorKind::UnknownHeaderType,
-        Error::MessageTooLarge { .. } => ErrorKind::MessageTooLarge,
+        Error::MessageTooLarge { .. } | Error::PayloadTooLarge { .. } => ErrorKind::MessageTooLarge,
         other => panic!("no case expects {other:?}"),
     }
 }

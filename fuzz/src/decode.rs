@@ -54,6 +54,7 @@ fn limits(u: &mut Unstructured) -> Result<Limits> {
     let of = |small: u8, default| if small >= 128 { default } else { usize::from(small) };
     Ok(Limits {
         max_message_len: if message >= 128 { Limits::DEFAULT.max_message_len } else { usize::from(message) * 4 },
+        max_payload_len: Limits::DEFAULT.max_payload_len,
         max_headers: of(count, Limits::DEFAULT.max_headers),
         max_headers_len: of(headers, Limits::DEFAULT.max_headers_len),
         max_value_len: of(value, Limits::DEFAULT.max_value_len),

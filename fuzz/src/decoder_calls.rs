@@ -180,7 +180,7 @@ fn status_of(error: &Error) -> esrpc_status {
         Error::HeaderNameLength { .. } => ESRPC_ERROR_HEADER_NAME_LENGTH,
         Error::InvalidUtf8 { .. } => ESRPC_ERROR_INVALID_UTF8,
         Error::InvalidUuid => ESRPC_ERROR_INVALID_UUID,
-        Error::MessageTooLarge { .. } => ESRPC_ERROR_MESSAGE_TOO_LARGE,
+        Error::MessageTooLarge { .. } | Error::PayloadTooLarge { .. } => ESRPC_ERROR_MESSAGE_TOO_LARGE,
         Error::TooManyHeaders { .. } => ESRPC_ERROR_TOO_MANY_HEADERS,
         Error::HeadersTooLarge { .. } => ESRPC_ERROR_HEADERS_TOO_LARGE,
         Error::HeaderValueTooLong { .. } => ESRPC_ERROR_HEADER_VALUE_TOO_LONG,
@@ -196,6 +196,7 @@ fn status(result: Result<(), Error>) -> esrpc_status {
 /// A live decoder that has not begun.
 unsafe fn set_limits(decoder: *mut esrpc_decoder, wanted: Option<[u16; 3]>, limits: &mut Limits) {
     let Some([message, headers, value]) = wanted.map(|wanted| wanted.map(usize::from)) else { return };
+    *limits = Limits::ON_CONNECTION;
     // SAFETY: what the caller promised; live settings.
     unsafe {
         let options = esrpc_connection_options_new();

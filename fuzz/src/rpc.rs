@@ -41,7 +41,7 @@ impl Settings {
         match self.message_limit % 4 {
             0 => 100 + usize::from(self.message_limit),
             1 => 3000,
-            _ => codec::Limits::DEFAULT.max_message_len,
+            _ => codec::Limits::ON_CONNECTION.max_message_len,
         }
     }
 
@@ -890,7 +890,7 @@ impl Side {
             }
             return Expected::Late;
         }
-        if self.role == Role::Client || id != self.last_id + 1 || operation.is_none() {
+        if self.role == Role::Client || id != self.last_id + 1 || operation.is_none_or(<[u8]>::is_empty) {
             return Expected::Violation;
         }
         self.last_id = id;

@@ -25,6 +25,8 @@ pub enum Error {
     InvalidUuid,
     /// The message is longer than the limit.
     MessageTooLarge { len: usize, limit: usize },
+    /// The payload is longer than the limit.
+    PayloadTooLarge { len: usize, limit: usize },
     /// The message has more headers than the limit.
     TooManyHeaders { limit: usize },
     /// The headers section is longer than the limit.
@@ -62,6 +64,9 @@ impl fmt::Display for Error {
             Error::InvalidUuid => write!(f, "the text is not a UUID such as 01234567-89ab-cdef-0123-456789abcdef"),
             Error::MessageTooLarge { len, limit } => {
                 write!(f, "the message has {len} bytes, over the limit of {limit}")
+            }
+            Error::PayloadTooLarge { len, limit } => {
+                write!(f, "the payload has {len} bytes, over the limit of {limit}")
             }
             Error::TooManyHeaders { limit } => write!(f, "there are more headers than the limit of {limit}"),
             Error::HeadersTooLarge { len, limit } => {

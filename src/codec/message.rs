@@ -61,6 +61,9 @@ pub fn encoded_len(headers_len: usize, payload_len: usize, limits: &Limits) -> R
     if headers_len > limits.max_headers_len {
         return Err(Error::HeadersTooLarge { len: headers_len, limit: limits.max_headers_len });
     }
+    if payload_len > limits.max_payload_len {
+        return Err(Error::PayloadTooLarge { len: payload_len, limit: limits.max_payload_len });
+    }
     let limit = limits.max_message_len.min(u32::MAX as usize);
     let len = MIN_MESSAGE_LEN.saturating_add(headers_len).saturating_add(payload_len);
     if len > limit {
@@ -185,17 +188,19 @@ mod tests {
 
     #[test]
     fn lengths_up_to_the_limits_can_be_encoded() {
-        let limits = Limits { max_message_len: 100, max_headers_len: 50, ..Limits::DEFAULT };
+        let limits = Limits { max_message_len: 100, max_payload_len: 80, max_headers_len: 50, ..Limits::DEFAULT };
         assert_eq!(encoded_len(0, 0, &limits), Ok(16));
         assert_eq!(encoded_len(50, 34, &limits), Ok(100));
         assert_eq!(encoded_len(51, 0, &limits), Err(Error::HeadersTooLarge { len: 51, limit: 50 }));
         assert_eq!(encoded_len(50, 35, &limits), Err(Error::MessageTooLarge { len: 101, limit: 100 }));
+        assert_eq!(encoded_len(0, 80, &limits), Ok(96));
+        assert_eq!(encoded_len(0, 81, &limits), Err(Error::PayloadTooLarge { len: 81, limit: 80 }));
         assert!(encoded_len(50, usize::MAX, &limits).is_err());
     }
 
     #[test]
     fn a_length_that_the_wire_cannot_say_is_too_large_whatever_the_limit() {
-        let limits = Limits { max_message_len: usize::MAX, ..Limits::DEFAULT };
+        let limits = Limits { max_message_len: usize::MAX, max_payload_len: usize::MAX, ..Limits::DEFAULT };
         let largest = u32::MAX as usize;
         assert_eq!(encoded_len(0, largest - 16, &limits), Ok(largest));
         assert!(encoded_len(0, largest - 15, &limits).is_err());

@@ -43,6 +43,10 @@ impl Prelude {
         if headers as usize > limits.max_headers_len {
             return Err(Error::HeadersTooLarge { len: headers as usize, limit: limits.max_headers_len });
         }
+        let payload = (room - headers) as usize;
+        if payload > limits.max_payload_len {
+            return Err(Error::PayloadTooLarge { len: payload, limit: limits.max_payload_len });
+        }
         Ok(Prelude { total_len: total, headers_len: headers, crc: stored })
     }
 
@@ -68,7 +72,7 @@ impl Prelude {
 mod tests {
     use super::*;
 
-    const SMALL: Limits = Limits { max_message_len: 100, max_headers_len: 50, ..Limits::DEFAULT };
+    const SMALL: Limits = Limits { max_message_len: 100, max_payload_len: 80, max_headers_len: 50, ..Limits::DEFAULT };
 
     fn parse(total: u32, headers: u32) -> Result<Prelude, Error> {
         let mut bytes = [0; PRELUDE_LEN];
@@ -112,6 +116,8 @@ mod tests {
     fn lengths_are_held_to_the_limits() {
         assert!(parse(100, 50).is_ok());
         assert_eq!(parse(101, 50), Err(Error::MessageTooLarge { len: 101, limit: 100 }));
+        assert!(parse(96, 0).is_ok());
+        assert_eq!(parse(97, 0), Err(Error::PayloadTooLarge { len: 81, limit: 80 }));
         assert_eq!(parse(100, 51), Err(Error::HeadersTooLarge { len: 51, limit: 50 }));
     }
 

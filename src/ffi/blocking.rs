@@ -22,6 +22,8 @@ use crate::runtime::{Connection, Error, check_may_wait};
 /// connection has no callbacks; esrpc_connection_get_connect_ack shows the server's answer.
 ///
 /// @param options Borrowed. Without esrpc_client_options_set_handshake an empty CONNECT is sent.
+/// A socket in options belongs to the library once connecting has begun, and is closed if that fails: after any error other
+/// than those of esrpc_connection_connect.
 /// @param timeout_ms Milliseconds to wait at most for all of it, or ESRPC_NO_TIMEOUT; each phase has a time of its
 /// own as well.
 /// @param out_connection Receives the connection, one reference, to be released with esrpc_connection_release after
@@ -47,7 +49,8 @@ pub unsafe extern "C" fn esrpc_connection_connect_blocking(
         let callbacks = unsafe { Callbacks::new(ptr::null(), ptr::null_mut()) }?;
         check_may_wait().map_err(Error::from)?;
         let (request, runtime) = (options.request()?, options.runtime()?);
-        let connection = Connection::connect_and_wait(&runtime, request, callbacks, timeout(timeout_ms))?;
+        let begun = || options.socket_taken.set(true);
+        let connection = Connection::connect_and_wait(&runtime, request, callbacks, timeout(timeout_ms), begun)?;
         // SAFETY: the caller's variable, checked above.
         unsafe { out_connection.write(esrpc_connection::give(connection)) };
         Ok(())
@@ -55,22 +58,22 @@ pub unsafe extern "C" fn esrpc_connection_connect_blocking(
 }
 
 /// Calls an operation of the server: opens a stream with an APPLICATION_MESSAGE, waits for the first message that comes
-/// back, and ends the stream unless the server did. While the outbound queue is full it waits for room. Several threads
+/// back, and ends the stream unless the server did. An empty message that ends the stream is a reply. While the outbound queue is full it waits for room. Several threads
 /// may call on one connection at the same time. Closing or aborting the connection on another thread ends the wait.
 ///
 /// @param connection Borrowed: a client's connection whose handshake is done.
-/// @param operation The operation's name, UTF-8, 0 to 32767 bytes, copied.
+/// @param operation The operation's name, UTF-8, 1 to 32767 bytes, copied.
 /// @param headers Copied; NULL: none.
 /// @param payload Copied; may be empty.
 /// @param timeout_ms Milliseconds for all of it, or ESRPC_NO_TIMEOUT.
 /// @param out_reply Receives the reply, to be released with esrpc_message_release, with ESRPC_OK and with
 /// ESRPC_ERROR_APPLICATION_ERROR; else it is set to NULL.
-/// @return ESRPC_OK; ESRPC_ERROR_APPLICATION_ERROR if the answer is an error message; ESRPC_ERROR_NO_REPLY if the
-/// server ended the stream with an empty message, without headers of its own, that was the first one;
-/// ESRPC_ERROR_STREAM_TIMED_OUT after timeout_ms, and then the server is told that the stream is over; why the
+/// @return ESRPC_OK; ESRPC_ERROR_APPLICATION_ERROR if the answer is an error message; ESRPC_ERROR_PEER_ERROR
+/// if the server sent PROTOCOL_ERROR or INTERNAL_ERROR meanwhile, and esrpc_last_error_message quotes what it says;
+/// ESRPC_ERROR_TIMED_OUT after timeout_ms, and then the server is told that the stream is over; why the
 /// connection ended if it did, such as ESRPC_ERROR_PEER_CLOSED, or ESRPC_ERROR_CONNECTION_CLOSED if this side closed
 /// it. If the call was not sent: ESRPC_ERROR_INVALID_ARGUMENT if connection or out_reply is NULL, headers is a
-/// message's list, or operation or payload is NULL with a length; ESRPC_ERROR_WOULD_DEADLOCK on an event-loop thread;
+/// message's list, operation is empty, or operation or payload is NULL with a length; ESRPC_ERROR_WOULD_DEADLOCK on an event-loop thread;
 /// ESRPC_ERROR_INVALID_UTF8, ESRPC_ERROR_HEADER_VALUE_TOO_LONG, ESRPC_ERROR_RESERVED_HEADER,
 /// ESRPC_ERROR_TOO_MANY_HEADERS, ESRPC_ERROR_HEADERS_TOO_LARGE, ESRPC_ERROR_MESSAGE_TOO_LARGE;
 /// ESRPC_ERROR_INVALID_STATE on a server's connection; ESRPC_ERROR_NOT_READY before setup;
@@ -114,7 +117,8 @@ pub unsafe extern "C" fn esrpc_connection_call(
 /// @param out_message Receives the message, to be released with esrpc_message_release. Written only on success.
 /// @return ESRPC_OK; behind the last message ESRPC_ERROR_STREAM_CLOSED if the stream was ended by
 /// ESRPC_MESSAGE_FLAG_TERMINATE_STREAM from either side, else the status that on_closed would have told, such as
-/// ESRPC_ERROR_PEER_CLOSED or ESRPC_ERROR_STREAM_TIMED_OUT; ESRPC_ERROR_TIMED_OUT after timeout_ms;
+/// ESRPC_ERROR_PEER_CLOSED or ESRPC_ERROR_STREAM_TIMED_OUT; ESRPC_ERROR_PEER_ERROR if the peer sent PROTOCOL_ERROR or
+/// INTERNAL_ERROR on the connection; ESRPC_ERROR_TIMED_OUT after timeout_ms;
 /// ESRPC_ERROR_WOULD_DEADLOCK on an event-loop thread; ESRPC_ERROR_STREAM_NOT_ACTIVATED; ESRPC_ERROR_INVALID_STATE if
 /// the stream has a callback table or was not accepted; ESRPC_ERROR_INVALID_ARGUMENT if stream or out_message is NULL;
 /// ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.

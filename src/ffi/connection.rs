@@ -162,7 +162,8 @@ impl Callbacks {
     pub(crate) fn connect_ack(&self, connection: &Connection) -> Option<&esrpc_message> {
         let bytes = connection.connect_ack()?;
         let make = || {
-            let limits = Limits { max_message_len: bytes.len(), max_headers: bytes.len(), ..Limits::default() };
+            let len = bytes.len();
+            let limits = Limits { max_message_len: len, max_payload_len: len, max_headers: len, ..Limits::DEFAULT };
             Message::decode(bytes, &limits).ok().map(|(message, _)| esrpc_message::owned(&message))
         };
         self.connect_ack.get_or_init(make).as_ref()
@@ -292,12 +293,13 @@ pub unsafe extern "C" fn esrpc_connection_accept(
 /// Closes the connection when everything that was accepted before is written. Returns at once; on_shutdown tells when it is
 /// over. After the call returns no message callback begins (one may be running), and sends answer ESRPC_ERROR_CONNECTION_CLOSED. If the peer takes
 /// nothing for linger_ms, what is left is given up: ESRPC_ERROR_LINGER_EXPIRED. Before setup it cancels: on_setup comes with
-/// ESRPC_ERROR_CANCELLED. On a connection that is closing or closed it does nothing.
+/// ESRPC_ERROR_CANCELLED. On a connection that is closing or closed it does nothing,
+/// except that reason replaces ESRPC_ERROR_HANDSHAKE_REFUSED if it is given before on_shutdown, as inside the callback that
+/// delivers the refusing CONNECT_ACK.
 ///
 /// @param connection Borrowed.
-/// @param reason What on_shutdown is to say: ESRPC_OK, an ESRPC_ERROR_ constant, or a number of the application's own from
-/// 1000 up.
-/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL or reason is none of these;
+/// @param reason What on_shutdown is to say: ESRPC_OK, or a number of the application's own from 1000 up.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL or reason is another number;
 /// ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
 ///
 /// Thread: any. Since: 0.1.0

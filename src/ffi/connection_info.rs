@@ -312,7 +312,7 @@ pub unsafe extern "C" fn esrpc_connection_wait_setup(
 /// @param connection Borrowed.
 /// @param timeout_ms Milliseconds to wait at most, or ESRPC_NO_TIMEOUT.
 /// @param out_status Receives ESRPC_OK if it is written, else why not; NULL: not wanted.
-/// @return ESRPC_OK if that is certain, either way; ESRPC_ERROR_TIMED_OUT; ESRPC_ERROR_WOULD_DEADLOCK on an event-loop
+/// @return ESRPC_OK if that is certain, either way; ESRPC_ERROR_NOT_READY before setup; ESRPC_ERROR_TIMED_OUT; ESRPC_ERROR_WOULD_DEADLOCK on an event-loop
 /// thread; ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
 ///
 /// Thread: not-loop. Since: 0.1.0

@@ -76,7 +76,8 @@ pub unsafe extern "C" fn esrpc_connection_options_release(options: *mut esrpc_co
     })
 }
 
-/// Sets the largest message that may be sent or received; a larger one is ESRPC_ERROR_MESSAGE_TOO_LARGE. Default: 24 MiB.
+/// Sets the largest message that may be sent or received, headers and payload together; a larger one is
+/// ESRPC_ERROR_MESSAGE_TOO_LARGE. Default: 24 MiB, which is what peers accept.
 ///
 /// @param options Changed.
 /// @param bytes The size of a whole message, 16 to 2147483647.

@@ -216,7 +216,8 @@ unsafe fn push(handle: *mut esrpc_decoder, data: &[u8]) -> Result<(), Failure> {
     }
 }
 
-/// Makes a decoder, with the default limits.
+/// Makes a decoder. It takes messages with a payload of 24 MiB, and beside it 1024 headers of 24 MiB in total, unless
+/// esrpc_decoder_set_limits says otherwise.
 ///
 /// @param callbacks Copied. NULL makes a decoder that gathers whole messages for esrpc_decoder_next_message; a table, even
 /// an empty one, makes one that calls back and never holds a payload.
@@ -248,7 +249,9 @@ pub unsafe extern "C" fn esrpc_decoder_new(
     })
 }
 
-/// Sets the limits of a decoder before its first push: those on the size of messages, headers and values in options.
+/// Sets the limits of a decoder before its first push: those on the size of messages, headers and values in options. A
+/// message is then limited as on a connection: payload and headers together, to 24 MiB unless
+/// esrpc_connection_options_set_max_message_size says otherwise.
 ///
 /// @param decoder Changed.
 /// @param options Copied.

@@ -22,8 +22,8 @@ pub(crate) fn status_of(error: &Error) -> esrpc_status {
         Error::Aborted { .. } => ESRPC_ERROR_ABORTED,
         Error::TimeLimit { limit, .. } => time_limit_status(*limit),
         Error::StreamDeadline { .. } => ESRPC_ERROR_STREAM_TIMED_OUT,
-        Error::CallTimedOut { .. } => ESRPC_ERROR_STREAM_TIMED_OUT,
-        Error::NoReply => ESRPC_ERROR_NO_REPLY,
+        Error::CallTimedOut { .. } => ESRPC_ERROR_TIMED_OUT,
+        Error::PeerError(_) => ESRPC_ERROR_PEER_ERROR,
         Error::TooManyConnections { .. } => ESRPC_ERROR_TOO_MANY_CONNECTIONS,
         Error::TooManyHandshakes { .. } => ESRPC_ERROR_TOO_MANY_HANDSHAKES,
         Error::TooManyHeldBytes { .. } => ESRPC_ERROR_TOO_MANY_HELD_BYTES,
@@ -87,7 +87,7 @@ fn codec_status(error: &codec::Error) -> Status {
         Error::HeaderNameLength { .. } => ESRPC_ERROR_HEADER_NAME_LENGTH,
         Error::InvalidUtf8 { .. } => ESRPC_ERROR_INVALID_UTF8,
         Error::InvalidUuid => ESRPC_ERROR_INVALID_UUID,
-        Error::MessageTooLarge { .. } => ESRPC_ERROR_MESSAGE_TOO_LARGE,
+        Error::MessageTooLarge { .. } | Error::PayloadTooLarge { .. } => ESRPC_ERROR_MESSAGE_TOO_LARGE,
         Error::TooManyHeaders { .. } => ESRPC_ERROR_TOO_MANY_HEADERS,
         Error::HeadersTooLarge { .. } => ESRPC_ERROR_HEADERS_TOO_LARGE,
         Error::HeaderValueTooLong { .. } => ESRPC_ERROR_HEADER_VALUE_TOO_LONG,
@@ -197,10 +197,10 @@ pub(crate) fn requested_outcome(reason: esrpc_status) -> Result<Outcome, Failure
     if reason == esrpc_status::from(ESRPC_OK) {
         return Ok(Ok(()));
     }
-    if reason >= FIRST_APPLICATION_REASON || is_status(reason) {
+    if reason >= FIRST_APPLICATION_REASON {
         return Ok(Err(Error::Application(reason)));
     }
     Err(Failure::invalid_argument(format!(
-        "reason is {reason}; it must be ESRPC_OK, an ESRPC_ERROR_ constant, or {FIRST_APPLICATION_REASON} and above"
+        "reason is {reason}; it must be ESRPC_OK or a number of the application's own, {FIRST_APPLICATION_REASON} or above"
     )))
 }

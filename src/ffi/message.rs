@@ -170,6 +170,9 @@ pub(crate) unsafe fn outgoing_first<'a>(
     // SAFETY: what the caller promised.
     let (operation, message) =
         unsafe { (operation.as_slice("operation")?, outgoing(message_type, flags, headers, payload)?) };
+    if operation.is_empty() {
+        return Err(Failure::invalid_argument("operation is empty; name the operation that the stream is for"));
+    }
     if std::str::from_utf8(operation).is_err() {
         return Err(Failure::new(ESRPC_ERROR_INVALID_UTF8, "operation is not UTF-8 text"));
     }
@@ -193,8 +196,8 @@ fn needed_len(headers: Headers<'_>, payload: &[u8]) -> Result<usize, codec::Erro
 /// @param capacity How many bytes buffer has room for.
 /// @param out_len Receives the size of the message, also if the buffer is too small for it.
 /// @return ESRPC_OK; ESRPC_ERROR_BUFFER_TOO_SMALL if capacity is below the size of the message;
-/// ESRPC_ERROR_MESSAGE_TOO_LARGE or ESRPC_ERROR_HEADERS_TOO_LARGE beyond 24 MiB; ESRPC_ERROR_TOO_MANY_HEADERS beyond 1024
-/// headers; ESRPC_ERROR_INVALID_ARGUMENT if out_len is NULL, or payload or buffer is NULL with a length other than 0.
+/// ESRPC_ERROR_MESSAGE_TOO_LARGE if the payload has more than 24 MiB; ESRPC_ERROR_HEADERS_TOO_LARGE if the headers have more
+/// than 24 MiB; ESRPC_ERROR_TOO_MANY_HEADERS beyond 1024 headers; ESRPC_ERROR_INVALID_ARGUMENT if out_len is NULL, or payload or buffer is NULL with a length other than 0.
 ///
 /// Thread: any; headers: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -240,8 +243,8 @@ pub unsafe extern "C" fn esrpc_message_encode(
 /// @param headers Borrowed; NULL: none. The list of a message may be given.
 /// @param payload Borrowed; may be empty.
 /// @param out_buffer Receives the buffer, to be released with esrpc_buffer_release.
-/// @return ESRPC_OK; ESRPC_ERROR_MESSAGE_TOO_LARGE or ESRPC_ERROR_HEADERS_TOO_LARGE beyond 24 MiB;
-/// ESRPC_ERROR_TOO_MANY_HEADERS beyond 1024 headers; ESRPC_ERROR_INVALID_ARGUMENT if out_buffer is NULL, or payload is NULL
+/// @return ESRPC_OK; ESRPC_ERROR_MESSAGE_TOO_LARGE if the payload has more than 24 MiB; ESRPC_ERROR_HEADERS_TOO_LARGE if the
+/// headers have more than 24 MiB; ESRPC_ERROR_TOO_MANY_HEADERS beyond 1024 headers; ESRPC_ERROR_INVALID_ARGUMENT if out_buffer is NULL, or payload is NULL
 /// with a length other than 0.
 ///
 /// Thread: any; headers: owner. Since: 0.1.0
@@ -275,7 +278,8 @@ fn encode(headers: Headers<'_>, payload: &[u8], capacity: usize) -> Vec<u8> {
     message
 }
 
-/// Decodes the message at the beginning of a buffer, without copying it, under the default limits.
+/// Decodes the message at the beginning of a buffer, without copying it. Like the encoders it takes a payload of
+/// 24 MiB, and beside it 1024 headers of 24 MiB in total.
 ///
 /// @param data Bytes that begin with a message; more may follow. The message is a view of them: they must stay in place,
 /// unchanged, until it is released.

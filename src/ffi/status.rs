@@ -60,7 +60,7 @@ pub enum esrpc_status_code {
     ESRPC_ERROR_INVALID_UTF8 = 108,
     /// Text is not a UUID.
     ESRPC_ERROR_INVALID_UUID = 109,
-    /// The peer broke a rule of the protocol, or says that this side did.
+    /// The peer broke a rule of the protocol.
     ESRPC_ERROR_PROTOCOL_VIOLATION = 200,
     /// The handshake (CONNECT, CONNECT_ACK) is not done yet.
     ESRPC_ERROR_HANDSHAKE_PENDING = 201,
@@ -82,8 +82,8 @@ pub enum esrpc_status_code {
     ESRPC_ERROR_RESERVED_HEADER = 209,
     /// The server answered a call with an error message.
     ESRPC_ERROR_APPLICATION_ERROR = 210,
-    /// The stream of a call ended without a reply.
-    ESRPC_ERROR_NO_REPLY = 211,
+    /// The peer sent PROTOCOL_ERROR or INTERNAL_ERROR after the handshake.
+    ESRPC_ERROR_PEER_ERROR = 211,
     /// Not begun, or cut off, because this side's listener or runtime is being drained.
     ESRPC_ERROR_DRAINING = 212,
     /// The peer ended the connection.
@@ -231,11 +231,6 @@ static TABLE: &[(Status, &CStr, &CStr)] = &include!(concat!(env!("OUT_DIR"), "/s
 fn find(status: esrpc_status) -> Option<(&'static CStr, &'static CStr)> {
     let known = TABLE.iter().find(|(known, ..)| esrpc_status::from(*known) == status);
     known.map(|&(_, name, sentence)| (name, sentence))
-}
-
-/// Whether the number is a status of this library.
-pub(crate) fn is_status(status: esrpc_status) -> bool {
-    find(status).is_some()
 }
 
 /// The constant's name.

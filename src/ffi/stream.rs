@@ -213,7 +213,7 @@ pub unsafe extern "C" fn esrpc_stream_set_deadline_ms(stream: *mut esrpc_stream,
 /// Opens a client's stream with its first message. The stream takes the connection's next id at this moment.
 ///
 /// @param stream Borrowed.
-/// @param operation The operation's name, UTF-8, 0 to 32767 bytes, copied; sent as the string header "operation".
+/// @param operation The operation's name, UTF-8, 1 to 32767 bytes, copied; sent as the string header "operation".
 /// @param message_type ESRPC_MESSAGE_TYPE_APPLICATION_MESSAGE or ESRPC_MESSAGE_TYPE_APPLICATION_ERROR.
 /// @param message_flags ESRPC_MESSAGE_FLAG_ bits; with ESRPC_MESSAGE_FLAG_TERMINATE_STREAM the stream ends once the message
 /// is written.
@@ -223,7 +223,7 @@ pub unsafe extern "C" fn esrpc_stream_set_deadline_ms(stream: *mut esrpc_stream,
 /// @param on_flush Called once if and only if the activation is accepted; NULL: nobody.
 /// @param flush_user_data Handed to on_flush.
 /// @return ESRPC_OK; else nothing has changed and the activation may be tried again: ESRPC_ERROR_INVALID_ARGUMENT if
-/// stream is NULL, headers is a message's list, or operation or payload is NULL with a length; ESRPC_ERROR_INVALID_UTF8
+/// stream is NULL, headers is a message's list, operation is empty, or operation or payload is NULL with a length; ESRPC_ERROR_INVALID_UTF8
 /// and ESRPC_ERROR_HEADER_VALUE_TOO_LONG for operation; ESRPC_ERROR_WRONG_MESSAGE_TYPE; ESRPC_ERROR_RESERVED_HEADER;
 /// ESRPC_ERROR_TOO_MANY_HEADERS, ESRPC_ERROR_HEADERS_TOO_LARGE, ESRPC_ERROR_MESSAGE_TOO_LARGE;
 /// ESRPC_ERROR_STREAM_ALREADY_ACTIVATED; ESRPC_ERROR_INVALID_STATE on a server; ESRPC_ERROR_HANDSHAKE_PENDING before

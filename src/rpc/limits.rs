@@ -21,7 +21,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Limits {
-            messages: codec::Limits::DEFAULT,
+            messages: codec::Limits::ON_CONNECTION,
             max_handshake_message_len: 64 * 1024,
             outbound: 16 * 1024 * 1024,
             max_streams: 1000,

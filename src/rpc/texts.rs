@@ -59,6 +59,14 @@ pub fn handshake_refused(message_type: MessageType, payload: &[u8]) -> String {
     }
 }
 
+/// The sentence for a PROTOCOL_ERROR or INTERNAL_ERROR after the handshake.
+pub fn peer_error(message_type: MessageType, payload: &[u8]) -> String {
+    match quoted(payload) {
+        said if said.is_empty() => format!("the peer sent {message_type}"),
+        said => format!("the peer sent {message_type}; it says: {said}"),
+    }
+}
+
 /// A peer's bytes as text for a sentence, cut if they are long.
 pub fn quoted(bytes: &[u8]) -> Cow<'_, str> {
     const MAX_LEN: usize = 256;

@@ -11,7 +11,7 @@ use super::error::{Error, Outcome};
 use super::event_loop::{Destroyed, check_may_wait, deadline_after};
 use super::life::Runtime;
 use crate::codec::MessageCopy;
-use crate::rpc::{self, Envelope, Incoming, MessageType, Outgoing, TERMINATE_STREAM, is_protocol_header};
+use crate::rpc::{self, Envelope, Incoming, MessageType, Outgoing, TERMINATE_STREAM};
 
 /// What answered a call.
 pub struct Reply {
@@ -68,16 +68,19 @@ impl Drop for Held<'_> {
 
 impl Connection {
     /// Connects, does the handshake and waits for both. Without one in the request it is an empty CONNECT.
+    /// `begun` is called once connecting has begun, whatever comes of it.
     pub fn connect_and_wait(
         runtime: &Arc<Runtime>,
         mut request: ConnectRequest,
         handler: Box<dyn ConnectionHandler>,
         timeout: Option<Duration>,
+        begun: impl FnOnce(),
     ) -> Result<Arc<Connection>, Error> {
         check_may_wait()?;
         request.handshake.get_or_insert_default();
         let mut made = None;
         Connection::connect(runtime, request, handler, |connection| made = Some(connection.clone()))?;
+        begun();
         let Some(connection) = made else {
             return Err(Error::Internal("a connection was begun and not stored".to_owned()));
         };
@@ -98,7 +101,11 @@ impl Connection {
         let deadline = deadline_after(timeout);
         let stream = Stream::new(self, Box::new(CallHandler::default()))?;
         let _held = Held::new(&stream);
-        let take = |deadline| stream.inbox().map_or(Err(Error::NoReply), |inbox| stream.take_unread(inbox, deadline));
+        let take = |deadline| {
+            let inbox =
+                stream.inbox().ok_or_else(|| Error::Internal("the stream of a call has no inbox".to_owned()))?;
+            stream.take_unread(inbox, deadline)
+        };
         let too_late = |sent| Error::CallTimedOut { time: timeout.unwrap_or_default(), sent };
         self.when_there_is_room(deadline, || stream.try_activate(message, None)).map_err(|error| match error {
             Error::TimedOut(_) => too_late(false),
@@ -113,8 +120,12 @@ impl Connection {
             answer => answer,
         };
         match answer {
-            Ok(message) => reply(&stream, message),
-            Err(Error::Rpc(rpc::Error::StreamClosed(_))) => Err(Error::NoReply),
+            Ok(message) => Ok(reply(&stream, message)),
+            Err(error @ Error::PeerError(_)) => {
+                // The connection may stay up, and nobody waits for the stream's end.
+                self.cut_stream(&stream, error.clone());
+                Err(error)
+            }
             // The connection ends at this very moment.
             Err(Error::TimedOut(_)) => Err(too_late(true)),
             Err(error) => Err(error),
@@ -169,7 +180,7 @@ impl Stream {
 }
 
 /// What the first message of an answer is.
-fn reply(stream: &Arc<Stream>, copy: MessageCopy) -> Result<Reply, Error> {
+fn reply(stream: &Arc<Stream>, copy: MessageCopy) -> Reply {
     let message = copy.message();
     let envelope = Envelope::read(&message.headers);
     let is_last = envelope.flags.is_some_and(|flags| flags & TERMINATE_STREAM != 0);
@@ -178,9 +189,5 @@ fn reply(stream: &Arc<Stream>, copy: MessageCopy) -> Result<Reply, Error> {
         // Not possible only if the stream has ended already.
         let _ = stream.close();
     }
-    let is_bare = message.payload.is_empty() && message.headers.iter().all(|header| is_protocol_header(header.name));
-    if is_last && is_bare && !is_error {
-        return Err(Error::NoReply);
-    }
-    Ok(Reply { message: copy, is_error })
+    Reply { message: copy, is_error }
 }

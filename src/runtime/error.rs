@@ -69,8 +69,8 @@ pub enum Error {
         time: Duration,
         sent: bool,
     },
-    /// The peer ended the stream of a call without an answer.
-    NoReply,
+    /// The peer sent PROTOCOL_ERROR or INTERNAL_ERROR after the handshake.
+    PeerError(String),
     /// The listener has as many connections as it may.
     TooManyConnections {
         limit: usize,
@@ -188,7 +188,7 @@ impl fmt::Display for Error {
                 "the call could not be sent within its timeout_ms ({} ms): the outbound queue stayed full",
                 time.as_millis()
             ),
-            Error::NoReply => f.write_str("the peer ended the stream without a reply"),
+            Error::PeerError(text) => f.write_str(text),
             Error::TooManyConnections { limit } => write!(
                 f,
                 "the listener has {limit} connections, as many as max_connections allows; one of them has to end first"
@@ -271,6 +271,12 @@ pub enum PeerEnd {
     Closed {
         peer: AddressText,
     },
+    /// A server, before it answered CONNECT.
+    Unanswered {
+        peer: AddressText,
+    },
+    /// After it sent PROTOCOL_ERROR or INTERNAL_ERROR, with the sentence for that.
+    AfterError(String),
     /// It still took what was sent on open streams, but not for longer than the limit.
     HalfOpen,
     Terminated,
@@ -280,6 +286,12 @@ impl fmt::Display for PeerEnd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             PeerEnd::Closed { peer } => write!(f, "{} closed the connection", peer.peer_name()),
+            PeerEnd::Unanswered { peer } => write!(
+                f,
+                "{} closed the connection without answering CONNECT; its log should say why",
+                peer.peer_name()
+            ),
+            PeerEnd::AfterError(text) => write!(f, "the peer closed the connection after an error: {text}"),
             PeerEnd::HalfOpen => f.write_str("the peer closed the connection while streams were open"),
             PeerEnd::Terminated => f.write_str("the peer ended the connection: TERMINATE_STREAM on stream-id 0"),
         }
@@ -352,7 +364,7 @@ mod tests {
     #[test]
     fn the_first_end_stays() {
         let bad = || Err(Error::StreamClosed);
-        for outcomes in [[Ok(()), bad(), Ok(())], [bad(), Ok(()), Err(Error::NoReply)]] {
+        for outcomes in [[Ok(()), bad(), Ok(())], [bad(), Ok(()), Err(Error::Cancelled)]] {
             let end = End::default();
             assert_eq!(end.outcome(), None);
             for outcome in &outcomes {

@@ -231,6 +231,27 @@ static void after_a_failed_connect_the_socket_is_the_callers(void) {
     pair_end(&pair);
 }
 
+/* A blocking connect takes the socket once it has begun, whether it succeeds or not. */
+static void a_blocking_connect_takes_a_socket_once(void) {
+    int both[2];
+    struct pair pair;
+    esrpc_client_options *options;
+    esrpc_connection *connection = NULL;
+    esrpc_status status;
+    pair_begin(&pair);
+    make_pair_of_sockets(both);
+    options = options_with(both[0]);
+    CHECK_OK(esrpc_client_options_set_runtime(options, pair.client_runtime));
+    close(both[1]);
+    status = esrpc_connection_connect_blocking(options, PATIENCE_MS, &connection);
+    CHECK(status == ESRPC_ERROR_PEER_CLOSED || status == ESRPC_ERROR_CONNECTION_RESET || status == ESRPC_ERROR_IO);
+    CHECK_STATUS(ESRPC_ERROR_INVALID_STATE, esrpc_connection_connect_blocking(options, PATIENCE_MS, &connection));
+    CHECK_STATUS(ESRPC_ERROR_INVALID_STATE, esrpc_connection_connect(options, NULL, NULL, &connection));
+    CHECK(connection == NULL);
+    esrpc_client_options_release(options);
+    pair_end(&pair);
+}
+
 static void after_a_failed_listen_or_adoption_the_socket_is_the_callers(void) {
     int both[2];
     struct raw_listener listener;
@@ -341,6 +362,7 @@ int main(int argc, char **argv) {
         TEST(every_socket_has_one_owner_while_the_listener_closes),
         TEST(a_client_on_an_adopted_socket_has_its_deadlines),
         TEST(after_a_failed_connect_the_socket_is_the_callers),
+        TEST(a_blocking_connect_takes_a_socket_once),
         TEST(after_a_failed_listen_or_adoption_the_socket_is_the_callers),
         TEST(the_file_of_an_adopted_unix_listener_stays),
         TEST(a_successor_goes_on_with_the_socket_of_a_closed_listener),

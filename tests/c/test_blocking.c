@@ -24,6 +24,9 @@ static void without_a_handshake_in_the_options_an_empty_connect_is_sent(void) {
     pair.no_handshake = true;
     blocking_connect(&pair);
     check_call(pair.client_connection, "echo", "echo");
+    esrpc_message *reply = NULL;
+    CHECK_INVALID(esrpc_connection_call(pair.client_connection, esrpc_text(""), NULL, esrpc_text("x"), 0, &reply));
+    CHECK(last_error_says("operation is empty"));
     pair_end(&pair);
     CHECK_EVENTS("server", "accepted", "protocol CONNECT", "stream echo", "shutdown", "destroy");
 }
@@ -61,12 +64,13 @@ static void a_refused_stream_is_an_error_message(void) {
     pair_end(&pair);
 }
 
-static void a_stream_that_ends_without_a_reply_says_so(void) {
+static void an_empty_last_message_is_a_reply(void) {
     struct pair pair;
-    esrpc_message *reply = (esrpc_message *)&pair;
+    esrpc_message *reply = NULL;
     blocking_open(&pair);
-    CHECK_STATUS(ESRPC_ERROR_NO_REPLY, call_text(pair.client_connection, "empty", PATIENCE_MS, &reply));
-    CHECK(reply == NULL);
+    CHECK_OK(call_text(pair.client_connection, "empty", PATIENCE_MS, &reply));
+    CHECK(reply != NULL && esrpc_message_get_flags(reply) == LAST && esrpc_message_get_payload(reply).len == 0);
+    esrpc_message_release(reply);
     check_call(pair.client_connection, "echo", "echo");
     pair_end(&pair);
 }
@@ -77,12 +81,12 @@ static void a_call_that_is_not_answered_ends_on_both_sides_and_the_connection_st
     int64_t started, took_ms;
     blocking_open(&pair);
     started = now_ns();
-    CHECK_STATUS(ESRPC_ERROR_STREAM_TIMED_OUT, call_text(pair.client_connection, "silent", SHORT_MS, &reply));
+    CHECK_STATUS(ESRPC_ERROR_TIMED_OUT, call_text(pair.client_connection, "silent", SHORT_MS, &reply));
     took_ms = (now_ns() - started) / 1000000;
     CHECK(reply == NULL && last_error_says("not answered within its timeout_ms (150 ms)"));
     CHECK(took_ms >= SHORT_MS && took_ms < LONG_MS);
     await("handler closed OK");
-    CHECK_STATUS(ESRPC_ERROR_STREAM_TIMED_OUT, call_text(pair.client_connection, "silent", 0, &reply));
+    CHECK_STATUS(ESRPC_ERROR_TIMED_OUT, call_text(pair.client_connection, "silent", 0, &reply));
     check_call(pair.client_connection, "echo", "echo");
     pair_end(&pair);
     CHECK_COUNT(2, "handler message (last)");
@@ -166,7 +170,7 @@ static void a_full_queue_is_waited_for(void) {
     esrpc_stream *stream = open_stream(pair.client_connection, &filler);
     raw_expect(&server, ESRPC_MESSAGE_TYPE_APPLICATION_MESSAGE, 0, "first");
     CHECK_OK(send_zeros(stream, TOO_MUCH, NULL));
-    CHECK_STATUS(ESRPC_ERROR_STREAM_TIMED_OUT, call_text(pair.client_connection, "echo", SHORT_MS, &reply));
+    CHECK_STATUS(ESRPC_ERROR_TIMED_OUT, call_text(pair.client_connection, "echo", SHORT_MS, &reply));
     CHECK(last_error_says("could not be sent within its timeout_ms (150 ms)"));
     CHECK_STATUS(ESRPC_ERROR_TIMED_OUT,
                  esrpc_stream_send_blocking(stream, ESRPC_MESSAGE_TYPE_APPLICATION_MESSAGE, 0, NULL, esrpc_text("x"), SHORT_MS));
@@ -210,6 +214,23 @@ static void an_end_before_the_handshake_leaves_nothing_but_its_status(void) {
     status = connect_blocking(&pair, ESRPC_NO_TIMEOUT);
     CHECK(status == ESRPC_ERROR_PEER_CLOSED || status == ESRPC_ERROR_CONNECTION_RESET || status == ESRPC_ERROR_IO);
     CHECK(pair.client_connection == NULL);
+    pair_end(&pair);
+}
+
+static void a_server_that_closes_without_answering_connect_is_named(void) {
+    struct pair pair;
+    struct raw_listener listener;
+    struct raw raw;
+    pair_begin(&pair);
+    raw_listen(&listener, 16);
+    dial_raw(&pair, &pair.client, &listener, &pair.client_connection);
+    raw_accept(&listener, &raw);
+    raw_expect(&raw, ESRPC_MESSAGE_TYPE_CONNECT, 0, "connect");
+    CHECK_STATUS(ESRPC_ERROR_NOT_READY, esrpc_connection_wait_flush(pair.client_connection, PATIENCE_MS, NULL));
+    raw_close(&raw);
+    await("client setup PEER_CLOSED");
+    check_end_message_says(pair.client_connection, "closed the connection without answering CONNECT");
+    raw_listener_close(&listener);
     pair_end(&pair);
 }
 
@@ -427,7 +448,7 @@ static void a_queue_that_is_no_longer_read_does_not_stop_the_connection(void) {
         esrpc_stream *stream = open_and_flood(&pair);
         /* The replies behind the flood are still missing. */
         esrpc_message *reply = NULL;
-        CHECK_STATUS(ESRPC_ERROR_STREAM_TIMED_OUT, call_text(pair.client_connection, "echo", 50, &reply));
+        CHECK_STATUS(ESRPC_ERROR_TIMED_OUT, call_text(pair.client_connection, "echo", 50, &reply));
         if (how == 0) {
             esrpc_stream_release(esrpc_stream_acquire(stream));
             esrpc_stream_release(stream);
@@ -436,7 +457,7 @@ static void a_queue_that_is_no_longer_read_does_not_stop_the_connection(void) {
         } else {
             CHECK(esrpc_stream_acquire(stream) == stream);
             esrpc_stream_release(stream);
-            CHECK_STATUS(ESRPC_ERROR_STREAM_TIMED_OUT, call_text(pair.client_connection, "echo", 50, &reply));
+            CHECK_STATUS(ESRPC_ERROR_TIMED_OUT, call_text(pair.client_connection, "echo", 50, &reply));
             esrpc_stream_release(stream);
         }
         check_call(pair.client_connection, "echo", "echo");
@@ -496,6 +517,43 @@ static void a_message_that_exceeds_the_limit_alone_is_read_all_the_same(void) {
     read_flood(stream, 0, (size_t)10 * PIECE);
     esrpc_stream_release(stream);
     pair_end(&pair);
+}
+
+/* PROTOCOL_ERROR and INTERNAL_ERROR end what waits, with the peer's text, whether the peer then closes or not. */
+static void an_error_message_of_the_peers_ends_what_waits(void) {
+    for (int how = 0; how < 3; how++) {
+        const bool closes = how == 1;
+        const int32_t type = how == 0 ? ESRPC_MESSAGE_TYPE_PROTOCOL_ERROR : ESRPC_MESSAGE_TYPE_INTERNAL_ERROR;
+        struct pair pair;
+        struct raw_listener listener;
+        struct raw raw;
+        pthread_t calling, reading;
+        recorder_clear();
+        patient_pair_begin(&pair);
+        serve_client(&pair, &listener, &raw);
+        struct caller call = a_caller(pair.client_connection, "called"), read = call;
+        read.stream = open_read_stream(pair.client_connection, "opened");
+        raw_expect(&raw, ESRPC_MESSAGE_TYPE_APPLICATION_MESSAGE, 0, "opened");
+        CHECK(pthread_create(&calling, NULL, call_in_thread, &call) == 0);
+        CHECK(pthread_create(&reading, NULL, read_in_thread, &read) == 0);
+        raw_expect(&raw, ESRPC_MESSAGE_TYPE_APPLICATION_MESSAGE, 0, "called");
+        raw_send_message(&raw, type, how == 2 ? LAST : 0, 0, NULL, "out of disks");
+        if (closes) raw_close(&raw);
+        CHECK(pthread_join(calling, NULL) == 0 && pthread_join(reading, NULL) == 0);
+        CHECK(call.status == ESRPC_ERROR_PEER_ERROR && read.status == ESRPC_ERROR_PEER_ERROR);
+        CHECK(strstr(call.sentence, "it says: out of disks") && strstr(read.sentence, "it says: out of disks"));
+        if (how == 0) {
+            raw_expect(&raw, ESRPC_MESSAGE_TYPE_APPLICATION_MESSAGE, LAST, "");
+            CHECK(esrpc_connection_is_open(pair.client_connection));
+        } else {
+            await("client shutdown PEER_CLOSED");
+            check_end_message_says(pair.client_connection, "it says: out of disks");
+        }
+        esrpc_stream_release(read.stream);
+        if (!closes) raw_close(&raw);
+        raw_listener_close(&listener);
+        pair_end(&pair);
+    }
 }
 
 static void what_came_before_the_peers_end_can_be_read_after_it(void) {
@@ -649,11 +707,12 @@ int main(int argc, char **argv) {
         TEST(a_stream_that_the_server_leaves_open_is_ended_by_the_caller),
         TEST(an_error_message_is_handed_out_with_a_status_of_its_own),
         TEST(a_refused_stream_is_an_error_message),
-        TEST(a_stream_that_ends_without_a_reply_says_so),
+        TEST(an_empty_last_message_is_a_reply),
         TEST(a_call_that_is_not_answered_ends_on_both_sides_and_the_connection_stays),
         TEST(a_full_queue_is_waited_for),
         TEST(a_refusal_leaves_nothing_but_its_status),
         TEST(an_end_before_the_handshake_leaves_nothing_but_its_status),
+        TEST(a_server_that_closes_without_answering_connect_is_named),
         TEST(a_timeout_leaves_nothing_but_its_status),
         TEST(a_connection_that_cannot_be_begun_leaves_nothing_but_its_status),
         TEST(a_shutdown_of_the_runtime_interrupts_connecting),
@@ -664,6 +723,7 @@ int main(int argc, char **argv) {
         TEST(a_queue_that_is_no_longer_read_does_not_stop_the_connection),
         TEST(the_peers_death_is_noticed_though_a_queue_is_full),
         TEST(a_message_that_exceeds_the_limit_alone_is_read_all_the_same),
+        TEST(an_error_message_of_the_peers_ends_what_waits),
         TEST(what_came_before_the_peers_end_can_be_read_after_it),
         TEST(calls_and_reads_are_interrupted),
         TEST(a_close_that_takes_long_interrupts_at_once),

@@ -104,7 +104,7 @@ static void send_and_wait(struct pair *pair) {
     CHECK_OK(esrpc_stream_close(stream));
     CHECK_OK(esrpc_stream_wait_closed(stream, PATIENCE_MS, NULL));
     esrpc_stream_release(stream);
-    CHECK_STATUS(ESRPC_ERROR_STREAM_TIMED_OUT, esrpc_connection_call(pair->client_connection, esrpc_text("x"), NULL,
+    CHECK_STATUS(ESRPC_ERROR_TIMED_OUT, esrpc_connection_call(pair->client_connection, esrpc_text("x"), NULL,
                                                                      esrpc_text("x"), 10, &reply));
     CHECK_OK(esrpc_connection_pause_reading(pair->client_connection));
     CHECK_OK(esrpc_connection_resume_reading(pair->client_connection));

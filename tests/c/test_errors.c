@@ -77,7 +77,7 @@ static void a_peer_that_ends_the_connection_is_named_to_connection_and_stream(vo
     await("handler message first");
     CHECK_OK(send_protocol(pair.server_connection, ESRPC_MESSAGE_TYPE_INTERNAL_ERROR, LAST, "", NULL));
     CHECK_OK(esrpc_connection_wait_shutdown(pair.client_connection, PATIENCE_MS, NULL));
-    CHECK(strstr(esrpc_connection_get_end_message(pair.client_connection), "TERMINATE_STREAM") != NULL);
+    CHECK(strstr(esrpc_connection_get_end_message(pair.client_connection), "the peer sent INTERNAL_ERROR") != NULL);
     snprintf(expected, sizeof expected, "shutdown says: %s", esrpc_connection_get_end_message(pair.client_connection));
     CHECK_COUNT(1, expected);
     snprintf(expected, sizeof expected, "closed says: %s", esrpc_stream_get_end_message(stream));

@@ -135,6 +135,7 @@ static void a_broken_rule_is_answered_with_protocol_error_and_nothing_more_is_di
     check_violation(ESRPC_MESSAGE_TYPE_APPLICATION_MESSAGE, 0, -1, "op");
     check_violation(ESRPC_MESSAGE_TYPE_APPLICATION_MESSAGE, 0, INT32_MAX, "op");
     check_violation(ESRPC_MESSAGE_TYPE_APPLICATION_MESSAGE, 0, 1, NULL);  /* no operation */
+    check_violation(ESRPC_MESSAGE_TYPE_APPLICATION_MESSAGE, 0, 1, "");    /* an empty one */
     check_violation(8, 0, 0, NULL);
     check_violation(-1, 0, 0, NULL);
     check_violation(INT32_MIN, 0, 0, NULL);

@@ -96,7 +96,7 @@ fn refuses_types_that_do_not_belong_there() {
 #[test]
 fn holds_sizes_to_the_limits_with_the_headers_of_the_protocol_counted() {
     let empty_len = raw(0, 0, 1, None).len();
-    let fits = codec::Limits { max_message_len: empty_len + 100, ..codec::Limits::DEFAULT };
+    let fits = codec::Limits { max_message_len: empty_len + 100, ..codec::Limits::ON_CONNECTION };
     let prepare = |payload: &[u8], limits: &codec::Limits| {
         let outgoing = Outgoing { payload, ..Outgoing::empty(MessageType::ApplicationMessage, 0) };
         outgoing.prepare(true, limits).map(|_| ())

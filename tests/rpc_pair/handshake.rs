@@ -137,14 +137,14 @@ fn messages_are_held_to_a_smaller_size_until_it_is_done() {
     transfer(&mut client, &mut server);
     assert_eq!(server.rpc.receive_limits().max_message_len, HANDSHAKE_LIMIT);
     server.send(MessageType::ConnectAck, CONNECTION_ACCEPTED).expect("CONNECT came");
-    assert_eq!(server.rpc.receive_limits(), codec::Limits::DEFAULT);
+    assert_eq!(server.rpc.receive_limits(), codec::Limits::ON_CONNECTION);
     transfer(&mut server, &mut client);
-    assert_eq!(client.rpc.receive_limits(), codec::Limits::DEFAULT);
+    assert_eq!(client.rpc.receive_limits(), codec::Limits::ON_CONNECTION);
 }
 
 #[test]
 fn the_limit_before_it_is_done_never_widens_that_of_the_connection() {
-    let messages = codec::Limits { max_message_len: 1000, ..codec::Limits::DEFAULT };
+    let messages = codec::Limits { max_message_len: 1000, ..codec::Limits::ON_CONNECTION };
     let rpc = Connection::<Name, Name>::new(Role::Server, Limits { messages, ..Limits::default() });
     assert_eq!(rpc.receive_limits().max_message_len, 1000);
 }

@@ -39,7 +39,7 @@ fn by_the_library_say_why() {
 #[test]
 fn whose_text_breaks_a_limit_go_without_it() {
     let bare = raw(MessageType::ApplicationError as i32, TERMINATE_STREAM, 1, None);
-    let messages = codec::Limits { max_message_len: bare.len() + 20, ..codec::Limits::DEFAULT };
+    let messages = codec::Limits { max_message_len: bare.len() + 20, ..codec::Limits::ON_CONNECTION };
     let mut server = server_with_announced_stream(Limits { messages, ..Limits::default() });
     assert_eq!(server.rpc.refuse_stream_for(1, Refusal::Draining), Ok(()));
     assert_eq!(server.take(), bare);

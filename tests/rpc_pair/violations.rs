@@ -176,7 +176,7 @@ fn of_size_before_the_handshake_have_a_name_of_their_own() {
     let limit = HANDSHAKE_LIMIT;
     let mut server = side(Role::Server, "start");
     assert_eq!(judge(&mut server, &claim(limit + 1)), Defect::TooLargeForHandshake { len: limit + 1, limit });
-    let (len, limit) = (codec::Limits::DEFAULT.max_message_len + 1, codec::Limits::DEFAULT.max_message_len);
+    let (len, limit) = (codec::Limits::ON_CONNECTION.max_message_len + 1, codec::Limits::ON_CONNECTION.max_message_len);
     let mut server = side(Role::Server, "done");
     assert_eq!(judge(&mut server, &claim(len)), Defect::Framing(codec::Error::MessageTooLarge { len, limit }));
     assert!(server.take().is_empty());

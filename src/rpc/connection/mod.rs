@@ -90,6 +90,11 @@ impl<S: Clone, T> Connection<S, T> {
         matches!(self.handshake, Handshake::Done | Handshake::Refused)
     }
 
+    /// Whether this client has sent CONNECT and the server has not answered it.
+    pub fn awaits_connect_ack(&self) -> bool {
+        self.role == Role::Client && self.handshake == Handshake::Connecting
+    }
+
     /// The limits for what is received now: tighter until the handshake is done.
     pub fn receive_limits(&self) -> codec::Limits {
         let mut limits = self.limits.messages;

@@ -133,6 +133,9 @@ impl<S: Clone, T> Connection<S, T> {
                 "the first message of stream {id} has no string header \"operation\""
             )));
         }
+        if operation.is_some_and(<[u8]>::is_empty) {
+            return Err(Violation::Rule(format!("the header \"operation\" of stream {id} is empty")));
+        }
         self.last_stream_id = id;
         if self.streams.len() >= self.limits.max_streams {
             self.counts.streams_in_excess += 1;

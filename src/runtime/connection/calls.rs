@@ -15,8 +15,10 @@ impl Connection {
     /// Writes what was accepted, then closes.
     pub fn close(self: &Arc<Self>, reason: Outcome) {
         let mut shared = self.lock();
-        if self.close_in(&mut shared, reason) {
+        if self.close_in(&mut shared, reason.clone()) {
             self.note_closed(shared);
+        } else {
+            shared.give_reason(reason);
         }
     }
 
@@ -129,12 +131,15 @@ impl Connection {
     pub fn wait_flush(&self, timeout: Option<Duration>) -> Result<Outcome, Error> {
         let mut goal = None;
         self.wait(timeout, "not everything was written within the given time", |shared| {
+            if shared.phase() == Phase::Connecting {
+                return Some(Err(Error::NotReady));
+            }
             let (queued, written) = shared.rpc.outbound_positions();
             if written >= *goal.get_or_insert(queued) {
-                return Some(Ok(()));
+                return Some(Ok(Ok(())));
             }
-            shared.is_end_reported().then(|| self.end.outcome().unwrap_or(Ok(())).and(Err(Error::ConnectionClosed)))
-        })
+            shared.is_end_reported().then(|| Ok(self.end.outcome().unwrap_or(Ok(())).and(Err(Error::ConnectionClosed))))
+        })?
     }
 
     /// Waits for something that a thread signals by `notify`.

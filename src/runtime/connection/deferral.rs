@@ -79,7 +79,7 @@ impl Deferral {
     fn deliver_next(&self, stream: &Arc<Stream>) -> Option<usize> {
         let connection = stream.connection();
         let limit = connection.settings().stream_queue_limit;
-        let (copy, pressure) = self.inbox.take(limit, None, || Err(Error::NoReply)).ok()?;
+        let (copy, pressure) = self.inbox.take(limit, None, || Err(Error::Cancelled)).ok()?;
         connection.note_read(held_by(&copy));
         connection.note_pressure(pressure);
         if let Some(handler) = self.accepted.get() {

@@ -87,6 +87,8 @@ pub struct Connection {
     pub(super) peer_credentials: OnceLock<PeerCredentials>,
     pub(super) connect_ack: OnceLock<Vec<u8>>,
     pub(super) tls_info: OnceLock<Box<TlsInfo>>,
+    /// The sentence for the first error message of the peer's after the handshake.
+    pub(super) peer_error: OnceLock<String>,
     pub(super) end: End,
     pub(super) place: Place,
     /// Handles that the application has.
@@ -183,6 +185,7 @@ impl Connection {
             peer_credentials: OnceLock::new(),
             connect_ack: OnceLock::new(),
             tls_info: OnceLock::new(),
+            peer_error: OnceLock::new(),
             end: End::default(),
             place: Place::default(),
             holders: AtomicUsize::new(0),

@@ -165,9 +165,9 @@ mod tests {
         let limit = 2 * message(100).total_len();
         let put = || inbox.put(message(100), limit);
         assert_eq!([put(), put(), put()], [Pressure::Same, Pressure::Full, Pressure::Same].map(Some));
-        let take = || inbox.take(limit, None, || Err(Error::NoReply)).map(|(_, pressure)| pressure);
+        let take = || inbox.take(limit, None, || Err(Error::Cancelled)).map(|(_, pressure)| pressure);
         assert_eq!([take(), take(), take()], [Pressure::Same, Pressure::Eased, Pressure::Same].map(Ok));
-        assert_eq!(take(), Err(Error::NoReply), "the caller decides whether to wait");
+        assert_eq!(take(), Err(Error::Cancelled), "the caller decides whether to wait");
     }
 
     #[test]

@@ -78,6 +78,16 @@ impl Life {
         }
     }
 
+    /// The application's reason takes the place of a refused CONNECT's.
+    pub fn give_reason(&mut self, reason: Outcome) {
+        if let Life::Closing(closing) = self
+            && matches!(closing.reason, Err(Error::HandshakeRefused(_)))
+        {
+            closing.reason = reason;
+            closing.by_this_side = true;
+        }
+    }
+
     /// Whether sends are accepted.
     pub fn check_open(&self) -> Result<(), Error> {
         match self {

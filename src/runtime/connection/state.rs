@@ -186,6 +186,13 @@ impl<S> Shared<S> {
         true
     }
 
+    /// The application gives the reason for an end that a refused CONNECT has begun, and that has not been reported yet.
+    pub fn give_reason(&mut self, reason: Outcome) {
+        if matches!(self.reported, Reported::Setup(Ok(()))) {
+            self.life.give_reason(reason);
+        }
+    }
+
     pub fn check_ready(&self) -> Result<(), Error> {
         self.life.check_open()
     }

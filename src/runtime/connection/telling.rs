@@ -10,7 +10,7 @@ use super::life::Phase;
 use super::setup::{Announcement, Arrival};
 use super::state::Flush;
 use crate::codec::{self, Limits, Message};
-use crate::rpc::{Defect, Ending, Incoming, Mark, MessageType, Received, Refusal, handshake_refused};
+use crate::rpc::{Defect, Ending, Incoming, Mark, MessageType, Received, Refusal, handshake_refused, peer_error};
 use crate::runtime::error::{Error, Outcome, PeerEnd};
 use crate::runtime::event_loop::Timed;
 use crate::runtime::log::{Level, Repeated};
@@ -44,7 +44,7 @@ impl Connection {
         };
         match &received {
             Ok(Received::Protocol { message_type, ending: Some(Ending::Refused), .. }) => {
-                // Before the message is delivered, so that a close inside the callback does not hide the reason.
+                // Before the message is delivered, so that nothing can be sent inside the callback.
                 let text = handshake_refused(*message_type, message.payload);
                 shared.close(Err(Error::HandshakeRefused(text)), false);
             }
@@ -64,7 +64,12 @@ impl Connection {
             Ok(Received::Late) => {
                 self.log_line(Level::Debug, || "a message for a stream that is over: dropped".to_owned())
             }
-            Ok(Received::Protocol { ending, handled, .. }) => {
+            Ok(Received::Protocol { message_type, ending, handled }) => {
+                if ending != Some(Ending::Refused)
+                    && matches!(message_type, MessageType::ProtocolError | MessageType::InternalError)
+                {
+                    self.end_reads(peer_error(message_type, message.payload));
+                }
                 self.deliver_protocol(&incoming, ending, handled, bytes);
                 // The message, or its callback, may have done the handshake.
                 *limits = self.lock().rpc.receive_limits();
@@ -111,8 +116,26 @@ impl Connection {
             handler.on_protocol_message(self, incoming);
         }
         if ending == Some(Ending::Terminated) {
-            self.lock().close(Err(Error::PeerClosed(PeerEnd::Terminated)), false);
+            let end = self.peer_error.get().map_or(PeerEnd::Terminated, |text| PeerEnd::AfterError(text.clone()));
+            self.lock().close(Err(Error::PeerClosed(end)), false);
         }
+    }
+
+    /// How the peer has ended the connection, which says more than that it has.
+    pub(super) fn peer_end(&self) -> PeerEnd {
+        match self.peer_error.get() {
+            Some(text) => PeerEnd::AfterError(text.clone()),
+            None if self.lock().rpc.awaits_connect_ack() => PeerEnd::Unanswered { peer: self.remote_address() },
+            None => PeerEnd::Closed { peer: self.remote_address() },
+        }
+    }
+
+    /// The peer has reported an error: those who wait for messages need not wait for more.
+    fn end_reads(&self, text: String) {
+        let readers: Vec<_> = self.lock().rpc.streams().filter(|stream| stream.inbox().is_some()).cloned().collect();
+        let outcome = Err(Error::PeerError(text.clone()));
+        readers.iter().for_each(|stream| stream.end_unread(&outcome));
+        let _ = self.peer_error.set(text);
     }
 
     fn announce_stream(self: &Arc<Self>, id: i32, ends: bool, incoming: &Incoming<'_>) {

@@ -7,7 +7,7 @@ use super::super::handle::SharedState;
 use super::gathered::Gathered;
 use super::{Driver, Turn};
 use crate::codec::{self, Limits, Message, PRELUDE_LEN, Prelude};
-use crate::runtime::error::{Error, PeerEnd};
+use crate::runtime::error::Error;
 use crate::runtime::event_loop::Context;
 use crate::transport::{self, TlsErrorKind};
 
@@ -227,7 +227,7 @@ impl Driver {
         let error =
             match (self.output.failure.as_ref().or(self.input.cut_short.as_ref()), self.input.gathered.is_empty()) {
                 (Some(error), _) => error.clone(),
-                (None, true) => Error::PeerClosed(PeerEnd::Closed { peer: self.connection.remote_address() }),
+                (None, true) => Error::PeerClosed(self.connection.peer_end()),
                 (None, false) => {
                     let have = self.input.gathered.len();
                     let error = codec::Error::Incomplete { have, need: have + self.input.missing_len().max(1) };
