@@ -1,4 +1,9 @@
-use super::MIN_MESSAGE_LEN;
+/// Length of a prelude: total length, headers length and the CRC of these two.
+pub const PRELUDE_LEN: usize = 12;
+/// Length of the CRC at the end of a message.
+pub const MESSAGE_CRC_LEN: usize = 4;
+/// Length of a message without headers and payload.
+pub const MIN_MESSAGE_LEN: usize = PRELUDE_LEN + MESSAGE_CRC_LEN;
 
 /// The longest string or byte_buf value that is sent; existing peers do not accept longer ones.
 pub const MAX_SENT_VALUE_LEN: usize = 32_767;

@@ -1,11 +1,4 @@
-use super::{Error, Limits, checksum};
-
-/// Length of a prelude: total length, headers length and the CRC of these two.
-pub const PRELUDE_LEN: usize = 12;
-/// Length of the CRC at the end of a message.
-pub const MESSAGE_CRC_LEN: usize = 4;
-/// Length of a message without headers and payload.
-pub const MIN_MESSAGE_LEN: usize = PRELUDE_LEN + MESSAGE_CRC_LEN;
+use super::{Error, Limits, MIN_MESSAGE_LEN, PRELUDE_LEN, checksum};
 
 /// The first 12 bytes of a message, checked: the lengths are consistent and within the limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
