@@ -265,7 +265,9 @@ static void the_peers_of_a_runtime_that_shuts_down_see_its_end(void) {
 static void fork_while_accepting(struct party *self, const struct moment *now) {
     struct pair *pair = (struct pair *)self->data;
     (void)now;
-    if (count_of("listener incoming") == 1) idle_child_begin((struct idle_child *)pair->handler.data);
+    if (count_of("listener incoming") != 1) return;
+    idle_child_begin((struct idle_child *)pair->handler.data);
+    note("forked");
 }
 
 static void a_peer_that_the_application_refuses_sees_its_end(void) {
@@ -278,6 +280,7 @@ static void a_peer_that_the_application_refuses_sees_its_end(void) {
     pair.handler.data = &child;
     pair_listen(&pair);
     raw_dial(&client, &pair);
+    await("forked");
     expect_end_without_a_reset(&client);
     idle_child_end(&child);
     pair_end(&pair);
