@@ -538,7 +538,7 @@ static void an_error_message_of_the_peers_ends_what_waits(void) {
         CHECK(pthread_create(&reading, NULL, read_in_thread, &read) == 0);
         raw_expect(&raw, ESRPC_MESSAGE_TYPE_APPLICATION_MESSAGE, 0, "called");
         raw_send_message(&raw, type, how == 2 ? LAST : 0, 0, NULL, "out of disks");
-        if (closes) raw_close(&raw);
+        if (closes) raw_finish(&raw);
         CHECK(pthread_join(calling, NULL) == 0 && pthread_join(reading, NULL) == 0);
         CHECK(call.status == ESRPC_ERROR_PEER_ERROR && read.status == ESRPC_ERROR_PEER_ERROR);
         CHECK(strstr(call.sentence, "it says: out of disks") && strstr(read.sentence, "it says: out of disks"));
