@@ -3,7 +3,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 # The first error ends the program, since a forked child that another program replaces has no exit status of valgrind's.
-valgrind="valgrind --quiet --error-exitcode=9 --exit-on-first-error=yes --leak-check=full --errors-for-leak-kinds=definite"
+valgrind="valgrind --quiet --error-exitcode=9 --exit-on-first-error=yes --leak-check=full --show-leak-kinds=definite --errors-for-leak-kinds=definite"
 
 make --no-print-directory -C examples-c
 echo "== the demo"

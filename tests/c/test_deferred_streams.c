@@ -1,7 +1,7 @@
 /* A server that decides on a stream later, on another thread than the loop's. */
 #include "raw_peer.h"
 
-static uint32_t time_to_decide = ESRPC_NO_TIMEOUT;
+static uint32_t time_to_decide;
 static esrpc_stream *deferred;
 
 static void defer_and_keep(struct party *self, const struct moment *now) {
@@ -20,6 +20,7 @@ static void begin(struct pair *pair) {
     pair_begin(pair);
     pair->ignore_streams = true;
     pair->server.hook = defer_and_keep;
+    time_to_decide = ESRPC_NO_TIMEOUT;
 }
 
 /* A client's stream on which the server is to decide. */
@@ -142,8 +143,8 @@ static void what_nobody_keeps_is_refused(void) {
 static void it_is_refused_when_its_time_is_over(void) {
     struct pair pair;
     struct party call;
-    time_to_decide = SHORT_MS;
     begin(&pair);
+    time_to_decide = SHORT_MS;
     pair_connect(&pair);
     int64_t started = now_ns();
     esrpc_stream *stream = open_deferred(&pair, &call);
@@ -154,14 +155,21 @@ static void it_is_refused_when_its_time_is_over(void) {
     end(&pair, stream);
 }
 
+/* At once, so that the time cannot pass first. */
+static void defer_and_accept(struct party *self, const struct moment *now) {
+    defer_and_keep(self, now);
+    if (is(now, "stream")) CHECK_OK(accept_it((struct pair *)self->data));
+}
+
 static void what_was_accepted_in_time_has_no_deadline(void) {
     struct pair pair;
     struct party call;
-    time_to_decide = SHORT_MS;
     begin(&pair);
+    pair.server.hook = defer_and_accept;
+    pair.server.data = &pair;
+    time_to_decide = SHORT_MS;
     pair_connect(&pair);
     esrpc_stream *stream = open_deferred(&pair, &call);
-    CHECK_OK(accept_it(&pair));
     await("handler message first");
     pass_time(2 * SHORT_MS);
     CHECK_OK(send_text(stream, LAST, "bye", NULL));

@@ -1,15 +1,22 @@
 /* What makes a small server small: the library answers CONNECT, a call is answered by one function, an error by another. */
 #include "harness.h"
 
-static void accept_every_client(esrpc_listener_options *options) {
-    CHECK_OK(esrpc_listener_options_set_handshake(options, NULL, NULL));
-}
+/* The listener's gatekeeper: what it does, and with whom. */
+static struct {
+    bool accepts, answers, closes;
+    int calls;
+} gate_plan;
 
 /* A server that leaves CONNECT to the library. */
 static void begin_hosted(struct pair *pair, void (*prepare)(esrpc_listener_options *)) {
     pair_begin(pair);
     pair->ignore_connect = true;
     pair->prepare_listener = prepare;
+    memset(&gate_plan, 0, sizeof gate_plan);
+}
+
+static void accept_every_client(esrpc_listener_options *options) {
+    CHECK_OK(esrpc_listener_options_set_handshake(options, NULL, NULL));
 }
 
 static void every_client_is_accepted_without_a_callback(void) {
@@ -29,12 +36,6 @@ static void every_client_is_accepted_without_a_callback(void) {
     pair_end(&pair);
     CHECK_NEVER("server protocol CONNECT connect");
 }
-
-/* The listener's gatekeeper: what it does, and with whom. */
-static struct {
-    bool accepts, answers, closes;
-    int calls;
-} gate_plan;
 
 static bool decide(esrpc_connection *connection, const esrpc_message *connect, void *user_data) {
     CHECK(user_data == &gate_plan);
@@ -57,8 +58,8 @@ static void ask(esrpc_listener_options *options) {
 
 static void a_callback_accepts_a_client(void) {
     struct pair pair;
-    gate_plan.accepts = true;
     begin_hosted(&pair, ask);
+    gate_plan.accepts = true;
     pair_connect(&pair);
     pair_end(&pair);
     CHECK(gate_plan.calls == 1);
@@ -77,8 +78,8 @@ static void a_callback_refuses_a_client(void) {
 
 static void a_callback_may_answer_with_a_message_of_its_own(void) {
     struct pair pair;
-    gate_plan.answers = true;
     begin_hosted(&pair, ask);
+    gate_plan.answers = true;
     pair_connect(&pair);
     const esrpc_message *ack = esrpc_connection_get_connect_ack(pair.client_connection);
     CHECK(is_text(esrpc_message_get_payload(ack), "by hand"));
@@ -87,8 +88,8 @@ static void a_callback_may_answer_with_a_message_of_its_own(void) {
 
 static void a_callback_may_close_the_connection(void) {
     struct pair pair;
-    gate_plan.accepts = gate_plan.closes = true;
     begin_hosted(&pair, ask);
+    gate_plan.accepts = gate_plan.closes = true;
     pair_listen(&pair);
     pair_dial(&pair);
     await("server shutdown 1234");
