@@ -4,7 +4,7 @@ use std::ffi::CString;
 use std::sync::Arc;
 
 use super::handle::{Connection, ConnectionHandler, Target, connect_message};
-use super::setup::Setup;
+use super::setup::{Origin, Setup};
 use crate::codec::HeaderList;
 use crate::rpc::Role;
 use crate::runtime::error::{Error, text};
@@ -42,9 +42,9 @@ impl Connection {
             Endpoint::Socket(_) => CString::default(),
         };
         // The last that can fail: from here on the socket is ours.
-        let adopted = match endpoint {
-            Endpoint::Socket(raw) => Some(Box::new(transport::Stream::adopt(raw, &settings.socket)?)),
-            Endpoint::Tcp { .. } | Endpoint::Unix(_) => None,
+        let origin = match &endpoint {
+            Endpoint::Socket(raw) => Origin::Adopted(Box::new(transport::Stream::adopt(*raw, &settings.socket)?)),
+            Endpoint::Tcp { .. } | Endpoint::Unix(_) => Origin::Dialed(endpoint.clone()),
         };
         let target = Some(Box::new(Target { host, endpoint, handshake, tls }));
         let connection = Connection::new(Role::Client, Arc::new(settings), live, target, None, None);
@@ -54,7 +54,7 @@ impl Connection {
         store(&connection);
         let newcomer = connection.clone();
         connection.post(Command::Settle(Box::new(move |token, context| {
-            let setup = Setup::connect(newcomer, adopted, token, context)?;
+            let setup = Setup::connect(newcomer, origin, token, context)?;
             Some(Box::new(setup) as Box<dyn Resident>)
         })));
         Ok(())

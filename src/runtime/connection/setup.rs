@@ -40,8 +40,16 @@ pub struct Setup {
     deadlines: Deadlines,
 }
 
+/// How a client gets its socket.
+pub enum Origin {
+    /// The application has connected it.
+    Adopted(Box<transport::Stream>),
+    Dialed(Endpoint),
+}
+
 enum Stage {
     Resolving {
+        endpoint: Endpoint,
         _lookup: Lookup,
         found: Arc<Mutex<Option<Resolved>>>,
     },
@@ -77,7 +85,7 @@ impl Setup {
     /// Begins to connect a client.
     pub fn connect(
         connection: Arc<Connection>,
-        adopted: Option<Box<transport::Stream>>,
+        origin: Origin,
         token: Token,
         context: &mut Context,
     ) -> Option<Setup> {
@@ -91,10 +99,10 @@ impl Setup {
         };
         let begun = if context.shutting_down {
             // Before anybody is told, who may end the thread.
-            drop(adopted);
+            drop(origin);
             Err(Error::RuntimeShutdown)
         } else {
-            setup.begin(adopted, context)
+            setup.begin(origin, context)
         };
         match begun {
             Ok(()) => Some(setup),
@@ -105,43 +113,42 @@ impl Setup {
         }
     }
 
-    fn begin(&mut self, adopted: Option<Box<transport::Stream>>, context: &mut Context) -> Result<(), Error> {
-        if let Some(mut stream) = adopted {
-            stream.register(&context.registry, self.token).map_err(|error| not_watched(&error))?;
-            return Ok(self.begin_tls(*stream, context)?);
-        }
-        let Some(endpoint) = self.connection.endpoint().cloned() else {
-            return Err(Error::Internal("a client connection without an endpoint".to_owned()));
+    fn begin(&mut self, origin: Origin, context: &mut Context) -> Result<(), Error> {
+        let endpoint = match origin {
+            Origin::Adopted(mut stream) => {
+                stream.register(&context.registry, self.token).map_err(|error| not_watched(&error))?;
+                return Ok(self.begin_tls(*stream, context)?);
+            }
+            Origin::Dialed(endpoint) => endpoint,
         };
-        let addresses = match &endpoint {
-            Endpoint::Unix(_) | Endpoint::Socket(_) => vec![endpoint.address()?],
+        let address = match &endpoint {
+            Endpoint::Unix(_) | Endpoint::Socket(_) => endpoint.address()?,
             Endpoint::Tcp { host, port } => match literal(host, *port) {
-                Some(address) => vec![Address::from(address)],
-                None => return self.look_up(host, *port, context),
+                Some(address) => Address::from(address),
+                None => return self.look_up(host.clone(), *port, endpoint, context),
             },
         };
-        self.dial(addresses, context);
+        self.dial(endpoint, vec![address], context);
         Ok(())
     }
 
-    fn look_up(&mut self, host: &str, port: u16, context: &Context) -> Result<(), Error> {
+    fn look_up(&mut self, host: String, port: u16, endpoint: Endpoint, context: &Context) -> Result<(), Error> {
         self.connection.log_line(Level::Debug, || "resolving the host name".to_owned());
         let found = Arc::new(Mutex::new(None));
         // A lookup that is given up may go on for long; it must not keep the connection.
         let (place, connection) = (found.clone(), Arc::downgrade(&self.connection));
-        let lookup = self.connection.resolver().look_up(host, port, move |resolved| {
+        let lookup = self.connection.resolver().look_up(&host, port, move |resolved| {
             *lock(&place) = Some(resolved);
             if let Some(connection) = connection.upgrade() {
                 connection.post(Command::Visit(connection.clone()));
             }
         })?;
-        self.stage = Stage::Resolving { _lookup: lookup, found };
+        self.stage = Stage::Resolving { endpoint, _lookup: lookup, found };
         self.start_clock(Deadline::Resolve, context);
         Ok(())
     }
 
-    fn dial(&mut self, addresses: Vec<Address>, context: &Context) {
-        let Some(endpoint) = self.connection.endpoint().cloned() else { return };
+    fn dial(&mut self, endpoint: Endpoint, addresses: Vec<Address>, context: &Context) {
         self.connection.log_line(Level::Debug, || match addresses.len() {
             1 => "connecting".to_owned(),
             count => format!("connecting, {count} addresses to try"),
@@ -234,12 +241,13 @@ impl Setup {
             let error = error.clone();
             return self.fail(error, context);
         }
-        if let Stage::Resolving { found, .. } = &self.stage {
+        if let Stage::Resolving { endpoint, found, .. } = &self.stage {
             let Some(resolved) = lock(found).take() else { return Flow::Continue };
+            let endpoint = endpoint.clone();
             self.deadlines.clear(Deadline::Resolve);
             let family = self.connection.settings().socket.family;
             match resolved {
-                Ok(addresses) => self.dial(interleave(addresses, family), context),
+                Ok(addresses) => self.dial(endpoint, interleave(addresses, family), context),
                 Err(error) => return self.fail(error.into(), context),
             }
         }
