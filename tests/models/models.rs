@@ -11,8 +11,8 @@ use eventstream_rpc::codec::HeaderList;
 use eventstream_rpc::model::thread::{JoinHandle, spawn};
 use eventstream_rpc::rpc::{CONNECTION_ACCEPTED, Envelope, Incoming, MessageType, Outgoing, TERMINATE_STREAM};
 use eventstream_rpc::runtime::{
-    ConnectRequest, Connection, ConnectionHandler, Destroyed, Drain, Error, Flush, ListenRequest, Listener, ListenerHandler, Log,
-    Outcome, Phase, Runtime, Settings, Stream, StreamHandler,
+    ConnectRequest, Connection, ConnectionHandler, Destroyed, Drain, Error, Flush, ListenRequest, Listener,
+    ListenerHandler, Log, Outcome, Phase, Runtime, Settings, Stream, StreamHandler,
 };
 use eventstream_rpc::transport::Endpoint;
 use shuttle::scheduler::{PctScheduler, RandomScheduler};
@@ -40,6 +40,7 @@ struct Tally {
     streams: AtomicUsize,
     activated: AtomicUsize,
     closed: AtomicUsize,
+    messages: AtomicUsize,
     sends: AtomicUsize,
     flushed: AtomicUsize,
     listeners: AtomicUsize,
@@ -79,13 +80,22 @@ struct Party {
     /// What its connection has not reported yet.
     streams: Option<Arc<AtomicUsize>>,
     on_stream: Option<Arc<OnStream>>,
+    /// Streams are deferred, and not accepted, before `on_stream` gets them.
+    defers: bool,
 }
 
 type OnStream = dyn Fn(&Arc<Stream>) + Send + Sync;
 
 impl Party {
     fn new(tally: &Arc<Tally>) -> Party {
-        Party { tally: tally.clone(), state: AtomicUsize::new(0), streams: None, on_stream: None }
+        Party { tally: tally.clone(), state: AtomicUsize::new(0), streams: None, on_stream: None, defers: false }
+    }
+
+    /// For a handler that is called only if it is taken.
+    fn accepted(tally: &Arc<Tally>) -> Party {
+        let party = Party::new(tally);
+        party.step(&[0], 1);
+        party
     }
 
     fn step(&self, from: &[usize], to: usize) {
@@ -118,12 +128,13 @@ impl ConnectionHandler for Party {
 
     fn on_incoming_stream(&self, _: &Arc<Connection>, stream: &Arc<Stream>, _: &Incoming<'_>) {
         assert_eq!(self.state.load(Ordering::SeqCst), 1);
-        let mut party = Party::new(&self.tally);
-        party.step(&[0], 1);
-        party.on_stream = self.on_stream.clone();
-        add(&self.tally.streams);
-        add(&self.tally.activated);
-        stream.accept(Box::new(party)).expect("it is being announced");
+        if self.defers {
+            stream.defer(None).expect("it is being announced");
+        } else {
+            add(&self.tally.streams);
+            add(&self.tally.activated);
+            stream.accept(Box::new(Party::accepted(&self.tally))).expect("it is being announced");
+        }
         if let Some(act) = &self.on_stream {
             act(stream);
         }
@@ -153,6 +164,7 @@ impl Destroyed for Party {
 impl StreamHandler for Party {
     fn on_message(&self, _: &Arc<Stream>, _: &Incoming<'_>) {
         assert!(self.state.load(Ordering::SeqCst) < 2, "a message after on_closed");
+        add(&self.tally.messages);
     }
 
     fn on_writable(&self, _: &Arc<Stream>) {}
@@ -171,9 +183,9 @@ impl StreamHandler for Party {
 impl ListenerHandler for Party {
     fn on_incoming_connection(&self, _: &Arc<Listener>, connection: &Arc<Connection>) {
         assert_eq!(self.state.load(Ordering::SeqCst), 0, "a connection after on_closed");
-        let mut party = Party::new(&self.tally);
-        party.step(&[0], 1);
+        let mut party = Party::accepted(&self.tally);
         party.on_stream = self.on_stream.clone();
+        party.defers = self.defers;
         if connection.accept(Box::new(party)).is_ok() {
             add(&self.tally.incoming);
             add(&self.tally.connections);
@@ -198,6 +210,7 @@ struct Scene {
     runtime: Arc<Runtime>,
     tally: Arc<Tally>,
     on_stream: Option<Arc<OnStream>>,
+    defers: bool,
 }
 
 impl Scene {
@@ -207,7 +220,24 @@ impl Scene {
 
     fn with(loops: usize, on_stream: Option<Arc<OnStream>>) -> Arc<Scene> {
         let runtime = Runtime::new(loops, Log::off()).expect("loops");
-        Arc::new(Scene { runtime, tally: Arc::default(), on_stream })
+        Arc::new(Scene { runtime, tally: Arc::default(), on_stream, defers: false })
+    }
+
+    /// Each stream of a server is deferred, and a thread of its own decides on it.
+    fn deciding_later(decide: fn(&Arc<Stream>, &Arc<Tally>)) -> Arc<Scene> {
+        let tally = Arc::<Tally>::default();
+        let of = tally.clone();
+        let on_stream = move |stream: &Arc<Stream>| {
+            let (stream, tally) = (stream.clone(), of.clone());
+            stream.hold();
+            // The runtime does not end before the thread gives the stream back.
+            drop(spawn(move || {
+                decide(&stream, &tally);
+                stream.let_go();
+            }));
+        };
+        let runtime = Runtime::new(2, Log::off()).expect("loops");
+        Arc::new(Scene { runtime, tally, on_stream: Some(Arc::new(on_stream)), defers: true })
     }
 
     fn try_listen(&self) -> Option<Arc<Listener>> {
@@ -224,6 +254,7 @@ impl Scene {
         let made = OnceLock::new();
         let mut party = Party::new(&self.tally);
         party.on_stream = self.on_stream.clone();
+        party.defers = self.defers;
         let store = |listener: &Arc<Listener>| {
             add(&self.tally.listeners);
             let _ = made.set(listener.clone());
@@ -429,6 +460,60 @@ fn a_stream_that_every_side_ends() {
         drop(listener);
         scene.end();
     });
+}
+
+fn accept_deferred(stream: &Arc<Stream>, tally: &Arc<Tally>) {
+    if stream.accept(Box::new(Party::accepted(tally))).is_ok() {
+        add(&tally.streams);
+        add(&tally.activated);
+    }
+}
+
+fn answer_deferred(stream: &Arc<Stream>, _: &Arc<Tally>) {
+    drop(stream.answer(Outgoing::empty(MessageType::ApplicationMessage, 0)));
+}
+
+/// Whenever it is accepted, the server gets every message before the end, though the client ends all at once.
+#[test]
+fn accept_a_deferred_stream_against_its_end() {
+    check(|| {
+        let scene = Scene::deciding_later(accept_deferred);
+        let listener = scene.listen();
+        let connection = scene.meet(&listener);
+        let stream = scene.new_stream(&connection).expect("the connection is open");
+        assert!(scene.activate(&stream, 0) && scene.send(&stream, 0) && scene.send(&stream, TERMINATE_STREAM));
+        drop(stream);
+        connection.close(Ok(()));
+        drop(connection);
+        listener.close();
+        drop(listener);
+        scene.end();
+        // The client's stream was the first.
+        let accepted = value(&scene.tally.streams) - 1;
+        assert_eq!(value(&scene.tally.messages), 3 * accepted, "messages of an accepted stream");
+    });
+}
+
+/// A deferred stream is accepted, answered or forgotten while its client goes away and its server ends.
+#[test]
+fn decide_against_aborts() {
+    for decide in [accept_deferred as fn(&Arc<Stream>, &Arc<Tally>), answer_deferred, |_, _| ()] {
+        check(move || {
+            let scene = Scene::deciding_later(decide);
+            let listener = scene.listen();
+            let connection = scene.meet(&listener);
+            let stream = scene.new_stream(&connection).expect("the connection is open");
+            assert!(scene.activate(&stream, 0));
+            let of = connection.clone();
+            let aborts = scene.begin(move |_| of.abort());
+            let at = listener.clone();
+            let drains = scene.begin(move |_| at.drain(Drain::within(None)));
+            scene.send(&stream, TERMINATE_STREAM);
+            finish([aborts, drains]);
+            drop((stream, connection, listener));
+            scene.end();
+        });
+    }
 }
 
 /// What one thread asks of a listener that is closed must not hit one that has taken its place.

@@ -83,12 +83,7 @@ pub enum Announcement {
 
 impl Setup {
     /// Begins to connect a client.
-    pub fn connect(
-        connection: Arc<Connection>,
-        origin: Origin,
-        token: Token,
-        context: &mut Context,
-    ) -> Option<Setup> {
+    pub fn connect(connection: Arc<Connection>, origin: Origin, token: Token, context: &mut Context) -> Option<Setup> {
         let mut setup = Setup {
             connection,
             arrival: None,
