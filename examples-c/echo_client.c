@@ -109,7 +109,6 @@ static esrpc_status call(esrpc_connection *connection, struct client *client, co
 {
     const esrpc_stream_callbacks callbacks = {.struct_size = sizeof callbacks, .on_message = on_message};
     esrpc_stream *stream = NULL;
-    esrpc_status reason = ESRPC_OK;
     esrpc_status status = esrpc_connection_new_stream(connection, &callbacks, client, &stream);
     if (status == ESRPC_OK) {
         client->expected = payload;
@@ -117,13 +116,8 @@ static esrpc_status call(esrpc_connection *connection, struct client *client, co
         status = esrpc_stream_activate(stream, esrpc_text(operation), ESRPC_MESSAGE_TYPE_APPLICATION_MESSAGE,
                                        ESRPC_MESSAGE_FLAG_NONE, NULL, esrpc_text(payload), NULL, NULL);
     }
-    if (status == ESRPC_OK) status = esrpc_stream_wait_closed(stream, TIMEOUT_MS, &reason);
-    if (status != ESRPC_OK) {
-        report(operation, status, esrpc_last_error_message());
-    } else if (reason != ESRPC_OK) {
-        report(operation, reason, esrpc_stream_get_end_message(stream));
-        status = reason;
-    }
+    if (status == ESRPC_OK) status = esrpc_stream_wait_closed(stream, TIMEOUT_MS);
+    if (status != ESRPC_OK) report(operation, status, esrpc_last_error_message());
     esrpc_stream_release(stream);
     return status;
 }
@@ -131,32 +125,22 @@ static esrpc_status call(esrpc_connection *connection, struct client *client, co
 /* The PING goes last: its answer makes on_protocol_message close the connection. */
 static esrpc_status ping_and_close(esrpc_connection *connection, struct client *client)
 {
-    esrpc_status reason = ESRPC_OK;
     client->expected = ping_payload;
     printf("-> PING %s\n", ping_payload);
     esrpc_status status = esrpc_connection_send_protocol_message(connection, ESRPC_MESSAGE_TYPE_PING,
                                                                  ESRPC_MESSAGE_FLAG_NONE, NULL,
                                                                  esrpc_text(ping_payload), NULL, NULL);
-    if (status == ESRPC_OK) status = esrpc_connection_wait_shutdown(connection, TIMEOUT_MS, &reason);
-    if (status != ESRPC_OK) {
-        report("PING", status, esrpc_last_error_message());
-    } else if (reason != ESRPC_OK) {
-        report("PING", reason, esrpc_connection_get_end_message(connection));
-        status = reason;
-    }
+    if (status == ESRPC_OK) status = esrpc_connection_wait_shutdown(connection, TIMEOUT_MS);
+    if (status != ESRPC_OK) report("PING", status, esrpc_last_error_message());
     return status;
 }
 
 static esrpc_status converse(esrpc_connection *connection, struct client *client)
 {
-    esrpc_status outcome = ESRPC_OK;
-    esrpc_status status = esrpc_connection_wait_setup(connection, TIMEOUT_MS, &outcome);
-    if (status != ESRPC_OK || outcome != ESRPC_OK) {
-        if (status != ESRPC_OK)
-            report("cannot connect", status, esrpc_last_error_message());
-        else
-            report("cannot connect", outcome, esrpc_connection_get_end_message(connection));
-        return status != ESRPC_OK ? status : outcome;
+    esrpc_status status = esrpc_connection_wait_setup(connection, TIMEOUT_MS);
+    if (status != ESRPC_OK) {
+        report("cannot connect", status, esrpc_last_error_message());
+        return status;
     }
     const char *tls = esrpc_connection_get_tls_version(connection);
     printf("connected to %s%s%s\n", esrpc_connection_get_remote_address(connection), *tls != 0 ? " by " : "", tls);

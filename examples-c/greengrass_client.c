@@ -93,7 +93,7 @@ int main(int argc, char **argv)
     /* What was sent, the end of the stream too, is written before the connection closes. */
     if (connection != NULL) {
         esrpc_connection_close(connection, ESRPC_OK);
-        esrpc_connection_wait_shutdown(connection, TIMEOUT_MS, NULL);
+        esrpc_connection_wait_shutdown(connection, TIMEOUT_MS);
     }
     esrpc_message_release(reply);
     esrpc_connection_release(connection);

@@ -17,7 +17,6 @@ int main(int argc, char **argv)
     esrpc_headers *connect = esrpc_headers_new();
     esrpc_connection *connection = NULL;
     esrpc_stream *stream = NULL;
-    esrpc_status end = ESRPC_OK;
     uint32_t port = argc == 2 ? (uint32_t)strtoul(argv[1], NULL, 10) : 8033;
     int failed =
         esrpc_headers_add_string(connect, esrpc_text(":version"), esrpc_text("0.1.0")) ||
@@ -25,14 +24,13 @@ int main(int argc, char **argv)
         esrpc_client_options_set_host(options, esrpc_text("127.0.0.1"), port) ||
         esrpc_client_options_set_handshake(options, connect, esrpc_text(NULL)) ||
         esrpc_connection_connect(options, NULL, NULL, &connection) ||
-        esrpc_connection_wait_setup(connection, 5000, &end) || end ||
+        esrpc_connection_wait_setup(connection, 5000) ||
         esrpc_connection_new_stream(connection, &callbacks, NULL, &stream) ||
         esrpc_stream_activate(stream, esrpc_text("awstest#EchoMessage"), ESRPC_MESSAGE_TYPE_APPLICATION_MESSAGE,
                               ESRPC_MESSAGE_FLAG_NONE, NULL, esrpc_text("{\"hello\":\"world\"}"), NULL, NULL) ||
-        esrpc_stream_wait_closed(stream, 5000, &end) || end || esrpc_connection_close(connection, ESRPC_OK) ||
-        esrpc_connection_wait_shutdown(connection, 5000, &end) || end;
-    if (failed)
-        fprintf(stderr, "%s\n", end ? esrpc_connection_get_end_message(connection) : esrpc_last_error_message());
+        esrpc_stream_wait_closed(stream, 5000) || esrpc_connection_close(connection, ESRPC_OK) ||
+        esrpc_connection_wait_shutdown(connection, 5000);
+    if (failed) fprintf(stderr, "%s\n", esrpc_last_error_message());
     esrpc_stream_release(stream);
     esrpc_connection_release(connection);
     esrpc_headers_release(connect);

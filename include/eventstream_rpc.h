@@ -4157,46 +4157,52 @@ ESRPC_API esrpc_status ESRPC_CALL esrpc_connection_call(
     struct esrpc_message **out_reply);
 
 /**
- * Waits until the connection is set up, or could not be. It may return while on_setup is still to come or running.
+ * Waits until the connection is set up, or setting it up has failed, and returns the outcome. It may return while
+ * on_setup has not been called yet or is running.
  *
  * @param connection Borrowed.
  * @param timeout_ms Milliseconds to wait at most, or ESRPC_NO_TIMEOUT.
- * @param out_status Receives the status that on_setup gets; NULL: not wanted.
- * @return ESRPC_OK if setup is over, well or not; ESRPC_ERROR_TIMED_OUT; ESRPC_ERROR_WOULD_DEADLOCK on an event-loop
- * thread; ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
+ * @return ESRPC_OK if the connection is set up; otherwise the status that on_setup gets, such as
+ * ESRPC_ERROR_CONNECTION_REFUSED; ESRPC_ERROR_TIMED_OUT if neither happened within timeout_ms;
+ * ESRPC_ERROR_WOULD_DEADLOCK on an event-loop thread; ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL;
+ * ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
  *
  * Thread: not-loop. Since: 0.1.0
  */
 ESRPC_API esrpc_status ESRPC_CALL esrpc_connection_wait_setup(
-    struct esrpc_connection *connection, uint32_t timeout_ms, esrpc_status *out_status);
+    struct esrpc_connection *connection, uint32_t timeout_ms);
 
 /**
- * Waits until everything that was accepted before the call is written, or cannot be.
+ * Waits until every message that was accepted before this call is written to the socket, on all streams of the
+ * connection, or cannot be.
  *
  * @param connection Borrowed.
  * @param timeout_ms Milliseconds to wait at most, or ESRPC_NO_TIMEOUT.
- * @param out_status Receives ESRPC_OK if it is written, else why not; NULL: not wanted.
- * @return ESRPC_OK if that is certain, either way; ESRPC_ERROR_NOT_READY before setup; ESRPC_ERROR_TIMED_OUT; ESRPC_ERROR_WOULD_DEADLOCK on an event-loop
- * thread; ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
+ * @return ESRPC_OK if all of it is written; ESRPC_ERROR_TIMED_OUT if not within timeout_ms; the reason of the
+ * connection's end if that came first, ESRPC_ERROR_CONNECTION_CLOSED if it ended with ESRPC_OK; ESRPC_ERROR_NOT_READY
+ * before setup; ESRPC_ERROR_WOULD_DEADLOCK on an event-loop thread; ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL;
+ * ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
  *
  * Thread: not-loop. Since: 0.1.0
  */
 ESRPC_API esrpc_status ESRPC_CALL esrpc_connection_wait_flush(
-    struct esrpc_connection *connection, uint32_t timeout_ms, esrpc_status *out_status);
+    struct esrpc_connection *connection, uint32_t timeout_ms);
 
 /**
- * Waits until the connection has ended and its on_shutdown, or failed on_setup, has returned.
+ * Waits until the connection has ended and its on_shutdown, or failed on_setup, has returned. Returns the reason of
+ * the end.
  *
  * @param connection Borrowed.
  * @param timeout_ms Milliseconds to wait at most, or ESRPC_NO_TIMEOUT.
- * @param out_status Receives the reason of the end; NULL: not wanted.
- * @return ESRPC_OK if it has ended; ESRPC_ERROR_TIMED_OUT; ESRPC_ERROR_WOULD_DEADLOCK on an event-loop thread;
+ * @return The status that on_shutdown, or the failed on_setup, was given: ESRPC_OK or the reason passed to
+ * esrpc_connection_close if this side closed the connection, ESRPC_ERROR_PEER_CLOSED if the peer did;
+ * ESRPC_ERROR_TIMED_OUT if it has not ended within timeout_ms; ESRPC_ERROR_WOULD_DEADLOCK on an event-loop thread;
  * ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
  *
  * Thread: not-loop. Since: 0.1.0
  */
 ESRPC_API esrpc_status ESRPC_CALL esrpc_connection_wait_shutdown(
-    struct esrpc_connection *connection, uint32_t timeout_ms, esrpc_status *out_status);
+    struct esrpc_connection *connection, uint32_t timeout_ms);
 
 /**
  * Takes the next message of a stream that was made or accepted without a callback table, and waits for it if there is
@@ -4222,7 +4228,8 @@ ESRPC_API esrpc_status ESRPC_CALL esrpc_stream_read(
 
 /**
  * Sends a message on an open stream as esrpc_stream_send_message does, but waits for room while the outbound queue is
- * full. When it returns, the message is accepted, not yet written; esrpc_connection_wait_flush waits for that.
+ * full. When it returns, the message is accepted but may not be written yet; esrpc_connection_wait_flush, called next,
+ * waits until it is.
  *
  * @param stream Borrowed.
  * @param message_type ESRPC_MESSAGE_TYPE_APPLICATION_MESSAGE or ESRPC_MESSAGE_TYPE_APPLICATION_ERROR.
@@ -4241,19 +4248,19 @@ ESRPC_API esrpc_status ESRPC_CALL esrpc_stream_send_blocking(
     const struct esrpc_headers *headers, struct esrpc_bytes payload, uint32_t timeout_ms);
 
 /**
- * Waits until the stream is over and its on_closed has returned.
+ * Waits until the stream is over and its on_closed has returned. Returns the reason of the end.
  *
  * @param stream Borrowed.
  * @param timeout_ms Milliseconds to wait at most, or ESRPC_NO_TIMEOUT.
- * @param out_status Receives the reason of the end; NULL: not wanted.
- * @return ESRPC_OK if it is over; ESRPC_ERROR_STREAM_NOT_ACTIVATED; ESRPC_ERROR_TIMED_OUT; ESRPC_ERROR_WOULD_DEADLOCK
- * on an event-loop thread; ESRPC_ERROR_INVALID_ARGUMENT if stream is NULL; ESRPC_ERROR_RUNTIME_SHUTDOWN;
- * ESRPC_ERROR_FORKED.
+ * @return The status that on_closed was given: ESRPC_OK if the stream ended in order, ESRPC_ERROR_STREAM_TIMED_OUT,
+ * or why the connection ended, such as ESRPC_ERROR_PEER_CLOSED; ESRPC_ERROR_TIMED_OUT if it is not over within
+ * timeout_ms; ESRPC_ERROR_STREAM_NOT_ACTIVATED; ESRPC_ERROR_WOULD_DEADLOCK on an event-loop thread;
+ * ESRPC_ERROR_INVALID_ARGUMENT if stream is NULL; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
  *
  * Thread: not-loop. Since: 0.1.0
  */
 ESRPC_API esrpc_status ESRPC_CALL esrpc_stream_wait_closed(
-    struct esrpc_stream *stream, uint32_t timeout_ms, esrpc_status *out_status);
+    struct esrpc_stream *stream, uint32_t timeout_ms);
 
 /**
  * Waits until the listener is closed and its on_closed has returned: after esrpc_listener_drain, until its connections have

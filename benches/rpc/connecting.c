@@ -71,18 +71,15 @@ esrpc_connection *client_connect(struct client *client)
 {
     esrpc_connection_callbacks callbacks = {.struct_size = sizeof callbacks, .on_shutdown = on_shutdown};
     esrpc_connection *connection = NULL;
-    esrpc_status setup = ESRPC_OK;
     check(esrpc_connection_connect(client->target, &callbacks, NULL, &connection));
-    check(esrpc_connection_wait_setup(connection, PATIENCE_MS, &setup));
-    if (setup)
-        die(esrpc_connection_get_end_message(connection));
+    check(esrpc_connection_wait_setup(connection, PATIENCE_MS));
     return connection;
 }
 
 void client_disconnect(esrpc_connection *connection)
 {
     check(esrpc_connection_close(connection, ESRPC_OK));
-    check(esrpc_connection_wait_shutdown(connection, PATIENCE_MS, NULL));
+    check(esrpc_connection_wait_shutdown(connection, PATIENCE_MS));
     esrpc_connection_release(connection);
 }
 

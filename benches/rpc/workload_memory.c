@@ -37,7 +37,7 @@ static void call(esrpc_connection *connection, esrpc_bytes payload)
     stream = client_open_stream(connection, &callbacks, &closed, OPERATION_ECHO, payload);
     while (sem_wait(&closed))
         ;
-    check(esrpc_stream_wait_closed(stream, ESRPC_NO_TIMEOUT, NULL));
+    check(esrpc_stream_wait_closed(stream, ESRPC_NO_TIMEOUT));
     esrpc_stream_release(stream);
     sem_destroy(&closed);
 }

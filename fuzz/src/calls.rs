@@ -692,7 +692,7 @@ unsafe fn act_on_connection(object: &Arc<Object>, connection: *mut esrpc_connect
             }
             Inside::Getters => connection_getters(connection),
             Inside::Wait => {
-                let status = esrpc_connection_wait_shutdown(connection, 1000, ptr::null_mut());
+                let status = esrpc_connection_wait_shutdown(connection, 1000);
                 assert_status(status, ESRPC_ERROR_WOULD_DEADLOCK as esrpc_status);
             }
         }
@@ -717,7 +717,7 @@ unsafe fn act_on_stream(object: &Arc<Object>, stream: *mut esrpc_stream) {
             Inside::PauseBriefly => esrpc_stream_release(esrpc_stream_acquire(stream)),
             Inside::Getters => stream_getters(stream),
             Inside::Wait => {
-                let status = esrpc_stream_wait_closed(stream, 1000, ptr::null_mut());
+                let status = esrpc_stream_wait_closed(stream, 1000);
                 assert_status(status, ESRPC_ERROR_WOULD_DEADLOCK as esrpc_status);
             }
         }
@@ -975,7 +975,7 @@ impl Run {
             if let Some(Owned(connection, _)) = run.connections.first()
                 && settings.is_patient
             {
-                esrpc_connection_wait_setup(*connection, 10 * SHORT_MS, ptr::null_mut());
+                esrpc_connection_wait_setup(*connection, 10 * SHORT_MS);
             }
         }
         run
@@ -1115,8 +1115,7 @@ impl Run {
                 }
                 StreamCall::SetDeadline(ms) => _ = esrpc_stream_set_deadline_ms(handle, ms.into()),
                 StreamCall::WaitClosed => {
-                    let mut reason = -1;
-                    if esrpc_stream_wait_closed(handle, SHORT_MS, &mut reason) == OK {
+                    if esrpc_stream_wait_closed(handle, SHORT_MS) == OK {
                         assert_eq!(esrpc_stream_get_state(handle), 4);
                     }
                 }
@@ -1142,11 +1141,10 @@ impl Run {
                 ConnectionCall::Pause => _ = esrpc_connection_pause_reading(handle),
                 ConnectionCall::Resume => _ = esrpc_connection_resume_reading(handle),
                 ConnectionCall::RunOnLoop => run_on_loop(&self.world, handle),
-                ConnectionCall::WaitSetup => _ = esrpc_connection_wait_setup(handle, SHORT_MS, ptr::null_mut()),
-                ConnectionCall::WaitFlush => _ = esrpc_connection_wait_flush(handle, SHORT_MS, ptr::null_mut()),
+                ConnectionCall::WaitSetup => _ = esrpc_connection_wait_setup(handle, SHORT_MS),
+                ConnectionCall::WaitFlush => _ = esrpc_connection_wait_flush(handle, SHORT_MS),
                 ConnectionCall::WaitShutdown => {
-                    let mut reason = -1;
-                    if esrpc_connection_wait_shutdown(handle, SHORT_MS, &mut reason) == OK {
+                    if esrpc_connection_wait_shutdown(handle, SHORT_MS) == OK {
                         assert!(!esrpc_connection_is_open(handle));
                     }
                 }
@@ -1225,8 +1223,8 @@ impl Run {
             for Owned(connection, _) in self.connections.drain(..) {
                 esrpc_connection_abort(connection);
                 let patience = PATIENCE.as_millis() as u32;
-                let status = esrpc_connection_wait_shutdown(connection, patience, ptr::null_mut());
-                assert_status(status, OK);
+                let status = esrpc_connection_wait_shutdown(connection, patience);
+                assert_ne!(status, ESRPC_ERROR_TIMED_OUT as esrpc_status);
                 esrpc_connection_release(connection);
             }
             for Owned(stream, _) in self.streams.drain(..) {
@@ -1244,7 +1242,7 @@ impl Run {
                 self.collect();
                 for Owned(connection, _) in &self.connections {
                     esrpc_connection_close(*connection, OK);
-                    esrpc_connection_wait_shutdown(*connection, SHORT_MS, ptr::null_mut());
+                    esrpc_connection_wait_shutdown(*connection, SHORT_MS);
                 }
             }
             if !self.listener.is_null() {
@@ -1348,7 +1346,7 @@ fn odd(number: u8) {
             1 => esrpc_connection_abort(none),
             2 => esrpc_stream_close(ptr::null_mut()),
             3 => esrpc_connection_new_stream(none, &STREAM_TABLE, none.cast(), ptr::null_mut()),
-            4 => esrpc_stream_wait_closed(ptr::null_mut(), 0, ptr::null_mut()),
+            4 => esrpc_stream_wait_closed(ptr::null_mut(), 0),
             5 => esrpc_listener_adopt_connection(ptr::null_mut(), -1),
             6 => {
                 connection_getters(ptr::null_mut());

@@ -142,7 +142,8 @@ pub unsafe extern "C" fn esrpc_stream_read(
 }
 
 /// Sends a message on an open stream as esrpc_stream_send_message does, but waits for room while the outbound queue is
-/// full. When it returns, the message is accepted, not yet written; esrpc_connection_wait_flush waits for that.
+/// full. When it returns, the message is accepted but may not be written yet; esrpc_connection_wait_flush, called next,
+/// waits until it is.
 ///
 /// @param stream Borrowed.
 /// @param message_type ESRPC_MESSAGE_TYPE_APPLICATION_MESSAGE or ESRPC_MESSAGE_TYPE_APPLICATION_ERROR.

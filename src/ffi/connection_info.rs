@@ -6,12 +6,11 @@ use std::time::Duration;
 use super::connection::Callbacks;
 use super::constants::esrpc_connection_state;
 use super::counted::esrpc_connection;
-use super::errors::{end_message, end_status, outcome_status};
+use super::errors::{end_message, end_status};
 use super::failure::Failure;
 use super::guard;
 use super::handle::ArcHandle;
 use super::message::esrpc_message;
-use super::out::write_optional;
 use super::status::{ESRPC_ERROR_UNSUPPORTED, ESRPC_OK, esrpc_status};
 use super::table::write_table;
 use super::times::timeout;
@@ -268,72 +267,68 @@ pub unsafe extern "C" fn esrpc_connection_get_end_message(connection: *const esr
     })
 }
 
-/// Waits and writes the status of what was waited for.
+/// Waits and returns the outcome of what was waited for.
 ///
 /// # Safety
-/// `connection` is NULL or live; `out_status` is NULL or may be written.
+/// `connection` is NULL or live.
 unsafe fn wait(
     connection: *mut esrpc_connection,
     timeout_ms: u32,
-    out_status: *mut esrpc_status,
     wait: impl FnOnce(&Connection, Option<Duration>) -> Result<Outcome, Error>,
 ) -> Result<(), Failure> {
     // SAFETY: what the caller promised.
     let connection = unsafe { esrpc_connection::share(connection) }?;
-    let outcome = wait(&connection, timeout(timeout_ms))?;
-    // SAFETY: what the caller promised.
-    unsafe { write_optional(out_status, outcome_status(&outcome)) };
-    Ok(())
+    Ok(wait(&connection, timeout(timeout_ms))??)
 }
 
-/// Waits until the connection is set up, or could not be. It may return while on_setup is still to come or running.
+/// Waits until the connection is set up, or setting it up has failed, and returns the outcome. It may return while
+/// on_setup has not been called yet or is running.
 ///
 /// @param connection Borrowed.
 /// @param timeout_ms Milliseconds to wait at most, or ESRPC_NO_TIMEOUT.
-/// @param out_status Receives the status that on_setup gets; NULL: not wanted.
-/// @return ESRPC_OK if setup is over, well or not; ESRPC_ERROR_TIMED_OUT; ESRPC_ERROR_WOULD_DEADLOCK on an event-loop
-/// thread; ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
+/// @return ESRPC_OK if the connection is set up; otherwise the status that on_setup gets, such as
+/// ESRPC_ERROR_CONNECTION_REFUSED; ESRPC_ERROR_TIMED_OUT if neither happened within timeout_ms;
+/// ESRPC_ERROR_WOULD_DEADLOCK on an event-loop thread; ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL;
+/// ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
 ///
 /// Thread: not-loop. Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn esrpc_connection_wait_setup(
     connection: *mut esrpc_connection,
     timeout_ms: u32,
-    out_status: *mut esrpc_status,
 ) -> esrpc_status {
-    guard::call(|| {
-        // SAFETY: NULL or a live handle, and the caller's variable.
-        unsafe { wait(connection, timeout_ms, out_status, Connection::wait_setup) }
-    })
+    // SAFETY: NULL or a live handle.
+    guard::call(|| unsafe { wait(connection, timeout_ms, Connection::wait_setup) })
 }
 
-/// Waits until everything that was accepted before the call is written, or cannot be.
+/// Waits until every message that was accepted before this call is written to the socket, on all streams of the
+/// connection, or cannot be.
 ///
 /// @param connection Borrowed.
 /// @param timeout_ms Milliseconds to wait at most, or ESRPC_NO_TIMEOUT.
-/// @param out_status Receives ESRPC_OK if it is written, else why not; NULL: not wanted.
-/// @return ESRPC_OK if that is certain, either way; ESRPC_ERROR_NOT_READY before setup; ESRPC_ERROR_TIMED_OUT; ESRPC_ERROR_WOULD_DEADLOCK on an event-loop
-/// thread; ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
+/// @return ESRPC_OK if all of it is written; ESRPC_ERROR_TIMED_OUT if not within timeout_ms; the reason of the
+/// connection's end if that came first, ESRPC_ERROR_CONNECTION_CLOSED if it ended with ESRPC_OK; ESRPC_ERROR_NOT_READY
+/// before setup; ESRPC_ERROR_WOULD_DEADLOCK on an event-loop thread; ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL;
+/// ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
 ///
 /// Thread: not-loop. Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn esrpc_connection_wait_flush(
     connection: *mut esrpc_connection,
     timeout_ms: u32,
-    out_status: *mut esrpc_status,
 ) -> esrpc_status {
-    guard::call(|| {
-        // SAFETY: NULL or a live handle, and the caller's variable.
-        unsafe { wait(connection, timeout_ms, out_status, Connection::wait_flush) }
-    })
+    // SAFETY: NULL or a live handle.
+    guard::call(|| unsafe { wait(connection, timeout_ms, Connection::wait_flush) })
 }
 
-/// Waits until the connection has ended and its on_shutdown, or failed on_setup, has returned.
+/// Waits until the connection has ended and its on_shutdown, or failed on_setup, has returned. Returns the reason of
+/// the end.
 ///
 /// @param connection Borrowed.
 /// @param timeout_ms Milliseconds to wait at most, or ESRPC_NO_TIMEOUT.
-/// @param out_status Receives the reason of the end; NULL: not wanted.
-/// @return ESRPC_OK if it has ended; ESRPC_ERROR_TIMED_OUT; ESRPC_ERROR_WOULD_DEADLOCK on an event-loop thread;
+/// @return The status that on_shutdown, or the failed on_setup, was given: ESRPC_OK or the reason passed to
+/// esrpc_connection_close if this side closed the connection, ESRPC_ERROR_PEER_CLOSED if the peer did;
+/// ESRPC_ERROR_TIMED_OUT if it has not ended within timeout_ms; ESRPC_ERROR_WOULD_DEADLOCK on an event-loop thread;
 /// ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
 ///
 /// Thread: not-loop. Since: 0.1.0
@@ -341,10 +336,7 @@ pub unsafe extern "C" fn esrpc_connection_wait_flush(
 pub unsafe extern "C" fn esrpc_connection_wait_shutdown(
     connection: *mut esrpc_connection,
     timeout_ms: u32,
-    out_status: *mut esrpc_status,
 ) -> esrpc_status {
-    guard::call(|| {
-        // SAFETY: NULL or a live handle, and the caller's variable.
-        unsafe { wait(connection, timeout_ms, out_status, Connection::wait_shutdown) }
-    })
+    // SAFETY: NULL or a live handle.
+    guard::call(|| unsafe { wait(connection, timeout_ms, Connection::wait_shutdown) })
 }

@@ -10,14 +10,14 @@ use super::callbacks::{UserData, esrpc_flush_callback, flush_callback};
 use super::constants::{ESRPC_NO_TIMEOUT, esrpc_stream_state};
 use super::counted::esrpc_connection;
 pub use super::counted::esrpc_stream;
-use super::errors::{end_message, end_status, explained, outcome_status};
+use super::errors::{end_message, end_status, explained};
 use super::failure::Failure;
 use super::guard;
 use super::handle::ArcHandle;
 use super::headers::esrpc_headers;
 use super::host_call;
 use super::message::{esrpc_message, outgoing, outgoing_first, with_view};
-use super::out::{check_out, write_optional};
+use super::out::check_out;
 use super::status::{ESRPC_ERROR_INVALID_UTF8, ESRPC_OK, esrpc_status};
 use super::table::read_table;
 use super::times::timeout;
@@ -577,28 +577,21 @@ pub unsafe extern "C" fn esrpc_stream_get_end_message(stream: *const esrpc_strea
     })
 }
 
-/// Waits until the stream is over and its on_closed has returned.
+/// Waits until the stream is over and its on_closed has returned. Returns the reason of the end.
 ///
 /// @param stream Borrowed.
 /// @param timeout_ms Milliseconds to wait at most, or ESRPC_NO_TIMEOUT.
-/// @param out_status Receives the reason of the end; NULL: not wanted.
-/// @return ESRPC_OK if it is over; ESRPC_ERROR_STREAM_NOT_ACTIVATED; ESRPC_ERROR_TIMED_OUT; ESRPC_ERROR_WOULD_DEADLOCK
-/// on an event-loop thread; ESRPC_ERROR_INVALID_ARGUMENT if stream is NULL; ESRPC_ERROR_RUNTIME_SHUTDOWN;
-/// ESRPC_ERROR_FORKED.
+/// @return The status that on_closed was given: ESRPC_OK if the stream ended in order, ESRPC_ERROR_STREAM_TIMED_OUT,
+/// or why the connection ended, such as ESRPC_ERROR_PEER_CLOSED; ESRPC_ERROR_TIMED_OUT if it is not over within
+/// timeout_ms; ESRPC_ERROR_STREAM_NOT_ACTIVATED; ESRPC_ERROR_WOULD_DEADLOCK on an event-loop thread;
+/// ESRPC_ERROR_INVALID_ARGUMENT if stream is NULL; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
 ///
 /// Thread: not-loop. Since: 0.1.0
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn esrpc_stream_wait_closed(
-    stream: *mut esrpc_stream,
-    timeout_ms: u32,
-    out_status: *mut esrpc_status,
-) -> esrpc_status {
+pub unsafe extern "C" fn esrpc_stream_wait_closed(stream: *mut esrpc_stream, timeout_ms: u32) -> esrpc_status {
     guard::call(|| {
         // SAFETY: NULL or a live handle.
         let stream = unsafe { esrpc_stream::share(stream) }?;
-        let outcome = stream.wait_closed(timeout(timeout_ms))?;
-        // SAFETY: the caller's variable.
-        unsafe { write_optional(out_status, outcome_status(&outcome)) };
-        Ok(())
+        Ok(stream.wait_closed(timeout(timeout_ms))??)
     })
 }

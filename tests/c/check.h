@@ -21,6 +21,17 @@
 #define CHECK_OK(call) CHECK_STATUS(ESRPC_OK, call)
 #define CHECK_INVALID(call) CHECK_STATUS(ESRPC_ERROR_INVALID_ARGUMENT, call)
 
+/* What the call waits for came in time, with whatever outcome. */
+#define CHECK_ENDED(call) check_ended(call, __FILE__, __LINE__, #call)
+
+static inline void check_ended(esrpc_status status, const char *file, int line, const char *call) {
+    if (status == ESRPC_ERROR_TIMED_OUT || status == ESRPC_ERROR_WOULD_DEADLOCK || status == ESRPC_ERROR_INVALID_ARGUMENT) {
+        fprintf(stderr, "%s:%d: %s returned %s (%s)\n", file, line, call, esrpc_status_name(status),
+                esrpc_last_error_message());
+        abort();
+    }
+}
+
 static inline void check_status(esrpc_status expected, esrpc_status status, const char *file, int line,
                                 const char *call) {
     if (status != expected) {

@@ -57,7 +57,7 @@ static inline void client_dial_raw(struct client *client, struct raw *peer, bool
 static inline void check_end(esrpc_connection *connection, esrpc_status expected, const char *says) {
     esrpc_status status = ESRPC_OK;
     const char *sentence;
-    CHECK_OK(esrpc_connection_wait_shutdown(connection, PATIENCE_MS, &status));
+    CHECK_ENDED(status = esrpc_connection_wait_shutdown(connection, PATIENCE_MS));
     sentence = esrpc_connection_get_end_message(connection);
     CHECK(esrpc_connection_get_end_status(connection) == status);
     if (status != expected || strstr(sentence, says) == NULL) {

@@ -185,7 +185,11 @@ impl Program {
                 ("ESRPC_TEST_LIBRARY", cc::shared_library()),
                 ("ESRPC_TEST_LIBRARY_COPY", LIBRARY_COPY.as_path()),
             ]),
-            "faults" => variables.push(("LD_PRELOAD", FAULT_SHIM.as_path())),
+            // Without caches, which glibc counts as memory in use.
+            "faults" => variables.extend([
+                ("LD_PRELOAD", FAULT_SHIM.as_path()),
+                ("GLIBC_TUNABLES", Path::new("glibc.malloc.tcache_count=0:glibc.malloc.arena_max=1")),
+            ]),
             _ => {}
         }
         variables

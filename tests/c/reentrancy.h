@@ -126,7 +126,7 @@ static inline void play(struct scene *scene) {
     }
     begin_task(scene);
     CHECK_OK(esrpc_connection_close(pair->client_connection, ESRPC_OK));
-    CHECK_OK(esrpc_connection_wait_shutdown(pair->client_connection, PATIENCE_MS, NULL));
+    CHECK_ENDED(esrpc_connection_wait_shutdown(pair->client_connection, PATIENCE_MS));
     esrpc_stream_release(stream);
     await_count("task run", scene->tasks); /* may come after the end of a connection that an action ended */
     esrpc_connection_release(pair->client_connection);
@@ -141,7 +141,7 @@ static inline void play(struct scene *scene) {
 /* The rest, after every callback except those of the bystander's end. */
 static inline void finish(struct scene *scene) {
     CHECK_OK(esrpc_connection_abort(scene->bystander_connection));
-    CHECK_OK(esrpc_connection_wait_shutdown(scene->bystander_connection, PATIENCE_MS, NULL));
+    CHECK_ENDED(esrpc_connection_wait_shutdown(scene->bystander_connection, PATIENCE_MS));
     give_bystander_up(scene);
     pair_end(&scene->pair);
     CHECK_ONCE("bystander setup OK");

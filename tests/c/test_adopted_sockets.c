@@ -11,7 +11,7 @@ static void check_conversation(struct pair *pair) {
     esrpc_stream *stream = open_stream(pair->client_connection, &call);
     await_count("handler message first", before + 1);
     CHECK_OK(esrpc_stream_close(stream));
-    CHECK_OK(esrpc_stream_wait_closed(stream, PATIENCE_MS, NULL));
+    CHECK_ENDED(esrpc_stream_wait_closed(stream, PATIENCE_MS));
     esrpc_stream_release(stream);
     await_count("call destroy", before + 1);
 }

@@ -13,7 +13,7 @@ static void a_call_is_answered(void) {
     esrpc_message_release(reply);
     for (int i = 0; i < 100; i++) check_call(pair.client_connection, "echo", "echo");
     CHECK_OK(esrpc_connection_close(pair.client_connection, ESRPC_OK));
-    CHECK_OK(esrpc_connection_wait_shutdown(pair.client_connection, PATIENCE_MS, NULL));
+    CHECK_ENDED(esrpc_connection_wait_shutdown(pair.client_connection, PATIENCE_MS));
     pair_end(&pair);
     CHECK_COUNT(101, "handler closed OK");
 }
@@ -226,7 +226,7 @@ static void a_server_that_closes_without_answering_connect_is_named(void) {
     dial_raw(&pair, &pair.client, &listener, &pair.client_connection);
     raw_accept(&listener, &raw);
     raw_expect(&raw, ESRPC_MESSAGE_TYPE_CONNECT, 0, "connect");
-    CHECK_STATUS(ESRPC_ERROR_NOT_READY, esrpc_connection_wait_flush(pair.client_connection, PATIENCE_MS, NULL));
+    CHECK_STATUS(ESRPC_ERROR_NOT_READY, esrpc_connection_wait_flush(pair.client_connection, PATIENCE_MS));
     raw_close(&raw);
     await("client setup PEER_CLOSED");
     check_end_message_says(pair.client_connection, "closed the connection without answering CONNECT");
@@ -323,7 +323,7 @@ static void a_stream_is_read_to_its_end(void) {
         snprintf(text, sizeof text, "%d", i);
         CHECK_OK(send_text(pair.handler_stream, i == 19 ? LAST : 0, text, NULL));
     }
-    CHECK_OK(esrpc_stream_wait_closed(stream, PATIENCE_MS, NULL));
+    CHECK_ENDED(esrpc_stream_wait_closed(stream, PATIENCE_MS));
     for (int i = 0; i < 20; i++) {
         char text[8];
         snprintf(text, sizeof text, "%d", i);
@@ -394,7 +394,7 @@ static esrpc_stream *open_and_flood(struct pair *pair) {
     await("handler message flood me");
     for (size_t sent = 0; sent < TOO_MUCH; sent += PIECE) CHECK_OK(send_zeros(pair->handler_stream, PIECE, NULL));
     CHECK_OK(send_text(pair->handler_stream, LAST, "end", NULL));
-    CHECK_STATUS(ESRPC_ERROR_TIMED_OUT, esrpc_connection_wait_flush(pair->server_connection, 100, NULL));
+    CHECK_STATUS(ESRPC_ERROR_TIMED_OUT, esrpc_connection_wait_flush(pair->server_connection, 100));
     return stream;
 }
 
@@ -414,7 +414,7 @@ static void a_full_queue_stops_the_peer_and_reading_lets_it_go_on(void) {
     read_flood(stream, 0, TOO_MUCH);
     check_read(stream, "end");
     CHECK_STATUS(ESRPC_ERROR_STREAM_CLOSED, esrpc_stream_read(stream, PATIENCE_MS, &message));
-    CHECK_OK(esrpc_connection_wait_flush(pair.server_connection, PATIENCE_MS, NULL));
+    CHECK_OK(esrpc_connection_wait_flush(pair.server_connection, PATIENCE_MS));
     esrpc_stream_release(stream);
     pair_end(&pair);
 }
@@ -426,7 +426,7 @@ static void the_applications_pause_and_that_of_a_queue_do_not_undo_each_other(vo
     size_t got = 0;
     CHECK_OK(esrpc_connection_pause_reading(pair.client_connection));
     CHECK_OK(esrpc_connection_resume_reading(pair.client_connection));
-    CHECK_STATUS(ESRPC_ERROR_TIMED_OUT, esrpc_connection_wait_flush(pair.server_connection, 100, NULL));
+    CHECK_STATUS(ESRPC_ERROR_TIMED_OUT, esrpc_connection_wait_flush(pair.server_connection, 100));
     CHECK_OK(esrpc_connection_pause_reading(pair.client_connection));
     while (esrpc_stream_read(stream, 0, &message) == ESRPC_OK) {
         got += esrpc_message_get_payload(message).len;
@@ -484,7 +484,7 @@ static void the_peers_death_is_noticed_though_a_queue_is_full(void) {
     CHECK_OK(esrpc_connection_pause_reading(pair.server_connection));
     CHECK_OK(send_zeros(stream, TOO_MUCH, NULL));
     for (size_t sent = 0; sent < TOO_MUCH; sent += PIECE) CHECK_OK(send_zeros(pair.handler_stream, PIECE, NULL));
-    CHECK_STATUS(ESRPC_ERROR_TIMED_OUT, esrpc_connection_wait_flush(pair.server_connection, 100, NULL));
+    CHECK_STATUS(ESRPC_ERROR_TIMED_OUT, esrpc_connection_wait_flush(pair.server_connection, 100));
     caller = a_caller(pair.client_connection, "more");
     caller.stream = stream;
     CHECK(pthread_create(&thread, NULL, send_in_thread, &caller) == 0);
@@ -567,7 +567,7 @@ static void what_came_before_the_peers_end_can_be_read_after_it(void) {
     CHECK_OK(send_text(pair.handler_stream, 0, "first words", NULL));
     CHECK_OK(send_text(pair.handler_stream, 0, "last words", NULL));
     CHECK_OK(esrpc_connection_close(pair.server_connection, ESRPC_OK));
-    CHECK_OK(esrpc_connection_wait_shutdown(pair.client_connection, PATIENCE_MS, NULL));
+    CHECK_ENDED(esrpc_connection_wait_shutdown(pair.client_connection, PATIENCE_MS));
     check_read(stream, "first words");
     check_read(stream, "last words");
     for (int i = 0; i < 2; i++) CHECK_STATUS(ESRPC_ERROR_PEER_CLOSED, esrpc_stream_read(stream, PATIENCE_MS, &message));

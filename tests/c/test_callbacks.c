@@ -60,7 +60,7 @@ static void connections_are_spread_over_the_threads_of_a_runtime(void) {
     for (int i = 0; i < 4; i++) {
         parties[i] = a_party(names[i], NULL, NULL);
         pair_dial_as(&pair, &parties[i], &connections[i]);
-        CHECK_OK(esrpc_connection_wait_setup(connections[i], PATIENCE_MS, NULL));
+        CHECK_OK(esrpc_connection_wait_setup(connections[i], PATIENCE_MS));
     }
     for (int i = 0; i < 4; i++) {
         await(names[i]);
@@ -82,13 +82,13 @@ static void wait_for_everything(esrpc_status status, void *user_data) {
     enter_callback();
     CHECK(status == ESRPC_OK);
     CHECK_OK(esrpc_connection_new_stream(pair->client_connection, NULL, &party, &stream));
-    CHECK_STATUS(ESRPC_ERROR_WOULD_DEADLOCK, esrpc_connection_wait_setup(pair->client_connection, 0, NULL));
-    CHECK_STATUS(ESRPC_ERROR_WOULD_DEADLOCK, esrpc_connection_wait_flush(pair->client_connection, 0, NULL));
-    CHECK_STATUS(ESRPC_ERROR_WOULD_DEADLOCK, esrpc_connection_wait_shutdown(pair->client_connection, 0, NULL));
+    CHECK_STATUS(ESRPC_ERROR_WOULD_DEADLOCK, esrpc_connection_wait_setup(pair->client_connection, 0));
+    CHECK_STATUS(ESRPC_ERROR_WOULD_DEADLOCK, esrpc_connection_wait_flush(pair->client_connection, 0));
+    CHECK_STATUS(ESRPC_ERROR_WOULD_DEADLOCK, esrpc_connection_wait_shutdown(pair->client_connection, 0));
     /* Also on objects of another runtime. */
-    CHECK_STATUS(ESRPC_ERROR_WOULD_DEADLOCK, esrpc_connection_wait_shutdown(pair->server_connection, 0, NULL));
-    CHECK_STATUS(ESRPC_ERROR_WOULD_DEADLOCK, esrpc_stream_wait_closed(pair->handler_stream, 0, NULL));
-    CHECK_STATUS(ESRPC_ERROR_WOULD_DEADLOCK, esrpc_stream_wait_closed(stream, 0, NULL));
+    CHECK_STATUS(ESRPC_ERROR_WOULD_DEADLOCK, esrpc_connection_wait_shutdown(pair->server_connection, 0));
+    CHECK_STATUS(ESRPC_ERROR_WOULD_DEADLOCK, esrpc_stream_wait_closed(pair->handler_stream, 0));
+    CHECK_STATUS(ESRPC_ERROR_WOULD_DEADLOCK, esrpc_stream_wait_closed(stream, 0));
     CHECK_STATUS(ESRPC_ERROR_WOULD_DEADLOCK, esrpc_listener_wait_closed(pair->listening, 0));
     CHECK_STATUS(ESRPC_ERROR_WOULD_DEADLOCK, esrpc_runtime_join(pair->client_runtime, 0));
     CHECK_STATUS(ESRPC_ERROR_WOULD_DEADLOCK, esrpc_runtime_join(pair->server_runtime, 0));

@@ -38,7 +38,10 @@ static void listen_and_close(struct pair *pair) {
     esrpc_listener *listener = NULL, *other = NULL;
     esrpc_socket copy;
     char folder[60], path[108];
+    /* mkdtemp may ask the system for random bytes, at which the thread could be cancelled. */
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
     make_folder(folder);
+    pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, NULL);
     CHECK_OK(esrpc_listener_options_set_unix_path(options, esrpc_text(in_folder(folder, "socket", path))));
     CHECK_OK(esrpc_listener_options_set_runtime(options, pair->server_runtime));
     CHECK_OK(esrpc_listener_listen(options, NULL, NULL, &listener));
@@ -66,9 +69,9 @@ static void connect_and_close(struct pair *pair) {
     esrpc_client_options *options = pair_client_options(pair);
     esrpc_connection *connection = NULL;
     CHECK_OK(esrpc_connection_connect(options, NULL, NULL, &connection));
-    CHECK_OK(esrpc_connection_wait_setup(connection, PATIENCE_MS, NULL));
+    CHECK_OK(esrpc_connection_wait_setup(connection, PATIENCE_MS));
     CHECK_OK(esrpc_connection_close(connection, ESRPC_OK));
-    CHECK_OK(esrpc_connection_wait_shutdown(connection, PATIENCE_MS, NULL));
+    CHECK_ENDED(esrpc_connection_wait_shutdown(connection, PATIENCE_MS));
     esrpc_connection_release(connection);
     CHECK_OK(esrpc_connection_connect_blocking(options, PATIENCE_MS, &connection));
     CHECK_OK(esrpc_connection_abort(connection));
@@ -95,14 +98,14 @@ static void send_and_wait(struct pair *pair) {
     esrpc_stream *stream = NULL;
     esrpc_message *reply = NULL;
     for (int i = 0; i < 100; i++) CHECK_OK(ping(pair->client_connection, "x", NULL));
-    CHECK_OK(esrpc_connection_wait_flush(pair->client_connection, PATIENCE_MS, NULL));
+    CHECK_OK(esrpc_connection_wait_flush(pair->client_connection, PATIENCE_MS));
     CHECK_OK(esrpc_connection_new_stream(pair->client_connection, NULL, NULL, &stream));
     CHECK_OK(activate(stream, 0, "first", NULL));
     CHECK_STATUS(ESRPC_ERROR_TIMED_OUT, esrpc_stream_read(stream, 10, &reply));
     CHECK_OK(esrpc_stream_send_blocking(stream, ESRPC_MESSAGE_TYPE_APPLICATION_MESSAGE, 0, NULL, esrpc_text("x"),
                                         PATIENCE_MS));
     CHECK_OK(esrpc_stream_close(stream));
-    CHECK_OK(esrpc_stream_wait_closed(stream, PATIENCE_MS, NULL));
+    CHECK_ENDED(esrpc_stream_wait_closed(stream, PATIENCE_MS));
     esrpc_stream_release(stream);
     CHECK_STATUS(ESRPC_ERROR_TIMED_OUT, esrpc_connection_call(pair->client_connection, esrpc_text("x"), NULL,
                                                                      esrpc_text("x"), 10, &reply));

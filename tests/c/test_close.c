@@ -56,7 +56,7 @@ static void a_peer_that_takes_some_bytes_in_time_is_waited_for(void) {
     for (size_t i = 1; i <= MESSAGES; i++) {
         CHECK_OK(esrpc_connection_resume_reading(pair.server_connection));
         await_count("paused", i + 1);
-        if (i <= 12) esrpc_connection_wait_shutdown(pair.client_connection, 100, NULL);
+        if (i <= 12) esrpc_connection_wait_shutdown(pair.client_connection, 100);
     }
     await("client shutdown OK");
     esrpc_stream_release(stream);
@@ -122,7 +122,7 @@ static void a_close_lingers_without_end_if_asked_to(void) {
     CHECK_OK(esrpc_connection_pause_reading(pair.server_connection));
     CHECK_OK(send_zeros(stream, TOO_MUCH, "much"));
     CHECK_OK(esrpc_connection_close(pair.client_connection, ESRPC_OK));
-    CHECK_STATUS(ESRPC_ERROR_TIMED_OUT, esrpc_connection_wait_shutdown(pair.client_connection, 20, NULL));
+    CHECK_STATUS(ESRPC_ERROR_TIMED_OUT, esrpc_connection_wait_shutdown(pair.client_connection, 20));
     CHECK_OK(esrpc_connection_resume_reading(pair.server_connection));
     await("client shutdown OK");
     CHECK_EVENTS("flush", "much OK");
@@ -142,7 +142,7 @@ static void an_abort_cuts_a_close_short(void) {
     CHECK_OK(esrpc_connection_pause_reading(pair.server_connection));
     CHECK_OK(send_zeros(stream, TOO_MUCH, "much"));
     CHECK_OK(esrpc_connection_close(pair.client_connection, ESRPC_OK));
-    CHECK_STATUS(ESRPC_ERROR_TIMED_OUT, esrpc_connection_wait_shutdown(pair.client_connection, 20, NULL));
+    CHECK_STATUS(ESRPC_ERROR_TIMED_OUT, esrpc_connection_wait_shutdown(pair.client_connection, 20));
     CHECK_OK(esrpc_connection_abort(pair.client_connection));
     await("client shutdown ABORTED");
     CHECK_EVENTS("flush", "much ABORTED");

@@ -106,7 +106,6 @@ static esrpc_listener *listen_with(struct copy *copy) {
 static esrpc_connection *connect_with(struct copy *copy, uint32_t port) {
     esrpc_connection_callbacks callbacks;
     esrpc_connection *connection;
-    esrpc_status status;
     esrpc_client_options *options = copy->client_options_new();
     memset(&callbacks, 0, sizeof callbacks);
     callbacks.struct_size = sizeof callbacks;
@@ -114,7 +113,7 @@ static esrpc_connection *connect_with(struct copy *copy, uint32_t port) {
     REQUIRE(copy->client_options_set_host(options, copy->text("127.0.0.1"), port) == ESRPC_OK);
     REQUIRE(copy->connection_connect(options, &callbacks, copy, &connection) == ESRPC_OK);
     copy->client_options_release(options);
-    REQUIRE(copy->connection_wait_setup(connection, ESRPC_NO_TIMEOUT, &status) == ESRPC_OK && status == ESRPC_OK);
+    REQUIRE(copy->connection_wait_setup(connection, ESRPC_NO_TIMEOUT) == ESRPC_OK);
     return connection;
 }
 
@@ -126,7 +125,7 @@ static void send_connect(struct copy *copy, esrpc_connection *connection) {
 /* Ends both, and waits until both sides are at rest. */
 static void end(struct copy *client, esrpc_connection *connection, struct copy *server, esrpc_listener *listener) {
     REQUIRE(client->connection_close(connection, ESRPC_OK) == ESRPC_OK);
-    REQUIRE(client->connection_wait_shutdown(connection, ESRPC_NO_TIMEOUT, NULL) == ESRPC_OK);
+    REQUIRE(client->connection_wait_shutdown(connection, ESRPC_NO_TIMEOUT) == ESRPC_OK);
     client->connection_release(connection);
     REQUIRE(server->listener_close(listener) == ESRPC_OK);
     server->listener_release(listener);

@@ -45,10 +45,10 @@ static void what_was_sent_meanwhile_is_delivered_after_it_is_accepted(void) {
     CHECK(!esrpc_connection_is_open(deferred));
     CHECK(esrpc_connection_get_user_data(deferred) == NULL);
     CHECK_STATUS(ESRPC_ERROR_NOT_READY, ping(deferred, "too early", NULL));
-    CHECK_STATUS(ESRPC_ERROR_TIMED_OUT, esrpc_connection_wait_setup(deferred, 0, NULL));
+    CHECK_STATUS(ESRPC_ERROR_TIMED_OUT, esrpc_connection_wait_setup(deferred, 0));
     CHECK_OK(accept_it(&pair));
     CHECK_STATUS(ESRPC_ERROR_INVALID_STATE, accept_it(&pair));
-    CHECK_OK(esrpc_connection_wait_setup(deferred, PATIENCE_MS, NULL));
+    CHECK_OK(esrpc_connection_wait_setup(deferred, PATIENCE_MS));
     CHECK(esrpc_connection_get_user_data(deferred) == &pair.server);
     await("server protocol CONNECT connect");
     await("client setup OK");
@@ -64,7 +64,7 @@ static void check_is_refused(struct pair *pair, esrpc_status reason) {
     await("client setup");
     esrpc_status status = ESRPC_OK;
     if (deferred != NULL) {
-        CHECK_OK(esrpc_connection_wait_shutdown(deferred, PATIENCE_MS, &status));
+        CHECK_ENDED(status = esrpc_connection_wait_shutdown(deferred, PATIENCE_MS));
         CHECK(status == reason);
         CHECK(esrpc_connection_get_end_status(deferred) == reason);
         CHECK_STATUS(ESRPC_ERROR_CONNECTION_CLOSED, accept_it(pair));
@@ -142,12 +142,10 @@ static void a_drain_refuses_it(void) {
 
 static void a_shutdown_refuses_it(void) {
     struct pair pair;
-    esrpc_status status = ESRPC_OK;
     pair_begin(&pair);
     begin_deferred(&pair);
     CHECK_OK(esrpc_runtime_shutdown(pair.server_runtime));
-    CHECK_OK(esrpc_connection_wait_shutdown(deferred, PATIENCE_MS, &status));
-    CHECK(status == ESRPC_ERROR_RUNTIME_SHUTDOWN);
+    CHECK_STATUS(ESRPC_ERROR_RUNTIME_SHUTDOWN, esrpc_connection_wait_shutdown(deferred, PATIENCE_MS));
     CHECK_STATUS(ESRPC_ERROR_CONNECTION_CLOSED, accept_it(&pair));
     await("listener closed RUNTIME_SHUTDOWN");
     await("client setup");
@@ -194,7 +192,7 @@ static void after_a_stop_nothing_is_decided(void) {
     begin_deferred(&pair);
     CHECK_OK(esrpc_runtime_stop(pair.server_runtime, PATIENCE_MS));
     CHECK_STATUS(ESRPC_ERROR_RUNTIME_SHUTDOWN, accept_it(&pair));
-    CHECK_STATUS(ESRPC_ERROR_RUNTIME_SHUTDOWN, esrpc_connection_wait_shutdown(deferred, PATIENCE_MS, NULL));
+    CHECK_STATUS(ESRPC_ERROR_RUNTIME_SHUTDOWN, esrpc_connection_wait_shutdown(deferred, PATIENCE_MS));
     esrpc_connection_release(deferred);
     CHECK_OK(esrpc_runtime_stop(pair.client_runtime, PATIENCE_MS));
     esrpc_connection_release(pair.client_connection);

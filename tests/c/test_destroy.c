@@ -8,7 +8,7 @@ static void a_connection_is_destroyed_when_it_has_ended_and_its_last_handle_is_r
     esrpc_connection_release(pair.client_connection);
     CHECK_OK(ping(pair.client_connection, "", "ping"));
     CHECK_OK(esrpc_connection_close(pair.client_connection, ESRPC_OK));
-    CHECK_OK(esrpc_connection_wait_shutdown(pair.client_connection, PATIENCE_MS, NULL));
+    CHECK_ENDED(esrpc_connection_wait_shutdown(pair.client_connection, PATIENCE_MS));
     CHECK_NEVER("client destroy");
     esrpc_connection_release(pair.client_connection);
     pair.client_connection = NULL;

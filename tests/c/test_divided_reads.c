@@ -82,7 +82,7 @@ static void relay_end(struct relay *relay) {
 static size_t bytes_of_ping(const struct relay *relay, const char *payload, char *bytes, size_t capacity) {
     ssize_t count;
     CHECK_OK(ping(relay->pair.client_connection, payload, NULL));
-    CHECK_OK(esrpc_connection_wait_flush(relay->pair.client_connection, PATIENCE_MS, NULL));
+    CHECK_OK(esrpc_connection_wait_flush(relay->pair.client_connection, PATIENCE_MS));
     count = recv(relay->client_side, bytes, capacity, 0);
     CHECK(count > 0 && (size_t)count < capacity);
     return (size_t)count;

@@ -56,7 +56,7 @@ static void a_failed_setup_is_explained_with_the_systems_error_inside_and_after_
     await("listener closed OK");
     CHECK_OK(esrpc_connection_connect(options, &callbacks, &pair.client, &pair.client_connection));
     esrpc_client_options_release(options);
-    CHECK_OK(esrpc_connection_wait_shutdown(pair.client_connection, PATIENCE_MS, NULL));
+    CHECK_ENDED(esrpc_connection_wait_shutdown(pair.client_connection, PATIENCE_MS));
     text = esrpc_connection_get_end_message(pair.client_connection);
     CHECK(strstr(text, "refused") != NULL);
     CHECK(strstr(text, over_unix_socket ? pair.unix_name : "127.0.0.1:") != NULL); /* where */
@@ -76,7 +76,7 @@ static void a_peer_that_ends_the_connection_is_named_to_connection_and_stream(vo
     stream = open_stream(pair.client_connection, &party);
     await("handler message first");
     CHECK_OK(send_protocol(pair.server_connection, ESRPC_MESSAGE_TYPE_INTERNAL_ERROR, LAST, "", NULL));
-    CHECK_OK(esrpc_connection_wait_shutdown(pair.client_connection, PATIENCE_MS, NULL));
+    CHECK_ENDED(esrpc_connection_wait_shutdown(pair.client_connection, PATIENCE_MS));
     CHECK(strstr(esrpc_connection_get_end_message(pair.client_connection), "the peer sent INTERNAL_ERROR") != NULL);
     snprintf(expected, sizeof expected, "shutdown says: %s", esrpc_connection_get_end_message(pair.client_connection));
     CHECK_COUNT(1, expected);

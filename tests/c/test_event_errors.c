@@ -106,8 +106,8 @@ static void an_error_that_stays(void) {
     fail_with(EBADF);
     await_loop(pair.client_connection);
     await_loop(pair.server_connection);
-    CHECK_OK(esrpc_connection_wait_shutdown(pair.client_connection, PATIENCE_MS, &client_reason));
-    CHECK_OK(esrpc_connection_wait_shutdown(pair.server_connection, PATIENCE_MS, &server_reason));
+    CHECK_ENDED(client_reason = esrpc_connection_wait_shutdown(pair.client_connection, PATIENCE_MS));
+    CHECK_ENDED(server_reason = esrpc_connection_wait_shutdown(pair.server_connection, PATIENCE_MS));
     /* The other loop may still have been waiting, and then saw its peer's end. */
     CHECK(client_reason == ESRPC_ERROR_RUNTIME_SHUTDOWN || server_reason == ESRPC_ERROR_RUNTIME_SHUTDOWN);
     CHECK_OK(esrpc_listener_wait_closed(pair.listening, PATIENCE_MS));

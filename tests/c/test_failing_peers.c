@@ -74,7 +74,7 @@ static void kill_server(const struct server_process *server) {
 /* The system reports a killed peer as an end, or as a reset if the peer had not read everything. */
 static const char *check_killed(struct client *client) {
     esrpc_status status;
-    CHECK_OK(esrpc_connection_wait_shutdown(client->connection, PATIENCE_MS, &status));
+    CHECK_ENDED(status = esrpc_connection_wait_shutdown(client->connection, PATIENCE_MS));
     if (status == ESRPC_ERROR_PEER_CLOSED) {
         check_end(client->connection, ESRPC_ERROR_PEER_CLOSED, "closed the connection");
         return "PEER_CLOSED";
@@ -142,7 +142,7 @@ static void a_server_killed_before_it_answers_connect(void) {
     client_begin(&client);
     client_dial(&client, client_options_for(server.port, server.unix_name, true));
     CHECK(read(server.got_connect, &byte, 1) == 1);
-    CHECK_STATUS(ESRPC_ERROR_TIMED_OUT, esrpc_connection_wait_setup(client.connection, 0, NULL));
+    CHECK_STATUS(ESRPC_ERROR_TIMED_OUT, esrpc_connection_wait_setup(client.connection, 0));
     kill_server(&server);
     snprintf(setup_event, sizeof setup_event, "setup %s", check_killed(&client));
     client_end(&client);

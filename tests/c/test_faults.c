@@ -203,7 +203,7 @@ static void converse_in(struct pair *pair, struct party *call, struct party *cha
     if (count_of("client setup OK") > 0) {
         talk(pair->client_connection, call, chat);
         CHECK_OK(esrpc_connection_close(pair->client_connection, ESRPC_OK));
-        CHECK_OK(esrpc_connection_wait_shutdown(pair->client_connection, PATIENCE_MS, NULL));
+        CHECK_ENDED(esrpc_connection_wait_shutdown(pair->client_connection, PATIENCE_MS));
         if (count_of("server accepted") > 0) await("server shutdown");
     }
     /* Whoever waits for the destruction must not hold the connection. */

@@ -75,9 +75,9 @@ static void check_connection_is_foreign(esrpc_connection *connection) {
     CHECK_FORKED(esrpc_connection_pause_reading(connection));
     CHECK_FORKED(esrpc_connection_resume_reading(connection));
     CHECK_FORKED(esrpc_connection_run_on_loop(connection, never_called, NULL));
-    CHECK_FORKED(esrpc_connection_wait_setup(connection, ESRPC_NO_TIMEOUT, NULL));
-    CHECK_FORKED(esrpc_connection_wait_flush(connection, ESRPC_NO_TIMEOUT, NULL));
-    CHECK_FORKED(esrpc_connection_wait_shutdown(connection, ESRPC_NO_TIMEOUT, NULL));
+    CHECK_FORKED(esrpc_connection_wait_setup(connection, ESRPC_NO_TIMEOUT));
+    CHECK_FORKED(esrpc_connection_wait_flush(connection, ESRPC_NO_TIMEOUT));
+    CHECK_FORKED(esrpc_connection_wait_shutdown(connection, ESRPC_NO_TIMEOUT));
     CHECK_FORKED(esrpc_connection_call(connection, esrpc_text("x"), NULL, esrpc_text("x"), ESRPC_NO_TIMEOUT, &reply));
     CHECK(reply == NULL);
     CHECK_FORKED(esrpc_connection_new_stream(connection, NULL, NULL, &stream));
@@ -122,7 +122,7 @@ static void check_stream_is_foreign(esrpc_stream *stream) {
                                            never_called, NULL));
     CHECK_FORKED(esrpc_stream_close(stream));
     CHECK_FORKED(esrpc_stream_set_deadline_ms(stream, 1));
-    CHECK_FORKED(esrpc_stream_wait_closed(stream, ESRPC_NO_TIMEOUT, NULL));
+    CHECK_FORKED(esrpc_stream_wait_closed(stream, ESRPC_NO_TIMEOUT));
     CHECK(esrpc_stream_get_id(stream) == 0);
     CHECK(esrpc_stream_get_state(stream) == 0);
     CHECK(esrpc_stream_get_connection(stream) == NULL);
@@ -158,7 +158,7 @@ static void hold_a_conversation(void) {
     stream = open_stream(pair.client_connection, &call);
     await("handler message first");
     CHECK_OK(esrpc_stream_close(stream));
-    CHECK_OK(esrpc_stream_wait_closed(stream, PATIENCE_MS, NULL));
+    CHECK_ENDED(esrpc_stream_wait_closed(stream, PATIENCE_MS));
     esrpc_stream_release(stream);
     pair_end(&pair);
     CHECK_EVENTS("call", "closed OK", "destroy");
@@ -280,7 +280,7 @@ static void the_parents_objects_are_foreign_and_new_ones_work(void) {
     CHECK(esrpc_connection_is_open(pair.client_connection));
     CHECK_OK(send_text(parent.stream, LAST, "after the fork", "flush"));
     await("handler message after the fork");
-    CHECK_OK(esrpc_stream_wait_closed(parent.stream, PATIENCE_MS, NULL));
+    CHECK_ENDED(esrpc_stream_wait_closed(parent.stream, PATIENCE_MS));
     CHECK_OK(activate(parent.new_stream, LAST, "a second stream", NULL));
     await("handler message a second stream");
     esrpc_stream_release(parent.stream);
@@ -360,7 +360,7 @@ static void *be_busy(void *data) {
         (void)esrpc_stream_activate(stream, esrpc_text("x"), ESRPC_MESSAGE_TYPE_APPLICATION_MESSAGE, LAST, NULL,
                                     esrpc_text("x"), NULL, NULL);
         esrpc_stream_release(stream);
-        CHECK_OK(esrpc_connection_wait_flush(connection, ESRPC_NO_TIMEOUT, NULL));
+        CHECK_OK(esrpc_connection_wait_flush(connection, ESRPC_NO_TIMEOUT));
         use_the_default_runtime_with_others();
         pthread_mutex_lock(&busy->lock);
         over = busy->over;

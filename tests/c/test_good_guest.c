@@ -41,7 +41,7 @@ static void writes_to_a_dead_peer(void) {
         await_count("loop passed", i + 2);
     }
     /* A failed write ends the pause, so that nothing waits for a reply that cannot come. */
-    CHECK_OK(esrpc_connection_wait_shutdown(client.connection, PATIENCE_MS, NULL));
+    CHECK_ENDED(esrpc_connection_wait_shutdown(client.connection, PATIENCE_MS));
     CHECK(strstr(esrpc_connection_get_end_message(client.connection), "(os error ") != NULL);
     client_end(&client);
     CHECK(accepted > 0 && accepted < WRITES);
@@ -71,7 +71,7 @@ static void many_writes_to_a_dying_peer(void) {
                                                            (void *)"piece") == ESRPC_OK;
         if (i == WRITES / 2) raw_close(&peer);
     }
-    CHECK_OK(esrpc_connection_wait_shutdown(client.connection, PATIENCE_MS, NULL));
+    CHECK_ENDED(esrpc_connection_wait_shutdown(client.connection, PATIENCE_MS));
     client_end(&client);
     CHECK_COUNT(accepted, "flush piece");
 }
@@ -240,7 +240,7 @@ static void threads_end_while_their_handles_live(void) {
     CHECK(last_error_says("connection is NULL"));
     for (int i = 0; i < THREADS; i++) {
         CHECK_OK(send_text(visitors[i].stream, LAST, "from another thread", NULL));
-        CHECK_OK(esrpc_stream_wait_closed(visitors[i].stream, PATIENCE_MS, NULL));
+        CHECK_ENDED(esrpc_stream_wait_closed(visitors[i].stream, PATIENCE_MS));
         esrpc_stream_release(visitors[i].stream);
     }
     await_count("handler message from another thread", THREADS);

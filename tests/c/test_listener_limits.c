@@ -143,7 +143,7 @@ static void one_adopted_connection_more_is_refused(void) {
     close(both[0]);
     /* A failed adoption takes no place, and one that has ended leaves its own. */
     CHECK_OK(esrpc_connection_abort(pair.server_connection));
-    CHECK_OK(esrpc_connection_wait_shutdown(pair.server_connection, PATIENCE_MS, NULL));
+    CHECK_ENDED(esrpc_connection_wait_shutdown(pair.server_connection, PATIENCE_MS));
     close(both[1]);
     CHECK_STATUS(ESRPC_ERROR_WRONG_SOCKET, esrpc_listener_adopt_connection(pair.listening, both[1]));
     adopt(&pair, &clients[MOST]);

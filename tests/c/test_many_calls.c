@@ -240,7 +240,7 @@ static bool one_conversation(uint64_t *random, uint32_t id) {
     do {
         status = esrpc_stream_activate(stream, esrpc_text("flood"), ESRPC_MESSAGE_TYPE_APPLICATION_MESSAGE, 0, NULL,
                                        bytes(&id, sizeof id), NULL, NULL);
-    } while (status == ESRPC_ERROR_WOULD_BLOCK && esrpc_connection_wait_flush(test.connection, 10, NULL) != ESRPC_ERROR_INTERNAL);
+    } while (status == ESRPC_ERROR_WOULD_BLOCK && esrpc_connection_wait_flush(test.connection, 10) != ESRPC_ERROR_INTERNAL);
     check_status_of("an activation", status, status == ESRPC_OK, false);
     while (status == ESRPC_OK && got < wanted) {
         esrpc_message *message = NULL;
@@ -338,7 +338,7 @@ static void begin_round(void) {
 }
 
 static void end_round(void) {
-    CHECK_OK(esrpc_connection_wait_shutdown(test.connection, PATIENCE_MS, NULL));
+    CHECK_ENDED(esrpc_connection_wait_shutdown(test.connection, PATIENCE_MS));
     esrpc_connection_release(test.connection);
     CHECK_OK(esrpc_connection_abort(test.server_connection));
     esrpc_connection_release(test.server_connection);

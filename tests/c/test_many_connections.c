@@ -251,7 +251,7 @@ static esrpc_status call(esrpc_connection *connection, const char *order, uint32
     CHECK_OK(esrpc_stream_set_deadline_ms(stream, deadline_ms));
     CHECK_OK(activate(stream, 0, order, NULL));
     if (abort_it) CHECK_OK(esrpc_connection_abort(connection));
-    CHECK_OK(esrpc_stream_wait_closed(stream, PATIENCE_MS, &end));
+    CHECK_ENDED(end = esrpc_stream_wait_closed(stream, PATIENCE_MS));
     esrpc_stream_release(stream);
     return end;
 }
@@ -264,7 +264,7 @@ static void expect(esrpc_status expected, esrpc_status status) {
 
 static void expect_setup(esrpc_connection *connection, esrpc_status expected) {
     esrpc_status status = ESRPC_ERROR_INTERNAL;
-    CHECK_OK(esrpc_connection_wait_setup(connection, PATIENCE_MS, &status));
+    CHECK_ENDED(status = esrpc_connection_wait_setup(connection, PATIENCE_MS));
     expect(expected, status);
 }
 
@@ -274,7 +274,7 @@ static bool is_loss(esrpc_status status) {
 
 static void expect_loss(esrpc_connection *connection) {
     esrpc_status status = ESRPC_OK;
-    CHECK_OK(esrpc_connection_wait_setup(connection, PATIENCE_MS, &status));
+    CHECK_ENDED(status = esrpc_connection_wait_setup(connection, PATIENCE_MS));
     CHECK(is_loss(status));
 }
 
@@ -400,7 +400,7 @@ static void live_and_die(enum fate fate, uint32_t random, bool tls_count) {
         CHECK_OK(esrpc_connection_abort(connection));
     else
         CHECK_OK(esrpc_connection_close(connection, ESRPC_OK));
-    CHECK_OK(esrpc_connection_wait_shutdown(connection, PATIENCE_MS, NULL));
+    CHECK_ENDED(esrpc_connection_wait_shutdown(connection, PATIENCE_MS));
     esrpc_connection_release(connection);
     recorder_clear();
 }

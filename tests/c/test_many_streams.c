@@ -300,7 +300,6 @@ static void connect_to(esrpc_listener *listener, esrpc_runtime *runtime) {
     esrpc_connection_callbacks callbacks;
     esrpc_connection_options *connection_options = esrpc_connection_options_new();
     esrpc_client_options *options = esrpc_client_options_new();
-    esrpc_status status;
     memset(&callbacks, 0, sizeof callbacks);
     callbacks.struct_size = sizeof callbacks;
     callbacks.on_shutdown = client_shutdown;
@@ -310,8 +309,7 @@ static void connect_to(esrpc_listener *listener, esrpc_runtime *runtime) {
     CHECK_OK(esrpc_client_options_set_connection_options(options, connection_options));
     CHECK_OK(esrpc_client_options_set_handshake(options, NULL, esrpc_text(NULL)));
     CHECK_OK(esrpc_connection_connect(options, &callbacks, NULL, &test.connection));
-    CHECK_OK(esrpc_connection_wait_setup(test.connection, ESRPC_NO_TIMEOUT, &status));
-    CHECK(status == ESRPC_OK);
+    CHECK_OK(esrpc_connection_wait_setup(test.connection, ESRPC_NO_TIMEOUT));
     esrpc_client_options_release(options);
     esrpc_connection_options_release(connection_options);
 }
@@ -377,7 +375,7 @@ static void every_stream_of_many_has_its_callbacks(void) {
            (double)(end.tv_sec - begin.tv_sec) + (double)(end.tv_nsec - begin.tv_nsec) / 1e9);
 
     CHECK_OK(esrpc_connection_close(test.connection, ESRPC_OK));
-    CHECK_OK(esrpc_connection_wait_shutdown(test.connection, ESRPC_NO_TIMEOUT, NULL));
+    CHECK_ENDED(esrpc_connection_wait_shutdown(test.connection, ESRPC_NO_TIMEOUT));
     esrpc_connection_release(test.connection);
     CHECK_OK(esrpc_listener_close(listener));
     esrpc_listener_release(listener);

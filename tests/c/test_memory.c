@@ -108,13 +108,11 @@ static void show(const char *what, struct figures now, struct figures before, lo
 static esrpc_connection *connect_to(uint32_t port) {
     esrpc_client_options *options = esrpc_client_options_new();
     esrpc_connection *connection;
-    esrpc_status status;
     CHECK_OK(esrpc_client_options_set_host(options, esrpc_text("127.0.0.1"), port));
     CHECK_OK(esrpc_client_options_set_handshake(options, NULL, esrpc_text(NULL)));
     CHECK_OK(esrpc_connection_connect(options, NULL, NULL, &connection));
     esrpc_client_options_release(options);
-    CHECK_OK(esrpc_connection_wait_setup(connection, PATIENCE_MS, &status));
-    CHECK(status == ESRPC_OK);
+    CHECK_OK(esrpc_connection_wait_setup(connection, PATIENCE_MS));
     return connection;
 }
 
@@ -126,9 +124,7 @@ static void begin_call(esrpc_connection *connection, esrpc_stream **out_stream) 
 }
 
 static void end_call(esrpc_stream *stream) {
-    esrpc_status status;
-    CHECK_OK(esrpc_stream_wait_closed(stream, PATIENCE_MS, &status));
-    CHECK(status == ESRPC_OK);
+    CHECK_OK(esrpc_stream_wait_closed(stream, PATIENCE_MS));
     esrpc_stream_release(stream);
 }
 

@@ -15,7 +15,7 @@ static void be_a_child_with_the_same_id(void *data) {
     CHECK_STATUS(ESRPC_ERROR_FORKED, esrpc_runtime_join(pair->client_runtime, ESRPC_NO_TIMEOUT));
     CHECK_STATUS(ESRPC_ERROR_FORKED, esrpc_runtime_stop(pair->client_runtime, ESRPC_NO_TIMEOUT));
     CHECK_STATUS(ESRPC_ERROR_FORKED, esrpc_connection_close(pair->client_connection, ESRPC_OK));
-    CHECK_STATUS(ESRPC_ERROR_FORKED, esrpc_connection_wait_flush(pair->server_connection, ESRPC_NO_TIMEOUT, NULL));
+    CHECK_STATUS(ESRPC_ERROR_FORKED, esrpc_connection_wait_flush(pair->server_connection, ESRPC_NO_TIMEOUT));
     CHECK_STATUS(ESRPC_ERROR_FORKED, esrpc_listener_close(pair->listening));
     esrpc_connection_release(pair->client_connection);
     CHECK_OK(esrpc_runtime_new(NULL, &runtime));

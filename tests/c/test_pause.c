@@ -17,7 +17,7 @@ static void a_paused_side_stops_its_peer_through_the_transport(void) {
     await("handler message first");
     CHECK_OK(esrpc_connection_pause_reading(pair.server_connection));
     CHECK_OK(send_zeros(stream, TOO_MUCH, "much"));
-    CHECK_STATUS(ESRPC_ERROR_TIMED_OUT, esrpc_connection_wait_flush(pair.client_connection, 100, NULL));
+    CHECK_STATUS(ESRPC_ERROR_TIMED_OUT, esrpc_connection_wait_flush(pair.client_connection, 100));
     CHECK(esrpc_connection_get_outbound_size(pair.client_connection) > 0);
     CHECK_OK(esrpc_connection_resume_reading(pair.server_connection));
     await("flush much OK");
@@ -127,7 +127,7 @@ static void the_end_of_the_peer_is_noticed_after_the_messages_that_wait(void) {
     gate_open(&gate);
     await("paused");
     await("server shutdown OK");
-    CHECK_STATUS(ESRPC_ERROR_TIMED_OUT, esrpc_connection_wait_shutdown(pair.client_connection, 50, NULL));
+    CHECK_STATUS(ESRPC_ERROR_TIMED_OUT, esrpc_connection_wait_shutdown(pair.client_connection, 50));
     CHECK(esrpc_connection_is_open(pair.client_connection));
     CHECK_OK(esrpc_connection_resume_reading(pair.client_connection));
     await("client shutdown PEER_CLOSED");

@@ -76,7 +76,7 @@ static void on_writable_is_not_called_when_nothing_was_refused(void) {
     while (esrpc_connection_get_outbound_size(pair.client_connection) < LIMIT)
         CHECK_OK(ping(pair.client_connection, "", "ping"));
     gate_open(&gate);
-    CHECK_OK(esrpc_connection_wait_flush(pair.client_connection, PATIENCE_MS, NULL));
+    CHECK_OK(esrpc_connection_wait_flush(pair.client_connection, PATIENCE_MS));
     pair_end(&pair);
     CHECK_NEVER("client writable");
 }
@@ -181,7 +181,7 @@ static void one_message_larger_than_the_limit_may_go_at_a_time(void) {
     begin_bounded(&pair);
     stream = open_stream(pair.client_connection, &party);
     await("handler message first");
-    CHECK_OK(esrpc_connection_wait_flush(pair.client_connection, PATIENCE_MS, NULL));
+    CHECK_OK(esrpc_connection_wait_flush(pair.client_connection, PATIENCE_MS));
     hold_loop(pair.client_connection, &gate);
     CHECK_OK(send_zeros(stream, 10 * LIMIT, "large"));
     CHECK_STATUS(ESRPC_ERROR_WOULD_BLOCK, send_zeros(stream, 10 * LIMIT, "large"));

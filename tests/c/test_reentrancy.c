@@ -19,10 +19,10 @@ static void open_streams(struct scene *scene, esrpc_connection *connection) {
 }
 
 static void wait_for_everything(struct scene *scene, esrpc_connection *connection, esrpc_stream *stream) {
-    CHECK_STATUS(ESRPC_ERROR_WOULD_DEADLOCK, esrpc_connection_wait_setup(connection, 1, NULL));
-    CHECK_STATUS(ESRPC_ERROR_WOULD_DEADLOCK, esrpc_connection_wait_flush(connection, 1, NULL));
-    CHECK_STATUS(ESRPC_ERROR_WOULD_DEADLOCK, esrpc_connection_wait_shutdown(connection, 1, NULL));
-    if (stream != NULL) CHECK_STATUS(ESRPC_ERROR_WOULD_DEADLOCK, esrpc_stream_wait_closed(stream, 1, NULL));
+    CHECK_STATUS(ESRPC_ERROR_WOULD_DEADLOCK, esrpc_connection_wait_setup(connection, 1));
+    CHECK_STATUS(ESRPC_ERROR_WOULD_DEADLOCK, esrpc_connection_wait_flush(connection, 1));
+    CHECK_STATUS(ESRPC_ERROR_WOULD_DEADLOCK, esrpc_connection_wait_shutdown(connection, 1));
+    if (stream != NULL) CHECK_STATUS(ESRPC_ERROR_WOULD_DEADLOCK, esrpc_stream_wait_closed(stream, 1));
     CHECK_STATUS(ESRPC_ERROR_WOULD_DEADLOCK, esrpc_listener_wait_closed(scene->pair.listening, 1));
     CHECK_STATUS(ESRPC_ERROR_WOULD_DEADLOCK, esrpc_runtime_join(scene->pair.client_runtime, 1));
     CHECK_STATUS(ESRPC_ERROR_WOULD_DEADLOCK, esrpc_runtime_join(scene->pair.server_runtime, 1));

@@ -92,7 +92,7 @@ static void connections_are_spread_over_the_threads(void) {
         await(event);
         stream = open_stream(connections[i], &streams[i]);
         CHECK_OK(esrpc_stream_close(stream));
-        CHECK_OK(esrpc_stream_wait_closed(stream, PATIENCE_MS, NULL));
+        CHECK_ENDED(esrpc_stream_wait_closed(stream, PATIENCE_MS));
         esrpc_stream_release(stream);
     }
     for (size_t i = 0; i < SPREAD_CONNECTIONS; i++) {
@@ -269,7 +269,7 @@ static void shutdown_aborts_a_server_and_answers_everything(void) {
     CHECK_OK(esrpc_runtime_shutdown(pair.server_runtime));
     await("listener closed RUNTIME_SHUTDOWN");
     check_end(pair.server_connection, ESRPC_ERROR_RUNTIME_SHUTDOWN, "shut down");
-    CHECK_OK(esrpc_connection_wait_shutdown(pair.client_connection, PATIENCE_MS, NULL));
+    CHECK_ENDED(esrpc_connection_wait_shutdown(pair.client_connection, PATIENCE_MS));
     CHECK_OK(esrpc_listener_close(pair.listening));
     esrpc_listener_release(pair.listening);
     pair.listening = NULL;

@@ -109,13 +109,13 @@ static void visit(esrpc_listener *listener, int round, bool race) {
                                            on_flush, &visitor));
         if (race) visitor.racing++;
     }
-    CHECK_OK(esrpc_stream_wait_closed(stream, 60000, NULL));
+    CHECK_ENDED(esrpc_stream_wait_closed(stream, 60000));
     CHECK(visitor.replies == MESSAGES && visitor.flushed == MESSAGES && visitor.closed == 1);
     CHECK(strcmp(visitor.heap, "seen") == 0);
     free(visitor.heap);
     esrpc_stream_release(stream);
     CHECK_OK(esrpc_connection_close(connection, ESRPC_OK));
-    CHECK_OK(esrpc_connection_wait_shutdown(connection, 60000, NULL));
+    CHECK_ENDED(esrpc_connection_wait_shutdown(connection, 60000));
     esrpc_connection_release(connection);
 }
 

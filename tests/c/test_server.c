@@ -76,7 +76,7 @@ static void a_connection_that_is_not_accepted_is_closed(void) {
         await("kept");
         await(with_handshake ? "client setup" : "client shutdown");
         CHECK_STATUS(ESRPC_ERROR_INVALID_STATE, esrpc_connection_accept(kept_connection, &callbacks, &pair.server));
-        CHECK_OK(esrpc_connection_wait_shutdown(kept_connection, PATIENCE_MS, NULL));
+        CHECK_ENDED(esrpc_connection_wait_shutdown(kept_connection, PATIENCE_MS));
         CHECK(esrpc_connection_get_state(kept_connection) == ESRPC_CONNECTION_STATE_CLOSED);
         CHECK_STATUS(ESRPC_ERROR_CONNECTION_CLOSED, ping(kept_connection, "", "ping"));
         CHECK_OK(esrpc_connection_close(kept_connection, ESRPC_OK));
@@ -126,7 +126,7 @@ static void a_stream_that_is_not_accepted_is_refused_and_the_connection_stays(vo
     await("call closed OK");
     CHECK_STATUS(ESRPC_ERROR_INVALID_STATE, esrpc_stream_accept(kept_stream, &callbacks, &pair.handler));
     CHECK_STATUS(ESRPC_ERROR_STREAM_CLOSED, send_text(kept_stream, 0, "too late", "late"));
-    CHECK_OK(esrpc_stream_wait_closed(kept_stream, PATIENCE_MS, NULL));
+    CHECK_ENDED(esrpc_stream_wait_closed(kept_stream, PATIENCE_MS));
     esrpc_stream_release(kept_stream);
     CHECK_OK(send_protocol(pair.client_connection, ESRPC_MESSAGE_TYPE_PING, 0, "still there?", NULL));
     await("server protocol PING still there?");

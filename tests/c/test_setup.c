@@ -29,7 +29,6 @@ static void a_connection_that_could_not_be_made_gets_the_reason_and_then_only_on
     struct pair pair;
     esrpc_client_options *options;
     esrpc_connection_callbacks callbacks = connection_callbacks();
-    esrpc_status reason = ESRPC_OK;
     pair_begin(&pair);
     pair_listen(&pair);
     options = pair_client_options(&pair);
@@ -37,10 +36,8 @@ static void a_connection_that_could_not_be_made_gets_the_reason_and_then_only_on
     CHECK_OK(esrpc_listener_wait_closed(pair.listening, PATIENCE_MS));
 
     CHECK_OK(esrpc_connection_connect(options, &callbacks, &pair.client, &pair.client_connection));
-    CHECK_OK(esrpc_connection_wait_setup(pair.client_connection, PATIENCE_MS, &reason));
-    CHECK(reason == ESRPC_ERROR_CONNECTION_REFUSED);
-    CHECK_OK(esrpc_connection_wait_shutdown(pair.client_connection, PATIENCE_MS, &reason));
-    CHECK(reason == ESRPC_ERROR_CONNECTION_REFUSED);
+    CHECK_STATUS(ESRPC_ERROR_CONNECTION_REFUSED, esrpc_connection_wait_setup(pair.client_connection, PATIENCE_MS));
+    CHECK_STATUS(ESRPC_ERROR_CONNECTION_REFUSED, esrpc_connection_wait_shutdown(pair.client_connection, PATIENCE_MS));
     CHECK(esrpc_connection_get_state(pair.client_connection) == ESRPC_CONNECTION_STATE_CLOSED);
     CHECK(esrpc_connection_get_end_status(pair.client_connection) == ESRPC_ERROR_CONNECTION_REFUSED);
     CHECK(strstr(esrpc_connection_get_end_message(pair.client_connection), "refused") != NULL);
@@ -78,7 +75,7 @@ static void with_the_handshake_option_setup_waits_for_the_ack_and_keeps_it(void)
     await("server protocol CONNECT connect");
     CHECK(esrpc_connection_get_state(pair.client_connection) == ESRPC_CONNECTION_STATE_CONNECTING);
     CHECK(esrpc_connection_get_connect_ack(pair.client_connection) == NULL);
-    CHECK_STATUS(ESRPC_ERROR_TIMED_OUT, esrpc_connection_wait_setup(pair.client_connection, 1, NULL));
+    CHECK_STATUS(ESRPC_ERROR_TIMED_OUT, esrpc_connection_wait_setup(pair.client_connection, 1));
     CHECK_NEVER("client setup");
 
     CHECK_OK(send_protocol(pair.server_connection, ESRPC_MESSAGE_TYPE_CONNECT_ACK,

@@ -27,7 +27,7 @@ static void the_reason_given_to_close_is_the_reason_of_the_shutdown(void) {
         recorder_clear();
         pair_open(&pair);
         CHECK_OK(esrpc_connection_close(pair.client_connection, reasons[i]));
-        CHECK_OK(esrpc_connection_wait_shutdown(pair.client_connection, PATIENCE_MS, &reason));
+        CHECK_ENDED(reason = esrpc_connection_wait_shutdown(pair.client_connection, PATIENCE_MS));
         CHECK(reason == reasons[i]);
         CHECK(esrpc_connection_get_end_status(pair.client_connection) == reasons[i]);
         CHECK_ONCE("client shutdown"); /* the wait ends when on_shutdown has returned */

@@ -85,8 +85,8 @@ static void check_runtime_has_the_same(const struct pair *pair) {
 /* Closes the connection and waits for the end of both sides. */
 static void end_both(struct pair *pair) {
     CHECK_OK(esrpc_connection_close(pair->client_connection, ESRPC_OK));
-    CHECK_OK(esrpc_connection_wait_shutdown(pair->client_connection, PATIENCE_MS, NULL));
-    CHECK_OK(esrpc_connection_wait_shutdown(pair->server_connection, PATIENCE_MS, NULL));
+    CHECK_ENDED(esrpc_connection_wait_shutdown(pair->client_connection, PATIENCE_MS));
+    CHECK_ENDED(esrpc_connection_wait_shutdown(pair->server_connection, PATIENCE_MS));
 }
 
 static void look_while_called(struct party *self, const struct moment *now) {
@@ -170,7 +170,7 @@ static void sums_are_of_all_connections_that_live_and_that_have_ended(void) {
     CHECK(before.messages_sent == CLIENTS && before.messages_received == CLIENTS);
     for (size_t i = 0; i < CLIENTS; i++) {
         CHECK_OK(esrpc_connection_close(clients[i], ESRPC_OK));
-        CHECK_OK(esrpc_connection_wait_shutdown(clients[i], PATIENCE_MS, NULL));
+        CHECK_ENDED(esrpc_connection_wait_shutdown(clients[i], PATIENCE_MS));
         esrpc_connection_release(clients[i]);
         after = of_runtime(pair.client_runtime);
         CHECK(after.connections_open == CLIENTS - 1 - i && after.connections_opened == CLIENTS);
@@ -235,7 +235,7 @@ static void abnormal_events(void) {
     for (int i = 0; i < 40; i++) raw_send_message(&raw, ESRPC_MESSAGE_TYPE_APPLICATION_MESSAGE, 0, 1, NULL, "late");
     esrpc_message_release(raw_await_message(&raw, ESRPC_MESSAGE_TYPE_PROTOCOL_ERROR));
     raw_close(&raw);
-    CHECK_OK(esrpc_connection_wait_shutdown(pair.server_connection, PATIENCE_MS, NULL));
+    CHECK_ENDED(esrpc_connection_wait_shutdown(pair.server_connection, PATIENCE_MS));
     stats = of_listener(pair.listening);
     CHECK(stats.late_messages > 20 && stats.abnormal_event_ends == 1 && stats.violation_ends == 1);
     pair_end(&pair);
@@ -275,7 +275,7 @@ static void pings_above_the_limit(void) {
     CHECK(of_connection(pair.server_connection).pings_unanswered == 0);
     for (int i = 0; i < MORE; i++) raw_send_message(&client, ESRPC_MESSAGE_TYPE_PING, 0, 0, NULL, "ping");
     CHECK(shutdown(client.descriptor, SHUT_WR) == 0);
-    CHECK_OK(esrpc_connection_wait_shutdown(pair.server_connection, PATIENCE_MS, NULL));
+    CHECK_ENDED(esrpc_connection_wait_shutdown(pair.server_connection, PATIENCE_MS));
     esrpc_stats stats = of_connection(pair.server_connection);
     /* CONNECT was one message, and its answer another. */
     CHECK(stats.messages_received == 1 + INSIDE + MORE && stats.pings_unanswered > 0);
@@ -297,7 +297,7 @@ static void a_server_that_stops_reading(void) {
     for (int32_t id = 1; id <= opened; id++)
         esrpc_message_release(raw_await_message(&raw, ESRPC_MESSAGE_TYPE_APPLICATION_ERROR));
     raw_close(&raw);
-    CHECK_OK(esrpc_connection_wait_shutdown(pair.server_connection, PATIENCE_MS, NULL));
+    CHECK_ENDED(esrpc_connection_wait_shutdown(pair.server_connection, PATIENCE_MS));
     CHECK(of_connection(pair.server_connection).streams_refused >= (uint64_t)opened);
     CHECK(of_connection(pair.server_connection).streams_refused_by_limit == 0);
     pair_end(&pair);
@@ -309,7 +309,7 @@ static void deadlines(void) {
     patient_pair_begin(&pair);
     CHECK_OK(esrpc_connection_options_set_idle_timeout_ms(pair.server_options, SHORT_MS));
     call_server(&pair, &raw);
-    CHECK_OK(esrpc_connection_wait_shutdown(pair.server_connection, PATIENCE_MS, NULL));
+    CHECK_ENDED(esrpc_connection_wait_shutdown(pair.server_connection, PATIENCE_MS));
     raw_close(&raw);
     esrpc_stats stats = of_connection(pair.server_connection), sum = of_listener(pair.listening);
     CHECK(stats.deadline_ends == 1 && stats.violation_ends == 0 && stats.failures_timed_out == 0);
@@ -388,7 +388,7 @@ static void held_bytes(void) {
     CHECK_OK(esrpc_connection_send_protocol_message(pair.server_connection, ESRPC_MESSAGE_TYPE_PING, 0, NULL,
                                                     bytes(zeros, 2 * MIB), NULL, NULL));
     free(zeros);
-    CHECK_OK(esrpc_connection_wait_shutdown(pair.server_connection, PATIENCE_MS, NULL));
+    CHECK_ENDED(esrpc_connection_wait_shutdown(pair.server_connection, PATIENCE_MS));
     esrpc_stats stats = of_listener(pair.listening), own = of_connection(pair.server_connection);
     CHECK(stats.holders_ended_by_limit == 1 && stats.outbound_size == 0 && stats.outbound_size_most > 2 * MIB);
     check_same(&stats, &own);
@@ -407,7 +407,7 @@ static void a_server_that_is_not_there(void) {
     if (over_unix_socket) raw_listener_close(&listener);
     dial_raw(&pair, &pair.client, &listener, &pair.client_connection);
     await("client setup CONNECTION_REFUSED");
-    CHECK_OK(esrpc_connection_wait_shutdown(pair.client_connection, PATIENCE_MS, NULL));
+    CHECK_ENDED(esrpc_connection_wait_shutdown(pair.client_connection, PATIENCE_MS));
     esrpc_stats stats = of_connection(pair.client_connection), all = of_runtime(pair.client_runtime);
     CHECK(stats.failures_connect == 1 && stats.connections_opened == 1 && stats.connections_open == 0);
     check_same(&stats, &all);
@@ -422,7 +422,7 @@ static void servers_that_do_not_want_it(void) {
     pair_listen(&pair);
     pair_dial(&pair);
     await("client setup HANDSHAKE_REFUSED");
-    CHECK_OK(esrpc_connection_wait_shutdown(pair.client_connection, PATIENCE_MS, NULL));
+    CHECK_ENDED(esrpc_connection_wait_shutdown(pair.client_connection, PATIENCE_MS));
     await("server shutdown");
     CHECK(of_runtime(pair.client_runtime).failures_refused == 1);
     CHECK(of_listener(pair.listening).connections_refused == 0);
@@ -434,7 +434,7 @@ static void servers_that_do_not_want_it(void) {
     pair.ignore_connections = true;
     pair_listen(&pair);
     pair_dial(&pair);
-    CHECK_OK(esrpc_connection_wait_shutdown(pair.client_connection, PATIENCE_MS, NULL));
+    CHECK_ENDED(esrpc_connection_wait_shutdown(pair.client_connection, PATIENCE_MS));
     CHECK_OK(esrpc_listener_drain(pair.listening, ESRPC_NO_TIMEOUT));
     CHECK_OK(esrpc_listener_wait_closed(pair.listening, PATIENCE_MS));
     esrpc_stats server = of_listener(pair.listening);
@@ -453,7 +453,7 @@ static void setups_that_take_too_long_or_are_given_up(void) {
         raw_listen(&listener, 1);
         dial_raw(&pair, &pair.client, &listener, &pair.client_connection);
         if (give_up) CHECK_OK(esrpc_connection_abort(pair.client_connection));
-        CHECK_OK(esrpc_connection_wait_shutdown(pair.client_connection, PATIENCE_MS, NULL));
+        CHECK_ENDED(esrpc_connection_wait_shutdown(pair.client_connection, PATIENCE_MS));
         esrpc_stats stats = of_runtime(pair.client_runtime);
         CHECK(stats.failures_cancelled == (uint64_t)give_up && stats.failures_timed_out == (uint64_t)!give_up);
         CHECK(stats.deadline_ends == 0 && stats.connections_opened == 1);
@@ -504,7 +504,7 @@ static void handshakes_of_tls_that_fail(void) {
     limited_begin(&pair);
     pair_listen(&pair);
     dial_tls(&pair, tls);
-    CHECK_OK(esrpc_connection_wait_shutdown(pair.client_connection, PATIENCE_MS, NULL));
+    CHECK_ENDED(esrpc_connection_wait_shutdown(pair.client_connection, PATIENCE_MS));
     await("listener failed");
     CHECK_OK(esrpc_listener_drain(pair.listening, ESRPC_NO_TIMEOUT));
     CHECK_OK(esrpc_listener_wait_closed(pair.listening, PATIENCE_MS));

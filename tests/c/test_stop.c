@@ -144,9 +144,9 @@ static void check_connection_is_inert(esrpc_connection *connection) {
     CHECK_INERT(esrpc_connection_pause_reading(connection));
     CHECK_INERT(esrpc_connection_resume_reading(connection));
     CHECK_INERT(esrpc_connection_run_on_loop(connection, hold_task, NULL));
-    CHECK_INERT(esrpc_connection_wait_setup(connection, ESRPC_NO_TIMEOUT, NULL));
-    CHECK_INERT(esrpc_connection_wait_flush(connection, ESRPC_NO_TIMEOUT, NULL));
-    CHECK_INERT(esrpc_connection_wait_shutdown(connection, ESRPC_NO_TIMEOUT, NULL));
+    CHECK_INERT(esrpc_connection_wait_setup(connection, ESRPC_NO_TIMEOUT));
+    CHECK_INERT(esrpc_connection_wait_flush(connection, ESRPC_NO_TIMEOUT));
+    CHECK_INERT(esrpc_connection_wait_shutdown(connection, ESRPC_NO_TIMEOUT));
     CHECK_INERT(esrpc_connection_call(connection, esrpc_text("x"), NULL, esrpc_text("x"), ESRPC_NO_TIMEOUT, &reply));
     CHECK_INERT(esrpc_connection_new_stream(connection, NULL, NULL, &stream));
     CHECK(!esrpc_connection_is_open(connection));
@@ -162,7 +162,7 @@ static void check_stream_is_inert(esrpc_stream *stream) {
     CHECK_INERT(activate(stream, 0, "x", "late"));
     CHECK_INERT(send_text(stream, 0, "x", "late"));
     CHECK_INERT(esrpc_stream_close(stream));
-    CHECK_INERT(esrpc_stream_wait_closed(stream, ESRPC_NO_TIMEOUT, NULL));
+    CHECK_INERT(esrpc_stream_wait_closed(stream, ESRPC_NO_TIMEOUT));
     CHECK_INERT(esrpc_stream_read(stream, ESRPC_NO_TIMEOUT, &message));
     CHECK_INERT(esrpc_stream_send_blocking(stream, ESRPC_MESSAGE_TYPE_APPLICATION_MESSAGE, 0, NULL, esrpc_text("x"),
                                            ESRPC_NO_TIMEOUT));
@@ -447,7 +447,7 @@ static esrpc_status send_on(struct others *others) {
 }
 
 static esrpc_status wait_closed(struct others *others) {
-    return esrpc_stream_wait_closed(others->to_read, ESRPC_NO_TIMEOUT, NULL);
+    return esrpc_stream_wait_closed(others->to_read, ESRPC_NO_TIMEOUT);
 }
 
 static esrpc_status make_and_release(struct others *others) {

@@ -175,7 +175,6 @@ static size_t events_of(const char *runtime) {
 
 /* A connection whose thread has ended on one side. */
 static void check_dead(esrpc_connection *connection, esrpc_stream *stream) {
-    esrpc_status reason;
     esrpc_message *message = NULL;
     esrpc_stream *other = NULL;
     if (connection != NULL) {
@@ -183,15 +182,15 @@ static void check_dead(esrpc_connection *connection, esrpc_stream *stream) {
         CHECK_STATUS(ESRPC_ERROR_RUNTIME_SHUTDOWN, ping(connection, "x", "never"));
         CHECK_STATUS(ESRPC_ERROR_RUNTIME_SHUTDOWN, esrpc_connection_run_on_loop(connection, fatal_task, NULL));
         CHECK_STATUS(ESRPC_ERROR_RUNTIME_SHUTDOWN, esrpc_connection_new_stream(connection, NULL, NULL, &other));
-        CHECK_STATUS(ESRPC_ERROR_RUNTIME_SHUTDOWN, esrpc_connection_wait_setup(connection, PATIENCE_MS, &reason));
-        CHECK_STATUS(ESRPC_ERROR_RUNTIME_SHUTDOWN, esrpc_connection_wait_flush(connection, PATIENCE_MS, &reason));
-        CHECK_STATUS(ESRPC_ERROR_RUNTIME_SHUTDOWN, esrpc_connection_wait_shutdown(connection, PATIENCE_MS, &reason));
+        CHECK_STATUS(ESRPC_ERROR_RUNTIME_SHUTDOWN, esrpc_connection_wait_setup(connection, PATIENCE_MS));
+        CHECK_STATUS(ESRPC_ERROR_RUNTIME_SHUTDOWN, esrpc_connection_wait_flush(connection, PATIENCE_MS));
+        CHECK_STATUS(ESRPC_ERROR_RUNTIME_SHUTDOWN, esrpc_connection_wait_shutdown(connection, PATIENCE_MS));
         CHECK(!esrpc_connection_is_open(connection));
     }
     if (stream != NULL) {
         CHECK_STATUS(ESRPC_ERROR_RUNTIME_SHUTDOWN, send_text(stream, 0, "x", "never"));
         CHECK_STATUS(ESRPC_ERROR_RUNTIME_SHUTDOWN, esrpc_stream_close(stream));
-        CHECK_STATUS(ESRPC_ERROR_RUNTIME_SHUTDOWN, esrpc_stream_wait_closed(stream, PATIENCE_MS, &reason));
+        CHECK_STATUS(ESRPC_ERROR_RUNTIME_SHUTDOWN, esrpc_stream_wait_closed(stream, PATIENCE_MS));
         CHECK_STATUS(ESRPC_ERROR_RUNTIME_SHUTDOWN, esrpc_stream_read(stream, PATIENCE_MS, &message));
     }
 }
@@ -222,7 +221,7 @@ static void die_in_a_conversation(void) {
         check_dead(pair.client_connection, stream);
         CHECK_STATUS(ESRPC_ERROR_RUNTIME_SHUTDOWN, esrpc_connection_connect(options, NULL, NULL, &late));
         if (pair.listening != NULL && pair.server_connection != NULL)
-            CHECK_OK(esrpc_connection_wait_shutdown(pair.server_connection, PATIENCE_MS, NULL));
+            CHECK_ENDED(esrpc_connection_wait_shutdown(pair.server_connection, PATIENCE_MS));
     } else {
         check_dead(pair.server_connection, NULL);
         if (pair.listening != NULL) {
@@ -230,7 +229,7 @@ static void die_in_a_conversation(void) {
             CHECK_STATUS(ESRPC_ERROR_RUNTIME_SHUTDOWN, esrpc_listener_wait_closed(pair.listening, PATIENCE_MS));
         }
         if (pair.client_connection != NULL)
-            CHECK_OK(esrpc_connection_wait_shutdown(pair.client_connection, PATIENCE_MS, NULL));
+            CHECK_ENDED(esrpc_connection_wait_shutdown(pair.client_connection, PATIENCE_MS));
     }
     esrpc_stream_release(stream);
     esrpc_connection_release(pair.client_connection);
@@ -341,7 +340,7 @@ struct waiter {
 };
 
 static esrpc_status wait_shutdown(struct waits *waits) {
-    return esrpc_connection_wait_shutdown(waits->pair->client_connection, ESRPC_NO_TIMEOUT, NULL);
+    return esrpc_connection_wait_shutdown(waits->pair->client_connection, ESRPC_NO_TIMEOUT);
 }
 
 static esrpc_status wait_read(struct waits *waits) {
@@ -350,11 +349,11 @@ static esrpc_status wait_read(struct waits *waits) {
 }
 
 static esrpc_status wait_closed(struct waits *waits) {
-    return esrpc_stream_wait_closed(waits->closed, ESRPC_NO_TIMEOUT, NULL);
+    return esrpc_stream_wait_closed(waits->closed, ESRPC_NO_TIMEOUT);
 }
 
 static esrpc_status wait_flush(struct waits *waits) {
-    return esrpc_connection_wait_flush(waits->pair->client_connection, ESRPC_NO_TIMEOUT, NULL);
+    return esrpc_connection_wait_flush(waits->pair->client_connection, ESRPC_NO_TIMEOUT);
 }
 
 static esrpc_status wait_call(struct waits *waits) {
@@ -457,7 +456,7 @@ static void every_wait_returns(void) {
     CHECK_COUNT(KINDS, "wait ended");
     CHECK_COUNT(KINDS, "wait ended RUNTIME_SHUTDOWN");
     gate_open(&server_gate);
-    CHECK_OK(esrpc_connection_wait_shutdown(pair.server_connection, PATIENCE_MS, NULL));
+    CHECK_ENDED(esrpc_connection_wait_shutdown(pair.server_connection, PATIENCE_MS));
     CHECK_NEVER("client shutdown");
     CHECK_NEVER("call closed");
     esrpc_stream_release(waits.read);
@@ -488,7 +487,7 @@ static void the_default_runtime_is_made_anew(void) {
     await("died");
     /* The thread is still ending: its end is what the join waits for. */
     CHECK_STATUS(ESRPC_ERROR_RUNTIME_SHUTDOWN, esrpc_runtime_join(NULL, PATIENCE_MS));
-    CHECK_STATUS(ESRPC_ERROR_RUNTIME_SHUTDOWN, esrpc_connection_wait_shutdown(connection, PATIENCE_MS, NULL));
+    CHECK_STATUS(ESRPC_ERROR_RUNTIME_SHUTDOWN, esrpc_connection_wait_shutdown(connection, PATIENCE_MS));
     CHECK_STATUS(ESRPC_ERROR_RUNTIME_SHUTDOWN, esrpc_listener_wait_closed(listener, PATIENCE_MS));
     CHECK_OK(esrpc_listener_listen(options, NULL, NULL, &other));
     CHECK_OK(esrpc_listener_close(other));
@@ -545,7 +544,7 @@ static void a_stop_after_a_death_in_the_log(void) {
     CHECK_OK(esrpc_connection_connect(options, NULL, NULL, &connection));
     await("died");
     CHECK_OK(esrpc_runtime_stop(runtime, PATIENCE_MS));
-    CHECK_STATUS(ESRPC_ERROR_RUNTIME_SHUTDOWN, esrpc_connection_wait_setup(connection, PATIENCE_MS, NULL));
+    CHECK_STATUS(ESRPC_ERROR_RUNTIME_SHUTDOWN, esrpc_connection_wait_setup(connection, PATIENCE_MS));
     esrpc_connection_release(connection);
     esrpc_client_options_release(options);
     esrpc_runtime_release(runtime);
@@ -572,13 +571,13 @@ static void the_other_threads_go_on(void) {
     }
     fatal = "esrpc_task_callback";
     CHECK_OK(esrpc_connection_run_on_loop(connections[0], fatal_task, NULL));
-    CHECK_STATUS(ESRPC_ERROR_RUNTIME_SHUTDOWN, esrpc_connection_wait_shutdown(connections[0], PATIENCE_MS, NULL));
+    CHECK_STATUS(ESRPC_ERROR_RUNTIME_SHUTDOWN, esrpc_connection_wait_shutdown(connections[0], PATIENCE_MS));
     for (size_t i = 0; i < CONNECTIONS; i++) alive += esrpc_connection_is_open(connections[i]);
     CHECK(alive == CONNECTIONS / 2);
     for (size_t i = 0; i < 3; i++) {
         CHECK_OK(esrpc_connection_connect_blocking(options, PATIENCE_MS, &later));
         CHECK_OK(ping(later, "alive", NULL));
-        CHECK_OK(esrpc_connection_wait_flush(later, PATIENCE_MS, NULL));
+        CHECK_OK(esrpc_connection_wait_flush(later, PATIENCE_MS));
         CHECK_OK(esrpc_connection_close(later, ESRPC_OK));
         esrpc_connection_release(later);
     }

@@ -98,9 +98,9 @@ static void *do_a_bit_of_everything(void *argument) {
         CHECK(esrpc_stream_get_connection(work->stream) == connection);
         CHECK(is_text(esrpc_stream_get_operation(work->stream), "test#Operation"));
         CHECK_OK(esrpc_connection_resume_reading(connection));
-        CHECK_OK(esrpc_connection_wait_flush(connection, PATIENCE_MS, NULL));
-        CHECK_STATUS(ESRPC_ERROR_TIMED_OUT, esrpc_connection_wait_shutdown(connection, 0, NULL));
-        CHECK_STATUS(ESRPC_ERROR_TIMED_OUT, esrpc_stream_wait_closed(work->stream, 0, NULL));
+        CHECK_OK(esrpc_connection_wait_flush(connection, PATIENCE_MS));
+        CHECK_STATUS(ESRPC_ERROR_TIMED_OUT, esrpc_connection_wait_shutdown(connection, 0));
+        CHECK_STATUS(ESRPC_ERROR_TIMED_OUT, esrpc_stream_wait_closed(work->stream, 0));
         CHECK(*esrpc_listener_get_address(work->pair->listening) != '\0');
     }
     return NULL;
@@ -123,9 +123,8 @@ static void *wait_for_the_end(void *argument) {
     struct work *work = (struct work *)argument;
     esrpc_status reason = ESRPC_OK;
     note("waiting");
-    CHECK_OK(esrpc_stream_wait_closed(work->stream, PATIENCE_MS, &reason));
-    CHECK(reason == ESRPC_ERROR_CONNECTION_CLOSED);
-    CHECK_OK(esrpc_connection_wait_shutdown(work->pair->client_connection, ESRPC_NO_TIMEOUT, &reason));
+    CHECK_STATUS(ESRPC_ERROR_CONNECTION_CLOSED, esrpc_stream_wait_closed(work->stream, PATIENCE_MS));
+    CHECK_ENDED(reason = esrpc_connection_wait_shutdown(work->pair->client_connection, ESRPC_NO_TIMEOUT));
     CHECK(reason == 1234);
     CHECK_OK(esrpc_listener_wait_closed(work->pair->listening, ESRPC_NO_TIMEOUT));
     return NULL;

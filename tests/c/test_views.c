@@ -212,15 +212,15 @@ static void a_smaller_table_leaves_the_other_slots_empty(void) {
     CHECK_OK(activate(stream, 0, "first", NULL));
     await("handler message first");
     CHECK_OK(send_text(pair.handler_stream, LAST, "reply", NULL));
-    CHECK_OK(esrpc_stream_wait_closed(stream, PATIENCE_MS, NULL));
+    CHECK_ENDED(esrpc_stream_wait_closed(stream, PATIENCE_MS));
     esrpc_stream_release(stream);
 
     options = pair_client_options(&pair);
     of_connection.struct_size = sizeof of_connection.struct_size; /* none at all */
     CHECK_OK(esrpc_connection_connect(options, &of_connection, &party, &connection));
-    CHECK_OK(esrpc_connection_wait_setup(connection, PATIENCE_MS, NULL));
+    CHECK_OK(esrpc_connection_wait_setup(connection, PATIENCE_MS));
     CHECK_OK(esrpc_connection_close(connection, ESRPC_OK));
-    CHECK_OK(esrpc_connection_wait_shutdown(connection, PATIENCE_MS, NULL));
+    CHECK_ENDED(esrpc_connection_wait_shutdown(connection, PATIENCE_MS));
     esrpc_connection_release(connection);
     esrpc_client_options_release(options);
     pair_end(&pair);
@@ -232,21 +232,17 @@ static void a_whole_conversation_needs_no_callback_on_the_clients_side(void) {
     esrpc_client_options *options;
     esrpc_connection *connection = NULL;
     esrpc_stream *stream = NULL;
-    esrpc_status status = 1;
     pair_begin(&pair);
     pair_listen(&pair);
     options = pair_client_options(&pair);
     CHECK_OK(esrpc_connection_connect(options, NULL, NULL, &connection));
     esrpc_client_options_release(options);
-    CHECK_OK(esrpc_connection_wait_setup(connection, PATIENCE_MS, &status));
-    CHECK(status == ESRPC_OK);
+    CHECK_OK(esrpc_connection_wait_setup(connection, PATIENCE_MS));
     CHECK_OK(esrpc_connection_new_stream(connection, NULL, NULL, &stream));
     CHECK_OK(activate(stream, LAST, "only", NULL));
-    CHECK_OK(esrpc_stream_wait_closed(stream, PATIENCE_MS, &status));
-    CHECK(status == ESRPC_OK);
+    CHECK_OK(esrpc_stream_wait_closed(stream, PATIENCE_MS));
     CHECK_OK(esrpc_connection_close(connection, ESRPC_OK));
-    CHECK_OK(esrpc_connection_wait_shutdown(connection, PATIENCE_MS, &status));
-    CHECK(status == ESRPC_OK);
+    CHECK_OK(esrpc_connection_wait_shutdown(connection, PATIENCE_MS));
     esrpc_stream_release(stream);
     esrpc_connection_release(connection);
     await("handler closed OK");

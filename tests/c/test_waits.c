@@ -102,37 +102,30 @@ static void waits_of_no_time(void) {
     struct party call = a_party("call", NULL, NULL);
     struct raw peer;
     struct client client;
-    esrpc_status status = ESRPC_ERROR_INTERNAL;
     client_begin(&client);
     client_dial_raw(&client, &peer, true);
-    CHECK_STATUS(ESRPC_ERROR_TIMED_OUT, esrpc_connection_wait_setup(client.connection, 0, &status));
-    CHECK_STATUS(ESRPC_ERROR_TIMED_OUT, esrpc_connection_wait_setup(client.connection, 1, NULL));
-    /* Written only on success. */
-    CHECK(status == ESRPC_ERROR_INTERNAL);
+    CHECK_STATUS(ESRPC_ERROR_TIMED_OUT, esrpc_connection_wait_setup(client.connection, 0));
+    CHECK_STATUS(ESRPC_ERROR_TIMED_OUT, esrpc_connection_wait_setup(client.connection, 1));
     raw_send_connect_ack(&peer);
-    CHECK_OK(esrpc_connection_wait_setup(client.connection, ESRPC_NO_TIMEOUT, &status));
-    CHECK(status == ESRPC_OK);
-    CHECK_OK(esrpc_connection_wait_setup(client.connection, 0, NULL));
-    CHECK_OK(esrpc_connection_wait_flush(client.connection, 0, NULL));
-    CHECK_STATUS(ESRPC_ERROR_TIMED_OUT, esrpc_connection_wait_shutdown(client.connection, 0, NULL));
+    CHECK_OK(esrpc_connection_wait_setup(client.connection, ESRPC_NO_TIMEOUT));
+    CHECK_OK(esrpc_connection_wait_setup(client.connection, 0));
+    CHECK_OK(esrpc_connection_wait_flush(client.connection, 0));
+    CHECK_STATUS(ESRPC_ERROR_TIMED_OUT, esrpc_connection_wait_shutdown(client.connection, 0));
 
     client.stream = new_stream(client.connection, &call);
-    CHECK_STATUS(ESRPC_ERROR_STREAM_NOT_ACTIVATED, esrpc_stream_wait_closed(client.stream, ESRPC_NO_TIMEOUT, NULL));
+    CHECK_STATUS(ESRPC_ERROR_STREAM_NOT_ACTIVATED, esrpc_stream_wait_closed(client.stream, ESRPC_NO_TIMEOUT));
     CHECK_OK(activate(client.stream, 0, "first", NULL));
-    CHECK_STATUS(ESRPC_ERROR_TIMED_OUT, esrpc_stream_wait_closed(client.stream, 0, NULL));
-    CHECK_STATUS(ESRPC_ERROR_TIMED_OUT, esrpc_stream_wait_closed(client.stream, 1, NULL));
+    CHECK_STATUS(ESRPC_ERROR_TIMED_OUT, esrpc_stream_wait_closed(client.stream, 0));
+    CHECK_STATUS(ESRPC_ERROR_TIMED_OUT, esrpc_stream_wait_closed(client.stream, 1));
     raw_send_message(&peer, ESRPC_MESSAGE_TYPE_APPLICATION_MESSAGE, LAST, 1, NULL, "last");
-    CHECK_OK(esrpc_stream_wait_closed(client.stream, ESRPC_NO_TIMEOUT, &status));
-    CHECK(status == ESRPC_OK);
-    CHECK_OK(esrpc_stream_wait_closed(client.stream, 0, NULL));
+    CHECK_OK(esrpc_stream_wait_closed(client.stream, ESRPC_NO_TIMEOUT));
+    CHECK_OK(esrpc_stream_wait_closed(client.stream, 0));
 
     raw_finish(&peer);
-    CHECK_OK(esrpc_connection_wait_shutdown(client.connection, ESRPC_NO_TIMEOUT, &status));
-    CHECK(status == ESRPC_ERROR_PEER_CLOSED);
-    CHECK_OK(esrpc_connection_wait_shutdown(client.connection, 0, NULL));
+    CHECK_STATUS(ESRPC_ERROR_PEER_CLOSED, esrpc_connection_wait_shutdown(client.connection, ESRPC_NO_TIMEOUT));
+    CHECK_STATUS(ESRPC_ERROR_PEER_CLOSED, esrpc_connection_wait_shutdown(client.connection, 0));
     /* What was, was. */
-    CHECK_OK(esrpc_connection_wait_setup(client.connection, 0, &status));
-    CHECK(status == ESRPC_OK);
+    CHECK_OK(esrpc_connection_wait_setup(client.connection, 0));
     client_end(&client);
 }
 
@@ -141,24 +134,21 @@ static void wait_flush_reports_whether_all_is_written(void) {
     uint8_t *payload = (uint8_t *)calloc(1, LARGE);
     struct raw peer;
     struct client client;
-    esrpc_status status = ESRPC_ERROR_INTERNAL;
     client_begin(&client);
     client_dial_raw(&client, &peer, true);
     raw_send_connect_ack(&peer);
     await("client setup OK");
     CHECK_OK(ping(client.connection, "small", "small"));
-    CHECK_OK(esrpc_connection_wait_flush(client.connection, ESRPC_NO_TIMEOUT, &status));
-    CHECK(status == ESRPC_OK);
+    CHECK_OK(esrpc_connection_wait_flush(client.connection, ESRPC_NO_TIMEOUT));
     /* The peer reads nothing. */
     for (int i = 0; i < SENDS; i++)
         CHECK_OK(esrpc_connection_send_protocol_message(client.connection, ESRPC_MESSAGE_TYPE_PING, 0, NULL,
                                                         bytes(payload, LARGE), NULL, NULL));
-    CHECK_STATUS(ESRPC_ERROR_TIMED_OUT, esrpc_connection_wait_flush(client.connection, 0, &status));
-    CHECK_STATUS(ESRPC_ERROR_TIMED_OUT, esrpc_connection_wait_flush(client.connection, 5, &status));
+    CHECK_STATUS(ESRPC_ERROR_TIMED_OUT, esrpc_connection_wait_flush(client.connection, 0));
+    CHECK_STATUS(ESRPC_ERROR_TIMED_OUT, esrpc_connection_wait_flush(client.connection, 5));
     CHECK(esrpc_connection_get_outbound_size(client.connection) > 0);
     CHECK_OK(esrpc_connection_abort(client.connection));
-    CHECK_OK(esrpc_connection_wait_flush(client.connection, ESRPC_NO_TIMEOUT, &status));
-    CHECK(status == ESRPC_ERROR_ABORTED);
+    CHECK_STATUS(ESRPC_ERROR_ABORTED, esrpc_connection_wait_flush(client.connection, ESRPC_NO_TIMEOUT));
     raw_reset(&peer);
     client_end(&client);
     free(payload);
@@ -179,11 +169,11 @@ static void *wait_for_something(void *data) {
     uint32_t timeout = waiter->number % 2 == 0 ? ESRPC_NO_TIMEOUT : (uint32_t)PATIENCE_MS;
     note("waiter ready");
     switch (waiter->number % 4) {
-    case 0: CHECK_OK(esrpc_connection_wait_setup(connection, timeout, &waiter->status)); break;
-    case 1: CHECK_OK(esrpc_connection_wait_shutdown(connection, timeout, &waiter->status)); break;
+    case 0: CHECK_ENDED(waiter->status = esrpc_connection_wait_setup(connection, timeout)); break;
+    case 1: CHECK_ENDED(waiter->status = esrpc_connection_wait_shutdown(connection, timeout)); break;
     case 2:
         /* The connection may not be set up yet. */
-        waiter->status = esrpc_connection_wait_flush(connection, timeout, NULL);
+        waiter->status = esrpc_connection_wait_flush(connection, timeout);
         CHECK(waiter->status == ESRPC_OK || waiter->status == ESRPC_ERROR_NOT_READY);
         break;
     default: CHECK_OK(esrpc_listener_wait_closed(waiter->listener, timeout)); break;
@@ -225,10 +215,8 @@ static void many_threads_wait_at_once(void) {
 }
 
 static void *wait_for_stream(void *stream) {
-    esrpc_status status;
     note("waiter ready");
-    CHECK_OK(esrpc_stream_wait_closed((esrpc_stream *)stream, ESRPC_NO_TIMEOUT, &status));
-    CHECK(status == ESRPC_OK);
+    CHECK_OK(esrpc_stream_wait_closed((esrpc_stream *)stream, ESRPC_NO_TIMEOUT));
     return NULL;
 }
 
@@ -267,7 +255,7 @@ static void call_the_library(struct log *log) {
     if (log->connection == NULL) return;
     CHECK(esrpc_connection_abort(log->connection) == ESRPC_ERROR_INVALID_STATE);
     CHECK(ping(log->connection, "from the log", "log") == ESRPC_ERROR_INVALID_STATE);
-    CHECK(esrpc_connection_wait_flush(log->connection, ESRPC_NO_TIMEOUT, NULL) == ESRPC_ERROR_INVALID_STATE);
+    CHECK(esrpc_connection_wait_flush(log->connection, ESRPC_NO_TIMEOUT) == ESRPC_ERROR_INVALID_STATE);
     CHECK(!esrpc_connection_is_open(log->connection));
     CHECK(esrpc_connection_get_state(log->connection) == 0);
 }

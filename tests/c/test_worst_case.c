@@ -280,7 +280,7 @@ static esrpc_connection *tls_dial(uint32_t port, esrpc_tls_config *trusting) {
     CHECK_OK(esrpc_connection_connect(options, NULL, NULL, &connection));
     esrpc_connection_options_release(each);
     esrpc_client_options_release(options);
-    CHECK_OK(esrpc_connection_wait_setup(connection, PATIENCE_MS, &status));
+    CHECK_ENDED(status = esrpc_connection_wait_setup(connection, PATIENCE_MS));
     CHECK_OK(status);
     return connection;
 }

@@ -184,7 +184,7 @@ static esrpc_connection *dial(int kind, bool with_callbacks) {
     total.dialled++;
     esrpc_client_options_release(options);
     esrpc_status status = ESRPC_OK;
-    CHECK_OK(esrpc_connection_wait_setup(connection, ESRPC_NO_TIMEOUT, &status));
+    CHECK_ENDED(status = esrpc_connection_wait_setup(connection, ESRPC_NO_TIMEOUT));
     if (succeeds(status)) return connection;
     esrpc_connection_release(connection);
     return NULL;
@@ -249,7 +249,7 @@ static bool flood(esrpc_connection *connection, const uint8_t *data, size_t len,
         count_send(status);
         good = succeeds(status);
     }
-    if (good) good = succeeds(esrpc_stream_wait_closed(stream, TIMEOUT_MS, NULL));
+    if (good) good = succeeds(esrpc_stream_wait_closed(stream, TIMEOUT_MS));
     esrpc_stream_release(stream);
     return good;
 }
@@ -293,7 +293,7 @@ static void visit(uint64_t *random, const uint8_t *data) {
         case 1: CHECK_OK(esrpc_connection_close(connection, ESRPC_OK)); break;
         default:
             CHECK_OK(esrpc_connection_close(connection, 1234));
-            CHECK_OK(esrpc_connection_wait_shutdown(connection, ESRPC_NO_TIMEOUT, NULL));
+            CHECK_ENDED(esrpc_connection_wait_shutdown(connection, ESRPC_NO_TIMEOUT));
             break;
     }
     esrpc_connection_release(connection);
