@@ -1013,8 +1013,9 @@ typedef bool (ESRPC_CALL *esrpc_connect_callback)(struct esrpc_connection *conne
 typedef void (ESRPC_CALL *esrpc_ended_callback)(void *user_data);
 
 /**
- * Receives log messages. Comes on any thread of the library or of the caller, also on several at once. It may call no
- * function of the library.
+ * Receives log messages. Called on any thread of the library or of the caller, also on several at once. Inside it every
+ * function of the library does nothing and returns ESRPC_ERROR_INVALID_STATE, or, if it returns no status, what it returns
+ * for NULL: 0, false, NULL or an empty text. A release there releases nothing.
  *
  * @param level An ESRPC_LOG_LEVEL_ constant, ESRPC_LOG_LEVEL_ERROR to ESRPC_LOG_LEVEL_TRACE.
  * @param target Which part of the library speaks. Lives as long as the callback runs.
@@ -1035,8 +1036,24 @@ typedef struct esrpc_connection_callbacks {
      */
     size_t struct_size;
     /**
-     * Client only, once and first: the connection is usable (ESRPC_OK), or it could not be had: connection is NULL, status
-     * says why, and only on_destroy follows.
+     * Client only, once and first. ESRPC_OK: the connection can be used. Otherwise connecting failed: connection
+     * is NULL, status says why, and only on_destroy follows.
+     *
+     * The address: ESRPC_ERROR_RESOLVE_FAILED, ESRPC_ERROR_RESOLVE_TIMED_OUT, ESRPC_ERROR_ADDRESS_INVALID,
+     * ESRPC_ERROR_ADDRESS_UNAVAILABLE, ESRPC_ERROR_ADDRESS_IN_USE (the local one), ESRPC_ERROR_NOT_FOUND and
+     * ESRPC_ERROR_PATH_TOO_LONG (the path of a Unix socket), ESRPC_ERROR_INTERFACE_NOT_FOUND,
+     * ESRPC_ERROR_UNSUPPORTED. Connecting: ESRPC_ERROR_CONNECTION_REFUSED, ESRPC_ERROR_CONNECT_TIMED_OUT,
+     * ESRPC_ERROR_TOO_MANY_FILES, ESRPC_ERROR_CONNECT_FAILED for anything else.
+     *
+     * TLS: ESRPC_ERROR_TLS_TIMED_OUT, ESRPC_ERROR_TLS_PEER_CLOSED, ESRPC_ERROR_TLS_NO_COMMON_VERSION,
+     * ESRPC_ERROR_TLS_NO_COMMON_CIPHER, ESRPC_ERROR_TLS_NO_COMMON_ALPN; the server's certificate:
+     * ESRPC_ERROR_TLS_UNKNOWN_CA, ESRPC_ERROR_TLS_CERTIFICATE_EXPIRED,
+     * ESRPC_ERROR_TLS_CERTIFICATE_NOT_YET_VALID, ESRPC_ERROR_TLS_WRONG_NAME,
+     * ESRPC_ERROR_TLS_BAD_CERTIFICATE, ESRPC_ERROR_TLS_CERTIFICATE_REVOKED,
+     * ESRPC_ERROR_TLS_REVOCATION_UNKNOWN, ESRPC_ERROR_TLS_BAD_CRL, ESRPC_ERROR_TLS_CRL_EXPIRED.
+     *
+     * This side: ESRPC_ERROR_CANCELLED if it was closed or aborted before. Everything else that ends a
+     * connection, most of it only while the library does the handshake: see on_shutdown.
      */
     void (ESRPC_CALL *on_setup)(struct esrpc_connection *connection, esrpc_status status, void *user_data);
     /**
@@ -1060,8 +1077,26 @@ typedef struct esrpc_connection_callbacks {
      */
     void (ESRPC_CALL *on_writable)(struct esrpc_connection *connection, void *user_data);
     /**
-     * The connection has ended. Once, if it was set up, after every flush callback and every on_closed. ESRPC_OK: this side
-     * asked for it, or it was drained, and nothing was lost. ESRPC_ERROR_DRAINING: the time to drain it was over.
+     * The connection has ended. Once, if it was set up, after every flush callback and every on_closed.
+     *
+     * This side: ESRPC_OK or the number passed to esrpc_connection_close, and nothing was lost; ESRPC_OK also after
+     * a drain; ESRPC_ERROR_DRAINING: the time to drain was over; ESRPC_ERROR_LINGER_EXPIRED and ESRPC_ERROR_ABORTED:
+     * something was not written; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_INTERNAL: a defect of the library.
+     *
+     * The peer or the network: ESRPC_ERROR_PEER_CLOSED, ESRPC_ERROR_CONNECTION_RESET, ESRPC_ERROR_IO,
+     * ESRPC_ERROR_ACCESS_DENIED (the system forbids it), ESRPC_ERROR_TLS_ALERT_RECEIVED,
+     * ESRPC_ERROR_TLS_HANDSHAKE_FAILED (records that are not sound TLS), ESRPC_ERROR_TLS_TRUNCATED.
+     *
+     * What the peer sent: ESRPC_ERROR_HANDSHAKE_REFUSED, ESRPC_ERROR_PROTOCOL_VIOLATION, ESRPC_ERROR_INCOMPLETE
+     * (it ended inside a message), ESRPC_ERROR_PRELUDE_CHECKSUM, ESRPC_ERROR_MESSAGE_CHECKSUM,
+     * ESRPC_ERROR_MESSAGE_LENGTH, ESRPC_ERROR_HEADERS_LENGTH, ESRPC_ERROR_HEADER_OVERRUN,
+     * ESRPC_ERROR_HEADER_NAME_LENGTH, ESRPC_ERROR_UNKNOWN_HEADER_TYPE; beyond a limit: ESRPC_ERROR_MESSAGE_TOO_LARGE,
+     * ESRPC_ERROR_HANDSHAKE_MESSAGE_TOO_LARGE, ESRPC_ERROR_TOO_MANY_HEADERS, ESRPC_ERROR_HEADERS_TOO_LARGE,
+     * ESRPC_ERROR_HEADER_VALUE_TOO_LONG, ESRPC_ERROR_TOO_MANY_ABNORMAL_EVENTS; of a listener:
+     * ESRPC_ERROR_TOO_MANY_CONNECTIONS, ESRPC_ERROR_TOO_MANY_HANDSHAKES, ESRPC_ERROR_TOO_MANY_HELD_BYTES.
+     *
+     * Time: ESRPC_ERROR_HANDSHAKE_TIMED_OUT, ESRPC_ERROR_WRITE_TIMED_OUT, ESRPC_ERROR_MESSAGE_TIMED_OUT,
+     * ESRPC_ERROR_IDLE_TIMED_OUT, ESRPC_ERROR_KEEP_ALIVE_TIMED_OUT.
      */
     void (ESRPC_CALL *on_shutdown)(struct esrpc_connection *connection, esrpc_status reason, void *user_data);
     /**
@@ -1165,9 +1200,14 @@ typedef struct esrpc_listener_callbacks {
                                    struct esrpc_connection *connection,
                                    void *user_data);
     /**
-     * A connection could not be accepted, as the system has no room for it, or it was lost, or its TLS handshake failed or was
-     * ended to make room for newer ones; the listener goes on. Called on the event-loop thread of the listener or of that
-     * connection, so perhaps several at once.
+     * A connection was lost before on_incoming_connection; the listener goes on. Called on the event-loop thread of the
+     * listener or of that connection, so perhaps several at once.
+     *
+     * The system: ESRPC_ERROR_TOO_MANY_FILES, ESRPC_ERROR_CONNECTION_RESET, ESRPC_ERROR_ACCESS_DENIED,
+     * ESRPC_ERROR_IO for anything else. Limits: ESRPC_ERROR_TOO_MANY_CONNECTIONS,
+     * ESRPC_ERROR_TOO_MANY_HANDSHAKES (it made room for newer ones), ESRPC_ERROR_DRAINING. TLS: ESRPC_ERROR_TLS_ALERT_RECEIVED,
+     * ESRPC_ERROR_TLS_HANDSHAKE_FAILED, ESRPC_ERROR_TLS_TRUNCATED, ESRPC_ERROR_TLS_CERTIFICATE_REQUIRED, and the
+     * others that on_setup lists, here about the client's certificate. ESRPC_ERROR_INTERNAL: a defect of the library.
      */
     void (ESRPC_CALL *on_failed_connection)(struct esrpc_listener *listener, esrpc_status status, void *user_data);
     /**
@@ -1392,7 +1432,7 @@ ESRPC_API const char *ESRPC_CALL esrpc_status_message(esrpc_status status);
 
 /**
  * A sentence about the last call that failed on this thread, with the operating system's error where there is one.
- * Inside a callback that was given a status other than ESRPC_OK, it explains that status.
+ * When a callback with a status begins, the sentence explains that status and is empty for ESRPC_OK.
  *
  * @return UTF-8 text that is valid until the next call to this library fails, or the next callback comes, on this
  * thread: copy it to keep it. Never NULL; empty if no call has failed.
@@ -2197,8 +2237,8 @@ ESRPC_API esrpc_status ESRPC_CALL esrpc_decoder_set_limits(
  * @return ESRPC_OK; ESRPC_ERROR_PRELUDE_CHECKSUM, ESRPC_ERROR_MESSAGE_CHECKSUM, ESRPC_ERROR_MESSAGE_LENGTH,
  * ESRPC_ERROR_HEADERS_LENGTH, ESRPC_ERROR_HEADER_OVERRUN, ESRPC_ERROR_UNKNOWN_HEADER_TYPE, ESRPC_ERROR_MESSAGE_TOO_LARGE,
  * ESRPC_ERROR_TOO_MANY_HEADERS, ESRPC_ERROR_HEADERS_TOO_LARGE or ESRPC_ERROR_HEADER_VALUE_TOO_LONG for damaged input;
- * ESRPC_ERROR_INVALID_STATE inside a callback of this decoder; ESRPC_ERROR_INVALID_ARGUMENT if decoder is NULL, or data is
- * NULL with a length other than 0.
+ * ESRPC_ERROR_CANCELLED if a callback released the decoder, which no longer exists then; ESRPC_ERROR_INVALID_STATE inside a
+ * callback of this decoder; ESRPC_ERROR_INVALID_ARGUMENT if decoder is NULL, or data is NULL with a length other than 0.
  *
  * Thread: owner. Since: 0.1.0
  */

@@ -3,6 +3,8 @@
 #[path = "common/header_text.rs"]
 mod header_text;
 
+use std::collections::HashSet;
+
 use header_text::Function;
 
 /// What is missing, as sentences.
@@ -83,6 +85,32 @@ fn functions_on_connections_streams_and_listeners_say_when_those_cannot_be_used(
         count += 1;
     }
     assert!(count > 30, "only {count} functions found");
+}
+
+/// What the comments of callback types and of the slots of callback tables say.
+fn comments_of_callbacks() -> String {
+    let header = header_text::committed();
+    let comments = header.split("/**").skip(1).filter_map(|text| text.split_once("*/"));
+    let of_callbacks = comments
+        .filter(|(_, rest)| rest.trim_start().lines().next().is_some_and(|line| line.contains("(ESRPC_CALL *")));
+    of_callbacks.map(|(comment, _)| comment).collect()
+}
+
+#[test]
+fn every_status_stands_with_a_function_that_returns_it_or_a_callback_that_reports_it() {
+    let header = header_text::committed();
+    let statuses: Vec<_> = header
+        .lines()
+        .filter_map(|line| line.strip_prefix("    ESRPC_ERROR_")?.split_once(" = "))
+        .filter(|(name, _)| !name.ends_with("_NEGATIVE"))
+        .map(|(name, _)| format!("ESRPC_ERROR_{name}"))
+        .collect();
+    assert!(statuses.len() > 90, "only {} statuses found", statuses.len());
+    let mut text = comments_of_callbacks();
+    header_text::functions().iter().for_each(|function| text.push_str(&function.documentation));
+    let words: HashSet<_> = text.split(|c: char| !c.is_alphanumeric() && c != '_').collect();
+    let homeless: Vec<_> = statuses.iter().filter(|status| !words.contains(status.as_str())).collect();
+    assert!(homeless.is_empty(), "{homeless:?}");
 }
 
 /// Every status that a comment names exists.

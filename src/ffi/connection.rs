@@ -9,7 +9,7 @@ use super::callbacks::{UserData, esrpc_flush_callback, esrpc_task_callback, flus
 use super::client_options::esrpc_client_options;
 pub use super::counted::esrpc_connection;
 use super::counted::esrpc_stream;
-use super::errors::{explained, outcome_status, requested_outcome};
+use super::errors::{explained, requested_outcome};
 use super::failure::{Failure, required};
 use super::guard;
 use super::handle::ArcHandle;
@@ -17,6 +17,7 @@ use super::headers::esrpc_headers;
 use super::host_call;
 use super::message::{esrpc_message, outgoing, with_view};
 use super::out::check_out;
+use super::reasons;
 use super::status::esrpc_status;
 use super::table::read_table;
 use crate::codec::{Limits, Message};
@@ -32,8 +33,24 @@ use crate::runtime::{Connection, ConnectionHandler, Destroyed, Error, Outcome, S
 pub struct esrpc_connection_callbacks {
     /// The size of this struct.
     pub struct_size: usize,
-    /// Client only, once and first: the connection is usable (ESRPC_OK), or it could not be had: connection is NULL, status
-    /// says why, and only on_destroy follows.
+    /// Client only, once and first. ESRPC_OK: the connection can be used. Otherwise connecting failed: connection
+    /// is NULL, status says why, and only on_destroy follows.
+    ///
+    /// The address: ESRPC_ERROR_RESOLVE_FAILED, ESRPC_ERROR_RESOLVE_TIMED_OUT, ESRPC_ERROR_ADDRESS_INVALID,
+    /// ESRPC_ERROR_ADDRESS_UNAVAILABLE, ESRPC_ERROR_ADDRESS_IN_USE (the local one), ESRPC_ERROR_NOT_FOUND and
+    /// ESRPC_ERROR_PATH_TOO_LONG (the path of a Unix socket), ESRPC_ERROR_INTERFACE_NOT_FOUND,
+    /// ESRPC_ERROR_UNSUPPORTED. Connecting: ESRPC_ERROR_CONNECTION_REFUSED, ESRPC_ERROR_CONNECT_TIMED_OUT,
+    /// ESRPC_ERROR_TOO_MANY_FILES, ESRPC_ERROR_CONNECT_FAILED for anything else.
+    ///
+    /// TLS: ESRPC_ERROR_TLS_TIMED_OUT, ESRPC_ERROR_TLS_PEER_CLOSED, ESRPC_ERROR_TLS_NO_COMMON_VERSION,
+    /// ESRPC_ERROR_TLS_NO_COMMON_CIPHER, ESRPC_ERROR_TLS_NO_COMMON_ALPN; the server's certificate:
+    /// ESRPC_ERROR_TLS_UNKNOWN_CA, ESRPC_ERROR_TLS_CERTIFICATE_EXPIRED,
+    /// ESRPC_ERROR_TLS_CERTIFICATE_NOT_YET_VALID, ESRPC_ERROR_TLS_WRONG_NAME,
+    /// ESRPC_ERROR_TLS_BAD_CERTIFICATE, ESRPC_ERROR_TLS_CERTIFICATE_REVOKED,
+    /// ESRPC_ERROR_TLS_REVOCATION_UNKNOWN, ESRPC_ERROR_TLS_BAD_CRL, ESRPC_ERROR_TLS_CRL_EXPIRED.
+    ///
+    /// This side: ESRPC_ERROR_CANCELLED if it was closed or aborted before. Everything else that ends a
+    /// connection, most of it only while the library does the handshake: see on_shutdown.
     pub on_setup:
         Option<unsafe extern "C" fn(connection: *mut esrpc_connection, status: esrpc_status, user_data: *mut c_void)>,
     /// A message on stream-id 0 has come.
@@ -54,8 +71,26 @@ pub struct esrpc_connection_callbacks {
     /// Sends were answered ESRPC_ERROR_WOULD_BLOCK, on the connection or on a stream, and half of the outbound limit is
     /// free now. Once per such episode.
     pub on_writable: Option<unsafe extern "C" fn(connection: *mut esrpc_connection, user_data: *mut c_void)>,
-    /// The connection has ended. Once, if it was set up, after every flush callback and every on_closed. ESRPC_OK: this side
-    /// asked for it, or it was drained, and nothing was lost. ESRPC_ERROR_DRAINING: the time to drain it was over.
+    /// The connection has ended. Once, if it was set up, after every flush callback and every on_closed.
+    ///
+    /// This side: ESRPC_OK or the number passed to esrpc_connection_close, and nothing was lost; ESRPC_OK also after
+    /// a drain; ESRPC_ERROR_DRAINING: the time to drain was over; ESRPC_ERROR_LINGER_EXPIRED and ESRPC_ERROR_ABORTED:
+    /// something was not written; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_INTERNAL: a defect of the library.
+    ///
+    /// The peer or the network: ESRPC_ERROR_PEER_CLOSED, ESRPC_ERROR_CONNECTION_RESET, ESRPC_ERROR_IO,
+    /// ESRPC_ERROR_ACCESS_DENIED (the system forbids it), ESRPC_ERROR_TLS_ALERT_RECEIVED,
+    /// ESRPC_ERROR_TLS_HANDSHAKE_FAILED (records that are not sound TLS), ESRPC_ERROR_TLS_TRUNCATED.
+    ///
+    /// What the peer sent: ESRPC_ERROR_HANDSHAKE_REFUSED, ESRPC_ERROR_PROTOCOL_VIOLATION, ESRPC_ERROR_INCOMPLETE
+    /// (it ended inside a message), ESRPC_ERROR_PRELUDE_CHECKSUM, ESRPC_ERROR_MESSAGE_CHECKSUM,
+    /// ESRPC_ERROR_MESSAGE_LENGTH, ESRPC_ERROR_HEADERS_LENGTH, ESRPC_ERROR_HEADER_OVERRUN,
+    /// ESRPC_ERROR_HEADER_NAME_LENGTH, ESRPC_ERROR_UNKNOWN_HEADER_TYPE; beyond a limit: ESRPC_ERROR_MESSAGE_TOO_LARGE,
+    /// ESRPC_ERROR_HANDSHAKE_MESSAGE_TOO_LARGE, ESRPC_ERROR_TOO_MANY_HEADERS, ESRPC_ERROR_HEADERS_TOO_LARGE,
+    /// ESRPC_ERROR_HEADER_VALUE_TOO_LONG, ESRPC_ERROR_TOO_MANY_ABNORMAL_EVENTS; of a listener:
+    /// ESRPC_ERROR_TOO_MANY_CONNECTIONS, ESRPC_ERROR_TOO_MANY_HANDSHAKES, ESRPC_ERROR_TOO_MANY_HELD_BYTES.
+    ///
+    /// Time: ESRPC_ERROR_HANDSHAKE_TIMED_OUT, ESRPC_ERROR_WRITE_TIMED_OUT, ESRPC_ERROR_MESSAGE_TIMED_OUT,
+    /// ESRPC_ERROR_IDLE_TIMED_OUT, ESRPC_ERROR_KEEP_ALIVE_TIMED_OUT.
     pub on_shutdown:
         Option<unsafe extern "C" fn(connection: *mut esrpc_connection, reason: esrpc_status, user_data: *mut c_void)>,
     /// The last callback, once: user_data is not used any more. Comes when the connection has ended, its streams are
@@ -88,6 +123,7 @@ impl ConnectionHandler for Callbacks {
         if let Some(function) = self.table.on_setup {
             let connection = result.map_or(std::ptr::null_mut(), esrpc_connection::lend);
             let status = explained(result.map(|_| ()));
+            reasons::check_listed("on_setup", &[reasons::OF_SETUP, reasons::OF_TLS, reasons::OF_SHUTDOWN], status);
             // SAFETY: see above.
             unsafe { host_call::call(function, (connection, status, self.user_data.0)) }
         }
@@ -122,6 +158,7 @@ impl ConnectionHandler for Callbacks {
     fn on_shutdown(&self, connection: &Arc<Connection>, outcome: &Outcome) {
         if let Some(function) = self.table.on_shutdown {
             let reason = explained(outcome.as_ref().copied());
+            reasons::check_listed("on_shutdown", &[reasons::OF_SHUTDOWN], reason);
             // SAFETY: see above.
             unsafe { host_call::call(function, (esrpc_connection::lend(connection), reason, self.user_data.0)) }
         }
@@ -431,9 +468,9 @@ pub unsafe extern "C" fn esrpc_connection_run_on_loop(
         connection.run_on_loop(move |outcome| {
             // Captures the whole struct, which is Send, rather than the pointer inside, which is not.
             let user_data: UserData = user_data;
-            explained(outcome.as_ref().copied());
+            let status = explained(outcome.as_ref().copied());
             // SAFETY: the caller gave the function together with the pointer, to be called once.
-            unsafe { host_call::call(function, (outcome_status(&outcome), user_data.0)) }
+            unsafe { host_call::call(function, (status, user_data.0)) }
         });
         Ok(())
     })

@@ -297,8 +297,10 @@ pub unsafe extern "C" fn esrpc_connection_wait_setup(
     connection: *mut esrpc_connection,
     timeout_ms: u32,
 ) -> esrpc_status {
-    // SAFETY: NULL or a live handle.
-    guard::call(|| unsafe { wait(connection, timeout_ms, Connection::wait_setup) })
+    guard::call(|| {
+        // SAFETY: NULL or a live handle.
+        unsafe { wait(connection, timeout_ms, Connection::wait_setup) }
+    })
 }
 
 /// Waits until every message that was accepted before this call is written to the socket, on all streams of the
@@ -317,8 +319,10 @@ pub unsafe extern "C" fn esrpc_connection_wait_flush(
     connection: *mut esrpc_connection,
     timeout_ms: u32,
 ) -> esrpc_status {
-    // SAFETY: NULL or a live handle.
-    guard::call(|| unsafe { wait(connection, timeout_ms, Connection::wait_flush) })
+    guard::call(|| {
+        // SAFETY: NULL or a live handle.
+        unsafe { wait(connection, timeout_ms, Connection::wait_flush) }
+    })
 }
 
 /// Waits until the connection has ended and its on_shutdown, or failed on_setup, has returned. Returns the reason of
@@ -337,6 +341,8 @@ pub unsafe extern "C" fn esrpc_connection_wait_shutdown(
     connection: *mut esrpc_connection,
     timeout_ms: u32,
 ) -> esrpc_status {
-    // SAFETY: NULL or a live handle.
-    guard::call(|| unsafe { wait(connection, timeout_ms, Connection::wait_shutdown) })
+    guard::call(|| {
+        // SAFETY: NULL or a live handle.
+        unsafe { wait(connection, timeout_ms, Connection::wait_shutdown) }
+    })
 }

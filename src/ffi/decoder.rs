@@ -13,7 +13,7 @@ use super::headers::esrpc_header;
 use super::host_call;
 use super::message::esrpc_message;
 use super::out::{check_out, write_out};
-use super::status::esrpc_status;
+use super::status::{ESRPC_ERROR_CANCELLED, esrpc_status};
 use super::table::read_table;
 use crate::codec::{DecodeEvents, EventDecoder, FlatHeader, Limits, Message, MessageDecoder, Prelude};
 
@@ -196,7 +196,7 @@ unsafe fn push(handle: *mut esrpc_decoder, data: &[u8]) -> Result<(), Failure> {
     let _release = ReleaseAfterPush(handle);
     let mut shape = taken;
     decoder.started.set(true);
-    match &mut *shape {
+    let pushed = match &mut *shape {
         Shape::Messages { decoder, views } => {
             views.clear();
             Ok(decoder.push(data)?)
@@ -213,7 +213,11 @@ unsafe fn push(handle: *mut esrpc_decoder, data: &[u8]) -> Result<(), Failure> {
                 failure
             })
         }
+    };
+    if decoder.is_released.get() {
+        return Err(Failure::new(ESRPC_ERROR_CANCELLED, "a callback released the decoder, which no longer exists"));
     }
+    pushed
 }
 
 /// Makes a decoder. It takes messages with a payload of 24 MiB, and beside it 1024 headers of 24 MiB in total, unless
@@ -293,8 +297,8 @@ pub unsafe extern "C" fn esrpc_decoder_set_limits(
 /// @return ESRPC_OK; ESRPC_ERROR_PRELUDE_CHECKSUM, ESRPC_ERROR_MESSAGE_CHECKSUM, ESRPC_ERROR_MESSAGE_LENGTH,
 /// ESRPC_ERROR_HEADERS_LENGTH, ESRPC_ERROR_HEADER_OVERRUN, ESRPC_ERROR_UNKNOWN_HEADER_TYPE, ESRPC_ERROR_MESSAGE_TOO_LARGE,
 /// ESRPC_ERROR_TOO_MANY_HEADERS, ESRPC_ERROR_HEADERS_TOO_LARGE or ESRPC_ERROR_HEADER_VALUE_TOO_LONG for damaged input;
-/// ESRPC_ERROR_INVALID_STATE inside a callback of this decoder; ESRPC_ERROR_INVALID_ARGUMENT if decoder is NULL, or data is
-/// NULL with a length other than 0.
+/// ESRPC_ERROR_CANCELLED if a callback released the decoder, which no longer exists then; ESRPC_ERROR_INVALID_STATE inside a
+/// callback of this decoder; ESRPC_ERROR_INVALID_ARGUMENT if decoder is NULL, or data is NULL with a length other than 0.
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]

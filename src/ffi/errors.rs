@@ -2,7 +2,7 @@
 
 use std::ffi::c_char;
 
-use super::failure::{Failure, set_last_error};
+use super::failure::{Failure, clear_last_error, set_last_error};
 use super::status::*;
 use crate::runtime::{Described, Ended, Error, Outcome, TimeLimit};
 use crate::{codec, rpc, transport};
@@ -175,15 +175,13 @@ pub(crate) fn end_message(ended: Ended<'_>) -> *const c_char {
     ended.err().map_or(c"", Described::text).as_ptr()
 }
 
-/// The status of an outcome.
-pub(crate) fn outcome_status(outcome: &Outcome) -> esrpc_status {
-    outcome.as_ref().err().map_or(ESRPC_OK.into(), status_of)
-}
-
-/// The status of an outcome for a callback, inside which esrpc_last_error_message explains it.
+/// The status of an outcome for a callback, inside which esrpc_last_error_message explains it or is empty.
 pub(crate) fn explained(outcome: Result<(), &Error>) -> esrpc_status {
     match outcome {
-        Ok(()) => ESRPC_OK.into(),
+        Ok(()) => {
+            clear_last_error();
+            ESRPC_OK.into()
+        }
         Err(error) => {
             let failure = Failure::from(error.clone());
             set_last_error(&failure);

@@ -59,6 +59,16 @@ pub(crate) fn set_last_error(failure: &Failure) {
     let _ = LAST_ERROR.try_with(|last| *last.borrow_mut() = message);
 }
 
+/// Inside a callback that reports success there is nothing to explain.
+pub(crate) fn clear_last_error() {
+    let clear = |last: &RefCell<CString>| {
+        if !last.borrow().is_empty() {
+            *last.borrow_mut() = CString::default();
+        }
+    };
+    let _ = LAST_ERROR.try_with(clear);
+}
+
 /// The sentence of this thread's last failure; empty if there was none.
 pub(crate) fn last_error() -> *const c_char {
     LAST_ERROR.try_with(|last| last.borrow().as_ptr()).unwrap_or(c"".as_ptr())

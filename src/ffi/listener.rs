@@ -14,6 +14,7 @@ use super::handle::ArcHandle;
 use super::host_call;
 use super::listener_options::esrpc_listener_options;
 use super::out::check_out;
+use super::reasons;
 use super::status::esrpc_status;
 use super::table::read_table;
 use super::times::timeout;
@@ -32,9 +33,14 @@ pub struct esrpc_listener_callbacks {
     pub on_incoming_connection: Option<
         unsafe extern "C" fn(listener: *mut esrpc_listener, connection: *mut esrpc_connection, user_data: *mut c_void),
     >,
-    /// A connection could not be accepted, as the system has no room for it, or it was lost, or its TLS handshake failed or was
-    /// ended to make room for newer ones; the listener goes on. Called on the event-loop thread of the listener or of that
-    /// connection, so perhaps several at once.
+    /// A connection was lost before on_incoming_connection; the listener goes on. Called on the event-loop thread of the
+    /// listener or of that connection, so perhaps several at once.
+    ///
+    /// The system: ESRPC_ERROR_TOO_MANY_FILES, ESRPC_ERROR_CONNECTION_RESET, ESRPC_ERROR_ACCESS_DENIED,
+    /// ESRPC_ERROR_IO for anything else. Limits: ESRPC_ERROR_TOO_MANY_CONNECTIONS,
+    /// ESRPC_ERROR_TOO_MANY_HANDSHAKES (it made room for newer ones), ESRPC_ERROR_DRAINING. TLS: ESRPC_ERROR_TLS_ALERT_RECEIVED,
+    /// ESRPC_ERROR_TLS_HANDSHAKE_FAILED, ESRPC_ERROR_TLS_TRUNCATED, ESRPC_ERROR_TLS_CERTIFICATE_REQUIRED, and the
+    /// others that on_setup lists, here about the client's certificate. ESRPC_ERROR_INTERNAL: a defect of the library.
     pub on_failed_connection:
         Option<unsafe extern "C" fn(listener: *mut esrpc_listener, status: esrpc_status, user_data: *mut c_void)>,
     /// The socket is closed, and a socket file removed; after esrpc_listener_drain its connections have ended, too. Called once,
@@ -75,6 +81,7 @@ impl ListenerHandler for Callbacks {
     fn on_failed_connection(&self, listener: &Arc<Listener>, error: &Error) {
         if let Some(function) = self.table.on_failed_connection {
             let status = explained(Err(error));
+            reasons::check_listed("on_failed_connection", &[reasons::OF_TLS, reasons::OF_FAILED_CONNECTION], status);
             // SAFETY: see above.
             unsafe { host_call::call(function, (esrpc_listener::lend(listener), status, self.user_data.0)) }
         }

@@ -16,6 +16,7 @@ pub(crate) mod handle;
 pub(crate) mod host_call;
 mod json;
 pub(crate) mod out;
+pub(crate) mod reasons;
 pub(crate) mod table;
 pub(crate) mod times;
 

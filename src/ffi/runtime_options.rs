@@ -12,8 +12,9 @@ use crate::runtime::{Level, Log, OnEnded};
 
 const MAX_THREADS: usize = 64;
 
-/// Receives log messages. Comes on any thread of the library or of the caller, also on several at once. It may call no
-/// function of the library.
+/// Receives log messages. Called on any thread of the library or of the caller, also on several at once. Inside it every
+/// function of the library does nothing and returns ESRPC_ERROR_INVALID_STATE, or, if it returns no status, what it returns
+/// for NULL: 0, false, NULL or an empty text. A release there releases nothing.
 ///
 /// @param level An ESRPC_LOG_LEVEL_ constant, ESRPC_LOG_LEVEL_ERROR to ESRPC_LOG_LEVEL_TRACE.
 /// @param target Which part of the library speaks. Lives as long as the callback runs.

@@ -40,7 +40,7 @@ pub extern "C" fn esrpc_status_message(status: esrpc_status) -> *const c_char {
 }
 
 /// A sentence about the last call that failed on this thread, with the operating system's error where there is one.
-/// Inside a callback that was given a status other than ESRPC_OK, it explains that status.
+/// When a callback with a status begins, the sentence explains that status and is empty for ESRPC_OK.
 ///
 /// @return UTF-8 text that is valid until the next call to this library fails, or the next callback comes, on this
 /// thread: copy it to keep it. Never NULL; empty if no call has failed.

@@ -265,12 +265,55 @@ fn generate() -> Result<String, Vec<String>> {
     ))
 }
 
+/// What says of a call in a log callback, with nothing for all arguments, that it did nothing.
+fn call_from_log(function: &Function) -> Result<String, String> {
+    let nothing = |parameter: &Parameter| {
+        let declaration = parameter.declaration.as_str();
+        let of_type = declaration.strip_suffix(parameter.name.as_str()).unwrap_or(declaration).trim();
+        match of_type {
+            "struct esrpc_bytes" => "no_bytes",
+            "bool" => "false",
+            number if !number.contains('*') && !number.ends_with("_callback") => "0",
+            _ => "NULL",
+        }
+    };
+    let arguments: Vec<_> = function.parameters.iter().map(nothing).collect();
+    let call = format!("{}({})", function.name, arguments.join(", "));
+    match function.return_type.as_str() {
+        "void" => Ok(format!("{call};")),
+        "esrpc_status" if !function.name.ends_with("_status") => {
+            Ok(format!("CHECK({call} == ESRPC_ERROR_INVALID_STATE);"))
+        }
+        "const char *" => Ok(format!("CHECK({call}[0] == '\\0');")),
+        "struct esrpc_bytes" => Ok(format!("CHECK({call}.len == 0);")),
+        pointer if pointer.ends_with('*') => Ok(format!("CHECK({call} == NULL);")),
+        "bool" => Ok(format!("CHECK(!{call});")),
+        // -1 for a field of a message that is not there.
+        "esrpc_status" | "int32_t" | "int8_t" => Ok(format!("CHECK({call} == 0 || {call} == -1);")),
+        "uint32_t" | "size_t" | "uint64_t" => Ok(format!("CHECK({call} == 0);")),
+        other => Err(format!("{}: what does {other} say of a call that did nothing?", function.name)),
+    }
+}
+
+fn generate_log_calls() -> Result<String, Vec<String>> {
+    let (calls, unknown): (Vec<_>, Vec<_>) =
+        header_text::functions().iter().map(call_from_log).partition(Result::is_ok);
+    if !unknown.is_empty() {
+        return Err(unknown.into_iter().filter_map(Result::err).collect());
+    }
+    let (count, calls) = (calls.len(), calls.into_iter().flatten().collect::<Vec<_>>().join("\n"));
+    Ok(format!(
+        "enum {{ LOG_CALL_COUNT = {count} }};\nstatic void call_everything(void) {{\n\
+         const esrpc_bytes no_bytes = {{NULL, 0}};\n{calls}\n}}\n"
+    ))
+}
+
 /// Names of the functions.
 pub fn functions() -> Vec<String> {
     header_text::functions().into_iter().map(|function| function.name).collect()
 }
 
-/// The folder of every_call.h, which is made now if it is not there yet.
+/// The folder of every_call.h and log_calls.h, which are made now if they are not there yet.
 pub fn folder() -> &'static Path {
     static FOLDER: LazyLock<PathBuf> = LazyLock::new(|| {
         let calls =
@@ -280,6 +323,8 @@ pub fn folder() -> &'static Path {
         }
         let folder = cc::scratch().to_owned();
         fs::write(folder.join("every_call.h"), calls).expect("the target folder can be written");
+        let calls = generate_log_calls().unwrap_or_else(|unknown| panic!("{unknown:#?}"));
+        fs::write(folder.join("log_calls.h"), calls).expect("the target folder can be written");
         folder
     });
     &FOLDER

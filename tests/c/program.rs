@@ -173,7 +173,7 @@ impl Program {
         match self.name.as_str() {
             // Linked only if needed, which it is not: dlopen alone has the library in memory.
             "copies" => vec!["-Wl,--as-needed".to_owned()],
-            "every_call" => vec![format!("-I{}", every_call::folder().display())],
+            "every_call" | "log_calls" => vec![format!("-I{}", every_call::folder().display())],
             _ => Vec::new(),
         }
     }

@@ -161,7 +161,7 @@ static void a_decoder_inside_its_callback_takes_no_push_and_is_released_on_retur
     callbacks.on_complete = on_complete;
     CHECK_OK(esrpc_message_encode(NULL, bytes(NULL, 0), message, sizeof message, &len));
     CHECK_OK(esrpc_decoder_new(&callbacks, NULL, &decoder));
-    CHECK_OK(esrpc_decoder_push(decoder, bytes(message, len)));
+    CHECK_STATUS(ESRPC_ERROR_CANCELLED, esrpc_decoder_push(decoder, bytes(message, len)));
     CHECK_EVENTS("decoder", "prelude"); /* nothing after the release */
 }
 

@@ -86,6 +86,39 @@ static void a_peer_that_ends_the_connection_is_named_to_connection_and_stream(vo
     pair_end(&pair);
 }
 
+/* Whatever failed before on the thread. */
+static void fail_and_look(struct party *self, const struct moment *now) {
+    (void)self;
+    if (is(now, "setup") || is(now, "closed") || is(now, "shutdown")) CHECK(strcmp(esrpc_last_error_message(), "") == 0);
+    CHECK_INVALID(esrpc_connection_abort(NULL));
+    CHECK(last_error_says("connection is NULL"));
+}
+
+static void look_after_a_failure(esrpc_status status, void *user_data) {
+    CHECK(status == ESRPC_OK && strcmp(esrpc_last_error_message(), "") == 0);
+    CHECK_INVALID(esrpc_connection_abort(NULL));
+    note("%s", (const char *)user_data);
+}
+
+static void a_callback_that_reports_success_has_nothing_to_explain(void) {
+    struct pair pair;
+    struct party party = a_party("call", fail_and_look, NULL);
+    pair_begin(&pair);
+    pair.client.hook = fail_and_look;
+    pair_connect(&pair);
+    CHECK_OK(esrpc_connection_run_on_loop(pair.client_connection, look_after_a_failure, (void *)"task"));
+    await("task");
+    esrpc_stream *stream = open_stream(pair.client_connection, &party);
+    CHECK_OK(esrpc_stream_send_message(stream, ESRPC_MESSAGE_TYPE_APPLICATION_MESSAGE, LAST, NULL, esrpc_text("last"),
+                                       look_after_a_failure, (void *)"flushed"));
+    await("flushed");
+    await("call closed OK");
+    CHECK_OK(esrpc_connection_close(pair.client_connection, ESRPC_OK));
+    await("client shutdown OK");
+    esrpc_stream_release(stream);
+    pair_end(&pair);
+}
+
 static void a_refusal_says_what_the_server_said(void) {
     struct pair pair;
     pair_begin(&pair);
@@ -121,6 +154,7 @@ int main(int argc, char **argv) {
         TEST(the_last_error_is_that_of_this_thread_and_stays_until_the_next),
         TEST(a_failed_setup_is_explained_with_the_systems_error_inside_and_after_the_callback),
         TEST(a_peer_that_ends_the_connection_is_named_to_connection_and_stream),
+        TEST(a_callback_that_reports_success_has_nothing_to_explain),
         TEST(a_refusal_says_what_the_server_said),
         TEST(sentences_name_the_argument_and_its_range),
     };
