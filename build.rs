@@ -51,7 +51,7 @@ typedef int esrpc_socket;
 const OPENS_HERE: &str = "/* C linkage begins. */\n";
 
 const MACROS: &str = "
-/** Before each function: how it is exported. Define ESRPC_STATIC to link with the static library on Windows. */
+/** How each function is exported. Define ESRPC_STATIC to link the static library on Windows. */
 #if defined(_WIN32) && defined(ESRPC_BUILDING)
 #define ESRPC_API __declspec(dllexport)
 #elif defined(_WIN32) && !defined(ESRPC_STATIC)
@@ -72,9 +72,9 @@ const MACROS: &str = "
 
 const MAX_COLUMNS: usize = 100;
 
-/// The functions of the header in their order: the name and the title of a group, what to know first, and how its functions
-/// begin.
-type Section = (&'static str, &'static str, &'static str, &'static [&'static str]);
+/// A part of the header: the name and the title of a group, what to know first, its types in their order, and how its
+/// functions begin.
+type Section = (&'static str, &'static str, &'static str, &'static [&'static str], &'static [&'static str]);
 const SECTIONS: &[Section] = &[
     (
         "version",
@@ -85,6 +85,7 @@ Every function that can fail returns an esrpc_status; ESRPC_OK is 0.
 esrpc_status_name and esrpc_status_message explain a status in general.
 esrpc_last_error_message explains one failure, with names and numbers.
 It belongs to the calling thread.",
+        &["esrpc_status", "esrpc_status_code"],
         &["esrpc_version", "esrpc_status_", "esrpc_last_error"],
     ),
     (
@@ -96,6 +97,7 @@ esrpc_text makes one of a C string, without copying it.
 An esrpc_buffer is memory that the library has allocated for the caller.
 Release it with esrpc_buffer_release.
 A UUID is 16 bytes, and has a text form.",
+        &["esrpc_bytes"],
         &["esrpc_text", "esrpc_bytes_", "esrpc_buffer_", "esrpc_uuid_"],
     ),
     (
@@ -107,6 +109,7 @@ Build a list with esrpc_headers_new and the functions that add to it.
 The list of a message can only be read.
 Names may repeat; when a name is looked up, the last one counts.
 Upper and lower case do not matter.",
+        &["esrpc_header_type", "esrpc_header"],
         &["esrpc_headers_"],
     ),
     (
@@ -118,6 +121,7 @@ Callbacks and decoders lend messages: esrpc_message_copy makes one to keep.
 Encoding and decoding work without any connection.
 The type, flags and stream of the RPC protocol are headers of a message.
 Several threads may read the same message.",
+        &["esrpc_message_type", "esrpc_message_flag", "esrpc_message_info"],
         &["esrpc_message_"],
     ),
     (
@@ -129,6 +133,7 @@ It hands out whole messages, or parts of them to callbacks.
 Parts need no memory for the payload.
 After damaged input it stays in its error.
 A decoder belongs to one thread at a time.",
+        &["esrpc_decoder_callbacks"],
         &["esrpc_decoder_"],
     ),
     (
@@ -140,6 +145,7 @@ Connection options are those that both kinds have in common: limits, times and s
 Client options say where to connect, listener options where to listen.
 What uses options copies them, so they can be changed or released afterwards.
 Each option has a default.",
+        &["esrpc_address_family", "esrpc_connect_callback"],
         &["esrpc_connection_options_", "esrpc_client_options_", "esrpc_listener_options_"],
     ),
     (
@@ -151,6 +157,7 @@ Programs that need only one use the default runtime: pass NULL.
 Drain and shut down a runtime to end everything in order.
 Stop it to end everything at once.
 Join waits until everything has ended.",
+        &["esrpc_ended_callback"],
         &["esrpc_runtime_options_", "esrpc_runtime_", "esrpc_stop_all"],
     ),
     (
@@ -162,6 +169,13 @@ It is set up first, then comes the handshake of the protocol: CONNECT and CONNEC
 After that, clients open streams.
 All callbacks of a connection are called on one event-loop thread.
 Closing writes what was sent; aborting does not.",
+        &[
+            "esrpc_connection_state",
+            "esrpc_connection_callbacks",
+            "esrpc_flush_callback",
+            "esrpc_task_callback",
+            "esrpc_peer_credentials",
+        ],
         &["esrpc_connection_"],
     ),
     (
@@ -173,7 +187,8 @@ A client makes a stream and activates it with an operation and the first message
 A server accepts it in on_incoming_stream.
 A message with ESRPC_MESSAGE_FLAG_TERMINATE_STREAM is the last one.
 A stream without callbacks is read with esrpc_stream_read.",
-        &["esrpc_stream_"],
+        &["esrpc_stream_state", "esrpc_stream_callbacks"],
+        &["esrpc_connection_new_stream", "esrpc_stream_"],
     ),
     (
         "listener",
@@ -184,6 +199,7 @@ Closing a listener leaves its connections alone.
 Draining it lets open streams finish.
 Sockets can be handed to a successor.
 Sockets of the application's can be adopted.",
+        &["esrpc_listener_callbacks"],
         &["esrpc_listener_"],
     ),
     (
@@ -195,6 +211,7 @@ They must not be called in callbacks: there they return ESRPC_ERROR_WOULD_DEADLO
 Times are in milliseconds.
 ESRPC_NO_TIMEOUT waits for as long as it takes.
 0 does not wait.",
+        &[],
         &[
             "esrpc_connection_connect_blocking",
             "esrpc_connection_call",
@@ -214,6 +231,7 @@ Clients trust the CAs of the system unless others are given.
 Servers need a certificate and its key.
 esrpc_client_options_set_tls and esrpc_listener_options_set_tls use the settings.
 After the handshake, a connection knows what was agreed on.",
+        &["esrpc_tls_version", "esrpc_tls_client_auth", "esrpc_tls_revocation_depth"],
         &["esrpc_tls_config_builder_", "esrpc_tls_config_", "esrpc_connection_get_tls_", "esrpc_connection_is_tls_"],
     ),
     (
@@ -225,6 +243,7 @@ It may not call any function of the library.
 Statistics count what has happened on a connection, a listener or a runtime.
 Set struct_size before each call.
 Counts only grow, except those of what is there now.",
+        &["esrpc_log_level", "esrpc_log_callback", "esrpc_stats"],
         &[
             "esrpc_runtime_options_set_log",
             "esrpc_connection_get_stats",
@@ -264,12 +283,18 @@ fn make_header(root: &Path, header: &Path) -> Result<(), Box<dyn error::Error>> 
 
 /// What cbindgen cannot do: C linkage for types of callbacks, calling conventions, and the functions by their sections.
 fn arranged(header: &str) -> Result<String, Box<dyn error::Error>> {
+    let header = &filled(header);
     const OPEN: &str = "#ifdef __cplusplus\nextern \"C\" {\n#endif // __cplusplus\n";
     const CLOSE: &str = "#ifdef __cplusplus\n}  // extern \"C\"";
     let (types, rest) = header.split_once(OPEN).ok_or("no block of C functions")?;
     let (functions, end) = rest.split_once(CLOSE).ok_or("the block of C functions has no end")?;
     let types = types.replacen(OPENS_HERE, &format!("{}\n", OPEN.trim_end().replace("//", "/*") + " */"), 1);
-    let mut text = signed(&types).replace("(*", "(ESRPC_CALL *");
+    let types = signed(&types).replace("(*", "(ESRPC_CALL *");
+    let (mut text, types) = taken_apart(&types);
+    let in_section = |name: &str| SECTIONS.iter().any(|(_, _, _, types, _)| types.contains(&name));
+    if let Some((name, _)) = types.iter().find(|(name, _)| !in_section(name)) {
+        return Err(format!("{name} has no place in SECTIONS").into());
+    }
 
     let mut sorted = Vec::new();
     for (number, function) in functions.split("\n/**\n").skip(1).enumerate() {
@@ -283,14 +308,118 @@ fn arranged(header: &str) -> Result<String, Box<dyn error::Error>> {
         sorted.push((place, number, format!("/**\n{comment}*/\n{declaration}\n\n")));
     }
     sorted.sort();
-    for (number, (group, title, orientation, _)) in SECTIONS.iter().enumerate() {
+    for (number, (group, title, orientation, names, _)) in SECTIONS.iter().enumerate() {
         let mine = sorted.iter().filter(|((section, _), _, _)| *section == number);
         let orientation = orientation.trim().replace('\n', "\n * ");
         text.push_str(&format!("/**\n * @defgroup {group} {title}\n * {orientation}\n * @{{\n */\n\n"));
+        for name in *names {
+            let (_, text_of_type) =
+                types.iter().find(|(other, _)| other == name).ok_or_else(|| format!("no {name}"))?;
+            text.push_str(text_of_type);
+        }
         mine.for_each(|(_, _, function)| text.push_str(function));
         text.push_str("/** @} */\n\n");
     }
     Ok(format!("{text}{CLOSE}{end}"))
+}
+
+/// Takes the types that have members or are called out of what stands before the functions: their names and texts, and
+/// what is left, such as the names of the opaque objects, which every section needs.
+fn taken_apart(types: &str) -> (String, Vec<(String, String)>) {
+    let (mut rest, mut taken) = (String::new(), Vec::new());
+    for item in types.split("\n\n").map(str::trim_end).filter(|item| !item.is_empty()) {
+        let last = item.lines().rev().find(|line| line.starts_with("} ") || line.starts_with("typedef "));
+        let name = last.filter(|_| item.trim_start().starts_with("/**") && !item.contains("#ifdef")).and_then(|last| {
+            let is_opaque = last.starts_with("typedef struct ") && last.ends_with(';');
+            let name = match last.split_once("(ESRPC_CALL *") {
+                Some((_, rest)) => rest.split(')').next(),
+                None => last.trim_end_matches(';').rsplit(' ').next(),
+            };
+            name.filter(|_| !is_opaque)
+        });
+        match name {
+            Some(name) => taken.push((name.to_owned(), with_short_lines(item) + "\n\n")),
+            None => rest += &format!("{item}\n\n"),
+        }
+    }
+    (rest, taken)
+}
+
+/// Breaks the declarations of callbacks that are too long.
+fn with_short_lines(item: &str) -> String {
+    let mut text = String::new();
+    let mut lines = item.trim_start().lines().peekable();
+    while let Some(line) = lines.next() {
+        if !line.contains("(ESRPC_CALL *") {
+            text += &format!("{line}\n");
+            continue;
+        }
+        let mut declaration = line.to_owned();
+        while !declaration.ends_with(';') {
+            let Some(next) = lines.next() else { break };
+            declaration += &format!(" {}", next.trim());
+        }
+        match declaration.split_once(")(") {
+            Some((head, parameters)) => text += &format!("{}\n", wrapped(&format!("{head})("), parameters)),
+            None => text += &format!("{declaration}\n"),
+        }
+    }
+    text.trim_end().to_owned()
+}
+
+/// Fills the lines of comments, whose sources may be longer or shorter, and puts short comments on one line.
+fn filled(header: &str) -> String {
+    let (mut text, mut paragraph) = (String::new(), (String::new(), Vec::<&str>::new()));
+    let flush = |text: &mut String, (margin, words): &mut (String, Vec<&str>)| {
+        let mut line = String::new();
+        for word in words.drain(..) {
+            if !line.is_empty() && margin.len() + line.len() + 1 + word.len() > MAX_COLUMNS {
+                *text += &format!("{margin}{line}\n");
+                line.clear();
+            }
+            line += &if line.is_empty() { word.to_owned() } else { format!(" {word}") };
+        }
+        if !line.is_empty() {
+            *text += &format!("{margin}{line}\n");
+        }
+    };
+    for line in header.lines() {
+        let margin = line.len() - line.trim_start().len();
+        match line.trim_start().strip_prefix("* ") {
+            Some(words) if margin % 4 == 1 => {
+                if words.starts_with('@') {
+                    flush(&mut text, &mut paragraph);
+                }
+                paragraph.0 = format!("{}* ", &line[..margin]);
+                paragraph.1.extend(words.split_whitespace());
+                if words.starts_with("@file") {
+                    flush(&mut text, &mut paragraph);
+                }
+            }
+            _ => {
+                flush(&mut text, &mut paragraph);
+                text += line;
+                text.push('\n');
+                if line.trim() == "*/" {
+                    join_last_comment(&mut text);
+                }
+            }
+        }
+    }
+    text
+}
+
+/// A comment of one line does not need three.
+fn join_last_comment(text: &mut String) {
+    let Some(at) = text.rfind("/**\n") else { return };
+    let lines: Vec<_> = text[at..].lines().map(|line| line.trim().trim_start_matches("* ")).collect();
+    let margin = at - text[..at].rfind('\n').map_or(0, |end| end + 1);
+    if let ["/**", words, "*/"] = lines[..]
+        && margin + words.len() + 7 <= MAX_COLUMNS
+    {
+        let joined = format!("/** {words} */\n");
+        text.replace_range(at.., &joined);
+    }
 }
 
 /// Gives each enum a negative member: without one its type is unsigned, and that of the parameters is signed.
@@ -300,7 +429,7 @@ fn signed(types: &str) -> String {
         is_enum |= line.starts_with("typedef enum ");
         if let Some(name) = line.strip_prefix("} ").filter(|_| is_enum) {
             let name = name.trim_end_matches(';').to_uppercase();
-            let comment = "/**\n     * Never passed or returned; makes the type of the constants int.\n     */";
+            let comment = "/** Never passed or returned; makes the type of the constants int. */";
             text.push_str(&format!("    {comment}\n    {name}_NEGATIVE = -1,\n"));
             is_enum = false;
         }
@@ -312,7 +441,7 @@ fn signed(types: &str) -> String {
 
 /// The section of a function, and its place there: those of the longest prefix.
 fn place(name: &str) -> Option<(usize, usize)> {
-    let prefixes = SECTIONS.iter().enumerate().flat_map(|(section, (_, _, _, prefixes))| {
+    let prefixes = SECTIONS.iter().enumerate().flat_map(|(section, (_, _, _, _, prefixes))| {
         prefixes.iter().enumerate().map(move |(place, prefix)| (prefix, (section, place)))
     });
     prefixes
@@ -327,10 +456,11 @@ fn wrapped(head: &str, parameters: &str) -> String {
         return format!("{head}{parameters}");
     }
     let mut lines = vec![head.to_owned()];
-    let mut line = String::from("   ");
+    let indent = " ".repeat(head.len() - head.trim_start().len() + 3);
+    let mut line = indent.clone();
     for parameter in parameters.split_inclusive(", ").map(str::trim) {
         if line.len() + 1 + parameter.len() > MAX_COLUMNS {
-            lines.push(std::mem::replace(&mut line, String::from("   ")));
+            lines.push(std::mem::replace(&mut line, indent.clone()));
         }
         line = format!("{line} {parameter}");
     }

@@ -97,6 +97,13 @@ fn the_header_is_read_by_the_rules_of_windows() {
 }
 
 #[test]
+fn no_line_is_longer_than_a_page_is_wide() {
+    let header = header_text::committed();
+    let long: Vec<_> = header.lines().filter(|line| line.chars().count() > 100).collect();
+    assert!(long.is_empty(), "{long:#?}");
+}
+
+#[test]
 fn the_version_is_that_of_the_crate() {
     let version = concat!("#define ESRPC_VERSION \"", env!("CARGO_PKG_VERSION"), "\"\n");
     assert!(header_text::committed().contains(version));
