@@ -502,7 +502,7 @@ fn sentence(comment: &str) -> String {
 
 fn version_defines() -> Result<String, env::VarError> {
     let mut defines = format!(
-        "\n/** The version of this header; esrpc_version tells that of the library. */\n\
+        "\n/** The version of this header; esrpc_version returns that of the library. */\n\
          #define ESRPC_VERSION \"{}\"\n",
         env::var("CARGO_PKG_VERSION")?
     );

@@ -14,23 +14,23 @@ use crate::transport::{RawSocket, SocketUse};
 /// A socket as the system names it: int, or uintptr_t on Windows. build.rs writes it into the header.
 pub type esrpc_socket = RawSocket;
 
-/// Sets a connected socket to be used as it is, in place of what was set before: one end of a socketpair, an inherited
-/// descriptor, a connection made through a proxy. Nothing is looked up or dialled, so addresses, family and interface of the
-/// options do not matter; socket options are set on it. With TLS, esrpc_client_options_set_tls needs a server_name.
+/// Sets a connected socket to be used as it is, replacing any earlier setting: one end of a socketpair, an inherited
+/// descriptor, a connection made through a proxy. Nothing is resolved or connected, so the address, family and
+/// interface options are ignored; socket options are set on it. With TLS, esrpc_client_options_set_tls needs a
+/// server_name.
 ///
-/// The socket is the caller's until esrpc_connection_connect has answered ESRPC_OK. From then on it is the library's, which
-/// makes it non-blocking (other descriptors of the same socket too) and close-on-exec, and closes it when the connection ends,
-/// after shutting it down, so that duplicates of it are at their end, too. Settings that would hinder the
-/// library are undone: SO_LINGER, SO_RCVLOWAT, SO_OOBINLINE, TCP_CORK, O_ASYNC, and on Unix sockets SO_PASSCRED, SO_PASSSEC,
-/// SO_PASSPIDFD and SO_PASSRIGHTS.
-/// The options cannot be used for another connect before another socket or place is set. After an error the caller still has
-/// the socket.
+/// The socket belongs to the caller until esrpc_connection_connect has returned ESRPC_OK, and still after an error.
+/// From then on it belongs to the library, which makes it non-blocking (also for other descriptors of the same
+/// socket) and close-on-exec, and shuts it down and closes it when the connection ends, so that duplicates of it end
+/// too. Settings that would interfere are undone: SO_LINGER, SO_RCVLOWAT, SO_OOBINLINE, TCP_CORK, O_ASYNC, and on
+/// Unix sockets SO_PASSCRED, SO_PASSSEC, SO_PASSPIDFD and SO_PASSRIGHTS. The options cannot be used for another
+/// connect before another socket or address is set.
 ///
-/// @param options Changed; unchanged if the call fails.
-/// @param socket A connected stream socket of TCP or Unix. It is looked at here and again when connecting.
-/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL; ESRPC_ERROR_WRONG_SOCKET if socket is negative, not
-/// open, no socket, no stream socket of TCP or Unix, not connected, or listening; ESRPC_ERROR_IO; ESRPC_ERROR_UNSUPPORTED on
-/// Windows.
+/// @param options Modified, unless the call fails.
+/// @param socket A connected stream socket of TCP or Unix. It is checked here and again when connecting.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL; ESRPC_ERROR_WRONG_SOCKET if socket is negative,
+/// not open, not a stream socket of TCP or Unix, not connected, or listening; ESRPC_ERROR_IO; ESRPC_ERROR_UNSUPPORTED
+/// on Windows.
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -46,20 +46,22 @@ pub extern "C" fn esrpc_client_options_set_socket(
     })
 }
 
-/// Sets a listening socket to be used as it is, in place of what was set before: from a supervisor (socket activation), from a
-/// parent process, or from esrpc_listener_dup_socket. Its backlog, permissions and interface stay as they are, and a socket
-/// file is never removed.
+/// Sets a listening socket to be used as it is, replacing any earlier setting: from a supervisor (socket activation),
+/// from a parent process, or from esrpc_listener_dup_socket. Its backlog, permissions and interface stay as they are,
+/// and a socket file is never removed.
 ///
-/// The socket is the caller's until esrpc_listener_listen has answered ESRPC_OK. From then on it is the library's, which
-/// makes it non-blocking (other descriptors of the same socket too) and close-on-exec, undoes on it what
-/// esrpc_client_options_set_socket names, which connections would inherit, and closes it when the listener closes, without
-/// shutting it down; clients are refused once every descriptor of it, in all processes, is closed. The options cannot be used
-/// to listen again before another socket or place is set. After an error the caller still has it.
+/// The socket belongs to the caller until esrpc_listener_listen has returned ESRPC_OK, and still after an error. From
+/// then on it belongs to the library, which makes it non-blocking (also for other descriptors of the same socket) and
+/// close-on-exec, undoes the settings that esrpc_client_options_set_socket names, since connections would inherit
+/// them, and closes it when the listener closes, without shutting it down; clients are refused once every descriptor
+/// of it, in all processes, is closed. The options cannot be used to listen again before another socket or address is
+/// set.
 ///
-/// @param options Changed; unchanged if the call fails.
-/// @param socket A listening stream socket of TCP or Unix. It is looked at here and again when listening.
-/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL; ESRPC_ERROR_WRONG_SOCKET if socket is negative, not
-/// open, no socket, no stream socket of TCP or Unix, or not listening; ESRPC_ERROR_IO; ESRPC_ERROR_UNSUPPORTED on Windows.
+/// @param options Modified, unless the call fails.
+/// @param socket A listening stream socket of TCP or Unix. It is checked here and again when listening.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL; ESRPC_ERROR_WRONG_SOCKET if socket is negative,
+/// not open, not a stream socket of TCP or Unix, or not listening; ESRPC_ERROR_IO; ESRPC_ERROR_UNSUPPORTED on
+/// Windows.
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -75,10 +77,10 @@ pub extern "C" fn esrpc_listener_options_set_socket(
     })
 }
 
-/// Makes a listener that listens nowhere and has no address, in place of what was set before: its connections come from
-/// esrpc_listener_adopt_connection alone.
+/// Makes a listener that listens nowhere and has no address, replacing any earlier setting: its connections come only
+/// from esrpc_listener_adopt_connection.
 ///
-/// @param options Changed.
+/// @param options Modified.
 /// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL.
 ///
 /// Thread: owner. Since: 0.1.0
@@ -90,20 +92,21 @@ pub extern "C" fn esrpc_listener_options_set_adopt_only(options: Option<&mut esr
     })
 }
 
-/// Hands a connected socket to a listener as if it had been accepted there: one that a supervisor accepted (inetd), or one end
-/// of a socketpair. It goes through the listener's TLS and limits, and is announced by on_incoming_connection, or
-/// on_failed_connection tells why not; if the listener is closed before, it is closed and nothing is told.
+/// Passes a connected socket to a listener as if it had been accepted there: one that a supervisor accepted (inetd),
+/// or one end of a socketpair. The listener's TLS and limits apply, and it is announced by on_incoming_connection or
+/// reported by on_failed_connection; if the listener is closed before that, it is closed without a callback.
 ///
-/// The socket is the library's once the call has answered ESRPC_OK; it makes it non-blocking (other descriptors of the same
-/// socket too) and close-on-exec, undoes on it what esrpc_client_options_set_socket names, and shuts it down and closes it when
-/// the connection ends. After an error the caller still has it.
+/// The socket belongs to the library once the call has returned ESRPC_OK, and still to the caller after an error. The
+/// library makes it non-blocking (also for other descriptors of the same socket) and close-on-exec, undoes the
+/// settings that esrpc_client_options_set_socket names, and shuts it down and closes it when the connection ends.
 ///
-/// @param listener Borrowed; any listener, also one that listens.
+/// @param listener Borrowed; any listener, whether it listens at an address or not.
 /// @param socket A connected stream socket of TCP or Unix.
-/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if listener is NULL; ESRPC_ERROR_WRONG_SOCKET if socket is negative, not
-/// open, no socket, no stream socket of TCP or Unix, not connected, or listening; ESRPC_ERROR_INVALID_STATE if the listener is
-/// closed or drained; ESRPC_ERROR_TOO_MANY_CONNECTIONS if it has as many as esrpc_listener_options_set_max_connections allows;
-/// ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_IO; ESRPC_ERROR_UNSUPPORTED on Windows; ESRPC_ERROR_FORKED.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if listener is NULL; ESRPC_ERROR_WRONG_SOCKET if socket is
+/// negative, not open, not a stream socket of TCP or Unix, not connected, or listening; ESRPC_ERROR_INVALID_STATE if
+/// the listener is closed or drained; ESRPC_ERROR_TOO_MANY_CONNECTIONS if it has as many as
+/// esrpc_listener_options_set_max_connections allows; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_IO;
+/// ESRPC_ERROR_UNSUPPORTED on Windows; ESRPC_ERROR_FORKED.
 ///
 /// Thread: any. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -118,15 +121,15 @@ pub unsafe extern "C" fn esrpc_listener_adopt_connection(
     })
 }
 
-/// Gives a descriptor of its own for the listening socket, for a successor: another listener of this process
-/// (esrpc_listener_options_set_socket), or another program, which inherits it once the caller has taken close-on-exec off.
-/// While the descriptor is open, clients can connect, also when the listener is closed: they wait for somebody to accept them.
-/// For a Unix path see esrpc_listener_options_set_keep_unix_file as well.
+/// Duplicates the listening socket for a successor: another listener of this process
+/// (esrpc_listener_options_set_socket), or another program, which inherits it once the caller has cleared
+/// close-on-exec. While the descriptor is open, clients can connect even when the listener is closed: they wait to be
+/// accepted. For a Unix path see also esrpc_listener_options_set_keep_unix_file.
 ///
 /// @param listener Borrowed.
 /// @param out_socket Receives the descriptor, close-on-exec, which the caller closes.
 /// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if listener or out_socket is NULL; ESRPC_ERROR_INVALID_STATE if the
-/// listener is closed or drained (ask before that), or has no socket of its own; ESRPC_ERROR_TOO_MANY_FILES;
+/// listener is closed or drained (call this before), or does not listen at a socket; ESRPC_ERROR_TOO_MANY_FILES;
 /// ESRPC_ERROR_IO; ESRPC_ERROR_UNSUPPORTED on Windows; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
 ///
 /// Thread: any. Since: 0.1.0

@@ -8,14 +8,14 @@ use super::failure::Failure;
 use super::guard;
 use super::handle::BoxHandle;
 
-/// Bytes that somebody else owns: text (UTF-8, no NUL at the end) or data. As an argument it is copied before the call
-/// returns; as an answer it is valid as long as the function that gave it says.
+/// Bytes that somebody else owns: text (UTF-8, not NUL-terminated) or data. As an argument they are copied before the
+/// call returns; how long a returned view is valid, its function says.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct esrpc_bytes {
-    /// The first byte; may be NULL if and only if len is 0.
+    /// The first byte; may be NULL only if len is 0.
     pub data: *const u8,
-    /// How many bytes there are.
+    /// The number of bytes.
     pub len: usize,
 }
 
@@ -62,7 +62,7 @@ fn no_slice(data: *const u8, len: usize, argument: &str) -> Failure {
     })
 }
 
-/// Bytes that the library allocated. Release it with esrpc_buffer_release.
+/// Bytes allocated by the library. Release them with esrpc_buffer_release.
 pub struct esrpc_buffer {
     /// Ends with a NUL that is not part of the content.
     bytes: Vec<u8>,
@@ -81,9 +81,9 @@ impl esrpc_buffer {
     }
 }
 
-/// Makes esrpc_bytes of text that ends with NUL, without copying.
+/// Returns a C string as esrpc_bytes, without copying it.
 ///
-/// @param text Borrowed; NULL gives empty bytes.
+/// @param text Borrowed; NULL: returns empty bytes.
 /// @return The text without its NUL, valid as long as the text is.
 ///
 /// Thread: any. Since: 0.1.0
@@ -98,7 +98,7 @@ pub unsafe extern "C" fn esrpc_text(text: *const c_char) -> esrpc_bytes {
     })
 }
 
-/// Compares two byte sequences, with regard to case.
+/// Compares two byte sequences; case matters.
 ///
 /// @param a Borrowed.
 /// @param b Borrowed.
@@ -116,9 +116,10 @@ pub unsafe extern "C" fn esrpc_bytes_equal(a: esrpc_bytes, b: esrpc_bytes) -> bo
     })
 }
 
-/// The content of a buffer. A NUL that the length does not count follows it, so that text can be used as a C string.
+/// Returns the content of a buffer. It is followed by a NUL that the length does not count, so text can be used as a
+/// C string.
 ///
-/// @param buffer Borrowed; NULL gives empty bytes.
+/// @param buffer Borrowed; NULL: returns empty bytes.
 /// @return The content, valid until the buffer is released.
 ///
 /// Thread: owner. Since: 0.1.0
@@ -129,9 +130,9 @@ pub extern "C" fn esrpc_buffer_get_bytes(buffer: Option<&esrpc_buffer>) -> esrpc
     })
 }
 
-/// Frees a buffer that the library gave.
+/// Frees a buffer.
 ///
-/// @param buffer Given up by the caller; NULL does nothing.
+/// @param buffer Not to be used afterwards; NULL: nothing happens.
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]

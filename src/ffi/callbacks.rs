@@ -7,18 +7,19 @@ use super::host_call;
 use super::status::esrpc_status;
 use crate::runtime::{Flush, Outcome};
 
-/// Called once for every accepted send: when the system has taken the message's last byte, or when it is certain that it
-/// will not. Comes on the connection's event-loop thread.
+/// Called once for every accepted send: when the system has taken the message's last byte, or when it is certain that
+/// it will not. Called on the connection's event-loop thread.
 ///
-/// @param status ESRPC_OK: written; else why not. esrpc_last_error_message explains it inside the callback.
-/// @param user_data As given with the send.
+/// @param status ESRPC_OK if it is written, otherwise why not; esrpc_last_error_message explains it inside the
+/// callback.
+/// @param user_data The pointer passed with the send.
 pub type esrpc_flush_callback = Option<unsafe extern "C" fn(status: esrpc_status, user_data: *mut c_void)>;
 
 /// Called once on the event-loop thread of the connection whose esrpc_connection_run_on_loop was called.
 ///
-/// @param status ESRPC_OK, or ESRPC_ERROR_RUNTIME_SHUTDOWN if the thread had ended; then it is called by
-/// esrpc_connection_run_on_loop itself, or by the thread's end.
-/// @param user_data As given with the call.
+/// @param status ESRPC_OK, or ESRPC_ERROR_RUNTIME_SHUTDOWN if that thread has ended; then it is called inside
+/// esrpc_connection_run_on_loop, or as the thread ends.
+/// @param user_data The pointer passed with the call.
 pub type esrpc_task_callback = Option<unsafe extern "C" fn(status: esrpc_status, user_data: *mut c_void)>;
 
 /// The caller's pointer, which is passed on to its callbacks and never dereferenced.

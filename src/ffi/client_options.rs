@@ -81,10 +81,9 @@ impl esrpc_client_options {
     }
 }
 
-/// Makes client settings that name no place to connect to yet.
+/// Creates client settings without an address to connect to.
 ///
-/// @return New settings, to be released with esrpc_client_options_release. NULL only inside a log callback, where nothing
-/// may be called.
+/// @return New settings, to be released with esrpc_client_options_release. NULL only inside a log callback.
 ///
 /// Thread: any. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -92,9 +91,9 @@ pub extern "C" fn esrpc_client_options_new() -> *mut esrpc_client_options {
     guard::value(std::ptr::null_mut(), || esrpc_client_options::default().give())
 }
 
-/// Frees client settings. Connections made with them keep their copy.
+/// Frees client settings. Connections made with them have their own copy.
 ///
-/// @param options Given up by the caller; NULL does nothing.
+/// @param options Not to be used afterwards; NULL: nothing happens.
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -105,13 +104,13 @@ pub unsafe extern "C" fn esrpc_client_options_release(options: *mut esrpc_client
     })
 }
 
-/// Sets a TCP host and port to connect to, in place of what was set before.
+/// Sets a TCP host and port to connect to, replacing any earlier setting.
 ///
-/// @param options Changed.
-/// @param host A name, or an IPv4 or IPv6 address, as UTF-8 text, 1 to 255 bytes, copied. A name is looked up on a thread of the
-/// library's. An IPv6 address may stand in brackets and may have a scope id ("fe80::1%2").
+/// @param options Modified.
+/// @param host A name, or an IPv4 or IPv6 address, as UTF-8 text, 1 to 255 bytes, copied. A name is resolved on one
+/// of the library's own threads. An IPv6 address may be in brackets and may have a scope id ("fe80::1%2").
 /// @param port 0 to 65535.
-/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL, or host or port is out of its range.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL, or host or port is out of range.
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -129,11 +128,11 @@ pub unsafe extern "C" fn esrpc_client_options_set_host(
     })
 }
 
-/// Sets the path of a Unix socket to connect to, in place of what was set before.
+/// Sets the path of a Unix socket to connect to, replacing any earlier setting.
 ///
-/// @param options Changed.
-/// @param path At least one byte, no NUL; copied. What the system takes is at most 107 bytes; a longer one is
-/// ESRPC_ERROR_PATH_TOO_LONG at setup.
+/// @param options Modified.
+/// @param path At least one byte, without NUL; copied. The system's limit is 107 bytes; a longer path fails at setup
+/// with ESRPC_ERROR_PATH_TOO_LONG.
 /// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or path is empty or has a NUL;
 /// ESRPC_ERROR_UNSUPPORTED where there are no Unix sockets.
 ///
@@ -152,12 +151,12 @@ pub unsafe extern "C" fn esrpc_client_options_set_unix_path(
     })
 }
 
-/// Sets the abstract name of a Unix socket to connect to (Linux), in place of what was set before.
+/// Sets the abstract name of a Unix socket to connect to (Linux), replacing any earlier setting.
 ///
-/// @param options Changed.
-/// @param name At least one byte, without the leading NUL of the system's form; copied.
-/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or name is empty; ESRPC_ERROR_UNSUPPORTED elsewhere
-/// than on Linux.
+/// @param options Modified.
+/// @param name At least one byte, without the leading NUL that the system uses; copied.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or name is empty; ESRPC_ERROR_UNSUPPORTED on
+/// systems other than Linux.
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -174,12 +173,12 @@ pub unsafe extern "C" fn esrpc_client_options_set_unix_abstract(
     })
 }
 
-/// Restricts which addresses of a host name are tried. Default: all, IPv6 and IPv4 by turns, each one 250 ms after the one
-/// before it unless that fails sooner (RFC 8305); the first that answers is taken.
+/// Restricts which addresses of a host name are tried. Default: all, IPv6 and IPv4 alternating, each 250 ms after the
+/// previous one unless that fails sooner (RFC 8305); the first to connect is used.
 ///
-/// @param options Changed.
+/// @param options Modified.
 /// @param family An ESRPC_ADDRESS_FAMILY_ constant.
-/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or family is no such constant.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or family is not such a constant.
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -199,14 +198,15 @@ pub extern "C" fn esrpc_client_options_set_address_family(
     })
 }
 
-/// Sets this side's own address for TCP. Default: the system chooses. Addresses of the host that are of the other family are
-/// left out.
+/// Sets this side's own address for TCP. Default: the system chooses. Addresses of the host of the other family are
+/// not tried.
 ///
-/// @param options Changed.
+/// @param options Modified.
 /// @param address An IPv4 or IPv6 address of this machine as UTF-8 text, copied; empty: the system chooses.
 /// @param port 0 to 65535; 0: the system chooses.
-/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL, address is no address, or port is out of its range. An
-/// address that the system refuses is told at setup, as is ESRPC_ERROR_CONNECT_FAILED if the host has none of its family.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL, address is not an IP address, or port is out of
+/// range. If the system refuses the address, setup fails; it fails with ESRPC_ERROR_CONNECT_FAILED if the host has no
+/// address of its family.
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -227,14 +227,15 @@ pub unsafe extern "C" fn esrpc_client_options_set_local_address(
     })
 }
 
-/// Restricts TCP to one network interface (Linux). Default: whichever leads to the address. It does nothing for Unix sockets
-/// and for a socket of the caller's.
+/// Restricts TCP to one network interface (Linux). Default: whichever leads to the address. Does nothing for Unix
+/// sockets and for the caller's own socket.
 ///
-/// @param options Changed.
-/// @param name The interface's name as UTF-8 text, such as "eth0", at most 15 bytes without a NUL, copied; empty: any.
-/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or name is out of its range; ESRPC_ERROR_UNSUPPORTED
-/// for a name elsewhere than on Linux. At setup: ESRPC_ERROR_INTERFACE_NOT_FOUND, or ESRPC_ERROR_ACCESS_DENIED on systems
-/// that ask for a privilege.
+/// @param options Modified.
+/// @param name The interface's name as UTF-8 text, such as "eth0", at most 15 bytes without a NUL, copied; empty:
+/// any.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or name is too long or contains a NUL;
+/// ESRPC_ERROR_UNSUPPORTED for a name on systems other than Linux. At setup: ESRPC_ERROR_INTERFACE_NOT_FOUND, or
+/// ESRPC_ERROR_ACCESS_DENIED on systems that require a privilege.
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -253,10 +254,10 @@ pub unsafe extern "C" fn esrpc_client_options_set_interface(
 
 /// Sets the runtime whose threads the connection lives on. Default: the process-wide default runtime.
 ///
-/// @param options Changed; it keeps a reference to the runtime.
+/// @param options Modified; it keeps a reference to the runtime.
 /// @param runtime Borrowed; NULL: the default one.
-/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL; ESRPC_ERROR_FORKED if the runtime belongs to a forked
-/// child's parent.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL; ESRPC_ERROR_FORKED in a forked child if the
+/// runtime is its parent's.
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -272,9 +273,9 @@ pub unsafe extern "C" fn esrpc_client_options_set_runtime(
     })
 }
 
-/// Sets the connection's limits and times, in place of what was set before.
+/// Sets the connection's limits and times, replacing any earlier setting.
 ///
-/// @param options Changed.
+/// @param options Modified.
 /// @param connection_options Copied; NULL: defaults.
 /// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL.
 ///
@@ -290,15 +291,17 @@ pub extern "C" fn esrpc_client_options_set_connection_options(
     })
 }
 
-/// Makes the library do the handshake: it sends CONNECT itself, and on_setup comes after the server's CONNECT_ACK, which
-/// esrpc_connection_get_connect_ack shows and on_protocol_message does not get. A refusal is a failed setup,
-/// ESRPC_ERROR_HANDSHAKE_REFUSED. Without this option the caller sends CONNECT after on_setup.
+/// Makes the library do the handshake: it sends CONNECT itself, and on_setup is called after the server's
+/// CONNECT_ACK, which esrpc_connection_get_connect_ack returns and which is not passed to on_protocol_message. If the
+/// server refuses, setup fails with ESRPC_ERROR_HANDSHAKE_REFUSED. Without this option the caller sends CONNECT after
+/// on_setup.
 ///
-/// @param options Changed.
-/// @param headers CONNECT's headers, copied; NULL: none. Most services want the string header ":version" = "0.1.0".
+/// @param options Modified.
+/// @param headers CONNECT's headers, copied; NULL: none. Most services require the string header ":version" =
+/// "0.1.0".
 /// @param payload CONNECT's payload, copied; may be empty.
-/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL, headers is a message's list, or payload is NULL with a
-/// length other than 0. A message that could not be sent is told by esrpc_connection_connect.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL, headers is a message's list, or payload is NULL
+/// with a length other than 0. Whether the message can be sent is checked by esrpc_connection_connect.
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -317,14 +320,15 @@ pub unsafe extern "C" fn esrpc_client_options_set_handshake(
     })
 }
 
-/// Sets the application protocols (ALPN) that this client offers in its TLS handshake, instead of those of its TLS settings: for
-/// programs that share the settings, and their remembered sessions, among connections to different services.
+/// Sets the application protocols (ALPN) that this client offers in its TLS handshake, instead of those of its TLS
+/// settings: for programs that share settings and resumable sessions among connections to different services.
 ///
-/// @param options Changed.
-/// @param protocols An array of count names, each 1 to 255 bytes, copied, the most wanted first; may be NULL if count is 0.
-/// @param count How many names; 0: none are offered.
-/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL, protocols is NULL with a count other than 0, count is more
-/// than 100, or a name is out of its range; then nothing has changed. Without TLS the names have no effect.
+/// @param options Modified.
+/// @param protocols An array of count names, each 1 to 255 bytes, copied, in order of preference; may be NULL if
+/// count is 0.
+/// @param count The number of names; 0: none are offered.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL, protocols is NULL with a count other than 0,
+/// count is more than 100, or a name is too short or too long. Without TLS the names have no effect.
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]

@@ -24,10 +24,10 @@ use crate::codec::{Limits, Message};
 use crate::rpc::Incoming;
 use crate::runtime::{Connection, ConnectionHandler, Destroyed, Error, Outcome, Stream};
 
-/// What a connection calls. Every slot may be NULL: nothing to do. All callbacks come on the connection's event-loop thread,
-/// one at a time, with no lock held: any function may be called from them, closing and releasing this very connection
-/// included, except those that wait. Handles given to callbacks are borrowed; views last for the callback. Set struct_size
-/// to sizeof(esrpc_connection_callbacks).
+/// What a connection calls. Every slot may be NULL. All callbacks are called on the connection's event-loop thread,
+/// one at a time, with no lock held: they may call any function that does not wait, and may close or release this
+/// very connection. Handles passed to callbacks are borrowed; messages and bytes are valid until the callback
+/// returns. Set struct_size to sizeof(esrpc_connection_callbacks).
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct esrpc_connection_callbacks {
@@ -53,13 +53,13 @@ pub struct esrpc_connection_callbacks {
     /// connection, most of it only while the library does the handshake: see on_shutdown.
     pub on_setup:
         Option<unsafe extern "C" fn(connection: *mut esrpc_connection, status: esrpc_status, user_data: *mut c_void)>,
-    /// A message on stream-id 0 has come.
+    /// A message on stream-id 0 has arrived.
     pub on_protocol_message: Option<
         unsafe extern "C" fn(connection: *mut esrpc_connection, message: *const esrpc_message, user_data: *mut c_void),
     >,
     /// Server only: the client opens a stream. Call esrpc_stream_accept, esrpc_stream_refuse, esrpc_stream_reply,
-    /// esrpc_stream_fail or esrpc_stream_defer inside; else it is refused.
-    /// The first message may be looked at here; it comes again by on_message of the accepted stream.
+    /// esrpc_stream_fail or esrpc_stream_defer inside; otherwise it is refused. The first message may be inspected
+    /// here; it is passed to on_message of the accepted stream again.
     pub on_incoming_stream: Option<
         unsafe extern "C" fn(
             connection: *mut esrpc_connection,
@@ -68,8 +68,8 @@ pub struct esrpc_connection_callbacks {
             user_data: *mut c_void,
         ),
     >,
-    /// Sends were answered ESRPC_ERROR_WOULD_BLOCK, on the connection or on a stream, and half of the outbound limit is
-    /// free now. Once per such episode.
+    /// Sends returned ESRPC_ERROR_WOULD_BLOCK, on the connection or on a stream, and half of the outbound limit is
+    /// free now. Called once per such episode.
     pub on_writable: Option<unsafe extern "C" fn(connection: *mut esrpc_connection, user_data: *mut c_void)>,
     /// The connection has ended. Once, if it was set up, after every flush callback and every on_closed.
     ///
@@ -93,8 +93,8 @@ pub struct esrpc_connection_callbacks {
     /// ESRPC_ERROR_IDLE_TIMED_OUT, ESRPC_ERROR_KEEP_ALIVE_TIMED_OUT.
     pub on_shutdown:
         Option<unsafe extern "C" fn(connection: *mut esrpc_connection, reason: esrpc_status, user_data: *mut c_void)>,
-    /// The last callback, once: user_data is not used any more. Comes when the connection has ended, its streams are
-    /// destroyed and the last handle is released.
+    /// The last callback, called once: user_data is not used any more. Called when the connection has ended, its
+    /// streams are destroyed and the last handle is released.
     pub on_destroy: Option<unsafe extern "C" fn(user_data: *mut c_void)>,
 }
 
@@ -207,22 +207,22 @@ impl Callbacks {
     }
 }
 
-/// Begins to connect a client. Returns at once; how it went comes by on_setup. Without the handshake option the caller then
-/// sends CONNECT, and may open streams once CONNECT_ACK with ESRPC_MESSAGE_FLAG_CONNECTION_ACCEPTED has come.
+/// Begins to connect a client. Returns at once; on_setup reports the outcome. Without the handshake option the caller
+/// then sends CONNECT, and may open streams once a CONNECT_ACK with ESRPC_MESSAGE_FLAG_CONNECTION_ACCEPTED has
+/// arrived.
 ///
 /// @param options Borrowed.
 /// @param callbacks Copied; NULL: none.
-/// @param user_data Handed to the callbacks; on_destroy tells when it is free.
-/// @param out_connection Receives the connection, one reference, to be released with esrpc_connection_release whether setup
-/// succeeds or not. It is written before any callback can come.
-/// @return ESRPC_OK; on an error there is no connection and no callback comes: ESRPC_ERROR_INVALID_ARGUMENT if options or
-/// out_connection is NULL, options name no endpoint, or callbacks has a wrong struct_size; for a socket of the caller's
-/// ESRPC_ERROR_WRONG_SOCKET, or ESRPC_ERROR_INVALID_STATE if a connection made before has it;
-/// ESRPC_ERROR_TLS_SERVER_NAME_REQUIRED; for the handshake option's CONNECT
-/// ESRPC_ERROR_RESERVED_HEADER, ESRPC_ERROR_TOO_MANY_HEADERS, ESRPC_ERROR_HEADERS_TOO_LARGE or
-/// ESRPC_ERROR_MESSAGE_TOO_LARGE; for the name of a TLS server ESRPC_ERROR_ADDRESS_INVALID; ESRPC_ERROR_RUNTIME_SHUTDOWN;
-/// ESRPC_ERROR_DRAINING; ESRPC_ERROR_FORKED; ESRPC_ERROR_TOO_MANY_FILES or ESRPC_ERROR_IO if the default runtime cannot be
-/// started.
+/// @param user_data Passed to the callbacks; it may be freed in on_destroy.
+/// @param out_connection Receives the connection, one reference, to be released with esrpc_connection_release whether
+/// setup succeeds or not. It is written before any callback can be called.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options or out_connection is NULL, options have no address, or
+/// callbacks has a wrong struct_size; for the caller's own socket ESRPC_ERROR_WRONG_SOCKET, or
+/// ESRPC_ERROR_INVALID_STATE if an earlier connection took it; ESRPC_ERROR_TLS_SERVER_NAME_REQUIRED; for the
+/// handshake option's CONNECT ESRPC_ERROR_RESERVED_HEADER, ESRPC_ERROR_TOO_MANY_HEADERS,
+/// ESRPC_ERROR_HEADERS_TOO_LARGE or ESRPC_ERROR_MESSAGE_TOO_LARGE; for the name of a TLS server
+/// ESRPC_ERROR_ADDRESS_INVALID; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_DRAINING; ESRPC_ERROR_FORKED;
+/// ESRPC_ERROR_TOO_MANY_FILES or ESRPC_ERROR_IO if the default runtime cannot be started.
 ///
 /// Thread: any; options: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -247,10 +247,10 @@ pub unsafe extern "C" fn esrpc_connection_connect(
     })
 }
 
-/// Takes one more reference.
+/// Adds a reference.
 ///
-/// @param connection Borrowed; NULL: nothing.
-/// @return The same handle, to be released once more.
+/// @param connection Borrowed; NULL: returns NULL.
+/// @return The same handle, to be released one more time.
 ///
 /// Thread: any. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -261,9 +261,9 @@ pub unsafe extern "C" fn esrpc_connection_acquire(connection: *mut esrpc_connect
     })
 }
 
-/// Gives one reference back. Never waits and never closes the connection.
+/// Releases a reference. Never waits and never closes the connection.
 ///
-/// @param connection Given up by the caller; NULL, or a handle of a forked child's parent, does nothing.
+/// @param connection Not to be used afterwards; NULL, or, in a forked child, a handle of its parent: nothing happens.
 ///
 /// Thread: any. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -274,21 +274,21 @@ pub unsafe extern "C" fn esrpc_connection_release(connection: *mut esrpc_connect
     })
 }
 
-/// Lets a server decide later, on any thread, whether it takes a connection: for whoever has to ask somebody else first, such
-/// as a service that knows which peers are welcome. Only inside the on_incoming_connection that announces it; acquire the
-/// connection there, and later call esrpc_connection_accept to take it, or esrpc_connection_close to refuse it. It is closed
-/// by the library if that takes longer than the handshake timeout of its listener's connection options, if its last handle is
-/// released before, or if too many handshakes are pending.
+/// Lets a server decide later, on any thread, whether to accept a connection, for example after asking another
+/// service. May only be called inside the on_incoming_connection that announces it: acquire the connection there, and
+/// later call esrpc_connection_accept to accept it or esrpc_connection_close to refuse it. The library closes it if
+/// that takes longer than the handshake timeout of its listener's connection options, if its last handle is released
+/// before, or if too many handshakes are pending.
 ///
-/// Meanwhile nothing is read from the client: what it sends waits in the system's buffers, and its end is noticed after the
-/// decision. The connection counts as one of its listener's, with a pending handshake, and outlives its listener's close, but not
-/// a drain. If it is not accepted no callback comes for it; esrpc_connection_wait_shutdown and esrpc_connection_get_end_status
-/// report its end.
+/// Meanwhile nothing is read from the client: what it sends waits in the system's buffers, and its end is noticed
+/// after the decision. The connection counts as one of its listener's, with a pending handshake; it outlives its
+/// listener's close, but not a drain. If it is not accepted, no callback is called for it;
+/// esrpc_connection_wait_shutdown and esrpc_connection_get_end_status report its end.
 ///
 /// @param connection Borrowed.
 /// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL; ESRPC_ERROR_INVALID_STATE if it is not being
-/// announced, or was accepted or deferred; ESRPC_ERROR_CONNECTION_CLOSED if it was closed; ESRPC_ERROR_RUNTIME_SHUTDOWN;
-/// ESRPC_ERROR_FORKED.
+/// announced, or was accepted or deferred; ESRPC_ERROR_CONNECTION_CLOSED if it was closed;
+/// ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
 ///
 /// Thread: loop. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -300,13 +300,14 @@ pub unsafe extern "C" fn esrpc_connection_defer(connection: *mut esrpc_connectio
     })
 }
 
-/// Takes a connection that a listener announces. Only inside that on_incoming_connection, or once later after
-/// esrpc_connection_defer; a connection that is neither accepted nor deferred there is closed. From here on the connection is open: its CONNECT comes by on_protocol_message and is to be answered with
-/// CONNECT_ACK, at any time later and from any thread.
+/// Accepts a connection that a listener announces. May only be called inside that on_incoming_connection, or once
+/// after esrpc_connection_defer; a connection that is neither accepted nor deferred there is closed. The connection
+/// is open from now on: its CONNECT is passed to on_protocol_message, which has to send CONNECT_ACK, then or later
+/// and from any thread, unless esrpc_listener_options_set_handshake leaves that to the library.
 ///
 /// @param connection Borrowed; acquire it to keep it.
 /// @param callbacks Copied; NULL: none.
-/// @param user_data Handed to the callbacks; on_destroy tells when it is free.
+/// @param user_data Passed to the callbacks; it may be freed in on_destroy.
 /// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL or callbacks has a wrong struct_size;
 /// ESRPC_ERROR_INVALID_STATE if it is not being announced, or was accepted; ESRPC_ERROR_CONNECTION_CLOSED if it was
 /// closed, or was deferred and has ended; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
@@ -327,15 +328,15 @@ pub unsafe extern "C" fn esrpc_connection_accept(
     })
 }
 
-/// Closes the connection when everything that was accepted before is written. Returns at once; on_shutdown tells when it is
-/// over. After the call returns no message callback begins (one may be running), and sends answer ESRPC_ERROR_CONNECTION_CLOSED. If the peer takes
-/// nothing for linger_ms, what is left is given up: ESRPC_ERROR_LINGER_EXPIRED. Before setup it cancels: on_setup comes with
-/// ESRPC_ERROR_CANCELLED. On a connection that is closing or closed it does nothing,
-/// except that reason replaces ESRPC_ERROR_HANDSHAKE_REFUSED if it is given before on_shutdown, as inside the callback that
-/// delivers the refusing CONNECT_ACK.
+/// Closes the connection once everything accepted before is written. Returns at once; on_shutdown is called when it
+/// has ended. After the call returns no message callback begins (one may be running), and sends return
+/// ESRPC_ERROR_CONNECTION_CLOSED. If the peer takes nothing for linger_ms, the rest is dropped and the reason is
+/// ESRPC_ERROR_LINGER_EXPIRED. Before setup it cancels: on_setup reports ESRPC_ERROR_CANCELLED. On a connection that
+/// is closing or closed it does nothing, except that reason replaces ESRPC_ERROR_HANDSHAKE_REFUSED if passed before
+/// on_shutdown, as inside the callback that delivers the refusing CONNECT_ACK.
 ///
 /// @param connection Borrowed.
-/// @param reason What on_shutdown is to say: ESRPC_OK, or a number of the application's own from 1000 up.
+/// @param reason The reason that on_shutdown reports: ESRPC_OK, or a number of the application's own, 1000 or more.
 /// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL or reason is another number;
 /// ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
 ///
@@ -353,9 +354,10 @@ pub unsafe extern "C" fn esrpc_connection_close(
     })
 }
 
-/// Closes the connection without writing what is left, and cuts a close short. Returns at once. Sends that are not written
-/// are answered ESRPC_ERROR_CONNECTION_CLOSED or ESRPC_ERROR_ABORTED; on_shutdown says ESRPC_OK if there were none, else
-/// ESRPC_ERROR_ABORTED. Before setup it cancels, as esrpc_connection_close does.
+/// Closes the connection at once, without writing the rest; also while it is closing. Returns at once. The flush
+/// callbacks of unwritten sends report ESRPC_ERROR_CONNECTION_CLOSED or ESRPC_ERROR_ABORTED; on_shutdown reports
+/// ESRPC_OK if there were none, otherwise ESRPC_ERROR_ABORTED. Before setup it cancels, as esrpc_connection_close
+/// does.
 ///
 /// @param connection Borrowed.
 /// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL; ESRPC_ERROR_RUNTIME_SHUTDOWN;
@@ -371,24 +373,24 @@ pub unsafe extern "C" fn esrpc_connection_abort(connection: *mut esrpc_connectio
     })
 }
 
-/// Sends a message on stream-id 0. It is copied and queued, and leaves in the order of the calls. With
-/// ESRPC_MESSAGE_FLAG_TERMINATE_STREAM, or as a CONNECT_ACK without ESRPC_MESSAGE_FLAG_CONNECTION_ACCEPTED, it ends the
-/// connection once it is written.
+/// Sends a message on stream-id 0. It is copied and queued; messages are sent in the order of the calls. With
+/// ESRPC_MESSAGE_FLAG_TERMINATE_STREAM, or as a CONNECT_ACK without ESRPC_MESSAGE_FLAG_CONNECTION_ACCEPTED, it ends
+/// the connection once it is written.
 ///
 /// @param connection Borrowed.
-/// @param message_type ESRPC_MESSAGE_TYPE_PING to ESRPC_MESSAGE_TYPE_INTERNAL_ERROR; CONNECT only on a client, CONNECT_ACK
-/// only on a server.
+/// @param message_type ESRPC_MESSAGE_TYPE_PING to ESRPC_MESSAGE_TYPE_INTERNAL_ERROR; CONNECT only on a client,
+/// CONNECT_ACK only on a server.
 /// @param message_flags ESRPC_MESSAGE_FLAG_ bits; unknown ones are sent as they are.
 /// @param headers Copied; NULL: none. ":message-type", ":message-flags" and ":stream-id" are added by the library.
 /// @param payload Copied; may be empty.
-/// @param on_flush Called once if and only if the send is accepted; NULL: nobody.
-/// @param flush_user_data Handed to on_flush.
-/// @return ESRPC_OK; else nothing has changed: ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL, headers is a
-/// message's list, or payload is NULL with a length; ESRPC_ERROR_WRONG_MESSAGE_TYPE; ESRPC_ERROR_RESERVED_HEADER;
-/// ESRPC_ERROR_TOO_MANY_HEADERS, ESRPC_ERROR_HEADERS_TOO_LARGE, ESRPC_ERROR_MESSAGE_TOO_LARGE; ESRPC_ERROR_NOT_READY
-/// before setup; ESRPC_ERROR_HANDSHAKE_PENDING or ESRPC_ERROR_HANDSHAKE_ALREADY_DONE if the handshake forbids the
-/// message now; ESRPC_ERROR_CONNECTION_CLOSED; ESRPC_ERROR_WOULD_BLOCK if the outbound limit is reached (on_writable
-/// follows); ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
+/// @param on_flush Called once if the send is accepted, otherwise never; NULL: none.
+/// @param flush_user_data Passed to on_flush.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL, headers is a message's list, or payload is
+/// NULL with a length; ESRPC_ERROR_WRONG_MESSAGE_TYPE; ESRPC_ERROR_RESERVED_HEADER; ESRPC_ERROR_TOO_MANY_HEADERS,
+/// ESRPC_ERROR_HEADERS_TOO_LARGE, ESRPC_ERROR_MESSAGE_TOO_LARGE; ESRPC_ERROR_NOT_READY before setup;
+/// ESRPC_ERROR_HANDSHAKE_PENDING or ESRPC_ERROR_HANDSHAKE_ALREADY_DONE if the handshake forbids the message now;
+/// ESRPC_ERROR_CONNECTION_CLOSED; ESRPC_ERROR_WOULD_BLOCK if the outbound limit is reached (on_writable follows);
+/// ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
 ///
 /// Thread: any; headers: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -410,9 +412,9 @@ pub unsafe extern "C" fn esrpc_connection_send_protocol_message(
     })
 }
 
-/// Stops reading from the peer, apart from what full queues do (esrpc_stream_read), which stops the peer once its own buffers are full. Messages that were read already wait. The
-/// end of the connection is not noticed while reading is paused, until a write fails: that ends the pause, so that what
-/// waits for a send is answered.
+/// Stops reading from the peer, independently of full queues (esrpc_stream_read); the peer has to stop sending once
+/// its own buffers are full. Messages that were already read wait. While reading is paused the end of the connection
+/// is not noticed, until a write fails: that ends the pause, so that no flush callback is kept waiting.
 ///
 /// @param connection Borrowed.
 /// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL; ESRPC_ERROR_NOT_READY before setup;
@@ -428,11 +430,12 @@ pub unsafe extern "C" fn esrpc_connection_pause_reading(connection: *mut esrpc_c
     })
 }
 
-/// Reads from the peer again, beginning with the messages that wait, unless the queue of a stream is full.
+/// Resumes reading from the peer, beginning with the messages that wait, unless the queue of a stream is full.
 ///
 /// @param connection Borrowed.
 /// @return ESRPC_OK, also if reading was not paused; ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL;
-/// ESRPC_ERROR_NOT_READY before setup; ESRPC_ERROR_CONNECTION_CLOSED; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
+/// ESRPC_ERROR_NOT_READY before setup; ESRPC_ERROR_CONNECTION_CLOSED; ESRPC_ERROR_RUNTIME_SHUTDOWN;
+/// ESRPC_ERROR_FORKED.
 ///
 /// Thread: any. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -444,12 +447,12 @@ pub unsafe extern "C" fn esrpc_connection_resume_reading(connection: *mut esrpc_
     })
 }
 
-/// Runs a function once on the connection's event-loop thread, after what was asked of that thread before. Works at any time
-/// while the caller has a reference, also after the connection has ended.
+/// Runs a function once on the connection's event-loop thread, after everything requested of that thread before.
+/// Works as long as the caller has a reference, also after the connection has ended.
 ///
 /// @param connection Borrowed.
-/// @param task Called once if and only if the call answers ESRPC_OK.
-/// @param user_data Handed to task.
+/// @param task Called once if the call returns ESRPC_OK, otherwise never.
+/// @param user_data Passed to task.
 /// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if connection or task is NULL; ESRPC_ERROR_RUNTIME_SHUTDOWN;
 /// ESRPC_ERROR_FORKED.
 ///

@@ -17,7 +17,7 @@ use super::times::timeout;
 use crate::runtime::{Connection, Error, Outcome, Phase};
 use crate::transport::Endpoint;
 
-/// Tells where the connection is in its life.
+/// Returns the connection's state.
 ///
 /// @param connection Borrowed.
 /// @return An ESRPC_CONNECTION_STATE_ constant; 0 if connection is NULL, and in a forked child.
@@ -42,10 +42,11 @@ fn state_number(phase: Phase) -> i32 {
     state as i32
 }
 
-/// Tells whether the connection is set up and nobody has begun to end it.
+/// Returns whether the connection is set up and neither side has begun to end it.
 ///
 /// @param connection Borrowed.
-/// @return true in the state ESRPC_CONNECTION_STATE_OPEN; false otherwise, if connection is NULL, and in a forked child.
+/// @return true in the state ESRPC_CONNECTION_STATE_OPEN; false otherwise, if connection is NULL, and in a forked
+/// child.
 ///
 /// Thread: any. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -56,7 +57,7 @@ pub unsafe extern "C" fn esrpc_connection_is_open(connection: *const esrpc_conne
     })
 }
 
-/// Tells the pointer that was given with the callbacks.
+/// Returns the user_data that was passed with the callbacks.
 ///
 /// @param connection Borrowed.
 /// @return The pointer; NULL if connection is NULL or not accepted yet, and in a forked child.
@@ -75,12 +76,12 @@ pub unsafe extern "C" fn esrpc_connection_get_user_data(connection: *const esrpc
     })
 }
 
-/// Tells the address of this side's socket: "127.0.0.1:80", "[::1]:80", "unix:/path", "unix:@name", or "unix:" for a Unix
-/// socket without a name.
+/// Returns the address of this side's socket: "127.0.0.1:80", "[::1]:80", "unix:/path", "unix:@name", or "unix:" for
+/// a Unix socket without a name.
 ///
 /// @param connection Borrowed.
-/// @return Text that lives as long as the handle; "" before the connection is established, if connection is NULL, and in a
-/// forked child.
+/// @return Text that is valid as long as the handle; "" before the connection is established, if connection is NULL,
+/// and in a forked child.
 ///
 /// Thread: any. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -95,11 +96,11 @@ pub unsafe extern "C" fn esrpc_connection_get_local_address(connection: *const e
     })
 }
 
-/// Tells the address of the peer's socket, in the forms of esrpc_connection_get_local_address.
+/// Returns the address of the peer's socket, in the forms of esrpc_connection_get_local_address.
 ///
 /// @param connection Borrowed.
-/// @return Text that lives as long as the handle; "" before the connection is established, if connection is NULL, and in a
-/// forked child.
+/// @return Text that is valid as long as the handle; "" before the connection is established, if connection is NULL,
+/// and in a forked child.
 ///
 /// Thread: any. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -130,17 +131,17 @@ pub struct esrpc_peer_credentials {
     pub reserved: u32,
 }
 
-/// Tells which process is at the other end of a Unix socket, as the system saw it when that end connected (for the client: when
-/// the server began to listen; for a socketpair: when the pair was made). What the process was then, not what it is now: a pid
-/// may belong to another process since.
+/// Reports which process is at the other end of a Unix socket, as the system recorded it when that end connected (on
+/// a client: when the server began to listen; for a socketpair: when the pair was made). It describes the process at
+/// that time: the pid may belong to another process by now.
 ///
-/// @param connection Borrowed; a server's is ready inside on_incoming_connection, a client's from on_setup on, both also after
-/// their end.
-/// @param out_credentials Filled in. Its struct_size is read first: set it to sizeof the struct.
-/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if connection or out_credentials is NULL or out_credentials->struct_size is
-/// not the size of such a struct; ESRPC_ERROR_NOT_READY before the connection is
-/// established, also if it never was; ESRPC_ERROR_INVALID_STATE if it is not one over a Unix socket;
-/// ESRPC_ERROR_UNSUPPORTED elsewhere than on Linux; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
+/// @param connection Borrowed; available on a server from on_incoming_connection on, on a client from on_setup on,
+/// and also after the end.
+/// @param out_credentials Filled in. Set its struct_size to sizeof the struct first.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if connection or out_credentials is NULL or
+/// out_credentials->struct_size is not the size of such a struct; ESRPC_ERROR_NOT_READY before the connection is
+/// established, also if it never was; ESRPC_ERROR_INVALID_STATE if it is not over a Unix socket;
+/// ESRPC_ERROR_UNSUPPORTED on systems other than Linux; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
 ///
 /// Thread: any. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -171,11 +172,12 @@ pub unsafe extern "C" fn esrpc_connection_get_peer_credentials(
     })
 }
 
-/// Tells the host that the client options named, as it was given; for a Unix socket "unix:/path" or "unix:@name"; "" for a
-/// socket of the caller's.
+/// Returns the host from the client options, unchanged; for a Unix socket "unix:/path" or "unix:@name"; "" for the
+/// caller's own socket.
 ///
 /// @param connection Borrowed.
-/// @return Text that lives as long as the handle; "" on a server's connection, if connection is NULL, and in a forked child.
+/// @return Text that is valid as long as the handle; "" on a server's connection, if connection is NULL, and in a
+/// forked child.
 ///
 /// Thread: any. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -186,7 +188,7 @@ pub unsafe extern "C" fn esrpc_connection_get_host(connection: *const esrpc_conn
     })
 }
 
-/// Tells the port that the client options named.
+/// Returns the port from the client options.
 ///
 /// @param connection Borrowed.
 /// @return The port; 0 for a Unix socket, on a server's connection, if connection is NULL, and in a forked child.
@@ -204,10 +206,10 @@ pub unsafe extern "C" fn esrpc_connection_get_port(connection: *const esrpc_conn
     })
 }
 
-/// Tells how many bytes were accepted for sending and are not written yet.
+/// Returns how many bytes were accepted for sending but are not written yet.
 ///
 /// @param connection Borrowed.
-/// @return Bytes, prelude and headers included; 0 if connection is NULL, and in a forked child.
+/// @return Bytes, including preludes and headers; 0 if connection is NULL, and in a forked child.
 ///
 /// Thread: any. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -218,10 +220,10 @@ pub unsafe extern "C" fn esrpc_connection_get_outbound_size(connection: *const e
     })
 }
 
-/// Shows the server's answer to the CONNECT that the library sent for the handshake option, also if it was a refusal.
+/// Returns the CONNECT_ACK to the CONNECT that the library sent for the handshake option, also if it was a refusal.
 ///
 /// @param connection Borrowed.
-/// @return The message, which lives as long as the handle; NULL without the handshake option, before the answer, if
+/// @return The message, valid as long as the handle; NULL without the handshake option, before the CONNECT_ACK, if
 /// connection is NULL, and in a forked child.
 ///
 /// Thread: any. Since: 0.1.0
@@ -237,7 +239,7 @@ pub unsafe extern "C" fn esrpc_connection_get_connect_ack(connection: *const esr
     })
 }
 
-/// Tells why the connection ended, as on_shutdown or a failed on_setup said.
+/// Returns why the connection ended, as reported by on_shutdown or a failed on_setup.
 ///
 /// @param connection Borrowed.
 /// @return The reason; ESRPC_OK while the connection has not ended, if connection is NULL, and in a forked child.
@@ -252,11 +254,11 @@ pub unsafe extern "C" fn esrpc_connection_get_end_status(connection: *const esrp
     })
 }
 
-/// Explains why the connection ended, with the system's error where there is one.
+/// Explains why the connection ended, with the system's error if there is one.
 ///
 /// @param connection Borrowed.
-/// @return One sentence that lives as long as the handle; "" while the connection has not ended, if it ended with ESRPC_OK,
-/// if connection is NULL, and in a forked child.
+/// @return One sentence that is valid as long as the handle; "" while the connection has not ended, if it ended with
+/// ESRPC_OK, if connection is NULL, and in a forked child.
 ///
 /// Thread: any. Since: 0.1.0
 #[unsafe(no_mangle)]

@@ -52,10 +52,9 @@ pub(crate) fn rate(per_second: u32, burst: u32) -> Result<Rate, Failure> {
     Ok(Rate { per_second, burst: in_range(burst, 1..=MAX, "burst")? })
 }
 
-/// Makes connection settings with every option at its default.
+/// Creates connection settings with every option at its default.
 ///
-/// @return New settings, to be released with esrpc_connection_options_release. NULL only inside a log callback, where
-/// nothing may be called.
+/// @return New settings, to be released with esrpc_connection_options_release. NULL only inside a log callback.
 ///
 /// Thread: any. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -63,9 +62,9 @@ pub extern "C" fn esrpc_connection_options_new() -> *mut esrpc_connection_option
     guard::value(std::ptr::null_mut(), || esrpc_connection_options::default().give())
 }
 
-/// Frees connection settings. What was made with them keeps its copy.
+/// Frees connection settings. What uses them has its own copy.
 ///
-/// @param options Given up by the caller; NULL does nothing.
+/// @param options Not to be used afterwards; NULL: nothing happens.
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -76,12 +75,12 @@ pub unsafe extern "C" fn esrpc_connection_options_release(options: *mut esrpc_co
     })
 }
 
-/// Sets the largest message that may be sent or received, headers and payload together; a larger one is
+/// Sets the largest message that may be sent or received, headers and payload together; a larger one fails with
 /// ESRPC_ERROR_MESSAGE_TOO_LARGE. Default: 24 MiB, which is what peers accept.
 ///
-/// @param options Changed.
+/// @param options Modified.
 /// @param bytes The size of a whole message, 16 to 2147483647.
-/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or bytes is out of its range.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or bytes is out of range.
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -97,12 +96,12 @@ pub extern "C" fn esrpc_connection_options_set_max_message_size(
     })
 }
 
-/// Sets the largest message that may be received before the handshake is done; a larger one is
+/// Sets the largest message that may be received before the handshake is done; a larger one fails with
 /// ESRPC_ERROR_HANDSHAKE_MESSAGE_TOO_LARGE. Default: 64 KiB.
 ///
-/// @param options Changed.
+/// @param options Modified.
 /// @param bytes The size of a whole message, 16 to 2147483647.
-/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or bytes is out of its range.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or bytes is out of range.
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -118,11 +117,11 @@ pub extern "C" fn esrpc_connection_options_set_max_handshake_message_size(
     })
 }
 
-/// Sets how many headers a received message may have; more are ESRPC_ERROR_TOO_MANY_HEADERS. Default: 1024.
+/// Sets how many headers a received message may have; more fail with ESRPC_ERROR_TOO_MANY_HEADERS. Default: 1024.
 ///
-/// @param options Changed.
+/// @param options Modified.
 /// @param count The number of headers, 0 to 2147483647.
-/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or count is out of its range.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or count is out of range.
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -137,11 +136,12 @@ pub extern "C" fn esrpc_connection_options_set_max_headers(
     })
 }
 
-/// Sets how many bytes all headers of a message may take; more are ESRPC_ERROR_HEADERS_TOO_LARGE. Default: 24 MiB.
+/// Sets how many bytes the headers of a message may take together; more fail with ESRPC_ERROR_HEADERS_TOO_LARGE.
+/// Default: 24 MiB.
 ///
-/// @param options Changed.
+/// @param options Modified.
 /// @param bytes The size of all headers together, 0 to 2147483647.
-/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or bytes is out of its range.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or bytes is out of range.
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -157,12 +157,13 @@ pub extern "C" fn esrpc_connection_options_set_max_headers_size(
     })
 }
 
-/// Sets how long the value of a received header may be; a longer one is ESRPC_ERROR_HEADER_VALUE_TOO_LONG. Default: 65535,
-/// the most that the format can express. Values that are sent are limited to 32767 bytes, which is what peers accept.
+/// Sets how long the value of a received header may be; a longer one fails with ESRPC_ERROR_HEADER_VALUE_TOO_LONG.
+/// Default: 65535, the most that the format allows. Values that are sent are limited to 32767 bytes, which is what
+/// peers accept.
 ///
-/// @param options Changed.
+/// @param options Modified.
 /// @param bytes The length of a value, 0 to 65535.
-/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or bytes is out of its range.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or bytes is out of range.
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -178,12 +179,12 @@ pub extern "C" fn esrpc_connection_options_set_max_header_value_size(
     })
 }
 
-/// Sets how many accepted and not yet written bytes a connection may hold: once it holds that many, a send answers
-/// ESRPC_ERROR_WOULD_BLOCK, and on_writable comes when half of them are gone. Default: 16 MiB.
+/// Sets how many accepted but unwritten bytes a connection may hold: once it holds that many, sends return
+/// ESRPC_ERROR_WOULD_BLOCK, and on_writable is called when half of them are written. Default: 16 MiB.
 ///
-/// @param options Changed.
+/// @param options Modified.
 /// @param bytes The limit, 1 to SIZE_MAX / 2.
-/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or bytes is out of its range.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or bytes is out of range.
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -199,13 +200,13 @@ pub extern "C" fn esrpc_connection_options_set_outbound_limit(
 }
 
 /// Sets how many streams a client may have open on one connection at a time. The server refuses the next one with an
-/// APPLICATION_ERROR message that has TERMINATE_STREAM, and the connection stays open; on_incoming_stream is not called for it.
-/// A stream counts from its acceptance until its on_closed. Connections that this side has made as a client have no such limit.
-/// Default: 1000.
+/// APPLICATION_ERROR message that has TERMINATE_STREAM, and the connection stays open; on_incoming_stream is not
+/// called for it. A stream counts from its acceptance until its on_closed. Connections made by this side as a client
+/// have no such limit. Default: 1000.
 ///
-/// @param options Changed.
+/// @param options Modified.
 /// @param count The number of streams, 1 to 2147483647.
-/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or count is out of its range.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or count is out of range.
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -220,15 +221,15 @@ pub extern "C" fn esrpc_connection_options_set_max_streams(
     })
 }
 
-/// Sets how many events that cost a server more than its client the client may cause: messages without TERMINATE_STREAM for a
-/// stream that is over, and ends of streams that the server has accepted and not yet sent anything on. A first message that
-/// itself ends its stream is not one of them. When there are more, the server sends PROTOCOL_ERROR and ends the connection with
+/// Limits events that cost a server more than its client: messages without TERMINATE_STREAM for a stream that is
+/// over, and the client's ends of streams that the server has accepted but not sent anything on. A first message that
+/// ends its own stream does not count. Beyond the limit the server sends PROTOCOL_ERROR and ends the connection with
 /// ESRPC_ERROR_TOO_MANY_ABNORMAL_EVENTS. Default: 33 a second, 1000 at once.
 ///
-/// @param options Changed.
-/// @param per_second Events a second in the long run, 1 to 1000000.
-/// @param burst Events at once after a rest, 1 to 1000000.
-/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or a number is out of its range.
+/// @param options Modified.
+/// @param per_second Events per second in the long run, 1 to 1000000.
+/// @param burst Events at once after a pause, 1 to 1000000.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or a number is out of range.
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -244,14 +245,15 @@ pub extern "C" fn esrpc_connection_options_set_abnormal_event_limit(
     })
 }
 
-/// Sets how many bytes of messages may wait for esrpc_stream_read on one stream: once it holds that many, nothing more is read
-/// from the connection, whatever stream it is for, until half of them are taken or the stream has ended or its last handle is
-/// released. Nor is the end of the connection noticed meanwhile, until a write fails: then what has come is queued, and the
-/// connection ends. Default: 1 MiB.
+/// Sets how many bytes of messages may wait for esrpc_stream_read on one stream. Once it holds that many, nothing
+/// more is read from the connection, for any stream, until half of them are taken, the stream has ended or its last
+/// handle is released. Meanwhile the end of the connection is not noticed either, until a write fails: then what has
+/// arrived is queued, and the connection ends. Default: 1 MiB.
 ///
-/// @param options Changed.
-/// @param bytes The limit, 1 to SIZE_MAX / 2, in bytes of whole messages; a message that exceeds it alone is taken all the same.
-/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or bytes is out of its range.
+/// @param options Modified.
+/// @param bytes The limit, 1 to SIZE_MAX / 2, in bytes of whole messages; a single message that exceeds it is
+/// accepted nevertheless.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or bytes is out of range.
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -266,12 +268,13 @@ pub extern "C" fn esrpc_connection_options_set_stream_queue_limit(
     })
 }
 
-/// Sets how long a closing connection waits for its peer to take the next bytes before it gives up with
+/// Sets how long a closing connection waits for its peer to take more bytes before it gives up with
 /// ESRPC_ERROR_LINGER_EXPIRED. Default: 10000.
 ///
-/// @param options Changed.
-/// @param linger_ms Milliseconds, 0 to 86400000 (a day), or ESRPC_NO_TIMEOUT; 0: what the system does not take at once is given up.
-/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or linger_ms is out of its range.
+/// @param options Modified.
+/// @param linger_ms Milliseconds, 0 to 86400000 (a day), or ESRPC_NO_TIMEOUT; 0: what the system does not take at
+/// once is dropped.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or linger_ms is out of range.
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]

@@ -7,11 +7,12 @@ use super::guard;
 use super::status::esrpc_status;
 use super::times::{delay, limit};
 
-/// Sets how long looking up the host name may take; then setup fails with ESRPC_ERROR_RESOLVE_TIMED_OUT. Default: 10000.
+/// Sets how long resolving the host name may take; after that, setup fails with ESRPC_ERROR_RESOLVE_TIMED_OUT.
+/// Default: 10000.
 ///
-/// @param options Changed.
+/// @param options Modified.
 /// @param timeout_ms Milliseconds, 1 to 86400000 (a day), or ESRPC_NO_TIMEOUT.
-/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or timeout_ms is out of its range.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or timeout_ms is out of range.
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -25,11 +26,12 @@ pub extern "C" fn esrpc_connection_options_set_resolve_timeout_ms(
     })
 }
 
-/// Sets how long connecting may take, over all addresses of the host; then setup fails with ESRPC_ERROR_CONNECT_TIMED_OUT. Default: 10000.
+/// Sets how long connecting may take, for all addresses of the host together; after that, setup fails with
+/// ESRPC_ERROR_CONNECT_TIMED_OUT. Default: 10000.
 ///
-/// @param options Changed.
+/// @param options Modified.
 /// @param timeout_ms Milliseconds, 1 to 86400000 (a day), or ESRPC_NO_TIMEOUT.
-/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or timeout_ms is out of its range.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or timeout_ms is out of range.
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -43,11 +45,12 @@ pub extern "C" fn esrpc_connection_options_set_connect_timeout_ms(
     })
 }
 
-/// Sets how long the TLS handshake may take; then setup fails with ESRPC_ERROR_TLS_TIMED_OUT, and a server's listener is told. Default: 10000.
+/// Sets how long the TLS handshake may take; after that, setup fails with ESRPC_ERROR_TLS_TIMED_OUT, which a server's
+/// listener reports by on_failed_connection. Default: 10000.
 ///
-/// @param options Changed.
+/// @param options Modified.
 /// @param timeout_ms Milliseconds, 1 to 86400000 (a day), or ESRPC_NO_TIMEOUT.
-/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or timeout_ms is out of its range.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or timeout_ms is out of range.
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -61,12 +64,12 @@ pub extern "C" fn esrpc_connection_options_set_tls_timeout_ms(
     })
 }
 
-/// Sets how long CONNECT and its answer may take, counted from setup, or on a server from on_incoming_connection; then the
-/// connection ends with ESRPC_ERROR_HANDSHAKE_TIMED_OUT. Default: 10000.
+/// Sets how long the handshake (CONNECT, CONNECT_ACK) may take, counted from setup, or on a server from
+/// on_incoming_connection; after that, the connection ends with ESRPC_ERROR_HANDSHAKE_TIMED_OUT. Default: 10000.
 ///
-/// @param options Changed.
+/// @param options Modified.
 /// @param timeout_ms Milliseconds, 1 to 86400000 (a day), or ESRPC_NO_TIMEOUT.
-/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or timeout_ms is out of its range.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or timeout_ms is out of range.
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -80,12 +83,12 @@ pub extern "C" fn esrpc_connection_options_set_handshake_timeout_ms(
     })
 }
 
-/// Sets how long the peer may take nothing of what is to be written; then the connection ends with
+/// Sets how long a peer may accept none of the bytes to be written; after that, the connection ends with
 /// ESRPC_ERROR_WRITE_TIMED_OUT. Default: 30000.
 ///
-/// @param options Changed.
+/// @param options Modified.
 /// @param timeout_ms Milliseconds, 1 to 86400000 (a day), or ESRPC_NO_TIMEOUT.
-/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or timeout_ms is out of its range.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or timeout_ms is out of range.
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -99,12 +102,12 @@ pub extern "C" fn esrpc_connection_options_set_write_timeout_ms(
     })
 }
 
-/// Sets how long a message that has begun may take to end, plus a second for each 64 KiB of its length; then the connection
-/// ends with ESRPC_ERROR_MESSAGE_TIMED_OUT. Default: 30000.
+/// Sets how long a message may take to arrive once it has begun, plus a second for each 64 KiB of its length; after
+/// that, the connection ends with ESRPC_ERROR_MESSAGE_TIMED_OUT. Default: 30000.
 ///
-/// @param options Changed.
+/// @param options Modified.
 /// @param timeout_ms Milliseconds, 1 to 86400000 (a day), or ESRPC_NO_TIMEOUT.
-/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or timeout_ms is out of its range.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or timeout_ms is out of range.
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -118,11 +121,12 @@ pub extern "C" fn esrpc_connection_options_set_message_timeout_ms(
     })
 }
 
-/// Sets how long nothing may come or go; then the connection ends with ESRPC_ERROR_IDLE_TIMED_OUT. Default: ESRPC_NO_TIMEOUT.
+/// Sets how long a connection may be idle in both directions; after that, it ends with ESRPC_ERROR_IDLE_TIMED_OUT.
+/// Default: ESRPC_NO_TIMEOUT.
 ///
-/// @param options Changed.
+/// @param options Modified.
 /// @param timeout_ms Milliseconds, 1 to 86400000 (a day), or ESRPC_NO_TIMEOUT.
-/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or timeout_ms is out of its range.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or timeout_ms is out of range.
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -136,12 +140,12 @@ pub extern "C" fn esrpc_connection_options_set_idle_timeout_ms(
     })
 }
 
-/// Sets how long streams that are open may go on after the peer has ended its side of the connection. What the peer had sent
-/// is delivered in any case, and what its callbacks accept is written. Default: 0, not at all.
+/// Sets how long open streams may go on after the peer has closed its sending side. What the peer has sent is
+/// delivered in any case, and sends made in those callbacks are written. Default: 0, not at all.
 ///
-/// @param options Changed.
+/// @param options Modified.
 /// @param half_open_ms Milliseconds, 0 to 86400000 (a day), or ESRPC_NO_TIMEOUT: until they end.
-/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or half_open_ms is out of its range.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or half_open_ms is out of range.
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -155,13 +159,13 @@ pub extern "C" fn esrpc_connection_options_set_half_open_ms(
     })
 }
 
-/// Makes the library send a PING when nothing came from the peer for a time. If nothing comes after that either, the
-/// connection ends with ESRPC_ERROR_KEEP_ALIVE_TIMED_OUT. The answers to these PINGs are not delivered. Default: off.
+/// Makes the library send a PING when the peer has been silent for a time. If it stays silent, the connection ends
+/// with ESRPC_ERROR_KEEP_ALIVE_TIMED_OUT. Responses to these PINGs are not delivered. Default: off.
 ///
-/// @param options Changed.
+/// @param options Modified.
 /// @param interval_ms Milliseconds of silence before a PING, 1 to 86400000 (a day), or ESRPC_NO_TIMEOUT: off.
 /// @param timeout_ms Milliseconds to wait after the PING, 1 to 86400000, or ESRPC_NO_TIMEOUT.
-/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or a time is out of its range.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or a time is out of range.
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -179,11 +183,12 @@ pub extern "C" fn esrpc_connection_options_set_keep_alive_ping(
     })
 }
 
-/// Makes the library answer the peer's PINGs itself, with the PING's payload and its headers whose names do not begin with
-/// ":"; on_protocol_message does not get them. PINGs above esrpc_connection_options_set_ping_answer_limit, and those that come
-/// while the outbound limit is reached, are dropped. Default: off, the application answers.
+/// Makes the library answer the peer's PINGs itself, with the PING's payload and those of its headers whose names do
+/// not begin with ":"; they are not passed to on_protocol_message. PINGs beyond
+/// esrpc_connection_options_set_ping_answer_limit, and those that arrive while the outbound limit is reached, are
+/// dropped. Default: off; the application answers.
 ///
-/// @param options Changed.
+/// @param options Modified.
 /// @param on Whether the library does so.
 /// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL.
 ///
@@ -200,13 +205,13 @@ pub extern "C" fn esrpc_connection_options_set_answer_pings(
     })
 }
 
-/// Limits how many PINGs the library answers by esrpc_connection_options_set_answer_pings; more of them are dropped, and the
+/// Limits how many PINGs the library answers (esrpc_connection_options_set_answer_pings); others are dropped, and the
 /// connection goes on. Default: 10 a second, 100 at once.
 ///
-/// @param options Changed.
-/// @param per_second Answers a second in the long run, 1 to 1000000.
-/// @param burst Answers at once after a rest, 1 to 1000000.
-/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or a number is out of its range.
+/// @param options Modified.
+/// @param per_second Responses per second in the long run, 1 to 1000000.
+/// @param burst Responses at once after a pause, 1 to 1000000.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or a number is out of range.
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]

@@ -1,6 +1,6 @@
 //! The constants of the C interface. C passes them as plain integers, which are checked before they are used.
 
-/// Types of a header's value, with the numbers of the wire.
+/// Types of a header's value, with their numbers on the wire.
 /// cbindgen:prefix-with-name=false
 /// cbindgen:rename-all=None
 #[repr(C)]
@@ -22,15 +22,15 @@ pub enum esrpc_header_type {
     ESRPC_HEADER_TYPE_BYTE_BUF = 6,
     /// Text, UTF-8.
     ESRPC_HEADER_TYPE_STRING = 7,
-    /// A signed integer of 64 bits that stands for a time. Event-stream services count milliseconds since 1970-01-01
-    /// UTC; the documentation of awscrt for Python speaks of seconds. The library converts nothing.
+    /// A time as a signed integer of 64 bits. Event-stream services count milliseconds since 1970-01-01 UTC; awscrt's
+    /// documentation for Python says seconds. The library converts nothing.
     ESRPC_HEADER_TYPE_TIMESTAMP = 8,
     /// The 16 bytes of a UUID.
     ESRPC_HEADER_TYPE_UUID = 9,
 }
 
-/// Types of a message, with the numbers of the wire. APPLICATION_MESSAGE and APPLICATION_ERROR go on streams, all others
-/// on the connection.
+/// Types of a message, with their numbers on the wire. APPLICATION_MESSAGE and APPLICATION_ERROR are sent on streams,
+/// all others on the connection.
 /// cbindgen:prefix-with-name=false
 /// cbindgen:rename-all=None
 #[repr(C)]
@@ -42,19 +42,19 @@ pub enum esrpc_message_type {
     ESRPC_MESSAGE_TYPE_APPLICATION_ERROR = 1,
     /// Asks the peer for a PING_RESPONSE.
     ESRPC_MESSAGE_TYPE_PING = 2,
-    /// The answer to a PING.
+    /// The response to a PING.
     ESRPC_MESSAGE_TYPE_PING_RESPONSE = 3,
     /// The client's first message.
     ESRPC_MESSAGE_TYPE_CONNECT = 4,
-    /// The server's answer to CONNECT.
+    /// The server's response to CONNECT.
     ESRPC_MESSAGE_TYPE_CONNECT_ACK = 5,
-    /// Says that the peer broke a rule of the protocol.
+    /// Reports that the peer broke a rule of the protocol.
     ESRPC_MESSAGE_TYPE_PROTOCOL_ERROR = 6,
-    /// Says that the sender failed.
+    /// Reports that the sender failed.
     ESRPC_MESSAGE_TYPE_INTERNAL_ERROR = 7,
 }
 
-/// Flags of a message, to be combined with |. Unknown bits pass unchanged both ways.
+/// Flags of a message, to be combined with |. Unknown bits are passed through in both directions.
 /// cbindgen:prefix-with-name=false
 /// cbindgen:rename-all=None
 #[repr(C)]
@@ -78,7 +78,7 @@ pub enum esrpc_connection_state {
     ESRPC_CONNECTION_STATE_CONNECTING = 1,
     /// Set up.
     ESRPC_CONNECTION_STATE_OPEN = 2,
-    /// On its way to its end: nothing can be sent any more.
+    /// Closing: nothing more can be sent.
     ESRPC_CONNECTION_STATE_CLOSING = 3,
     /// Over.
     ESRPC_CONNECTION_STATE_CLOSED = 4,
@@ -94,13 +94,13 @@ pub enum esrpc_stream_state {
     ESRPC_STREAM_STATE_NEW = 1,
     /// Activated, or accepted on a server.
     ESRPC_STREAM_STATE_OPEN = 2,
-    /// This side's TERMINATE_STREAM was accepted and is not written yet.
+    /// This side's TERMINATE_STREAM was accepted but is not written yet.
     ESRPC_STREAM_STATE_CLOSING = 3,
     /// Over.
     ESRPC_STREAM_STATE_CLOSED = 4,
 }
 
-/// Versions of TLS, with the numbers of the wire.
+/// Versions of TLS, with their numbers on the wire.
 /// cbindgen:prefix-with-name=false
 /// cbindgen:rename-all=None
 #[repr(C)]
@@ -120,7 +120,7 @@ pub enum esrpc_tls_version {
 pub enum esrpc_tls_client_auth {
     /// It does not.
     ESRPC_TLS_CLIENT_AUTH_NONE = 0,
-    /// It does; a client may have none, but one that it sends must be good.
+    /// It does; a client may have none, but one that it sends must be valid.
     ESRPC_TLS_CLIENT_AUTH_OPTIONAL = 1,
     /// It does, and refuses clients without one.
     ESRPC_TLS_CLIENT_AUTH_REQUIRED = 2,
@@ -132,9 +132,9 @@ pub enum esrpc_tls_client_auth {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum esrpc_tls_revocation_depth {
-    /// All but the CA that was given: the peer's own and those that vouch for it.
+    /// All except the CA that was given: the peer's own and those that vouch for it.
     ESRPC_TLS_REVOCATION_DEPTH_CHAIN = 0,
-    /// The peer's own alone.
+    /// Only the peer's own.
     ESRPC_TLS_REVOCATION_DEPTH_LEAF = 1,
 }
 
@@ -173,5 +173,5 @@ pub enum esrpc_address_family {
     ESRPC_ADDRESS_FAMILY_IPV6 = 6,
 }
 
-/// As any time in milliseconds: never, or without end.
+/// For any time in milliseconds: no limit.
 pub const ESRPC_NO_TIMEOUT: u32 = u32::MAX;

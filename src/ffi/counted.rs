@@ -6,9 +6,9 @@ use super::handle::ArcHandle;
 use crate::runtime::{Connection, Error, Listener, Runtime, Stream};
 use crate::transport::TlsConfig;
 
-/// TLS settings of clients or of servers, which never change. Counted; any number of connections and listeners may use
-/// the same ones, and share the sessions that are remembered for resumption. A forked child may use those of its parent;
-/// it resumes no sessions with them.
+/// TLS settings for clients or for servers, which never change. Counted; any number of connections and listeners may
+/// use the same ones, and share their resumable sessions. A forked child may use those of its parent; it resumes no
+/// sessions with them.
 pub struct esrpc_tls_config {
     _private: [u8; 0],
 }
@@ -29,8 +29,8 @@ impl ArcHandle for esrpc_tls_config {
     }
 }
 
-/// One or more event-loop threads with what lives on them. Counted; the threads end when the last handle is released and
-/// nothing lives on the runtime any more, or by esrpc_runtime_join.
+/// One or more event-loop threads and what lives on them. Counted; the threads end when the last handle is released
+/// and nothing lives on the runtime any more, or by esrpc_runtime_join.
 pub struct esrpc_runtime {
     _private: [u8; 0],
 }
@@ -51,8 +51,8 @@ impl ArcHandle for esrpc_runtime {
     }
 }
 
-/// One connection, of a client or of a server. Counted: esrpc_connection_acquire, esrpc_connection_release. It stays up
-/// until it is closed, whether handles are left or not.
+/// One connection, a client's or a server's. Counted: esrpc_connection_acquire, esrpc_connection_release. It stays
+/// open until it is closed, even if no handles are left.
 pub struct esrpc_connection {
     _private: [u8; 0],
 }
@@ -83,8 +83,8 @@ impl ArcHandle for esrpc_connection {
     }
 }
 
-/// One stream of a connection: a call, in either direction. Counted: esrpc_stream_acquire, esrpc_stream_release. It holds its
-/// connection's handle.
+/// One stream of a connection: a call, on its client or its server. Counted: esrpc_stream_acquire,
+/// esrpc_stream_release. It keeps its connection's handle valid.
 pub struct esrpc_stream {
     _private: [u8; 0],
 }
@@ -115,8 +115,8 @@ impl ArcHandle for esrpc_stream {
     }
 }
 
-/// A listening server socket. Counted: esrpc_listener_acquire, esrpc_listener_release. It listens until it is closed, whether
-/// handles are left or not.
+/// A listening server socket. Counted: esrpc_listener_acquire, esrpc_listener_release. It listens until it is closed,
+/// even if no handles are left.
 pub struct esrpc_listener {
     _private: [u8; 0],
 }

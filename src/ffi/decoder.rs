@@ -17,15 +17,15 @@ use super::status::{ESRPC_ERROR_CANCELLED, esrpc_status};
 use super::table::read_table;
 use crate::codec::{DecodeEvents, EventDecoder, FlatHeader, Limits, Message, MessageDecoder, Prelude};
 
-/// What a decoder calls while bytes are pushed. Every slot may be NULL. The callbacks of a message come in the order of the
-/// wire, before its checksum is known: on_complete says that it was right. Set struct_size to sizeof
-/// (esrpc_decoder_callbacks) and all other slots to NULL.
+/// What a decoder calls while bytes are pushed. Every slot may be NULL. The parts of a message are reported in the
+/// order of the wire, before its checksum is verified: only on_complete says that it is right. Set struct_size to
+/// sizeof (esrpc_decoder_callbacks) and all other slots to NULL.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct esrpc_decoder_callbacks {
     /// The size of this struct.
     pub struct_size: usize,
-    /// A message begins: its lengths, and the checksum over them, which was right.
+    /// A message begins: its lengths, and the checksum over them, which is right.
     pub on_prelude: Option<
         unsafe extern "C" fn(
             decoder: *mut esrpc_decoder,
@@ -35,17 +35,16 @@ pub struct esrpc_decoder_callbacks {
             user_data: *mut c_void,
         ),
     >,
-    /// One header of the message. It lives as long as the callback runs.
+    /// One header of the message, valid until the callback returns.
     pub on_header:
         Option<unsafe extern "C" fn(decoder: *mut esrpc_decoder, header: *const esrpc_header, user_data: *mut c_void)>,
     /// A piece of the payload, at least one byte, as it lies in what was pushed.
     pub on_payload:
         Option<unsafe extern "C" fn(decoder: *mut esrpc_decoder, data: *const u8, len: usize, user_data: *mut c_void)>,
-    /// The message is complete, and its checksum was right.
+    /// The message is complete, and its checksum is right.
     pub on_complete:
         Option<unsafe extern "C" fn(decoder: *mut esrpc_decoder, message_crc: u32, user_data: *mut c_void)>,
-    /// The input is damaged; the push in which this comes, and every later one, answers the same status. Comes once, and
-    /// is the last callback.
+    /// The input is damaged. Called once and last; this push and every later one return the same status.
     pub on_error:
         Option<unsafe extern "C" fn(decoder: *mut esrpc_decoder, status: esrpc_status, user_data: *mut c_void)>,
 }
@@ -220,15 +219,15 @@ unsafe fn push(handle: *mut esrpc_decoder, data: &[u8]) -> Result<(), Failure> {
     pushed
 }
 
-/// Makes a decoder. It takes messages with a payload of 24 MiB, and beside it 1024 headers of 24 MiB in total, unless
+/// Creates a decoder. It accepts payloads of up to 24 MiB, and beside them 1024 headers of 24 MiB in total, unless
 /// esrpc_decoder_set_limits says otherwise.
 ///
-/// @param callbacks Copied. NULL makes a decoder that gathers whole messages for esrpc_decoder_next_message; a table, even
-/// an empty one, makes one that calls back and never holds a payload.
+/// @param callbacks Copied. NULL makes a decoder that gathers whole messages for esrpc_decoder_next_message; a table,
+/// even an empty one, makes one that calls back and never holds a payload.
 /// @param user_data Passed to every callback.
 /// @param out_decoder Receives the decoder, to be released with esrpc_decoder_release.
-/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if out_decoder is NULL, or callbacks has a size that is none, or sets a
-/// callback that this version of the library does not know.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if out_decoder is NULL, or callbacks has a wrong struct_size or
+/// sets a callback that this version of the library does not know.
 ///
 /// Thread: any. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -253,11 +252,11 @@ pub unsafe extern "C" fn esrpc_decoder_new(
     })
 }
 
-/// Sets the limits of a decoder before its first push: those on the size of messages, headers and values in options. A
-/// message is then limited as on a connection: payload and headers together, to 24 MiB unless
+/// Sets the limits of a decoder before its first push: the sizes of messages, headers and values in options. They
+/// then apply as on a connection: payload and headers together may have 24 MiB unless
 /// esrpc_connection_options_set_max_message_size says otherwise.
 ///
-/// @param decoder Changed.
+/// @param decoder Modified.
 /// @param options Copied.
 /// @return ESRPC_OK; ESRPC_ERROR_INVALID_STATE after the first push, and inside a callback of this decoder;
 /// ESRPC_ERROR_INVALID_ARGUMENT if decoder or options is NULL.
@@ -284,21 +283,22 @@ pub unsafe extern "C" fn esrpc_decoder_set_limits(
     })
 }
 
-/// Gives a decoder the next bytes of its input.
+/// Passes the next bytes of its input to a decoder.
 ///
-/// With callbacks, they come on this thread before the call returns; in them, the decoder takes no call but a release,
-/// which ends the callbacks and is carried out when the push returns. Without callbacks, messages are taken with
-/// esrpc_decoder_next_message, and those lent before are no longer valid. What follows from the bytes does not depend on
-/// how they are split into pushes. An error comes at the earliest byte that makes it certain, is final, and is answered by
-/// every later push; messages completed before it can still be taken.
+/// Callbacks are called on this thread before the call returns. Inside them the only call allowed on the decoder is
+/// its release, after which no further callback is called. Without callbacks, messages are taken with
+/// esrpc_decoder_next_message, and those lent before are no longer valid. The result does not depend on how the input
+/// is split into pushes. An error is reported at the earliest byte that makes it certain; it is final, and every
+/// later push returns it. Messages completed before it can still be taken.
 ///
-/// @param decoder Changed.
+/// @param decoder Modified.
 /// @param data Borrowed; may be empty.
 /// @return ESRPC_OK; ESRPC_ERROR_PRELUDE_CHECKSUM, ESRPC_ERROR_MESSAGE_CHECKSUM, ESRPC_ERROR_MESSAGE_LENGTH,
-/// ESRPC_ERROR_HEADERS_LENGTH, ESRPC_ERROR_HEADER_OVERRUN, ESRPC_ERROR_UNKNOWN_HEADER_TYPE, ESRPC_ERROR_MESSAGE_TOO_LARGE,
-/// ESRPC_ERROR_TOO_MANY_HEADERS, ESRPC_ERROR_HEADERS_TOO_LARGE or ESRPC_ERROR_HEADER_VALUE_TOO_LONG for damaged input;
-/// ESRPC_ERROR_CANCELLED if a callback released the decoder, which no longer exists then; ESRPC_ERROR_INVALID_STATE inside a
-/// callback of this decoder; ESRPC_ERROR_INVALID_ARGUMENT if decoder is NULL, or data is NULL with a length other than 0.
+/// ESRPC_ERROR_HEADERS_LENGTH, ESRPC_ERROR_HEADER_OVERRUN, ESRPC_ERROR_UNKNOWN_HEADER_TYPE,
+/// ESRPC_ERROR_MESSAGE_TOO_LARGE, ESRPC_ERROR_TOO_MANY_HEADERS, ESRPC_ERROR_HEADERS_TOO_LARGE or
+/// ESRPC_ERROR_HEADER_VALUE_TOO_LONG for damaged input; ESRPC_ERROR_CANCELLED if a callback released the decoder,
+/// which no longer exists then; ESRPC_ERROR_INVALID_STATE inside a callback of this decoder;
+/// ESRPC_ERROR_INVALID_ARGUMENT if decoder is NULL, or data is NULL with a length other than 0.
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -309,14 +309,14 @@ pub unsafe extern "C" fn esrpc_decoder_push(decoder: *mut esrpc_decoder, data: e
     })
 }
 
-/// Takes the next whole message out of a decoder that was made without callbacks.
+/// Takes the next whole message from a decoder created without callbacks.
 ///
-/// @param decoder Changed.
-/// @param out_message Receives a message that is lent until the next push or the release of the decoder and needs no
-/// release; NULL if more bytes are needed.
-/// @return ESRPC_OK; once the good messages are taken, the error that esrpc_decoder_push answered;
-/// ESRPC_ERROR_INVALID_STATE if the decoder was made with callbacks; ESRPC_ERROR_INVALID_ARGUMENT if decoder or out_message
-/// is NULL.
+/// @param decoder Modified.
+/// @param out_message Receives a message that is valid until the next push or the release of the decoder and is not
+/// released; NULL if more bytes are needed.
+/// @return ESRPC_OK; once the good messages are taken, the error that esrpc_decoder_push returned;
+/// ESRPC_ERROR_INVALID_STATE if the decoder was made with callbacks; ESRPC_ERROR_INVALID_ARGUMENT if decoder or
+/// out_message is NULL.
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -342,12 +342,12 @@ pub unsafe extern "C" fn esrpc_decoder_next_message(
     })
 }
 
-/// Tells a decoder that its input has ended, to learn whether it ended between two messages.
+/// Reports the end of the input to a decoder, to learn whether it ended between two messages.
 ///
-/// @param decoder Asked.
+/// @param decoder Borrowed.
 /// @return ESRPC_OK if it did; ESRPC_ERROR_INCOMPLETE if it ended inside a message; the error that esrpc_decoder_push
-/// answered, if it did; ESRPC_ERROR_INVALID_STATE inside a callback of this decoder; ESRPC_ERROR_INVALID_ARGUMENT if decoder
-/// is NULL.
+/// returned before; ESRPC_ERROR_INVALID_STATE inside a callback of this decoder; ESRPC_ERROR_INVALID_ARGUMENT if
+/// decoder is NULL.
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -363,10 +363,10 @@ pub unsafe extern "C" fn esrpc_decoder_finish(decoder: *mut esrpc_decoder) -> es
     })
 }
 
-/// Frees a decoder and ends the life of the messages that it lent. Inside one of its callbacks, no further callback comes,
-/// and the decoder is freed when the push returns.
+/// Frees a decoder and the messages that it lent. Inside one of its callbacks, no further callback is called, and the
+/// decoder is freed when the push returns.
 ///
-/// @param decoder Given up by the caller; NULL does nothing.
+/// @param decoder Not to be used afterwards; NULL: nothing happens.
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]

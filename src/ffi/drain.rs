@@ -8,20 +8,20 @@ use super::status::esrpc_status;
 use super::times::timeout;
 use crate::runtime::{Drain, Listener};
 
-/// Ends a listener gracefully. At once it gives up its listening socket and announces no connection any more; whoever
-/// listens on the same socket (esrpc_listener_dup_socket, called before) or address next gets those who come. Its
-/// connections go on until no stream is open on them, then they are closed as by esrpc_connection_close with ESRPC_OK:
-/// what is written reaches the peer, what has not been dispatched is dropped. A stream that a client opens meanwhile is
-/// refused without asking the application: APPLICATION_ERROR with ESRPC_MESSAGE_FLAG_TERMINATE_STREAM, whose payload
-/// says that nothing was done. So a client may repeat elsewhere what was refused that way, and what got no answer from
-/// a drained server that was not cut off by its deadline. Connections that are still in their TLS handshake, or not
-/// announced for another reason, are given up; on_failed_connection tells of them with ESRPC_ERROR_DRAINING. When the
-/// time is over, the connections that are left are closed with the reason ESRPC_ERROR_DRAINING, which their streams get
-/// too. on_closed comes, and esrpc_listener_wait_closed returns, when the last connection has ended.
+/// Ends a listener gracefully. It closes its listening socket and announces no more connections at once; whoever
+/// listens at the same socket (esrpc_listener_dup_socket, called before) or address next gets new clients. Its
+/// connections go on until no stream is open on them and are then closed as by esrpc_connection_close with ESRPC_OK:
+/// what was sent reaches the peer, messages not delivered yet are dropped. A stream that a client opens meanwhile is
+/// refused without a callback, by an APPLICATION_ERROR with ESRPC_MESSAGE_FLAG_TERMINATE_STREAM whose payload says
+/// that nothing was done. So a client may repeat elsewhere what was refused that way, and what got no reply from a
+/// drained server that was not cut off by its deadline. Connections that are still in their TLS handshake, or not
+/// announced for another reason, are closed; on_failed_connection reports them with ESRPC_ERROR_DRAINING. When the
+/// time is over, the remaining connections are closed with the reason ESRPC_ERROR_DRAINING, which their streams
+/// report too. on_closed is called, and esrpc_listener_wait_closed returns, when the last connection has ended.
 ///
-/// @param listener Borrowed. If it was closed before, on_closed is not told again, and its connections are drained.
-/// @param deadline_ms Milliseconds from now, or ESRPC_NO_TIMEOUT: as long as it takes. Of several calls the earliest
-/// deadline counts.
+/// @param listener Borrowed. If it was closed before, on_closed is not called again, and its connections are drained.
+/// @param deadline_ms Milliseconds from now; 0: at once; ESRPC_NO_TIMEOUT: as long as it takes. With several calls,
+/// the earliest deadline counts.
 /// @return ESRPC_OK; returns at once. ESRPC_ERROR_INVALID_ARGUMENT if listener is NULL; ESRPC_ERROR_RUNTIME_SHUTDOWN;
 /// ESRPC_ERROR_FORKED.
 ///
@@ -36,14 +36,13 @@ pub unsafe extern "C" fn esrpc_listener_drain(listener: *mut esrpc_listener, dea
 }
 
 /// Ends everything on a runtime gracefully: each listener as esrpc_listener_drain does, and each client's connection
-/// when no stream is open on it. Connections open no new streams: an activation answers ESRPC_ERROR_DRAINING. New
-/// connections and listeners are answered ESRPC_ERROR_DRAINING, connections that are being set up fail with it, and
-/// what is left when the time is over is closed with it. Afterwards the runtime takes nothing new; esrpc_runtime_join
-/// waits until all is over and released.
+/// once no stream is open on it. ESRPC_ERROR_DRAINING is what activating a stream, connecting and listening return
+/// from now on, what connections being set up fail with, and the reason of those closed when the time is over.
+/// Afterwards the runtime accepts nothing new; esrpc_runtime_join waits until everything has ended and is released.
 ///
 /// @param runtime Borrowed; NULL: the default runtime, if there is one.
-/// @param deadline_ms Milliseconds from now, or ESRPC_NO_TIMEOUT: as long as it takes. Of several calls the earliest
-/// deadline counts.
+/// @param deadline_ms Milliseconds from now; 0: at once; ESRPC_NO_TIMEOUT: as long as it takes. With several calls,
+/// the earliest deadline counts.
 /// @return ESRPC_OK; returns at once. ESRPC_ERROR_FORKED in a forked child.
 ///
 /// Thread: any. Since: 0.1.0
@@ -58,7 +57,7 @@ pub unsafe extern "C" fn esrpc_runtime_drain(runtime: *mut esrpc_runtime, deadli
     })
 }
 
-/// Tells how many streams are open on the connections that a listener has accepted.
+/// Returns how many streams are open on the connections that a listener has accepted.
 ///
 /// @param listener Borrowed.
 /// @return The number; 0 if listener is NULL, and in a forked child.
@@ -72,7 +71,7 @@ pub unsafe extern "C" fn esrpc_listener_get_open_streams(listener: *const esrpc_
     })
 }
 
-/// Tells how many connections that a listener has accepted are not over, those in their TLS handshake included.
+/// Returns how many connections that a listener has accepted have not ended, including those in their TLS handshake.
 ///
 /// @param listener Borrowed.
 /// @return The number; 0 if listener is NULL, and in a forked child.
@@ -86,7 +85,7 @@ pub unsafe extern "C" fn esrpc_listener_get_open_connections(listener: *const es
     })
 }
 
-/// Tells how many streams are open on the connections of a runtime, of clients and of servers.
+/// Returns how many streams are open on all connections of a runtime, clients' and servers'.
 ///
 /// @param runtime Borrowed; NULL: the default runtime, if there is one.
 /// @return The number; 0 in a forked child.
@@ -100,7 +99,7 @@ pub unsafe extern "C" fn esrpc_runtime_get_open_streams(runtime: *const esrpc_ru
     })
 }
 
-/// Tells how many connections of a runtime, of clients and of servers, are not over, those being set up included.
+/// Returns how many connections of a runtime, clients' and servers', have not ended, including those being set up.
 ///
 /// @param runtime Borrowed; NULL: the default runtime, if there is one.
 /// @return The number; 0 in a forked child.

@@ -12,8 +12,8 @@ use super::out::{check_out, write_out};
 use super::status::{ESRPC_ERROR_HEADER_NOT_FOUND, esrpc_status};
 use crate::codec::{FlatHeader, HeaderList, HeaderType, Headers};
 
-/// One header, as esrpc_headers_get, esrpc_headers_get_range, esrpc_headers_find and a decoder's on_header give it. Its bytes
-/// are borrowed: they live as long as the list does and is not changed, or as long as the callback.
+/// One header, as read from a list or passed to a decoder's on_header. Its bytes are borrowed: they are valid until
+/// the list is modified or released, or until the callback returns.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct esrpc_header {
@@ -25,7 +25,8 @@ pub struct esrpc_header {
     pub reserved: i32,
     /// The value of a boolean (0 or 1), a byte, an integer or a timestamp; otherwise 0.
     pub number: i64,
-    /// The value of a byte_buf, a string, or a UUID (16 bytes); otherwise empty. A received string may be no UTF-8.
+    /// The value of a byte_buf, a string, or a UUID (16 bytes); otherwise empty. A received string is not necessarily
+    /// UTF-8.
     pub bytes: esrpc_bytes,
 }
 
@@ -271,10 +272,9 @@ fn no_header_at(index: usize, count: usize) -> Failure {
     Failure::new(ESRPC_ERROR_HEADER_NOT_FOUND, format!("there is no header {index} among {count}"))
 }
 
-/// Makes an empty header list to be filled with esrpc_headers_add_*.
+/// Creates an empty header list, to be filled with esrpc_headers_add_*.
 ///
-/// @return A new list, to be released with esrpc_headers_release. NULL only inside a log callback, where nothing may be
-/// called.
+/// @return A new list, to be released with esrpc_headers_release. NULL only inside a log callback.
 ///
 /// Thread: any. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -282,10 +282,10 @@ pub extern "C" fn esrpc_headers_new() -> *mut esrpc_headers {
     guard::value(ptr::null_mut(), || esrpc_headers::new().give())
 }
 
-/// Frees a header list made by esrpc_headers_new. What was sent with it is not affected. The list of a message is left
-/// alone.
+/// Frees a header list made by esrpc_headers_new. Messages already sent with it are not affected. Does nothing to the
+/// list of a message.
 ///
-/// @param headers Given up by the caller; NULL does nothing.
+/// @param headers Not to be used afterwards; NULL: nothing happens.
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -300,10 +300,10 @@ pub unsafe extern "C" fn esrpc_headers_release(headers: *mut esrpc_headers) {
     })
 }
 
-/// The number of headers in a list.
+/// Returns the number of headers in a list.
 ///
-/// @param headers Borrowed; NULL gives 0.
-/// @return The number, repeated names counted each.
+/// @param headers Borrowed; NULL: returns 0.
+/// @return The number; repeated names count each time.
 ///
 /// Thread: owner; any for the list of a message. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -311,13 +311,13 @@ pub extern "C" fn esrpc_headers_count(headers: Option<&esrpc_headers>) -> usize 
     guard::value(0, || headers.map_or(0, esrpc_headers::len))
 }
 
-/// Reads a header by its index. Reading them all takes time in proportion to their number, in whatever order.
+/// Reads a header by its index. Reading all of them takes time proportional to their number, in any order.
 ///
 /// @param headers Borrowed.
 /// @param index From 0 to one less than esrpc_headers_count.
-/// @param out_header Receives the header; its bytes live as long as the list does and is not changed.
-/// @return ESRPC_OK; ESRPC_ERROR_HEADER_NOT_FOUND if there is none at this index; ESRPC_ERROR_INVALID_ARGUMENT if headers
-/// or out_header is NULL.
+/// @param out_header Receives the header; its bytes are valid until the list is modified or released.
+/// @return ESRPC_OK; ESRPC_ERROR_HEADER_NOT_FOUND if there is none at this index; ESRPC_ERROR_INVALID_ARGUMENT if
+/// headers or out_header is NULL.
 ///
 /// Thread: owner; any for the list of a message. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -335,16 +335,17 @@ pub unsafe extern "C" fn esrpc_headers_get(
     })
 }
 
-/// Reads several headers at once, in order: for languages in which each call costs, and to read all headers of a message.
+/// Reads several headers at once, in order: for bindings in which each call is expensive, and to read all headers of
+/// a message.
 ///
 /// @param headers Borrowed.
 /// @param first The index of the first header to read, from 0.
-/// @param out_headers An array of at least capacity headers, of which the first ones are written; may be NULL if capacity is 0.
-/// Their bytes live as long as the list does and is not changed.
-/// @param capacity How many headers to read at most.
-/// @param out_count Receives how many were read: fewer than capacity if the list ends before, 0 from its end on.
-/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if headers or out_count is NULL, or out_headers is NULL with a capacity other
-/// than 0.
+/// @param out_headers An array of at least capacity headers, filled from its beginning; may be NULL if capacity is 0.
+/// Their bytes are valid until the list is modified or released.
+/// @param capacity The most headers to read.
+/// @param out_count Receives how many were read: fewer than capacity at the end of the list, 0 behind it.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if headers or out_count is NULL, or out_headers is NULL with a
+/// capacity other than 0.
 ///
 /// Thread: owner; any for the list of a message. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -370,13 +371,13 @@ pub unsafe extern "C" fn esrpc_headers_get_range(
     })
 }
 
-/// Reads the header of a name: the last one, if the name is repeated.
+/// Reads the header with a name: the last one if the name is repeated.
 ///
 /// @param headers Borrowed.
-/// @param name Borrowed; compared without regard to the case of ASCII letters.
-/// @param out_header Receives the header; its bytes live as long as the list does and is not changed.
-/// @return ESRPC_OK; ESRPC_ERROR_HEADER_NOT_FOUND if there is none of this name; ESRPC_ERROR_INVALID_ARGUMENT if headers
-/// or out_header is NULL, or name is NULL with a length other than 0.
+/// @param name Borrowed; the case of ASCII letters does not matter.
+/// @param out_header Receives the header; its bytes are valid until the list is modified or released.
+/// @return ESRPC_OK; ESRPC_ERROR_HEADER_NOT_FOUND if there is none with this name; ESRPC_ERROR_INVALID_ARGUMENT if
+/// headers or out_header is NULL, or name is NULL with a length other than 0.
 ///
 /// Thread: owner; any for the list of a message. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -396,12 +397,12 @@ pub unsafe extern "C" fn esrpc_headers_find(
     })
 }
 
-/// Removes all headers of a name from a list.
+/// Removes all headers with a name from a list.
 ///
-/// @param headers Changed.
-/// @param name Borrowed; compared without regard to the case of ASCII letters.
-/// @return ESRPC_OK; ESRPC_ERROR_HEADER_NOT_FOUND if there was none; ESRPC_ERROR_INVALID_STATE for the list of a message;
-/// ESRPC_ERROR_INVALID_ARGUMENT if headers is NULL, or name is NULL with a length other than 0.
+/// @param headers Modified.
+/// @param name Borrowed; the case of ASCII letters does not matter.
+/// @return ESRPC_OK; ESRPC_ERROR_HEADER_NOT_FOUND if there was none; ESRPC_ERROR_INVALID_STATE for the list of a
+/// message; ESRPC_ERROR_INVALID_ARGUMENT if headers is NULL, or name is NULL with a length other than 0.
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -417,7 +418,7 @@ pub unsafe extern "C" fn esrpc_headers_remove(headers: *mut esrpc_headers, name:
 
 /// Removes one header from a list; those after it move up.
 ///
-/// @param headers Changed.
+/// @param headers Modified.
 /// @param index From 0 to one less than esrpc_headers_count.
 /// @return ESRPC_OK; ESRPC_ERROR_HEADER_NOT_FOUND if there is none at this index; ESRPC_ERROR_INVALID_STATE for the list of
 /// a message; ESRPC_ERROR_INVALID_ARGUMENT if headers is NULL.
@@ -437,7 +438,7 @@ pub unsafe extern "C" fn esrpc_headers_remove_at(headers: *mut esrpc_headers, in
 
 /// Removes all headers from a list, which can be filled again.
 ///
-/// @param headers Changed.
+/// @param headers Modified.
 /// @return ESRPC_OK; ESRPC_ERROR_INVALID_STATE for the list of a message; ESRPC_ERROR_INVALID_ARGUMENT if headers is NULL.
 ///
 /// Thread: owner. Since: 0.1.0

@@ -49,13 +49,13 @@ pub(super) unsafe fn uuid_at<'a>(uuid: *const u8) -> Result<&'a [u8; 16], Failur
 
 /// Adds a boolean to a list.
 ///
-/// @param headers Changed.
+/// @param headers Modified.
 /// @param name The header's name, UTF-8, 1 to 255 bytes; copied.
 /// @param value The boolean.
-/// @return ESRPC_OK; ESRPC_ERROR_HEADER_NAME_LENGTH if name is not 1 to 255 bytes long; ESRPC_ERROR_INVALID_UTF8 if name
-/// is not UTF-8; ESRPC_ERROR_TOO_MANY_HEADERS beyond 1024 headers; ESRPC_ERROR_HEADERS_TOO_LARGE beyond 24 MiB;
-/// ESRPC_ERROR_INVALID_STATE for the list of a message; ESRPC_ERROR_INVALID_ARGUMENT if headers is NULL, or name is NULL
-/// with a length other than 0. On an error nothing changes.
+/// @return ESRPC_OK; ESRPC_ERROR_HEADER_NAME_LENGTH if name is not 1 to 255 bytes long; ESRPC_ERROR_INVALID_UTF8 if
+/// name is not UTF-8; ESRPC_ERROR_TOO_MANY_HEADERS beyond 1024 headers; ESRPC_ERROR_HEADERS_TOO_LARGE beyond 24 MiB;
+/// ESRPC_ERROR_INVALID_STATE for the list of a message; ESRPC_ERROR_INVALID_ARGUMENT if headers is NULL, or name is
+/// NULL with a length other than 0.
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -72,13 +72,13 @@ pub unsafe extern "C" fn esrpc_headers_add_bool(
 
 /// Adds a signed integer of 8 bits to a list.
 ///
-/// @param headers Changed.
+/// @param headers Modified.
 /// @param name The header's name, UTF-8, 1 to 255 bytes; copied.
 /// @param value The number.
-/// @return ESRPC_OK; ESRPC_ERROR_HEADER_NAME_LENGTH if name is not 1 to 255 bytes long; ESRPC_ERROR_INVALID_UTF8 if name
-/// is not UTF-8; ESRPC_ERROR_TOO_MANY_HEADERS beyond 1024 headers; ESRPC_ERROR_HEADERS_TOO_LARGE beyond 24 MiB;
-/// ESRPC_ERROR_INVALID_STATE for the list of a message; ESRPC_ERROR_INVALID_ARGUMENT if headers is NULL, or name is NULL
-/// with a length other than 0. On an error nothing changes.
+/// @return ESRPC_OK; ESRPC_ERROR_HEADER_NAME_LENGTH if name is not 1 to 255 bytes long; ESRPC_ERROR_INVALID_UTF8 if
+/// name is not UTF-8; ESRPC_ERROR_TOO_MANY_HEADERS beyond 1024 headers; ESRPC_ERROR_HEADERS_TOO_LARGE beyond 24 MiB;
+/// ESRPC_ERROR_INVALID_STATE for the list of a message; ESRPC_ERROR_INVALID_ARGUMENT if headers is NULL, or name is
+/// NULL with a length other than 0.
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -95,13 +95,13 @@ pub unsafe extern "C" fn esrpc_headers_add_byte(
 
 /// Adds a signed integer of 16 bits to a list.
 ///
-/// @param headers Changed.
+/// @param headers Modified.
 /// @param name The header's name, UTF-8, 1 to 255 bytes; copied.
 /// @param value The number.
-/// @return ESRPC_OK; ESRPC_ERROR_HEADER_NAME_LENGTH if name is not 1 to 255 bytes long; ESRPC_ERROR_INVALID_UTF8 if name
-/// is not UTF-8; ESRPC_ERROR_TOO_MANY_HEADERS beyond 1024 headers; ESRPC_ERROR_HEADERS_TOO_LARGE beyond 24 MiB;
-/// ESRPC_ERROR_INVALID_STATE for the list of a message; ESRPC_ERROR_INVALID_ARGUMENT if headers is NULL, or name is NULL
-/// with a length other than 0. On an error nothing changes.
+/// @return ESRPC_OK; ESRPC_ERROR_HEADER_NAME_LENGTH if name is not 1 to 255 bytes long; ESRPC_ERROR_INVALID_UTF8 if
+/// name is not UTF-8; ESRPC_ERROR_TOO_MANY_HEADERS beyond 1024 headers; ESRPC_ERROR_HEADERS_TOO_LARGE beyond 24 MiB;
+/// ESRPC_ERROR_INVALID_STATE for the list of a message; ESRPC_ERROR_INVALID_ARGUMENT if headers is NULL, or name is
+/// NULL with a length other than 0.
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -118,13 +118,13 @@ pub unsafe extern "C" fn esrpc_headers_add_int16(
 
 /// Adds a signed integer of 32 bits to a list.
 ///
-/// @param headers Changed.
+/// @param headers Modified.
 /// @param name The header's name, UTF-8, 1 to 255 bytes; copied.
 /// @param value The number.
-/// @return ESRPC_OK; ESRPC_ERROR_HEADER_NAME_LENGTH if name is not 1 to 255 bytes long; ESRPC_ERROR_INVALID_UTF8 if name
-/// is not UTF-8; ESRPC_ERROR_TOO_MANY_HEADERS beyond 1024 headers; ESRPC_ERROR_HEADERS_TOO_LARGE beyond 24 MiB;
-/// ESRPC_ERROR_INVALID_STATE for the list of a message; ESRPC_ERROR_INVALID_ARGUMENT if headers is NULL, or name is NULL
-/// with a length other than 0. On an error nothing changes.
+/// @return ESRPC_OK; ESRPC_ERROR_HEADER_NAME_LENGTH if name is not 1 to 255 bytes long; ESRPC_ERROR_INVALID_UTF8 if
+/// name is not UTF-8; ESRPC_ERROR_TOO_MANY_HEADERS beyond 1024 headers; ESRPC_ERROR_HEADERS_TOO_LARGE beyond 24 MiB;
+/// ESRPC_ERROR_INVALID_STATE for the list of a message; ESRPC_ERROR_INVALID_ARGUMENT if headers is NULL, or name is
+/// NULL with a length other than 0.
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -141,13 +141,13 @@ pub unsafe extern "C" fn esrpc_headers_add_int32(
 
 /// Adds a signed integer of 64 bits to a list.
 ///
-/// @param headers Changed.
+/// @param headers Modified.
 /// @param name The header's name, UTF-8, 1 to 255 bytes; copied.
 /// @param value The number.
-/// @return ESRPC_OK; ESRPC_ERROR_HEADER_NAME_LENGTH if name is not 1 to 255 bytes long; ESRPC_ERROR_INVALID_UTF8 if name
-/// is not UTF-8; ESRPC_ERROR_TOO_MANY_HEADERS beyond 1024 headers; ESRPC_ERROR_HEADERS_TOO_LARGE beyond 24 MiB;
-/// ESRPC_ERROR_INVALID_STATE for the list of a message; ESRPC_ERROR_INVALID_ARGUMENT if headers is NULL, or name is NULL
-/// with a length other than 0. On an error nothing changes.
+/// @return ESRPC_OK; ESRPC_ERROR_HEADER_NAME_LENGTH if name is not 1 to 255 bytes long; ESRPC_ERROR_INVALID_UTF8 if
+/// name is not UTF-8; ESRPC_ERROR_TOO_MANY_HEADERS beyond 1024 headers; ESRPC_ERROR_HEADERS_TOO_LARGE beyond 24 MiB;
+/// ESRPC_ERROR_INVALID_STATE for the list of a message; ESRPC_ERROR_INVALID_ARGUMENT if headers is NULL, or name is
+/// NULL with a length other than 0.
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -164,13 +164,13 @@ pub unsafe extern "C" fn esrpc_headers_add_int64(
 
 /// Adds a timestamp to a list.
 ///
-/// @param headers Changed.
+/// @param headers Modified.
 /// @param name The header's name, UTF-8, 1 to 255 bytes; copied.
 /// @param value The number, which is sent as given: by convention milliseconds since 1970-01-01 UTC.
-/// @return ESRPC_OK; ESRPC_ERROR_HEADER_NAME_LENGTH if name is not 1 to 255 bytes long; ESRPC_ERROR_INVALID_UTF8 if name
-/// is not UTF-8; ESRPC_ERROR_TOO_MANY_HEADERS beyond 1024 headers; ESRPC_ERROR_HEADERS_TOO_LARGE beyond 24 MiB;
-/// ESRPC_ERROR_INVALID_STATE for the list of a message; ESRPC_ERROR_INVALID_ARGUMENT if headers is NULL, or name is NULL
-/// with a length other than 0. On an error nothing changes.
+/// @return ESRPC_OK; ESRPC_ERROR_HEADER_NAME_LENGTH if name is not 1 to 255 bytes long; ESRPC_ERROR_INVALID_UTF8 if
+/// name is not UTF-8; ESRPC_ERROR_TOO_MANY_HEADERS beyond 1024 headers; ESRPC_ERROR_HEADERS_TOO_LARGE beyond 24 MiB;
+/// ESRPC_ERROR_INVALID_STATE for the list of a message; ESRPC_ERROR_INVALID_ARGUMENT if headers is NULL, or name is
+/// NULL with a length other than 0.
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -187,14 +187,13 @@ pub unsafe extern "C" fn esrpc_headers_add_timestamp(
 
 /// Adds bytes to a list.
 ///
-/// @param headers Changed.
+/// @param headers Modified.
 /// @param name The header's name, UTF-8, 1 to 255 bytes; copied.
 /// @param value The bytes, at most 32767; copied.
-/// @return ESRPC_OK; ESRPC_ERROR_HEADER_NAME_LENGTH if name is not 1 to 255 bytes long; ESRPC_ERROR_INVALID_UTF8 if name
-/// is not UTF-8; ESRPC_ERROR_HEADER_VALUE_TOO_LONG beyond 32767 bytes;
-/// ESRPC_ERROR_TOO_MANY_HEADERS beyond 1024 headers; ESRPC_ERROR_HEADERS_TOO_LARGE beyond 24 MiB;
-/// ESRPC_ERROR_INVALID_STATE for the list of a message; ESRPC_ERROR_INVALID_ARGUMENT if headers is NULL, or name or value is NULL
-/// with a length other than 0. On an error nothing changes.
+/// @return ESRPC_OK; ESRPC_ERROR_HEADER_NAME_LENGTH if name is not 1 to 255 bytes long; ESRPC_ERROR_INVALID_UTF8 if
+/// name is not UTF-8; ESRPC_ERROR_HEADER_VALUE_TOO_LONG beyond 32767 bytes; ESRPC_ERROR_TOO_MANY_HEADERS beyond 1024
+/// headers; ESRPC_ERROR_HEADERS_TOO_LARGE beyond 24 MiB; ESRPC_ERROR_INVALID_STATE for the list of a message;
+/// ESRPC_ERROR_INVALID_ARGUMENT if headers is NULL, or name or value is NULL with a length other than 0.
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -211,14 +210,13 @@ pub unsafe extern "C" fn esrpc_headers_add_byte_buf(
 
 /// Adds text to a list.
 ///
-/// @param headers Changed.
+/// @param headers Modified.
 /// @param name The header's name, UTF-8, 1 to 255 bytes; copied.
 /// @param value The text, UTF-8, at most 32767 bytes; copied.
-/// @return ESRPC_OK; ESRPC_ERROR_HEADER_NAME_LENGTH if name is not 1 to 255 bytes long; ESRPC_ERROR_INVALID_UTF8 if name or value
-/// is not UTF-8; ESRPC_ERROR_HEADER_VALUE_TOO_LONG beyond 32767 bytes;
-/// ESRPC_ERROR_TOO_MANY_HEADERS beyond 1024 headers; ESRPC_ERROR_HEADERS_TOO_LARGE beyond 24 MiB;
-/// ESRPC_ERROR_INVALID_STATE for the list of a message; ESRPC_ERROR_INVALID_ARGUMENT if headers is NULL, or name or value is NULL
-/// with a length other than 0. On an error nothing changes.
+/// @return ESRPC_OK; ESRPC_ERROR_HEADER_NAME_LENGTH if name is not 1 to 255 bytes long; ESRPC_ERROR_INVALID_UTF8 if
+/// name or value is not UTF-8; ESRPC_ERROR_HEADER_VALUE_TOO_LONG beyond 32767 bytes; ESRPC_ERROR_TOO_MANY_HEADERS
+/// beyond 1024 headers; ESRPC_ERROR_HEADERS_TOO_LARGE beyond 24 MiB; ESRPC_ERROR_INVALID_STATE for the list of a
+/// message; ESRPC_ERROR_INVALID_ARGUMENT if headers is NULL, or name or value is NULL with a length other than 0.
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -235,13 +233,13 @@ pub unsafe extern "C" fn esrpc_headers_add_string(
 
 /// Adds a UUID to a list.
 ///
-/// @param headers Changed.
+/// @param headers Modified.
 /// @param name The header's name, UTF-8, 1 to 255 bytes; copied.
 /// @param uuid The 16 bytes of the UUID; copied.
-/// @return ESRPC_OK; ESRPC_ERROR_HEADER_NAME_LENGTH if name is not 1 to 255 bytes long; ESRPC_ERROR_INVALID_UTF8 if name
-/// is not UTF-8; ESRPC_ERROR_TOO_MANY_HEADERS beyond 1024 headers; ESRPC_ERROR_HEADERS_TOO_LARGE beyond 24 MiB;
-/// ESRPC_ERROR_INVALID_STATE for the list of a message; ESRPC_ERROR_INVALID_ARGUMENT if headers or uuid is NULL, or name is NULL
-/// with a length other than 0. On an error nothing changes.
+/// @return ESRPC_OK; ESRPC_ERROR_HEADER_NAME_LENGTH if name is not 1 to 255 bytes long; ESRPC_ERROR_INVALID_UTF8 if
+/// name is not UTF-8; ESRPC_ERROR_TOO_MANY_HEADERS beyond 1024 headers; ESRPC_ERROR_HEADERS_TOO_LARGE beyond 24 MiB;
+/// ESRPC_ERROR_INVALID_STATE for the list of a message; ESRPC_ERROR_INVALID_ARGUMENT if headers or uuid is NULL, or
+/// name is NULL with a length other than 0.
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -256,16 +254,15 @@ pub unsafe extern "C" fn esrpc_headers_add_uuid(
     })
 }
 
-/// Adds a UUID in its text form to a list, which keeps the 16 bytes.
+/// Adds a UUID given as text to a list, which keeps the 16 bytes.
 ///
-/// @param headers Changed.
+/// @param headers Modified.
 /// @param name The header's name, UTF-8, 1 to 255 bytes; copied.
 /// @param text The UUID, such as "123e4567-e89b-12d3-a456-426614174000", in either case; copied.
-/// @return ESRPC_OK; ESRPC_ERROR_HEADER_NAME_LENGTH if name is not 1 to 255 bytes long; ESRPC_ERROR_INVALID_UTF8 if name
-/// is not UTF-8; ESRPC_ERROR_INVALID_UUID if text is no UUID;
-/// ESRPC_ERROR_TOO_MANY_HEADERS beyond 1024 headers; ESRPC_ERROR_HEADERS_TOO_LARGE beyond 24 MiB;
-/// ESRPC_ERROR_INVALID_STATE for the list of a message; ESRPC_ERROR_INVALID_ARGUMENT if headers is NULL, or name or text is NULL
-/// with a length other than 0. On an error nothing changes.
+/// @return ESRPC_OK; ESRPC_ERROR_HEADER_NAME_LENGTH if name is not 1 to 255 bytes long; ESRPC_ERROR_INVALID_UTF8 if
+/// name is not UTF-8; ESRPC_ERROR_INVALID_UUID if text is not a UUID; ESRPC_ERROR_TOO_MANY_HEADERS beyond 1024
+/// headers; ESRPC_ERROR_HEADERS_TOO_LARGE beyond 24 MiB; ESRPC_ERROR_INVALID_STATE for the list of a message;
+/// ESRPC_ERROR_INVALID_ARGUMENT if headers is NULL, or name or text is NULL with a length other than 0.
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -282,15 +279,15 @@ pub unsafe extern "C" fn esrpc_headers_add_uuid_text(
     })
 }
 
-/// Appends a copy of the headers of another list, in their order, for example of a received message that is passed on.
-/// The limits on names, values and number of headers are not checked again.
+/// Appends copies of the headers of another list, in order, for example to pass on a received message. The limits on
+/// names, values and number of headers are not checked again.
 ///
-/// @param headers Changed.
+/// @param headers Modified.
 /// @param source Borrowed; may be the same list as headers, or the list of a message.
-/// @param keep_protocol_headers Whether :message-type, :message-flags and :stream-id, which a send would refuse, are copied
-/// too.
-/// @return ESRPC_OK; ESRPC_ERROR_HEADERS_TOO_LARGE beyond 24 MiB; ESRPC_ERROR_INVALID_STATE if headers is the list of a
-/// message; ESRPC_ERROR_INVALID_ARGUMENT if headers or source is NULL. On an error nothing changes.
+/// @param keep_protocol_headers Whether :message-type, :message-flags and :stream-id, which a send would refuse, are
+/// copied too.
+/// @return ESRPC_OK; ESRPC_ERROR_HEADERS_TOO_LARGE beyond 24 MiB; ESRPC_ERROR_INVALID_STATE if headers is the list of
+/// a message; ESRPC_ERROR_INVALID_ARGUMENT if headers or source is NULL.
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]

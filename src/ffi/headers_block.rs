@@ -45,19 +45,19 @@ unsafe fn value_of<'a>(header: &esrpc_header, index: usize) -> Result<HeaderValu
     })
 }
 
-/// Adds several headers to a list at once, all of them or none: the reverse of esrpc_headers_get_range, for bindings in
-/// which each call costs and for programs that keep headers in an array.
+/// Adds several headers to a list at once, all or none: the reverse of esrpc_headers_get_range, for bindings in which
+/// each call is expensive and for programs that keep headers in an array.
 ///
-/// @param headers Changed.
-/// @param added An array of count headers, copied; may be NULL if count is 0. Of each header, name and type count, and of
-/// its value number or bytes, as the type says; the other one is ignored, and so is number in a boolean.
+/// @param headers Modified.
+/// @param added An array of count headers, copied; may be NULL if count is 0. Of each header, name, type, and either
+/// number or bytes are used, depending on the type; booleans use neither.
 /// @param count How many headers to add.
-/// @return ESRPC_OK; else nothing has changed: ESRPC_ERROR_HEADER_NAME_LENGTH if a name is not 1 to 255 bytes long;
-/// ESRPC_ERROR_HEADER_VALUE_TOO_LONG beyond 32767 bytes; ESRPC_ERROR_INVALID_UTF8 if a name or the value of a string is not
-/// UTF-8; ESRPC_ERROR_TOO_MANY_HEADERS beyond 1024 headers; ESRPC_ERROR_HEADERS_TOO_LARGE beyond 24 MiB;
-/// ESRPC_ERROR_INVALID_STATE for the list of a message; ESRPC_ERROR_INVALID_ARGUMENT if headers is NULL, added is NULL with
-/// a count other than 0, a type is not an ESRPC_HEADER_TYPE_ constant, a number does not fit its type, a UUID is not 16 bytes
-/// long, or bytes are NULL with a length.
+/// @return ESRPC_OK; ESRPC_ERROR_HEADER_NAME_LENGTH if a name is not 1 to 255 bytes long;
+/// ESRPC_ERROR_HEADER_VALUE_TOO_LONG beyond 32767 bytes; ESRPC_ERROR_INVALID_UTF8 if a name or the value of a string
+/// is not UTF-8; ESRPC_ERROR_TOO_MANY_HEADERS beyond 1024 headers; ESRPC_ERROR_HEADERS_TOO_LARGE beyond 24 MiB;
+/// ESRPC_ERROR_INVALID_STATE for the list of a message; ESRPC_ERROR_INVALID_ARGUMENT if headers is NULL, added is
+/// NULL with a count other than 0, a type is not an ESRPC_HEADER_TYPE_ constant, a number does not fit its type, a
+/// UUID is not 16 bytes long, or bytes are NULL with a length.
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -90,16 +90,16 @@ pub unsafe extern "C" fn esrpc_headers_add(
     })
 }
 
-/// Writes a list in the form that headers have in a message, without prelude and payload: for whoever stores, signs or
-/// compares a header block.
+/// Encodes a list as the headers of a message, without prelude and payload, for example to store, sign or compare a
+/// header block.
 ///
 /// @param headers Borrowed; NULL: none. The list of a message may be given.
-/// @param buffer Receives the headers; may be NULL if capacity is 0, to ask for the size. It does not overlap the list.
-/// @param capacity How many bytes buffer has room for.
+/// @param buffer Receives the headers; may be NULL if capacity is 0, to learn the size. Must not overlap the list.
+/// @param capacity The size of buffer in bytes.
 /// @param out_len Receives the size of the headers, also if the buffer is too small for them.
 /// @return ESRPC_OK; ESRPC_ERROR_BUFFER_TOO_SMALL if capacity is below the size of the headers;
-/// ESRPC_ERROR_TOO_MANY_HEADERS beyond 1024 headers; ESRPC_ERROR_INVALID_ARGUMENT if out_len is NULL, or buffer is NULL with a
-/// capacity other than 0.
+/// ESRPC_ERROR_TOO_MANY_HEADERS beyond 1024 headers; ESRPC_ERROR_INVALID_ARGUMENT if out_len is NULL, or buffer is
+/// NULL with a capacity other than 0.
 ///
 /// Thread: any; headers: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -134,11 +134,11 @@ pub unsafe extern "C" fn esrpc_headers_encode(
     })
 }
 
-/// Makes a list of headers in the form that they have in a message: the reverse of esrpc_headers_encode.
+/// Decodes the headers of a message: the reverse of esrpc_headers_encode.
 ///
-/// @param data The headers and nothing behind them, copied; empty gives an empty list.
-/// @param out_headers Receives a new list, to be released with esrpc_headers_release. It holds what came, as
-/// esrpc_headers_add_from copies it.
+/// @param data The headers and nothing else, copied; empty: an empty list.
+/// @param out_headers Receives a new list, to be released with esrpc_headers_release. Received names and values are
+/// kept as they are, as with esrpc_headers_add_from.
 /// @return ESRPC_OK; ESRPC_ERROR_HEADERS_TOO_LARGE beyond 24 MiB; ESRPC_ERROR_TOO_MANY_HEADERS beyond 1024 headers,
 /// ESRPC_ERROR_HEADER_OVERRUN if data ends inside a header, or ESRPC_ERROR_UNKNOWN_HEADER_TYPE, for the first defect;
 /// ESRPC_ERROR_INVALID_ARGUMENT if out_headers is NULL, or data is NULL with a length other than 0.

@@ -37,14 +37,14 @@ fn wrong_type(name: &[u8], found: HeaderType, wanted: &str) -> Failure {
     Failure::new(ESRPC_ERROR_WRONG_TYPE, format!("the header \"{name}\" has the type {found}, not {wanted}"))
 }
 
-/// Reads the boolean of a name: that of the last header, if the name is repeated.
+/// Reads the boolean with a name: that of the last header if the name is repeated.
 ///
 /// @param headers Borrowed.
-/// @param name Borrowed; compared without regard to the case of ASCII letters.
+/// @param name Borrowed; the case of ASCII letters does not matter.
 /// @param out_value Receives the value.
-/// @return ESRPC_OK; ESRPC_ERROR_HEADER_NOT_FOUND if there is no header of this name; ESRPC_ERROR_WRONG_TYPE if its value
-/// has another type; ESRPC_ERROR_INVALID_ARGUMENT if headers or out_value is NULL, or name is NULL with a length other than
-/// 0.
+/// @return ESRPC_OK; ESRPC_ERROR_HEADER_NOT_FOUND if there is no header with this name; ESRPC_ERROR_WRONG_TYPE if its
+/// value has another type; ESRPC_ERROR_INVALID_ARGUMENT if headers or out_value is NULL, or name is NULL with a
+/// length other than 0.
 ///
 /// Thread: owner; any for the list of a message. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -64,14 +64,14 @@ pub unsafe extern "C" fn esrpc_headers_get_bool(
     })
 }
 
-/// Reads the signed integer of 8 bits of a name: that of the last header, if the name is repeated.
+/// Reads the signed integer of 8 bits with a name: that of the last header if the name is repeated.
 ///
 /// @param headers Borrowed.
-/// @param name Borrowed; compared without regard to the case of ASCII letters.
+/// @param name Borrowed; the case of ASCII letters does not matter.
 /// @param out_value Receives the value.
-/// @return ESRPC_OK; ESRPC_ERROR_HEADER_NOT_FOUND if there is no header of this name; ESRPC_ERROR_WRONG_TYPE if its value
-/// has another type; ESRPC_ERROR_INVALID_ARGUMENT if headers or out_value is NULL, or name is NULL with a length other than
-/// 0.
+/// @return ESRPC_OK; ESRPC_ERROR_HEADER_NOT_FOUND if there is no header with this name; ESRPC_ERROR_WRONG_TYPE if its
+/// value has another type; ESRPC_ERROR_INVALID_ARGUMENT if headers or out_value is NULL, or name is NULL with a
+/// length other than 0.
 ///
 /// Thread: owner; any for the list of a message. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -91,14 +91,14 @@ pub unsafe extern "C" fn esrpc_headers_get_byte(
     })
 }
 
-/// Reads the signed integer of 16 bits of a name: that of the last header, if the name is repeated.
+/// Reads the signed integer of 16 bits with a name: that of the last header if the name is repeated.
 ///
 /// @param headers Borrowed.
-/// @param name Borrowed; compared without regard to the case of ASCII letters.
+/// @param name Borrowed; the case of ASCII letters does not matter.
 /// @param out_value Receives the value.
-/// @return ESRPC_OK; ESRPC_ERROR_HEADER_NOT_FOUND if there is no header of this name; ESRPC_ERROR_WRONG_TYPE if its value
-/// has another type; ESRPC_ERROR_INVALID_ARGUMENT if headers or out_value is NULL, or name is NULL with a length other than
-/// 0.
+/// @return ESRPC_OK; ESRPC_ERROR_HEADER_NOT_FOUND if there is no header with this name; ESRPC_ERROR_WRONG_TYPE if its
+/// value has another type; ESRPC_ERROR_INVALID_ARGUMENT if headers or out_value is NULL, or name is NULL with a
+/// length other than 0.
 ///
 /// Thread: owner; any for the list of a message. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -118,14 +118,14 @@ pub unsafe extern "C" fn esrpc_headers_get_int16(
     })
 }
 
-/// Reads the signed integer of 32 bits of a name: that of the last header, if the name is repeated.
+/// Reads the signed integer of 32 bits with a name: that of the last header if the name is repeated.
 ///
 /// @param headers Borrowed.
-/// @param name Borrowed; compared without regard to the case of ASCII letters.
+/// @param name Borrowed; the case of ASCII letters does not matter.
 /// @param out_value Receives the value.
-/// @return ESRPC_OK; ESRPC_ERROR_HEADER_NOT_FOUND if there is no header of this name; ESRPC_ERROR_WRONG_TYPE if its value
-/// has another type; ESRPC_ERROR_INVALID_ARGUMENT if headers or out_value is NULL, or name is NULL with a length other than
-/// 0.
+/// @return ESRPC_OK; ESRPC_ERROR_HEADER_NOT_FOUND if there is no header with this name; ESRPC_ERROR_WRONG_TYPE if its
+/// value has another type; ESRPC_ERROR_INVALID_ARGUMENT if headers or out_value is NULL, or name is NULL with a
+/// length other than 0.
 ///
 /// Thread: owner; any for the list of a message. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -145,14 +145,14 @@ pub unsafe extern "C" fn esrpc_headers_get_int32(
     })
 }
 
-/// Reads the signed integer of 64 bits of a name: that of the last header, if the name is repeated.
+/// Reads the signed integer of 64 bits with a name: that of the last header if the name is repeated.
 ///
 /// @param headers Borrowed.
-/// @param name Borrowed; compared without regard to the case of ASCII letters.
+/// @param name Borrowed; the case of ASCII letters does not matter.
 /// @param out_value Receives the value.
-/// @return ESRPC_OK; ESRPC_ERROR_HEADER_NOT_FOUND if there is no header of this name; ESRPC_ERROR_WRONG_TYPE if its value
-/// has another type; ESRPC_ERROR_INVALID_ARGUMENT if headers or out_value is NULL, or name is NULL with a length other than
-/// 0.
+/// @return ESRPC_OK; ESRPC_ERROR_HEADER_NOT_FOUND if there is no header with this name; ESRPC_ERROR_WRONG_TYPE if its
+/// value has another type; ESRPC_ERROR_INVALID_ARGUMENT if headers or out_value is NULL, or name is NULL with a
+/// length other than 0.
 ///
 /// Thread: owner; any for the list of a message. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -172,14 +172,14 @@ pub unsafe extern "C" fn esrpc_headers_get_int64(
     })
 }
 
-/// Reads the timestamp of a name: that of the last header, if the name is repeated.
+/// Reads the timestamp with a name: that of the last header if the name is repeated.
 ///
 /// @param headers Borrowed.
-/// @param name Borrowed; compared without regard to the case of ASCII letters.
+/// @param name Borrowed; the case of ASCII letters does not matter.
 /// @param out_value Receives the value as it was sent: by convention milliseconds since 1970-01-01 UTC.
-/// @return ESRPC_OK; ESRPC_ERROR_HEADER_NOT_FOUND if there is no header of this name; ESRPC_ERROR_WRONG_TYPE if its value
-/// has another type; ESRPC_ERROR_INVALID_ARGUMENT if headers or out_value is NULL, or name is NULL with a length other than
-/// 0.
+/// @return ESRPC_OK; ESRPC_ERROR_HEADER_NOT_FOUND if there is no header with this name; ESRPC_ERROR_WRONG_TYPE if its
+/// value has another type; ESRPC_ERROR_INVALID_ARGUMENT if headers or out_value is NULL, or name is NULL with a
+/// length other than 0.
 ///
 /// Thread: owner; any for the list of a message. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -199,14 +199,14 @@ pub unsafe extern "C" fn esrpc_headers_get_timestamp(
     })
 }
 
-/// Reads the bytes of a name: that of the last header, if the name is repeated.
+/// Reads the bytes with a name: that of the last header if the name is repeated.
 ///
 /// @param headers Borrowed.
-/// @param name Borrowed; compared without regard to the case of ASCII letters.
-/// @param out_value Receives the bytes, which live as long as the list does and is not changed.
-/// @return ESRPC_OK; ESRPC_ERROR_HEADER_NOT_FOUND if there is no header of this name; ESRPC_ERROR_WRONG_TYPE if its value
-/// has another type; ESRPC_ERROR_INVALID_ARGUMENT if headers or out_value is NULL, or name is NULL with a length other than
-/// 0.
+/// @param name Borrowed; the case of ASCII letters does not matter.
+/// @param out_value Receives the bytes, valid until the list is modified or released.
+/// @return ESRPC_OK; ESRPC_ERROR_HEADER_NOT_FOUND if there is no header with this name; ESRPC_ERROR_WRONG_TYPE if its
+/// value has another type; ESRPC_ERROR_INVALID_ARGUMENT if headers or out_value is NULL, or name is NULL with a
+/// length other than 0.
 ///
 /// Thread: owner; any for the list of a message. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -226,14 +226,15 @@ pub unsafe extern "C" fn esrpc_headers_get_byte_buf(
     })
 }
 
-/// Reads the text of a name: that of the last header, if the name is repeated.
+/// Reads the text with a name: that of the last header if the name is repeated.
 ///
 /// @param headers Borrowed.
-/// @param name Borrowed; compared without regard to the case of ASCII letters.
-/// @param out_value Receives the text, which lives as long as the list does and is not changed; a received one may be no UTF-8.
-/// @return ESRPC_OK; ESRPC_ERROR_HEADER_NOT_FOUND if there is no header of this name; ESRPC_ERROR_WRONG_TYPE if its value
-/// has another type; ESRPC_ERROR_INVALID_ARGUMENT if headers or out_value is NULL, or name is NULL with a length other than
-/// 0.
+/// @param name Borrowed; the case of ASCII letters does not matter.
+/// @param out_value Receives the text, valid until the list is modified or released; received text is not necessarily
+/// UTF-8.
+/// @return ESRPC_OK; ESRPC_ERROR_HEADER_NOT_FOUND if there is no header with this name; ESRPC_ERROR_WRONG_TYPE if its
+/// value has another type; ESRPC_ERROR_INVALID_ARGUMENT if headers or out_value is NULL, or name is NULL with a
+/// length other than 0.
 ///
 /// Thread: owner; any for the list of a message. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -253,14 +254,14 @@ pub unsafe extern "C" fn esrpc_headers_get_string(
     })
 }
 
-/// Reads the UUID of a name: that of the last header, if the name is repeated.
+/// Reads the UUID with a name: that of the last header if the name is repeated.
 ///
 /// @param headers Borrowed.
-/// @param name Borrowed; compared without regard to the case of ASCII letters.
+/// @param name Borrowed; the case of ASCII letters does not matter.
 /// @param out_uuid Receives the 16 bytes.
-/// @return ESRPC_OK; ESRPC_ERROR_HEADER_NOT_FOUND if there is no header of this name; ESRPC_ERROR_WRONG_TYPE if its value
-/// has another type; ESRPC_ERROR_INVALID_ARGUMENT if headers or out_uuid is NULL, or name is NULL with a length other than
-/// 0.
+/// @return ESRPC_OK; ESRPC_ERROR_HEADER_NOT_FOUND if there is no header with this name; ESRPC_ERROR_WRONG_TYPE if its
+/// value has another type; ESRPC_ERROR_INVALID_ARGUMENT if headers or out_uuid is NULL, or name is NULL with a length
+/// other than 0.
 ///
 /// Thread: owner; any for the list of a message. Since: 0.1.0
 #[unsafe(no_mangle)]

@@ -20,16 +20,16 @@ use super::table::read_table;
 use super::times::timeout;
 use crate::runtime::{Connection, Destroyed, Error, Listener, ListenerHandler, Outcome};
 
-/// What a listener calls. Every slot may be NULL: nothing to do. No lock is held: any function may be called, except those
-/// that wait. Set struct_size to sizeof(esrpc_listener_callbacks).
+/// What a listener calls. Every slot may be NULL. The callbacks are called with no lock held and may call any
+/// function that does not wait. Set struct_size to sizeof(esrpc_listener_callbacks).
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct esrpc_listener_callbacks {
     /// The size of this struct.
     pub struct_size: usize,
-    /// A client has connected. Call esrpc_connection_accept or esrpc_connection_defer inside; else the connection
-    /// is closed. Comes on the event-loop
-    /// thread of that connection, so with more than one loop thread also several at once.
+    /// A client has connected. Call esrpc_connection_accept or esrpc_connection_defer inside; otherwise the
+    /// connection is closed. Called on the event-loop thread of that connection, so on several at once if the runtime
+    /// has more than one.
     pub on_incoming_connection: Option<
         unsafe extern "C" fn(listener: *mut esrpc_listener, connection: *mut esrpc_connection, user_data: *mut c_void),
     >,
@@ -43,13 +43,13 @@ pub struct esrpc_listener_callbacks {
     /// others that on_setup lists, here about the client's certificate. ESRPC_ERROR_INTERNAL: a defect of the library.
     pub on_failed_connection:
         Option<unsafe extern "C" fn(listener: *mut esrpc_listener, status: esrpc_status, user_data: *mut c_void)>,
-    /// The socket is closed, and a socket file removed; after esrpc_listener_drain its connections have ended, too. Called once,
-    /// after every on_incoming_connection and on_failed_connection has returned. ESRPC_OK: this side asked for it. Comes on
-    /// the listener's event-loop thread.
+    /// The socket is closed, and a socket file removed; after esrpc_listener_drain its connections have ended, too.
+    /// Called once, after every on_incoming_connection and on_failed_connection has returned, on the listener's
+    /// event-loop thread. The reason is ESRPC_OK if this side closed or drained it, or ESRPC_ERROR_RUNTIME_SHUTDOWN.
     pub on_closed:
         Option<unsafe extern "C" fn(listener: *mut esrpc_listener, reason: esrpc_status, user_data: *mut c_void)>,
-    /// The last callback, once: user_data is not used any more. Comes when the listener is closed and the last handle is
-    /// released.
+    /// The last callback, called once: user_data is not used any more. Called when the listener is closed and the
+    /// last handle is released.
     pub on_destroy: Option<unsafe extern "C" fn(user_data: *mut c_void)>,
 }
 
@@ -112,17 +112,16 @@ impl Destroyed for Callbacks {
 /// Binds and listens. When it returns, clients can connect.
 ///
 /// @param options Borrowed.
-/// @param callbacks Copied; NULL: none, so every connection is refused.
-/// @param user_data Handed to the callbacks; on_destroy tells when it is free.
-/// @param out_listener Receives the listener, one reference, to be released with esrpc_listener_release. It is written before
-/// any callback can come.
-/// @return ESRPC_OK; on an error there is no listener and no callback comes: ESRPC_ERROR_INVALID_ARGUMENT if options or
-/// out_listener is NULL, options name no endpoint, or callbacks has a wrong struct_size; ESRPC_ERROR_ADDRESS_INVALID,
-/// ESRPC_ERROR_ADDRESS_IN_USE, ESRPC_ERROR_ADDRESS_UNAVAILABLE, ESRPC_ERROR_ACCESS_DENIED, ESRPC_ERROR_PATH_TOO_LONG,
-/// ESRPC_ERROR_NOT_FOUND (no such folder), ESRPC_ERROR_INTERFACE_NOT_FOUND, ESRPC_ERROR_TOO_MANY_FILES or ESRPC_ERROR_IO as
-/// the system answered; for a socket of the caller's ESRPC_ERROR_WRONG_SOCKET, or ESRPC_ERROR_INVALID_STATE if a listener made
-/// before has it;
-/// ESRPC_ERROR_UNSUPPORTED; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_DRAINING; ESRPC_ERROR_FORKED.
+/// @param callbacks Copied; NULL: none, and every connection is closed.
+/// @param user_data Passed to the callbacks; it may be freed in on_destroy.
+/// @param out_listener Receives the listener, one reference, to be released with esrpc_listener_release. It is
+/// written before any callback can be called.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options or out_listener is NULL, options have no address, or
+/// callbacks has a wrong struct_size; ESRPC_ERROR_ADDRESS_INVALID, ESRPC_ERROR_ADDRESS_IN_USE,
+/// ESRPC_ERROR_ADDRESS_UNAVAILABLE, ESRPC_ERROR_ACCESS_DENIED, ESRPC_ERROR_PATH_TOO_LONG, ESRPC_ERROR_NOT_FOUND (no
+/// such folder), ESRPC_ERROR_INTERFACE_NOT_FOUND, ESRPC_ERROR_TOO_MANY_FILES or ESRPC_ERROR_IO for the system's
+/// error; for the caller's own socket ESRPC_ERROR_WRONG_SOCKET, or ESRPC_ERROR_INVALID_STATE if an earlier listener
+/// took it; ESRPC_ERROR_UNSUPPORTED; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_DRAINING; ESRPC_ERROR_FORKED.
 ///
 /// Thread: any; options: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -149,10 +148,10 @@ pub unsafe extern "C" fn esrpc_listener_listen(
     })
 }
 
-/// Takes one more reference.
+/// Adds a reference.
 ///
-/// @param listener Borrowed; NULL: nothing.
-/// @return The same handle, to be released once more.
+/// @param listener Borrowed; NULL: returns NULL.
+/// @return The same handle, to be released one more time.
 ///
 /// Thread: any. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -163,9 +162,9 @@ pub unsafe extern "C" fn esrpc_listener_acquire(listener: *mut esrpc_listener) -
     })
 }
 
-/// Gives one reference back. Never waits and never closes the listener.
+/// Releases a reference. Never waits and never closes the listener.
 ///
-/// @param listener Given up by the caller; NULL, or a handle of a forked child's parent, does nothing.
+/// @param listener Not to be used afterwards; NULL, or, in a forked child, a handle of its parent: nothing happens.
 ///
 /// Thread: any. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -176,9 +175,9 @@ pub unsafe extern "C" fn esrpc_listener_release(listener: *mut esrpc_listener) {
     })
 }
 
-/// Stops listening. Returns at once; on_closed is called when the address is free again. Connections that were announced stay
-/// open; esrpc_listener_drain ends them too. Those that were not, as their TLS handshake is not done, are closed without a
-/// callback.
+/// Stops listening. Returns at once; on_closed is called when the address is free again. Connections that were
+/// announced stay open; esrpc_listener_drain ends them too. Others, whose TLS handshake is not done, are closed
+/// without a callback.
 ///
 /// @param listener Borrowed.
 /// @return ESRPC_OK, also if it was closed before; ESRPC_ERROR_INVALID_ARGUMENT if listener is NULL;
@@ -194,11 +193,11 @@ pub unsafe extern "C" fn esrpc_listener_close(listener: *mut esrpc_listener) -> 
     })
 }
 
-/// Tells the address that is listened at: "127.0.0.1:80", "[::1]:80", "unix:/path" or "unix:@name"; "" if the listener only
-/// adopts connections.
+/// Returns the address that the listener listens at: "127.0.0.1:80", "[::1]:80", "unix:/path" or "unix:@name"; "" if
+/// the listener only adopts connections.
 ///
 /// @param listener Borrowed.
-/// @return Text that lives as long as the handle; "" if listener is NULL, and in a forked child.
+/// @return Text that is valid as long as the handle; "" if listener is NULL, and in a forked child.
 ///
 /// Thread: any. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -209,7 +208,7 @@ pub unsafe extern "C" fn esrpc_listener_get_address(listener: *const esrpc_liste
     })
 }
 
-/// Tells the TCP port that is listened at, also when the system chose it.
+/// Returns the TCP port that the listener listens at, also if the system chose it.
 ///
 /// @param listener Borrowed.
 /// @return The port; 0 for Unix sockets, if listener is NULL, and in a forked child.
@@ -223,7 +222,7 @@ pub unsafe extern "C" fn esrpc_listener_get_port(listener: *const esrpc_listener
     })
 }
 
-/// Tells the pointer that was given with the callbacks.
+/// Returns the user_data that was passed with the callbacks.
 ///
 /// @param listener Borrowed.
 /// @return The pointer; NULL if listener is NULL, and in a forked child.

@@ -99,10 +99,9 @@ impl esrpc_listener_options {
     }
 }
 
-/// Makes listener settings that name no place to listen at yet.
+/// Creates listener settings without an address to listen at.
 ///
-/// @return New settings, to be released with esrpc_listener_options_release. NULL only inside a log callback, where nothing
-/// may be called.
+/// @return New settings, to be released with esrpc_listener_options_release. NULL only inside a log callback.
 ///
 /// Thread: any. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -110,9 +109,9 @@ pub extern "C" fn esrpc_listener_options_new() -> *mut esrpc_listener_options {
     guard::value(std::ptr::null_mut(), || esrpc_listener_options::default().give())
 }
 
-/// Frees listener settings. Listeners made with them keep their copy.
+/// Frees listener settings. Listeners made with them have their own copy.
 ///
-/// @param options Given up by the caller; NULL does nothing.
+/// @param options Not to be used afterwards; NULL: nothing happens.
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -123,14 +122,14 @@ pub unsafe extern "C" fn esrpc_listener_options_release(options: *mut esrpc_list
     })
 }
 
-/// Decides on a client that has sent CONNECT, in place of an on_protocol_message that sends CONNECT_ACK. Comes on the
-/// connection's event-loop thread. It may look at the connection, for example at who the peer is. If it sends CONNECT_ACK
-/// itself, or closes the connection, what it returns does not matter.
+/// Decides whether a client that has sent CONNECT is accepted. Called on the connection's event-loop thread. It may
+/// inspect the connection, for example its peer. If it sends CONNECT_ACK itself, or closes the connection, its result
+/// does not matter.
 ///
 /// @param connection The client's connection, borrowed.
-/// @param connect The CONNECT; a view that lasts for the callback.
-/// @param user_data As given with the callback.
-/// @return true: the client is accepted; false: it is refused, and the connection ends.
+/// @param connect The CONNECT, valid until the callback returns.
+/// @param user_data The pointer passed with the callback.
+/// @return true accepts the client; false refuses it, and the connection ends.
 pub type esrpc_connect_callback = Option<
     unsafe extern "C" fn(
         connection: *mut esrpc_connection,
@@ -139,13 +138,13 @@ pub type esrpc_connect_callback = Option<
     ) -> esrpc_bool,
 >;
 
-/// Makes the library answer each client's CONNECT, so that a server needs no on_protocol_message: with a CONNECT_ACK without
-/// headers, which accepts every client, or those that a callback accepts. on_protocol_message does not get CONNECT then.
-/// Default: the application answers.
+/// Makes the library answer each client's CONNECT, so that a server needs no on_protocol_message: it sends a
+/// CONNECT_ACK without headers that accepts every client, or those that a callback accepts. CONNECT is not passed to
+/// on_protocol_message then. Default: the application answers.
 ///
-/// @param options Changed.
-/// @param on_connect Called for each CONNECT; NULL: every client is accepted.
-/// @param user_data Handed to on_connect; both must stay usable until the listener's connections have ended.
+/// @param options Modified.
+/// @param on_connect Called for each CONNECT; NULL accepts every client.
+/// @param user_data Passed to on_connect; both must stay usable until the listener's connections have ended.
 /// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL.
 ///
 /// Thread: owner. Since: 0.1.0
@@ -185,13 +184,13 @@ fn gatekeeper(
     }
 }
 
-/// Sets the TCP address and port to listen at, in place of what was set before.
+/// Sets the TCP address and port to listen at, replacing any earlier setting.
 ///
-/// @param options Changed.
-/// @param host An address of this machine, IPv4 or IPv6, as UTF-8 text, 1 to 255 bytes, copied ("127.0.0.1", "0.0.0.0",
-/// "::1", "::"). An IPv6 address may stand in brackets.
-/// @param port 0 to 65535; 0: the system chooses, esrpc_listener_get_port tells.
-/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL, or host or port is out of its range.
+/// @param options Modified.
+/// @param host An address of this machine, IPv4 or IPv6, as UTF-8 text, 1 to 255 bytes, copied ("127.0.0.1",
+/// "0.0.0.0", "::1", "::"). An IPv6 address may be in brackets.
+/// @param port 0 to 65535; 0: the system chooses; esrpc_listener_get_port returns its choice.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL, or host or port is out of range.
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -209,17 +208,17 @@ pub unsafe extern "C" fn esrpc_listener_options_set_host(
     })
 }
 
-/// Sets the path of a Unix socket to listen at, in place of what was set before. A socket file that nobody listens at any more
-/// is replaced, a live one is not; the file is removed when the listener closes. Of several listeners that begin at the same
-/// moment, in one process or several, exactly one succeeds.
+/// Sets the path of a Unix socket to listen at, replacing any earlier setting. A socket file at which nobody listens
+/// any more is replaced, a live one is not; the file is removed when the listener closes. If several listeners start
+/// at the same moment, in one process or several, exactly one succeeds.
 ///
-/// For that purpose an empty file exists beside the socket file while esrpc_listener_listen runs; its name is the path followed
-/// by ".esrpc-lock". A process that is killed at that moment leaves it behind, which does no harm: the next listener at that
-/// path removes it. If another process keeps it locked for a second, listening fails with ESRPC_ERROR_ADDRESS_IN_USE.
+/// For that purpose an empty file named like the path with ".esrpc-lock" appended exists while esrpc_listener_listen
+/// runs. If the process is killed at that moment, the next listener at that path removes it. If another process keeps
+/// it locked for a second, listening fails with ESRPC_ERROR_ADDRESS_IN_USE.
 ///
-/// @param options Changed.
-/// @param path At least one byte, no NUL; copied. What the system takes is at most 107 bytes; a longer one is
-/// ESRPC_ERROR_PATH_TOO_LONG when listening.
+/// @param options Modified.
+/// @param path At least one byte, without NUL; copied. The system's limit is 107 bytes; with a longer path, listening
+/// fails with ESRPC_ERROR_PATH_TOO_LONG.
 /// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or path is empty or has a NUL;
 /// ESRPC_ERROR_UNSUPPORTED where there are no Unix sockets.
 ///
@@ -238,12 +237,12 @@ pub unsafe extern "C" fn esrpc_listener_options_set_unix_path(
     })
 }
 
-/// Sets the abstract name of a Unix socket to listen at (Linux), in place of what was set before.
+/// Sets the abstract name of a Unix socket to listen at (Linux), replacing any earlier setting.
 ///
-/// @param options Changed.
-/// @param name At least one byte, without the leading NUL of the system's form; copied.
-/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or name is empty; ESRPC_ERROR_UNSUPPORTED elsewhere
-/// than on Linux.
+/// @param options Modified.
+/// @param name At least one byte, without the leading NUL that the system uses; copied.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or name is empty; ESRPC_ERROR_UNSUPPORTED on
+/// systems other than Linux.
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -261,13 +260,14 @@ pub unsafe extern "C" fn esrpc_listener_options_set_unix_abstract(
 }
 
 /// Restricts a TCP listener to one network interface (Linux): only connections that come in through it are accepted.
-/// Default: any. It does nothing for Unix sockets and for a socket of the caller's.
+/// Default: any. Does nothing for Unix sockets and for the caller's own socket.
 ///
-/// @param options Changed.
-/// @param name The interface's name as UTF-8 text, such as "eth0", at most 15 bytes without a NUL, copied; empty: any.
-/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or name is out of its range; ESRPC_ERROR_UNSUPPORTED
-/// for a name elsewhere than on Linux. esrpc_listener_listen answers ESRPC_ERROR_INTERFACE_NOT_FOUND, or
-/// ESRPC_ERROR_ACCESS_DENIED on systems that ask for a privilege.
+/// @param options Modified.
+/// @param name The interface's name as UTF-8 text, such as "eth0", at most 15 bytes without a NUL, copied; empty:
+/// any.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or name is too long or contains a NUL;
+/// ESRPC_ERROR_UNSUPPORTED for a name on systems other than Linux. esrpc_listener_listen returns
+/// ESRPC_ERROR_INTERFACE_NOT_FOUND, or ESRPC_ERROR_ACCESS_DENIED on systems that require a privilege.
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -284,12 +284,13 @@ pub unsafe extern "C" fn esrpc_listener_options_set_interface(
     })
 }
 
-/// Sets the runtime whose threads the listener and its connections live on. Default: the process-wide default runtime.
+/// Sets the runtime whose threads the listener and its connections live on. Default: the process-wide default
+/// runtime.
 ///
-/// @param options Changed; it keeps a reference to the runtime.
+/// @param options Modified; it keeps a reference to the runtime.
 /// @param runtime Borrowed; NULL: the default one.
-/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL; ESRPC_ERROR_FORKED if the runtime belongs to a forked
-/// child's parent.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL; ESRPC_ERROR_FORKED in a forked child if the
+/// runtime is its parent's.
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -305,9 +306,9 @@ pub unsafe extern "C" fn esrpc_listener_options_set_runtime(
     })
 }
 
-/// Sets limits and times of the connections, in place of what was set before.
+/// Sets limits and times of the connections, replacing any earlier setting.
 ///
-/// @param options Changed.
+/// @param options Modified.
 /// @param connection_options Copied; NULL: defaults.
 /// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL.
 ///
@@ -323,15 +324,16 @@ pub extern "C" fn esrpc_listener_options_set_connection_options(
     })
 }
 
-/// Sets the permissions of the socket file of a Unix path. The file never has more than these; the umask of the process is
-/// neither used nor touched. Default: 0600, the owner alone. Abstract names have no permissions: anyone may connect.
+/// Sets the permissions of a Unix path's socket file. The file never has more than these; the umask of the process is
+/// neither used nor changed. Default: 0600, the owner only. Abstract names have no permissions: anyone may connect.
 ///
-/// On Linux before 6.16 let only those connect whom you trust: a peer may pass a descriptor that takes long to close, such as a
-/// socket that lingers, and the system closes it on the event-loop thread. From 6.16 on the library makes the system refuse it.
+/// On Linux before 6.16, only let trusted processes connect: a peer may pass a descriptor that takes long to close,
+/// such as a socket that lingers, and the system closes it on the event-loop thread. From 6.16 on, the library makes
+/// the system refuse descriptors.
 ///
-/// @param options Changed.
+/// @param options Modified.
 /// @param mode Permission bits, 0 to 0777.
-/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or mode is out of its range.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or mode is out of range.
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -349,11 +351,11 @@ pub extern "C" fn esrpc_listener_options_set_unix_mode(
     })
 }
 
-/// Sets whether the socket file of a Unix path stays when the listener closes, for a successor that goes on with the same
-/// socket (esrpc_listener_dup_socket). Default: it is removed. A file that stays without a successor is replaced by the next
+/// Sets whether a Unix path's socket file stays when the listener closes, for a successor that uses the same socket
+/// (esrpc_listener_dup_socket). Default: it is removed. A file that stays without a successor is replaced by the next
 /// listener at that path.
 ///
-/// @param options Changed.
+/// @param options Modified.
 /// @param keep Whether it stays.
 /// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL.
 ///
@@ -370,14 +372,14 @@ pub extern "C" fn esrpc_listener_options_set_keep_unix_file(
     })
 }
 
-/// Sets how many connections the listener may have, those in their handshake included. When it has that many, it accepts no
-/// more until one has ended: clients that connect meanwhile wait in the system's queue. Default: 1024.
+/// Sets how many connections the listener may have, including those in their handshake. When it has that many, it
+/// accepts no more until one has ended; clients that connect meanwhile wait in the system's queue. Default: 1024.
 ///
 /// At the limit esrpc_listener_adopt_connection fails with ESRPC_ERROR_TOO_MANY_CONNECTIONS.
 ///
-/// @param options Changed.
+/// @param options Modified.
 /// @param count The number of connections, 1 to 2147483647.
-/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or count is out of its range.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or count is out of range.
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -392,14 +394,14 @@ pub extern "C" fn esrpc_listener_options_set_max_connections(
     })
 }
 
-/// Sets how many of the listener's connections may be in their handshake, which lasts from being accepted until a CONNECT_ACK is
-/// sent. One more ends the one that has waited longest, and its on_shutdown is given ESRPC_ERROR_TOO_MANY_HANDSHAKES, or
-/// on_failed_connection if it was not announced yet, as during a TLS handshake. Clients that connect all at once do not end
-/// each other: the listener accepts no more until the oldest has had 100 ms. Default: 128.
+/// Sets how many of the listener's connections may be in their handshake, which lasts from being accepted until a
+/// CONNECT_ACK is sent. One more ends the one that has waited longest: its on_shutdown, or on_failed_connection if it
+/// was not announced yet, as during a TLS handshake, reports ESRPC_ERROR_TOO_MANY_HANDSHAKES. Clients that connect
+/// all at once do not end each other: the listener accepts no more until the oldest has had 100 ms. Default: 128.
 ///
-/// @param options Changed.
+/// @param options Modified.
 /// @param count The number of connections, 1 to 2147483647.
-/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or count is out of its range.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or count is out of range.
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -414,14 +416,15 @@ pub extern "C" fn esrpc_listener_options_set_max_pending_handshakes(
     })
 }
 
-/// Sets how many bytes the listener's connections may hold together: messages that have not arrived completely, messages that
-/// are not written yet, messages that wait for esrpc_stream_read and 128 bytes for each of these, 640 bytes and the name of the
-/// operation for each open stream, and the records that TLS keeps. Above it the connection that holds the most is aborted: its
-/// on_shutdown is given ESRPC_ERROR_TOO_MANY_HELD_BYTES, and what was not read from its streams is dropped. Unread
-/// messages of a connection that has ended count too; if they are the most, they are dropped, and esrpc_stream_read returns the
-/// same status. Each connection is counted in steps of 16 KiB, so a smaller limit takes effect at 16 KiB. Default: 256 MiB.
+/// Sets how many bytes the listener's connections may hold together: messages that have not arrived completely,
+/// messages not written yet, messages that wait for esrpc_stream_read plus 128 bytes for each of these, 640 bytes
+/// plus the operation's name for each open stream, and the records that TLS keeps. Beyond the limit the connection
+/// that holds the most is aborted: its on_shutdown reports ESRPC_ERROR_TOO_MANY_HELD_BYTES, and the unread messages
+/// of its streams are dropped. Unread messages of a connection that has ended count too; if they are the most, they
+/// are dropped, and esrpc_stream_read returns the same status. Each connection is counted in steps of 16 KiB, so a
+/// smaller limit takes effect at 16 KiB. Default: 256 MiB.
 ///
-/// @param options Changed.
+/// @param options Modified.
 /// @param bytes The number of bytes, at least 1; SIZE_MAX: no limit.
 /// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or bytes is 0.
 ///

@@ -14,27 +14,27 @@ use super::table::write_table;
 use crate::codec::{self, Headers, Limits, Message, MessageCopy, Prelude};
 use crate::rpc::{Envelope, Incoming, Outgoing};
 
-/// What is known of a message besides its headers and its payload, from esrpc_message_get_info.
+/// What esrpc_message_get_info reports about a message.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct esrpc_message_info {
     /// sizeof(esrpc_message_info), set by the caller before the call.
     pub struct_size: usize,
-    /// As esrpc_message_get_type returns it.
+    /// What esrpc_message_get_type returns.
     pub message_type: i32,
-    /// As esrpc_message_get_flags returns them.
+    /// What esrpc_message_get_flags returns.
     pub flags: i32,
-    /// As esrpc_message_get_stream_id returns it.
+    /// What esrpc_message_get_stream_id returns.
     pub stream_id: i32,
     /// The size of the whole message on the wire, in bytes.
     pub total_length: u32,
     /// The size of its headers on the wire, in bytes.
     pub headers_length: u32,
-    /// How many headers it has.
+    /// The number of its headers.
     pub header_count: u32,
-    /// The checksum over its first eight bytes, as it came.
+    /// The checksum over its first eight bytes, as received.
     pub prelude_crc: u32,
-    /// The checksum over the whole message, as it came.
+    /// The checksum over the whole message, as received.
     pub message_crc: u32,
 }
 
@@ -192,12 +192,13 @@ fn needed_len(headers: Headers<'_>, payload: &[u8]) -> Result<usize, codec::Erro
 ///
 /// @param headers Borrowed; NULL: none. The list of a message may be given.
 /// @param payload Borrowed; may be empty.
-/// @param buffer Receives the message; may be NULL if capacity is 0, to ask for the size.
-/// @param capacity How many bytes buffer has room for.
+/// @param buffer Receives the message; may be NULL if capacity is 0, to learn the size.
+/// @param capacity The size of buffer in bytes.
 /// @param out_len Receives the size of the message, also if the buffer is too small for it.
 /// @return ESRPC_OK; ESRPC_ERROR_BUFFER_TOO_SMALL if capacity is below the size of the message;
-/// ESRPC_ERROR_MESSAGE_TOO_LARGE if the payload has more than 24 MiB; ESRPC_ERROR_HEADERS_TOO_LARGE if the headers have more
-/// than 24 MiB; ESRPC_ERROR_TOO_MANY_HEADERS beyond 1024 headers; ESRPC_ERROR_INVALID_ARGUMENT if out_len is NULL, or payload or buffer is NULL with a length other than 0.
+/// ESRPC_ERROR_MESSAGE_TOO_LARGE if the payload has more than 24 MiB; ESRPC_ERROR_HEADERS_TOO_LARGE if the headers
+/// have more than 24 MiB; ESRPC_ERROR_TOO_MANY_HEADERS beyond 1024 headers; ESRPC_ERROR_INVALID_ARGUMENT if out_len
+/// is NULL, or payload or buffer is NULL with a length other than 0.
 ///
 /// Thread: any; headers: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -278,18 +279,18 @@ fn encode(headers: Headers<'_>, payload: &[u8], capacity: usize) -> Vec<u8> {
     message
 }
 
-/// Decodes the message at the beginning of a buffer, without copying it. Like the encoders it takes a payload of
-/// 24 MiB, and beside it 1024 headers of 24 MiB in total.
+/// Decodes the message at the beginning of a buffer, without copying it. The limits are those of the encoders: a
+/// payload of 24 MiB, and beside it 1024 headers of 24 MiB in total.
 ///
-/// @param data Bytes that begin with a message; more may follow. The message is a view of them: they must stay in place,
-/// unchanged, until it is released.
+/// @param data Begins with a message; more bytes may follow. The message is a view of them: they must stay in place,
+/// unmodified, until it is released.
 /// @param out_message Receives the message, to be released with esrpc_message_release.
-/// @param out_used Receives how many bytes the message takes, so that the next one can be decoded behind it; may be NULL.
+/// @param out_used Receives the length of the message, behind which the next one can be decoded; may be NULL.
 /// @return ESRPC_OK; ESRPC_ERROR_INCOMPLETE if data ends before the message does; ESRPC_ERROR_PRELUDE_CHECKSUM,
-/// ESRPC_ERROR_MESSAGE_LENGTH, ESRPC_ERROR_HEADERS_LENGTH, ESRPC_ERROR_MESSAGE_TOO_LARGE, ESRPC_ERROR_HEADERS_TOO_LARGE,
-/// ESRPC_ERROR_TOO_MANY_HEADERS, ESRPC_ERROR_HEADER_OVERRUN, ESRPC_ERROR_UNKNOWN_HEADER_TYPE or
-/// ESRPC_ERROR_MESSAGE_CHECKSUM for the first defect, in this order of checks; ESRPC_ERROR_INVALID_ARGUMENT if out_message is
-/// NULL, or data is NULL with a length other than 0.
+/// ESRPC_ERROR_MESSAGE_LENGTH, ESRPC_ERROR_HEADERS_LENGTH, ESRPC_ERROR_MESSAGE_TOO_LARGE,
+/// ESRPC_ERROR_HEADERS_TOO_LARGE, ESRPC_ERROR_TOO_MANY_HEADERS, ESRPC_ERROR_HEADER_OVERRUN,
+/// ESRPC_ERROR_UNKNOWN_HEADER_TYPE or ESRPC_ERROR_MESSAGE_CHECKSUM for the first defect found, checked in this order;
+/// ESRPC_ERROR_INVALID_ARGUMENT if out_message is NULL, or data is NULL with a length other than 0.
 ///
 /// Thread: any. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -311,7 +312,7 @@ pub unsafe extern "C" fn esrpc_message_decode(
     })
 }
 
-/// Copies a message, for example one lent to a callback, so that it can be kept.
+/// Copies a message, for example to keep one that was passed to a callback.
 ///
 /// @param message Borrowed.
 /// @param out_message Receives the copy, to be released with esrpc_message_release.
@@ -332,9 +333,9 @@ pub unsafe extern "C" fn esrpc_message_copy(
     })
 }
 
-/// Frees a message that esrpc_message_decode or esrpc_message_copy gave.
+/// Frees a message.
 ///
-/// @param message Given up by the caller; NULL, or a message that was only lent, does nothing.
+/// @param message Not to be used afterwards; NULL, or a message that is only lent: nothing happens.
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -349,10 +350,10 @@ pub unsafe extern "C" fn esrpc_message_release(message: *mut esrpc_message) {
     })
 }
 
-/// The headers of a message, those of the protocol included.
+/// Returns the headers of a message, including those of the protocol.
 ///
-/// @param message Borrowed; NULL gives NULL.
-/// @return A list that lives as long as the message, cannot be changed and needs no release.
+/// @param message Borrowed; NULL: returns NULL.
+/// @return A list that is valid as long as the message, cannot be modified and is not released.
 ///
 /// Thread: any. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -360,10 +361,10 @@ pub extern "C" fn esrpc_message_get_headers(message: Option<&esrpc_message>) -> 
     guard::value(ptr::null(), || message.map_or(ptr::null(), |message| &raw const message.headers))
 }
 
-/// The payload of a message.
+/// Returns the payload of a message.
 ///
-/// @param message Borrowed; NULL gives empty bytes.
-/// @return The payload, which lives as long as the message.
+/// @param message Borrowed; NULL: returns empty bytes.
+/// @return The payload, valid as long as the message.
 ///
 /// Thread: any. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -373,12 +374,12 @@ pub extern "C" fn esrpc_message_get_payload(message: Option<&esrpc_message>) -> 
     })
 }
 
-/// Gives what is known of a message besides its headers and its payload.
+/// Reports a message's type, flags and stream, its lengths and its checksums.
 ///
 /// @param message Borrowed.
-/// @param out_info Filled in. Its struct_size is read first: set it to sizeof the struct.
-/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if message or out_info is NULL or out_info->struct_size is not the size of
-/// such a struct.
+/// @param out_info Filled in. Set its struct_size to sizeof the struct first.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if message or out_info is NULL or out_info->struct_size is not the
+/// size of such a struct.
 ///
 /// Thread: any. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -405,11 +406,11 @@ pub unsafe extern "C" fn esrpc_message_get_info(
     })
 }
 
-/// The type of a message of the RPC protocol: its header :message-type.
+/// Returns the type of a message of the RPC protocol: its header :message-type.
 ///
-/// @param message Borrowed; NULL gives -1.
-/// @return One of the ESRPC_MESSAGE_TYPE_* constants, or another number that the peer sent; -1 if the message has no such
-/// header of type int32.
+/// @param message Borrowed; NULL: returns -1.
+/// @return One of the ESRPC_MESSAGE_TYPE_* constants, or another number that the peer sent; -1 if the message has no
+/// such header of type int32.
 ///
 /// Thread: any. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -419,11 +420,11 @@ pub extern "C" fn esrpc_message_get_type(message: Option<&esrpc_message>) -> i32
     })
 }
 
-/// The flags of a message of the RPC protocol: its header :message-flags.
+/// Returns the flags of a message of the RPC protocol: its header :message-flags.
 ///
-/// @param message Borrowed; NULL gives 0.
-/// @return A combination of the ESRPC_MESSAGE_FLAG_* constants, with any other bits that the peer sent; 0 if the message has
-/// no such header of type int32.
+/// @param message Borrowed; NULL: returns 0.
+/// @return A combination of the ESRPC_MESSAGE_FLAG_* constants, with any other bits that the peer sent; 0 if the
+/// message has no such header of type int32.
 ///
 /// Thread: any. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -431,9 +432,9 @@ pub extern "C" fn esrpc_message_get_flags(message: Option<&esrpc_message>) -> i3
     guard::value(0, || message.map_or(0, |message| message.protocol_header(|envelope| envelope.flags).unwrap_or(0)))
 }
 
-/// The stream of a message of the RPC protocol: its header :stream-id.
+/// Returns the stream of a message of the RPC protocol: its header :stream-id.
 ///
-/// @param message Borrowed; NULL gives -1.
+/// @param message Borrowed; NULL: returns -1.
 /// @return The stream's id; 0 for a protocol message; -1 if the message has no such header of type int32.
 ///
 /// Thread: any. Since: 0.1.0
@@ -444,15 +445,15 @@ pub extern "C" fn esrpc_message_get_stream_id(message: Option<&esrpc_message>) -
     })
 }
 
-/// Writes a message as one line of JSON, for looking at it.
+/// Writes a message as one line of JSON, for debugging and tests.
 ///
 /// The line has no newline at its end and looks like this:
-/// {"total_length":28,"headers":[{"name":"h","type":"int64","value":-1}],"payload":"cA=="}. Types: bool_true, bool_false,
-/// byte, int16, int32, int64, byte_buf, string, timestamp, uuid. The payload and byte_buf values are in base64, UUIDs in
-/// their text form; what is no UTF-8 in names and strings becomes U+FFFD.
+/// {"total_length":28,"headers":[{"name":"h","type":"int64","value":-1}],"payload":"cA=="}. Types: bool_true,
+/// bool_false, byte, int16, int32, int64, byte_buf, string, timestamp, uuid. The payload and byte_buf values are in
+/// base64, UUIDs in their text form; bytes of names and strings that are not UTF-8 become U+FFFD.
 ///
 /// @param message Borrowed.
-/// @param out_json Receives a buffer with the text (UTF-8, a NUL behind it), to be released with esrpc_buffer_release.
+/// @param out_json Receives a buffer with the text (UTF-8, NUL-terminated), to be released with esrpc_buffer_release.
 /// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if message or out_json is NULL.
 ///
 /// Thread: any. Since: 0.1.0

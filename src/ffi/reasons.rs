@@ -121,7 +121,7 @@ mod tests {
     /// What the header says of a callback.
     fn comment_of(member: &str) -> &'static str {
         let header = include_str!("../../include/eventstream_rpc.h");
-        let before = header.split(&format!("*{member})(struct esrpc_")).next().unwrap_or_default();
+        let before = header.split(&format!("*{member})(")).next().unwrap_or_default();
         before.rsplit("/**").next().unwrap_or_default()
     }
 

@@ -35,8 +35,8 @@ pub(crate) unsafe fn existing_runtime(runtime: *const esrpc_runtime) -> Result<O
 ///
 /// @param options Borrowed; NULL: defaults.
 /// @param out_runtime Receives the runtime, to be released with esrpc_runtime_release.
-/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if out_runtime is NULL; ESRPC_ERROR_TOO_MANY_FILES or ESRPC_ERROR_IO if
-/// the system gives no event queue or thread.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if out_runtime is NULL; ESRPC_ERROR_TOO_MANY_FILES or
+/// ESRPC_ERROR_IO if the system provides no event queue or thread.
 ///
 /// Thread: any; options: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -54,13 +54,13 @@ pub unsafe extern "C" fn esrpc_runtime_new(
     })
 }
 
-/// Sets the options of the default runtime, the one that NULL stands for. Every default runtime that is made afterwards gets
-/// them: the first use of NULL makes one, and so does the next use after esrpc_runtime_join, esrpc_runtime_stop or
-/// esrpc_stop_all has ended it. The log callback must stay callable until the options have been replaced and the default
-/// runtime has ended. A forked child starts with the defaults.
+/// Sets the options of the default runtime, the one that NULL stands for. They apply to every default runtime created
+/// afterwards: the first use of NULL creates one, and so does the next use after esrpc_runtime_join,
+/// esrpc_runtime_stop or esrpc_stop_all has ended it. The log callback must stay callable until the options have been
+/// replaced and the default runtime has ended. A forked child starts with the defaults.
 ///
 /// @param options Copied; NULL: back to the defaults, one thread and no log.
-/// @return ESRPC_OK; ESRPC_ERROR_INVALID_STATE while the default runtime exists, and then nothing has changed.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_STATE while the default runtime exists.
 ///
 /// Thread: any; options: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -78,10 +78,10 @@ pub extern "C" fn esrpc_runtime_set_default_options(options: Option<&esrpc_runti
     })
 }
 
-/// Takes one more reference.
+/// Adds a reference.
 ///
-/// @param runtime Borrowed; NULL: nothing.
-/// @return The same handle, to be released once more.
+/// @param runtime Borrowed; NULL: returns NULL.
+/// @return The same handle, to be released one more time.
 ///
 /// Thread: any. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -92,9 +92,9 @@ pub unsafe extern "C" fn esrpc_runtime_acquire(runtime: *mut esrpc_runtime) -> *
     })
 }
 
-/// Gives one reference back. Never waits. What lives on the runtime goes on; its threads end after it.
+/// Releases a reference. Never waits. Connections and listeners on the runtime go on; its threads end after them.
 ///
-/// @param runtime Given up by the caller; NULL, or a handle of a forked child's parent, does nothing.
+/// @param runtime Not to be used afterwards; NULL, or, in a forked child, a handle of its parent: nothing happens.
 ///
 /// Thread: any. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -105,8 +105,8 @@ pub unsafe extern "C" fn esrpc_runtime_release(runtime: *mut esrpc_runtime) {
     })
 }
 
-/// Aborts every connection and closes every listener of the runtime, with the reason ESRPC_ERROR_RUNTIME_SHUTDOWN, and
-/// takes no new ones. Returns at once; all callbacks that were promised come on the loop threads.
+/// Aborts every connection and closes every listener of the runtime, with the reason ESRPC_ERROR_RUNTIME_SHUTDOWN,
+/// and accepts no new ones. Returns at once; all callbacks that are due are called on the event-loop threads.
 ///
 /// @param runtime Borrowed; NULL: the default runtime, if there is one.
 /// @return ESRPC_OK, also if it was shut down before; ESRPC_ERROR_FORKED in a forked child.
@@ -123,16 +123,16 @@ pub unsafe extern "C" fn esrpc_runtime_shutdown(runtime: *mut esrpc_runtime) -> 
     })
 }
 
-/// Waits until all connections and listeners of the runtime are over and their handles released, so that every on_destroy
-/// has been called, and its threads have ended. Shuts nothing down by itself. Afterwards the runtime takes nothing new; the
-/// next use of NULL makes a new default runtime.
+/// Waits until all connections and listeners of the runtime have ended and their handles are released, so that every
+/// on_destroy has been called, and its threads have ended. Shuts nothing down by itself. Afterwards the runtime
+/// accepts nothing new; the next use of NULL creates a new default runtime.
 ///
 /// @param runtime Borrowed; NULL: the default runtime; if there is none, there is nothing to wait for.
 /// @param timeout_ms Milliseconds to wait at most, or ESRPC_NO_TIMEOUT.
-/// @return ESRPC_OK; ESRPC_ERROR_TIMED_OUT if something still lives, and then nothing has changed;
-/// ESRPC_ERROR_RUNTIME_SHUTDOWN if not every on_destroy is going to be called, as the runtime was stopped by esrpc_runtime_stop
-/// or esrpc_stop_all, or the application has ended one of its threads inside a callback;
-/// ESRPC_ERROR_WOULD_DEADLOCK on an event-loop thread; ESRPC_ERROR_FORKED in a forked child.
+/// @return ESRPC_OK; ESRPC_ERROR_TIMED_OUT if something is still alive; ESRPC_ERROR_RUNTIME_SHUTDOWN if not every
+/// on_destroy is going to be called, because the runtime was stopped by esrpc_runtime_stop or esrpc_stop_all, or the
+/// application has ended one of its threads inside a callback; ESRPC_ERROR_WOULD_DEADLOCK on an event-loop thread;
+/// ESRPC_ERROR_FORKED in a forked child.
 ///
 /// Thread: not-loop. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -149,28 +149,30 @@ pub unsafe extern "C" fn esrpc_runtime_join(runtime: *mut esrpc_runtime, timeout
     })
 }
 
-/// Ends a runtime while handles of it are still in use, for an interpreter or a plug-in that goes away and cannot wait
-/// until all of them are released. From the call on, no callback of the runtime begins. The function waits for the callbacks
-/// that are running and for the event-loop threads to end. When it returns ESRPC_OK, no callback runs and none is ever called again, not even a flush callback, a
-/// task, on_closed, on_shutdown, on_destroy or the log callback; the sockets are closed, and everything that user_data
-/// points to may be freed. What was not written is lost. Calls of other threads that are waiting for something on the
-/// runtime return ESRPC_ERROR_RUNTIME_SHUTDOWN. A thread of the library that is looking up a host name may go on for a while;
-/// it then ends without calling anything.
+/// Ends a runtime while handles of it are still in use, for an interpreter or a plug-in that goes away and cannot
+/// wait until all of them are released. No callback of the runtime begins after the call. The function waits for the
+/// callbacks that are running and for the event-loop threads to end. When it returns ESRPC_OK, no callback runs and
+/// none is ever called again, not even a flush callback, a task, on_closed, on_shutdown, on_destroy or the log
+/// callback; the sockets are closed, and everything that user_data points to may be freed. Unwritten messages are
+/// lost. Calls on other threads that are waiting for something on the runtime return ESRPC_ERROR_RUNTIME_SHUTDOWN.
+/// One of the library's threads that is resolving a host name may go on for a while; it then ends without calling
+/// anything.
 ///
-/// Handles stay valid until they are released, which frees their memory as always. Connections and activated streams are closed,
-/// with the reason ESRPC_ERROR_RUNTIME_SHUTDOWN unless they had ended before. Calls on them and on listeners return
-/// ESRPC_ERROR_RUNTIME_SHUTDOWN; those that return a value instead of a result return what is known, or 0, NULL or empty bytes.
-/// esrpc_runtime_shutdown and esrpc_runtime_drain do nothing and return ESRPC_OK, and esrpc_runtime_get_stats fills in the last
-/// figures.
+/// Handles stay valid until they are released, which frees their memory as always. Connections and activated streams
+/// are closed, with the reason ESRPC_ERROR_RUNTIME_SHUTDOWN unless they had ended before. Calls on them and on
+/// listeners return ESRPC_ERROR_RUNTIME_SHUTDOWN; functions that return a value return what is known, or 0, NULL or
+/// empty bytes. esrpc_runtime_shutdown and esrpc_runtime_drain do nothing and return ESRPC_OK, and
+/// esrpc_runtime_get_stats fills in the last figures.
 ///
-/// To end in order, with every callback, use esrpc_runtime_drain or esrpc_runtime_shutdown and then esrpc_runtime_join.
+/// To end in order, with every callback, use esrpc_runtime_drain or esrpc_runtime_shutdown and then
+/// esrpc_runtime_join.
 ///
-/// @param runtime Borrowed; NULL: the default runtime, if there is one; the next use of NULL then makes a new one.
+/// @param runtime Borrowed; NULL: the default runtime, if there is one; the next use of NULL then creates a new one.
 /// @param timeout_ms Milliseconds to wait at most, or ESRPC_NO_TIMEOUT.
-/// @return ESRPC_OK, also if it was stopped before or NULL names no runtime; ESRPC_ERROR_TIMED_OUT if a callback has not
-/// returned or a thread has not ended in time, but no other callback is called, and the function may be called again to wait
-/// on; ESRPC_ERROR_WOULD_DEADLOCK on an event-loop thread of any runtime, and then nothing has changed; ESRPC_ERROR_FORKED if
-/// the runtime is that of a forked child's parent.
+/// @return ESRPC_OK, also if it was stopped before or NULL names no runtime; ESRPC_ERROR_TIMED_OUT if a callback has
+/// not returned or a thread has not ended in time: no other callback is called, and the function may be called again
+/// to go on waiting; ESRPC_ERROR_WOULD_DEADLOCK on an event-loop thread of any runtime; ESRPC_ERROR_FORKED in a
+/// forked child if the runtime is its parent's.
 ///
 /// Thread: not-loop. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -183,13 +185,13 @@ pub unsafe extern "C" fn esrpc_runtime_stop(runtime: *mut esrpc_runtime, timeout
     })
 }
 
-/// Stops every runtime of the process as esrpc_runtime_stop does, including the default one and those that other code has made.
-/// For a program that is about to exit or to unload the code behind its callbacks.
+/// Stops every runtime of the process as esrpc_runtime_stop does, including the default one and those created by
+/// other code. For a program that is about to exit or to unload the code behind its callbacks.
 ///
 /// @param timeout_ms Milliseconds to wait at most, or ESRPC_NO_TIMEOUT.
-/// @return ESRPC_OK, also if there is none, as in a forked child that has made none; ESRPC_ERROR_TIMED_OUT if a callback has
-/// not returned or a thread has not ended in time, but no other callback is called, and the function may be called again to
-/// wait on; ESRPC_ERROR_WOULD_DEADLOCK on an event-loop thread, and then nothing has changed.
+/// @return ESRPC_OK, also if there is none, as in a forked child that has created none; ESRPC_ERROR_TIMED_OUT if a
+/// callback has not returned or a thread has not ended in time: no other callback is called, and the function may be
+/// called again to go on waiting; ESRPC_ERROR_WOULD_DEADLOCK on an event-loop thread.
 ///
 /// Thread: not-loop. Since: 0.1.0
 #[unsafe(no_mangle)]

@@ -12,21 +12,21 @@ use crate::runtime::{Level, Log, OnEnded};
 
 const MAX_THREADS: usize = 64;
 
-/// Receives log messages. Called on any thread of the library or of the caller, also on several at once. Inside it every
-/// function of the library does nothing and returns ESRPC_ERROR_INVALID_STATE, or, if it returns no status, what it returns
-/// for NULL: 0, false, NULL or an empty text. A release there releases nothing.
+/// Receives log messages. Called on any thread of the library or of the caller, also on several at once. Inside it
+/// every function of the library does nothing and returns ESRPC_ERROR_INVALID_STATE, or, if it returns no status,
+/// what it returns for NULL: 0, false, NULL or an empty text. That includes releases.
 ///
 /// @param level An ESRPC_LOG_LEVEL_ constant, ESRPC_LOG_LEVEL_ERROR to ESRPC_LOG_LEVEL_TRACE.
-/// @param target Which part of the library speaks. Lives as long as the callback runs.
-/// @param message One line without a line end. Lives as long as the callback runs.
-/// @param user_data As given with the callback.
+/// @param target The part of the library that logs. Valid until the callback returns.
+/// @param message One line without a line ending. Valid until the callback returns.
+/// @param user_data The pointer passed with the callback.
 pub type esrpc_log_callback =
     Option<unsafe extern "C" fn(level: i32, target: *const c_char, message: *const c_char, user_data: *mut c_void)>;
 
-/// Called once when nothing of a runtime runs any more: the last callback of all, on its last event-loop thread, which ends when
-/// it returns. It may not wait for a runtime.
+/// Called once when everything on a runtime has ended: the last of its callbacks, on its last event-loop thread,
+/// which ends when it returns. It must not wait for a runtime.
 ///
-/// @param user_data As given with the callback.
+/// @param user_data The pointer passed with the callback.
 pub type esrpc_ended_callback = Option<unsafe extern "C" fn(user_data: *mut c_void)>;
 
 /// Settings of a runtime; esrpc_runtime_new and esrpc_runtime_set_default_options copy them. Release it with esrpc_runtime_options_release.
@@ -82,10 +82,9 @@ impl esrpc_runtime_options {
     }
 }
 
-/// Makes runtime settings with every option at its default.
+/// Creates runtime settings with every option at its default.
 ///
-/// @return New settings, to be released with esrpc_runtime_options_release. NULL only inside a log callback, where nothing
-/// may be called.
+/// @return New settings, to be released with esrpc_runtime_options_release. NULL only inside a log callback.
 ///
 /// Thread: any. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -93,9 +92,9 @@ pub extern "C" fn esrpc_runtime_options_new() -> *mut esrpc_runtime_options {
     guard::value(std::ptr::null_mut(), || esrpc_runtime_options::default().give())
 }
 
-/// Frees runtime settings. Runtimes made with them keep their copy.
+/// Frees runtime settings. Runtimes made with them have their own copy.
 ///
-/// @param options Given up by the caller; NULL does nothing.
+/// @param options Not to be used afterwards; NULL: nothing happens.
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -108,9 +107,9 @@ pub unsafe extern "C" fn esrpc_runtime_options_release(options: *mut esrpc_runti
 
 /// Sets how many event-loop threads the runtime starts; connections are spread over them in turn. Default: 1.
 ///
-/// @param options Changed.
+/// @param options Modified.
 /// @param count 1 to 64.
-/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or count is out of its range.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or count is out of range.
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -129,14 +128,15 @@ pub extern "C" fn esrpc_runtime_options_set_thread_count(
     })
 }
 
-/// Sets a callback for the runtime's end, after which what its callbacks use may be unloaded or freed: for plug-ins and bindings
-/// that release a runtime without waiting for it by esrpc_runtime_join. The end comes when the last handle is released, or the
-/// runtime is shut down or joined, and nothing lives on it any more. Default: nobody is called.
+/// Sets a callback for the runtime's end, after which everything that its callbacks use may be unloaded or freed: for
+/// plug-ins and bindings that release a runtime without waiting for it in esrpc_runtime_join. A runtime ends when its
+/// last handle is released, or it is shut down or joined, and nothing lives on it any more. Default: none.
 ///
-/// @param options Changed.
-/// @param on_ended Called once for each runtime that is made with these options; NULL: nobody. It is not called after
-/// esrpc_runtime_stop or esrpc_stop_all, nor if the application has ended one of the runtime's threads inside a callback.
-/// @param user_data Handed to on_ended.
+/// @param options Modified.
+/// @param on_ended Called once for each runtime created with these options; NULL: none. Not called after
+/// esrpc_runtime_stop or esrpc_stop_all, nor if the application has ended one of the runtime's threads inside a
+/// callback.
+/// @param user_data Passed to on_ended.
 /// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL.
 ///
 /// Thread: owner. Since: 0.1.0
@@ -152,13 +152,13 @@ pub extern "C" fn esrpc_runtime_options_set_on_ended(
     })
 }
 
-/// Sets where log messages go. Without a log, one costs a comparison. Default: nowhere.
+/// Sets where log messages go. Default: nowhere; each then costs one comparison.
 ///
-/// @param options Changed.
-/// @param level The least grave level that is wanted, ESRPC_LOG_LEVEL_OFF to ESRPC_LOG_LEVEL_TRACE.
-/// @param callback Called for each message until the runtime's threads have ended; NULL: nobody.
-/// @param user_data Handed to the callback.
-/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or level is no ESRPC_LOG_LEVEL_ constant.
+/// @param options Modified.
+/// @param level The most detailed level to log, ESRPC_LOG_LEVEL_OFF to ESRPC_LOG_LEVEL_TRACE.
+/// @param callback Called for each message until the runtime's threads have ended; NULL: none.
+/// @param user_data Passed to the callback.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or level is not an ESRPC_LOG_LEVEL_ constant.
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]

@@ -13,11 +13,11 @@ const MAX_BUFFER_SIZE: usize = 1 << 30;
 const MAX_KEEP_ALIVE_MS: u32 = 32_767_000;
 const MAX_PROBES: u32 = 127;
 
-/// Switches TCP_NODELAY: small messages leave at once instead of waiting for the acknowledgement of earlier ones. Default: on.
-/// Those of the TLS handshake, CONNECT and its answer never wait.
+/// Switches TCP_NODELAY: small messages are sent at once instead of waiting for earlier ones to be acknowledged.
+/// Default: on. The TLS handshake, CONNECT and CONNECT_ACK never wait.
 ///
-/// @param options Changed.
-/// @param on Whether they do.
+/// @param options Modified.
+/// @param on Whether they are sent at once.
 /// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL.
 ///
 /// Thread: owner. Since: 0.1.0
@@ -33,16 +33,17 @@ pub extern "C" fn esrpc_connection_options_set_tcp_nodelay(
     })
 }
 
-/// Switches TCP's own keep-alive, by which the system asks a silent peer for a sign of life. Default: off. A peer that is gone
-/// ends the connection with ESRPC_ERROR_IO or ESRPC_ERROR_CONNECTION_RESET.
+/// Switches TCP's own keep-alive, with which the system probes a silent peer. Default: off. If the peer is gone, the
+/// connection ends with ESRPC_ERROR_IO or ESRPC_ERROR_CONNECTION_RESET.
 ///
-/// @param options Changed.
-/// @param on Whether it does; if not, the numbers do not matter.
-/// @param idle_ms Milliseconds of silence before the first question, 1 to 32767000, rounded up to whole seconds; 0: the
+/// @param options Modified.
+/// @param on Whether it is on; if not, the numbers are ignored.
+/// @param idle_ms Milliseconds of silence before the first probe, 1 to 32767000, rounded up to whole seconds; 0: the
 /// system's default.
-/// @param interval_ms Milliseconds between questions, 1 to 32767000, rounded up to whole seconds; 0: the system's default.
-/// @param probes Questions without answer before the peer counts as gone, 1 to 127; 0: the system's default.
-/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or a number is out of its range.
+/// @param interval_ms Milliseconds between probes, 1 to 32767000, rounded up to whole seconds; 0: the system's
+/// default.
+/// @param probes Unanswered probes after which the peer is considered gone, 1 to 127; 0: the system's default.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or a number is out of range.
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -73,12 +74,12 @@ pub extern "C" fn esrpc_connection_options_set_tcp_keep_alive(
     })
 }
 
-/// Sets the sizes of the system's buffers for the socket. Default: 0, the system's.
+/// Sets the sizes of the socket's buffers in the system. Default: 0, the system's choice.
 ///
-/// @param options Changed.
-/// @param send_bytes Bytes for what is written and not acknowledged, 0 to 1073741824; 0: the system's default.
-/// @param receive_bytes Bytes for what has come and is not read, 0 to 1073741824; 0: the system's default.
-/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or a size is out of its range.
+/// @param options Modified.
+/// @param send_bytes Bytes for data written but not acknowledged, 0 to 1073741824; 0: the system's default.
+/// @param receive_bytes Bytes for data received but not read, 0 to 1073741824; 0: the system's default.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or a size is out of range.
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]

@@ -115,12 +115,13 @@ macro_rules! stats_from_figures {
 
 with_figures!(stats_from_figures);
 
-/// Fills in what has happened on a connection. May also be called inside callbacks and after the end of the connection.
+/// Fills in what has happened on a connection. May also be called inside callbacks and after the end of the
+/// connection.
 ///
 /// @param connection Borrowed.
-/// @param out_stats Receives the figures. Its struct_size is read first: set it to sizeof the struct.
-/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if connection or out_stats is NULL, or out_stats->struct_size is not the size
-/// of such a struct; ESRPC_ERROR_RUNTIME_SHUTDOWN if the runtime was stopped; ESRPC_ERROR_FORKED.
+/// @param out_stats Receives the figures. Set its struct_size to sizeof the struct first.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if connection or out_stats is NULL, or out_stats->struct_size is
+/// not the size of such a struct; ESRPC_ERROR_RUNTIME_SHUTDOWN if the runtime was stopped; ESRPC_ERROR_FORKED.
 ///
 /// Thread: any. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -134,13 +135,13 @@ pub unsafe extern "C" fn esrpc_connection_get_stats(
     })
 }
 
-/// Fills in what has happened on a listener and on the connections that it has accepted or adopted, those that are over
-/// included. The call takes longer the more connections are open.
+/// Fills in what has happened on a listener and on the connections that it has accepted or adopted, including those
+/// that have ended. The call takes longer the more connections are open.
 ///
 /// @param listener Borrowed.
-/// @param out_stats Receives the figures. Its struct_size is read first: set it to sizeof the struct.
-/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if listener or out_stats is NULL, or out_stats->struct_size is not the size of
-/// such a struct; ESRPC_ERROR_RUNTIME_SHUTDOWN if the runtime was stopped; ESRPC_ERROR_FORKED.
+/// @param out_stats Receives the figures. Set its struct_size to sizeof the struct first.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if listener or out_stats is NULL, or out_stats->struct_size is not
+/// the size of such a struct; ESRPC_ERROR_RUNTIME_SHUTDOWN if the runtime was stopped; ESRPC_ERROR_FORKED.
 ///
 /// Thread: any. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -154,13 +155,14 @@ pub unsafe extern "C" fn esrpc_listener_get_stats(
     })
 }
 
-/// Fills in what has happened on a runtime: on all its connections, clients' and servers', and all its listeners, those
-/// that are over included. The call takes longer the more connections are open.
+/// Fills in what has happened on a runtime: on all its connections, clients' and servers', and all its listeners,
+/// including those that have ended. The call takes longer the more connections are open.
 ///
 /// @param runtime Borrowed; NULL: the default runtime; if there is none, all figures are 0.
-/// @param out_stats Receives the figures. Its struct_size is read first: set it to sizeof the struct.
-/// @return ESRPC_OK, also after esrpc_runtime_stop; ESRPC_ERROR_INVALID_ARGUMENT if out_stats is NULL or out_stats->struct_size
-/// is not the size of such a struct; ESRPC_ERROR_FORKED if the runtime is that of a forked child's parent.
+/// @param out_stats Receives the figures. Set its struct_size to sizeof the struct first.
+/// @return ESRPC_OK, also after esrpc_runtime_stop; ESRPC_ERROR_INVALID_ARGUMENT if out_stats is NULL or
+/// out_stats->struct_size is not the size of such a struct; ESRPC_ERROR_FORKED in a forked child if the runtime is
+/// its parent's.
 ///
 /// Thread: any. Since: 0.1.0
 #[unsafe(no_mangle)]

@@ -3,8 +3,8 @@
 
 use std::ffi::CStr;
 
-/// The answer of a function, or the reason of an end: ESRPC_OK, one of the ESRPC_ERROR_* constants, or, as a reason that
-/// the application gave to esrpc_connection_close, any number from 1000 up.
+/// What a function returns, or why something ended: ESRPC_OK, one of the ESRPC_ERROR_* constants, or any number from
+/// 1000 up that the application passed to esrpc_connection_close.
 pub type esrpc_status = i32;
 
 /// The library's statuses. Numbers are never reused. Bands: 1 use, 100 message format, 200 protocol, 300 transport and
@@ -28,7 +28,7 @@ pub enum esrpc_status_code {
     ESRPC_ERROR_WOULD_DEADLOCK = 5,
     /// The time given to a waiting function is over; what it waited for goes on.
     ESRPC_ERROR_TIMED_OUT = 6,
-    /// Given up because this side closed or aborted first.
+    /// Cancelled because this side closed or aborted first.
     ESRPC_ERROR_CANCELLED = 7,
     /// The object belongs to the parent process of this forked child.
     ESRPC_ERROR_FORKED = 8,
@@ -36,7 +36,7 @@ pub enum esrpc_status_code {
     ESRPC_ERROR_RUNTIME_SHUTDOWN = 9,
     /// The caller's buffer is too small.
     ESRPC_ERROR_BUFFER_TOO_SMALL = 10,
-    /// There is no header of that name or at that index.
+    /// There is no header with that name or at that index.
     ESRPC_ERROR_HEADER_NOT_FOUND = 11,
     /// The header has a value of another type.
     ESRPC_ERROR_WRONG_TYPE = 12,
@@ -84,7 +84,7 @@ pub enum esrpc_status_code {
     ESRPC_ERROR_APPLICATION_ERROR = 210,
     /// The peer sent PROTOCOL_ERROR or INTERNAL_ERROR after the handshake.
     ESRPC_ERROR_PEER_ERROR = 211,
-    /// Not begun, or cut off, because this side's listener or runtime is being drained.
+    /// Refused or cut off because this side's listener or runtime is being drained.
     ESRPC_ERROR_DRAINING = 212,
     /// The peer ended the connection.
     ESRPC_ERROR_PEER_CLOSED = 300,
@@ -92,11 +92,11 @@ pub enum esrpc_status_code {
     ESRPC_ERROR_CONNECTION_RESET = 301,
     /// Nobody listens at the address.
     ESRPC_ERROR_CONNECTION_REFUSED = 302,
-    /// The connection could not be made for another reason.
+    /// Connecting failed for another reason.
     ESRPC_ERROR_CONNECT_FAILED = 303,
     /// The address is in use.
     ESRPC_ERROR_ADDRESS_IN_USE = 304,
-    /// The text is no address that can be used here.
+    /// The text is not an address that can be used here.
     ESRPC_ERROR_ADDRESS_INVALID = 305,
     /// The address is not one of this machine.
     ESRPC_ERROR_ADDRESS_UNAVAILABLE = 306,
@@ -112,11 +112,11 @@ pub enum esrpc_status_code {
     ESRPC_ERROR_TOO_MANY_FILES = 311,
     /// There is no such file.
     ESRPC_ERROR_NOT_FOUND = 312,
-    /// The host name could not be looked up.
+    /// The host name could not be resolved.
     ESRPC_ERROR_RESOLVE_FAILED = 313,
-    /// A descriptor is not open, no socket, or not the kind of socket that is needed.
+    /// A descriptor is not open, not a socket, or not the kind of socket that is needed.
     ESRPC_ERROR_WRONG_SOCKET = 314,
-    /// There is no network interface of that name.
+    /// There is no network interface with that name.
     ESRPC_ERROR_INTERFACE_NOT_FOUND = 315,
     /// TLS settings that cannot go together, or that the cryptography in use refuses.
     ESRPC_ERROR_TLS_CONFIG = 400,
@@ -128,7 +128,7 @@ pub enum esrpc_status_code {
     ESRPC_ERROR_TLS_KEY_ENCRYPTED = 403,
     /// The private key is not that of the certificate.
     ESRPC_ERROR_TLS_KEY_MISMATCH = 404,
-    /// A TLS client was not told the name of its server.
+    /// A TLS client does not know the name of its server.
     ESRPC_ERROR_TLS_SERVER_NAME_REQUIRED = 405,
     /// A certificate revocation list cannot be read, or is not signed by its CA.
     ESRPC_ERROR_TLS_BAD_CRL = 406,
@@ -142,7 +142,7 @@ pub enum esrpc_status_code {
     ESRPC_ERROR_TLS_CERTIFICATE_NOT_YET_VALID = 413,
     /// The server's certificate is for another name.
     ESRPC_ERROR_TLS_WRONG_NAME = 414,
-    /// A certificate is not well-formed, wrongly signed, or not for this use.
+    /// A certificate is malformed, wrongly signed, or not for this use.
     ESRPC_ERROR_TLS_BAD_CERTIFICATE = 415,
     /// The two sides have no TLS version in common.
     ESRPC_ERROR_TLS_NO_COMMON_VERSION = 416,
@@ -172,7 +172,7 @@ pub enum esrpc_status_code {
     ESRPC_ERROR_HEADERS_TOO_LARGE = 502,
     /// A header's value exceeds the limit of its size.
     ESRPC_ERROR_HEADER_VALUE_TOO_LONG = 503,
-    /// The connection's outbound queue is full; on_writable tells when there is room.
+    /// The connection's outbound queue is full; on_writable follows when there is room.
     ESRPC_ERROR_WOULD_BLOCK = 504,
     /// The peer stopped taking bytes while the connection was closing; some were lost.
     ESRPC_ERROR_LINGER_EXPIRED = 505,
@@ -180,7 +180,7 @@ pub enum esrpc_status_code {
     ESRPC_ERROR_HANDSHAKE_MESSAGE_TOO_LARGE = 506,
     /// The connection has used all its stream ids.
     ESRPC_ERROR_STREAM_IDS_EXHAUSTED = 507,
-    /// Looking up the host name took longer than resolve_timeout_ms.
+    /// Resolving the host name took longer than resolve_timeout_ms.
     ESRPC_ERROR_RESOLVE_TIMED_OUT = 510,
     /// Connecting took longer than connect_timeout_ms.
     ESRPC_ERROR_CONNECT_TIMED_OUT = 511,
@@ -190,13 +190,13 @@ pub enum esrpc_status_code {
     ESRPC_ERROR_HANDSHAKE_TIMED_OUT = 513,
     /// The stream did not end within its deadline.
     ESRPC_ERROR_STREAM_TIMED_OUT = 514,
-    /// The peer took nothing of what was to be written for write_timeout_ms.
+    /// The peer accepted no bytes for write_timeout_ms.
     ESRPC_ERROR_WRITE_TIMED_OUT = 515,
     /// A message that had begun did not end within message_timeout_ms and a second per 64 KiB.
     ESRPC_ERROR_MESSAGE_TIMED_OUT = 516,
-    /// Nothing came or went for idle_timeout_ms.
+    /// The connection was idle for idle_timeout_ms.
     ESRPC_ERROR_IDLE_TIMED_OUT = 517,
-    /// The peer did not answer the library's PING.
+    /// The peer did not respond to the library's PING.
     ESRPC_ERROR_KEEP_ALIVE_TIMED_OUT = 518,
     /// The listener has as many connections as esrpc_listener_options_set_max_connections allows.
     ESRPC_ERROR_TOO_MANY_CONNECTIONS = 520,

@@ -6,7 +6,7 @@ use super::failure::last_error;
 use super::guard;
 use super::status::{esrpc_status, name, sentence};
 
-/// The library's version, such as "0.1.0".
+/// Returns the library's version, such as "0.1.0".
 ///
 /// @return Text that is valid as long as the library is loaded; never NULL.
 ///
@@ -16,7 +16,7 @@ pub extern "C" fn esrpc_version() -> *const c_char {
     guard::value(c"".as_ptr(), || concat!(env!("CARGO_PKG_VERSION"), "\0").as_ptr().cast())
 }
 
-/// The name of a status, such as "ESRPC_ERROR_INCOMPLETE".
+/// Returns the name of a status, such as "ESRPC_ERROR_INCOMPLETE".
 ///
 /// @param status Any number.
 /// @return Text that is valid as long as the library is loaded, never NULL: the constant's name; "APPLICATION_REASON"
@@ -28,7 +28,7 @@ pub extern "C" fn esrpc_status_name(status: esrpc_status) -> *const c_char {
     guard::value(c"".as_ptr(), || name(status).as_ptr())
 }
 
-/// A sentence that says in general what a status means; esrpc_last_error_message says more about one case.
+/// Returns a sentence that says in general what a status means; esrpc_last_error_message says more about one case.
 ///
 /// @param status Any number.
 /// @return Text that is valid as long as the library is loaded; never NULL.
@@ -39,11 +39,11 @@ pub extern "C" fn esrpc_status_message(status: esrpc_status) -> *const c_char {
     guard::value(c"".as_ptr(), || sentence(status).as_ptr())
 }
 
-/// A sentence about the last call that failed on this thread, with the operating system's error where there is one.
-/// When a callback with a status begins, the sentence explains that status and is empty for ESRPC_OK.
+/// Returns a sentence about the last call that failed on this thread, with the operating system's error if there is
+/// one. When a callback with a status begins, the sentence explains that status and is empty for ESRPC_OK.
 ///
-/// @return UTF-8 text that is valid until the next call to this library fails, or the next callback comes, on this
-/// thread: copy it to keep it. Never NULL; empty if no call has failed.
+/// @return UTF-8 text that is valid until the next call fails, or the next callback begins, on this thread: copy it
+/// to keep it. Never NULL; empty if no call has failed.
 ///
 /// Thread: any. Since: 0.1.0
 #[unsafe(no_mangle)]

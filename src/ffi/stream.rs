@@ -24,27 +24,28 @@ use super::times::timeout;
 use crate::rpc::{Incoming, MessageType, Outgoing, error_message};
 use crate::runtime::{Destroyed, Inbox, Outcome, Stream, StreamHandler, StreamPhase};
 
-/// What a stream calls. Every slot may be NULL: nothing to do. A stream without a table is read by esrpc_stream_read. The rules of esrpc_connection_callbacks hold. Set struct_size
-/// to sizeof(esrpc_stream_callbacks).
+/// What a stream calls. Every slot may be NULL. A stream without a table is read with esrpc_stream_read. The rules of
+/// esrpc_connection_callbacks apply. Set struct_size to sizeof(esrpc_stream_callbacks).
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct esrpc_stream_callbacks {
     /// The size of this struct.
     pub struct_size: usize,
-    /// A message has come. If it has ESRPC_MESSAGE_FLAG_TERMINATE_STREAM, it is the last one, the stream takes no more sends
-    /// (its state is ESRPC_STREAM_STATE_CLOSED already), and on_closed follows.
+    /// A message has arrived. If it has ESRPC_MESSAGE_FLAG_TERMINATE_STREAM, it is the last one, nothing more can be
+    /// sent (the state is ESRPC_STREAM_STATE_CLOSED already), and on_closed follows.
     pub on_message:
         Option<unsafe extern "C" fn(stream: *mut esrpc_stream, message: *const esrpc_message, user_data: *mut c_void)>,
-    /// A send or the activation was answered ESRPC_ERROR_WOULD_BLOCK, and half of the connection's outbound limit is free
-    /// now. Once per such episode.
+    /// A send or the activation returned ESRPC_ERROR_WOULD_BLOCK, and half of the connection's outbound limit is free
+    /// now. Called once per such episode.
     pub on_writable: Option<unsafe extern "C" fn(stream: *mut esrpc_stream, user_data: *mut c_void)>,
-    /// The stream is over. Once, if it was activated or accepted, after its flush callbacks. ESRPC_OK: ended by
-    /// ESRPC_MESSAGE_FLAG_TERMINATE_STREAM from either side; else why its connection ended, or
-    /// ESRPC_ERROR_CONNECTION_CLOSED if this side closed that, or ESRPC_ERROR_DRAINING if the time to drain it was over.
+    /// The stream is over. Called once, if it was activated or accepted, after its flush callbacks. ESRPC_OK: ended
+    /// by ESRPC_MESSAGE_FLAG_TERMINATE_STREAM from either side. ESRPC_ERROR_STREAM_TIMED_OUT: its deadline passed.
+    /// Otherwise its connection ended: with the reason of on_shutdown, or ESRPC_ERROR_CONNECTION_CLOSED if this side
+    /// closed it.
     pub on_closed:
         Option<unsafe extern "C" fn(stream: *mut esrpc_stream, reason: esrpc_status, user_data: *mut c_void)>,
-    /// The last callback, once: user_data is not used any more. Comes when the stream has ended, or was never activated, and
-    /// the last handle is released.
+    /// The last callback, called once: user_data is not used any more. Called when the stream has ended or was never
+    /// activated, and the last handle is released.
     pub on_destroy: Option<unsafe extern "C" fn(user_data: *mut c_void)>,
 }
 
@@ -129,16 +130,16 @@ impl Destroyed for Callbacks {
     }
 }
 
-/// Makes a stream on a client's connection. Nothing is sent and no id is taken until it is activated. Without a table its
-/// messages wait to be taken by esrpc_stream_read.
+/// Creates a stream on a client's connection. Nothing is sent and no id is used until it is activated. Without a
+/// table its messages wait for esrpc_stream_read.
 ///
-/// @param connection Borrowed; the stream holds a reference of its own.
-/// @param callbacks Copied; NULL: none, the messages are read.
-/// @param user_data Handed to the callbacks; on_destroy tells when it is free.
+/// @param connection Borrowed; the stream has its own reference.
+/// @param callbacks Copied; NULL: none, the messages are read with esrpc_stream_read.
+/// @param user_data Passed to the callbacks; it may be freed in on_destroy.
 /// @param out_stream Receives the stream, one reference, to be released with esrpc_stream_release.
-/// @return ESRPC_OK; else there is no stream and no callback comes: ESRPC_ERROR_INVALID_ARGUMENT if connection or
-/// out_stream is NULL or callbacks has a wrong struct_size; ESRPC_ERROR_INVALID_STATE on a server's connection;
-/// ESRPC_ERROR_NOT_READY before setup; ESRPC_ERROR_CONNECTION_CLOSED; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if connection or out_stream is NULL or callbacks has a wrong
+/// struct_size; ESRPC_ERROR_INVALID_STATE on a server's connection; ESRPC_ERROR_NOT_READY before setup;
+/// ESRPC_ERROR_CONNECTION_CLOSED; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
 ///
 /// Thread: any. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -160,10 +161,10 @@ pub unsafe extern "C" fn esrpc_connection_new_stream(
     })
 }
 
-/// Takes one more reference.
+/// Adds a reference.
 ///
-/// @param stream Borrowed; NULL: nothing.
-/// @return The same handle, to be released once more.
+/// @param stream Borrowed; NULL: returns NULL.
+/// @return The same handle, to be released one more time.
 ///
 /// Thread: any. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -174,9 +175,9 @@ pub unsafe extern "C" fn esrpc_stream_acquire(stream: *mut esrpc_stream) -> *mut
     })
 }
 
-/// Gives one reference back. Never waits and never ends the stream.
+/// Releases a reference. Never waits and never ends the stream.
 ///
-/// @param stream Given up by the caller; NULL, or a handle of a forked child's parent, does nothing.
+/// @param stream Not to be used afterwards; NULL, or, in a forked child, a handle of its parent: nothing happens.
 ///
 /// Thread: any. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -187,14 +188,14 @@ pub unsafe extern "C" fn esrpc_stream_release(stream: *mut esrpc_stream) {
     })
 }
 
-/// Gives a client's stream a deadline, counted from its activation. When it is over, the stream ends on this side with
-/// ESRPC_ERROR_STREAM_TIMED_OUT, which sends that are not written and on_closed get, and the peer is sent an empty message
-/// with ESRPC_MESSAGE_FLAG_TERMINATE_STREAM.
+/// Sets a deadline for a client's stream, counted from its activation. When it passes, the stream ends on this side:
+/// on_closed and the flush callbacks of unwritten sends report ESRPC_ERROR_STREAM_TIMED_OUT, and the peer is sent an
+/// empty message with ESRPC_MESSAGE_FLAG_TERMINATE_STREAM.
 ///
 /// @param stream Borrowed; not activated yet.
-/// @param deadline_ms Milliseconds, 1 to 4294967294, or ESRPC_NO_TIMEOUT, as by default.
-/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if stream is NULL or deadline_ms is 0; ESRPC_ERROR_STREAM_ALREADY_ACTIVATED;
-/// ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
+/// @param deadline_ms Milliseconds, 1 to 4294967294, or ESRPC_NO_TIMEOUT, the default.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if stream is NULL or deadline_ms is 0;
+/// ESRPC_ERROR_STREAM_ALREADY_ACTIVATED; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
 ///
 /// Thread: any. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -215,21 +216,21 @@ pub unsafe extern "C" fn esrpc_stream_set_deadline_ms(stream: *mut esrpc_stream,
 /// @param stream Borrowed.
 /// @param operation The operation's name, UTF-8, 1 to 32767 bytes, copied; sent as the string header "operation".
 /// @param message_type ESRPC_MESSAGE_TYPE_APPLICATION_MESSAGE or ESRPC_MESSAGE_TYPE_APPLICATION_ERROR.
-/// @param message_flags ESRPC_MESSAGE_FLAG_ bits; with ESRPC_MESSAGE_FLAG_TERMINATE_STREAM the stream ends once the message
-/// is written.
-/// @param headers Copied; NULL: none. ":message-type", ":message-flags", ":stream-id" and "operation" are added by the
-/// library.
+/// @param message_flags ESRPC_MESSAGE_FLAG_ bits; with ESRPC_MESSAGE_FLAG_TERMINATE_STREAM the stream ends once the
+/// message is written.
+/// @param headers Copied; NULL: none. ":message-type", ":message-flags", ":stream-id" and "operation" are added by
+/// the library.
 /// @param payload Copied; may be empty.
-/// @param on_flush Called once if and only if the activation is accepted; NULL: nobody.
-/// @param flush_user_data Handed to on_flush.
-/// @return ESRPC_OK; else nothing has changed and the activation may be tried again: ESRPC_ERROR_INVALID_ARGUMENT if
-/// stream is NULL, headers is a message's list, operation is empty, or operation or payload is NULL with a length; ESRPC_ERROR_INVALID_UTF8
-/// and ESRPC_ERROR_HEADER_VALUE_TOO_LONG for operation; ESRPC_ERROR_WRONG_MESSAGE_TYPE; ESRPC_ERROR_RESERVED_HEADER;
-/// ESRPC_ERROR_TOO_MANY_HEADERS, ESRPC_ERROR_HEADERS_TOO_LARGE, ESRPC_ERROR_MESSAGE_TOO_LARGE;
-/// ESRPC_ERROR_STREAM_ALREADY_ACTIVATED; ESRPC_ERROR_INVALID_STATE on a server; ESRPC_ERROR_HANDSHAKE_PENDING before
-/// CONNECT_ACK; ESRPC_ERROR_CONNECTION_CLOSED; ESRPC_ERROR_DRAINING if the runtime is being drained;
-/// ESRPC_ERROR_WOULD_BLOCK (on_writable follows); ESRPC_ERROR_STREAM_IDS_EXHAUSTED; ESRPC_ERROR_RUNTIME_SHUTDOWN;
-/// ESRPC_ERROR_FORKED.
+/// @param on_flush Called once if the activation is accepted, otherwise never; NULL: none.
+/// @param flush_user_data Passed to on_flush.
+/// @return ESRPC_OK; after an error the activation may be tried again: ESRPC_ERROR_INVALID_ARGUMENT if stream is
+/// NULL, headers is a message's list, operation is empty, or operation or payload is NULL with a length;
+/// ESRPC_ERROR_INVALID_UTF8 and ESRPC_ERROR_HEADER_VALUE_TOO_LONG for operation; ESRPC_ERROR_WRONG_MESSAGE_TYPE;
+/// ESRPC_ERROR_RESERVED_HEADER; ESRPC_ERROR_TOO_MANY_HEADERS, ESRPC_ERROR_HEADERS_TOO_LARGE,
+/// ESRPC_ERROR_MESSAGE_TOO_LARGE; ESRPC_ERROR_STREAM_ALREADY_ACTIVATED; ESRPC_ERROR_INVALID_STATE on a server;
+/// ESRPC_ERROR_HANDSHAKE_PENDING before CONNECT_ACK; ESRPC_ERROR_CONNECTION_CLOSED; ESRPC_ERROR_DRAINING if the
+/// runtime is being drained; ESRPC_ERROR_WOULD_BLOCK (on_writable follows); ESRPC_ERROR_STREAM_IDS_EXHAUSTED;
+/// ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
 ///
 /// Thread: any; headers: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -253,23 +254,23 @@ pub unsafe extern "C" fn esrpc_stream_activate(
     })
 }
 
-/// Sends a message on an open stream. It is copied and queued, and leaves in the order of the calls.
+/// Sends a message on an open stream. It is copied and queued; messages are sent in the order of the calls.
 ///
 /// @param stream Borrowed.
 /// @param message_type ESRPC_MESSAGE_TYPE_APPLICATION_MESSAGE or ESRPC_MESSAGE_TYPE_APPLICATION_ERROR.
-/// @param message_flags ESRPC_MESSAGE_FLAG_ bits; with ESRPC_MESSAGE_FLAG_TERMINATE_STREAM the stream takes no more sends and
-/// ends once the message is written.
+/// @param message_flags ESRPC_MESSAGE_FLAG_ bits; with ESRPC_MESSAGE_FLAG_TERMINATE_STREAM nothing more can be sent,
+/// and the stream ends once the message is written.
 /// @param headers Copied; NULL: none. ":message-type", ":message-flags" and ":stream-id" are added by the library.
 /// @param payload Copied; may be empty.
-/// @param on_flush Called once if and only if the send is accepted; NULL: nobody.
-/// @param flush_user_data Handed to on_flush.
-/// @return ESRPC_OK; else nothing has changed: ESRPC_ERROR_INVALID_ARGUMENT if stream is NULL, headers is a message's
-/// list, or payload is NULL with a length; ESRPC_ERROR_WRONG_MESSAGE_TYPE; ESRPC_ERROR_RESERVED_HEADER;
-/// ESRPC_ERROR_TOO_MANY_HEADERS, ESRPC_ERROR_HEADERS_TOO_LARGE, ESRPC_ERROR_MESSAGE_TOO_LARGE;
-/// ESRPC_ERROR_STREAM_NOT_ACTIVATED; ESRPC_ERROR_INVALID_STATE if a server has not accepted it yet;
-/// ESRPC_ERROR_STREAM_CLOSED if either side has ended it; ESRPC_ERROR_CONNECTION_CLOSED; ESRPC_ERROR_WOULD_BLOCK
-/// (on_writable follows); ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED. An empty message with
-/// ESRPC_MESSAGE_FLAG_TERMINATE_STREAM is never refused for the outbound limit.
+/// @param on_flush Called once if the send is accepted, otherwise never; NULL: none.
+/// @param flush_user_data Passed to on_flush.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if stream is NULL, headers is a message's list, or payload is NULL
+/// with a length; ESRPC_ERROR_WRONG_MESSAGE_TYPE; ESRPC_ERROR_RESERVED_HEADER; ESRPC_ERROR_TOO_MANY_HEADERS,
+/// ESRPC_ERROR_HEADERS_TOO_LARGE, ESRPC_ERROR_MESSAGE_TOO_LARGE; ESRPC_ERROR_STREAM_NOT_ACTIVATED;
+/// ESRPC_ERROR_INVALID_STATE if a server has not accepted it yet; ESRPC_ERROR_STREAM_CLOSED if either side has ended
+/// it; ESRPC_ERROR_CONNECTION_CLOSED; ESRPC_ERROR_WOULD_BLOCK (on_writable follows); ESRPC_ERROR_RUNTIME_SHUTDOWN;
+/// ESRPC_ERROR_FORKED. An empty message with ESRPC_MESSAGE_FLAG_TERMINATE_STREAM is accepted whatever the outbound
+/// limit.
 ///
 /// Thread: any; headers: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -291,7 +292,7 @@ pub unsafe extern "C" fn esrpc_stream_send_message(
     })
 }
 
-/// Ends the stream with an empty message with ESRPC_MESSAGE_FLAG_TERMINATE_STREAM. Never refused for the outbound limit.
+/// Ends the stream by sending an empty message with ESRPC_MESSAGE_FLAG_TERMINATE_STREAM, whatever the outbound limit.
 ///
 /// @param stream Borrowed.
 /// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if stream is NULL; ESRPC_ERROR_STREAM_NOT_ACTIVATED;
@@ -308,20 +309,20 @@ pub unsafe extern "C" fn esrpc_stream_close(stream: *mut esrpc_stream) -> esrpc_
     })
 }
 
-/// Lets a server decide later, on any thread, whether it takes a stream: for whoever has to ask somebody else first, such as a
-/// service that authorises. Only inside the on_incoming_stream that announces it; acquire the stream there, and later call
-/// esrpc_stream_accept, esrpc_stream_refuse, esrpc_stream_reply or esrpc_stream_fail once. The stream is refused by the
-/// library, with an APPLICATION_ERROR, if its time is over or its last handle is released before that.
+/// Lets a server decide later, on any thread, whether to accept a stream, for example after asking another service.
+/// May only be called inside the on_incoming_stream that announces it: acquire the stream there, and later call
+/// esrpc_stream_accept, esrpc_stream_refuse, esrpc_stream_reply or esrpc_stream_fail once. The library refuses the
+/// stream with an APPLICATION_ERROR if its time runs out or its last handle is released before that.
 ///
-/// Messages that come meanwhile wait, and are delivered in order once it is accepted, on_closed after them if the client has
-/// ended the stream. If they fill the queue of esrpc_connection_options_set_stream_queue_limit, nothing is read from the
-/// whole connection until the decision. The stream counts as an open one. If its connection ends first, no callback comes for
-/// it, and the decision returns ESRPC_ERROR_CONNECTION_CLOSED.
+/// Messages that arrive meanwhile wait and are delivered in order once it is accepted, followed by on_closed if the
+/// client has ended the stream. If they fill the queue (esrpc_connection_options_set_stream_queue_limit), nothing is
+/// read from the whole connection until the decision. The stream counts as open. If its connection ends first, no
+/// callback is called for it, and the decision returns ESRPC_ERROR_CONNECTION_CLOSED.
 ///
 /// @param stream Borrowed.
 /// @param deadline_ms Milliseconds until it is refused, at least 1; or ESRPC_NO_TIMEOUT.
-/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if stream is NULL or deadline_ms is 0; ESRPC_ERROR_INVALID_STATE if it is not
-/// being announced, or was accepted, refused or deferred; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if stream is NULL or deadline_ms is 0; ESRPC_ERROR_INVALID_STATE if
+/// it is not being announced, or was accepted, refused or deferred; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
 ///
 /// Thread: loop. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -337,16 +338,16 @@ pub unsafe extern "C" fn esrpc_stream_defer(stream: *mut esrpc_stream, deadline_
     })
 }
 
-/// Takes a stream that a client opens. Only inside the on_incoming_stream that announces it, or once later after
-/// esrpc_stream_defer. Without a table its messages
-/// wait to be taken by esrpc_stream_read, from the first one on, if the stream is acquired here; else they are dropped.
+/// Accepts a stream that a client opens. May only be called inside the on_incoming_stream that announces it, or once
+/// after esrpc_stream_defer. Without a table its messages, beginning with the first, wait for esrpc_stream_read if
+/// the stream is acquired here; otherwise they are dropped.
 ///
 /// @param stream Borrowed; acquire it to keep it.
-/// @param callbacks Copied; NULL: none, the messages are read.
-/// @param user_data Handed to the callbacks; on_destroy tells when it is free.
+/// @param callbacks Copied; NULL: none, the messages are read with esrpc_stream_read.
+/// @param user_data Passed to the callbacks; it may be freed in on_destroy.
 /// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if stream is NULL or callbacks has a wrong struct_size;
-/// ESRPC_ERROR_INVALID_STATE if it is not being announced, or was accepted or refused; ESRPC_ERROR_CONNECTION_CLOSED if it was
-/// deferred and its connection has ended; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
+/// ESRPC_ERROR_INVALID_STATE if it is not being announced, or was accepted or refused; ESRPC_ERROR_CONNECTION_CLOSED
+/// if it was deferred and its connection has ended; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
 ///
 /// Thread: loop; any after esrpc_stream_defer. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -363,8 +364,8 @@ pub unsafe extern "C" fn esrpc_stream_accept(
     })
 }
 
-/// Refuses a stream that a client opens, with an APPLICATION_ERROR that ends it; the connection stays open. Only inside the
-/// on_incoming_stream that announces it, or once later after esrpc_stream_defer.
+/// Refuses a stream that a client opens, with an APPLICATION_ERROR that ends it; the connection stays open. May only
+/// be called inside the on_incoming_stream that announces it, or once after esrpc_stream_defer.
 ///
 /// @param stream Borrowed.
 /// @param headers The error's headers, copied; NULL: none.
@@ -372,9 +373,9 @@ pub unsafe extern "C" fn esrpc_stream_accept(
 /// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if stream is NULL, headers is a message's list, or payload is NULL
 /// with a length; ESRPC_ERROR_INVALID_STATE if it is not being announced, or was accepted or refused;
 /// ESRPC_ERROR_RESERVED_HEADER; ESRPC_ERROR_TOO_MANY_HEADERS, ESRPC_ERROR_HEADERS_TOO_LARGE,
-/// ESRPC_ERROR_MESSAGE_TOO_LARGE; ESRPC_ERROR_CONNECTION_CLOSED; after esrpc_stream_defer also ESRPC_ERROR_STREAM_CLOSED if the
-/// client has ended it, and ESRPC_ERROR_WOULD_BLOCK (the connection's on_writable follows); ESRPC_ERROR_RUNTIME_SHUTDOWN;
-/// ESRPC_ERROR_FORKED.
+/// ESRPC_ERROR_MESSAGE_TOO_LARGE; ESRPC_ERROR_CONNECTION_CLOSED; after esrpc_stream_defer also
+/// ESRPC_ERROR_STREAM_CLOSED if the client has ended it, and ESRPC_ERROR_WOULD_BLOCK (the connection's on_writable
+/// follows); ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
 ///
 /// Thread: loop; any after esrpc_stream_defer. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -392,19 +393,20 @@ pub unsafe extern "C" fn esrpc_stream_refuse(
     })
 }
 
-/// Sends the last message of a call: an APPLICATION_MESSAGE with ESRPC_MESSAGE_FLAG_TERMINATE_STREAM, which ends the stream
-/// once it is written. A server that needs only the first message calls this inside on_incoming_stream, instead of
-/// esrpc_stream_accept: then no callback of the stream follows.
+/// Sends the last message of a call: an APPLICATION_MESSAGE with ESRPC_MESSAGE_FLAG_TERMINATE_STREAM, which ends the
+/// stream once it is written. A server that needs only the first message calls this inside on_incoming_stream,
+/// instead of esrpc_stream_accept: then no callback of the stream follows.
 ///
 /// @param stream Borrowed; open, announced by the on_incoming_stream that is running, or deferred.
 /// @param headers Copied; NULL: none.
 /// @param payload Copied; may be empty.
-/// @return ESRPC_OK; else nothing has changed: ESRPC_ERROR_WOULD_BLOCK if the stream is open and the outbound queue is full
-/// (on_writable follows, that of the connection for a stream that was deferred); inside on_incoming_stream the queue may exceed its limit, and the server then reads nothing from
-/// that client until it is written; or what esrpc_stream_send_message returns: ESRPC_ERROR_INVALID_ARGUMENT,
-/// ESRPC_ERROR_RESERVED_HEADER, ESRPC_ERROR_TOO_MANY_HEADERS, ESRPC_ERROR_HEADERS_TOO_LARGE, ESRPC_ERROR_MESSAGE_TOO_LARGE,
-/// ESRPC_ERROR_STREAM_NOT_ACTIVATED, ESRPC_ERROR_STREAM_CLOSED, ESRPC_ERROR_CONNECTION_CLOSED, ESRPC_ERROR_RUNTIME_SHUTDOWN,
-/// ESRPC_ERROR_FORKED.
+/// @return ESRPC_OK; ESRPC_ERROR_WOULD_BLOCK if the stream is open and the outbound queue is full (on_writable
+/// follows; for a deferred stream, that of the connection), whereas inside on_incoming_stream the queue may exceed
+/// its limit, and the server then reads nothing from that client until it is written; or what
+/// esrpc_stream_send_message returns: ESRPC_ERROR_INVALID_ARGUMENT, ESRPC_ERROR_RESERVED_HEADER,
+/// ESRPC_ERROR_TOO_MANY_HEADERS, ESRPC_ERROR_HEADERS_TOO_LARGE, ESRPC_ERROR_MESSAGE_TOO_LARGE,
+/// ESRPC_ERROR_STREAM_NOT_ACTIVATED, ESRPC_ERROR_STREAM_CLOSED, ESRPC_ERROR_CONNECTION_CLOSED,
+/// ESRPC_ERROR_RUNTIME_SHUTDOWN, ESRPC_ERROR_FORKED.
 ///
 /// Thread: any; headers: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -422,19 +424,19 @@ pub unsafe extern "C" fn esrpc_stream_reply(
     })
 }
 
-/// Ends a call with an error, in the form in which clients that are generated from a service's model read it: an
-/// APPLICATION_ERROR with ESRPC_MESSAGE_FLAG_TERMINATE_STREAM, the headers "service-model-type" and ":content-type"
-/// ("application/json"), and the payload {"message": "..."}. For an error of another form, use esrpc_stream_refuse or
-/// esrpc_stream_send_message. Where esrpc_stream_reply may be called, so may this.
+/// Ends a call with an error, in the form that clients generated from a service's model expect: an APPLICATION_ERROR
+/// with ESRPC_MESSAGE_FLAG_TERMINATE_STREAM, the headers "service-model-type" and ":content-type"
+/// ("application/json"), and the payload {"message": "..."}. For an error in another form, use esrpc_stream_refuse or
+/// esrpc_stream_send_message. May be called wherever esrpc_stream_reply may.
 ///
 /// @param stream Borrowed; open, announced by the on_incoming_stream that is running, or deferred.
-/// @param error_type The error's name in the model, such as "aws.greengrass#ServiceError", UTF-8, at most 32767 bytes, copied;
-/// empty: without that header, and clients report an error of no known type.
+/// @param error_type The error's name in the model, such as "aws.greengrass#ServiceError", UTF-8, at most 32767
+/// bytes, copied; empty: that header is left out, and clients report an error of unknown type.
 /// @param message A sentence for people, UTF-8, copied; may be empty.
-/// @return ESRPC_OK; else nothing has changed: ESRPC_ERROR_INVALID_UTF8; ESRPC_ERROR_HEADER_VALUE_TOO_LONG for error_type; or
-/// what esrpc_stream_reply returns: ESRPC_ERROR_INVALID_ARGUMENT, ESRPC_ERROR_WOULD_BLOCK, ESRPC_ERROR_TOO_MANY_HEADERS,
-/// ESRPC_ERROR_HEADERS_TOO_LARGE, ESRPC_ERROR_MESSAGE_TOO_LARGE, ESRPC_ERROR_STREAM_NOT_ACTIVATED, ESRPC_ERROR_STREAM_CLOSED,
-/// ESRPC_ERROR_CONNECTION_CLOSED, ESRPC_ERROR_RUNTIME_SHUTDOWN, ESRPC_ERROR_FORKED.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_UTF8; ESRPC_ERROR_HEADER_VALUE_TOO_LONG for error_type; or what
+/// esrpc_stream_reply returns: ESRPC_ERROR_INVALID_ARGUMENT, ESRPC_ERROR_WOULD_BLOCK, ESRPC_ERROR_TOO_MANY_HEADERS,
+/// ESRPC_ERROR_HEADERS_TOO_LARGE, ESRPC_ERROR_MESSAGE_TOO_LARGE, ESRPC_ERROR_STREAM_NOT_ACTIVATED,
+/// ESRPC_ERROR_STREAM_CLOSED, ESRPC_ERROR_CONNECTION_CLOSED, ESRPC_ERROR_RUNTIME_SHUTDOWN, ESRPC_ERROR_FORKED.
 ///
 /// Thread: any. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -456,10 +458,10 @@ pub unsafe extern "C" fn esrpc_stream_fail(
     })
 }
 
-/// Tells the stream's id on its connection.
+/// Returns the stream's id on its connection.
 ///
 /// @param stream Borrowed.
-/// @return 1 and above; 0 if it is not activated or stream is NULL, and in a forked child.
+/// @return 1 or more; 0 if it is not activated, if stream is NULL, and in a forked child.
 ///
 /// Thread: any. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -470,7 +472,7 @@ pub unsafe extern "C" fn esrpc_stream_get_id(stream: *const esrpc_stream) -> i32
     })
 }
 
-/// Tells where the stream is in its life.
+/// Returns the stream's state.
 ///
 /// @param stream Borrowed.
 /// @return An ESRPC_STREAM_STATE_ constant; 0 if stream is NULL, and in a forked child.
@@ -495,11 +497,11 @@ fn state_number(phase: StreamPhase) -> i32 {
     state as i32
 }
 
-/// Tells the stream's connection.
+/// Returns the stream's connection.
 ///
 /// @param stream Borrowed.
-/// @return The connection, borrowed: acquire it to keep it longer than the stream; NULL if stream is NULL, and in a forked
-/// child.
+/// @return The connection, borrowed: acquire it to keep it longer than the stream; NULL if stream is NULL, and in a
+/// forked child.
 ///
 /// Thread: any. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -512,7 +514,7 @@ pub unsafe extern "C" fn esrpc_stream_get_connection(stream: *const esrpc_stream
     })
 }
 
-/// Tells the pointer that was given with the callbacks.
+/// Returns the user_data that was passed with the callbacks.
 ///
 /// @param stream Borrowed.
 /// @return The pointer; NULL if stream is NULL or not accepted yet, and in a forked child.
@@ -531,11 +533,11 @@ pub unsafe extern "C" fn esrpc_stream_get_user_data(stream: *const esrpc_stream)
     })
 }
 
-/// Tells the operation that the stream was opened for.
+/// Returns the operation that the stream was opened for.
 ///
 /// @param stream Borrowed.
-/// @return Bytes that live as long as the handle, on a server as they came, perhaps no UTF-8; empty if it is not activated or
-/// stream is NULL, and in a forked child.
+/// @return Bytes that are valid as long as the handle; on a server as received, not necessarily UTF-8; empty if it is
+/// not activated or stream is NULL, and in a forked child.
 ///
 /// Thread: any. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -546,7 +548,7 @@ pub unsafe extern "C" fn esrpc_stream_get_operation(stream: *const esrpc_stream)
     })
 }
 
-/// Tells why the stream ended, as on_closed said.
+/// Returns why the stream ended, as reported by on_closed.
 ///
 /// @param stream Borrowed.
 /// @return The reason; ESRPC_OK while the stream has not ended, if stream is NULL, and in a forked child.
@@ -564,8 +566,8 @@ pub unsafe extern "C" fn esrpc_stream_get_end_status(stream: *const esrpc_stream
 /// Explains why the stream ended.
 ///
 /// @param stream Borrowed.
-/// @return One sentence that lives as long as the handle; "" while the stream has not ended, if it ended with ESRPC_OK, if
-/// stream is NULL, and in a forked child.
+/// @return One sentence that is valid as long as the handle; "" while the stream has not ended, if it ended with
+/// ESRPC_OK, if stream is NULL, and in a forked child.
 ///
 /// Thread: any. Since: 0.1.0
 #[unsafe(no_mangle)]

@@ -75,11 +75,10 @@ fn version(number: i32, argument: &str) -> Result<TlsVersion, Failure> {
     }
 }
 
-/// Makes a builder of TLS settings for clients: TLS 1.2 and 1.3, servers verified against the system's trust store,
+/// Creates a builder of TLS settings for clients: TLS 1.2 and 1.3, servers verified against the system's trust store,
 /// resumption on.
 ///
-/// @return A new builder, to be released with esrpc_tls_config_builder_release. NULL only inside a log callback, where
-/// nothing may be called.
+/// @return A new builder, to be released with esrpc_tls_config_builder_release. NULL only inside a log callback.
 ///
 /// Thread: any. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -89,11 +88,10 @@ pub extern "C" fn esrpc_tls_config_builder_new_client() -> *mut esrpc_tls_config
     })
 }
 
-/// Makes a builder of TLS settings for servers: TLS 1.2 and 1.3, clients asked for no certificate, resumption on. A
-/// certificate has to be set.
+/// Creates a builder of TLS settings for servers: TLS 1.2 and 1.3, no certificate requested from clients, resumption
+/// on. A certificate has to be set.
 ///
-/// @return A new builder, to be released with esrpc_tls_config_builder_release. NULL only inside a log callback, where
-/// nothing may be called.
+/// @return A new builder, to be released with esrpc_tls_config_builder_release. NULL only inside a log callback.
 ///
 /// Thread: any. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -103,9 +101,9 @@ pub extern "C" fn esrpc_tls_config_builder_new_server() -> *mut esrpc_tls_config
     })
 }
 
-/// Frees a builder. What it built stays.
+/// Frees a builder. Settings built with it stay valid.
 ///
-/// @param builder Given up by the caller; NULL does nothing.
+/// @param builder Not to be used afterwards; NULL: nothing happens.
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -116,23 +114,23 @@ pub unsafe extern "C" fn esrpc_tls_config_builder_release(builder: *mut esrpc_tl
     })
 }
 
-/// Trusts the certificates in a file, beside those given before. A client to which any certificate is given does not use the
-/// system's trust store. On a server they are what the certificates of clients must come from.
+/// Trusts the certificates in a file, in addition to earlier ones. A client with any such certificate does not use
+/// the system's trust store. On a server they are the CAs of its clients' certificates.
 ///
-/// A CA's certificate vouches for others. A peer that shows the very certificate that was given is trusted as itself, whether
-/// that is a CA's or not: one that is signed with its own key, as "openssl req -x509" makes it, or one without its CA. Its
-/// subject alternative names (on a client), its validity, its key usages and revocation lists are checked as those of any
-/// other. A certificate that says that it is not a CA's (CA:FALSE) vouches for no other.
+/// A CA's certificate vouches for others. A peer that shows exactly a certificate given here is trusted as itself,
+/// whether it is a CA's or not: a self-signed one, as "openssl req -x509" makes it, or one whose CA is not given. Its
+/// subject alternative names (on a client), validity, key usages and revocation are checked like those of any other.
+/// A certificate that is marked as not a CA's (CA:FALSE) vouches for no other.
 ///
-/// A file in PEM may have a byte order mark, be in UTF-16, have any line ends and text around its sections.
+/// A PEM file may have a byte order mark, any line endings and text around its sections, and may be in UTF-16.
 ///
-/// @param builder Changed.
-/// @param path The path of a file with certificates in PEM or DER, one or several; at least one byte, no NUL. Read in
-/// this call.
+/// @param builder Modified.
+/// @param path The path of a file with one or more certificates in PEM or DER; at least one byte, without NUL. Read
+/// by this call.
 /// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL or path is empty or has a NUL;
 /// ESRPC_ERROR_NOT_FOUND, ESRPC_ERROR_ACCESS_DENIED or ESRPC_ERROR_IO if the file cannot be read;
-/// ESRPC_ERROR_TLS_NO_CERTIFICATE if it holds none; ESRPC_ERROR_TLS_BAD_CERTIFICATE if it holds none that can be used, or
-/// one that is damaged. The sentence says where, or what the file is.
+/// ESRPC_ERROR_TLS_NO_CERTIFICATE if it holds none; ESRPC_ERROR_TLS_BAD_CERTIFICATE if none of them can be used, or
+/// one is damaged. The error message says where, or what the file is.
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -148,15 +146,16 @@ pub unsafe extern "C" fn esrpc_tls_config_builder_add_ca_file(
     })
 }
 
-/// Trusts the certificates in the files of a folder, beside those given before; see esrpc_tls_config_builder_add_ca_file.
-/// Files of any name are read, those that hold no certificate are passed over, and so are folders inside.
+/// Trusts the certificates in the files of a folder, in addition to earlier ones; see
+/// esrpc_tls_config_builder_add_ca_file. Files of any name are read; files without certificates and folders inside
+/// are skipped.
 ///
-/// @param builder Changed.
-/// @param path The path of a folder; at least one byte, no NUL. Read in this call.
+/// @param builder Modified.
+/// @param path The path of a folder; at least one byte, without NUL. Read by this call.
 /// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL or path is empty or has a NUL;
 /// ESRPC_ERROR_NOT_FOUND, ESRPC_ERROR_ACCESS_DENIED or ESRPC_ERROR_IO if the folder or a file in it cannot be read;
-/// ESRPC_ERROR_TLS_NO_CERTIFICATE if none of its files holds a certificate; ESRPC_ERROR_TLS_BAD_CERTIFICATE if they hold
-/// none that can be used.
+/// ESRPC_ERROR_TLS_NO_CERTIFICATE if none of its files holds a certificate; ESRPC_ERROR_TLS_BAD_CERTIFICATE if they
+/// hold none that can be used.
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -172,13 +171,13 @@ pub unsafe extern "C" fn esrpc_tls_config_builder_add_ca_dir(
     })
 }
 
-/// Trusts certificates in memory, beside those given before; see esrpc_tls_config_builder_add_ca_file.
+/// Trusts certificates in memory, in addition to earlier ones; see esrpc_tls_config_builder_add_ca_file.
 ///
-/// @param builder Changed.
-/// @param certificates Certificates in PEM or DER, one or several; at least one byte; copied.
+/// @param builder Modified.
+/// @param certificates One or more certificates in PEM or DER; at least one byte; copied.
 /// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL or certificates is empty;
-/// ESRPC_ERROR_TLS_NO_CERTIFICATE if the bytes hold none; ESRPC_ERROR_TLS_BAD_CERTIFICATE if they hold none that
-/// can be used, or one that is damaged.
+/// ESRPC_ERROR_TLS_NO_CERTIFICATE if the bytes hold none; ESRPC_ERROR_TLS_BAD_CERTIFICATE if none of them can be
+/// used, or one is damaged.
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -194,21 +193,20 @@ pub unsafe extern "C" fn esrpc_tls_config_builder_add_ca(
     })
 }
 
-/// Sets the certificate that this side shows, and its key, from files, in place of what was set before. A client shows it
-/// if the server asks for one.
+/// Sets the certificate that this side shows, and its key, from files, replacing any earlier setting. A client shows
+/// it if the server asks for one.
 ///
-/// @param builder Changed; unchanged if the call fails.
-/// @param chain_path The path of a file with the certificate and then those that lead to its CA, in PEM, or with the
-/// certificate alone, in DER; at least one byte, no NUL. Read in this call.
-/// @param key_path The path of a file with the private key, PEM or DER: PKCS#8, PKCS#1 or SEC1, not encrypted; at least
-/// one byte, no NUL. It may be the same file. Read in this call.
+/// @param builder Modified, unless the call fails.
+/// @param chain_path The path of a file with the certificate followed by those that lead to its CA, in PEM, or with
+/// the certificate alone, in DER; at least one byte, without NUL. Read by this call.
+/// @param key_path The path of a file with the private key, PEM or DER: PKCS#8, PKCS#1 or SEC1, not encrypted; at
+/// least one byte, without NUL. It may be the same file. Read by this call.
 /// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL or a path is empty or has a NUL;
 /// ESRPC_ERROR_NOT_FOUND, ESRPC_ERROR_ACCESS_DENIED or ESRPC_ERROR_IO if a file cannot be read;
-/// ESRPC_ERROR_TLS_NO_CERTIFICATE if there is no certificate; ESRPC_ERROR_TLS_BAD_CERTIFICATE if one is damaged or longer than
-/// 65,535 bytes;
-/// ESRPC_ERROR_TLS_BAD_KEY if there is no key that can be used; ESRPC_ERROR_TLS_KEY_ENCRYPTED;
-/// ESRPC_ERROR_TLS_KEY_MISMATCH if the key is not that of the first certificate; ESRPC_ERROR_TLS_CONFIG if the system refuses
-/// to give random bytes.
+/// ESRPC_ERROR_TLS_NO_CERTIFICATE if there is no certificate; ESRPC_ERROR_TLS_BAD_CERTIFICATE if one is damaged or
+/// longer than 65,535 bytes; ESRPC_ERROR_TLS_BAD_KEY if there is no key that can be used;
+/// ESRPC_ERROR_TLS_KEY_ENCRYPTED; ESRPC_ERROR_TLS_KEY_MISMATCH if the key is not that of the first certificate;
+/// ESRPC_ERROR_TLS_CONFIG if the system provides no random bytes.
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -226,19 +224,18 @@ pub unsafe extern "C" fn esrpc_tls_config_builder_set_certificate_files(
     })
 }
 
-/// Sets the certificate that this side shows, and its key, from memory, in place of what was set before; see
+/// Sets the certificate that this side shows, and its key, from memory, replacing any earlier setting; see
 /// esrpc_tls_config_builder_set_certificate_files.
 ///
-/// @param builder Changed; unchanged if the call fails.
-/// @param chain The certificate and then those that lead to its CA, in PEM, or the certificate alone, in DER; at least one
-/// byte; copied.
+/// @param builder Modified, unless the call fails.
+/// @param chain The certificate followed by those that lead to its CA, in PEM, or the certificate alone, in DER; at
+/// least one byte; copied.
 /// @param key The private key, PEM or DER: PKCS#8, PKCS#1 or SEC1, not encrypted; at least one byte; copied.
 /// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL or chain or key is empty;
-/// ESRPC_ERROR_TLS_NO_CERTIFICATE if there is no certificate; ESRPC_ERROR_TLS_BAD_CERTIFICATE if one is damaged or longer than
-/// 65,535 bytes;
-/// ESRPC_ERROR_TLS_BAD_KEY if there is no key that can be used; ESRPC_ERROR_TLS_KEY_ENCRYPTED;
-/// ESRPC_ERROR_TLS_KEY_MISMATCH if the key is not that of the first certificate; ESRPC_ERROR_TLS_CONFIG if the system refuses
-/// to give random bytes.
+/// ESRPC_ERROR_TLS_NO_CERTIFICATE if there is no certificate; ESRPC_ERROR_TLS_BAD_CERTIFICATE if one is damaged or
+/// longer than 65,535 bytes; ESRPC_ERROR_TLS_BAD_KEY if there is no key that can be used;
+/// ESRPC_ERROR_TLS_KEY_ENCRYPTED; ESRPC_ERROR_TLS_KEY_MISMATCH if the key is not that of the first certificate;
+/// ESRPC_ERROR_TLS_CONFIG if the system provides no random bytes.
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -255,12 +252,13 @@ pub unsafe extern "C" fn esrpc_tls_config_builder_set_certificate(
     })
 }
 
-/// Adds an application protocol (ALPN), after those added before: the first is the most wanted. A server with protocols
-/// refuses clients that offer only others; a client that offers none is taken, and then none is agreed on.
+/// Adds an application protocol (ALPN) after earlier ones, in order of preference. A server with protocols refuses
+/// clients that offer only others; a client that offers none is accepted, without a protocol.
 ///
-/// @param builder Changed.
+/// @param builder Modified.
 /// @param protocol The protocol's name, 1 to 255 bytes without a NUL, copied.
-/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL, or protocol is out of its range or has a NUL.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL, or protocol is empty, too long or contains a
+/// NUL.
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -292,10 +290,10 @@ pub(super) fn check_alpn(protocol: &[u8]) -> Result<(), Failure> {
 
 /// Sets the versions of TLS to use. Default: TLS 1.2 to TLS 1.3.
 ///
-/// @param builder Changed.
+/// @param builder Modified.
 /// @param min_version The lowest, one of the ESRPC_TLS_VERSION_* constants.
 /// @param max_version The highest, one of the ESRPC_TLS_VERSION_* constants, not below min_version.
-/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL or a version is out of its range.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL or a version is out of range.
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -315,11 +313,11 @@ pub extern "C" fn esrpc_tls_config_builder_set_versions(
     })
 }
 
-/// Makes clients take any certificate, of any name, from any CA, expired or not. DANGEROUS: whoever is on the way between
-/// client and server can then pose as the server, and read and change everything. For tests on one machine only; to use a
-/// certificate of one's own, give it as a CA instead.
+/// Makes clients accept any certificate, for any name, from any CA, expired or not. DANGEROUS: anyone on the path
+/// between client and server can then impersonate the server, and read and modify everything. For tests on one
+/// machine only; to use your own certificate, add it as a CA instead.
 ///
-/// @param builder Changed; one for clients.
+/// @param builder Modified; a client's.
 /// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL; ESRPC_ERROR_INVALID_STATE if it is for servers.
 ///
 /// Thread: owner. Since: 0.1.0
@@ -334,12 +332,12 @@ pub extern "C" fn esrpc_tls_config_builder_dangerous_disable_verification(
     })
 }
 
-/// Sets whether a server asks its clients for a certificate. One that it gets must come from a CA that was given with
-/// esrpc_tls_config_builder_add_ca and its kind. Default: ESRPC_TLS_CLIENT_AUTH_NONE.
+/// Sets whether a server requests a certificate from its clients. It must come from a CA added with one of the
+/// esrpc_tls_config_builder_add_ca functions. Default: ESRPC_TLS_CLIENT_AUTH_NONE.
 ///
-/// @param builder Changed; one for servers.
+/// @param builder Modified; a server's.
 /// @param client_auth One of the ESRPC_TLS_CLIENT_AUTH_* constants.
-/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL or client_auth is out of its range;
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL or client_auth is out of range;
 /// ESRPC_ERROR_INVALID_STATE if the builder is for clients.
 ///
 /// Thread: owner. Since: 0.1.0
@@ -363,11 +361,11 @@ pub extern "C" fn esrpc_tls_config_builder_set_client_auth(
     })
 }
 
-/// Sets whether sessions are remembered, so that later connections need a shorter handshake, in which certificates are
-/// not sent again. Default: on.
+/// Sets whether sessions can be resumed, so that later connections need a shorter handshake, in which certificates
+/// are not sent again. Default: on.
 ///
-/// @param builder Changed.
-/// @param on Whether they are.
+/// @param builder Modified.
+/// @param on Whether they can.
 /// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL.
 ///
 /// Thread: owner. Since: 0.1.0
@@ -383,15 +381,15 @@ pub extern "C" fn esrpc_tls_config_builder_set_session_resumption(
     })
 }
 
-/// Appends the secrets of every session to a file, in the format that Wireshark and others read, so that captured traffic
-/// can be decrypted. Whoever has the file can do that: for debugging only. No environment variable turns this on.
+/// Appends the secrets of every session to a file, in the format that Wireshark and others read. Whoever has the file
+/// can decrypt captured traffic: for debugging only. No environment variable turns this on.
 ///
-/// @param builder Changed.
-/// @param path The path of the file; at least one byte, no NUL. Opened in this call; made for its owner alone (0600) if
-/// there is none. What cannot be written later is missing in it without an error.
+/// @param builder Modified.
+/// @param path The path of the file; at least one byte, without NUL. Opened by this call, and created with mode 0600
+/// if it does not exist. Failures to write to it later are ignored.
 /// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL or path is empty or has a NUL;
-/// ESRPC_ERROR_NOT_FOUND, ESRPC_ERROR_ACCESS_DENIED, ESRPC_ERROR_TOO_MANY_FILES or ESRPC_ERROR_IO if the file cannot be
-/// opened.
+/// ESRPC_ERROR_NOT_FOUND, ESRPC_ERROR_ACCESS_DENIED, ESRPC_ERROR_TOO_MANY_FILES or ESRPC_ERROR_IO if the file cannot
+/// be opened.
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -407,18 +405,19 @@ pub unsafe extern "C" fn esrpc_tls_config_builder_set_key_log_file(
     })
 }
 
-/// Makes settings of what the builder has. The builder stays as it is and may be changed for others. A client without a CA
-/// reads the system's trust store here.
+/// Builds settings. The builder is not changed and may be used for others. If a client has no CA, the system's trust
+/// store is read here.
 ///
-/// A sandbox such as seccomp has to be in place before this call, or to allow getrandom: if the system refuses random bytes
+/// A sandbox such as seccomp must be in place before this call or allow getrandom: if the system refuses random bytes
 /// after TLS was first used, the cryptography library may abort the process.
 ///
 /// @param builder Borrowed.
 /// @param out_config Receives the settings, to be released with esrpc_tls_config_release.
-/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder or out_config is NULL; ESRPC_ERROR_TLS_CONFIG if settings do
-/// not go together (a server without a certificate; client authentication without a CA, or a CA or revocation list without it;
-/// a CA or revocation list without verification) or cannot be used, or if the system
-/// refuses to give random bytes (getrandom is missing in a sandbox); ESRPC_ERROR_TLS_NO_CERTIFICATE if the system's trust store is needed and empty.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder or out_config is NULL; ESRPC_ERROR_TLS_CONFIG if
+/// settings do not go together (a server without a certificate; client authentication without a CA, or a CA or
+/// revocation list without it; a CA or revocation list without verification) or cannot be used, or if the system
+/// refuses to give random bytes (getrandom is missing in a sandbox); ESRPC_ERROR_TLS_NO_CERTIFICATE if the system's
+/// trust store is needed and empty.
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -435,10 +434,10 @@ pub unsafe extern "C" fn esrpc_tls_config_builder_build(
     })
 }
 
-/// Takes one more reference.
+/// Adds a reference.
 ///
-/// @param config Borrowed; NULL: nothing.
-/// @return The same handle, to be released once more.
+/// @param config Borrowed; NULL: returns NULL.
+/// @return The same handle, to be released one more time.
 ///
 /// Thread: any. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -449,9 +448,9 @@ pub unsafe extern "C" fn esrpc_tls_config_acquire(config: *mut esrpc_tls_config)
     })
 }
 
-/// Gives one reference back. What uses the settings keeps them.
+/// Releases a reference. What uses the settings keeps them.
 ///
-/// @param config Given up by the caller; NULL does nothing.
+/// @param config Not to be used afterwards; NULL: nothing happens.
 ///
 /// Thread: any. Since: 0.1.0
 #[unsafe(no_mangle)]

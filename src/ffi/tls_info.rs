@@ -33,17 +33,19 @@ unsafe fn settings_for(config: *const esrpc_tls_config, role: TlsRole) -> Result
     Ok(Some((*config).clone()))
 }
 
-/// Makes the connection use TLS, and sets the name that the server's certificate must have. A handshake that fails is a failed
-/// setup. With TLS 1.3 a server judges the client's certificate when the client is set up already: its refusal is then the
-/// reason of on_shutdown, ESRPC_ERROR_TLS_ALERT_RECEIVED, or with esrpc_client_options_set_handshake that of on_setup.
+/// Makes the connection use TLS, and sets the name that the server's certificate must have. If the TLS handshake
+/// fails, setup fails. With TLS 1.3 a server checks the client's certificate after the client's side is set up: a
+/// refusal then ends the connection with ESRPC_ERROR_TLS_ALERT_RECEIVED, reported by on_shutdown, or with
+/// esrpc_client_options_set_handshake by on_setup.
 ///
-/// @param options Changed; it keeps a reference to the settings.
-/// @param config Settings of a client, borrowed; NULL: no TLS, as by default.
-/// @param server_name UTF-8 text, copied, also sent to the server (SNI); empty: the host of the TCP endpoint. On a Unix socket
-/// or a socket of the caller's a name is required; esrpc_connection_connect answers ESRPC_ERROR_TLS_SERVER_NAME_REQUIRED without
-/// one, and ESRPC_ERROR_ADDRESS_INVALID for one that is neither a host name nor an address.
+/// @param options Modified; it keeps a reference to config.
+/// @param config Settings for clients, borrowed; NULL: no TLS, the default.
+/// @param server_name UTF-8 text, copied, also sent to the server (SNI); empty: the host of the TCP endpoint. For a
+/// Unix socket or the caller's own socket a name is required: esrpc_connection_connect returns
+/// ESRPC_ERROR_TLS_SERVER_NAME_REQUIRED without one, and ESRPC_ERROR_ADDRESS_INVALID for one that is neither a host
+/// name nor an address.
 /// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL, or server_name is NULL with a length;
-/// ESRPC_ERROR_INVALID_UTF8; ESRPC_ERROR_INVALID_STATE if config holds settings of a server.
+/// ESRPC_ERROR_INVALID_UTF8; ESRPC_ERROR_INVALID_STATE if config is for servers.
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -63,13 +65,13 @@ pub unsafe extern "C" fn esrpc_client_options_set_tls(
     })
 }
 
-/// Makes the listener's connections use TLS. on_incoming_connection then comes after the TLS handshake; a failed one is told
-/// by on_failed_connection.
+/// Makes the listener's connections use TLS. on_incoming_connection is then called after the TLS handshake,
+/// on_failed_connection if it fails.
 ///
-/// @param options Changed; it keeps a reference to the settings.
-/// @param config Settings of a server, borrowed; NULL: no TLS, as by default.
-/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL; ESRPC_ERROR_INVALID_STATE if config holds settings of a
-/// client.
+/// @param options Modified; it keeps a reference to config.
+/// @param config Settings for servers, borrowed; NULL: no TLS, the default.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL; ESRPC_ERROR_INVALID_STATE if config is for
+/// clients.
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -85,13 +87,13 @@ pub unsafe extern "C" fn esrpc_listener_options_set_tls(
     })
 }
 
-/// Puts new TLS settings in place while listening, such as a renewed certificate. Handshakes that begin from now on use them;
-/// connections that exist go on.
+/// Replaces the TLS settings while listening, for example with a renewed certificate. Handshakes that begin from now
+/// on use them; existing connections go on.
 ///
 /// @param listener Borrowed; one that was made with TLS settings.
-/// @param config Settings of a server, borrowed.
+/// @param config Settings for servers, borrowed.
 /// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if listener or config is NULL; ESRPC_ERROR_INVALID_STATE if the
-/// listener has no TLS or config holds settings of a client; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
+/// listener has no TLS or config is for clients; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
 ///
 /// Thread: any. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -120,11 +122,11 @@ unsafe fn agreed<'a>(
     unsafe { esrpc_connection::read(connection, None, text) }.unwrap_or(c"").as_ptr()
 }
 
-/// Tells the version of TLS that the handshake agreed on: "TLSv1.2" or "TLSv1.3".
+/// Returns the version of TLS that was negotiated: "TLSv1.2" or "TLSv1.3".
 ///
 /// @param connection Borrowed.
-/// @return Text that lives as long as the handle; "" without TLS, before setup, if connection is NULL, and in a forked
-/// child.
+/// @return Text that is valid as long as the handle; "" without TLS, before setup, if connection is NULL, and in a
+/// forked child.
 ///
 /// Thread: any. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -135,12 +137,12 @@ pub unsafe extern "C" fn esrpc_connection_get_tls_version(connection: *const esr
     })
 }
 
-/// Tells the cipher suite that the handshake agreed on, by its name in IANA's list, such as "TLS_AES_128_GCM_SHA256",
-/// which a client of this library asks for first; a server takes the client's first that it has.
+/// Returns the cipher suite that was negotiated, by its IANA name, such as "TLS_AES_128_GCM_SHA256", this library's
+/// first choice as a client; a server uses the client's first choice that it supports.
 ///
 /// @param connection Borrowed.
-/// @return Text that lives as long as the handle; "" without TLS, before setup, if connection is NULL, and in a forked
-/// child.
+/// @return Text that is valid as long as the handle; "" without TLS, before setup, if connection is NULL, and in a
+/// forked child.
 ///
 /// Thread: any. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -151,11 +153,11 @@ pub unsafe extern "C" fn esrpc_connection_get_tls_cipher_suite(connection: *cons
     })
 }
 
-/// Tells the group of the key exchange, such as "X25519MLKEM768".
+/// Returns the group of the key exchange, such as "X25519MLKEM768".
 ///
 /// @param connection Borrowed.
-/// @return Text that lives as long as the handle; "" without TLS, in a resumed session of TLS 1.2, before setup, if
-/// connection is NULL, and in a forked child.
+/// @return Text that is valid as long as the handle; "" without TLS, in a resumed session of TLS 1.2, before setup,
+/// if connection is NULL, and in a forked child.
 ///
 /// Thread: any. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -166,11 +168,11 @@ pub unsafe extern "C" fn esrpc_connection_get_tls_key_exchange(connection: *cons
     })
 }
 
-/// Tells the application protocol that the handshake agreed on (ALPN).
+/// Returns the application protocol that was negotiated (ALPN).
 ///
 /// @param connection Borrowed.
-/// @return Text that lives as long as the handle, as its bytes are; "" if none was agreed on, without TLS, before setup, if connection is
-/// NULL, and in a forked child.
+/// @return The protocol's bytes as text that is valid as long as the handle; "" if there is none, without TLS, before
+/// setup, if connection is NULL, and in a forked child.
 ///
 /// Thread: any. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -181,10 +183,11 @@ pub unsafe extern "C" fn esrpc_connection_get_tls_alpn(connection: *const esrpc_
     })
 }
 
-/// Tells whether the handshake took up an earlier session again.
+/// Returns whether the handshake resumed an earlier session.
 ///
 /// @param connection Borrowed.
-/// @return true if so; false for a full handshake, without TLS, before setup, if connection is NULL, and in a forked child.
+/// @return true if so; false for a full handshake, without TLS, before setup, if connection is NULL, and in a forked
+/// child.
 ///
 /// Thread: any. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -196,13 +199,13 @@ pub unsafe extern "C" fn esrpc_connection_is_tls_resumed(connection: *const esrp
     })
 }
 
-/// Gives one certificate of the chain that the peer showed.
+/// Returns one certificate of the chain that the peer sent.
 ///
 /// @param connection Borrowed.
-/// @param index 0: the peer's own; then those that vouch for it, as the peer sent them.
-/// @param out_certificate Receives the certificate, DER, which lives as long as the handle.
+/// @param index 0: the peer's own; then those that vouch for it, in the order sent.
+/// @param out_certificate Receives the certificate in DER, valid as long as the handle.
 /// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if connection or out_certificate is NULL, or there is no such
-/// certificate: the chain has ended, the peer showed none, or there is no TLS; ESRPC_ERROR_RUNTIME_SHUTDOWN;
+/// certificate: the chain is shorter, the peer sent none, or there is no TLS; ESRPC_ERROR_RUNTIME_SHUTDOWN;
 /// ESRPC_ERROR_FORKED.
 ///
 /// Thread: any. Since: 0.1.0

@@ -8,19 +8,19 @@ use super::guard;
 use super::status::esrpc_status;
 use super::tls_config::{esrpc_tls_config_builder, file_path, some_bytes};
 
-/// Adds certificate revocation lists (CRLs), beside those given before. A peer whose certificate is on one is refused with
-/// ESRPC_ERROR_TLS_CERTIFICATE_REVOKED. With any list given, a peer is also refused if there is none for its CA
-/// (ESRPC_ERROR_TLS_REVOCATION_UNKNOWN; esrpc_tls_config_builder_set_revocation can allow it) or if that one's time is over
-/// (ESRPC_ERROR_TLS_CRL_EXPIRED). Nothing is fetched from anywhere; a running listener takes newer lists by
-/// esrpc_listener_set_tls. A session that is taken up again is not looked up anew; new settings take up none of older ones.
+/// Adds certificate revocation lists (CRLs) to earlier ones. A peer whose certificate is on one is refused with
+/// ESRPC_ERROR_TLS_CERTIFICATE_REVOKED. Once there is any list, a peer is also refused if there is none for its CA
+/// (ESRPC_ERROR_TLS_REVOCATION_UNKNOWN; esrpc_tls_config_builder_set_revocation can allow it) or if that list has
+/// expired (ESRPC_ERROR_TLS_CRL_EXPIRED). Nothing is downloaded; a running listener gets newer lists with
+/// esrpc_listener_set_tls. Resumed sessions are not checked again; new settings do not resume sessions of older ones.
 ///
-/// A certificate that is trusted as itself (see esrpc_tls_config_builder_add_ca_file) is looked up as well, in the lists of its
-/// issuer; one without it counts only if it is signed with the key of a certificate that was given.
+/// A certificate that is trusted as itself (see esrpc_tls_config_builder_add_ca_file) is checked as well, against the
+/// lists of its issuer; a list counts only if it is signed with the key of a certificate that was given.
 ///
-/// @param builder Changed; unchanged if the call fails.
-/// @param lists Lists in PEM (X509 CRL) or DER, one or several; at least one byte; copied.
-/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL or lists is empty; ESRPC_ERROR_TLS_BAD_CRL if there is no
-/// list, or one is not well-formed or of an unknown kind (lists of changes, lists in parts).
+/// @param builder Modified, unless the call fails.
+/// @param lists One or more lists in PEM (X509 CRL) or DER; at least one byte; copied.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL or lists is empty; ESRPC_ERROR_TLS_BAD_CRL if
+/// there is no list, or one is malformed or not supported (delta lists, partial lists).
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -38,12 +38,12 @@ pub unsafe extern "C" fn esrpc_tls_config_builder_add_crl(
 
 /// Adds the certificate revocation lists in a file; see esrpc_tls_config_builder_add_crl.
 ///
-/// @param builder Changed; unchanged if the call fails.
-/// @param path The path of a file with lists in PEM (X509 CRL) or DER, one or several; at least one byte, no NUL. Read in this
-/// call.
+/// @param builder Modified, unless the call fails.
+/// @param path The path of a file with one or more lists in PEM (X509 CRL) or DER; at least one byte, without NUL.
+/// Read by this call.
 /// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL or path is empty or has a NUL;
-/// ESRPC_ERROR_NOT_FOUND, ESRPC_ERROR_ACCESS_DENIED or ESRPC_ERROR_IO if the file cannot be read; ESRPC_ERROR_TLS_BAD_CRL if it
-/// holds no list, or one that is not well-formed or of an unknown kind.
+/// ESRPC_ERROR_NOT_FOUND, ESRPC_ERROR_ACCESS_DENIED or ESRPC_ERROR_IO if the file cannot be read;
+/// ESRPC_ERROR_TLS_BAD_CRL if it holds no list, or one is malformed or not supported.
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -59,12 +59,12 @@ pub unsafe extern "C" fn esrpc_tls_config_builder_add_crl_file(
     })
 }
 
-/// Sets how revocation lists are applied. Without a list it does nothing.
+/// Sets how revocation lists are applied. Has no effect without a list.
 ///
-/// @param builder Changed.
+/// @param builder Modified.
 /// @param depth An ESRPC_TLS_REVOCATION_DEPTH_ constant. Default: ESRPC_TLS_REVOCATION_DEPTH_CHAIN.
-/// @param allow_unknown Whether a certificate whose CA has no list here is good. Default: it is refused.
-/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL or depth is none of the constants.
+/// @param allow_unknown Whether a certificate whose CA has no list here is accepted. Default: it is refused.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL or depth is not one of the constants.
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]

@@ -18,9 +18,9 @@ const TEXT_SIZE: usize = 37;
 ///
 /// @param uuid The 16 bytes; borrowed.
 /// @param out_text Receives 37 bytes.
-/// @param capacity How many bytes out_text has room for.
-/// @return ESRPC_OK; ESRPC_ERROR_BUFFER_TOO_SMALL if capacity is below 37; ESRPC_ERROR_INVALID_ARGUMENT if uuid or out_text
-/// is NULL.
+/// @param capacity The size of out_text in bytes.
+/// @return ESRPC_OK; ESRPC_ERROR_BUFFER_TOO_SMALL if capacity is below 37; ESRPC_ERROR_INVALID_ARGUMENT if uuid or
+/// out_text is NULL.
 ///
 /// Thread: any. Since: 0.1.0
 #[unsafe(no_mangle)]
