@@ -85,7 +85,7 @@ Every function that can fail returns an esrpc_status; ESRPC_OK is 0.
 esrpc_status_name and esrpc_status_message explain a status in general.
 esrpc_last_error_message explains one failure, with names and numbers.
 It belongs to the calling thread.",
-        &["esrpc_status", "esrpc_status_code"],
+        &["esrpc_status", "esrpc_status_code", "esrpc_error_info"],
         &["esrpc_version", "esrpc_status_", "esrpc_last_error"],
     ),
     (

@@ -1,4 +1,4 @@
-/* One call to an echo server on this machine: quick_call PORT */
+/* One call to an echo server on this machine: quick_call [PORT] */
 #include <eventstream_rpc.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,11 +17,16 @@ int main(int argc, char **argv)
     esrpc_headers *connect = esrpc_headers_new();
     esrpc_connection *connection = NULL;
     esrpc_stream *stream = NULL;
-    uint32_t port = argc == 2 ? (uint32_t)strtoul(argv[1], NULL, 10) : 8033;
+    char *rest = "";
+    unsigned long port = argc > 1 ? strtoul(argv[1], &rest, 10) : 8033;
+    if (argc > 2 || *rest != '\0' || port == 0 || port > 65535) {
+        fprintf(stderr, "usage: quick_call [PORT]; PORT is a number from 1 to 65535\n");
+        return 2;
+    }
     int failed =
         esrpc_headers_add_string(connect, esrpc_text(":version"), esrpc_text("0.1.0")) ||
         esrpc_headers_add_string(connect, esrpc_text("client-name"), esrpc_text("accepted.me")) ||
-        esrpc_client_options_set_host(options, esrpc_text("127.0.0.1"), port) ||
+        esrpc_client_options_set_host(options, esrpc_text("127.0.0.1"), (uint32_t)port) ||
         esrpc_client_options_set_handshake(options, connect, esrpc_text(NULL)) ||
         esrpc_connection_connect(options, NULL, NULL, &connection) ||
         esrpc_connection_wait_setup(connection, 5000) ||

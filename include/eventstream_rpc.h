@@ -418,6 +418,26 @@ typedef enum esrpc_status_code {
     ESRPC_STATUS_CODE_NEGATIVE = -1,
 } esrpc_status_code;
 
+/** The numbers behind this thread's last failed call, from esrpc_last_error_get_info. */
+typedef struct esrpc_error_info {
+    /** sizeof(esrpc_error_info), set by the caller before the call. */
+    size_t struct_size;
+    /**
+     * The status that the call returned, or that the callback was given; ESRPC_OK if no call has
+     * failed.
+     */
+    esrpc_status status;
+    /** The system's error: errno, on Windows the number of GetLastError; 0 if there is none. */
+    int32_t system_error;
+    /**
+     * The alert with which TLS ended, received or sent, with its number on the wire (RFC 8446, 6),
+     * such as 48 for unknown_ca; -1 if there is none.
+     */
+    int32_t tls_alert;
+    /** Always 0. */
+    int32_t reserved;
+} esrpc_error_info;
+
 /**
  * Returns the library's version, such as "0.1.0".
  *
@@ -460,6 +480,18 @@ ESRPC_API const char *ESRPC_CALL esrpc_status_message(esrpc_status status);
  * Thread: any. Since: 0.1.0
  */
 ESRPC_API const char *ESRPC_CALL esrpc_last_error_message(void);
+
+/**
+ * Reports the numbers behind the failure that esrpc_last_error_message explains: for programs that
+ * act on the system's error or on a TLS alert.
+ *
+ * @param out_info Filled in. Set its struct_size to sizeof the struct first.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if out_info is NULL or out_info->struct_size is
+ * not the size of such a struct.
+ *
+ * Thread: any. Since: 0.1.0
+ */
+ESRPC_API esrpc_status ESRPC_CALL esrpc_last_error_get_info(struct esrpc_error_info *out_info);
 
 /** @} */
 

@@ -14,8 +14,7 @@ use super::message::{esrpc_message, outgoing, outgoing_first};
 use super::out::check_out;
 use super::status::{ESRPC_ERROR_APPLICATION_ERROR, esrpc_status};
 use super::times::timeout;
-use crate::codec::MessageCopy;
-use crate::rpc::{MessageType, quoted};
+use crate::rpc::{MessageType, application_error};
 use crate::runtime::{Connection, Error, check_may_wait};
 
 /// Connects a client, does the handshake (CONNECT, CONNECT_ACK) and waits until the connection can open streams. The
@@ -101,7 +100,9 @@ pub unsafe extern "C" fn esrpc_connection_call(
             (esrpc_connection::share(connection)?, outgoing_first(operation, message_type, 0, headers, payload)?)
         };
         let reply = connection.call(message, timeout(timeout_ms))?;
-        let failure = reply.is_error.then(|| application_error(&reply.message));
+        let failure = reply
+            .is_error
+            .then(|| Failure::new(ESRPC_ERROR_APPLICATION_ERROR, application_error(&reply.message.message())));
         // SAFETY: the caller's variable.
         unsafe { out_reply.write(esrpc_message::keep(reply.message).give()) };
         failure.map_or(Ok(()), Err)
@@ -174,15 +175,4 @@ pub unsafe extern "C" fn esrpc_stream_send_blocking(
         stream.send_when_there_is_room(message, timeout(timeout_ms))?;
         Ok(())
     })
-}
-
-/// The failure for an error message, which quotes the beginning of its payload.
-fn application_error(message: &MessageCopy) -> Failure {
-    let said = quoted(message.message().payload);
-    let detail = if said.is_empty() {
-        String::new()
-    } else {
-        format!("the server answered with an error message; it says: {said}")
-    };
-    Failure::new(ESRPC_ERROR_APPLICATION_ERROR, detail)
 }

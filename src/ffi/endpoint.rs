@@ -42,7 +42,21 @@ pub(crate) fn tcp(host: &[u8], port: u32) -> Result<Endpoint, Failure> {
         return Err(Failure::invalid_argument(detail));
     }
     let host = std::str::from_utf8(host).map_err(|_| Failure::invalid_argument("host is not UTF-8 text"))?;
+    if let Some(advice) = not_a_host(host) {
+        return Err(Failure::invalid_argument(format!("host is {host:?}; {advice}")));
+    }
     Ok(Endpoint::Tcp { host: host.to_owned(), port })
+}
+
+/// What to do about text that is more than a host.
+fn not_a_host(host: &str) -> Option<&'static str> {
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    if host.contains("://") {
+        return Some("pass the host alone, without the rest of the URL, and the port as its own argument");
+    }
+    let (name, port) = host.rsplit_once(':')?;
+    let is_host = name.ends_with(']') || !name.contains(':');
+    (is_host && is_number(port)).then_some("pass the port as its own argument")
 }
 
 /// An address of this machine.

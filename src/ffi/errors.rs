@@ -155,13 +155,17 @@ impl From<codec::Error> for Failure {
 
 impl From<transport::Error> for Failure {
     fn from(error: transport::Error) -> Failure {
-        Failure::new(transport_status(error.kind), error.to_string())
+        Failure { cause: error.cause(), ..Failure::new(transport_status(error.kind), error.to_string()) }
     }
 }
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Failure {
-        Failure::new(status_of(&error), error.to_string())
+        let cause = match &error {
+            Error::Transport(error) => error.cause(),
+            _ => None,
+        };
+        Failure { cause, ..Failure::new(status_of(&error), error.to_string()) }
     }
 }
 

@@ -2,9 +2,11 @@
 
 use std::ffi::c_char;
 
-use super::failure::last_error;
+use super::failure::{last_error, last_error_numbers};
 use super::guard;
 use super::status::{esrpc_status, name, sentence};
+use super::table::write_table;
+use crate::transport::Cause;
 
 /// Returns the library's version, such as "0.1.0".
 ///
@@ -49,4 +51,45 @@ pub extern "C" fn esrpc_status_message(status: esrpc_status) -> *const c_char {
 #[unsafe(no_mangle)]
 pub extern "C" fn esrpc_last_error_message() -> *const c_char {
     guard::value(c"".as_ptr(), last_error)
+}
+
+/// The numbers behind this thread's last failed call, from esrpc_last_error_get_info.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct esrpc_error_info {
+    /// sizeof(esrpc_error_info), set by the caller before the call.
+    pub struct_size: usize,
+    /// The status that the call returned, or that the callback was given; ESRPC_OK if no call has failed.
+    pub status: esrpc_status,
+    /// The system's error: errno, on Windows the number of GetLastError; 0 if there is none.
+    pub system_error: i32,
+    /// The alert with which TLS ended, received or sent, with its number on the wire (RFC 8446, 6), such as 48 for
+    /// unknown_ca; -1 if there is none.
+    pub tls_alert: i32,
+    /// Always 0.
+    pub reserved: i32,
+}
+
+/// Reports the numbers behind the failure that esrpc_last_error_message explains: for programs that act on the system's
+/// error or on a TLS alert.
+///
+/// @param out_info Filled in. Set its struct_size to sizeof the struct first.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if out_info is NULL or out_info->struct_size is not the size of such a
+/// struct.
+///
+/// Thread: any. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_last_error_get_info(out_info: *mut esrpc_error_info) -> esrpc_status {
+    guard::call(|| {
+        let (status, cause) = last_error_numbers();
+        let info = esrpc_error_info {
+            struct_size: size_of::<esrpc_error_info>(),
+            status,
+            system_error: cause.map_or(0, |cause| if let Cause::System(number) = cause { number } else { 0 }),
+            tls_alert: cause.map_or(-1, |cause| if let Cause::Alert(number) = cause { number.into() } else { -1 }),
+            reserved: 0,
+        };
+        // SAFETY: NULL or the caller's variable, which begins with its size.
+        unsafe { write_table(out_info, &info, "out_info") }
+    })
 }

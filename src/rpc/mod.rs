@@ -31,4 +31,4 @@ pub use protocol::{
 pub use rate_limit::{Rate, RateLimit};
 pub use received::{Defect, Ending, Received, Violation};
 pub use streams::StreamState;
-pub use texts::{Refusal, error_message, handshake_refused, peer_error, quoted};
+pub use texts::{Refusal, application_error, error_message, handshake_refused, peer_error, quoted};

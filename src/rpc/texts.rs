@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::codec::{self, HeaderList, HeaderValue};
+use crate::codec::{self, HeaderList, HeaderType, HeaderValue, Message};
 use crate::rpc::MessageType;
 
 /// Why the library refuses a stream.
@@ -46,26 +46,41 @@ impl fmt::Display for Refusal<'_> {
 }
 
 /// The sentence for a CONNECT that the server refused with such a message.
-pub fn handshake_refused(message_type: MessageType, payload: &[u8]) -> String {
+pub fn handshake_refused(message_type: MessageType, message: &Message<'_>) -> String {
     let text = match message_type {
         MessageType::ConnectAck => {
             "the server refused the connection: CONNECT_ACK without CONNECTION_ACCEPTED".to_owned()
         }
-        other => format!("the server answered CONNECT with {other}"),
+        other => format!("the server responded to CONNECT with {other}"),
     };
-    match quoted(payload) {
-        said if said.is_empty() => text,
-        said => format!("{text}; it says: {said}"),
-    }
+    text + &what_it_says(message)
 }
 
 /// The sentence for a PROTOCOL_ERROR or INTERNAL_ERROR after the handshake.
-pub fn peer_error(message_type: MessageType, payload: &[u8]) -> String {
-    match quoted(payload) {
-        said if said.is_empty() => format!("the peer sent {message_type}"),
-        said => format!("the peer sent {message_type}; it says: {said}"),
+pub fn peer_error(message_type: MessageType, message: &Message<'_>) -> String {
+    format!("the peer sent {message_type}{}", what_it_says(message))
+}
+
+/// The sentence for a call that got an error message.
+pub fn application_error(message: &Message<'_>) -> String {
+    format!("the server replied with an error message{}", what_it_says(message))
+}
+
+/// The end of a sentence about an error message: its type in the model of the service, and the beginning of its payload.
+fn what_it_says(message: &Message<'_>) -> String {
+    let model_type = message.headers.find(SERVICE_MODEL_TYPE).filter(|found| found.header_type == HeaderType::String);
+    let model_type = model_type.and_then(|found| found.data).map(quoted).unwrap_or_default();
+    let said = quoted(message.payload);
+    match (model_type.is_empty(), said.is_empty()) {
+        (true, true) => String::new(),
+        (true, false) => format!("; it says: {said}"),
+        (false, true) => format!(", {model_type}"),
+        (false, false) => format!(", {model_type}; it says: {said}"),
     }
 }
+
+/// The header with the name of an error in the model of a service.
+const SERVICE_MODEL_TYPE: &[u8] = b"service-model-type";
 
 /// A peer's bytes as text for a sentence, cut if they are long.
 pub fn quoted(bytes: &[u8]) -> Cow<'_, str> {
@@ -86,7 +101,7 @@ pub fn text_message(text: &str) -> (HeaderList, Vec<u8>) {
 pub fn error_message(error_type: &[u8], text: &str) -> Result<(HeaderList, Vec<u8>), codec::Error> {
     let (mut headers, payload) = text_message(text);
     if !error_type.is_empty() {
-        headers.add(b"service-model-type", HeaderValue::String(error_type))?;
+        headers.add(SERVICE_MODEL_TYPE, HeaderValue::String(error_type))?;
     }
     Ok((headers, payload))
 }
@@ -105,14 +120,30 @@ mod tests {
         assert_eq!(text_message("as \"before\"").1, br#"{"message":"as \"before\""}"#);
     }
 
+    /// A message with these headers, decoded.
+    fn message(headers: &[u8], payload: &[u8]) -> Message<'static> {
+        let mut bytes = Vec::new();
+        codec::encode_into(&[headers], payload, &mut bytes);
+        Message::decode(bytes.leak(), &codec::Limits::default()).expect("a sound message").0
+    }
+
+    #[test]
+    fn an_error_of_a_model_is_named() {
+        let (headers, payload) = error_message(b"aws.greengrass#UnauthorizedError", "no").expect("a short name");
+        assert_eq!(
+            application_error(&message(headers.as_bytes(), &payload)),
+            "the server replied with an error message, aws.greengrass#UnauthorizedError; it says: {\"message\":\"no\"}"
+        );
+    }
+
     #[test]
     fn a_peers_words_are_cut() {
         assert_eq!(quoted(&[b'x'; 1000]).len(), 256);
         assert_eq!(
-            handshake_refused(MessageType::InternalError, b""),
-            "the server answered CONNECT with INTERNAL_ERROR"
+            handshake_refused(MessageType::InternalError, &message(&[], b"")),
+            "the server responded to CONNECT with INTERNAL_ERROR"
         );
-        let text = handshake_refused(MessageType::ConnectAck, b"not you \xff");
+        let text = handshake_refused(MessageType::ConnectAck, &message(&[], b"not you \xff"));
         assert!(text.ends_with("without CONNECTION_ACCEPTED; it says: not you \u{fffd}"), "{text}");
     }
 }

@@ -159,6 +159,7 @@ mod tests {
 
     use super::*;
     use crate::runtime::event_loop::Command;
+    use crate::runtime::life::Kind;
 
     #[test]
     fn the_use_after_a_stop_that_timed_out_makes_a_new_default_runtime() {
@@ -170,13 +171,13 @@ mod tests {
             let _ = begin.send(());
             let _ = door.recv();
         };
-        let live = stopped.enter().expect("it is up");
+        let live = stopped.enter(Kind::Connection).expect("it is up");
         live.event_loop().post(Command::Run(Box::new(wait), None));
         has_begun.recv().expect("the callback runs");
         let stop = |timeout| stop_runtimes(std::slice::from_ref(&stopped), timeout);
         assert!(matches!(stop(Some(Duration::ZERO)), Err(Error::TimedOut(_))));
         let next = default();
-        assert!(!Arc::ptr_eq(&stopped, &next) && next.enter().is_ok());
+        assert!(!Arc::ptr_eq(&stopped, &next) && next.enter(Kind::Connection).is_ok());
         drop(open);
         assert_eq!(stop(None), Ok(()));
         assert!(Arc::ptr_eq(&next, &default()), "the end of the first does not touch the second");

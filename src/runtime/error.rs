@@ -122,6 +122,11 @@ impl TimeLimit {
     }
 }
 
+/// A number and a noun that agrees with it.
+pub fn counted(count: usize, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}
+
 /// How something ended: well, or why not.
 pub type Outcome = Result<(), Error>;
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::error::Error;
+use super::error::{Error, counted};
 use super::event_loop::{
     Command, LoopEnding, LoopHandle, LoopOwner, Trouble, check_may_wait, deadline_after, lock, spawn_loop, wait_until,
 };
@@ -33,7 +33,7 @@ pub struct Runtime {
 
 struct State {
     /// Of each loop: connections and listeners that are not destroyed.
-    live: Vec<usize>,
+    live: Vec<Census>,
     /// Of each loop: how its thread ended.
     endings: Vec<Option<LoopEnding>>,
     /// Nothing new is taken.
@@ -51,8 +51,31 @@ struct State {
     running: usize,
 }
 
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Census {
+    connections: usize,
+    listeners: usize,
+}
+
+impl Census {
+    fn of(&mut self, kind: Kind) -> &mut usize {
+        match kind {
+            Kind::Connection => &mut self.connections,
+            Kind::Listener => &mut self.listeners,
+        }
+    }
+}
+
+/// What lives on a runtime.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Connection,
+    Listener,
+}
+
 /// Keeps the runtime's threads for one connection or listener, which has its place on one of them.
 pub struct Live {
+    kind: Kind,
     runtime: Arc<Runtime>,
     event_loop: Arc<LoopHandle>,
 }
@@ -152,7 +175,7 @@ impl Runtime {
             }
         }
         let state = State {
-            live: vec![0; thread_count],
+            live: vec![Census::default(); thread_count],
             endings: vec![None; thread_count],
             shut_down: false,
             draining: false,
@@ -196,7 +219,7 @@ impl Runtime {
     }
 
     /// Counts a new connection or listener in, and gives it a loop: each in turn.
-    pub(super) fn enter(self: &Arc<Self>) -> Result<Live, Error> {
+    pub(super) fn enter(self: &Arc<Self>, kind: Kind) -> Result<Live, Error> {
         let mut state = lock(&self.state);
         if state.shut_down || state.ended {
             return Err(Error::RuntimeShutdown);
@@ -209,8 +232,8 @@ impl Runtime {
         let Some(event_loop) = in_turn.into_iter().find(|event_loop| !event_loop.is_halted()) else {
             return Err(Error::RuntimeShutdown);
         };
-        state.live[event_loop.number()] += 1;
-        Ok(Live { runtime: self.clone(), event_loop: event_loop.clone() })
+        *state.live[event_loop.number()].of(kind) += 1;
+        Ok(Live { kind, runtime: self.clone(), event_loop: event_loop.clone() })
     }
 
     /// Aborts what is open and takes nothing new.
@@ -277,14 +300,35 @@ impl Runtime {
             return Err(Error::RuntimeShutdown);
         }
         if !in_time {
-            let live: usize = state.live.iter().sum();
-            let text = format!("{live} connections and listeners are not over or their handles not released");
-            return Err(Error::TimedOut(text));
+            return Err(Error::TimedOut(self.describe_living(&state)));
         }
         if state.endings.contains(&Some(LoopEnding::Died)) {
             return Err(Error::RuntimeShutdown);
         }
         Ok(())
+    }
+
+    /// What a joiner waits for.
+    fn describe_living(&self, state: &State) -> String {
+        let sum = |of: fn(&Census) -> usize| state.live.iter().map(of).sum::<usize>();
+        let kinds = [
+            ("connection", sum(|census| census.connections), self.connections.len()),
+            ("listener", sum(|census| census.listeners), self.listeners.len()),
+        ];
+        let list = |counts: [(&str, usize); 2]| {
+            let counts = counts.into_iter().filter(|(_, count)| *count > 0);
+            counts.map(|(kind, count)| counted(count, kind)).collect::<Vec<_>>().join(" and ")
+        };
+        let open = list(kinds.map(|(kind, _, open)| (kind, open)));
+        let held = list(kinds.map(|(kind, live, open)| (kind, live.saturating_sub(open))));
+        let open = (!open.is_empty()).then(|| format!("not closed yet: {open}"));
+        let held =
+            (!held.is_empty()).then(|| format!("ended, but with handles (of it or its streams) not released: {held}"));
+        let parts: Vec<_> = [open, held].into_iter().flatten().collect();
+        match parts.is_empty() {
+            true => "a callback is still running, or a thread is about to end".to_owned(),
+            false => format!("the runtime has not ended; {}", parts.join("; ")),
+        }
     }
 
     /// Waits until all threads have ended, or until the deadline, at which `false` comes back.
@@ -370,14 +414,14 @@ impl Runtime {
         state.endings[event_loop.number()] = Some(ending);
         if ending == LoopEnding::Died {
             // Who lived on it, and may be known to nobody but the stack that is gone, does not count any more.
-            state.live[event_loop.number()] = 0;
+            state.live[event_loop.number()] = Census::default();
             self.check_end(&mut state);
         }
         self.changed.notify_all();
     }
 
     fn check_end(&self, state: &mut State) {
-        let is_empty = state.live.iter().all(|live| *live == 0);
+        let is_empty = state.live.iter().all(|live| *live == Census::default());
         if is_empty && !state.ended && (state.shut_down || state.joiners > 0) {
             state.ended = true;
             self.loops.iter().for_each(|handle| handle.post(Command::Stop));
@@ -411,7 +455,7 @@ impl Live {
 impl Drop for Live {
     fn drop(&mut self) {
         let mut state = lock(&self.runtime.state);
-        let live = &mut state.live[self.event_loop.number()];
+        let live = state.live[self.event_loop.number()].of(self.kind);
         // Those of a thread that died are not counted any more.
         *live = live.saturating_sub(1);
         self.runtime.check_end(&mut state);

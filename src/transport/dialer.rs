@@ -155,12 +155,19 @@ impl Dialer {
                 let sentence = format!("connecting to {endpoint}: it has no address of the family {family}");
                 Error::new(ErrorKind::ConnectFailed, sentence)
             }
-            [(_, only)] if !self.has_name() => Error::new(only.kind, format!("connecting to {endpoint}: {only}")),
+            [(_, only)] if !self.has_name() => {
+                let remark = endpoint.remark().unwrap_or_default();
+                only.clone().with_sentence(format!("connecting to {endpoint}: {only}{remark}"))
+            }
             [(_, first), rest @ ..] => {
                 // One reason for all is the reason; several are just a failure to connect.
                 let same = rest.iter().all(|(_, error)| error.kind == first.kind);
-                let kind = if same { first.kind } else { ErrorKind::ConnectFailed };
-                Error::new(kind, format!("connecting to {endpoint}: {}", self.tried()))
+                let sentence = format!("connecting to {endpoint}: {}", self.tried());
+                if same {
+                    first.clone().with_sentence(sentence)
+                } else {
+                    Error::new(ErrorKind::ConnectFailed, sentence)
+                }
             }
         }
     }

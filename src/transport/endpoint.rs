@@ -28,6 +28,21 @@ pub enum UnixName {
 }
 
 impl Endpoint {
+    /// What else there is to say when nobody can connect or listen there: the path is that of another kind of file.
+    pub fn remark(&self) -> Option<&'static str> {
+        #[cfg(unix)]
+        if let Endpoint::Unix(UnixName::Path(path)) = self {
+            use std::os::unix::fs::FileTypeExt;
+            let kind = std::fs::metadata(path).ok()?.file_type();
+            return match (kind.is_socket(), kind.is_dir()) {
+                (true, _) => None,
+                (_, true) => Some("; there is a folder at this path, not a socket"),
+                (_, false) => Some("; there is a file at this path that is not a socket"),
+            };
+        }
+        None
+    }
+
     /// The address, if it is one that needs no lookup.
     pub fn address(&self) -> Result<SockAddr, Error> {
         match self {

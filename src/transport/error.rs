@@ -65,11 +65,34 @@ pub enum TlsErrorKind {
 pub struct Error {
     pub kind: ErrorKind,
     sentence: String,
+    cause: Option<Cause>,
+}
+
+/// The number behind a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// The system's error: errno, or that of WSAGetLastError.
+    System(i32),
+    /// The alert of TLS that the peer or this side sent.
+    Alert(u8),
 }
 
 impl Error {
     pub fn new(kind: ErrorKind, sentence: impl Into<String>) -> Error {
-        Error { kind, sentence: sentence.into() }
+        Error { kind, sentence: sentence.into(), cause: None }
+    }
+
+    pub fn caused_by(self, cause: Option<Cause>) -> Error {
+        Error { cause, ..self }
+    }
+
+    pub fn cause(&self) -> Option<Cause> {
+        self.cause
+    }
+
+    /// The same failure, with more to its sentence.
+    pub fn with_sentence(self, sentence: String) -> Error {
+        Error { sentence, ..self }
     }
 
     /// `action` says what failed, as in "connecting to 127.0.0.1:80". `otherwise` is the kind for errors without one of their own.
@@ -90,7 +113,7 @@ impl Error {
             _ if is_descriptor_shortage(error) => ErrorKind::TooManyFiles,
             _ => otherwise,
         };
-        Error { kind, sentence: format!("{action}: {error}") }
+        Error { kind, sentence: format!("{action}: {error}"), cause: error.raw_os_error().map(Cause::System) }
     }
 }
 

@@ -65,7 +65,15 @@ impl Listener {
             return Listener::adopt(*raw, options);
         }
         let address = endpoint.address()?;
-        let failed = |error: io::Error| Error::from_io(&format!("listening on {endpoint}"), &error, ErrorKind::Io);
+        let failed = |error: io::Error| {
+            let remark = match error.kind() {
+                io::ErrorKind::AddrInUse => endpoint.remark().unwrap_or_default(),
+                _ => "",
+            };
+            let failed = Error::from_io(&format!("listening on {endpoint}"), &error, ErrorKind::Io);
+            let sentence = format!("{failed}{remark}");
+            failed.with_sentence(sentence)
+        };
         let socket = Socket::new(address.domain(), Type::STREAM, None).map_err(failed)?;
         socket.set_nonblocking(true).map_err(failed)?;
         refuse_descriptors(&socket, address.domain());

@@ -21,7 +21,7 @@ pub use socket2::SockAddr as Address;
 pub use adopted::{RawSocket, SocketUse, check_socket};
 pub use dialer::{Dialer, Dialing, interleave};
 pub use endpoint::{AddressText, Endpoint, UnixName};
-pub use error::{Error, ErrorKind, TlsErrorKind};
+pub use error::{Cause, Error, ErrorKind, TlsErrorKind};
 pub use listener::{AcceptError, Listener, ListeningSocket};
 pub use plain::PeerCredentials;
 pub use process::{ProcessMark, UseMark, never_cancelled, uncancelled, with_signals_blocked};

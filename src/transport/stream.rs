@@ -263,8 +263,7 @@ impl Stream {
 }
 
 fn connect_error(error: &io::Error) -> Error {
-    let kind = Error::from_io("", error, ErrorKind::ConnectFailed).kind;
-    Error::new(kind, error.to_string())
+    Error::from_io("", error, ErrorKind::ConnectFailed).with_sentence(error.to_string())
 }
 
 fn is_in_progress(error: &io::Error) -> bool {

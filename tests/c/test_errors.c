@@ -1,6 +1,10 @@
 /* Promise 11: errors explain themselves, to the thread that made the call and to whoever holds the handle. */
 #include "harness.h"
 
+#include "certificates.h"
+
+#include <errno.h>
+
 static void every_status_has_a_name_and_a_sentence(void) {
     CHECK(strcmp(esrpc_status_name(ESRPC_OK), "ESRPC_OK") == 0);
     CHECK(strcmp(esrpc_status_name(ESRPC_ERROR_WOULD_BLOCK), "ESRPC_ERROR_WOULD_BLOCK") == 0);
@@ -119,6 +123,80 @@ static void a_callback_that_reports_success_has_nothing_to_explain(void) {
     pair_end(&pair);
 }
 
+static esrpc_error_info last_error_info(void) {
+    esrpc_error_info info;
+    memset(&info, 0xff, sizeof info);
+    info.struct_size = sizeof info;
+    CHECK_OK(esrpc_last_error_get_info(&info));
+    CHECK(info.reserved == 0);
+    return info;
+}
+
+static void note_numbers(struct party *self, const struct moment *now) {
+    (void)self;
+    if (!is(now, "setup")) return;
+    esrpc_error_info info = last_error_info();
+    note("setup numbers: %d, %d, %d", (int)info.status, (int)info.system_error, (int)info.tls_alert);
+}
+
+static void the_systems_error_is_there_as_a_number(void) {
+    struct pair pair;
+    esrpc_connection_callbacks callbacks = connection_callbacks();
+    esrpc_error_info info;
+    char expected[80];
+    pair_begin(&pair);
+    pair.client.hook = note_numbers;
+    pair_listen(&pair);
+    esrpc_client_options *options = pair_client_options(&pair);
+    CHECK_OK(esrpc_listener_close(pair.listening));
+    await("listener closed OK");
+    CHECK_OK(esrpc_connection_connect(options, &callbacks, &pair.client, &pair.client_connection));
+    esrpc_client_options_release(options);
+    CHECK_STATUS(ESRPC_ERROR_CONNECTION_REFUSED, esrpc_connection_wait_shutdown(pair.client_connection, PATIENCE_MS));
+    info = last_error_info();
+    CHECK(info.status == ESRPC_ERROR_CONNECTION_REFUSED && info.system_error == ECONNREFUSED && info.tls_alert == -1);
+    snprintf(expected, sizeof expected, "setup numbers: %d, %d, -1", ESRPC_ERROR_CONNECTION_REFUSED, ECONNREFUSED);
+    CHECK_COUNT(1, expected);
+    /* A failure without such a number. */
+    CHECK_INVALID(esrpc_connection_abort(NULL));
+    info = last_error_info();
+    CHECK(info.status == ESRPC_ERROR_INVALID_ARGUMENT && info.system_error == 0 && info.tls_alert == -1);
+    info.struct_size = 1;
+    CHECK_INVALID(esrpc_last_error_get_info(&info));
+    pair_end(&pair);
+}
+
+static void note_alert(struct party *self, const struct moment *now) {
+    (void)self;
+    if (is(now, "failed")) note("alert %d", (int)last_error_info().tls_alert);
+}
+
+static void serve_tls(esrpc_listener_options *options) {
+    esrpc_tls_config *tls = server_tls();
+    CHECK_OK(esrpc_listener_options_set_tls(options, tls));
+    esrpc_tls_config_release(tls);
+}
+
+/* The client sends the alert and the server receives it: 48 is unknown_ca (RFC 8446, 6). */
+static void a_tls_alert_is_there_as_a_number_on_both_sides(void) {
+    struct pair pair;
+    pair_begin(&pair);
+    pair.listener.hook = note_alert;
+    pair.prepare_listener = serve_tls;
+    pair_listen(&pair);
+    esrpc_client_options *options = pair_client_options(&pair);
+    esrpc_tls_config *tls = client_that_trusts("other-ca.pem");
+    CHECK_OK(esrpc_client_options_set_tls(options, tls, esrpc_text("server.example")));
+    esrpc_tls_config_release(tls);
+    CHECK_STATUS(ESRPC_ERROR_TLS_UNKNOWN_CA, esrpc_connection_connect_blocking(options, PATIENCE_MS, &pair.client_connection));
+    esrpc_error_info info = last_error_info();
+    CHECK(info.status == ESRPC_ERROR_TLS_UNKNOWN_CA && info.system_error == 0 && info.tls_alert == 48);
+    await("listener failed TLS_ALERT_RECEIVED");
+    await("alert 48");
+    esrpc_client_options_release(options);
+    pair_end(&pair);
+}
+
 static void a_refusal_says_what_the_server_said(void) {
     struct pair pair;
     pair_begin(&pair);
@@ -155,6 +233,8 @@ int main(int argc, char **argv) {
         TEST(a_failed_setup_is_explained_with_the_systems_error_inside_and_after_the_callback),
         TEST(a_peer_that_ends_the_connection_is_named_to_connection_and_stream),
         TEST(a_callback_that_reports_success_has_nothing_to_explain),
+        TEST(the_systems_error_is_there_as_a_number),
+        TEST(a_tls_alert_is_there_as_a_number_on_both_sides),
         TEST(a_refusal_says_what_the_server_said),
         TEST(sentences_name_the_argument_and_its_range),
     };

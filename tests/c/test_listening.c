@@ -266,13 +266,23 @@ static void a_live_servers_socket_file_is_not_replaced(void) {
     CHECK(rmdir(folder) == 0);
 }
 
+static void check_dial_fails(const char *path, const char *says) {
+    esrpc_client_options *options = to_path(path);
+    esrpc_connection *connection = NULL;
+    CHECK_STATUS(ESRPC_ERROR_CONNECTION_REFUSED, esrpc_connection_connect_blocking(options, PATIENCE_MS, &connection));
+    CHECK(last_error_says(path) && last_error_says(says));
+    esrpc_client_options_release(options);
+}
+
 static void what_is_not_a_socket_is_left_alone(void) {
     char folder[60], path[108], target[108], content[8] = "";
     FILE *file;
     make_folder(folder);
     file = fopen(in_folder(folder, "regular", path), "w");
     CHECK(file != NULL && fputs("mine", file) >= 0 && fclose(file) == 0);
-    check_listen_fails(on_path(path), ESRPC_ERROR_ADDRESS_IN_USE, path, "(os error 98)");
+    check_listen_fails(on_path(path), ESRPC_ERROR_ADDRESS_IN_USE, path,
+                       "(os error 98); there is a file at this path that is not a socket");
+    check_dial_fails(path, "there is a file at this path that is not a socket");
     file = fopen(path, "r");
     CHECK(file != NULL && fgets(content, sizeof content, file) != NULL && fclose(file) == 0);
     CHECK(strcmp(content, "mine") == 0);
@@ -283,7 +293,9 @@ static void what_is_not_a_socket_is_left_alone(void) {
     check_listen_fails(on_path(path), ESRPC_ERROR_ADDRESS_IN_USE, path, "(os error 98)");
     CHECK(exists(path) && exists(target));
     CHECK(unlink(path) == 0 && unlink(target) == 0);
-    check_listen_fails(on_path(folder), ESRPC_ERROR_ADDRESS_IN_USE, folder, "(os error 98)");
+    check_listen_fails(on_path(folder), ESRPC_ERROR_ADDRESS_IN_USE, folder,
+                       "(os error 98); there is a folder at this path, not a socket");
+    check_dial_fails(folder, "there is a folder at this path, not a socket");
     CHECK(rmdir(folder) == 0);
 }
 

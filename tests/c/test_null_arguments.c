@@ -20,6 +20,7 @@ static void values_of_nothing(void) {
     esrpc_message_info info;
     memset(&info, 0, sizeof info);
     CHECK_INVALID(esrpc_message_get_info(NULL, &info));
+    CHECK_INVALID(esrpc_last_error_get_info(NULL));
     CHECK(esrpc_message_get_type(NULL) == -1);
     CHECK(esrpc_message_get_flags(NULL) == 0);
     CHECK(esrpc_message_get_stream_id(NULL) == -1);

@@ -124,6 +124,14 @@ static void names_and_addresses(void) {
     CHECK(last_error_says("65536"));
     CHECK_INVALID(esrpc_client_options_set_host(options, esrpc_text("localhost"), UINT32_MAX));
     CHECK_OK(esrpc_client_options_set_host(options, esrpc_text("localhost"), 0));
+    /* More than a host. */
+    CHECK_INVALID(esrpc_client_options_set_host(options, esrpc_text("localhost:8033"), 8033));
+    CHECK(last_error_says("host is \"localhost:8033\"; pass the port as its own argument"));
+    CHECK_INVALID(esrpc_client_options_set_host(options, esrpc_text("[::1]:8033"), 8033));
+    CHECK_INVALID(esrpc_client_options_set_host(options, esrpc_text("tcp://localhost"), 8033));
+    CHECK(last_error_says("URL"));
+    CHECK_OK(esrpc_client_options_set_host(options, esrpc_text("::1"), 0));
+    CHECK_OK(esrpc_client_options_set_host(options, esrpc_text("[fe80::1%2]"), 0));
 
     CHECK_INVALID(esrpc_client_options_set_address_family(NULL, ESRPC_ADDRESS_FAMILY_ANY));
     CHECK_INVALID(esrpc_client_options_set_address_family(options, -1));

@@ -289,6 +289,9 @@ static void join_waits_for_every_handle(void) {
     runtime = pair.client_runtime;
     stream = new_stream(pair.client_connection, &call);
     CHECK_STATUS(ESRPC_ERROR_TIMED_OUT, esrpc_runtime_join(runtime, 0));
+    CHECK(last_error_says("not closed yet: 1 connection"));
+    CHECK_STATUS(ESRPC_ERROR_TIMED_OUT, esrpc_runtime_join(pair.server_runtime, 0));
+    CHECK(last_error_says("not closed yet: 1 connection and 1 listener"));
     CHECK_STATUS(ESRPC_ERROR_TIMED_OUT, esrpc_runtime_join(runtime, 5));
     /* Nothing has changed by that. */
     CHECK_OK(ping(pair.client_connection, "after join", NULL));
@@ -305,7 +308,7 @@ static void join_waits_for_every_handle(void) {
     CHECK_OK(esrpc_connection_close(pair.client_connection, ESRPC_OK));
     await("client shutdown OK");
     CHECK_STATUS(ESRPC_ERROR_TIMED_OUT, esrpc_runtime_join(runtime, 5));
-    CHECK(last_error_says("1 connection"));
+    CHECK(last_error_says("ended, but with handles (of it or its streams) not released: 1 connection"));
     esrpc_connection_release(pair.client_connection);
     pair.client_connection = NULL;
     CHECK_STATUS(ESRPC_ERROR_TIMED_OUT, esrpc_runtime_join(runtime, 5));

@@ -149,6 +149,8 @@ static void an_error_has_the_form_that_generated_clients_read(void) {
     esrpc_message *reply = NULL;
     CHECK_STATUS(ESRPC_ERROR_APPLICATION_ERROR, esrpc_connection_call(pair.client_connection, esrpc_text("echo"), NULL,
                                                                       esrpc_text("hello"), PATIENCE_MS, &reply));
+    CHECK(strcmp(esrpc_last_error_message(), "the server replied with an error message, awstest#ServiceError; it says: "
+                                             "{\"message\":\"say \\\"please\\\"\"}") == 0);
     CHECK(is_text(esrpc_message_get_payload(reply), "{\"message\":\"say \\\"please\\\"\"}"));
     CHECK(esrpc_message_get_flags(reply) == ESRPC_MESSAGE_FLAG_TERMINATE_STREAM);
     const esrpc_headers *headers = esrpc_message_get_headers(reply);

@@ -70,6 +70,11 @@ fn one_call_explains_what_is_wrong() {
         assert_eq!((ended.code, ended.out.as_str()), (Some(USAGE), ""), "{wrong:?}");
         assert!(ended.err.starts_with("usage: blocking_call "), "{wrong:?}: {}", ended.err);
     }
+    for wrong in [&["abc"][..], &["80x"], &[""], &["0"], &["65536"], &["8033", "8034"]] {
+        let ended = run(example("quick_call", wrong));
+        assert_eq!(ended.code, Some(USAGE), "{wrong:?}");
+        assert!(ended.err.starts_with("usage: quick_call "), "{wrong:?}: {}", ended.err);
+    }
 }
 
 fn greengrass(environment: &[(&str, &str)], arguments: &[&str]) -> Ended {

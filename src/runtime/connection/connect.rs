@@ -9,7 +9,7 @@ use crate::codec::HeaderList;
 use crate::rpc::Role;
 use crate::runtime::error::{Error, text};
 use crate::runtime::event_loop::{Command, Resident};
-use crate::runtime::life::Runtime;
+use crate::runtime::life::{Kind, Runtime};
 use crate::runtime::settings::Settings;
 use crate::transport::{self, Endpoint, TlsConfig};
 
@@ -35,7 +35,7 @@ impl Connection {
         if let Some((headers, payload)) = &handshake {
             connect_message(headers, payload).prepare(false, &settings.limits.messages)?;
         }
-        let live = runtime.enter()?;
+        let live = runtime.enter(Kind::Connection)?;
         let host = match &endpoint {
             Endpoint::Tcp { host, .. } => text(host.clone()),
             Endpoint::Unix(_) => text(endpoint.to_string()),

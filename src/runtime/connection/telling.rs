@@ -45,7 +45,7 @@ impl Connection {
         match &received {
             Ok(Received::Protocol { message_type, ending: Some(Ending::Refused), .. }) => {
                 // Before the message is delivered, so that nothing can be sent inside the callback.
-                let text = handshake_refused(*message_type, message.payload);
+                let text = handshake_refused(*message_type, message);
                 shared.close(Err(Error::HandshakeRefused(text)), false);
             }
             // An answer may have been queued.
@@ -68,7 +68,7 @@ impl Connection {
                 if ending != Some(Ending::Refused)
                     && matches!(message_type, MessageType::ProtocolError | MessageType::InternalError)
                 {
-                    self.end_reads(peer_error(message_type, message.payload));
+                    self.end_reads(peer_error(message_type, message));
                 }
                 self.deliver_protocol(&incoming, ending, handled, bytes);
                 // The message, or its callback, may have done the handshake.

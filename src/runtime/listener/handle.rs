@@ -14,7 +14,7 @@ use crate::runtime::error::{Error, Outcome};
 use crate::runtime::event_loop::{
     Command, Destroyed, LoopError, LoopHandle, Owner, Place, Resident, check_may_wait, deadline_after, lock, wait_until,
 };
-use crate::runtime::life::Live;
+use crate::runtime::life::{Kind, Live};
 use crate::runtime::log::{Level, Repeated};
 use crate::runtime::members::{Drain, Member, Members};
 use crate::runtime::settings::Settings;
@@ -235,7 +235,7 @@ impl Listener {
 
     /// Counts a new connection in.
     pub(super) fn enter(&self) -> Result<Live, Error> {
-        self.live.runtime().enter()
+        self.live.runtime().enter(Kind::Connection)
     }
 
     /// Sends a connected stream on its way to be announced.

@@ -8,7 +8,7 @@ use crate::runtime::admission::{Admission, ListenerLimits};
 use crate::runtime::connection::Gatekeeper;
 use crate::runtime::error::{Error, text};
 use crate::runtime::event_loop::{Command, Place, Resident};
-use crate::runtime::life::Runtime;
+use crate::runtime::life::{Kind, Runtime};
 use crate::runtime::settings::Settings;
 use crate::transport::{self, Endpoint, TlsConfig};
 
@@ -35,7 +35,7 @@ impl Listener {
         handler: Box<dyn ListenerHandler>,
         store: impl FnOnce(&Arc<Listener>),
     ) -> Result<(), Error> {
-        let live = runtime.enter()?;
+        let live = runtime.enter(Kind::Listener)?;
         let bind = |endpoint: &Endpoint| {
             transport::Listener::bind(endpoint, request.unix_mode, request.keep_unix_file, &request.settings.socket)
         };

@@ -10,7 +10,7 @@ use super::TlsRole;
 use super::revocation::explain_list;
 use super::wording::{take_remark, words};
 use crate::codec::{Expected, Sender, describe_first_bytes, tls_alert_name};
-use crate::transport::{Error, ErrorKind, TlsErrorKind};
+use crate::transport::{Cause, Error, ErrorKind, TlsErrorKind};
 
 /// How far a session is, for sentences.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,11 +54,16 @@ pub fn from_rustls(error: &rustls::Error, role: TlsRole, stage: Stage) -> Error 
         Stage::Handshake => "the TLS handshake failed",
         Stage::Established => "the TLS connection failed",
     };
-    let sent = match sent_alert(error, role).map(u8::from) {
+    let sent = sent_alert(error, role).map(u8::from);
+    let alert = match error {
+        rustls::Error::AlertReceived(received) => Some(u8::from(*received)),
+        _ => sent,
+    };
+    let sent = match sent {
         Some(code) => format!("; this side sent the alert {} ({code})", tls_alert_name(code)),
         None => String::new(),
     };
-    Error::new(ErrorKind::Tls(kind), format!("{start}: {what}{sent}"))
+    Error::new(ErrorKind::Tls(kind), format!("{start}: {what}{sent}")).caused_by(alert.map(Cause::Alert))
 }
 
 /// The alert that rustls sends because of `error`; nothing where it is not the same at each place.

@@ -14,6 +14,7 @@ use super::{Driver, Flow, Turn};
 use crate::codec::{HeaderList, HeaderValue, encode_into};
 use crate::rpc::{CONNECTION_ACCEPTED, Incoming, MessageType, Outgoing};
 use crate::runtime::event_loop::{Context, Readiness as Ready, Resident};
+use crate::runtime::life::Kind;
 use crate::runtime::{
     Connection, ConnectionHandler, Destroyed, Error, Flush, Log, Outcome, Phase, Runtime, Settings, Stream,
 };
@@ -98,7 +99,7 @@ impl Rig {
         let peer_tls = tls.map(|(server, client)| shake(&mut stream, server, &mut peer, client));
 
         let runtime = Runtime::new(1, Log::off()).expect("a thread");
-        let live = runtime.enter().expect("it is up");
+        let live = runtime.enter(Kind::Connection).expect("it is up");
         let connection = Connection::incoming(Arc::new(Settings::default()), live, None, None);
         let notes = Arc::new(Notes { delivered: Mutex::default(), on_ping: Box::new(on_ping) });
         connection.lock().announce();
