@@ -3,10 +3,13 @@
 #define EXAMPLES_COMMON_H
 
 #include <eventstream_rpc.h>
+#include <poll.h>
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, TIMEOUT_MS = 10000 };
 
@@ -148,11 +151,22 @@ static inline bool read_token(const char *path, char token[TOKEN_SIZE])
     return good;
 }
 
+/* Writes to stderr, unless nobody reads it and it is full: waiting in a callback would stop the event loop. */
+static inline void complain(const char *format, ...)
+{
+    struct pollfd err = {.fd = STDERR_FILENO, .events = POLLOUT};
+    if (poll(&err, 1, 0) != 1 || (err.revents & POLLOUT) == 0) return;
+    va_list arguments;
+    va_start(arguments, format);
+    vfprintf(stderr, format, arguments);
+    va_end(arguments);
+}
+
 /* `sentence` is esrpc_last_error_message() for a call, or the end message of a connection or stream. */
 static inline void report(const char *what, esrpc_status status, const char *sentence)
 {
     if (sentence[0] == '\0') sentence = esrpc_status_message(status);
-    fprintf(stderr, "%s: %s: %s\n", what, esrpc_status_name(status), sentence);
+    complain("%s: %s: %s\n", what, esrpc_status_name(status), sentence);
 }
 
 /* The TLS settings that the command line asks for; NULL if it asks for none. */

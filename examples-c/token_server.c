@@ -98,7 +98,7 @@ static void *decide(void *unused)
         if (status != ESRPC_OK && status != ESRPC_ERROR_CONNECTION_CLOSED)
             report("cannot answer CONNECT", status, esrpc_last_error_message());
         else if (!knows_token)
-            fprintf(stderr, "refused a client without the token\n");
+            complain("refused a client without the token\n");
         free_applicant(applicant);
     }
     return NULL;
@@ -121,7 +121,7 @@ static void on_incoming_connection(esrpc_listener *listener, esrpc_connection *c
     esrpc_status status = esrpc_connection_get_peer_credentials(connection, &peer);
     (void)listener, (void)user_data;
     if (peer.uid != office.uid) {
-        fprintf(stderr, "turned process %ld of user %lu away\n", (long)peer.pid, (unsigned long)peer.uid);
+        complain("turned process %ld of user %lu away\n", (long)peer.pid, (unsigned long)peer.uid);
         return;
     }
     if (status == ESRPC_OK || status == ESRPC_ERROR_INVALID_STATE)

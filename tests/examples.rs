@@ -230,6 +230,25 @@ fn a_port_without_a_listener_is_named_as_the_reason() {
     assert!(!call.err.trim().is_empty());
 }
 
+/// The server reports each of these connections; nobody reads that, and a pipe has room for 64 KiB.
+#[test]
+fn a_server_goes_on_when_its_stderr_is_full() {
+    let server = Server::start();
+    let address = format!("127.0.0.1:{}", server.port());
+    let request = "GET / HTTP/1.1\r\n\r\n";
+    for _ in 0..1000 {
+        let mut stranger = TcpStream::connect(&address).expect("the server listens");
+        stranger.write_all(request.as_bytes()).expect("a new connection takes some bytes");
+        // Its end, in order or by a reset.
+        while matches!(stranger.read(&mut [0; 512]), Ok(count) if count > 0) {}
+    }
+    let call = run(example("quick_call", &[server.port()]));
+    assert_eq!((call.code, call.err.as_str()), (Some(0), ""));
+    let ended = server.stop("TERM");
+    assert_eq!(ended.code, Some(0));
+    assert!(ended.err.len() > 32 * 1024, "stderr was not full: {} bytes", ended.err.len());
+}
+
 #[test]
 fn wrong_arguments_give_the_usage_and_exit_2() {
     let endpoint: &[&[&str]] = &[

@@ -35,21 +35,23 @@ impl Handshake {
             (Role::Client, Connect, _) => {
                 Err(Error::HandshakeAlreadyDone("CONNECT was sent before on this connection"))
             }
-            (Role::Client, _, Start) => Err(Error::HandshakePending("CONNECT has to be sent first")),
-            (Role::Client, _, Connecting) => {
-                Err(Error::HandshakePending("the server has not answered CONNECT with CONNECT_ACK yet"))
-            }
-            (Role::Server, ConnectAck, Start) => {
-                Err(Error::HandshakePending("the client has not sent CONNECT yet, there is nothing to acknowledge"))
-            }
+            (Role::Client, _, Start) => Err(Error::HandshakePending(
+                "the handshake has not begun: send CONNECT first, or set the handshake option before connecting",
+            )),
+            (Role::Client, _, Connecting) => Err(Error::HandshakePending(
+                "the handshake is not done: wait for the server's CONNECT_ACK in on_protocol_message",
+            )),
+            (Role::Server, ConnectAck, Start) => Err(Error::HandshakePending(
+                "the client has not sent CONNECT yet: send CONNECT_ACK when it arrives in on_protocol_message",
+            )),
             (Role::Server, ConnectAck, Connecting) => Ok(if flags & CONNECTION_ACCEPTED != 0 { Done } else { Refused }),
             (Role::Server, ConnectAck, _) => {
                 Err(Error::HandshakeAlreadyDone("CONNECT_ACK was sent before on this connection"))
             }
             (Role::Server, ProtocolError | InternalError, state) => Ok(state),
-            (Role::Server, _, Start | Connecting) => {
-                Err(Error::HandshakePending("the client's CONNECT has to be answered with CONNECT_ACK first"))
-            }
+            (Role::Server, _, Start | Connecting) => Err(Error::HandshakePending(
+                "the handshake is not done: answer the client's CONNECT with CONNECT_ACK first, or set the listener's handshake option",
+            )),
             (_, _, state) => Ok(state),
         }
     }

@@ -30,7 +30,7 @@ pub enum TimeLimit {
 pub enum Error {
     /// A send was not accepted.
     Rpc(rpc::Error),
-    /// What came from the peer is no sound message.
+    /// The peer sent a malformed message.
     Codec(codec::Error),
     /// As `Codec`, of a peer whose first bytes look like something else: the end of "what it sent ...".
     Stranger(codec::Error, String),
@@ -152,7 +152,7 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Error::Rpc(error) => error.fmt(f),
-            Error::Codec(error) => write!(f, "the peer sent bytes that are no sound message: {error}"),
+            Error::Codec(error) => write!(f, "the peer sent a malformed message: {error}"),
             Error::Stranger(error, looks) => {
                 write!(f, "what the peer sent is not an event-stream message; it {looks} ({error})")
             }

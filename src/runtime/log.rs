@@ -22,6 +22,7 @@ pub enum Level {
 #[repr(usize)]
 pub enum Repeated {
     FailedConnection,
+    Unaccepted,
     FullListener,
     Violation,
     Poll,

@@ -325,6 +325,30 @@ static void the_log_gets_lines_of_its_level_and_graver_ones(void) {
     CHECK(lines_of(&log, ESRPC_LOG_LEVEL_DEBUG) > 0);
 }
 
+static void note_unaccepted(int32_t level, const char *target, const char *message, void *user_data) {
+    (void)target, (void)user_data;
+    if (strstr(message, "on_incoming_connection neither accepted nor deferred it") != NULL) note("warned at %d", (int)level);
+}
+
+/* All that its clients see is the end of the connection. */
+static void a_server_that_accepts_nobody_is_warned(void) {
+    esrpc_runtime_options *options = esrpc_runtime_options_new();
+    struct pair pair;
+    char expected[20];
+    pair_begin(&pair);
+    esrpc_runtime_release(pair.server_runtime);
+    CHECK_OK(esrpc_runtime_options_set_log(options, ESRPC_LOG_LEVEL_WARN, note_unaccepted, NULL));
+    CHECK_OK(esrpc_runtime_new(options, &pair.server_runtime));
+    esrpc_runtime_options_release(options);
+    pair.ignore_connections = true;
+    pair_listen(&pair);
+    pair_dial(&pair);
+    snprintf(expected, sizeof expected, "warned at %d", ESRPC_LOG_LEVEL_WARN);
+    await(expected);
+    await("client setup");
+    pair_end(&pair);
+}
+
 int main(int argc, char **argv) {
     static const struct test tests[] = {
         TEST(tasks_of_many_threads_run_once_and_in_order),
@@ -334,6 +358,7 @@ int main(int argc, char **argv) {
         TEST(many_threads_wait_at_once),
         TEST(many_threads_wait_for_one_stream),
         TEST(the_log_gets_lines_of_its_level_and_graver_ones),
+        TEST(a_server_that_accepts_nobody_is_warned),
     };
     return RUN_TESTS(tests, argc, argv);
 }

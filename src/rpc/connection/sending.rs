@@ -72,7 +72,9 @@ impl<S: Clone, T> Connection<S, T> {
     pub fn activate(&mut self, stream: S, mut message: Prepared<'_>, token: Option<T>) -> Result<i32, Error> {
         let queue = self.outbound.open()?;
         if self.handshake != Handshake::Done {
-            return Err(Error::HandshakePending("a stream can be activated only after CONNECT_ACK has come"));
+            return Err(Error::HandshakePending(
+                "the handshake is not done: activate streams after the server's CONNECT_ACK, or set the handshake option before connecting",
+            ));
         }
         let id = self.last_stream_id.checked_add(1).ok_or(Error::StreamIdsExhausted)?;
         let (terminates, operation_len) = (message.flags() & TERMINATE_STREAM != 0, message.operation_len() as u32);

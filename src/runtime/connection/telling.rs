@@ -244,10 +244,13 @@ impl Connection {
         shared.settle_announcement(accepted);
         self.notify(&shared);
         drop(shared);
-        self.log_line(Level::Info, || if accepted { "accepted" } else { "refused by the application" }.to_owned());
         if accepted {
+            self.log_line(Level::Info, || "accepted".to_owned());
             return Announcement::Accepted;
         }
+        self.log_repeated(Repeated::Unaccepted, Level::Warn, || {
+            "closed, since on_incoming_connection neither accepted nor deferred it".to_owned()
+        });
         self.leave();
         Announcement::Refused
     }
