@@ -81,6 +81,26 @@ fn constants_have_the_type_of_the_parameters() {
     cc::check_syntax(cc::Standard::C11, &source).expect("every enum is an int");
 }
 
+/// They run elsewhere, so that a changed function would not be noticed here.
+#[test]
+fn the_soak_and_the_benchmarks_compile() {
+    let soak = cc::root().join("tests/soak/soak.c");
+    let include = |folder: &str| format!("-I{}", cc::root().join(folder).display());
+    cc::check_syntax_with(cc::Standard::C11, &soak, &["-D_GNU_SOURCE".to_owned(), include("tests/c")])
+        .unwrap_or_else(|error| panic!("{error}"));
+    let benches = cc::root().join("benches/rpc");
+    let flags = ["-D_GNU_SOURCE".to_owned(), include("benches/common"), include("benches/rpc")];
+    let mut count = 0;
+    for entry in fs::read_dir(benches).expect("the repository has benches/rpc") {
+        let source = entry.expect("a file").path();
+        if source.extension().is_some_and(|extension| extension == "c") {
+            cc::check_syntax_with(cc::Standard::C11, &source, &flags).unwrap_or_else(|error| panic!("{error}"));
+            count += 1;
+        }
+    }
+    assert!(count > 5, "only {count} sources found");
+}
+
 /// clang knows the rules of Windows' compiler.
 #[test]
 #[ignore = "needs clang; .ci/run installs it and runs this"]

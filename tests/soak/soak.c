@@ -399,7 +399,7 @@ int main(int argc, char **argv) {
     size_t seconds, step, passed = 0;
     CHECK(argc == 3);
     seconds = strtoul(argv[1], NULL, 10);
-    folder = argv[2];
+    setenv("ESRPC_TEST_CERTIFICATES", argv[2], 1);
     step = seconds / 5 < 60 ? seconds / 5 : 60;
     CHECK(step > 0);
     snprintf(unix_name, sizeof unix_name, "esrpc-soak-%ld", (long)getpid());
