@@ -459,7 +459,8 @@ impl Pair {
     }
 
     fn exchange(&mut self) {
-        for _ in 0..1000 {
+        // A channel may take one byte at a time, and a flight of the handshake has some thousand.
+        for _ in 0..20_000 {
             let mut moved = false;
             for way in [Way::ToServer, Way::ToClient] {
                 let (sender, receiver) = self.sides(way);
