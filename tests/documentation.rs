@@ -113,6 +113,21 @@ fn every_status_stands_with_a_function_that_returns_it_or_a_callback_that_report
     assert!(homeless.is_empty(), "{homeless:?}");
 }
 
+/// tests/c/test_sentences.c shows of each that it is true.
+#[test]
+fn sentences_that_are_tried_stand_in_the_header() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/c/test_sentences.c");
+    let source = std::fs::read_to_string(path).expect("the repository has tests/c/test_sentences.c");
+    let quoted = source.split("SAYS(\"").skip(1).filter_map(|rest| rest.split_once("\");"));
+    let quoted: Vec<_> = quoted.map(|(sentence, _)| sentence.replace("\\\"", "\"")).collect();
+    let header = header_text::committed();
+    let words: Vec<_> = header.split_whitespace().filter(|word| *word != "*").collect();
+    let header = words.join(" ");
+    let invented: Vec<_> = quoted.iter().filter(|sentence| !header.contains(sentence.as_str())).collect();
+    assert!(invented.is_empty(), "{invented:#?}");
+    assert!(quoted.len() >= 60, "only {} sentences are tried", quoted.len());
+}
+
 /// Every status that a comment names exists.
 #[test]
 fn comments_name_only_constants_that_exist() {
