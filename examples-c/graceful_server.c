@@ -79,7 +79,8 @@ static esrpc_status drain(esrpc_listener *listener, uint32_t drain_ms)
     sigaddset(&stop, SIGTERM);
     size_t calls = esrpc_listener_get_open_streams(listener), connections = esrpc_listener_get_open_connections(listener);
     esrpc_status status = esrpc_listener_drain(listener, drain_ms);
-    printf("draining: %zu calls on %zu connections\n", calls, connections);
+    printf("draining: %zu call%s on %zu connection%s\n", calls, calls == 1 ? "" : "s", connections,
+           connections == 1 ? "" : "s");
     fflush(stdout);
     while (status == ESRPC_OK && (status = esrpc_listener_wait_closed(listener, 50)) == ESRPC_ERROR_TIMED_OUT)
         status = sigtimedwait(&stop, NULL, &now) > 0 ? esrpc_listener_drain(listener, 0) : ESRPC_OK;

@@ -39,13 +39,13 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
             Error::Incomplete { have, need } => {
-                write!(f, "the input ends inside a message: {have} bytes are there, {need} are needed")
+                write!(f, "the input ends inside a message, after {have} of {need} bytes")
             }
             Error::PreludeChecksum { stored, computed } => {
-                write!(f, "the prelude checksum is {stored:08x} but its bytes give {computed:08x}")
+                write!(f, "the prelude checksum is {stored:08x}, but its bytes have {computed:08x}")
             }
             Error::MessageChecksum { stored, computed } => {
-                write!(f, "the message checksum is {stored:08x} but its bytes give {computed:08x}")
+                write!(f, "the message checksum is {stored:08x}, but its bytes have {computed:08x}")
             }
             Error::MessageLength { total } => {
                 write!(f, "the total length of {total} bytes is below the minimum of 16")

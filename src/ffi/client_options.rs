@@ -48,11 +48,11 @@ impl esrpc_client_options {
     pub(crate) fn request(&self) -> Result<ConnectRequest, Failure> {
         let endpoint = self.endpoint.clone().ok_or_else(|| {
             Failure::invalid_argument(
-                "options name no place to connect to: set a host, a Unix path, an abstract name or a socket",
+                "options have no address to connect to: set a host, a Unix path, an abstract name or a socket",
             )
         })?;
         if matches!(endpoint, Endpoint::Socket(_)) && self.socket_taken.get() {
-            return Err(Failure::invalid_state("the socket of these options belongs to the connection made before"));
+            return Err(Failure::invalid_state("the socket of these options belongs to an earlier connection"));
         }
         let mut settings = self.settings.clone();
         settings.socket.family = self.family;
@@ -67,7 +67,7 @@ impl esrpc_client_options {
             _ if !name.is_empty() => name,
             Some(Endpoint::Tcp { host, .. }) => host,
             _ => {
-                let detail = "a Unix socket or a socket of the caller's has no host name: give esrpc_client_options_set_tls a server_name";
+                let detail = "a Unix socket or the caller's own socket has no host name: pass a server_name to esrpc_client_options_set_tls";
                 return Err(Failure::new(ESRPC_ERROR_TLS_SERVER_NAME_REQUIRED, detail));
             }
         };

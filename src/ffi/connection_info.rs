@@ -155,9 +155,9 @@ pub unsafe extern "C" fn esrpc_connection_get_peer_credentials(
         let Some((local, _)) = connection.addresses() else { return Err(Error::NotReady.into()) };
         let Some(peer) = connection.peer_credentials() else {
             return Err(if local.text().to_bytes().starts_with(b"unix:") {
-                Failure::new(ESRPC_ERROR_UNSUPPORTED, "this system does not tell who is at the other end of a socket")
+                Failure::new(ESRPC_ERROR_UNSUPPORTED, "this system does not report who is at the other end of a socket")
             } else {
-                Failure::invalid_state("only a Unix socket tells who is at its other end; this is a TCP connection")
+                Failure::invalid_state("only Unix sockets report who is at the other end; this is a TCP connection")
             });
         };
         let credentials = esrpc_peer_credentials {

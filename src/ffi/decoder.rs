@@ -330,7 +330,7 @@ pub unsafe extern "C" fn esrpc_decoder_next_message(
         check_out(out_message, "out_message")?;
         let mut shape = decoder.shape()?;
         let Shape::Messages { decoder, views } = &mut *shape else {
-            return Err(Failure::invalid_state("a decoder that was made with callbacks holds no messages"));
+            return Err(Failure::invalid_state("a decoder created with callbacks holds no messages"));
         };
         let message = match decoder.next_message()? {
             // SAFETY: the data of one push stays put until the next push, which clears the views first.

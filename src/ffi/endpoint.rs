@@ -64,7 +64,7 @@ pub(crate) fn local_address(address: &[u8], port: u32) -> Result<SocketAddr, Fai
     match tcp(address, port)? {
         Endpoint::Tcp { host, port } => literal(&host, port)
             .ok_or_else(|| Failure::invalid_argument(format!("{host:?} is not an IPv4 or IPv6 address"))),
-        Endpoint::Unix(_) | Endpoint::Socket(_) => Err(Failure::invalid_argument("address is not one of TCP")),
+        Endpoint::Unix(_) | Endpoint::Socket(_) => Err(Failure::invalid_argument("address is not a TCP address")),
     }
 }
 

@@ -72,7 +72,7 @@ impl esrpc_listener_options {
         let endpoint = match &self.place {
             Place::Unset => {
                 return Err(Failure::invalid_argument(
-                    "options name no place to listen at: set a host, a Unix path, an abstract name or a socket",
+                    "options have no address to listen at: set a host, a Unix path, an abstract name or a socket",
                 ));
             }
             Place::Endpoint(Endpoint::Socket(_)) if self.socket_taken.get() => {

@@ -36,12 +36,12 @@ impl fmt::Display for Error {
             }
             Error::WrongMessageType(what) => f.write_str(what),
             Error::ReservedHeader(name) => {
-                write!(f, "the header {name:?} is added by the library and may not be given")
+                write!(f, "the header {name:?} is added by the library and must not be passed")
             }
             Error::StreamNotAnnounced => f.write_str(
                 "a stream can be accepted or refused once, inside the on_incoming_stream that announces it or after it was deferred there",
             ),
-            Error::ConnectionClosed => f.write_str("the connection is closing or closed and takes no more messages"),
+            Error::ConnectionClosed => f.write_str("the connection is closing or closed and accepts no more messages"),
             Error::WouldBlock { queued, limit } => write!(
                 f,
                 "{queued} bytes wait to be written, the outbound limit is {limit} bytes; send again after on_writable"

@@ -64,13 +64,13 @@ impl Handshake {
         match (role, self, message_type) {
             (Role::Server, Start, Connect) => Ok(Connecting),
             (Role::Server, Start, _) => violation("came before CONNECT"),
-            (Role::Server, Connecting, _) => violation("came before CONNECT was acknowledged"),
+            (Role::Server, Connecting, _) => violation("arrived before CONNECT was acknowledged"),
             (Role::Server, Done, Connect) => violation("came a second time"),
-            (Role::Client, Start, _) => violation("came before CONNECT was sent"),
+            (Role::Client, Start, _) => violation("arrived before CONNECT was sent"),
             (Role::Client, Connecting, ConnectAck) if flags & CONNECTION_ACCEPTED != 0 => Ok(Done),
             // With an error message the server says why it does not acknowledge; it cannot do so any more.
             (Role::Client, Connecting, ConnectAck | ProtocolError | InternalError) => Ok(Refused),
-            (Role::Client, Connecting, _) => violation("came in place of CONNECT_ACK"),
+            (Role::Client, Connecting, _) => violation("arrived instead of CONNECT_ACK"),
             (Role::Client, Done, ConnectAck) => violation("came a second time"),
             (Role::Client, _, Connect) => violation("is for servers"),
             (Role::Server, _, ConnectAck) => violation("is for clients"),

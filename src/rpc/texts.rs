@@ -33,7 +33,7 @@ impl fmt::Display for Refusal<'_> {
                 write!(f, "{limit} streams are open on this connection, and the server allows no more")
             }
             Refusal::Draining => {
-                f.write_str("this side is being drained and takes no new streams; nothing was done for this one")
+                f.write_str("this side is being drained and accepts no new streams; nothing was done for this one")
             }
             Refusal::NotAccepted { operation } => {
                 write!(f, "the operation {} is not accepted here", quoted(operation))

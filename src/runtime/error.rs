@@ -106,17 +106,17 @@ pub enum Error {
 impl TimeLimit {
     fn sentence(self) -> &'static str {
         match self {
-            TimeLimit::Resolve => "looking the host name up took longer than resolve_timeout_ms",
+            TimeLimit::Resolve => "resolving the host name took longer than resolve_timeout_ms",
             TimeLimit::Connect => "connecting took longer than connect_timeout_ms",
             TimeLimit::Tls => "the TLS handshake took longer than tls_timeout_ms",
-            TimeLimit::Handshake => "CONNECT was not sent and answered within handshake_timeout_ms",
-            TimeLimit::Write => "the peer took nothing of what was to be written for write_timeout_ms",
+            TimeLimit::Handshake => "the handshake (CONNECT, CONNECT_ACK) was not done within handshake_timeout_ms",
+            TimeLimit::Write => "the peer accepted no bytes for write_timeout_ms",
             TimeLimit::Message => {
-                "a message that had begun did not end within message_timeout_ms and a second per 64 KiB"
+                "a message did not arrive completely within message_timeout_ms and a second per 64 KiB"
             }
-            TimeLimit::Idle => "nothing came or went for idle_timeout_ms",
+            TimeLimit::Idle => "the connection was idle for idle_timeout_ms",
             TimeLimit::PingResponse => {
-                "the peer did not answer the keep-alive PING within the timeout_ms of keep_alive_ping"
+                "the peer did not respond to the keep-alive PING within the timeout_ms of keep_alive_ping"
             }
         }
     }
@@ -173,7 +173,7 @@ impl fmt::Display for Error {
             Error::PeerClosed(end) => end.fmt(f),
             Error::LingerExpired { unwritten, linger_ms } => write!(
                 f,
-                "the peer took nothing for {linger_ms} ms (linger_ms) while the connection was closing; {unwritten} bytes were not written"
+                "the peer accepted no bytes for {linger_ms} ms (linger_ms) while the connection was closing; {unwritten} bytes were not written"
             ),
             Error::Aborted { unwritten } => {
                 write!(f, "the connection was aborted while {unwritten} bytes were not written")
@@ -186,7 +186,7 @@ impl fmt::Display for Error {
                 write!(f, "the stream did not end within its deadline_ms ({} ms)", time.as_millis())
             }
             Error::CallTimedOut { time, sent: true } => {
-                write!(f, "the call was not answered within its timeout_ms ({} ms)", time.as_millis())
+                write!(f, "no reply to the call arrived within its timeout_ms ({} ms)", time.as_millis())
             }
             Error::CallTimedOut { time, sent: false } => write!(
                 f,

@@ -225,7 +225,7 @@ impl Runtime {
             return Err(Error::RuntimeShutdown);
         }
         if state.draining {
-            return Err(Error::Draining("the runtime is being drained and takes nothing new"));
+            return Err(Error::Draining("the runtime is being drained and accepts nothing new"));
         }
         let turn = self.next_loop.fetch_add(1, Ordering::Relaxed);
         let in_turn = (0..self.loops.len()).map(|offset| &self.loops[turn.wrapping_add(offset) % self.loops.len()]);

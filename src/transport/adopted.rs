@@ -33,7 +33,7 @@ pub fn check_socket(raw: RawSocket, wanted: SocketUse) -> Result<(), Error> {
 fn inspect(raw: RawFd, wanted: SocketUse) -> Result<SockAddr, Error> {
     let wrong = |what: &str| Error::new(ErrorKind::WrongSocket, format!("the descriptor {raw} {what}"));
     if raw < 0 {
-        return Err(wrong("is no descriptor: it is negative"));
+        return Err(wrong("is not a descriptor: it is negative"));
     }
     // SAFETY: fcntl with F_GETFD takes plain numbers and returns an error for a descriptor that is not open.
     if unsafe { libc::fcntl(raw, libc::F_GETFD) } < 0 {
@@ -51,11 +51,9 @@ fn inspect(raw: RawFd, wanted: SocketUse) -> Result<SockAddr, Error> {
         return Err(wrong("is a socket, but not a stream socket of TCP or Unix"));
     }
     match (wanted, is_listening(&socket), socket.peer_addr().is_ok()) {
-        (SocketUse::Connection, Some(true), _) => {
-            Err(wrong("is a listening socket; here one that is connected is needed"))
-        }
-        (SocketUse::Connection, _, false) => Err(wrong("is a socket that is not connected, or not any more")),
-        (SocketUse::Listener, _, true) => Err(wrong("is a connected socket; here one that listens is needed")),
+        (SocketUse::Connection, Some(true), _) => Err(wrong("is a listening socket; a connected one is needed here")),
+        (SocketUse::Connection, _, false) => Err(wrong("is a socket that is not connected, or no longer")),
+        (SocketUse::Listener, _, true) => Err(wrong("is a connected socket; a listening one is needed here")),
         (SocketUse::Listener, Some(false), _) => Err(wrong("is a socket that does not listen")),
         _ => Ok(address),
     }
@@ -181,7 +179,7 @@ fn set_status_flags(raw: RawFd) -> io::Result<()> {
 
 #[cfg(not(unix))]
 fn inspect(_: RawSocket, _: SocketUse) -> Result<SockAddr, Error> {
-    Err(Error::new(ErrorKind::Unsupported, "sockets of the application's are taken on Unix systems only"))
+    Err(Error::new(ErrorKind::Unsupported, "sockets of the application are accepted on Unix systems only"))
 }
 
 #[cfg(not(unix))]

@@ -50,9 +50,7 @@ impl Endpoint {
                 Error::new(ErrorKind::AddressInvalid, format!("{host:?} is not an IPv4 or IPv6 address"))
             }),
             Endpoint::Unix(name) => name.resolve(),
-            Endpoint::Socket(_) => {
-                Err(Error::new(ErrorKind::AddressInvalid, "a socket that exists already is not bound again"))
-            }
+            Endpoint::Socket(_) => Err(Error::new(ErrorKind::AddressInvalid, "an existing socket is not bound again")),
         }
     }
 }
@@ -67,7 +65,7 @@ impl UnixName {
                 let len = path.as_os_str().len();
                 Error::new(
                     ErrorKind::PathTooLong,
-                    format!("a Unix socket path of {len} bytes is too long for the system (most take 107 bytes)"),
+                    format!("a Unix socket path of {len} bytes is too long for the system (the usual limit is 107)"),
                 )
             }),
             UnixName::Abstract(name) => {

@@ -48,7 +48,7 @@ impl ListeningSocket {
     pub fn duplicate(&self) -> Option<Result<RawSocket, Error>> {
         self.socket
             .upgrade()
-            .map(|_| Err(Error::new(ErrorKind::Unsupported, "sockets are handed out on Unix systems only")))
+            .map(|_| Err(Error::new(ErrorKind::Unsupported, "sockets can be duplicated on Unix systems only")))
     }
 }
 

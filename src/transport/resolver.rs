@@ -104,7 +104,7 @@ impl Resolver {
         if state.threads > 0 {
             return Ok(());
         }
-        Err(Error::from_io("starting a thread to look names up", &error, ErrorKind::Io))
+        Err(Error::from_io("starting a thread to resolve host names", &error, ErrorKind::Io))
     }
 }
 
@@ -130,10 +130,10 @@ fn work(state: &Mutex<State>, look_up: &LookUp) {
 
 fn look_up(host: &str, port: u16) -> Resolved {
     let failed =
-        |error: std::io::Error| Error::new(ErrorKind::ResolveFailed, format!("looking up {host:?} failed: {error}"));
+        |error: std::io::Error| Error::new(ErrorKind::ResolveFailed, format!("resolving {host:?} failed: {error}"));
     let addresses: Vec<SocketAddr> = (host, port).to_socket_addrs().map_err(failed)?.collect();
     if addresses.is_empty() {
-        return Err(Error::new(ErrorKind::ResolveFailed, format!("looking up {host:?} gave no address")));
+        return Err(Error::new(ErrorKind::ResolveFailed, format!("resolving {host:?}: it has no address")));
     }
     Ok(addresses)
 }

@@ -76,8 +76,8 @@ static void addresses_that_are_not_valid(void) {
     CHECK_INVALID(esrpc_client_options_set_host(options, esrpc_text("127.0.0.1"), 65536));
     CHECK(last_error_says("65536"));
     esrpc_client_options_release(options);
-    check_setup_fails(to_host("256.0.0.1", 80), ESRPC_ERROR_RESOLVE_FAILED, "256.0.0.1", "looking up");
-    check_setup_fails(to_host("::1::1", 80), ESRPC_ERROR_RESOLVE_FAILED, "::1::1", "looking up");
+    check_setup_fails(to_host("256.0.0.1", 80), ESRPC_ERROR_RESOLVE_FAILED, "256.0.0.1", "resolving");
+    check_setup_fails(to_host("::1::1", 80), ESRPC_ERROR_RESOLVE_FAILED, "::1::1", "resolving");
 }
 
 static void socket_files_that_are_not_there(void) {

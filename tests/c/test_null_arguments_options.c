@@ -168,7 +168,7 @@ static void adopted_sockets(void) {
     CHECK(duplicate == -1);
     /* A socket that was refused is not set. */
     CHECK_INVALID(esrpc_listener_listen(server, NULL, NULL, &listener));
-    CHECK(last_error_says("no place"));
+    CHECK(last_error_says("no address"));
     CHECK_OK(esrpc_listener_options_set_adopt_only(server));
     CHECK_OK(esrpc_listener_listen(server, NULL, NULL, &listener));
     CHECK_INVALID(esrpc_listener_dup_socket(listener, NULL));

@@ -176,7 +176,7 @@ fn a_supervisor_that_passes_something_else_gets_an_error() {
     assert_eq!(connected.code, Some(FAILED));
     assert_eq!(
         connected.err,
-        "cannot start: ESRPC_ERROR_WRONG_SOCKET: the descriptor 3 is a connected socket; here one that listens is needed\n"
+        "cannot start: ESRPC_ERROR_WRONG_SOCKET: the descriptor 3 is a connected socket; a listening one is needed here\n"
     );
 }
 

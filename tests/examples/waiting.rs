@@ -235,7 +235,7 @@ fn a_graceful_server_finishes_what_is_open_and_takes_nothing_new() {
     assert_eq!(read_messages(&mut idle, 1), [0]);
     let mut socket = open_call(&server);
     server.signal("TERM");
-    assert_eq!(server.next_line(), "draining: 1 calls on 2 connections\n");
+    assert_eq!(server.next_line(), "draining: 1 call on 2 connections\n");
     assert_ended(&mut idle);
     let late = run(example("blocking_call", &[server.port()]));
     assert_eq!(late.code, Some(FAILED));
@@ -253,12 +253,12 @@ fn a_graceful_server_cuts_off_what_is_open_at_its_deadline_or_a_second_signal() 
     let mut socket = open_call(&server);
     server.signal("INT");
     assert_ended(&mut socket);
-    assert_eq!(server.finish(), "draining: 1 calls on 1 connections\n");
+    assert_eq!(server.finish(), "draining: 1 call on 1 connection\n");
 
     let mut server = Graceful::start(&["--port", "0", "--drain-ms", "4294967294"]);
     let mut socket = open_call(&server);
     server.signal("TERM");
-    assert_eq!(server.next_line(), "draining: 1 calls on 1 connections\n");
+    assert_eq!(server.next_line(), "draining: 1 call on 1 connection\n");
     server.signal("TERM");
     assert_ended(&mut socket);
     assert_eq!(server.finish(), "");
@@ -272,7 +272,7 @@ fn call_until_answered(place: &str) {
             assert_eq!(call.out, "{\"hello\":\"world\"}\n");
             return;
         }
-        let by_drain = ["drained", "closed the connection", "onnection reset", "roken pipe", "takes no more messages"];
+        let by_drain = ["drained", "closed the connection", "onnection reset", "roken pipe", "accepts no more messages"];
         assert!(by_drain.iter().any(|reason| call.err.contains(reason)), "{}", call.err);
     }
     panic!("a call was never answered");

@@ -17,7 +17,7 @@ fn by_the_library_say_why() {
     for (refusal, text) in [
         (
             Refusal::Draining,
-            "this side is being drained and takes no new streams; nothing was done for this one".to_owned(),
+            "this side is being drained and accepts no new streams; nothing was done for this one".to_owned(),
         ),
         (
             Refusal::NotAccepted { operation: b"\"quoted\"\n" },

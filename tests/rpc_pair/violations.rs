@@ -24,15 +24,15 @@ fn of_the_handshake_are_noticed_by_both_sides() {
         (Role::Server, "start", ConnectAck, "CONNECT_ACK came before CONNECT"),
         (Role::Server, "start", Ping, "PING came before CONNECT"),
         (Role::Server, "start", InternalError, "INTERNAL_ERROR came before CONNECT"),
-        (Role::Server, "connecting", Connect, "CONNECT came before CONNECT was acknowledged"),
-        (Role::Server, "connecting", Ping, "PING came before CONNECT was acknowledged"),
+        (Role::Server, "connecting", Connect, "CONNECT arrived before CONNECT was acknowledged"),
+        (Role::Server, "connecting", Ping, "PING arrived before CONNECT was acknowledged"),
         (Role::Server, "done", Connect, "CONNECT came a second time"),
         (Role::Server, "done", ConnectAck, "CONNECT_ACK is for clients"),
         (Role::Client, "done", Connect, "CONNECT is for servers"),
-        (Role::Client, "start", Ping, "PING came before CONNECT was sent"),
-        (Role::Client, "start", ConnectAck, "CONNECT_ACK came before CONNECT was sent"),
-        (Role::Client, "connecting", Ping, "PING came in place of CONNECT_ACK"),
-        (Role::Client, "connecting", Connect, "CONNECT came in place of CONNECT_ACK"),
+        (Role::Client, "start", Ping, "PING arrived before CONNECT was sent"),
+        (Role::Client, "start", ConnectAck, "CONNECT_ACK arrived before CONNECT was sent"),
+        (Role::Client, "connecting", Ping, "PING arrived instead of CONNECT_ACK"),
+        (Role::Client, "connecting", Connect, "CONNECT arrived instead of CONNECT_ACK"),
         (Role::Client, "done", ConnectAck, "CONNECT_ACK came a second time"),
     ];
     for (role, state, message_type, text) in rows {
@@ -41,7 +41,7 @@ fn of_the_handshake_are_noticed_by_both_sides() {
     }
     for (role, state) in [(Role::Server, "start"), (Role::Server, "connecting"), (Role::Client, "connecting")] {
         let received = side(role, state).receive(&raw(0, 0, 1, Some(b"a")));
-        let text = "APPLICATION_MESSAGE came on stream 1 before the handshake was done";
+        let text = "APPLICATION_MESSAGE arrived on stream 1 before the handshake was done";
         assert_eq!(received, Err(text.to_owned()), "{role:?}, {state}");
     }
 }
@@ -50,10 +50,10 @@ fn of_the_handshake_are_noticed_by_both_sides() {
 fn of_types_and_stream_ids_are_noticed_by_both_sides() {
     for role in [Role::Client, Role::Server] {
         for (message_type, stream_id, text) in [
-            (0, 0, "APPLICATION_MESSAGE cannot come on stream-id 0"),
-            (1, 0, "APPLICATION_ERROR cannot come on stream-id 0"),
-            (2, 1, "PING cannot come on stream-id 1"),
-            (6, 3, "PROTOCOL_ERROR cannot come on stream-id 3"),
+            (0, 0, "APPLICATION_MESSAGE must not be sent on stream-id 0"),
+            (1, 0, "APPLICATION_ERROR must not be sent on stream-id 0"),
+            (2, 1, "PING must not be sent on stream-id 1"),
+            (6, 3, "PROTOCOL_ERROR must not be sent on stream-id 3"),
             (8, 0, "8 is not a message type (0 to 7)"),
             (-1, 0, "-1 is not a message type (0 to 7)"),
             (99, 1, "99 is not a message type (0 to 7)"),
@@ -103,7 +103,7 @@ fn of_stream_ids_by_the_server_are_noticed_by_the_client() {
     for flags in [0, TERMINATE_STREAM] {
         let (mut client, _) = pair_with_two_streams();
         let received = client.receive(&raw(0, flags, 3, Some(b"a")));
-        assert_eq!(received, Err("a message came on stream 3; the last one opened is 2".to_owned()));
+        assert_eq!(received, Err("a message arrived on stream 3; the last one opened is 2".to_owned()));
     }
 }
 

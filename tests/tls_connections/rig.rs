@@ -33,7 +33,7 @@ const PAUSE: &[u8] = b"pause after each";
 #[derive(Default)]
 pub struct Side {
     pub callbacks: Recorder,
-    /// The bytes of payload that came on streams.
+    /// The bytes of payload that arrived on streams.
     pub received: AtomicUsize,
     /// A server's connection, to which a reference is held.
     pub connection: AtomicPtr<esrpc_connection>,

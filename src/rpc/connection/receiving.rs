@@ -34,7 +34,9 @@ impl<S: Clone, T> Connection<S, T> {
             return self.receive_protocol(message_type, flags, incoming.message, now);
         }
         if self.handshake != Handshake::Done {
-            return Err(Violation::Rule(format!("{message_type} came on stream {id} before the handshake was done")));
+            return Err(Violation::Rule(format!(
+                "{message_type} arrived on stream {id} before the handshake was done"
+            )));
         }
         self.receive_on_stream(id, flags & TERMINATE_STREAM != 0, envelope.operation, now)
     }
@@ -123,7 +125,7 @@ impl<S: Clone, T> Connection<S, T> {
             return Ok(Received::Late);
         }
         if self.role == Role::Client {
-            return Err(Violation::Rule(format!("a message came on stream {id}; the last one opened is {last}")));
+            return Err(Violation::Rule(format!("a message arrived on stream {id}; the last one opened is {last}")));
         }
         if last.checked_add(1) != Some(id) {
             return Err(Violation::Rule(format!("stream {id} was opened, the next id after {last} was expected")));
@@ -182,7 +184,7 @@ fn checked(envelope: &Envelope<'_>) -> Result<(MessageType, i32, i32), Violation
         return Err(Violation::Rule(format!("the stream id {id} is negative")));
     }
     if message_type.belongs_on_stream() != (id > 0) {
-        return Err(Violation::Rule(format!("{message_type} cannot come on stream-id {id}")));
+        return Err(Violation::Rule(format!("{message_type} must not be sent on stream-id {id}")));
     }
     Ok((message_type, flags, id))
 }

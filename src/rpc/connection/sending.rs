@@ -231,7 +231,7 @@ impl<S: Clone, T> Connection<S, T> {
 #[cold]
 fn not_open<S>(entry: Option<&mut Entry<S>>) -> Error {
     Error::StreamClosed(match entry.map(|entry| entry.state) {
-        Some(StreamState::Closing) => "TERMINATE_STREAM was sent on the stream before",
+        Some(StreamState::Closing) => "this side has ended the stream with TERMINATE_STREAM",
         Some(_) => "the peer has ended the stream",
         None => "the stream is over",
     })

@@ -130,7 +130,7 @@ impl Inbox {
             let (next, in_time) = wait_until(&self.changed, queue, deadline);
             queue = next;
             if !in_time {
-                return Err(Error::TimedOut("no message came within the given time".to_owned()));
+                return Err(Error::TimedOut("no message arrived within the given time".to_owned()));
             }
         }
     }

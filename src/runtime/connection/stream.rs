@@ -275,7 +275,7 @@ impl Stream {
             return Error::RuntimeShutdown;
         }
         if self.phase_in(shared) == StreamPhase::Announced {
-            return Error::InvalidState("the stream has to be accepted first");
+            return Error::InvalidState("the stream is not accepted yet: accept it first");
         }
         // A stream that has ended says so, whatever became of its connection since.
         match (&error, self.end()) {

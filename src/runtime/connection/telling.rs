@@ -62,7 +62,7 @@ impl Connection {
         match received {
             Err(violation) => self.log_violation(&violation.into()),
             Ok(Received::Late) => {
-                self.log_line(Level::Debug, || "a message for a stream that is over: dropped".to_owned())
+                self.log_line(Level::Debug, || "dropped a message for a stream that is over".to_owned())
             }
             Ok(Received::Protocol { message_type, ending, handled }) => {
                 if ending != Some(Ending::Refused)

@@ -67,7 +67,8 @@ impl ListenerDriver {
                 match may_accept {
                     MayAccept::At(at) => self.run_again_at(at, context),
                     _ => self.listener.log_repeated(Repeated::FullListener, || {
-                        "the listener has max_connections and accepts no more".to_owned()
+                        "the listener has as many connections as max_connections allows and accepts no more for now"
+                            .to_owned()
                     }),
                 }
                 return Flow::Continue;

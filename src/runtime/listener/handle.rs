@@ -10,7 +10,7 @@ use crate::runtime::connection::Gatekeeper;
 use crate::runtime::connection::handle::Connection;
 use crate::runtime::connection::setup::{self, Setup};
 use crate::runtime::connection::state::DRAINED_BEFORE_SETUP;
-use crate::runtime::error::{Error, Outcome};
+use crate::runtime::error::{Error, Outcome, counted};
 use crate::runtime::event_loop::{
     Command, Destroyed, LoopError, LoopHandle, Owner, Place, Resident, check_may_wait, deadline_after, lock, wait_until,
 };
@@ -204,7 +204,7 @@ impl Listener {
     /// A descriptor of the listening socket for the caller.
     pub fn duplicate_socket(&self) -> Result<RawSocket, Error> {
         let Some(socket) = &self.socket else {
-            return Err(Error::InvalidState("the listener has no socket of its own"));
+            return Err(Error::InvalidState("the listener does not listen at a socket"));
         };
         if self.is_closed() {
             return Err(LISTENER_CLOSED);
@@ -312,7 +312,7 @@ impl Listener {
             }
         };
         self.log(Level::Debug, || {
-            format!("a listener is closed; it had {} connections", self.figures().connections_opened)
+            format!("a listener is closed after {}", counted(self.figures().connections_opened as usize, "connection"))
         });
         if let Some(handler) = self.handler() {
             handler.on_closed(self, &outcome);
