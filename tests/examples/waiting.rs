@@ -272,7 +272,8 @@ fn call_until_answered(place: &str) {
             assert_eq!(call.out, "{\"hello\":\"world\"}\n");
             return;
         }
-        let by_drain = ["drained", "closed the connection", "onnection reset", "roken pipe", "accepts no more messages"];
+        let by_drain =
+            ["drained", "closed the connection", "onnection reset", "roken pipe", "accepts no more messages"];
         assert!(by_drain.iter().any(|reason| call.err.contains(reason)), "{}", call.err);
     }
     panic!("a call was never answered");
