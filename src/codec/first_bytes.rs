@@ -122,7 +122,7 @@ fn recognise(bytes: &[u8]) -> Option<Look<'_>> {
     }
 }
 
-/// A record's header, and what tells the kinds of record apart.
+/// A record's header, and what distinguishes the kinds of record.
 fn recognise_tls(bytes: &[u8]) -> Option<Look<'_>> {
     match bytes {
         [21, 3, 0..=4, 0, 2, _, code, ..] => Some(Look::TlsAlert(Some(*code))),

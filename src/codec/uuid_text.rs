@@ -11,7 +11,7 @@ pub fn uuid_to_text(uuid: &[u8; 16]) -> String {
 
 /// Reads the hyphenated form, in upper or lower case. Other spellings (braces, no hyphens, URN) are refused.
 pub fn uuid_from_text(text: &[u8]) -> Result<[u8; 16], Error> {
-    // The parser tells the spellings apart by their lengths, so the length alone excludes the others.
+    // The parser distinguishes the spellings by their lengths, so the length alone excludes the others.
     if text.len() != TEXT_LEN {
         return Err(Error::InvalidUuid);
     }

@@ -53,7 +53,7 @@ impl std::error::Error for Violation {}
 /// What is wrong with input that is not a sound message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Defect {
-    /// The headers of a message that is otherwise sound. The peer is told.
+    /// The headers of a message that is otherwise sound. The peer gets PROTOCOL_ERROR.
     Headers(codec::Error),
     /// The message is longer than a peer may send before the handshake is done.
     TooLargeForHandshake { len: usize, limit: usize },

@@ -189,7 +189,7 @@ impl Admission {
         }
     }
 
-    /// Counts a connection that could not be had.
+    /// Counts a connection that failed.
     pub fn note_failure(&self, error: &Error) {
         if let Some(counter) = failure_counter(error) {
             self.events.note(counter);

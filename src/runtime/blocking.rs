@@ -13,7 +13,7 @@ use super::life::Runtime;
 use crate::codec::MessageCopy;
 use crate::rpc::{self, Envelope, Incoming, MessageType, Outgoing, TERMINATE_STREAM};
 
-/// What answered a call.
+/// The reply to a call.
 pub struct Reply {
     pub message: MessageCopy,
     /// It is an APPLICATION_ERROR.
@@ -114,7 +114,7 @@ impl Connection {
         let answer = match take(deadline) {
             Err(Error::TimedOut(_)) => {
                 self.cut_stream(&stream, too_late(true));
-                // The answer, or another end, may have come first after all.
+                // The reply, or another end, may have come first after all.
                 take(Some(Instant::now()))
             }
             answer => answer,
@@ -179,7 +179,7 @@ impl Stream {
     }
 }
 
-/// What the first message of an answer is.
+/// What the first message of a reply is.
 fn reply(stream: &Arc<Stream>, copy: MessageCopy) -> Reply {
     let message = copy.message();
     let envelope = Envelope::read(&message.headers);

@@ -64,7 +64,7 @@ pub enum Error {
     StreamDeadline {
         time: Duration,
     },
-    /// A call was not answered in time, or not even sent for want of room.
+    /// No reply to a call came in time, or it was not even sent for lack of room.
     CallTimedOut {
         time: Duration,
         sent: bool,

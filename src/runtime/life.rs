@@ -41,7 +41,7 @@ struct State {
     /// Nothing new is taken, and what is there is finished.
     draining: bool,
     joiners: usize,
-    /// The threads were told to end.
+    /// The threads were asked to end.
     ended: bool,
     /// By `stop`: nobody is called any more.
     stopped: bool,
@@ -365,7 +365,7 @@ impl Runtime {
     }
 
     /// Calls nobody any more and ends the threads once the callbacks that run have returned. What lives on the runtime is
-    /// inert from now on, and whoever waits for it is told.
+    /// inert from now on, and those who wait for it are woken.
     pub(super) fn halt(&self) {
         {
             let mut state = lock(&self.state);

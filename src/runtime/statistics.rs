@@ -77,7 +77,7 @@ with_figures!(define_figures);
 /// One of the figures.
 pub type Counter = fn(&mut Figures) -> &mut u64;
 
-/// Which one counts a connection that could not be had; none if that is counted where it was found out.
+/// Which one counts a connection that failed; none if that is counted where it was found out.
 pub fn failure_counter(error: &Error) -> Option<Counter> {
     Some(match error {
         Error::Transport(error) => match error.kind {

@@ -3,7 +3,7 @@
 
 use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 
-/// The process that made an object, told apart from every process that it was forked from. Not by its id, which may be the
+/// The process that made an object, distinct from every process that it was forked from. Not by its id, which may be the
 /// same in another namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProcessMark(u32);

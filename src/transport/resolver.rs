@@ -140,7 +140,7 @@ fn look_up(host: &str, port: u16) -> Resolved {
 
 impl Drop for Lookup {
     fn drop(&mut self) {
-        // Unless a thread has taken it, which then finds nobody to tell.
+        // Unless a thread has taken it, which then finds nobody waiting.
         let job = lock(&self.state).waiting.remove(&self.number);
         let tell = lock(&self.tell).take();
         drop((job, tell));
@@ -241,7 +241,7 @@ mod tests {
         assert_eq!(lock(&resolver.state).waiting.len(), 1);
         assert!(names.try_recv().is_err());
 
-        // None of those that were given up is begun, or told of.
+        // None of those that were given up is begun or reported.
         door.open();
         assert_eq!(next(&results), 80);
         assert_eq!(next(&names), "last");

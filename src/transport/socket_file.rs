@@ -59,7 +59,7 @@ impl SocketFile {
 impl Drop for SocketFile {
     fn drop(&mut self) {
         if self.identity.is_some() && self.identity == identity_of(&self.path) {
-            // Nobody could be told of a failure here, and the next bind replaces the file.
+            // A failure could not be reported here, and the next bind replaces the file.
             let _ = fs::remove_file(&self.path);
         }
     }
@@ -89,7 +89,7 @@ struct Lock {
 }
 
 impl Lock {
-    /// None if there can be no such file: then binding most often fails too, and tells why.
+    /// None if there can be no such file: then binding most often fails too, and says why.
     fn take(socket_path: &Path) -> io::Result<Option<Lock>> {
         let mut path = socket_path.as_os_str().to_owned();
         path.push(".esrpc-lock");
@@ -126,7 +126,7 @@ fn is_at(file: &File, path: &Path) -> bool {
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // Nobody could be told of failures. The lock is given back in so many words, since a child that was forked meanwhile
+        // Failures could not be reported. The lock is released explicitly, since a child that was forked meanwhile
         // has it too.
         let _ = fs::remove_file(&self.path);
         let _ = self.file.unlock();

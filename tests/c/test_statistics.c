@@ -396,7 +396,7 @@ static void held_bytes(void) {
     pair_end(&pair);
 }
 
-/* Connections that could not be had */
+/* Connections that failed before they were set up */
 
 static void a_server_that_is_not_there(void) {
     struct pair pair;

@@ -110,7 +110,7 @@ impl<S: Clone, T> Connection<S, T> {
         Ok(())
     }
 
-    /// Ends a stream from this side at once: the peer is told, and what waits to be written is given back.
+    /// Ends a stream from this side at once: the peer gets its end, and unwritten messages are given back.
     pub fn cut_stream(&mut self, id: i32) -> Option<(S, Vec<T>)> {
         let entry = self.take_entry(id)?;
         let waiting = self.outbound.cancel_stream(entry.trail);

@@ -24,7 +24,7 @@ pub struct ConnectRequest {
 }
 
 impl Connection {
-    /// Begins to connect; everything after that is told to the handler.
+    /// Begins to connect; everything after that is reported to the handler.
     pub fn connect(
         runtime: &Arc<Runtime>,
         request: ConnectRequest,

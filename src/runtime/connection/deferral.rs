@@ -21,7 +21,7 @@ pub(super) struct Deferral {
     accepted: OnceLock<Box<dyn StreamHandler>>,
     stage: AtomicU8,
     inbox: Inbox,
-    /// The peer has ended the stream, of which the application is still to be told. Loop thread only.
+    /// The peer has ended the stream, which is still to be reported to the application. Loop thread only.
     ended_by_peer: AtomicBool,
 }
 
@@ -252,7 +252,7 @@ impl Stream {
 }
 
 impl Connection {
-    /// The peer has ended the stream; the application is told at once, or once it has been given what came before.
+    /// The peer has ended the stream; that is reported at once, or after the messages that came before.
     pub(super) fn end_by_peer(self: &Arc<Self>, stream: &Arc<Stream>) {
         {
             let mut shared = self.lock();

@@ -1,4 +1,4 @@
-//! The end of a connection, told to everybody who was promised a word: in parts, so that the many streams of one connection
+//! The end of a connection, reported to all who were promised a callback: in parts, so that the many streams of one connection
 //! do not keep the others of its loop waiting.
 
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use super::state::Flush;
 use crate::runtime::error::{Error, Outcome};
 use crate::runtime::log::Level;
 
-/// Who is still to be told that the connection is over.
+/// Who is still to learn that the connection is over.
 pub(super) struct Farewell {
     outcome: Outcome,
     /// The same for those to whom "well" means that it ended without them.
@@ -39,7 +39,7 @@ impl Connection {
 }
 
 impl Farewell {
-    /// Goes on until the turn is over. True once everybody has been told, the connection's owner last.
+    /// Goes on until the turn is over. True once all reports are made, that to the connection's owner last.
     pub fn advance(&mut self, connection: &Arc<Connection>, turn: &mut Turn) -> bool {
         for flush in &mut self.sends {
             connection.tell(flush, &self.unwritten);

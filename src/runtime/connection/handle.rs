@@ -19,7 +19,7 @@ use crate::runtime::log::{Level, Log};
 use crate::runtime::settings::Settings;
 use crate::transport::{self, AddressText, Endpoint, PeerCredentials, Resolver, TlsConfig, TlsInfo};
 
-/// Who is told of what happens on a connection. All calls come on the connection's event-loop thread, with no lock held.
+/// Receives what happens on a connection. All calls come on the connection's event-loop thread, with no lock held.
 pub trait ConnectionHandler: Destroyed {
     /// Client only; the error if there is no connection.
     fn on_setup(&self, result: Result<&Arc<Connection>, &Error>);
@@ -32,7 +32,7 @@ pub trait ConnectionHandler: Destroyed {
     fn as_any(&self) -> &dyn Any;
 }
 
-/// Who is told of what happens on a stream; same rules.
+/// Receives what happens on a stream; same rules.
 pub trait StreamHandler: Destroyed {
     fn on_message(&self, stream: &Arc<Stream>, incoming: &Incoming<'_>);
     fn on_writable(&self, stream: &Arc<Stream>);
@@ -141,7 +141,7 @@ pub struct Stream {
     pub(super) timer: OnceLock<TimerKey>,
     /// Of those who may read from it.
     pub(super) holders: AtomicUsize,
-    /// It stands in the connection's list of those to be told when there is room.
+    /// It is in the connection's list of streams that wait for room.
     pub(super) blocked: AtomicBool,
     pub(super) closed_told: AtomicBool,
 }
@@ -256,7 +256,7 @@ impl Connection {
         self.changed.notify_all();
     }
 
-    /// Who is told of what happens; nobody once the loop is halted.
+    /// Receives what happens; none once the loop is halted.
     pub fn handler(&self) -> Option<&dyn ConnectionHandler> {
         self.handler.get().filter(|_| !self.is_inert()).map(Box::as_ref)
     }
@@ -293,7 +293,7 @@ impl Connection {
         self.peer_credentials.get().copied()
     }
 
-    /// Notes what the stream, which is connected now, can tell; it may be asked on any thread, also after its end.
+    /// Notes the facts about the stream, which is connected now; any thread may ask for them, also after its end.
     pub(in crate::runtime) fn describe(&self, stream: &transport::Stream) {
         if let Some(credentials) = stream.peer_credentials() {
             let _ = self.peer_credentials.set(credentials);

@@ -19,9 +19,9 @@ use crate::transport::{
     literal,
 };
 
-/// Whoever brought a server's connection and is still to be told of it, in one way or another. Dropped once that is done.
+/// Brought a server's connection, and still has to learn what became of it. Dropped once that is done.
 pub trait Arrival: Send {
-    /// The connection is not wanted any more; with an error if that is a failure to be told.
+    /// The connection is not wanted any more; with an error if that is a failure to be reported.
     fn refusal(&self) -> Option<Result<(), Error>>;
     /// Calls the listener's owner, who may accept the connection.
     fn announce(&self, connection: &Arc<Connection>);
@@ -31,7 +31,7 @@ pub trait Arrival: Send {
 /// The loop thread's side of a connection that is being set up.
 pub struct Setup {
     connection: Arc<Connection>,
-    /// Of a server's connection, until its listener has been told of it.
+    /// Of a server's connection, until it was announced to its listener.
     arrival: Option<Box<dyn Arrival>>,
     token: Token,
     stage: Stage,
@@ -55,11 +55,11 @@ enum Stage {
     },
     Dialing(Box<Dialer>),
     Handshaking(transport::Stream),
-    /// The application has been told of it, and decides later. Nothing is read meanwhile.
+    /// It was announced to the application, which decides later. Nothing is read meanwhile.
     Deferred(transport::Stream),
-    /// An accepted socket that cannot be used, which is still to be told.
+    /// An accepted socket that cannot be used, which is still to be reported.
     Unusable(Error),
-    /// The TLS handshake has failed, which was told; the peer gets a moment to take the alert.
+    /// The TLS handshake has failed, which was reported; the peer gets a moment to read the alert.
     Lingering(transport::Stream),
     /// The stream has been handed on, or the setup has failed.
     Ended,
@@ -93,7 +93,7 @@ impl Setup {
             deadlines: Deadlines::default(),
         };
         let begun = if context.shutting_down {
-            // Before anybody is told, who may end the thread.
+            // Before a callback, which may end the thread.
             drop(origin);
             Err(Error::RuntimeShutdown)
         } else {
@@ -170,7 +170,7 @@ impl Setup {
             Some(config) => TlsSession::server(config).map(|session| stream.start_tls(session)),
             None => Ok(()),
         });
-        // A failure is told from the setup's place, where the arrival is found if the host ends the thread meanwhile.
+        // A failure is reported from the setup's place, where the arrival is found if the host ends the thread meanwhile.
         let stage = match prepared {
             Ok(()) => Stage::Handshaking(stream),
             Err(error) => {
@@ -336,7 +336,7 @@ impl Setup {
         Flow::Leave
     }
 
-    /// Closes the socket and tells nobody of it.
+    /// Closes the socket without a callback.
     fn close(&mut self, context: &mut Context) {
         self.deadlines.cancel(&mut context.timers);
         match std::mem::replace(&mut self.stage, Stage::Ended) {
@@ -353,7 +353,7 @@ impl Setup {
         }
     }
 
-    /// The peer is told by an alert, which a socket that is closed with input unread could lose again.
+    /// The peer learns it from an alert, which a socket that is closed with input unread could lose again.
     fn fail_handshake(&mut self, error: Error, context: &mut Context) -> Flow {
         let step = match std::mem::replace(&mut self.stage, Stage::Ended) {
             Stage::Handshaking(stream) if stream.wants_flush() || stream.has_unfinished_bytes() => {
@@ -389,13 +389,13 @@ impl Setup {
                 }
             }
         }
-        // No event tells of what is there already.
+        // No event reports what is there already.
         self.in_line = true;
         context.ready.push_back(self.token);
         Flow::Continue
     }
 
-    /// Ends a connection of which nobody is to be told: its listener is closed, or its failure was told before.
+    /// Ends a connection without a callback: its listener is closed, or its failure was reported before.
     fn vanish(&mut self, context: &mut Context) -> Flow {
         self.close(context);
         drop(self.connection.lock().end());
@@ -406,7 +406,7 @@ impl Setup {
 
     fn tell_failure(&mut self, error: Error) {
         match &self.arrival {
-            // Nobody has been told of this connection, only the listener is. The arrival stays in its place meanwhile, as above.
+            // This connection was not announced; only the listener learns of it. The arrival stays in its place meanwhile, as above.
             Some(arrival) => {
                 drop(self.connection.lock().end());
                 arrival.note_failure(&error);

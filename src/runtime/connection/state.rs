@@ -46,7 +46,7 @@ pub(in crate::runtime) struct Shared<S> {
     ripe: VecDeque<Arc<S>>,
 }
 
-/// What the owner of the connection has been told.
+/// What has been reported to the owner of the connection.
 enum Reported {
     Nothing,
     /// Whether it was set up.

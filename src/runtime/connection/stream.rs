@@ -52,7 +52,7 @@ impl Stream {
         &self.connection
     }
 
-    /// Who is told of what happens; nobody once the loop is halted.
+    /// Receives what happens; none once the loop is halted.
     pub fn handler(&self) -> Option<&dyn StreamHandler> {
         self.handler.get().filter(|_| !self.connection().is_inert()).map(Box::as_ref)
     }

@@ -159,7 +159,7 @@ impl Connection {
             // The application neither accepted nor refused it.
             return self.refuse_stream(id, Refusal::NotAccepted { operation });
         }
-        // A stream that was accepted is told of the connection's end if that has come.
+        // For a stream that was accepted the connection's end is reported if that has come.
         let Some(handler) = stream.handler().filter(|_| is_open) else { return };
         if deferral.is_some_and(Deferral::is_over) {
             return;
@@ -211,7 +211,7 @@ impl Connection {
         self.log_line(Level::Debug, || format!("stream {id} refused: {refusal}"));
     }
 
-    /// The connection is usable: tells its owner.
+    /// The connection is usable: reports that to its owner.
     pub(super) fn complete_setup(self: &Arc<Self>) {
         {
             let mut shared = self.lock();

@@ -69,7 +69,7 @@ impl LoopHandle {
         }
     }
 
-    /// Queues a command. After the loop has stopped, tasks are told so and the rest is dropped.
+    /// Queues a command. After the loop has stopped, tasks fail and the rest is dropped.
     pub fn post(&self, command: Command) {
         let mut queue = lock(&self.queue);
         if queue.stopped {

@@ -65,7 +65,7 @@ pub enum Trouble<'a> {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LoopEnding {
-    /// It was told to, when nothing was left on it.
+    /// On request, when nothing was left on it.
     InOrder,
     /// It was halted.
     Halted,

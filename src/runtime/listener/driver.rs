@@ -128,7 +128,7 @@ impl ListenerDriver {
         Flow::Leave
     }
 
-    /// Closes the socket and tells nobody of it.
+    /// Closes the socket without a callback.
     fn give_up_socket(&mut self, context: &mut Context) {
         if let Some(mut socket) = self.socket.take() {
             socket.deregister(&context.registry);

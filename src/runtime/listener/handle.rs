@@ -21,7 +21,7 @@ use crate::runtime::settings::Settings;
 use crate::runtime::statistics::Figures;
 use crate::transport::{self, ListeningSocket, RawSocket, TlsConfig};
 
-/// Who is told of what happens on a listener. `on_incoming_connection` comes on the connection's event-loop thread, the
+/// Receives what happens on a listener. `on_incoming_connection` comes on the connection's event-loop thread, the
 /// rest on the listener's.
 pub trait ListenerHandler: Destroyed {
     /// The connection is refused unless it is accepted meanwhile.
@@ -55,9 +55,9 @@ pub struct Listener {
 pub(super) struct State {
     /// No connection is announced any more.
     closed: bool,
-    /// It was closed by a drain: connections that are not announced yet are told of.
+    /// It was closed by a drain: connections that are not announced yet are reported.
     draining: bool,
-    /// Connections on their way to be announced, or to be told of as failed: on_closed comes after them.
+    /// Connections about to be announced or reported as failed: on_closed comes after them.
     arrivals: usize,
     /// The socket is gone and all that a drain waits for has ended.
     ended: Option<Outcome>,
@@ -67,7 +67,7 @@ pub(super) struct State {
     closed_told: bool,
 }
 
-/// A connection of which the listener's owner is still to be told, in one way or another.
+/// A connection that is still to be announced to the listener's owner, or reported as failed.
 pub struct Arrival {
     listener: Arc<Listener>,
 }
@@ -111,7 +111,7 @@ impl Drop for Arrival {
 }
 
 impl Listener {
-    /// Who is told of what happens; nobody once the loop is halted.
+    /// Receives what happens; none once the loop is halted.
     pub fn handler(&self) -> Option<&dyn ListenerHandler> {
         self.handler.get().filter(|_| !self.is_inert()).map(Box::as_ref)
     }
@@ -157,7 +157,7 @@ impl Listener {
         Ok(())
     }
 
-    /// Stops listening. Connections that were announced live on; the others are ended, and nobody is told of them.
+    /// Stops listening. Connections that were announced live on; the others are ended without a callback.
     pub fn close(self: &Arc<Self>) {
         if !std::mem::replace(&mut lock(&self.state).closed, true) {
             self.connections().all().into_iter().for_each(|connection| connection.note_closed_listener());
@@ -270,7 +270,7 @@ impl Listener {
         Ok(())
     }
 
-    /// Tells of a connection that could not be had.
+    /// Reports a connection that failed before it was announced.
     pub(super) fn failed(self: &Arc<Self>, error: &Error) {
         self.admission.note_failure(error);
         self.log_repeated(Repeated::FailedConnection, || error.to_string());
@@ -298,7 +298,7 @@ impl Listener {
         self.tell_end();
     }
 
-    /// Tells the listener's owner that it is closed, if all is told that comes before that. On its loop thread.
+    /// Reports to the listener's owner that it is closed, once everything before that is reported. On its loop thread.
     pub(super) fn tell_end(self: &Arc<Self>) {
         let outcome = {
             let mut state = lock(&self.state);

@@ -126,7 +126,7 @@ impl<'a> Certificate<'a> {
     }
 }
 
-/// Methods of signatures, and whether they are accepted. The last bytes tell the methods of RSA and ECDSA apart.
+/// Methods of signatures, and whether they are accepted. The last bytes distinguish the methods of RSA and ECDSA.
 const SIGNATURES: &[(&[u8], &str, bool)] = &[
     (&[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 4], "MD5 with RSA", false),
     (&[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 5], "SHA-1 with RSA", false),

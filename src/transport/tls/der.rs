@@ -1,4 +1,4 @@
-//! The little of DER that tells what a file is, and where it is damaged.
+//! The little of DER that shows what a file is, and where it is damaged.
 
 pub const INTEGER: u8 = 0x02;
 pub const BIT_STRING: u8 = 0x03;

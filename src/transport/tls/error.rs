@@ -300,7 +300,7 @@ fn date(time: UnixTime) -> String {
     format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{:02} UTC", second % 60)
 }
 
-/// An error of the session as reads and writes answer it; `Error::from_io` gets it back.
+/// An error of the session as reads and writes return it; `Error::from_io` gets it back.
 pub fn as_io(error: &Error) -> io::Error {
     let kind = match error.kind {
         ErrorKind::Tls(TlsErrorKind::Truncated) => io::ErrorKind::UnexpectedEof,

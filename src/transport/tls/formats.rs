@@ -26,7 +26,7 @@ pub fn describe(bytes: &[u8]) -> Option<&'static str> {
 }
 
 fn describe_der(bytes: &[u8]) -> Option<&'static str> {
-    // Of a damaged file the beginning still tells.
+    // The beginning of a damaged file still shows it.
     let fields = der::lenient_contents(bytes)?;
     let (first, rest) = der::read(fields)?;
     match (first.tag, first.contents) {

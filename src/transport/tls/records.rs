@@ -104,7 +104,7 @@ impl Records {
         }
     }
 
-    /// Writes `data`, at most a full record of it, as a record from `at` on into `out`, which grows if it must; answers how many
+    /// Writes `data`, at most a full record of it, as a record from `at` on into `out`, which grows if it must; returns how many
     /// bytes that are. `input` is what `take_in` left of its input. After the handshake only.
     pub fn encrypt(
         &mut self,

@@ -77,7 +77,7 @@ impl Driver {
             }
             if !has_more {
                 if may_write && self.stream.wants_flush() {
-                    // A broken socket is told by the next read or write.
+                    // The next read or write reports a broken socket.
                     let result = self.stream.flush();
                     self.output.is_ready = !result.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock);
                 }
