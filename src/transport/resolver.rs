@@ -129,8 +129,12 @@ fn work(state: &Mutex<State>, look_up: &LookUp) {
 }
 
 fn look_up(host: &str, port: u16) -> Resolved {
-    let failed =
-        |error: std::io::Error| Error::new(ErrorKind::ResolveFailed, format!("resolving {host:?} failed: {error}"));
+    let failed = |error: std::io::Error| {
+        let text = error.to_string();
+        // The standard library's words, before those of the system.
+        let reason = text.strip_prefix("failed to lookup address information: ").unwrap_or(&text);
+        Error::new(ErrorKind::ResolveFailed, format!("resolving {host:?} failed: {reason}"))
+    };
     let addresses: Vec<SocketAddr> = (host, port).to_socket_addrs().map_err(failed)?.collect();
     if addresses.is_empty() {
         return Err(Error::new(ErrorKind::ResolveFailed, format!("resolving {host:?}: it has no address")));
