@@ -30,7 +30,8 @@ impl fmt::Display for Refusal<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Refusal::TooManyStreams { limit } => {
-                write!(f, "{limit} streams are open on this connection, and the server allows no more")
+                let streams = if *limit == 1 { "stream is" } else { "streams are" };
+                write!(f, "{limit} {streams} open on this connection, and the server allows no more")
             }
             Refusal::Draining => {
                 f.write_str("this side is being drained and accepts no new streams; nothing was done for this one")

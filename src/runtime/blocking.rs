@@ -157,7 +157,7 @@ impl Stream {
         check_may_wait()?;
         let Some(handler) = self.handler() else {
             self.connection().check_usable()?;
-            return Err(Error::InvalidState("the stream was not accepted"));
+            return Err(Error::InvalidState("the stream is not accepted yet: accept it first"));
         };
         let Some(inbox) = handler.inbox() else {
             return Err(Error::InvalidState("the stream has callbacks, and its messages go to on_message"));

@@ -211,7 +211,9 @@ impl fmt::Display for Error {
             Error::StreamClosed => f.write_str("the peer ended the stream before this was written"),
             Error::StreamNotActivated => f.write_str("the stream is not activated yet"),
             Error::StreamAlreadyActivated => f.write_str("the stream was activated before"),
-            Error::Cancelled => f.write_str("the connection was closed by this side before it was set up"),
+            Error::Cancelled => {
+                f.write_str("this side closed the connection before it was set up, or did not accept it")
+            }
             Error::NotReady => f.write_str("the connection is not set up yet; wait for on_setup"),
             Error::RuntimeShutdown => f.write_str("the runtime is shut down"),
             Error::WouldDeadlock => {
