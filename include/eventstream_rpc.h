@@ -4044,11 +4044,12 @@ ESRPC_API void ESRPC_CALL esrpc_tls_config_builder_release(
  * certificate does not use the system's trust store. On a server they are the CAs of its clients'
  * certificates.
  *
- * A CA's certificate vouches for others. A peer that shows exactly a certificate given here is
- * trusted as itself, whether it is a CA's or not: a self-signed one, as "openssl req -x509" makes
- * it, or one whose CA is not given. Its subject alternative names (on a client), validity, key
- * usages and revocation are checked like those of any other. A certificate that is marked as not a
- * CA's (CA:FALSE) vouches for no other.
+ * Only a CA's certificate vouches for others (CA:TRUE, and keyCertSign if it has key usages; or
+ * version 1). A peer that shows exactly a certificate given here is trusted as itself, whether it
+ * is a CA's or not: a self-signed one, as "openssl req -x509" makes it, or one whose CA is not
+ * given. Its subject alternative names (on a client), validity, key usages and revocation are
+ * checked like those of any other. A certificate that is marked as not a CA's (CA:FALSE) vouches
+ * for no other.
  *
  * A PEM file may have a byte order mark, any line endings and text around its sections, and may be
  * in UTF-16.

@@ -117,7 +117,7 @@ pub unsafe extern "C" fn esrpc_tls_config_builder_release(builder: *mut esrpc_tl
 /// Trusts the certificates in a file, in addition to earlier ones. A client with any such certificate does not use
 /// the system's trust store. On a server they are the CAs of its clients' certificates.
 ///
-/// A CA's certificate vouches for others. A peer that shows exactly a certificate given here is trusted as itself,
+/// Only a CA's certificate vouches for others (CA:TRUE, and keyCertSign if it has key usages; or version 1). A peer that shows exactly a certificate given here is trusted as itself,
 /// whether it is a CA's or not: a self-signed one, as "openssl req -x509" makes it, or one whose CA is not given. Its
 /// subject alternative names (on a client), validity, key usages and revocation are checked like those of any other.
 /// A certificate that is marked as not a CA's (CA:FALSE) vouches for no other.

@@ -149,6 +149,30 @@ fn a_given_certificate_that_is_not_a_ca_vouches_for_nobody() {
     connected(&client, &server_config(&authority.server(&[NAME]), |_| {}), ROOMY);
 }
 
+/// Who holds the key of one peer that is trusted as itself must not be able to pose as another.
+#[test]
+fn a_given_certificate_without_the_right_to_sign_vouches_for_nobody() {
+    let silent = |params: &mut CertificateParams| params.is_ca = IsCa::NoCa;
+    let no_signer = |params: &mut CertificateParams| {
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![rcgen::KeyUsagePurpose::DigitalSignature];
+    };
+    for change in [silent as fn(&mut CertificateParams), no_signer] {
+        let (given, issuer) = self_signed_with_key(change);
+        let key = KeyPair::generate().expect("a key");
+        let params = CertificateParams::new(vec![NAME.to_owned()]).expect("a name");
+        let certificate = params.signed_by(&key, &issuer).expect("a certificate");
+        let below = Identity {
+            certificate: certificate.pem(),
+            certificate_der: certificate.der().to_vec(),
+            key: key.serialize_pem(),
+            key_der: key.serialize_der(),
+        };
+        assert_server_is_refused(&client_given(&given, |_| {}), &below, TlsErrorKind::UnknownCa, "");
+        assert_client_is_refused(&server_given(&given, |_| {}), &below, TlsErrorKind::UnknownCa, "");
+    }
+}
+
 #[test]
 fn its_name_still_counts() {
     let nameless = self_signed(|params| params.subject_alt_names.clear());

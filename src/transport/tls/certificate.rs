@@ -90,6 +90,17 @@ impl<'a> Certificate<'a> {
         self.parsed.basic_constraints().ok().flatten().map(|constraints| constraints.value.ca)
     }
 
+    /// Whether it may vouch for others: it is a CA's and its key may sign certificates (RFC 5280, 4.2.1.3 and 4.2.1.9), or it
+    /// is of version 1, which can say neither.
+    pub fn may_vouch(&self) -> bool {
+        let may_sign = match self.parsed.key_usage() {
+            Ok(None) => true,
+            Ok(Some(key_usage)) => key_usage.value.key_cert_sign(),
+            Err(_) => false,
+        };
+        !self.is_version_3() || self.is_ca() == Some(true) && may_sign
+    }
+
     /// Whether the extended key usage allows that; without this extension everything is allowed.
     pub fn has_purpose(&self, usage: Usage) -> bool {
         match self.parsed.extended_key_usage() {

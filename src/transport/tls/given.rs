@@ -51,10 +51,10 @@ impl Given {
         }
     }
 
-    /// Those that may vouch for others: not the ones that say that they are not a CA's.
+    /// Those that may vouch for others.
     pub fn authorities(&self) -> RootCertStore {
         let mut authorities = RootCertStore::empty();
-        let may_vouch = |der: &&CertificateDer<'_>| Certificate::parse(der).is_none_or(|it| it.is_ca() != Some(false));
+        let may_vouch = |der: &&CertificateDer<'_>| Certificate::parse(der).is_none_or(|it| it.may_vouch());
         authorities.add_parsable_certificates(self.certificates.iter().filter(may_vouch).cloned());
         authorities
     }
