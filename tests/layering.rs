@@ -327,16 +327,23 @@ impl Files {
     }
 }
 
-/// All of src but the files that are tests.
-fn sources() -> Vec<(String, String)> {
+/// The folders of transport of which each build has one, under the name `system`.
+const SYSTEMS: [&str; 2] = ["unix", "windows"];
+
+/// All of src but the files that are tests and those for other systems.
+fn sources(system: &str) -> Vec<(String, String)> {
     let src = root().join("src");
     let files = source_files(&src).into_iter().filter(|file| !file.ends_with("tests.rs"));
-    files
-        .map(|file| {
-            let name = file.strip_prefix(&src).expect("a file below src").to_str().expect("text").replace('\\', "/");
-            (name, code(&file))
-        })
-        .collect()
+    let named = files.map(|file| {
+        let name = file.strip_prefix(&src).expect("a file below src").to_str().expect("text").replace('\\', "/");
+        let of_system = format!("crate::transport::{system}");
+        let code = code(&file).replace("super::system", "system");
+        let code = code.replace("use system;", &format!("use {of_system};"));
+        (name, code.replace("system::", &format!("{of_system}::")))
+    });
+    let is_other =
+        |name: &str| SYSTEMS.iter().any(|other| *other != system && name.starts_with(&format!("transport/{other}/")));
+    named.filter(|(name, _)| !is_other(name)).collect()
 }
 
 #[test]
@@ -386,18 +393,24 @@ fn what_is_forbidden_would_be_noticed() {
 /// Shows the counts with `cargo test --test layering -- --nocapture`.
 #[test]
 fn no_files_use_each_other_in_a_circle() {
-    let sources = sources();
-    let files = Files::read(&sources);
-    let circles: Vec<_> = files.circles().into_iter().collect();
-    let uses: usize = files.uses.values().map(BTreeSet::len).sum();
-    let in_circles: usize = circles.iter().map(Vec::len).sum();
-    println!("{} files, {uses} uses of one by another, {} circles of {in_circles} files", sources.len(), circles.len());
-    assert!(circles.is_empty(), "{circles:?}");
+    for system in SYSTEMS {
+        let sources = sources(system);
+        let files = Files::read(&sources);
+        let circles: Vec<_> = files.circles().into_iter().collect();
+        let uses: usize = files.uses.values().map(BTreeSet::len).sum();
+        let in_circles: usize = circles.iter().map(Vec::len).sum();
+        println!(
+            "{system}: {} files, {uses} uses of one by another, {} circles of {in_circles} files",
+            sources.len(),
+            circles.len()
+        );
+        assert!(circles.is_empty(), "{system}: {circles:?}");
+    }
 }
 
 #[test]
 fn each_room_of_the_runtime_uses_only_those_below_it() {
-    let sources = sources();
+    let sources = sources("unix");
     let names = fs::read_dir(root().join("src/runtime")).expect("the runtime has files");
     for name in names.map(|entry| entry.expect("a directory entry").file_name().into_string().expect("text")) {
         let room = name.trim_end_matches(".rs");

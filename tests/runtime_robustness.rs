@@ -5,7 +5,7 @@ mod runtime_recorder;
 
 use eventstream_rpc::rpc::{MessageType, Outgoing, TERMINATE_STREAM};
 use eventstream_rpc::runtime::{Error, Phase, Settings, Stream, Times};
-use eventstream_rpc::transport::{Endpoint, UnixName};
+use eventstream_rpc::transport::{Endpoint, LocalName};
 use runtime_recorder::*;
 use std::cell::RefCell;
 use std::io::{Read, Write};
@@ -18,7 +18,7 @@ const CONNECT: i32 = MessageType::Connect as i32;
 const PING: i32 = MessageType::Ping as i32;
 
 fn nowhere() -> Endpoint {
-    Endpoint::Unix(UnixName::Path("/no-such-folder/socket".into()))
+    Endpoint::Local(LocalName::Path("/no-such-folder/socket".into()))
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Socket files of listeners: who gets one, who loses one, and what lies beside them.
 #![cfg(unix)]
 
-use eventstream_rpc::transport::{Endpoint, Error, ErrorKind, Listener, SocketOptions, UnixName};
+use eventstream_rpc::transport::{Endpoint, Error, ErrorKind, Listener, LocalName, LocalOptions, SocketOptions};
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -60,7 +60,8 @@ fn listen(path: &Path) -> Result<Listener, Error> {
 }
 
 fn listen_with(path: &Path, mode: u32, keep_file: bool) -> Result<Listener, Error> {
-    Listener::bind(&Endpoint::Unix(UnixName::Path(path.to_owned())), mode, keep_file, &SocketOptions::default())
+    let local = LocalOptions { unix_mode: mode, keep_unix_file: keep_file, pipe_security: None };
+    Listener::bind(&Endpoint::Local(LocalName::Path(path.to_owned())), &local, &SocketOptions::default())
 }
 
 /// A file that a server has left behind.

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use super::failure::Failure;
 use super::status::ESRPC_ERROR_UNSUPPORTED;
-use crate::transport::{Endpoint, RawSocket, SocketUse, UnixName, check_socket, literal};
+use crate::transport::{Endpoint, LocalName, RawSocket, SocketUse, check_socket, literal};
 
 const MAX_HOST_LEN: usize = 255;
 /// Linux's IFNAMSIZ without the NUL.
@@ -18,6 +18,9 @@ pub(crate) fn socket(raw: RawSocket, wanted: SocketUse) -> Result<Endpoint, Fail
 
 /// The name of a network interface; none, if it is empty, for any interface.
 pub(crate) fn interface(name: &[u8]) -> Result<Option<String>, Failure> {
+    if name.is_empty() {
+        return Ok(None);
+    }
     if name.is_empty() {
         return Ok(None);
     }
@@ -64,7 +67,7 @@ pub(crate) fn local_address(address: &[u8], port: u32) -> Result<SocketAddr, Fai
     match tcp(address, port)? {
         Endpoint::Tcp { host, port } => literal(&host, port)
             .ok_or_else(|| Failure::invalid_argument(format!("{host:?} is not an IPv4 or IPv6 address"))),
-        Endpoint::Unix(_) | Endpoint::Socket(_) => Err(Failure::invalid_argument("address is not a TCP address")),
+        Endpoint::Local(_) | Endpoint::Socket(_) => Err(Failure::invalid_argument("address is not a TCP address")),
     }
 }
 
@@ -73,15 +76,7 @@ pub(crate) fn unix_path(path: &[u8]) -> Result<Endpoint, Failure> {
     if path.is_empty() || path.contains(&0) {
         return Err(Failure::invalid_argument("path must be at least one byte, without a NUL"));
     }
-    #[cfg(unix)]
-    {
-        use std::os::unix::ffi::OsStrExt;
-        Ok(Endpoint::Unix(UnixName::Path(std::ffi::OsStr::from_bytes(path).into())))
-    }
-    #[cfg(not(unix))]
-    {
-        Err(Failure::new(ESRPC_ERROR_UNSUPPORTED, "Unix sockets are not available on this platform"))
-    }
+    Ok(Endpoint::Local(LocalName::from_path(path)?))
 }
 
 /// An abstract name, which is not in the file system.
@@ -92,5 +87,5 @@ pub(crate) fn unix_abstract(name: &[u8]) -> Result<Endpoint, Failure> {
     if name.is_empty() {
         return Err(Failure::invalid_argument("name must be at least one byte"));
     }
-    Ok(Endpoint::Unix(UnixName::Abstract(name.to_vec())))
+    Ok(Endpoint::Local(LocalName::from_abstract(name)?))
 }

@@ -17,10 +17,8 @@ use super::status::esrpc_status;
 use super::{endpoint, guard, host_call};
 use crate::rpc::Incoming;
 use crate::runtime::{Connection, Gatekeeper, ListenRequest, ListenerLimits, Runtime, Settings};
-use crate::transport::{Endpoint, TlsConfig};
+use crate::transport::{Endpoint, LocalOptions, TlsConfig};
 
-/// Only the owner may connect.
-const DEFAULT_UNIX_MODE: u32 = 0o600;
 const MAX_UNIX_MODE: u32 = 0o777;
 const MAX_COUNT: usize = i32::MAX as usize;
 
@@ -41,8 +39,7 @@ pub struct esrpc_listener_options {
     runtime: Option<Arc<Runtime>>,
     settings: Settings,
     limits: ListenerLimits,
-    unix_mode: u32,
-    keep_unix_file: bool,
+    local: LocalOptions,
     interface: Option<String>,
     gatekeeper: Option<Gatekeeper>,
     pub(crate) tls: Option<TlsConfig>,
@@ -56,8 +53,7 @@ impl Default for esrpc_listener_options {
             runtime: None,
             settings: Settings::default(),
             limits: ListenerLimits::default(),
-            unix_mode: DEFAULT_UNIX_MODE,
-            keep_unix_file: false,
+            local: LocalOptions::default(),
             interface: None,
             gatekeeper: None,
             tls: None,
@@ -87,8 +83,7 @@ impl esrpc_listener_options {
             endpoint,
             settings,
             limits: self.limits,
-            unix_mode: self.unix_mode,
-            keep_unix_file: self.keep_unix_file,
+            local: self.local.clone(),
             tls: self.tls.clone(),
             gatekeeper: self.gatekeeper.clone(),
         })
@@ -346,7 +341,7 @@ pub extern "C" fn esrpc_listener_options_set_unix_mode(
         if mode > MAX_UNIX_MODE {
             return Err(Failure::invalid_argument(format!("mode is {mode:#o}; it must be 0 to 0777")));
         }
-        options.unix_mode = mode;
+        options.local.unix_mode = mode;
         Ok(())
     })
 }
@@ -367,7 +362,7 @@ pub extern "C" fn esrpc_listener_options_set_keep_unix_file(
 ) -> esrpc_status {
     guard::call(|| {
         let options = required(options, "options")?;
-        options.keep_unix_file = keep.is_true();
+        options.local.keep_unix_file = keep.is_true();
         Ok(())
     })
 }

@@ -13,7 +13,7 @@ use super::guard;
 use super::handle::{ArcHandle, BoxHandle};
 use super::out::{check_out, write_out};
 use super::status::esrpc_status;
-use crate::transport::{ClientAuth, TlsConfigBuilder, TlsRole, TlsVersion};
+use crate::transport::{ClientAuth, TlsConfigBuilder, TlsRole, TlsVersion, path_from_bytes};
 
 /// The most bytes that the name of a protocol may have in ALPN.
 const MAX_ALPN_LEN: usize = 255;
@@ -48,16 +48,7 @@ pub(super) fn file_path(bytes: &[u8], argument: &str) -> Result<PathBuf, Failure
     if bytes.is_empty() || bytes.contains(&0) {
         return Err(Failure::invalid_argument(format!("{argument} must be at least one byte, without a NUL")));
     }
-    #[cfg(unix)]
-    {
-        use std::os::unix::ffi::OsStrExt;
-        Ok(std::ffi::OsStr::from_bytes(bytes).into())
-    }
-    #[cfg(not(unix))]
-    {
-        let text = std::str::from_utf8(bytes);
-        text.map(PathBuf::from).map_err(|_| Failure::invalid_argument(format!("{argument} is not UTF-8 text")))
-    }
+    path_from_bytes(bytes).map_err(|error| Failure::invalid_argument(format!("{argument} {error}")))
 }
 
 /// Returns the bytes, which must not be empty.

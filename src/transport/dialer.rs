@@ -2,15 +2,13 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use super::socket::Readiness;
+use crate::transport::{Address, AddressFamily, Endpoint, Error, ErrorKind, SocketOptions, Stream};
 use mio::{Registry, Token};
-use socket2::SockAddr;
-
-use crate::transport::endpoint::address_text;
-use crate::transport::{AddressFamily, Endpoint, Error, ErrorKind, Readiness, SocketOptions, Stream};
 
 /// How long one address has for itself before the next is tried beside it (RFC 8305, section 5).
 const NEXT_ATTEMPT: Duration = Duration::from_millis(250);
-/// There is no event for when a Unix socket with a full backlog has room, so it is tried again after this.
+/// There is no event for when a Unix socket or named pipe with a full backlog has room, so it is tried again after this.
 const BACKLOG_RETRY: Duration = Duration::from_millis(20);
 
 /// Connects to the first of several addresses that responds: each in turn, the next one as soon as one has failed or taken
@@ -19,7 +17,7 @@ pub struct Dialer {
     /// What was asked for, for errors.
     endpoint: Endpoint,
     options: SocketOptions,
-    waiting: VecDeque<SockAddr>,
+    waiting: VecDeque<Address>,
     attempts: Vec<Attempt>,
     failures: Vec<(String, Error)>,
     /// The local address is of one family, and there were addresses of the other only.
@@ -31,7 +29,7 @@ pub struct Dialer {
 
 struct Attempt {
     stream: Stream,
-    address: SockAddr,
+    address: Address,
 }
 
 /// Where dialling is.
@@ -43,7 +41,7 @@ pub enum Dialing {
 }
 
 impl Dialer {
-    pub fn new(endpoint: Endpoint, addresses: Vec<SockAddr>, options: SocketOptions) -> Dialer {
+    pub fn new(endpoint: Endpoint, addresses: Vec<Address>, options: SocketOptions) -> Dialer {
         let found_some = !addresses.is_empty();
         let waiting: VecDeque<_> =
             addresses.into_iter().filter(|address| fits(address, options.local_address)).collect();
@@ -75,7 +73,7 @@ impl Dialer {
 
     fn start(&mut self, registry: &Registry, token: Token, now: Instant) {
         let Some(address) = self.waiting.pop_front() else { return };
-        let name = address_text(&address);
+        let name = address.to_string();
         match Stream::dial(&address, &self.options) {
             Ok(mut stream) => match stream.register(registry, token) {
                 Ok(()) => {
@@ -110,7 +108,7 @@ impl Dialer {
                 Err(error) => {
                     let mut failed = self.attempts.remove(at);
                     failed.stream.deregister(registry);
-                    self.failures.push((address_text(&failed.address), error));
+                    self.failures.push((failed.address.to_string(), error));
                     self.next_at = None;
                 }
             }
@@ -138,9 +136,9 @@ impl Dialer {
 
     fn tried(&self) -> String {
         let failed = self.failures.iter().map(|(address, error)| format!("{address}: {error}"));
-        let open = self.attempts.iter().map(|attempt| format!("{}: no answer", address_text(&attempt.address)));
+        let open = self.attempts.iter().map(|attempt| format!("{}: no answer", attempt.address));
         let full = self.waiting.front().filter(|_| self.backlog_full);
-        let full = full.map(|address| format!("{}: the server's backlog is full", address_text(address)));
+        let full = full.map(|address| format!("{address}: the server's backlog is full"));
         failed.chain(open).chain(full).collect::<Vec<_>>().join("; ")
     }
 
@@ -174,15 +172,15 @@ impl Dialer {
 }
 
 /// Whether a socket with that local address can connect to it.
-fn fits(address: &SockAddr, local: Option<SocketAddr>) -> bool {
-    match (address.as_socket(), local) {
+fn fits(address: &Address, local: Option<SocketAddr>) -> bool {
+    match (address.as_ip(), local) {
         (Some(remote), Some(local)) => remote.is_ipv6() == local.is_ipv6(),
         _ => true,
     }
 }
 
 /// The order in which addresses are tried: as the system gave them, the families alternating (RFC 8305, section 4).
-pub fn interleave(addresses: Vec<SocketAddr>, wanted: AddressFamily) -> Vec<SockAddr> {
+pub fn interleave(addresses: Vec<SocketAddr>, wanted: AddressFamily) -> Vec<Address> {
     let wanted = addresses.into_iter().filter(|address| match wanted {
         AddressFamily::Any => true,
         AddressFamily::V4 => address.is_ipv4(),
@@ -203,7 +201,7 @@ pub fn interleave(addresses: Vec<SocketAddr>, wanted: AddressFamily) -> Vec<Sock
         if pair.iter().all(Option::is_none) {
             return ordered;
         }
-        ordered.extend(pair.into_iter().flatten().map(SockAddr::from));
+        ordered.extend(pair.into_iter().flatten().map(Address::from));
     }
 }
 
@@ -216,7 +214,7 @@ mod tests {
         let parse = |text: &str| text.parse::<SocketAddr>().expect("an address");
         let addresses = ["[::1]:1", "[::2]:1", "1.1.1.1:1", "[::3]:1", "2.2.2.2:1", "1.1.1.1:1"].map(parse).to_vec();
         let order =
-            |wanted| interleave(addresses.clone(), wanted).iter().map(address_text).collect::<Vec<_>>().join(" ");
+            |wanted| interleave(addresses.clone(), wanted).iter().map(Address::to_string).collect::<Vec<_>>().join(" ");
         assert_eq!(order(AddressFamily::Any), "[::1]:1 1.1.1.1:1 [::2]:1 2.2.2.2:1 [::3]:1");
         assert_eq!(order(AddressFamily::V4), "1.1.1.1:1 2.2.2.2:1");
         assert_eq!(order(AddressFamily::V6), "[::1]:1 [::2]:1 [::3]:1");

@@ -1,6 +1,8 @@
 use std::fmt;
 use std::io;
 
+use super::system;
+
 /// The kind of a failure of a socket, a file or TLS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorKind {
@@ -110,16 +112,11 @@ impl Error {
                 ErrorKind::Reset
             }
             io::ErrorKind::NotFound => ErrorKind::NotFound,
-            _ if is_descriptor_shortage(error) => ErrorKind::TooManyFiles,
+            _ if system::is_descriptor_shortage(error) => ErrorKind::TooManyFiles,
             _ => otherwise,
         };
         Error { kind, sentence: format!("{action}: {error}"), cause: error.raw_os_error().map(Cause::System) }
     }
-}
-
-/// Whether the process or the system has no descriptors left, which passes when others are closed.
-fn is_descriptor_shortage(error: &io::Error) -> bool {
-    cfg!(unix) && matches!(error.raw_os_error(), Some(code) if code == libc::EMFILE || code == libc::ENFILE)
 }
 
 impl fmt::Display for Error {

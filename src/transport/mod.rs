@@ -1,33 +1,47 @@
 //! Sockets: endpoints, dialling, listening, byte streams, plain or TLS; and what is asked of the process. Knows nothing of
 //! messages.
 
+mod address;
 mod adopted;
 mod dialer;
 mod endpoint;
 mod error;
 mod listener;
+mod local_options;
+mod peer_credentials;
 mod plain;
 mod process;
 mod resolver;
-#[cfg(unix)]
-mod socket_file;
+mod socket;
+mod socket_listener;
 mod socket_options;
 mod stream;
 mod tls;
+#[cfg(unix)]
+mod unix;
+#[cfg(windows)]
+mod windows;
 
-/// An address in the system's form.
-pub use socket2::SockAddr as Address;
+#[cfg(unix)]
+use unix as system;
+#[cfg(windows)]
+use windows as system;
 
-pub use adopted::{RawSocket, SocketUse, check_socket};
+pub use address::Address;
+pub use adopted::check_socket;
 pub use dialer::{Dialer, Dialing, interleave};
-pub use endpoint::{AddressText, Endpoint, UnixName};
+pub use endpoint::{AddressText, Endpoint};
 pub use error::{Cause, Error, ErrorKind, TlsErrorKind};
-pub use listener::{AcceptError, Listener, ListeningSocket};
-pub use plain::PeerCredentials;
-pub use process::{ProcessMark, UseMark, never_cancelled, uncancelled, with_signals_blocked};
+pub use listener::{AcceptError, Listener};
+pub use local_options::LocalOptions;
+pub use peer_credentials::PeerCredentials;
+pub use process::{ProcessMark, UseMark};
 pub use resolver::{Lookup, Resolved, Resolver, literal};
+pub use socket::{Readiness, SocketUse};
+pub use socket_listener::ListeningSocket;
 pub use socket_options::{AddressFamily, KeepAlive, SocketOptions};
-pub use stream::{Readiness, Stream};
+pub use stream::Stream;
+pub use system::{LocalName, RawSocket, never_cancelled, path_from_bytes, uncancelled, with_signals_blocked};
 pub use tls::{
     ClientAuth, HandshakeProgress, TlsConfig, TlsConfigBuilder, TlsInfo, TlsRole, TlsSession, TlsVersion,
     check_server_name,

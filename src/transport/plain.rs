@@ -1,4 +1,4 @@
-//! A connected socket: plain bytes.
+//! A connected stream of plain bytes.
 
 use std::io::{self, IoSlice, Read, Write};
 use std::mem::MaybeUninit;
@@ -6,74 +6,66 @@ use std::net::Shutdown;
 
 use mio::event::Source;
 use mio::net::TcpStream;
-#[cfg(unix)]
-use mio::net::UnixStream;
-use socket2::{Domain, SockRef, Socket};
+use socket2::{SockRef, Socket};
 
-/// The process at the other end of a Unix socket, as it was when it connected.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PeerCredentials {
-    pub pid: i32,
-    pub uid: u32,
-    pub gid: u32,
-}
+use super::endpoint::AddressText;
+use super::peer_credentials::PeerCredentials;
+use super::socket::{Readiness, finish_connect, send, uninterrupted};
+use super::system::{self, LocalStream};
+use crate::transport::Error;
 
 /// Dropping it shuts the socket down before it is closed: a child that was forked meanwhile has a duplicate, and closing alone
 /// would leave the peer waiting for that.
-pub struct PlainStream {
-    kind: Kind,
-    /// The last read ended early because something else came with its bytes, such as descriptors.
-    ended_early: bool,
+pub enum PlainStream {
+    Tcp(Tcp),
+    Local(LocalStream),
 }
 
-enum Kind {
-    Tcp(TcpStream),
-    #[cfg(unix)]
-    Unix(UnixStream),
+/// A TCP connection.
+pub struct Tcp(TcpStream);
+
+impl Tcp {
+    fn socket(&self) -> SockRef<'_> {
+        SockRef::from(&self.0)
+    }
+}
+
+impl Drop for Tcp {
+    fn drop(&mut self) {
+        // An error means that the connection is over already, or was never made.
+        let _ = self.socket().shutdown(Shutdown::Both);
+    }
 }
 
 impl PlainStream {
-    /// Takes a connected, non-blocking socket.
-    pub fn new(socket: Socket, domain: Domain) -> io::Result<PlainStream> {
-        let kind = if domain == Domain::UNIX {
-            #[cfg(unix)]
-            {
-                Kind::Unix(UnixStream::from_std(std::os::fd::OwnedFd::from(socket).into()))
-            }
-            #[cfg(not(unix))]
-            return Err(io::ErrorKind::Unsupported.into());
-        } else {
-            Kind::Tcp(TcpStream::from_std(socket.into()))
-        };
-        Ok(PlainStream { kind, ended_early: false })
+    /// Takes a non-blocking socket.
+    pub fn tcp(socket: Socket) -> PlainStream {
+        PlainStream::Tcp(Tcp(TcpStream::from_std(socket.into())))
     }
 
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    pub fn is_tcp(&self) -> bool {
-        matches!(self.kind, Kind::Tcp(_))
-    }
-
-    pub fn socket(&self) -> SockRef<'_> {
-        match &self.kind {
-            Kind::Tcp(stream) => SockRef::from(stream),
-            #[cfg(unix)]
-            Kind::Unix(stream) => SockRef::from(stream),
+    /// Whether the dial is over, and how.
+    pub fn finish_dial(&self) -> Result<Readiness, Error> {
+        match self {
+            PlainStream::Tcp(tcp) => finish_connect(&tcp.socket()),
+            PlainStream::Local(local) => local.finish_dial(),
         }
     }
 
     pub fn source(&mut self) -> &mut dyn Source {
-        match &mut self.kind {
-            Kind::Tcp(stream) => stream,
-            #[cfg(unix)]
-            Kind::Unix(stream) => stream,
+        match self {
+            PlainStream::Tcp(tcp) => &mut tcp.0,
+            PlainStream::Local(local) => local.source(),
         }
     }
 
     /// Whether the last read, if it filled only a part of its buffer, took all that the socket had, but for what lies behind
-    /// urgent data. Linux ends a read also behind a message of a Unix socket with descriptors, and between messages with
-    /// different credentials if the socket receives those; both show in that read. Not relied on elsewhere.
+    /// urgent data. Not relied on elsewhere than on Linux.
     pub fn short_read_ends_input(&self) -> bool {
-        cfg!(any(target_os = "linux", target_os = "android")) && !self.ended_early
+        cfg!(any(target_os = "linux", target_os = "android"))
+            && match self {
+                PlainStream::Tcp(_) => true,
+                PlainStream::Local(local) => local.short_read_ends_input(),
+            }
     }
 
     /// Appends at most `room` bytes to `bytes`, which has room for them.
@@ -86,46 +78,76 @@ impl PlainStream {
 
     #[inline]
     fn receive(&mut self, buffer: &mut [MaybeUninit<u8>]) -> io::Result<usize> {
-        loop {
-            let result = match &self.kind {
-                Kind::Tcp(stream) => SockRef::from(stream).recv(buffer),
-                #[cfg(unix)]
-                Kind::Unix(stream) => receive_noting(stream, buffer, &mut self.ended_early),
-            };
-            match result {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                result => return result,
-            }
+        uninterrupted(|| match self {
+            // By way of mio, which on Windows asks for the next event only if it sees WouldBlock.
+            PlainStream::Tcp(tcp) => tcp.0.try_io(|| tcp.socket().recv(buffer)),
+            PlainStream::Local(local) => local.receive(buffer),
+        })
+    }
+
+    /// Small messages may wait for the acknowledgement of earlier ones (Nagle's algorithm).
+    pub fn allow_delay(&self) {
+        if let PlainStream::Tcp(tcp) = self {
+            // If the socket is broken, the next read or write reports it.
+            let _ = tcp.socket().set_tcp_nodelay(false);
         }
     }
 
-    /// `None` on other sockets than Unix ones, and where the system does not say.
+    /// Ends the outgoing side. Named pipes have no sides.
+    pub fn shutdown_write(&self) {
+        // An error means that the connection is already gone, which the next read reports.
+        let _ = match self {
+            PlainStream::Tcp(tcp) => tcp.socket().shutdown(Shutdown::Write),
+            PlainStream::Local(local) => local.shut_down(Shutdown::Write),
+        };
+    }
+
+    /// Ends the connection for both sides at once, whoever else has the socket.
+    pub fn shut_down(&self) {
+        // As above.
+        let _ = match self {
+            PlainStream::Tcp(tcp) => tcp.socket().shutdown(Shutdown::Both),
+            PlainStream::Local(local) => local.shut_down(Shutdown::Both),
+        };
+    }
+
+    /// Whether closing now could lose bytes: some that arrived are unread (the peer's system would throw away ours), or,
+    /// on TCP, some that were written are unacknowledged.
+    pub fn has_unfinished_bytes(&self) -> bool {
+        match self {
+            PlainStream::Tcp(tcp) => system::has_unfinished_bytes(&tcp.socket(), true),
+            PlainStream::Local(local) => local.has_unfinished_bytes(),
+        }
+    }
+
+    pub fn local_address(&self) -> AddressText {
+        match self {
+            PlainStream::Tcp(tcp) => AddressText::of_socket(tcp.socket().local_addr()),
+            PlainStream::Local(local) => local.local_address(),
+        }
+    }
+
+    pub fn remote_address(&self) -> AddressText {
+        match self {
+            PlainStream::Tcp(tcp) => AddressText::of_socket(tcp.socket().peer_addr()),
+            PlainStream::Local(local) => local.remote_address(),
+        }
+    }
+
+    /// `None` on TCP connections, and where the system does not say.
     pub fn peer_credentials(&self) -> Option<PeerCredentials> {
-        match &self.kind {
-            Kind::Tcp(_) => None,
-            #[cfg(unix)]
-            Kind::Unix(stream) => credentials_of(stream),
+        match self {
+            PlainStream::Tcp(_) => None,
+            PlainStream::Local(local) => local.peer_credentials(),
         }
-    }
-}
-
-impl Drop for PlainStream {
-    fn drop(&mut self) {
-        // An error means that the connection is over already, or was never made.
-        let _ = self.socket().shutdown(Shutdown::Both);
     }
 }
 
 impl Read for PlainStream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         // mio's own read takes fewer instructions, and there is nothing to note.
-        if let Kind::Tcp(stream) = &mut self.kind {
-            loop {
-                match stream.read(buffer) {
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                    result => return result,
-                }
-            }
+        if let PlainStream::Tcp(tcp) = self {
+            return uninterrupted(|| tcp.0.read(buffer));
         }
         let (start, len) = (buffer.as_mut_ptr().cast::<MaybeUninit<u8>>(), buffer.len());
         // SAFETY: the same bytes; all that happens to them is that the system writes some.
@@ -139,53 +161,13 @@ impl Write for PlainStream {
     }
 
     fn write_vectored(&mut self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
-        #[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
-        const FLAGS: i32 = libc::MSG_NOSIGNAL;
-        #[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd")))]
-        const FLAGS: i32 = 0;
-        loop {
-            match self.socket().send_vectored_with_flags(buffers, FLAGS) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                result => return result,
-            }
-        }
+        uninterrupted(|| match self {
+            PlainStream::Tcp(tcp) => tcp.0.try_io(|| send(&tcp.socket(), buffers)),
+            PlainStream::Local(local) => local.write_vectored(buffers),
+        })
     }
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
-}
-
-/// One read, and whether anything came with it that there was no room for, such as descriptors, which the system then closes.
-#[cfg(unix)]
-fn receive_noting(stream: &UnixStream, buffer: &mut [MaybeUninit<u8>], ended_early: &mut bool) -> io::Result<usize> {
-    use std::os::fd::AsRawFd;
-    let mut place = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
-    // SAFETY: a msghdr of zeros is one without address, buffers and control data.
-    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
-    message.msg_iov = &raw mut place;
-    message.msg_iovlen = 1;
-    // SAFETY: the one place is `buffer`, which is borrowed for the call, as is the owner of the descriptor.
-    let count = unsafe { libc::recvmsg(stream.as_raw_fd(), &raw mut message, 0) };
-    let count = usize::try_from(count).map_err(|_| io::Error::last_os_error())?;
-    *ended_early = message.msg_flags & libc::MSG_CTRUNC != 0;
-    Ok(count)
-}
-
-#[cfg(any(target_os = "linux", target_os = "android"))]
-fn credentials_of(stream: &UnixStream) -> Option<PeerCredentials> {
-    use std::os::fd::AsRawFd;
-    let mut peer = libc::ucred { pid: 0, uid: 0, gid: 0 };
-    let mut len = size_of::<libc::ucred>() as libc::socklen_t;
-    let (level, option) = (libc::SOL_SOCKET, libc::SO_PEERCRED);
-    // SAFETY: the option is a ucred, for which `peer` is the place and `len` its size; the descriptor is open as its owner
-    // is borrowed.
-    let result =
-        unsafe { libc::getsockopt(stream.as_raw_fd(), level, option, std::ptr::from_mut(&mut peer).cast(), &mut len) };
-    (result == 0).then_some(PeerCredentials { pid: peer.pid, uid: peer.uid, gid: peer.gid })
-}
-
-#[cfg(all(unix, not(any(target_os = "linux", target_os = "android"))))]
-fn credentials_of(_: &UnixStream) -> Option<PeerCredentials> {
-    None
 }

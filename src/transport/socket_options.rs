@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use socket2::{Domain, Socket, TcpKeepalive};
 
+#[cfg(any(target_os = "linux", target_os = "android"))]
+use super::system;
 use crate::transport::{Error, ErrorKind};
 
 /// Which addresses of a name are used.
@@ -57,12 +59,12 @@ impl Default for SocketOptions {
 
 impl SocketOptions {
     /// Restricts a socket that is not bound yet to the interface.
-    pub(super) fn bind_interface(&self, socket: &Socket, domain: Domain) -> Result<(), Error> {
-        let Some(name) = self.interface.as_ref().filter(|_| domain != Domain::UNIX) else { return Ok(()) };
+    pub(super) fn bind_interface(&self, socket: &Socket) -> Result<(), Error> {
+        let Some(name) = &self.interface else { return Ok(()) };
         #[cfg(any(target_os = "linux", target_os = "android"))]
         {
             socket.bind_device(Some(name.as_bytes())).map_err(|error| {
-                let missing = error.raw_os_error() == Some(libc::ENODEV);
+                let missing = system::is_unknown_interface(&error);
                 let otherwise = if missing { ErrorKind::InterfaceNotFound } else { ErrorKind::Io };
                 Error::from_io(&format!("binding to the network interface {name:?}"), &error, otherwise)
             })
@@ -77,32 +79,37 @@ impl SocketOptions {
 
     /// Sets what holds for every connected socket of the family.
     pub(super) fn apply(&self, socket: &Socket, domain: Domain) -> io::Result<()> {
+        if domain == Domain::UNIX { self.apply_to_any(socket) } else { self.apply_to_tcp(socket) }
+    }
+
+    /// What holds for every connected socket.
+    pub(super) fn apply_to_any(&self, socket: &Socket) -> io::Result<()> {
         if let Some(bytes) = self.send_buffer {
             socket.set_send_buffer_size(bytes)?;
         }
         if let Some(bytes) = self.receive_buffer {
             socket.set_recv_buffer_size(bytes)?;
         }
-        if domain == Domain::UNIX {
-            return Ok(());
-        }
+        Ok(())
+    }
+
+    /// What holds for every connection of TCP.
+    pub(super) fn apply_to_tcp(&self, socket: &Socket) -> io::Result<()> {
+        self.apply_to_any(socket)?;
         // During the handshakes in any case; see Stream::allow_delay.
         socket.set_tcp_nodelay(true)?;
-        if let Some(keep_alive) = &self.keep_alive {
-            socket.set_keepalive(true)?;
-            let mut times = TcpKeepalive::new();
-            if let Some(idle) = keep_alive.idle {
-                times = times.with_time(idle);
-            }
-            if let Some(interval) = keep_alive.interval {
-                times = times.with_interval(interval);
-            }
-            #[cfg(unix)]
-            if let Some(probes) = keep_alive.probes {
-                times = times.with_retries(probes);
-            }
-            socket.set_tcp_keepalive(&times)?;
+        let Some(keep_alive) = &self.keep_alive else { return Ok(()) };
+        socket.set_keepalive(true)?;
+        let mut times = TcpKeepalive::new();
+        if let Some(idle) = keep_alive.idle {
+            times = times.with_time(idle);
         }
-        Ok(())
+        if let Some(interval) = keep_alive.interval {
+            times = times.with_interval(interval);
+        }
+        if let Some(probes) = keep_alive.probes {
+            times = times.with_retries(probes);
+        }
+        socket.set_tcp_keepalive(&times)
     }
 }

@@ -1,19 +1,15 @@
 use std::io::{self, IoSlice, Read, Write};
-use std::net::Shutdown;
 
-use mio::{Interest, Registry, Token};
-use socket2::{Domain, SockAddr, SockRef, Socket, Type};
+use mio::{Registry, Token};
+use socket2::{Domain, Socket};
 
-use crate::transport::adopted::{refuse_descriptors, take_socket};
-use crate::transport::endpoint::AddressText;
-use crate::transport::plain::{PeerCredentials, PlainStream};
-use crate::transport::{Error, ErrorKind, HandshakeProgress, RawSocket, SocketOptions, SocketUse, TlsInfo, TlsSession};
-
-/// What to poll for. Linux reports urgent data separately from other input.
-#[cfg(any(target_os = "linux", target_os = "android"))]
-const INTEREST: Interest = Interest::READABLE.add(Interest::WRITABLE).add(Interest::PRIORITY);
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-const INTEREST: Interest = Interest::READABLE.add(Interest::WRITABLE);
+use super::address::Address;
+use super::endpoint::AddressText;
+use super::peer_credentials::PeerCredentials;
+use super::plain::PlainStream;
+use super::socket::{Readiness, SocketUse, begin_connect, connect_error, new_socket};
+use super::system::{self, LocalStream, RawSocket, take_socket};
+use crate::transport::{Error, ErrorKind, HandshakeProgress, SocketOptions, TlsInfo, TlsSession};
 
 /// A non-blocking byte stream between two processes, plain until TLS is started on it. Dropping it ends the connection also
 /// for duplicates of the socket in other processes.
@@ -24,85 +20,59 @@ pub struct Stream {
     delays: bool,
 }
 
-/// Whether a dial is finished.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Readiness {
-    Ready,
-    Pending,
-}
-
 impl Stream {
     /// Begins to connect; the socket becomes writable when that is over.
-    pub fn dial(address: &SockAddr, options: &SocketOptions) -> Result<Stream, Error> {
-        let failed = |error: io::Error| connect_error(&error);
-        #[cfg(any(target_os = "linux", target_os = "android"))]
-        let socket = Socket::new(address.domain(), Type::STREAM.nonblocking(), None).map_err(failed)?;
-        #[cfg(not(any(target_os = "linux", target_os = "android")))]
-        let socket = Socket::new(address.domain(), Type::STREAM, None).map_err(failed)?;
-        #[cfg(not(any(target_os = "linux", target_os = "android")))]
-        socket.set_nonblocking(true).map_err(failed)?;
-        // Before connecting, because the receive buffer decides which window the peer is offered.
-        options.apply(&socket, address.domain()).map_err(failed)?;
-        options.bind_interface(&socket, address.domain())?;
-        refuse_descriptors(&socket, address.domain());
-        if let (Some(local), true) = (options.local_address, address.domain() != Domain::UNIX) {
-            let action = format!("binding to the local address {local}");
-            socket.bind(&local.into()).map_err(|error| Error::from_io(&action, &error, ErrorKind::Io))?;
-        }
-        match socket.connect(address) {
-            Ok(()) => {}
-            Err(error) if is_in_progress(&error) => {}
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                return Err(Error::new(ErrorKind::BacklogFull, "the server's backlog is full"));
+    pub fn dial(address: &Address, options: &SocketOptions) -> Result<Stream, Error> {
+        let plain = match address {
+            Address::Ip(address) => {
+                let failed = |error: io::Error| connect_error(&error);
+                let socket = new_socket(Domain::for_address(*address)).map_err(failed)?;
+                // Before connecting, because the receive buffer decides which window the peer is offered.
+                options.apply_to_tcp(&socket).map_err(failed)?;
+                options.bind_interface(&socket)?;
+                if let Some(local) = options.local_address {
+                    let action = format!("binding to the local address {local}");
+                    let failed = |error: io::Error| Error::from_io(&action, &error, ErrorKind::Io);
+                    socket.bind(&local.into()).map_err(failed)?;
+                }
+                begin_connect(&socket, &(*address).into())?;
+                PlainStream::tcp(socket)
             }
-            Err(error) => return Err(failed(error)),
-        }
-        Stream::new(socket, address.domain(), options).map_err(failed)
+            Address::Local(address) => PlainStream::Local(LocalStream::dial(address, options)?),
+        };
+        Ok(Stream::new(plain, options))
     }
 
     /// Whether the dial is over, and how.
     pub fn finish_dial(&self) -> Result<Readiness, Error> {
-        let socket = self.socket();
-        if let Some(error) = socket.take_error().map_err(|error| connect_error(&error))? {
-            return Err(connect_error(&error));
-        }
-        match socket.peer_addr() {
-            Ok(_) => Ok(Readiness::Ready),
-            Err(error) if error.kind() == io::ErrorKind::NotConnected || is_in_progress(&error) => {
-                Ok(Readiness::Pending)
-            }
-            Err(error) => Err(connect_error(&error)),
-        }
+        self.plain.finish_dial()
     }
 
     /// Takes over a connected socket from the application, which keeps it if that fails.
     pub fn adopt(raw: RawSocket, options: &SocketOptions) -> Result<Stream, Error> {
         let prepare = |socket: &Socket, domain| options.apply(socket, domain);
         let (socket, address) = take_socket(raw, SocketUse::Connection, prepare)?;
-        Stream::new(socket, address.domain(), options)
-            .map_err(|error| Error::from_io("taking a socket", &error, ErrorKind::Io))
+        let plain = match address.domain() {
+            Domain::UNIX => PlainStream::Local(LocalStream::new(socket)),
+            _ => PlainStream::tcp(socket),
+        };
+        Ok(Stream::new(plain, options))
     }
 
-    /// Takes a connected, non-blocking socket.
-    pub(super) fn new(socket: Socket, domain: Domain, options: &SocketOptions) -> io::Result<Stream> {
-        let delays = domain != Domain::UNIX && !options.no_delay;
-        Ok(Stream { plain: PlainStream::new(socket, domain)?, tls: None, delays })
+    pub(super) fn new(plain: PlainStream, options: &SocketOptions) -> Stream {
+        let delays = !options.no_delay;
+        Stream { plain, tls: None, delays }
     }
 
     /// The handshakes are done; from here on small messages may be delayed (Nagle's algorithm), if that was asked for.
     pub fn allow_delay(&mut self) {
         if std::mem::take(&mut self.delays) {
-            // If the socket is broken, the next read or write reports it.
-            let _ = self.socket().set_tcp_nodelay(false);
+            self.plain.allow_delay();
         }
     }
 
-    fn socket(&self) -> SockRef<'_> {
-        self.plain.socket()
-    }
-
     pub fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
-        registry.register(self.plain.source(), token, INTEREST)
+        registry.register(self.plain.source(), token, system::INTEREST)
     }
 
     pub fn deregister(&mut self, registry: &Registry) {
@@ -148,7 +118,7 @@ impl Stream {
     /// Whether a write that takes only a part of its bytes means that the socket is full now. With TLS it does not: only WouldBlock
     /// means that.
     pub fn short_write_ends_room(&self) -> bool {
-        self.tls.is_none() && cfg!(unix)
+        self.tls.is_none() && system::SHORT_WRITE_ENDS_ROOM
     }
 
     /// 0 at the peer's end; with TLS only if the peer ended its session in order.
@@ -218,65 +188,30 @@ impl Stream {
 
     /// Ends the outgoing side of the connection.
     pub fn shutdown_write(&self) {
-        // An error means that the connection is already gone, which the next read reports.
-        let _ = self.socket().shutdown(Shutdown::Write);
+        self.plain.shutdown_write();
     }
 
     /// Ends the connection for both sides at once, whoever else has the socket.
     pub fn shut_down(&self) {
-        // As above.
-        let _ = self.socket().shutdown(Shutdown::Both);
+        self.plain.shut_down();
     }
 
     /// Whether closing now could lose bytes: some that arrived are unread (the peer's system would throw away ours), or,
     /// on TCP, some that were written are unacknowledged.
     pub fn has_unfinished_bytes(&self) -> bool {
-        #[cfg(unix)]
-        {
-            use std::os::fd::AsRawFd;
-            let descriptor = self.socket().as_raw_fd();
-            let unread = queue_length(descriptor, libc::FIONREAD as _);
-            #[cfg(any(target_os = "linux", target_os = "android"))]
-            let unacknowledged = if self.plain.is_tcp() { queue_length(descriptor, libc::TIOCOUTQ as _) } else { 0 };
-            #[cfg(not(any(target_os = "linux", target_os = "android")))]
-            let unacknowledged = 0;
-            unread > 0 || unacknowledged > 0
-        }
-        #[cfg(not(unix))]
-        {
-            true
-        }
+        self.plain.has_unfinished_bytes()
     }
 
     pub fn local_address(&self) -> AddressText {
-        self.socket().local_addr().map(|address| AddressText::of(&address)).unwrap_or_default()
-    }
-
-    /// `None` on other sockets than Unix ones, and where the system does not say.
-    pub fn peer_credentials(&self) -> Option<PeerCredentials> {
-        self.plain.peer_credentials()
+        self.plain.local_address()
     }
 
     pub fn remote_address(&self) -> AddressText {
-        self.socket().peer_addr().map(|address| AddressText::of(&address)).unwrap_or_default()
+        self.plain.remote_address()
     }
-}
 
-fn connect_error(error: &io::Error) -> Error {
-    Error::from_io("", error, ErrorKind::ConnectFailed).with_sentence(error.to_string())
-}
-
-fn is_in_progress(error: &io::Error) -> bool {
-    if error.kind() == io::ErrorKind::WouldBlock && cfg!(not(unix)) {
-        return true;
+    /// `None` on TCP connections, and where the system does not say.
+    pub fn peer_credentials(&self) -> Option<PeerCredentials> {
+        self.plain.peer_credentials()
     }
-    cfg!(unix) && error.raw_os_error() == Some(libc::EINPROGRESS)
-}
-
-#[cfg(unix)]
-fn queue_length(descriptor: std::os::fd::RawFd, request: libc::Ioctl) -> libc::c_int {
-    let mut length: libc::c_int = 0;
-    // SAFETY: both requests write one int, for which `length` is the place; the descriptor is open as its owner is borrowed.
-    let result = unsafe { libc::ioctl(descriptor, request, &mut length) };
-    if result == 0 { length } else { 0 }
 }

@@ -9,7 +9,7 @@ use eventstream_rpc::runtime::{
     ConnectRequest, Connection, ConnectionHandler, Destroyed, Error, Flush, ListenRequest, Listener, ListenerHandler,
     ListenerLimits, Log, Outcome, Runtime, Settings, Stream, StreamHandler,
 };
-use eventstream_rpc::transport::Endpoint;
+use eventstream_rpc::transport::{Endpoint, LocalOptions};
 use std::any::Any;
 use std::io::Read;
 use std::net::TcpStream;
@@ -192,15 +192,8 @@ pub fn listen(
     let endpoint = Endpoint::Tcp { host: "127.0.0.1".to_owned(), port: 0 };
     let endpoint = Some(endpoint);
     let limits = ListenerLimits::default();
-    let request = ListenRequest {
-        endpoint,
-        settings,
-        limits,
-        unix_mode: 0o600,
-        keep_unix_file: false,
-        tls: None,
-        gatekeeper: None,
-    };
+    let request =
+        ListenRequest { endpoint, settings, limits, local: LocalOptions::default(), tls: None, gatekeeper: None };
     let made = Mutex::new(None);
     let store = |listener: &Arc<Listener>| *made.lock().expect("no panic") = Some(listener.clone());
     Listener::listen(runtime, request, Box::new(Doorman(Box::new(on_incoming))), store).expect("a free port");

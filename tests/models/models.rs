@@ -14,7 +14,7 @@ use eventstream_rpc::runtime::{
     ConnectRequest, Connection, ConnectionHandler, Destroyed, Drain, Error, Flush, ListenRequest, Listener,
     ListenerHandler, Log, Outcome, Phase, Runtime, Settings, Stream, StreamHandler,
 };
-use eventstream_rpc::transport::Endpoint;
+use eventstream_rpc::transport::{Endpoint, LocalOptions};
 use shuttle::scheduler::{PctScheduler, RandomScheduler};
 use shuttle::{Config, Runner};
 
@@ -246,8 +246,7 @@ impl Scene {
             endpoint: None,
             limits: Default::default(),
             settings,
-            unix_mode: 0,
-            keep_unix_file: false,
+            local: LocalOptions::default(),
             gatekeeper: None,
             tls: None,
         };

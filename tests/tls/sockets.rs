@@ -4,8 +4,8 @@
 use std::io::{self, IoSlice};
 
 use eventstream_rpc::transport::{
-    Endpoint, Error, ErrorKind, HandshakeProgress, Listener, Readiness, SocketOptions, Stream, TlsConfig, TlsErrorKind,
-    TlsSession, literal,
+    Endpoint, Error, ErrorKind, HandshakeProgress, Listener, LocalOptions, Readiness, SocketOptions, Stream, TlsConfig,
+    TlsErrorKind, TlsSession, literal,
 };
 
 use crate::certificates::Authority;
@@ -27,7 +27,7 @@ fn until<T>(mut step: impl FnMut() -> Option<T>) -> T {
 fn plain() -> (Stream, Stream) {
     let options = SocketOptions::default();
     let endpoint = Endpoint::Tcp { host: "127.0.0.1".to_owned(), port: 0 };
-    let mut listener = Listener::bind(&endpoint, 0o600, false, &options).expect("a listener");
+    let mut listener = Listener::bind(&endpoint, &LocalOptions::default(), &options).expect("a listener");
     let address = literal("127.0.0.1", listener.port()).expect("an address").into();
     let client = Stream::dial(&address, &options).expect("a dial");
     until(|| (client.finish_dial() == Ok(Readiness::Ready)).then_some(()));

@@ -38,13 +38,13 @@ impl Connection {
         let live = runtime.enter(Kind::Connection)?;
         let host = match &endpoint {
             Endpoint::Tcp { host, .. } => text(host.clone()),
-            Endpoint::Unix(_) => text(endpoint.to_string()),
+            Endpoint::Local(_) => text(endpoint.to_string()),
             Endpoint::Socket(_) => CString::default(),
         };
         // The last that can fail: from here on the socket is ours.
         let origin = match &endpoint {
             Endpoint::Socket(raw) => Origin::Adopted(Box::new(transport::Stream::adopt(*raw, &settings.socket)?)),
-            Endpoint::Tcp { .. } | Endpoint::Unix(_) => Origin::Dialed(endpoint.clone()),
+            Endpoint::Tcp { .. } | Endpoint::Local(_) => Origin::Dialed(endpoint.clone()),
         };
         let target = Some(Box::new(Target { host, endpoint, handshake, tls }));
         let connection = Connection::new(Role::Client, Arc::new(settings), live, target, None, None);

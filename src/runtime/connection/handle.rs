@@ -290,7 +290,7 @@ impl Connection {
 
     /// Who is at the other end of a Unix socket, once it is connected.
     pub fn peer_credentials(&self) -> Option<PeerCredentials> {
-        self.peer_credentials.get().copied()
+        self.peer_credentials.get().cloned()
     }
 
     /// Notes the facts about the stream, which is connected now; any thread may ask for them, also after its end.

@@ -117,7 +117,7 @@ impl Setup {
             Origin::Dialed(endpoint) => endpoint,
         };
         let address = match &endpoint {
-            Endpoint::Unix(_) | Endpoint::Socket(_) => endpoint.address()?,
+            Endpoint::Local(_) | Endpoint::Socket(_) => endpoint.address()?,
             Endpoint::Tcp { host, port } => match literal(host, *port) {
                 Some(address) => Address::from(address),
                 None => return self.look_up(host.clone(), *port, endpoint, context),

@@ -10,7 +10,7 @@ use crate::runtime::error::{Error, text};
 use crate::runtime::event_loop::{Command, Place, Resident};
 use crate::runtime::life::{Kind, Runtime};
 use crate::runtime::settings::Settings;
-use crate::transport::{self, Endpoint, TlsConfig};
+use crate::transport::{self, Endpoint, LocalOptions, TlsConfig};
 
 /// What is needed to listen.
 pub struct ListenRequest {
@@ -18,10 +18,7 @@ pub struct ListenRequest {
     pub endpoint: Option<Endpoint>,
     pub settings: Settings,
     pub limits: ListenerLimits,
-    /// Permissions of the socket file.
-    pub unix_mode: u32,
-    /// The socket file stays when the listener closes.
-    pub keep_unix_file: bool,
+    pub local: LocalOptions,
     pub tls: Option<TlsConfig>,
     /// Who answers CONNECT, if not the application.
     pub gatekeeper: Option<Gatekeeper>,
@@ -36,9 +33,7 @@ impl Listener {
         store: impl FnOnce(&Arc<Listener>),
     ) -> Result<(), Error> {
         let live = runtime.enter(Kind::Listener)?;
-        let bind = |endpoint: &Endpoint| {
-            transport::Listener::bind(endpoint, request.unix_mode, request.keep_unix_file, &request.settings.socket)
-        };
+        let bind = |endpoint: &Endpoint| transport::Listener::bind(endpoint, &request.local, &request.settings.socket);
         let socket = request.endpoint.as_ref().map(bind).transpose()?;
         let listener = Arc::new(Listener {
             settings: Arc::new(request.settings),

@@ -14,7 +14,7 @@ use crate::runtime::{
     ConnectRequest, Connection, ConnectionHandler, Destroyed, Drain, Error, Level, ListenRequest, Listener,
     ListenerHandler, ListenerLimits, Log, Outcome, Runtime, Settings, Stream,
 };
-use crate::transport::Endpoint;
+use crate::transport::{Endpoint, LocalOptions};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 /// A place that is free is the next one's sooner or later.
@@ -70,8 +70,7 @@ fn listen_at(endpoint: Option<Endpoint>, runtime: &Arc<Runtime>, limits: Listene
         endpoint,
         settings: Settings::default(),
         limits,
-        unix_mode: 0o600,
-        keep_unix_file: false,
+        local: LocalOptions::default(),
         gatekeeper: None,
         tls: None,
     };

@@ -1,0 +1,95 @@
+//! Names of Unix sockets.
+
+use std::ffi::OsStr;
+use std::fmt;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileTypeExt;
+use std::path::PathBuf;
+
+use socket2::SockAddr;
+
+use crate::transport::{Error, ErrorKind};
+
+/// A name in the system's form.
+pub type LocalAddress = SockAddr;
+
+/// The name of a Unix socket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LocalName {
+    Path(PathBuf),
+    /// A name outside the file system (Linux).
+    Abstract(Vec<u8>),
+}
+
+impl LocalName {
+    pub fn from_path(path: &[u8]) -> Result<LocalName, Error> {
+        Ok(LocalName::Path(path_from_bytes(path)?))
+    }
+
+    pub fn from_abstract(name: &[u8]) -> Result<LocalName, Error> {
+        if cfg!(any(target_os = "linux", target_os = "android")) {
+            Ok(LocalName::Abstract(name.to_vec()))
+        } else {
+            Err(Error::new(ErrorKind::Unsupported, "abstract Unix socket names exist on Linux only"))
+        }
+    }
+
+    /// The system's form of the name.
+    pub fn resolve(&self) -> Result<LocalAddress, Error> {
+        match self {
+            LocalName::Path(path) => SockAddr::unix(path).map_err(|_| {
+                let len = path.as_os_str().len();
+                Error::new(
+                    ErrorKind::PathTooLong,
+                    format!("a Unix socket path of {len} bytes is too long for the system (the usual limit is 107)"),
+                )
+            }),
+            LocalName::Abstract(name) => {
+                let path = [b"\0", name.as_slice()].concat();
+                SockAddr::unix(OsStr::from_bytes(&path)).map_err(|_| {
+                    let len = name.len();
+                    Error::new(
+                        ErrorKind::PathTooLong,
+                        format!("an abstract Unix socket name of {len} bytes is too long for the system (at most 107)"),
+                    )
+                })
+            }
+        }
+    }
+
+    /// What else there is to say when nobody can connect or listen there: the path is that of another kind of file.
+    pub fn remark(&self) -> Option<&'static str> {
+        let LocalName::Path(path) = self else { return None };
+        let kind = std::fs::metadata(path).ok()?.file_type();
+        match (kind.is_socket(), kind.is_dir()) {
+            (true, _) => None,
+            (_, true) => Some("; there is a folder at this path, not a socket"),
+            (_, false) => Some("; there is a file at this path that is not a socket"),
+        }
+    }
+}
+
+impl fmt::Display for LocalName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            LocalName::Path(path) => write!(f, "unix:{}", path.display()),
+            LocalName::Abstract(name) => write!(f, "unix:@{}", String::from_utf8_lossy(name)),
+        }
+    }
+}
+
+/// The address of a Unix socket as text: "unix:/path", "unix:@name", "unix:" (a socket without a name).
+pub fn socket_address_text(address: &SockAddr) -> String {
+    if let Some(path) = address.as_pathname() {
+        format!("unix:{}", path.display())
+    } else if let Some(name) = address.as_abstract_namespace() {
+        format!("unix:@{}", String::from_utf8_lossy(name))
+    } else {
+        "unix:".to_owned()
+    }
+}
+
+/// A path in the file system.
+pub fn path_from_bytes(path: &[u8]) -> Result<PathBuf, Error> {
+    Ok(OsStr::from_bytes(path).into())
+}

@@ -1,0 +1,27 @@
+//! What is particular to Unix systems.
+
+mod adopted;
+mod local_listener;
+mod local_name;
+mod local_stream;
+mod process;
+mod socket_file;
+mod sockets;
+
+pub use adopted::{inspect, take_socket};
+pub use local_listener::LocalListener;
+pub use local_name::{
+    LocalAddress, LocalName, path_from_bytes, socket_address_text, socket_address_text as local_address_text,
+};
+pub use local_stream::LocalStream;
+pub use process::{current_process, never_cancelled, uncancelled, with_signals_blocked};
+pub use sockets::{
+    INTEREST, ListenSource, SEND_FLAGS, SHORT_WRITE_ENDS_ROOM, has_unfinished_bytes, into_raw, is_descriptor_shortage,
+    is_in_progress, is_lost, is_unknown_interface, prepare_listening,
+};
+
+/// A socket as the system names it.
+pub type RawSocket = std::ffi::c_int;
+
+/// A local stream can be watched by any poll.
+pub const LOCAL_STREAMS_STAY_WITH_THEIR_POLL: bool = false;
