@@ -101,6 +101,9 @@ extern "C" {
 /** For any time in milliseconds: no limit. */
 #define ESRPC_NO_TIMEOUT UINT32_MAX
 
+/** The size of the text of a Windows security identifier with its NUL, in bytes. */
+#define ESRPC_SID_SIZE 188
+
 /** Bytes allocated by the library. Release them with esrpc_buffer_release. */
 typedef struct esrpc_buffer esrpc_buffer;
 
@@ -1953,13 +1956,15 @@ ESRPC_API esrpc_status ESRPC_CALL esrpc_client_options_set_host(
     struct esrpc_client_options *options, struct esrpc_bytes host, uint32_t port);
 
 /**
- * Sets the path of a Unix socket to connect to, replacing any earlier setting.
+ * Sets the path of a Unix socket to connect to, replacing any earlier setting; on Windows the name
+ * of a named pipe, "\\\\.\\pipe\\NAME", of this machine. The server of a pipe may learn which user
+ * the client is, and cannot act as that user (SECURITY_IDENTIFICATION).
  *
  * @param options Modified.
- * @param path At least one byte, without NUL; copied. The system's limit is 107 bytes; a longer
- * path fails at setup with ESRPC_ERROR_PATH_TOO_LONG.
+ * @param path At least one byte, without NUL; copied. The system's limit is 107 bytes (a pipe's
+ * name: 256 characters); a longer path fails at setup with ESRPC_ERROR_PATH_TOO_LONG.
  * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or path is empty or has a NUL;
- * ESRPC_ERROR_UNSUPPORTED where there are no Unix sockets.
+ * ESRPC_ERROR_UNSUPPORTED on Windows if path is not the name of a pipe, in UTF-8.
  *
  * Thread: owner. Since: 0.1.0
  */
@@ -2190,21 +2195,25 @@ ESRPC_API esrpc_status ESRPC_CALL esrpc_listener_options_set_host(
     struct esrpc_listener_options *options, struct esrpc_bytes host, uint32_t port);
 
 /**
- * Sets the path of a Unix socket to listen at, replacing any earlier setting. A socket file at
- * which nobody listens any more is replaced, a live one is not; the file is removed when the
- * listener closes. If several listeners start at the same moment, in one process or several,
- * exactly one succeeds.
+ * Sets the path of a Unix socket to listen at, replacing any earlier setting; on Windows the name
+ * of a named pipe, "\\\\.\\pipe\\NAME". If several listeners start at the same moment, in one
+ * process or several, exactly one succeeds. A socket file at which nobody listens any more is
+ * replaced, a live one is not; the file is removed when the listener closes.
  *
  * For that purpose an empty file named like the path with ".esrpc-lock" appended exists while
  * esrpc_listener_listen runs. If the process is killed at that moment, the next listener at that
  * path removes it. If another process keeps it locked for a second, listening fails with
  * ESRPC_ERROR_ADDRESS_IN_USE.
  *
+ * Clients from other machines are refused on a pipe. Its connections all run on the listener's
+ * event loop, and on_incoming_connection is called once a client's first byte has arrived, because
+ * only then can a server ask who the client is; the handshake timeout limits the wait.
+ *
  * @param options Modified.
- * @param path At least one byte, without NUL; copied. The system's limit is 107 bytes; with a
- * longer path, listening fails with ESRPC_ERROR_PATH_TOO_LONG.
+ * @param path At least one byte, without NUL; copied. The system's limit is 107 bytes (a pipe's
+ * name: 256 characters); with a longer path, listening fails with ESRPC_ERROR_PATH_TOO_LONG.
  * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or path is empty or has a NUL;
- * ESRPC_ERROR_UNSUPPORTED where there are no Unix sockets.
+ * ESRPC_ERROR_UNSUPPORTED on Windows if path is not the name of a pipe, in UTF-8.
  *
  * Thread: owner. Since: 0.1.0
  */
@@ -2279,12 +2288,30 @@ ESRPC_API esrpc_status ESRPC_CALL esrpc_listener_options_set_connection_options(
  *
  * @param options Modified.
  * @param mode Permission bits, 0 to 0777.
- * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or mode is out of range.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or mode is out of range;
+ * ESRPC_ERROR_UNSUPPORTED on Windows, where esrpc_listener_options_set_pipe_security says who may
+ * connect.
  *
  * Thread: owner. Since: 0.1.0
  */
 ESRPC_API esrpc_status ESRPC_CALL esrpc_listener_options_set_unix_mode(
     struct esrpc_listener_options *options, uint32_t mode);
+
+/**
+ * Sets who may connect to a named pipe (Windows). Default: the user that the server runs as.
+ *
+ * @param options Modified.
+ * @param sddl A security descriptor in the string form of Windows (SDDL), as UTF-8 text, copied;
+ * empty: the default. The server's own user needs all access, because each connection takes a new
+ * instance of the pipe. "D:P(A;;GA;;;SY)(A;;GA;;;OW)(A;;GRGW;;;AU)" lets every signed-in user
+ * connect.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or sddl is not a security
+ * descriptor; ESRPC_ERROR_UNSUPPORTED on systems other than Windows.
+ *
+ * Thread: owner. Since: 0.1.0
+ */
+ESRPC_API esrpc_status ESRPC_CALL esrpc_listener_options_set_pipe_security(
+    struct esrpc_listener_options *options, struct esrpc_bytes sddl);
 
 /**
  * Sets whether a Unix path's socket file stays when the listener closes, for a successor that uses
@@ -2774,18 +2801,23 @@ typedef void (ESRPC_CALL *esrpc_flush_callback)(esrpc_status status, void *user_
  */
 typedef void (ESRPC_CALL *esrpc_task_callback)(esrpc_status status, void *user_data);
 
-/** Which process is at the other end of a Unix socket. */
+/** Which process is at the other end of a Unix socket or named pipe. */
 typedef struct esrpc_peer_credentials {
     /** sizeof(esrpc_peer_credentials), set by the caller before the call. */
     size_t struct_size;
     /** The process id; 0 if it cannot be seen from this process's namespace. */
     int32_t pid;
-    /** The effective user id. */
+    /** The effective user id; UINT32_MAX on Windows. */
     uint32_t uid;
-    /** The effective group id. */
+    /** The effective group id; UINT32_MAX on Windows. */
     uint32_t gid;
     /** Always 0. */
     uint32_t reserved;
+    /**
+     * On Windows the user's security identifier as text, such as "S-1-5-18", with a NUL; "" if it
+     * is not known, and on other systems.
+     */
+    char sid[ESRPC_SID_SIZE];
 } esrpc_peer_credentials;
 
 /**
@@ -3048,14 +3080,17 @@ ESRPC_API const char *ESRPC_CALL esrpc_connection_get_remote_address(
  * end connected (on a client: when the server began to listen; for a socketpair: when the pair was
  * made). It describes the process at that time: the pid may belong to another process by now.
  *
+ * On a named pipe, a server reports the user in whose name the client opened the pipe; a client
+ * reports the user that the server's process runs as, if it is allowed to know.
+ *
  * @param connection Borrowed; available on a server from on_incoming_connection on, on a client
  * from on_setup on, and also after the end.
  * @param out_credentials Filled in. Set its struct_size to sizeof the struct first.
  * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if connection or out_credentials is NULL or
  * out_credentials->struct_size is not the size of such a struct; ESRPC_ERROR_NOT_READY before the
  * connection is established, also if it never was; ESRPC_ERROR_INVALID_STATE if it is not over a
- * Unix socket; ESRPC_ERROR_UNSUPPORTED on systems other than Linux; ESRPC_ERROR_RUNTIME_SHUTDOWN;
- * ESRPC_ERROR_FORKED.
+ * Unix socket or named pipe; ESRPC_ERROR_UNSUPPORTED on systems other than Linux and Windows;
+ * ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
  *
  * Thread: any. Since: 0.1.0
  */

@@ -128,13 +128,15 @@ pub unsafe extern "C" fn esrpc_client_options_set_host(
     })
 }
 
-/// Sets the path of a Unix socket to connect to, replacing any earlier setting.
+/// Sets the path of a Unix socket to connect to, replacing any earlier setting; on Windows the name of a named pipe,
+/// "\\\\.\\pipe\\NAME", of this machine. The server of a pipe may learn which user the client is, and cannot act as
+/// that user (SECURITY_IDENTIFICATION).
 ///
 /// @param options Modified.
-/// @param path At least one byte, without NUL; copied. The system's limit is 107 bytes; a longer path fails at setup
-/// with ESRPC_ERROR_PATH_TOO_LONG.
+/// @param path At least one byte, without NUL; copied. The system's limit is 107 bytes (a pipe's name: 256
+/// characters); a longer path fails at setup with ESRPC_ERROR_PATH_TOO_LONG.
 /// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or path is empty or has a NUL;
-/// ESRPC_ERROR_UNSUPPORTED where there are no Unix sockets.
+/// ESRPC_ERROR_UNSUPPORTED on Windows if path is not the name of a pipe, in UTF-8.
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]

@@ -115,33 +115,42 @@ pub unsafe extern "C" fn esrpc_connection_get_remote_address(connection: *const 
     })
 }
 
-/// Which process is at the other end of a Unix socket.
+/// The size of the text of a Windows security identifier with its NUL, in bytes.
+pub const ESRPC_SID_SIZE: usize = 188;
+
+/// Which process is at the other end of a Unix socket or named pipe.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct esrpc_peer_credentials {
     /// sizeof(esrpc_peer_credentials), set by the caller before the call.
     pub struct_size: usize,
     /// The process id; 0 if it cannot be seen from this process's namespace.
     pub pid: i32,
-    /// The effective user id.
+    /// The effective user id; UINT32_MAX on Windows.
     pub uid: u32,
-    /// The effective group id.
+    /// The effective group id; UINT32_MAX on Windows.
     pub gid: u32,
     /// Always 0.
     pub reserved: u32,
+    /// On Windows the user's security identifier as text, such as "S-1-5-18", with a NUL; "" if it is not known, and on
+    /// other systems.
+    pub sid: [c_char; ESRPC_SID_SIZE],
 }
 
 /// Reports which process is at the other end of a Unix socket, as the system recorded it when that end connected (on
 /// a client: when the server began to listen; for a socketpair: when the pair was made). It describes the process at
 /// that time: the pid may belong to another process by now.
 ///
+/// On a named pipe, a server reports the user in whose name the client opened the pipe; a client reports the user that
+/// the server's process runs as, if it is allowed to know.
+///
 /// @param connection Borrowed; available on a server from on_incoming_connection on, on a client from on_setup on,
 /// and also after the end.
 /// @param out_credentials Filled in. Set its struct_size to sizeof the struct first.
 /// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if connection or out_credentials is NULL or
 /// out_credentials->struct_size is not the size of such a struct; ESRPC_ERROR_NOT_READY before the connection is
-/// established, also if it never was; ESRPC_ERROR_INVALID_STATE if it is not over a Unix socket;
-/// ESRPC_ERROR_UNSUPPORTED on systems other than Linux; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
+/// established, also if it never was; ESRPC_ERROR_INVALID_STATE if it is not over a Unix socket
+/// or named pipe; ESRPC_ERROR_UNSUPPORTED on systems other than Linux and Windows; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
 ///
 /// Thread: any. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -154,7 +163,8 @@ pub unsafe extern "C" fn esrpc_connection_get_peer_credentials(
         let connection = unsafe { esrpc_connection::share(connection) }?;
         let Some((local, _)) = connection.addresses() else { return Err(Error::NotReady.into()) };
         let Some(peer) = connection.peer_credentials() else {
-            return Err(if local.text().to_bytes().starts_with(b"unix:") {
+            let local = local.text().to_bytes();
+            return Err(if local.starts_with(b"unix:") || local.starts_with(b"pipe:") {
                 Failure::new(ESRPC_ERROR_UNSUPPORTED, "this system does not report who is at the other end of a socket")
             } else {
                 Failure::invalid_state("only Unix sockets report who is at the other end; this is a TCP connection")
@@ -166,10 +176,18 @@ pub unsafe extern "C" fn esrpc_connection_get_peer_credentials(
             uid: peer.uid,
             gid: peer.gid,
             reserved: 0,
+            sid: text_field(&peer.sid),
         };
         // SAFETY: NULL or the caller's variable, which begins with its size.
         unsafe { write_table(out_credentials, &credentials, "out_credentials") }
     })
+}
+
+/// The text in a field of a struct, cut off if it is too long, and zeros.
+fn text_field<const SIZE: usize>(text: &str) -> [c_char; SIZE] {
+    let mut field = [0; SIZE];
+    field.iter_mut().zip(text.bytes().take(SIZE - 1)).for_each(|(place, byte)| *place = byte as c_char);
+    field
 }
 
 /// Returns the host from the client options, unchanged; for a Unix socket "unix:/path" or "unix:@name"; "" for the

@@ -13,11 +13,11 @@ use super::failure::{Failure, required};
 use super::handle::{ArcHandle, BoxHandle};
 use super::message::{esrpc_message, with_view};
 use super::runtime::chosen_runtime;
-use super::status::esrpc_status;
+use super::status::{ESRPC_ERROR_UNSUPPORTED, esrpc_status};
 use super::{endpoint, guard, host_call};
 use crate::rpc::Incoming;
 use crate::runtime::{Connection, Gatekeeper, ListenRequest, ListenerLimits, Runtime, Settings};
-use crate::transport::{Endpoint, LocalOptions, TlsConfig};
+use crate::transport::{Endpoint, LocalOptions, TlsConfig, check_pipe_security};
 
 const MAX_UNIX_MODE: u32 = 0o777;
 const MAX_COUNT: usize = i32::MAX as usize;
@@ -203,19 +203,24 @@ pub unsafe extern "C" fn esrpc_listener_options_set_host(
     })
 }
 
-/// Sets the path of a Unix socket to listen at, replacing any earlier setting. A socket file at which nobody listens
-/// any more is replaced, a live one is not; the file is removed when the listener closes. If several listeners start
-/// at the same moment, in one process or several, exactly one succeeds.
+/// Sets the path of a Unix socket to listen at, replacing any earlier setting; on Windows the name of a named pipe,
+/// "\\\\.\\pipe\\NAME". If several listeners start at the same moment, in one process or several, exactly one
+/// succeeds. A socket file at which nobody listens any more is replaced, a live one is not; the file is removed when
+/// the listener closes.
 ///
 /// For that purpose an empty file named like the path with ".esrpc-lock" appended exists while esrpc_listener_listen
 /// runs. If the process is killed at that moment, the next listener at that path removes it. If another process keeps
 /// it locked for a second, listening fails with ESRPC_ERROR_ADDRESS_IN_USE.
 ///
+/// Clients from other machines are refused on a pipe. Its connections all run on the listener's event loop, and
+/// on_incoming_connection is called once a client's first byte has arrived, because only then can a server ask who
+/// the client is; the handshake timeout limits the wait.
+///
 /// @param options Modified.
-/// @param path At least one byte, without NUL; copied. The system's limit is 107 bytes; with a longer path, listening
-/// fails with ESRPC_ERROR_PATH_TOO_LONG.
+/// @param path At least one byte, without NUL; copied. The system's limit is 107 bytes (a pipe's name: 256
+/// characters); with a longer path, listening fails with ESRPC_ERROR_PATH_TOO_LONG.
 /// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or path is empty or has a NUL;
-/// ESRPC_ERROR_UNSUPPORTED where there are no Unix sockets.
+/// ESRPC_ERROR_UNSUPPORTED on Windows if path is not the name of a pipe, in UTF-8.
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -328,7 +333,8 @@ pub extern "C" fn esrpc_listener_options_set_connection_options(
 ///
 /// @param options Modified.
 /// @param mode Permission bits, 0 to 0777.
-/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or mode is out of range.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or mode is out of range; ESRPC_ERROR_UNSUPPORTED
+/// on Windows, where esrpc_listener_options_set_pipe_security says who may connect.
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -341,7 +347,42 @@ pub extern "C" fn esrpc_listener_options_set_unix_mode(
         if mode > MAX_UNIX_MODE {
             return Err(Failure::invalid_argument(format!("mode is {mode:#o}; it must be 0 to 0777")));
         }
+        if cfg!(windows) {
+            let advice = "named pipes have no mode; see esrpc_listener_options_set_pipe_security";
+            return Err(Failure::new(ESRPC_ERROR_UNSUPPORTED, advice));
+        }
         options.local.unix_mode = mode;
+        Ok(())
+    })
+}
+
+/// Sets who may connect to a named pipe (Windows). Default: the user that the server runs as.
+///
+/// @param options Modified.
+/// @param sddl A security descriptor in the string form of Windows (SDDL), as UTF-8 text, copied; empty: the default.
+/// The server's own user needs all access, because each connection takes a new instance of the pipe.
+/// "D:P(A;;GA;;;SY)(A;;GA;;;OW)(A;;GRGW;;;AU)" lets every signed-in user connect.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or sddl is not a security descriptor;
+/// ESRPC_ERROR_UNSUPPORTED on systems other than Windows.
+///
+/// Thread: owner. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esrpc_listener_options_set_pipe_security(
+    options: Option<&mut esrpc_listener_options>,
+    sddl: esrpc_bytes,
+) -> esrpc_status {
+    guard::call(|| {
+        let options = required(options, "options")?;
+        if !cfg!(windows) {
+            return Err(Failure::new(ESRPC_ERROR_UNSUPPORTED, "there are named pipes on Windows only"));
+        }
+        // SAFETY: the caller's bytes stay unchanged during the call.
+        let sddl = unsafe { sddl.as_slice("sddl") }?;
+        let sddl = std::str::from_utf8(sddl).map_err(|_| Failure::invalid_argument("sddl is not UTF-8 text"))?;
+        if !sddl.is_empty() {
+            check_pipe_security(sddl).map_err(|error| Failure::invalid_argument(error.to_string()))?;
+        }
+        options.local.pipe_security = Some(sddl.to_owned()).filter(|sddl| !sddl.is_empty());
         Ok(())
     })
 }

@@ -12,7 +12,7 @@ use super::event_loop::{
 use super::log::{Level, Log, Repeated};
 use super::members::{Drain, Members};
 use super::statistics::{Events, Figures};
-use crate::transport::{self, ProcessMark, Resolver, never_cancelled, uncancelled, with_signals_blocked};
+use crate::transport::{self, ProcessMark, Resolver, guest_threads, never_cancelled, uncancelled};
 
 /// A set of event-loop threads. They end when nothing lives on them any more and the runtime was shut down, joined, or
 /// its last handle is gone.
@@ -162,7 +162,7 @@ impl Runtime {
         let end = Arc::new(LastEnd { threads_left: AtomicUsize::new(thread_count), on_ended });
         for number in 0..thread_count {
             let owner = Box::new(Home { runtime: home.clone(), log: log.clone(), end: end.clone() });
-            match with_signals_blocked(|| spawn_loop(number, owner)) {
+            match guest_threads(|| spawn_loop(number, owner)) {
                 Ok((handle, thread)) => {
                     loops.push(handle);
                     threads.push(thread);
@@ -220,6 +220,12 @@ impl Runtime {
 
     /// Counts a new connection or listener in, and gives it a loop: each in turn.
     pub(super) fn enter(self: &Arc<Self>, kind: Kind) -> Result<Live, Error> {
+        let turn = self.next_loop.fetch_add(1, Ordering::Relaxed);
+        self.enter_at(kind, turn)
+    }
+
+    /// As `enter`, on the loop of that number, or on the next one that still runs.
+    pub(super) fn enter_at(self: &Arc<Self>, kind: Kind, number: usize) -> Result<Live, Error> {
         let mut state = lock(&self.state);
         if state.shut_down || state.ended {
             return Err(Error::RuntimeShutdown);
@@ -227,8 +233,7 @@ impl Runtime {
         if state.draining {
             return Err(Error::Draining("the runtime is being drained and accepts nothing new"));
         }
-        let turn = self.next_loop.fetch_add(1, Ordering::Relaxed);
-        let in_turn = (0..self.loops.len()).map(|offset| &self.loops[turn.wrapping_add(offset) % self.loops.len()]);
+        let in_turn = (0..self.loops.len()).map(|offset| &self.loops[number.wrapping_add(offset) % self.loops.len()]);
         let Some(event_loop) = in_turn.into_iter().find(|event_loop| !event_loop.is_halted()) else {
             return Err(Error::RuntimeShutdown);
         };
@@ -468,5 +473,5 @@ fn spawn_resolver_thread(work: Box<dyn FnOnce() + Send>) -> std::io::Result<()> 
         work();
     };
     let spawn = || std::thread::Builder::new().name("esrpc-resolver".to_owned()).spawn(work);
-    with_signals_blocked(spawn).map(drop)
+    guest_threads(spawn).map(drop)
 }

@@ -41,7 +41,9 @@ pub use socket::{Readiness, SocketUse};
 pub use socket_listener::ListeningSocket;
 pub use socket_options::{AddressFamily, KeepAlive, SocketOptions};
 pub use stream::Stream;
-pub use system::{LocalName, RawSocket, never_cancelled, path_from_bytes, uncancelled, with_signals_blocked};
+pub use system::{
+    LocalName, RawSocket, check_pipe_security, guest_threads, never_cancelled, path_from_bytes, uncancelled,
+};
 pub use tls::{
     ClientAuth, HandshakeProgress, TlsConfig, TlsConfigBuilder, TlsInfo, TlsRole, TlsSession, TlsVersion,
     check_server_name,

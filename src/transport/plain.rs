@@ -85,6 +85,30 @@ impl PlainStream {
         })
     }
 
+    /// Whether it is known who the peer is. The other end of a named pipe is known when something came from it.
+    pub fn identify_peer(&mut self) -> Readiness {
+        match self {
+            PlainStream::Tcp(_) => Readiness::Ready,
+            PlainStream::Local(local) => local.identify_peer(),
+        }
+    }
+
+    /// The poll has reported room for more.
+    #[inline]
+    pub fn note_room(&mut self) {
+        if let PlainStream::Local(local) = self {
+            local.note_room();
+        }
+    }
+
+    /// Whether the system has taken all that was written. A named pipe takes it in the background.
+    pub fn is_written(&self) -> bool {
+        match self {
+            PlainStream::Tcp(_) => true,
+            PlainStream::Local(local) => local.is_written(),
+        }
+    }
+
     /// Small messages may wait for the acknowledgement of earlier ones (Nagle's algorithm).
     pub fn allow_delay(&self) {
         if let PlainStream::Tcp(tcp) = self {

@@ -21,15 +21,24 @@ pub struct SocketListener {
 }
 
 /// What any thread may do with the socket of a listener that another thread has.
-pub struct ListeningSocket {
-    socket: Weak<Socket>,
+pub enum ListeningSocket {
+    Socket(Weak<Socket>),
+    /// It listens without one.
+    None,
 }
 
 impl ListeningSocket {
     /// A descriptor of its own for the caller, closed on exec; nothing if the listener is gone.
     pub fn duplicate(&self) -> Option<Result<RawSocket, Error>> {
         let failed = |error: io::Error| Error::from_io("duplicating the listening socket", &error, ErrorKind::Io);
-        self.socket.upgrade().map(|socket| socket.try_clone().map(system::into_raw).map_err(failed))
+        match self {
+            ListeningSocket::Socket(socket) => {
+                socket.upgrade().map(|socket| socket.try_clone().map(system::into_raw).map_err(failed))
+            }
+            ListeningSocket::None => {
+                Some(Err(Error::new(ErrorKind::Unsupported, "a named pipe has no socket to be duplicated")))
+            }
+        }
     }
 }
 
@@ -41,7 +50,7 @@ impl SocketListener {
     }
 
     pub fn share(&self) -> ListeningSocket {
-        ListeningSocket { socket: Arc::downgrade(&self.socket) }
+        ListeningSocket::Socket(Arc::downgrade(&self.socket))
     }
 
     pub fn address(&self) -> &SockAddr {

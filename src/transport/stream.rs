@@ -88,10 +88,24 @@ impl Stream {
     /// Continues the TLS handshake as far as possible; done at once without TLS. When it is done there may be input that no event
     /// announces, so read at once; and TLS may want a flush, which a write does too.
     pub fn handshake(&mut self) -> Result<HandshakeProgress, Error> {
+        if self.plain.identify_peer() == Readiness::Pending {
+            return Ok(HandshakeProgress::Pending);
+        }
         match &mut self.tls {
             Some(tls) => tls.handshake(&mut self.plain),
             None => Ok(HandshakeProgress::Done),
         }
+    }
+
+    /// Whether `handshake` waits for the peer's first bytes, also without TLS.
+    pub fn begins_with_peer(&mut self) -> bool {
+        self.plain.identify_peer() == Readiness::Pending
+    }
+
+    /// The poll has reported room for more.
+    #[inline]
+    pub fn note_room(&mut self) {
+        self.plain.note_room();
     }
 
     /// What the TLS handshake agreed on; nothing before it is done or without TLS.
@@ -165,12 +179,13 @@ impl Stream {
         }
     }
 
-    /// Ends the TLS session in order, before `shutdown_write`. True once that is written, or cannot be, or without TLS.
+    /// Ends the TLS session in order, before `shutdown_write`. True once that and all before it is written, or cannot be.
     pub fn close_notify(&mut self) -> bool {
-        match &mut self.tls {
+        let has_ended = match &mut self.tls {
             Some(tls) => tls.close_notify(&mut self.plain),
             None => true,
-        }
+        };
+        has_ended && self.plain.is_written()
     }
 
     /// Ends a stream whose TLS handshake has failed, so that the peer gets the alert: writes the rest of it, ends our side, and

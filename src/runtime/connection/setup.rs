@@ -171,8 +171,12 @@ impl Setup {
             None => Ok(()),
         });
         // A failure is reported from the setup's place, where the arrival is found if the host ends the thread meanwhile.
+        let mut begins_with_peer = false;
         let stage = match prepared {
-            Ok(()) => Stage::Handshaking(stream),
+            Ok(()) => {
+                begins_with_peer = stream.begins_with_peer();
+                Stage::Handshaking(stream)
+            }
             Err(error) => {
                 stream.deregister(&context.registry);
                 Stage::Unusable(error.into())
@@ -182,6 +186,8 @@ impl Setup {
             Setup { connection, arrival: Some(arrival), token, stage, in_line: false, deadlines: Deadlines::default() };
         if tls.is_some() {
             setup.start_clock(Deadline::Tls, context);
+        } else if begins_with_peer {
+            setup.start_clock(Deadline::Handshake, context);
         }
         Some(setup)
     }

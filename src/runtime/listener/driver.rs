@@ -81,7 +81,10 @@ impl ListenerDriver {
                 self.watched = true;
             }
             match socket.accept() {
-                Ok(Some(stream)) => self.hand_over(stream, arrival),
+                Ok(Some(stream)) => {
+                    let stays = socket.binds_connections_to_its_poll();
+                    self.hand_over(stream, stays, arrival);
+                }
                 Ok(None) => return Flow::Continue,
                 Err(failure) if failure.is_lost => self.listener.failed(&failure.error.into()),
                 Err(failure) => {
@@ -107,9 +110,9 @@ impl ListenerDriver {
         }
     }
 
-    fn hand_over(&self, stream: transport::Stream, arrival: Arrival) {
+    fn hand_over(&self, stream: transport::Stream, stays: bool, arrival: Arrival) {
         let seat = self.listener.admission.seat_of_accepted();
-        match self.listener.enter() {
+        match if stays { self.listener.enter_here() } else { self.listener.enter() } {
             Ok(live) => self.listener.take_in(stream, live, seat, arrival),
             Err(error) => {
                 drop(stream);

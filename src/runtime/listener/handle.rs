@@ -238,6 +238,11 @@ impl Listener {
         self.live.runtime().enter(Kind::Connection)
     }
 
+    /// As `enter`, on the loop of the listener.
+    pub(super) fn enter_here(&self) -> Result<Live, Error> {
+        self.live.runtime().enter_at(Kind::Connection, self.event_loop.number())
+    }
+
     /// Sends a connected stream on its way to be announced.
     pub(super) fn take_in(self: &Arc<Self>, stream: transport::Stream, live: Live, seat: Seat, arrival: Arrival) {
         let event_loop = live.event_loop().clone();

@@ -6,7 +6,9 @@ use rustls::CipherSuite;
 use rustls::crypto::CryptoProvider;
 use rustls::server::ProducesTickets;
 
-use crate::transport::{Error, ErrorKind, TlsErrorKind};
+use crate::transport::Error;
+#[cfg(target_os = "linux")]
+use crate::transport::{ErrorKind, TlsErrorKind};
 
 #[cfg(feature = "aws-lc-rs")]
 use rustls::crypto::aws_lc_rs as chosen;

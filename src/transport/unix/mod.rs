@@ -11,10 +11,11 @@ mod sockets;
 pub use adopted::{inspect, take_socket};
 pub use local_listener::LocalListener;
 pub use local_name::{
-    LocalAddress, LocalName, path_from_bytes, socket_address_text, socket_address_text as local_address_text,
+    LocalAddress, LocalName, check_pipe_security, path_from_bytes, socket_address_text,
+    socket_address_text as local_address_text,
 };
 pub use local_stream::LocalStream;
-pub use process::{current_process, never_cancelled, uncancelled, with_signals_blocked};
+pub use process::{current_process, guest_threads, never_cancelled, uncancelled};
 pub use sockets::{
     INTEREST, ListenSource, SEND_FLAGS, SHORT_WRITE_ENDS_ROOM, has_unfinished_bytes, into_raw, is_descriptor_shortage,
     is_in_progress, is_lost, is_unknown_interface, prepare_listening,

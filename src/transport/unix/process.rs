@@ -74,7 +74,7 @@ fn make_mark_page() -> Option<&'static AtomicU32> {
 
 /// Runs `spawn` with all asynchronous signals blocked, so that the threads it starts inherit that: signals are for the
 /// host's threads. Synchronous signals are left alone, as they report a fault in the thread itself.
-pub fn with_signals_blocked<R>(spawn: impl FnOnce() -> R) -> R {
+pub fn guest_threads<R>(spawn: impl FnOnce() -> R) -> R {
     let mut blocked = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
     let mut before = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
     // SAFETY: sigfillset initialises the set that the calls after it change and read; `before` is written by the

@@ -106,6 +106,9 @@ impl Driver {
     fn note_readiness(&mut self, readiness: Readiness) {
         self.input.is_ready |= readiness.readable;
         self.output.is_ready |= readiness.writable;
+        if readiness.writable {
+            self.stream.note_room();
+        }
         self.input.is_read_to_end |= readiness.until_end;
     }
 
