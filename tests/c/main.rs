@@ -5,6 +5,8 @@
 //!     cargo test setup::                      all scenarios of test_setup.c
 //!     cargo test --test c -- --exact flush::a_flush_callback_can_send_again_and_again
 //!
+//! Those that left_out.rs names do not run on some systems; they count as ignored.
+//!
 //! A new file or a new scenario needs no other line; program.rs lists what some programs need beyond that. "Promise 3"
 //! in a test is the promise of that number in docs/architecture.md.
 
@@ -20,6 +22,8 @@ mod every_call;
 #[path = "../common/header_text.rs"]
 mod header_text;
 #[cfg(target_os = "linux")]
+mod left_out;
+#[cfg(target_os = "linux")]
 mod program;
 #[cfg(target_os = "linux")]
 mod sanitized_host;
@@ -31,7 +35,7 @@ fn main() -> std::process::ExitCode {
     let arguments = libtest_mimic::Arguments::from_args();
     let mut tests = program::tests(arguments.nocapture);
     tests.extend(sanitized_host::tests());
-    libtest_mimic::run(&arguments, tests).exit_code()
+    libtest_mimic::run(&arguments, left_out::marked(tests)).exit_code()
 }
 
 #[cfg(not(target_os = "linux"))]

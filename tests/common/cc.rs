@@ -1,7 +1,13 @@
 //! Compiles C against the committed header and the shared library that cargo just built, and runs it.
 //!
-//! CC and CXX name the compilers. ESRPC_TEST_CFLAGS adds flags (such as those of a sanitizer), ESRPC_TEST_WRAPPER a
-//! command (such as valgrind) in front of the programs, and ESRPC_TEST_LIBRARY names another build of the library.
+//! Variables of the environment change that:
+//!
+//! * ESRPC_TEST_CC and ESRPC_TEST_CXX, else CC and CXX, name the compilers, and ESRPC_TEST_CFLAGS adds flags, such as
+//!   those of a sanitizer.
+//! * ESRPC_TEST_LIBRARY names another build of the library, shared or static; ESRPC_TEST_LDLIBS are the libraries that a
+//!   static one needs.
+//! * ESRPC_TEST_TARGET is Rust's name of the system that this build is for, if it is not the one that cargo builds for.
+//! * ESRPC_TEST_WRAPPER is a command in front of the programs, such as valgrind or an emulator.
 #![allow(dead_code, reason = "each test uses a part of it")]
 
 use std::env;
@@ -42,11 +48,16 @@ impl Standard {
     }
 
     fn compiler(self) -> Command {
-        let (variable, usual) = if self.is_cxx() { ("CXX", "c++") } else { ("CC", "cc") };
-        let mut command = Command::new(env::var(variable).unwrap_or_else(|_| usual.to_owned()));
+        let mut command = if self.is_cxx() { compiler("CXX", "c++") } else { compiler("CC", "cc") };
         command.args(self.flags()).args(WARNINGS);
         command
     }
+}
+
+/// The compiler that this variable names, which build scripts of cargo also read, or one that is for the tests alone.
+fn compiler(variable: &str, usual: &str) -> Command {
+    let name = env::var(format!("ESRPC_TEST_{variable}")).or_else(|_| env::var(variable));
+    Command::new(name.unwrap_or_else(|_| usual.to_owned()))
 }
 
 /// The standards that the header and the tests in C are held to.
@@ -58,12 +69,28 @@ pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
+/// The system that the programs are for, if cargo builds for another.
+pub fn target() -> Option<String> {
+    env::var("ESRPC_TEST_TARGET").ok()
+}
+
+fn is_for_windows() -> bool {
+    target().is_some_and(|target| target.contains("-windows-"))
+}
+
+/// Whether the programs contain the library rather than load it.
+pub fn is_static() -> bool {
+    shared_library().extension().is_some_and(|extension| extension == "a")
+}
+
 /// The shared library that cargo built together with this test, or the one that is to be tested instead.
 pub fn shared_library() -> &'static Path {
     static LIBRARY: LazyLock<PathBuf> = LazyLock::new(|| {
         if let Some(library) = env::var_os("ESRPC_TEST_LIBRARY") {
-            return library.into();
+            let found = fs::canonicalize(&library);
+            return found.unwrap_or_else(|error| panic!("{}: {error}", library.display()));
         }
+        assert!(target().is_none(), "ESRPC_TEST_TARGET needs ESRPC_TEST_LIBRARY");
         let test = env::current_exe().expect("a test knows where it is");
         let library = test.parent().expect("it is in a folder").join("libeventstream_rpc.so");
         assert!(library.exists(), "cargo built no {}", library.display());
@@ -78,6 +105,7 @@ pub fn scratch() -> &'static Path {
     SCRATCH.get_or_init(|| {
         let test = env::current_exe().expect("a test knows where it is");
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(test.file_name().expect("a file name"));
+        let folder = folder.join(target().unwrap_or_default());
         fs::create_dir_all(&folder).expect("the target folder can be written");
         folder
     })
@@ -90,7 +118,14 @@ fn library_folder() -> &'static Path {
         let folder = scratch().join("lib");
         let _ = fs::remove_dir_all(&folder);
         fs::create_dir_all(&folder).expect("the target folder can be written");
-        for name in ["libeventstream_rpc.so", "libeventstream_rpc.so.0"] {
+        let names: &[_] = if is_static() {
+            &["libeventstream_rpc.a"]
+        } else if is_for_windows() {
+            &["eventstream_rpc.dll"]
+        } else {
+            &["libeventstream_rpc.so", "libeventstream_rpc.so.0"]
+        };
+        for name in names {
             std::os::unix::fs::symlink(shared_library(), folder.join(name)).expect("a link can be made");
         }
         folder
@@ -117,9 +152,14 @@ pub fn check_syntax_with(standard: Standard, source: &Path, flags: &[String]) ->
     finish(command)
 }
 
-/// Whether the programs run under something that makes them slow: valgrind or a sanitizer.
+/// The command in front of the programs: it and its arguments, or nothing.
+pub fn wrapper() -> Vec<String> {
+    words("ESRPC_TEST_WRAPPER")
+}
+
+/// Whether the programs run under something that takes long to start: valgrind or a sanitizer, but not an emulator.
 pub fn is_slow() -> bool {
-    !words("ESRPC_TEST_WRAPPER").is_empty() || !extra_flags().is_empty()
+    target().is_none() && (!wrapper().is_empty() || !extra_flags().is_empty())
 }
 
 /// Compiles tests/c/`source` and links it with the library; returns the program.
@@ -129,13 +169,16 @@ pub fn compile(standard: Standard, source: &str) -> PathBuf {
 
 /// As `compile`, with more flags for compiler and linker; the failure is what they say.
 pub fn try_compile(standard: Standard, source: &str, flags: &[String]) -> Result<PathBuf, String> {
-    let program = scratch().join(format!("{source}.{standard:?}"));
+    let suffix = if is_for_windows() { ".exe" } else { "" };
+    let program = scratch().join(format!("{source}.{standard:?}{suffix}"));
     let mut command = standard.compiler();
     command.args(["-g", "-pthread"]).args(extra_flags()).args(flags);
     command.arg("-I").arg(root().join("include")).arg("-I").arg(root().join("tests/c"));
     command.arg(root().join("tests/c").join(source)).arg("-o").arg(&program);
-    command.arg("-L").arg(library_folder()).arg("-leventstream_rpc");
-    command.arg(format!("-Wl,-rpath,{}", library_folder().display()));
+    command.arg("-L").arg(library_folder()).arg("-leventstream_rpc").args(words("ESRPC_TEST_LDLIBS"));
+    if !is_for_windows() {
+        command.arg(format!("-Wl,-rpath,{}", library_folder().display()));
+    }
     finish(command).map_err(|error| format!("{source} as {standard:?}: {error}"))?;
     Ok(program)
 }
@@ -143,7 +186,7 @@ pub fn try_compile(standard: Standard, source: &str, flags: &[String]) -> Result
 /// Compiles tests/c/`source` into a library for LD_PRELOAD; returns where it is.
 pub fn compile_preloaded(source: &str) -> PathBuf {
     let library = scratch().join(format!("{source}.so"));
-    let mut command = Command::new(env::var("CC").unwrap_or_else(|_| "cc".to_owned()));
+    let mut command = compiler("CC", "cc");
     command.args(["-std=gnu11", "-g", "-O1", "-shared", "-fPIC", "-pthread"]).args(WARNINGS);
     command.arg(root().join("tests/c").join(source)).arg("-o").arg(&library).arg("-ldl");
     finish(command).unwrap_or_else(|error| panic!("{source}: {error}"));
@@ -168,7 +211,7 @@ pub fn run(program: &Path, arguments: &[&str]) -> String {
 
 /// As `run`, with these environment variables.
 pub fn run_in(program: &Path, arguments: &[&str], environment: &[(&str, &Path)]) -> String {
-    let mut command = match words("ESRPC_TEST_WRAPPER").as_slice() {
+    let mut command = match wrapper().as_slice() {
         [] => Command::new(program),
         [wrapper, rest @ ..] => {
             let mut command = Command::new(wrapper);
