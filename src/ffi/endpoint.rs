@@ -81,9 +81,6 @@ pub(crate) fn unix_path(path: &[u8]) -> Result<Endpoint, Failure> {
 
 /// An abstract name, which is not in the file system.
 pub(crate) fn unix_abstract(name: &[u8]) -> Result<Endpoint, Failure> {
-    if !cfg!(any(target_os = "linux", target_os = "android")) {
-        return Err(Failure::new(ESRPC_ERROR_UNSUPPORTED, "abstract Unix socket names exist on Linux only"));
-    }
     if name.is_empty() {
         return Err(Failure::invalid_argument("name must be at least one byte"));
     }

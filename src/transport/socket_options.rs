@@ -107,9 +107,9 @@ impl SocketOptions {
         if let Some(interval) = keep_alive.interval {
             times = times.with_interval(interval);
         }
-        if let Some(probes) = keep_alive.probes {
-            times = times.with_retries(probes);
-        }
-        socket.set_tcp_keepalive(&times)
+        let Some(probes) = keep_alive.probes else { return socket.set_tcp_keepalive(&times) };
+        let set = socket.set_tcp_keepalive(&times.clone().with_retries(probes));
+        // Windows has a fixed number before Windows 10, version 1703.
+        if cfg!(windows) && set.is_err() { socket.set_tcp_keepalive(&times) } else { set }
     }
 }

@@ -21,6 +21,41 @@ static inline size_t count_entries(const char *folder) {
     return count;
 }
 
+#ifdef _WIN32
+#include <tlhelp32.h>
+
+/* Not in the headers of MinGW. */
+WINBASEAPI HRESULT WINAPI GetThreadDescription(HANDLE thread, PWSTR *name);
+
+/* Open handles, of whatever kind. */
+static inline size_t count_descriptors(void) {
+    DWORD count = 0;
+    CHECK(GetProcessHandleCount(GetCurrentProcess(), &count) != 0);
+    return count;
+}
+
+static inline bool is_of_library(DWORD id) {
+    HANDLE thread = OpenThread(THREAD_QUERY_LIMITED_INFORMATION, FALSE, id);
+    WCHAR *name = NULL;
+    bool is_one = thread != NULL && SUCCEEDED(GetThreadDescription(thread, &name)) && wcsncmp(name, L"esrpc", 5) == 0;
+    LocalFree(name);
+    if (thread != NULL) CloseHandle(thread);
+    return is_one;
+}
+
+/* The library's threads, by their names. */
+static inline size_t count_threads(void) {
+    size_t count = 0;
+    THREADENTRY32 entry;
+    HANDLE threads = CreateToolhelp32Snapshot(TH32CS_SNAPTHREAD, 0);
+    CHECK(threads != INVALID_HANDLE_VALUE);
+    entry.dwSize = sizeof entry;
+    for (BOOL more = Thread32First(threads, &entry); more; more = Thread32Next(threads, &entry))
+        count += entry.th32OwnerProcessID == GetCurrentProcessId() && is_of_library(entry.th32ThreadID);
+    CloseHandle(threads);
+    return count;
+}
+#else
 /* Open descriptors, including the one that counting needs. */
 static inline size_t count_descriptors(void) {
     return count_entries("/proc/self/fd");
@@ -44,6 +79,7 @@ static inline size_t count_threads(void) {
     closedir(directory);
     return count;
 }
+#endif
 
 /* A thread takes its name when it begins to run, and stays visible for a moment after it was joined. */
 static inline void await_threads(size_t count) {

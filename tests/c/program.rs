@@ -52,6 +52,7 @@ const NOT_OVER_UNIX: &[&str] = &[
     "null_arguments_rpc",
     "null_arguments_tls",
     "peer_credentials",
+    "pipes",
     "randomness",
     "sockets",
     "thread_end",

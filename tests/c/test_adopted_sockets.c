@@ -68,14 +68,14 @@ static void a_listener_takes_connected_sockets_beside_its_own(void) {
 
 static void a_listener_may_live_of_adopted_sockets_alone(void) {
     int both[2];
-    esrpc_socket duplicate = -1;
+    esrpc_socket duplicate = (esrpc_socket)-1;
     struct pair pair;
     pair_begin(&pair);
     listen_nowhere(&pair);
     CHECK(strcmp(esrpc_listener_get_address(pair.listening), "") == 0);
     CHECK(esrpc_listener_get_port(pair.listening) == 0);
     CHECK_STATUS(ESRPC_ERROR_INVALID_STATE, esrpc_listener_dup_socket(pair.listening, &duplicate));
-    CHECK(duplicate == -1);
+    CHECK(duplicate == (esrpc_socket)-1);
     make_pair_of_sockets(both);
     CHECK_OK(esrpc_listener_adopt_connection(pair.listening, both[1]));
     dial_with(&pair, &pair.client, options_with(both[0]), &pair.client_connection);
@@ -134,7 +134,7 @@ static void *hand_over(void *data) {
     esrpc_listener *listener = (esrpc_listener *)data;
     for (int i = 0; i < HANDED_OVER; i++) {
         int both[2];
-        esrpc_socket duplicate = -1;
+        esrpc_socket duplicate = (esrpc_socket)-1;
         esrpc_status status;
         make_pair_of_sockets(both);
         status = esrpc_listener_adopt_connection(listener, both[1]);
@@ -319,7 +319,7 @@ static void the_file_of_an_adopted_unix_listener_stays(void) {
 /* Who connects between the two listeners waits in the socket. */
 static void a_successor_goes_on_with_the_socket_of_a_closed_listener(void) {
     char folder[60], path[108];
-    esrpc_socket duplicate = -1;
+    esrpc_socket duplicate = (esrpc_socket)-1;
     struct pair pair;
     struct party first = a_party("first", NULL, NULL);
     esrpc_listener *predecessor = NULL;
@@ -337,9 +337,9 @@ static void a_successor_goes_on_with_the_socket_of_a_closed_listener(void) {
     CHECK_OK(esrpc_listener_close(predecessor));
     await("first closed OK");
     {
-        esrpc_socket late = -1;
+        esrpc_socket late = (esrpc_socket)-1;
         CHECK_STATUS(ESRPC_ERROR_INVALID_STATE, esrpc_listener_dup_socket(predecessor, &late));
-        CHECK(late == -1);
+        CHECK(late == (esrpc_socket)-1);
     }
     esrpc_listener_release(predecessor);
     connect_to_path(&pair, path);

@@ -173,10 +173,17 @@ pub fn try_compile(standard: Standard, source: &str, flags: &[String]) -> Result
     let program = scratch().join(format!("{source}.{standard:?}{suffix}"));
     let mut command = standard.compiler();
     command.args(["-g", "-pthread"]).args(extra_flags()).args(flags);
-    command.arg("-I").arg(root().join("include")).arg("-I").arg(root().join("tests/c"));
+    // Not -I: a test's process.h is not the system's.
+    command.arg("-I").arg(root().join("include")).arg("-iquote").arg(root().join("tests/c"));
+    if is_for_windows() {
+        let posix = root().join("tests/c/windows");
+        command.arg("-I").arg(&posix).arg("-include").arg(posix.join("posix.h"));
+    }
     command.arg(root().join("tests/c").join(source)).arg("-o").arg(&program);
     command.arg("-L").arg(library_folder()).arg("-leventstream_rpc").args(words("ESRPC_TEST_LDLIBS"));
-    if !is_for_windows() {
+    if is_for_windows() {
+        command.arg("-lws2_32");
+    } else {
         command.arg(format!("-Wl,-rpath,{}", library_folder().display()));
     }
     finish(command).map_err(|error| format!("{source} as {standard:?}: {error}"))?;
@@ -220,7 +227,10 @@ pub fn run_in(program: &Path, arguments: &[&str], environment: &[(&str, &Path)])
         }
     };
     // cargo's own search path comes before the rpath, and may hold an older library.
-    command.env("LD_LIBRARY_PATH", library_folder()).envs(environment.iter().copied());
+    command
+        .env("LD_LIBRARY_PATH", library_folder())
+        .env("WINEPATH", library_folder())
+        .envs(environment.iter().copied());
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
     let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
 

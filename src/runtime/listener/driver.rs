@@ -28,7 +28,12 @@ pub struct ListenerDriver {
     /// It stands in the loop's line and runs when its turn comes.
     in_line: bool,
     retry: Option<TimerKey>,
+    /// Turns until what was closed is gone from the poll, and so from the system.
+    turns_to_go: u8,
 }
+
+/// The first may come before the poll is asked again.
+const TURNS_OF_POLL: u8 = 2;
 
 impl ListenerDriver {
     pub fn start(
@@ -47,7 +52,7 @@ impl ListenerDriver {
             listener.end(Err(error.into()));
             return None;
         }
-        Some(ListenerDriver { listener, socket, token, watched: true, in_line: false, retry: None })
+        Some(ListenerDriver { listener, socket, token, watched: true, in_line: false, retry: None, turns_to_go: 0 })
     }
 
     /// Accepts what waits, in fair parts, or does the next step of its end.
@@ -123,7 +128,18 @@ impl ListenerDriver {
 
     /// Listens no more. Once it is closed, or drained and without connections, it is over.
     fn wind_up(&mut self, context: &mut Context) -> Flow {
+        if self.socket.as_ref().is_some_and(|socket| socket.binds_connections_to_its_poll()) {
+            self.turns_to_go = TURNS_OF_POLL;
+        }
         self.give_up_socket(context);
+        if self.turns_to_go > 0 {
+            if !self.in_line {
+                self.turns_to_go -= 1;
+                self.in_line = true;
+                context.ready.push_back(self.token);
+            }
+            return Flow::Continue;
+        }
         if self.listener.is_draining() && !self.listener.connections().is_empty() {
             return Flow::Continue;
         }

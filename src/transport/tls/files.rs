@@ -1,8 +1,8 @@
 //! Certificates and keys out of files and memory, PEM or DER.
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::path::Path;
+use std::{fs, io};
 
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 
@@ -22,7 +22,12 @@ const ENCRYPTED: &str = "is encrypted; decrypt it first, such as with openssl pk
 
 /// A file's content; the error names the file.
 pub fn read(path: &Path) -> Result<Vec<u8>, Error> {
-    fs::read(path).map_err(|error| Error::from_io(&format!("reading {}", path.display()), &error, ErrorKind::Io))
+    let content = match fs::read(path) {
+        // Windows says of a folder only that access is denied.
+        Err(_) if path.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
+        content => content,
+    };
+    content.map_err(|error| Error::from_io(&format!("reading {}", path.display()), &error, ErrorKind::Io))
 }
 
 /// What is looked for in a file.

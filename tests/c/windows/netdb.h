@@ -1,0 +1,2 @@
+/* In posix.h. */
+#include <ws2tcpip.h>

@@ -1,0 +1,1 @@
+/* In posix.h, which the test driver includes before everything else. */
