@@ -1671,10 +1671,10 @@ ESRPC_API esrpc_status ESRPC_CALL esrpc_connection_options_set_max_streams(
 
 /**
  * Limits events that cost a server more than its client: messages without TERMINATE_STREAM for a
- * stream that is over, and the client's ends of streams that the server has accepted but not sent
- * anything on. A first message that ends its own stream does not count. Beyond the limit the server
- * sends PROTOCOL_ERROR and ends the connection with ESRPC_ERROR_TOO_MANY_ABNORMAL_EVENTS. Default:
- * 33 a second, 1000 at once.
+ * stream that is over, any message on a deferred stream that the client has ended, and the client's
+ * ends of streams that the server has accepted but not sent anything on. A first message that ends
+ * its own stream does not count. Beyond the limit the server sends PROTOCOL_ERROR and ends the
+ * connection with ESRPC_ERROR_TOO_MANY_ABNORMAL_EVENTS. Default: 33 a second, 1000 at once.
  *
  * @param options Modified.
  * @param per_second Events per second in the long run, 1 to 1000000.
@@ -4483,7 +4483,10 @@ typedef struct esrpc_stats {
     uint64_t streams_refused_by_limit;
     /** Sends and activations that returned ESRPC_ERROR_WOULD_BLOCK. */
     uint64_t sends_refused;
-    /** Messages for streams that were over, without ESRPC_MESSAGE_FLAG_TERMINATE_STREAM. */
+    /**
+     * Messages for streams that were over, without ESRPC_MESSAGE_FLAG_TERMINATE_STREAM; on a
+     * deferred stream that the client has ended, with it too.
+     */
     uint64_t late_messages;
     /**
      * Accepted streams that a client has ended before the server sent anything on them; a first
