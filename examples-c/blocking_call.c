@@ -9,7 +9,7 @@ int main(int argc, char **argv)
     const char *place = argc == 2 ? argv[1] : "8033";
     char *rest;
     unsigned long port = strtoul(place, &rest, 10);
-    if (argc > 2 || (strchr(place, '/') == NULL && (*place == '\0' || *rest != '\0' || port > 65535))) {
+    if (argc > 2 || (strchr(place, '/') == NULL && (*rest != '\0' || port == 0 || port > 65535))) {
         fprintf(stderr, "usage: blocking_call [PORT, or the PATH of a Unix socket]\n");
         return 2;
     }

@@ -69,7 +69,7 @@ int main(int argc, char **argv)
         return EXIT_USAGE;
     }
     if (!json_is_valid((const uint8_t *)json, strlen(json))) {
-        fprintf(stderr, "greengrass_client: this is no JSON: %s\n", json);
+        fprintf(stderr, "greengrass_client: this is not JSON: %s\n", json);
         return EXIT_USAGE;
     }
     if (path == NULL || *path == '\0' || token == NULL || *token == '\0') {

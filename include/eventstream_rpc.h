@@ -1674,10 +1674,10 @@ ESRPC_API esrpc_status ESRPC_CALL esrpc_connection_options_set_max_streams(
 
 /**
  * Limits events that cost a server more than its client: messages without TERMINATE_STREAM for a
- * stream that is over, and the client's ends of streams that the server has accepted but not sent
- * anything on. A first message that ends its own stream does not count. Beyond the limit the server
- * sends PROTOCOL_ERROR and ends the connection with ESRPC_ERROR_TOO_MANY_ABNORMAL_EVENTS. Default:
- * 33 a second, 1000 at once.
+ * stream that is over, any message on a deferred stream that the client has ended, and the client's
+ * ends of streams that the server has accepted but not sent anything on. A first message that ends
+ * its own stream does not count. Beyond the limit the server sends PROTOCOL_ERROR and ends the
+ * connection with ESRPC_ERROR_TOO_MANY_ABNORMAL_EVENTS. Default: 33 a second, 1000 at once.
  *
  * @param options Modified.
  * @param per_second Events per second in the long run, 1 to 1000000.
@@ -1760,9 +1760,11 @@ ESRPC_API esrpc_status ESRPC_CALL esrpc_connection_options_set_tls_timeout_ms(
     struct esrpc_connection_options *options, uint32_t timeout_ms);
 
 /**
- * Sets how long the handshake (CONNECT, CONNECT_ACK) may take, counted from setup, or on a server
- * from on_incoming_connection; after that, the connection ends with
- * ESRPC_ERROR_HANDSHAKE_TIMED_OUT. Default: 10000.
+ * Sets how long the handshake (CONNECT, CONNECT_ACK) may take, counted from setup, from the end of
+ * TCP and TLS if setup includes it (esrpc_client_options_set_handshake), or on a server from
+ * on_incoming_connection; after that, the connection ends with ESRPC_ERROR_HANDSHAKE_TIMED_OUT. On
+ * a client this bounds the wait for a server that accepts the connection but never sends
+ * CONNECT_ACK. Default: 10000.
  *
  * @param options Modified.
  * @param timeout_ms Milliseconds, 1 to 86400000 (a day), or ESRPC_NO_TIMEOUT.
@@ -4080,11 +4082,12 @@ ESRPC_API void ESRPC_CALL esrpc_tls_config_builder_release(
  * certificates.
  *
  * Only a CA's certificate vouches for others (CA:TRUE, and keyCertSign if it has key usages; or
- * version 1). A peer that shows exactly a certificate given here is trusted as itself, whether it
- * is a CA's or not: a self-signed one, as "openssl req -x509" makes it, or one whose CA is not
- * given. Its subject alternative names (on a client), validity, key usages and revocation are
- * checked like those of any other. A certificate that is marked as not a CA's (CA:FALSE) vouches
- * for no other.
+ * version 1), and only while it is valid. A peer that shows exactly a certificate given here is
+ * trusted as itself, whether it is a CA's or not: a self-signed one, or one whose CA is not given.
+ * Its subject alternative names (on a client), validity, key usages and revocation are checked like
+ * those of any other. "openssl req -x509" writes CA:TRUE: a peer trusted by such a certificate of
+ * its own also vouches for others. To prevent that, have it made with "-addext
+ * basicConstraints=critical,CA:FALSE" (OpenSSL 3).
  *
  * A PEM file may have a byte order mark, any line endings and text around its sections, and may be
  * in UTF-16.
@@ -4264,7 +4267,8 @@ ESRPC_API esrpc_status ESRPC_CALL esrpc_tls_config_builder_set_key_log_file(
 
 /**
  * Builds settings. The builder is not changed and may be used for others. If a client has no CA,
- * the system's trust store is read here.
+ * the system's trust store is read here; its certificates, too, vouch for servers only while they
+ * are valid.
  *
  * A sandbox such as seccomp must be in place before this call or allow getrandom: if the system
  * refuses random bytes after TLS was first used, the cryptography library may abort the process.
@@ -4516,7 +4520,10 @@ typedef struct esrpc_stats {
     uint64_t streams_refused_by_limit;
     /** Sends and activations that returned ESRPC_ERROR_WOULD_BLOCK. */
     uint64_t sends_refused;
-    /** Messages for streams that were over, without ESRPC_MESSAGE_FLAG_TERMINATE_STREAM. */
+    /**
+     * Messages for streams that were over, without ESRPC_MESSAGE_FLAG_TERMINATE_STREAM; on a
+     * deferred stream that the client has ended, with it too.
+     */
     uint64_t late_messages;
     /**
      * Accepted streams that a client has ended before the server sent anything on them; a first

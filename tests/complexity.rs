@@ -16,6 +16,7 @@ use eventstream_rpc::ffi::headers_get::*;
 use eventstream_rpc::ffi::message::*;
 use eventstream_rpc::ffi::status::{esrpc_status, esrpc_status_code};
 use eventstream_rpc::rpc::Outgoing;
+use eventstream_rpc::transport::{TlsConfigBuilder, TlsRole};
 use std::ffi::c_void;
 use std::hint::black_box;
 use std::mem::MaybeUninit;
@@ -167,6 +168,18 @@ fn sections_and_messages() {
     check("checking headers that may not be sent", list_of, |list| {
         list.add(b":stream-id", HeaderValue::Int32(1)).expect("a header");
         assert!(!send(list));
+    });
+}
+
+#[test]
+fn certificates() {
+    let damaged = |size: usize| "-----BEGIN CERTIFICATE-----\nAQ*D\n-----END CERTIFICATE-----\n".repeat(size);
+    check("damaged sections of a PEM file", damaged, |pem| {
+        assert!(TlsConfigBuilder::new(TlsRole::Client).add_ca(pem.as_bytes()).is_err());
+    });
+    let unfinished = |size: usize| "-----BEGIN CERTIFICATE-----\nAQID\n".repeat(size);
+    check("sections of a PEM file without an end", unfinished, |pem| {
+        assert!(TlsConfigBuilder::new(TlsRole::Client).add_ca(pem.as_bytes()).is_err());
     });
 }
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{OnceLock, mpsc};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use eventstream_rpc::codec::{HeaderList, HeaderValue, Limits, MessageDecoder, encode_into};
 
@@ -236,11 +236,20 @@ fn a_server_goes_on_when_its_stderr_is_full() {
     let server = Server::start();
     let address = format!("127.0.0.1:{}", server.port());
     let request = "GET / HTTP/1.1\r\n\r\n";
+    let started = Instant::now();
     for _ in 0..1000 {
+        assert!(started.elapsed() < TIME_LIMIT, "the server became slow");
         let mut stranger = TcpStream::connect(&address).expect("the server listens");
+        stranger.set_read_timeout(Some(TIME_LIMIT)).expect("a positive timeout");
         stranger.write_all(request.as_bytes()).expect("a new connection takes some bytes");
         // Its end, in order or by a reset.
-        while matches!(stranger.read(&mut [0; 512]), Ok(count) if count > 0) {}
+        let end = loop {
+            match stranger.read(&mut [0; 512]) {
+                Ok(count) if count > 0 => {}
+                end => break end,
+            }
+        };
+        assert!(!end.is_err_and(|error| error.kind() == ErrorKind::WouldBlock), "the server hangs");
     }
     let call = run(example("quick_call", &[server.port()]));
     assert_eq!((call.code, call.err.as_str()), (Some(0), ""));

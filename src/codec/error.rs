@@ -48,35 +48,69 @@ impl fmt::Display for Error {
                 write!(f, "the message checksum is {stored:08x}, but its bytes have {computed:08x}")
             }
             Error::MessageLength { total } => {
-                write!(f, "the total length of {total} bytes is below the minimum of 16")
+                write!(f, "the total length of {} is below the minimum of 16", bytes(total as usize))
             }
             Error::HeadersLength { headers, total } => {
-                write!(f, "a headers section of {headers} bytes does not fit in a message of {total} bytes")
+                let headers = bytes(headers as usize);
+                write!(f, "a headers section of {headers} does not fit in a message of {total} bytes")
             }
             Error::HeaderOverrun { index } => write!(f, "header {index} runs past the end of the headers section"),
             Error::UnknownHeaderType { index, header_type } => {
                 write!(f, "header {index} has the unknown type {header_type}")
             }
             Error::HeaderNameLength { len } => {
-                write!(f, "a header name has {len} bytes; 1 to 255 are allowed")
+                write!(f, "a header name has {}; 1 to 255 are allowed", bytes(len))
             }
             Error::InvalidUtf8 { offset } => write!(f, "the text is not UTF-8 at byte {offset}"),
             Error::InvalidUuid => write!(f, "the text is not a UUID such as 01234567-89ab-cdef-0123-456789abcdef"),
             Error::MessageTooLarge { len, limit } => {
-                write!(f, "the message has {len} bytes, over the limit of {limit}")
+                write!(f, "the message has {}, over the limit of {limit}", bytes(len))
             }
             Error::PayloadTooLarge { len, limit } => {
-                write!(f, "the payload has {len} bytes, over the limit of {limit}")
+                write!(f, "the payload has {}, over the limit of {limit}", bytes(len))
             }
             Error::TooManyHeaders { limit } => write!(f, "there are more headers than the limit of {limit}"),
             Error::HeadersTooLarge { len, limit } => {
-                write!(f, "the headers section has {len} bytes, over the limit of {limit}")
+                write!(f, "the headers section has {}, over the limit of {limit}", bytes(len))
             }
             Error::HeaderValueTooLong { len, limit } => {
-                write!(f, "a header value has {len} bytes, over the limit of {limit}")
+                write!(f, "a header value has {}, over the limit of {limit}", bytes(len))
             }
         }
     }
 }
 
 impl std::error::Error for Error {}
+
+/// A number and a noun that agrees with it.
+pub fn counted(count: usize, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}
+
+fn bytes(count: usize) -> String {
+    counted(count, "byte")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_byte_is_not_a_plural() {
+        let sentence = Error::MessageLength { total: 1 }.to_string();
+        assert_eq!(sentence, "the total length of 1 byte is below the minimum of 16");
+        let sentence = Error::HeadersLength { headers: 1, total: 16 }.to_string();
+        assert_eq!(sentence, "a headers section of 1 byte does not fit in a message of 16 bytes");
+        for len in [1, 2] {
+            let limit = 0;
+            let too_long = [
+                Error::PayloadTooLarge { len, limit },
+                Error::HeadersTooLarge { len, limit },
+                Error::HeaderValueTooLong { len, limit },
+            ];
+            for error in too_long {
+                assert_eq!(error.to_string().contains("bytes"), len != 1, "{error}");
+            }
+        }
+    }
+}

@@ -23,7 +23,7 @@ mod unsealed;
 mod uuid_text;
 
 pub use copying::{append_bytes, move_to_front};
-pub use error::Error;
+pub use error::{Error, counted};
 pub use event_decoder::{DecodeEvents, EventDecoder};
 pub use first_bytes::{Expected, Sender, describe_first_bytes, tls_alert_name};
 pub use flat_header::FlatHeader;

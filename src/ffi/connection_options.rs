@@ -222,8 +222,8 @@ pub extern "C" fn esrpc_connection_options_set_max_streams(
 }
 
 /// Limits events that cost a server more than its client: messages without TERMINATE_STREAM for a stream that is
-/// over, and the client's ends of streams that the server has accepted but not sent anything on. A first message that
-/// ends its own stream does not count. Beyond the limit the server sends PROTOCOL_ERROR and ends the connection with
+/// over, any message on a deferred stream that the client has ended, and the client's ends of streams that the server
+/// has accepted but not sent anything on. A first message that ends its own stream does not count. Beyond the limit the server sends PROTOCOL_ERROR and ends the connection with
 /// ESRPC_ERROR_TOO_MANY_ABNORMAL_EVENTS. Default: 33 a second, 1000 at once.
 ///
 /// @param options Modified.

@@ -64,8 +64,10 @@ pub extern "C" fn esrpc_connection_options_set_tls_timeout_ms(
     })
 }
 
-/// Sets how long the handshake (CONNECT, CONNECT_ACK) may take, counted from setup, or on a server from
-/// on_incoming_connection; after that, the connection ends with ESRPC_ERROR_HANDSHAKE_TIMED_OUT. Default: 10000.
+/// Sets how long the handshake (CONNECT, CONNECT_ACK) may take, counted from setup, from the end of TCP and TLS if
+/// setup includes it (esrpc_client_options_set_handshake), or on a server from on_incoming_connection; after that, the
+/// connection ends with ESRPC_ERROR_HANDSHAKE_TIMED_OUT. On a client this bounds the wait for a server that accepts
+/// the connection but never sends CONNECT_ACK. Default: 10000.
 ///
 /// @param options Modified.
 /// @param timeout_ms Milliseconds, 1 to 86400000 (a day), or ESRPC_NO_TIMEOUT.

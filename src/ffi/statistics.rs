@@ -41,7 +41,8 @@ pub struct esrpc_stats {
     pub streams_refused_by_limit: u64,
     /// Sends and activations that returned ESRPC_ERROR_WOULD_BLOCK.
     pub sends_refused: u64,
-    /// Messages for streams that were over, without ESRPC_MESSAGE_FLAG_TERMINATE_STREAM.
+    /// Messages for streams that were over, without ESRPC_MESSAGE_FLAG_TERMINATE_STREAM; on a deferred stream that the client
+    /// has ended, with it too.
     pub late_messages: u64,
     /// Accepted streams that a client has ended before the server sent anything on them; a first message that ends its stream
     /// does not count.

@@ -108,10 +108,12 @@ pub unsafe extern "C" fn esrpc_tls_config_builder_release(builder: *mut esrpc_tl
 /// Trusts the certificates in a file, in addition to earlier ones. A client with any such certificate does not use
 /// the system's trust store. On a server they are the CAs of its clients' certificates.
 ///
-/// Only a CA's certificate vouches for others (CA:TRUE, and keyCertSign if it has key usages; or version 1). A peer that shows exactly a certificate given here is trusted as itself,
-/// whether it is a CA's or not: a self-signed one, as "openssl req -x509" makes it, or one whose CA is not given. Its
-/// subject alternative names (on a client), validity, key usages and revocation are checked like those of any other.
-/// A certificate that is marked as not a CA's (CA:FALSE) vouches for no other.
+/// Only a CA's certificate vouches for others (CA:TRUE, and keyCertSign if it has key usages; or version 1), and only
+/// while it is valid. A peer that shows exactly a certificate given here is trusted as itself, whether it is a CA's or
+/// not: a self-signed one, or one whose CA is not given. Its subject alternative names (on a client), validity, key
+/// usages and revocation are checked like those of any other. "openssl req -x509" writes CA:TRUE: a peer trusted by
+/// such a certificate of its own also vouches for others. To prevent that, have it made with
+/// "-addext basicConstraints=critical,CA:FALSE" (OpenSSL 3).
 ///
 /// A PEM file may have a byte order mark, any line endings and text around its sections, and may be in UTF-16.
 ///
@@ -397,7 +399,7 @@ pub unsafe extern "C" fn esrpc_tls_config_builder_set_key_log_file(
 }
 
 /// Builds settings. The builder is not changed and may be used for others. If a client has no CA, the system's trust
-/// store is read here.
+/// store is read here; its certificates, too, vouch for servers only while they are valid.
 ///
 /// A sandbox such as seccomp must be in place before this call or allow getrandom: if the system refuses random bytes
 /// after TLS was first used, the cryptography library may abort the process.

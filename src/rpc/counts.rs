@@ -10,7 +10,7 @@ pub struct Counts {
     pub streams_refused: u64,
     /// Of these, because of the limit of streams.
     pub streams_in_excess: u64,
-    /// For streams that were over, without TERMINATE_STREAM.
+    /// For streams that were over, without TERMINATE_STREAM; for deferred ones that the client has ended, with it too.
     pub late_messages: u64,
     /// Streams that the client ended before the server had sent anything on them.
     pub unanswered_ends: u64,

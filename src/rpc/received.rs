@@ -42,7 +42,7 @@ impl fmt::Display for Violation {
         match self {
             Violation::Rule(text) => f.write_str(text),
             Violation::TooManyAbnormalEvents => f.write_str(
-                "too many messages for streams that are over, or too many streams ended before they were answered",
+                "too many messages for streams that have ended, or too many streams ended before anything was sent on them",
             ),
         }
     }

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::event_loop::{AbortCause, LoopError};
+use crate::codec::counted;
 use crate::transport::AddressText;
 use crate::{codec, rpc, transport};
 
@@ -122,11 +123,6 @@ impl TimeLimit {
     }
 }
 
-/// A number and a noun that agrees with it.
-pub fn counted(count: usize, noun: &str) -> String {
-    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
-}
-
 /// How something ended: well, or why not.
 pub type Outcome = Result<(), Error>;
 
@@ -196,11 +192,14 @@ impl fmt::Display for Error {
             Error::PeerError(text) => f.write_str(text),
             Error::TooManyConnections { limit } => write!(
                 f,
-                "the listener has {limit} connections, as many as max_connections allows; one of them has to end first"
+                "the listener has {}, as many as max_connections allows; {} has to end first",
+                counted(*limit, "connection"),
+                if *limit == 1 { "it" } else { "one of them" }
             ),
             Error::TooManyHandshakes { limit } => write!(
                 f,
-                "more than {limit} connections (max_pending_handshakes) had not finished their handshake, and this one had waited longest"
+                "more than {} (max_pending_handshakes) had not finished their handshake, and this one had waited longest",
+                counted(*limit, "connection")
             ),
             Error::TooManyHeldBytes { held, limit } => write!(
                 f,
@@ -367,6 +366,19 @@ pub(in crate::runtime) fn text(mut text: String) -> CString {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_connection_is_not_a_plural() {
+        let sentence = Error::TooManyConnections { limit: 1 }.to_string();
+        assert_eq!(sentence, "the listener has 1 connection, as many as max_connections allows; it has to end first");
+        let sentence = Error::TooManyHandshakes { limit: 1 }.to_string();
+        assert!(sentence.starts_with("more than 1 connection (max_pending_handshakes) had not "), "{sentence}");
+        let sentence = Error::TooManyConnections { limit: 2 }.to_string();
+        assert!(
+            sentence.starts_with("the listener has 2 connections, ")
+                && sentence.ends_with("; one of them has to end first")
+        );
+    }
 
     #[test]
     fn the_first_end_stays() {

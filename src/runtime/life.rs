@@ -5,13 +5,14 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::error::{Error, counted};
+use super::error::Error;
 use super::event_loop::{
     Command, LoopEnding, LoopHandle, LoopOwner, Trouble, check_may_wait, deadline_after, lock, spawn_loop, wait_until,
 };
 use super::log::{Level, Log, Repeated};
 use super::members::{Drain, Members};
 use super::statistics::{Events, Figures};
+use crate::codec::counted;
 use crate::transport::{self, ProcessMark, Resolver, guest_threads, never_cancelled, uncancelled};
 
 /// A set of event-loop threads. They end when nothing lives on them any more and the runtime was shut down, joined, or

@@ -196,6 +196,35 @@ static void what_the_client_has_ended_can_still_be_accepted(void) {
     end(&pair, stream);
 }
 
+static void messages_after_the_clients_end_are_taken_up_to_the_limit(void) {
+    static const int32_t flags[] = {0, LAST};
+    for (int i = 0; i < 2; i++) {
+        struct pair pair;
+        struct raw raw;
+        esrpc_stats stats;
+        recorder_clear();
+        begin(&pair);
+        CHECK_OK(esrpc_connection_options_set_abnormal_event_limit(pair.server_options, 1, 20));
+        call_server(&pair, &raw);
+        raw_send_message(&raw, ESRPC_MESSAGE_TYPE_APPLICATION_MESSAGE, LAST, 1, "test#Operation", "");
+        await("deferred");
+        for (int n = 0; n < 20; n++)
+            raw_send_message(&raw, ESRPC_MESSAGE_TYPE_APPLICATION_MESSAGE, flags[i], 1, NULL, "late");
+        raw_send_message(&raw, ESRPC_MESSAGE_TYPE_PING, 0, 0, NULL, "still here");
+        await("server protocol PING still here");
+        stats.struct_size = sizeof stats;
+        CHECK_OK(esrpc_connection_get_stats(pair.server_connection, &stats));
+        CHECK(stats.late_messages == 20 && stats.unanswered_ends == 0);
+        /* The second that a new one takes has hardly passed; two of them can only be one too many. */
+        for (int n = 0; n < 40; n++)
+            raw_send_message(&raw, ESRPC_MESSAGE_TYPE_APPLICATION_MESSAGE, flags[i], 1, NULL, "late");
+        esrpc_message_release(raw_await_message(&raw, ESRPC_MESSAGE_TYPE_PROTOCOL_ERROR));
+        raw_close(&raw);
+        await("server shutdown TOO_MANY_ABNORMAL_EVENTS");
+        end(&pair, NULL);
+    }
+}
+
 static void a_call_that_is_one_message_can_be_deferred(void) {
     struct pair pair;
     struct party party = a_party("call", NULL, NULL);
@@ -375,6 +404,7 @@ int main(int argc, char **argv) {
         TEST(it_is_refused_when_its_time_is_over),
         TEST(what_was_accepted_in_time_has_no_deadline),
         TEST(what_the_client_has_ended_can_still_be_accepted),
+        TEST(messages_after_the_clients_end_are_taken_up_to_the_limit),
         TEST(a_call_that_is_one_message_can_be_deferred),
         TEST(after_its_connections_end_nothing_is_decided),
         TEST(what_came_before_the_peers_end_is_delivered_before_it),

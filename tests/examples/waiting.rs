@@ -65,7 +65,7 @@ fn one_call_explains_what_is_wrong() {
     let missing = run(example("blocking_call", &[&nobody]));
     assert_eq!((missing.code, missing.out.as_str()), (Some(FAILED), ""));
     assert!(missing.err.contains(&nobody) && missing.err.contains("o such file"), "{}", missing.err);
-    for wrong in [&["80x"][..], &[""], &["-1"], &["65536"], &["8033", "8034"]] {
+    for wrong in [&["80x"][..], &[""], &["0"], &["-1"], &["65536"], &["8033", "8034"]] {
         let ended = run(example("blocking_call", wrong));
         assert_eq!((ended.code, ended.out.as_str()), (Some(USAGE), ""), "{wrong:?}");
         assert!(ended.err.starts_with("usage: blocking_call "), "{wrong:?}: {}", ended.err);
@@ -108,7 +108,7 @@ fn a_greengrass_client_outside_a_component_says_what_is_missing() {
     for (environment, arguments, says) in [
         (&[token][..], &["o"][..], "AWS_GG_NUCLEUS_DOMAIN_SOCKET_FILEPATH_FOR_COMPONENT is not set"),
         (&[socket], &["o"], "SVCUID is not set"),
-        (&[socket, token], &["o", "{"], "this is no JSON: {"),
+        (&[socket, token], &["o", "{"], "this is not JSON: {"),
         (&[socket, token], &[], "usage: greengrass_client OPERATION [JSON]"),
         (&[socket, token], &["o", "{}", "x"], "usage: greengrass_client OPERATION [JSON]"),
     ] {

@@ -8,7 +8,7 @@ use eventstream_rpc::transport::{
 };
 use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ED25519, PKCS_RSA_SHA256};
 
-use crate::certificates::{Authority, encrypted_pkcs8, older_form, pem};
+use crate::certificates::{Authority, encrypted_pkcs8, in_year, older_form, pem};
 use crate::peers::*;
 
 fn client() -> TlsConfigBuilder {
@@ -257,12 +257,19 @@ fn one_connection_can_offer_other_protocols_than_its_settings() {
 #[test]
 fn a_client_without_an_authority_uses_the_systems() {
     let folder = folder("system_store");
-    let authority = Authority::new("the system's");
+    let key = KeyPair::generate().expect("a key");
+    let same_key = KeyPair::try_from(key.serialize_der().as_slice()).expect("a key");
+    let authority = Authority::with(key, "the system's", |_| {});
+    let expired = Authority::with(same_key, "the system's", |params| in_year(params, 2001));
     let identity = authority.server(&[NAME]);
     fs::write(folder.join("ca.pem"), &authority.pem).expect("written");
+    fs::write(folder.join("expired.pem"), &expired.pem).expect("written");
+    fs::write(folder.join("both.pem"), format!("{}{}", expired.pem, authority.pem)).expect("written");
     fs::write(folder.join("server.pem"), format!("{}{}", identity.certificate, identity.key)).expect("written");
     fs::write(folder.join("empty.pem"), "").expect("written");
-    for (store, expected) in [("ca.pem", "trusted"), ("empty.pem", "empty")] {
+    let stores =
+        [("ca.pem", "trusted"), ("empty.pem", "empty"), ("expired.pem", "out of date"), ("both.pem", "trusted")];
+    for (store, expected) in stores {
         let mut command = std::process::Command::new(std::env::current_exe().expect("a test knows where it is"));
         command.args(["--exact", "config::in_a_process_of_its_own", "--ignored", "--nocapture"]);
         command.env("SSL_CERT_FILE", folder.join(store)).env_remove("SSL_CERT_DIR");
@@ -291,8 +298,15 @@ fn in_a_process_of_its_own() {
     };
     let mut builder = server();
     builder.set_certificate_files(identity.as_ref(), identity.as_ref()).expect("a certificate");
-    connected(&config, &builder.build().expect("settings"), ROOMY);
-    println!("the store is trusted");
+    let (mut client, mut server) = peers(&config, &builder.build().expect("settings"), ROOMY);
+    let (outcome, _) = shake(&mut client, &mut server);
+    if outcome.is_ok() {
+        println!("the store is trusted");
+    } else {
+        let sentence = "is vouched for by a CA's certificate that has expired or is not valid yet";
+        assert_fails(outcome, TlsErrorKind::CertificateExpired, sentence);
+        println!("the store is out of date");
+    }
 }
 
 #[test]

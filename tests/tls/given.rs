@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use eventstream_rpc::transport::{ClientAuth, TlsConfig, TlsConfigBuilder, TlsErrorKind, TlsRole, TlsVersion};
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateRevocationListParams, DnType, ExtendedKeyUsagePurpose, IsCa,
-    Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams, SerialNumber, date_time_ymd,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CustomExtension, DnType,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams, SerialNumber,
+    date_time_ymd,
 };
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -37,6 +38,19 @@ fn self_signed_with_key(change: impl FnOnce(&mut CertificateParams)) -> (Identit
         key_der: key.serialize_der(),
     };
     (identity, Issuer::new(params, key))
+}
+
+/// A certificate that this issuer signed.
+fn vouched_for(issuer: &Issuer<'static, KeyPair>) -> Identity {
+    let key = KeyPair::generate().expect("a key");
+    let params = CertificateParams::new(vec![NAME.to_owned()]).expect("a name");
+    let certificate = params.signed_by(&key, issuer).expect("a certificate");
+    Identity {
+        certificate: certificate.pem(),
+        certificate_der: certificate.der().to_vec(),
+        key: key.serialize_pem(),
+        key_der: key.serialize_der(),
+    }
 }
 
 /// A client that was given this certificate.
@@ -130,15 +144,7 @@ fn a_ca_that_was_renewed_is_another_one() {
 #[test]
 fn a_given_certificate_that_is_not_a_ca_vouches_for_nobody() {
     let (given, issuer) = self_signed_with_key(|params| params.is_ca = IsCa::ExplicitNoCa);
-    let key = KeyPair::generate().expect("a key");
-    let params = CertificateParams::new(vec![NAME.to_owned()]).expect("a name");
-    let certificate = params.signed_by(&key, &issuer).expect("a certificate");
-    let below = Identity {
-        certificate: certificate.pem(),
-        certificate_der: certificate.der().to_vec(),
-        key: key.serialize_pem(),
-        key_der: key.serialize_der(),
-    };
+    let below = vouched_for(&issuer);
     let sentence = "the certificate of CN=itself was given, but says that it is not a CA's (CA:FALSE)";
     assert_server_is_refused(&client_given(&given, |_| {}), &below, TlsErrorKind::UnknownCa, sentence);
     assert_client_is_refused(&server_given(&given, |_| {}), &below, TlsErrorKind::UnknownCa, sentence);
@@ -159,17 +165,84 @@ fn a_given_certificate_without_the_right_to_sign_vouches_for_nobody() {
     };
     for change in [silent as fn(&mut CertificateParams), no_signer] {
         let (given, issuer) = self_signed_with_key(change);
-        let key = KeyPair::generate().expect("a key");
-        let params = CertificateParams::new(vec![NAME.to_owned()]).expect("a name");
-        let certificate = params.signed_by(&key, &issuer).expect("a certificate");
-        let below = Identity {
-            certificate: certificate.pem(),
-            certificate_der: certificate.der().to_vec(),
-            key: key.serialize_pem(),
-            key_der: key.serialize_der(),
-        };
+        let below = vouched_for(&issuer);
         assert_server_is_refused(&client_given(&given, |_| {}), &below, TlsErrorKind::UnknownCa, "");
         assert_client_is_refused(&server_given(&given, |_| {}), &below, TlsErrorKind::UnknownCa, "");
+    }
+}
+
+/// A CA with this key that is valid in this year alone, or now.
+fn authority_in(key: &KeyPair, year: Option<i32>) -> Authority {
+    let key = KeyPair::try_from(key.serialize_der().as_slice()).expect("a key");
+    Authority::with(key, "test CA", |params| year.into_iter().for_each(|year| in_year(params, year)))
+}
+
+#[test]
+fn a_ca_vouches_for_others_only_while_it_is_valid() {
+    let key = KeyPair::generate().expect("a key");
+    let now = authority_in(&key, None);
+    let cases = [(2001, TlsErrorKind::CertificateExpired), (3001, TlsErrorKind::CertificateNotYetValid)];
+    for (year, kind) in cases {
+        let given = authority_in(&key, Some(year));
+        let (server, client) = (given.server(&[NAME]), given.client("a client"));
+        let sentence = "is vouched for by a CA's certificate that has expired or is not valid yet";
+        let client_given = |authorities: &[&Authority]| {
+            let mut builder = TlsConfigBuilder::new(TlsRole::Client);
+            authorities.iter().for_each(|it| builder.add_ca(it.pem.as_bytes()).expect("a CA"));
+            builder.build().expect("settings")
+        };
+        let server_given = |authorities: &[&Authority]| {
+            server_config(&self_signed(|_| {}), |builder| {
+                authorities.iter().for_each(|it| builder.add_ca(it.pem.as_bytes()).expect("a CA"));
+                builder.set_client_auth(ClientAuth::Required);
+            })
+        };
+        assert_server_is_refused(&client_given(&[&given]), &server, kind, sentence);
+        assert_client_is_refused(&server_given(&[&given]), &client, kind, sentence);
+        let stranger = Authority::new("another CA");
+        assert_server_is_refused(&client_given(&[&stranger, &given]), &server, kind, sentence);
+        // Another one with its name and its key, which is valid.
+        for authorities in [[&given, &now], [&now, &given]] {
+            connected(&client_given(&authorities), &server_config(&server, |_| {}), ROOMY);
+            connected(&client_showing(&client), &server_given(&authorities), ROOMY);
+        }
+        // Trusted as itself, it needs nobody to vouch for it.
+        let mut builder = TlsConfigBuilder::new(TlsRole::Client);
+        builder.add_ca(given.pem.as_bytes()).expect("a CA");
+        builder.add_ca(server.certificate.as_bytes()).expect("a certificate");
+        connected(&builder.build().expect("settings"), &server_config(&server, |_| {}), ROOMY);
+    }
+}
+
+#[test]
+fn revocation_counts_where_one_of_two_cas_has_expired() {
+    let key = KeyPair::generate().expect("a key");
+    let (old, new) = (authority_in(&key, Some(2001)), authority_in(&key, None));
+    let good = new.issue(&[NAME], |params| params.serial_number = Some(SerialNumber::from(8_u64)));
+    let revoked = new.issue(&[NAME], |params| params.serial_number = Some(SerialNumber::from(7_u64)));
+    let mut builder = TlsConfigBuilder::new(TlsRole::Client);
+    [&old, &new].iter().for_each(|it| builder.add_ca(it.pem.as_bytes()).expect("a CA"));
+    builder.add_crl(&new.revocation_list(&[7], 2400).1).expect("a list");
+    let client = builder.build().expect("settings");
+    connected(&client, &server_config(&good, |_| {}), ROOMY);
+    assert_server_is_refused(&client, &revoked, TlsErrorKind::CertificateRevoked, "is revoked");
+}
+
+#[test]
+fn a_given_certificate_that_does_not_clearly_say_that_it_is_a_ca_vouches_for_nobody() {
+    let basic_constraints = |content: &[u8]| CustomExtension::from_oid_content(&[2, 5, 29, 19], content.to_vec());
+    let (is_ca, unreadable) = ([0x30, 3, 1, 1, 0xff], [0x30, 3, 1, 9, 0xff]);
+    for contents in [&[&is_ca[..], &is_ca][..], &[&unreadable], &[&[0x30, 0]]] {
+        let (given, issuer) = self_signed_with_key(|params| {
+            params.is_ca = IsCa::NoCa;
+            params.custom_extensions = contents.iter().map(|content| basic_constraints(content)).collect();
+        });
+        let mut builder = TlsConfigBuilder::new(TlsRole::Client);
+        builder.add_ca(Authority::new("another CA").pem.as_bytes()).expect("a CA");
+        let is_repeated = contents.len() > 1;
+        assert_eq!(builder.add_ca(given.certificate.as_bytes()).is_err(), is_repeated);
+        let below = vouched_for(&issuer);
+        assert_server_is_refused(&builder.build().expect("settings"), &below, TlsErrorKind::UnknownCa, "");
     }
 }
 

@@ -94,6 +94,10 @@ impl<S: Clone, T> Connection<S, T> {
             if !ends {
                 return Ok(Received::Stream { stream, ended: None });
             }
+            if entry.state == StreamState::Closed {
+                self.take_late(now)?;
+                return Ok(Received::Late);
+            }
             self.counts.unanswered_ends += u64::from(!entry.answered);
             if !entry.answered && !self.abnormal_events.take(self.limits.abnormal_events, now) {
                 return Err(Violation::TooManyAbnormalEvents);
@@ -116,11 +120,7 @@ impl<S: Clone, T> Connection<S, T> {
         let last = self.last_stream_id;
         if id <= last {
             if !ends {
-                self.counts.late_messages += 1;
-                // A client drops them uncounted: it cannot know what a server had sent before it read the end.
-                if self.role == Role::Server && !self.abnormal_events.take(self.limits.abnormal_events, now) {
-                    return Err(Violation::TooManyAbnormalEvents);
-                }
+                self.take_late(now)?;
             }
             return Ok(Received::Late);
         }
@@ -146,6 +146,22 @@ impl<S: Clone, T> Connection<S, T> {
         }
         self.announced = Some(Announced { id, ends });
         Ok(Received::NewStream { id, ends })
+    }
+
+    /// Counts a message for a deferred stream that the client has ended. `receive` does not check that, for the sake of all the
+    /// messages of open streams.
+    pub fn receive_after_end(&mut self, now: Instant) -> Result<(), Violation> {
+        self.take_late(now).inspect_err(|violation| self.send_violation(&violation.to_string()))
+    }
+
+    #[cold]
+    fn take_late(&mut self, now: Instant) -> Result<(), Violation> {
+        self.counts.late_messages += 1;
+        // A client drops them uncounted: it cannot know what a server had sent before it read the end.
+        if self.role == Role::Server && !self.abnormal_events.take(self.limits.abnormal_events, now) {
+            return Err(Violation::TooManyAbnormalEvents);
+        }
+        Ok(())
     }
 
     /// What is wrong with `bytes`, whose beginning could not be decoded because of `error`. A defect of the headers has been

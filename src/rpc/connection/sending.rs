@@ -233,6 +233,6 @@ fn not_open<S>(entry: Option<&mut Entry<S>>) -> Error {
     Error::StreamClosed(match entry.map(|entry| entry.state) {
         Some(StreamState::Closing) => "this side has ended the stream with TERMINATE_STREAM",
         Some(_) => "the peer has ended the stream",
-        None => "the stream is over",
+        None => "the stream has ended",
     })
 }

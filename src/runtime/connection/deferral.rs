@@ -97,9 +97,10 @@ impl StreamHandler for Deferral {
     fn on_message(&self, stream: &Arc<Stream>, incoming: &Incoming<'_>) {
         match (self.stage(), self.accepted.get()) {
             (Stage::Flowing, Some(handler)) => handler.on_message(stream, incoming),
-            (Stage::Waiting | Stage::Ripe, _) if !self.ended_by_peer.load(Ordering::Relaxed) => {
-                self.keep(stream, incoming);
+            (Stage::Waiting | Stage::Ripe, _) if self.ended_by_peer.load(Ordering::Relaxed) => {
+                stream.connection().drop_late();
             }
+            (Stage::Waiting | Stage::Ripe, _) => self.keep(stream, incoming),
             _ => {}
         }
     }

@@ -121,7 +121,7 @@ impl Inbox {
             }
             match &queue.end {
                 Some(Ok(())) => {
-                    return Err(rpc::Error::StreamClosed("the stream is over and has no more messages").into());
+                    return Err(rpc::Error::StreamClosed("the stream has ended and has no more messages").into());
                 }
                 Some(Err(error)) => return Err(error.clone()),
                 None => {}

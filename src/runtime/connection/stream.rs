@@ -279,7 +279,7 @@ impl Stream {
         }
         // A stream that has ended says so, whatever became of its connection since.
         match (&error, self.end()) {
-            (rpc::Error::ConnectionClosed, Some(Ok(()))) => rpc::Error::StreamClosed("the stream is over").into(),
+            (rpc::Error::ConnectionClosed, Some(Ok(()))) => rpc::Error::StreamClosed("the stream has ended").into(),
             _ => error.into(),
         }
     }

@@ -61,9 +61,7 @@ impl Connection {
         self.log_received(&incoming.envelope, message.payload.len());
         match received {
             Err(violation) => self.log_violation(&violation.into()),
-            Ok(Received::Late) => {
-                self.log_line(Level::Debug, || "dropped a message for a stream that is over".to_owned())
-            }
+            Ok(Received::Late) => self.log_late(),
             Ok(Received::Protocol { message_type, ending, handled }) => {
                 if ending != Some(Ending::Refused)
                     && matches!(message_type, MessageType::ProtocolError | MessageType::InternalError)
@@ -189,6 +187,24 @@ impl Connection {
         if is_violation {
             self.log_violation(&reason);
         }
+    }
+
+    /// The client has sent a message on a deferred stream that it had ended.
+    pub(super) fn drop_late(self: &Arc<Self>) {
+        let mut shared = self.lock();
+        let received = shared.rpc.receive_after_end(Instant::now()).map_err(Error::from);
+        if let Err(violation) = &received {
+            shared.close(Err(violation.clone()), false);
+        }
+        drop(shared);
+        match received {
+            Ok(()) => self.log_late(),
+            Err(violation) => self.log_violation(&violation),
+        }
+    }
+
+    fn log_late(&self) {
+        self.log_line(Level::Debug, || "dropped a message for a stream that has ended".to_owned());
     }
 
     fn log_violation(&self, reason: &Error) {

@@ -5,12 +5,13 @@ use std::ffi::CString;
 use std::sync::{Arc, Condvar, Mutex, OnceLock};
 use std::time::Duration;
 
+use crate::codec::counted;
 use crate::runtime::admission::{Admission, Seat, Woken};
 use crate::runtime::connection::Gatekeeper;
 use crate::runtime::connection::handle::Connection;
 use crate::runtime::connection::setup::{self, Setup};
 use crate::runtime::connection::state::DRAINED_BEFORE_SETUP;
-use crate::runtime::error::{Error, Outcome, counted};
+use crate::runtime::error::{Error, Outcome};
 use crate::runtime::event_loop::{
     Command, Destroyed, LoopError, LoopHandle, Owner, Place, Resident, check_may_wait, deadline_after, lock, wait_until,
 };

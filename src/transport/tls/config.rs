@@ -6,11 +6,11 @@ use std::sync::Arc;
 use rustls::client::{ClientSessionMemoryCache, ClientSessionStore, Resumption, WebPkiServerVerifier};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, SubjectPublicKeyInfoDer};
-use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, ServerSessionMemoryCache, WebPkiClientVerifier};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
-use rustls::{ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion, version};
+use rustls::{ClientConfig, ServerConfig, SupportedProtocolVersion, version};
 
+use super::authorities::{Authorities, Chains};
 use super::certificate::{Certificate, excess_length, unreadable};
 use super::given::{Given, Pinned};
 use super::key_log::FileKeyLog;
@@ -52,7 +52,7 @@ pub struct TlsConfigBuilder {
     provider: Arc<CryptoProvider>,
     /// In place of the system's trust store; nothing until one is given.
     given: Option<Given>,
-    revocation: Revocation,
+    revocation: Arc<Revocation>,
     identity: Option<Arc<CertifiedKey>>,
     alpn: Vec<Vec<u8>>,
     versions: (TlsVersion, TlsVersion),
@@ -95,7 +95,7 @@ impl TlsConfigBuilder {
             role,
             provider: provider(),
             given: None,
-            revocation: Revocation::default(),
+            revocation: Arc::default(),
             identity: None,
             alpn: Vec::new(),
             versions: (TlsVersion::V1_2, TlsVersion::V1_3),
@@ -141,18 +141,18 @@ impl TlsConfigBuilder {
 
     /// Refuses the certificates on lists in a file, PEM or DER.
     pub fn add_crl_file(&mut self, path: &Path) -> Result<(), Error> {
-        self.revocation.add_file(path, &self.provider)
+        Arc::make_mut(&mut self.revocation).add_file(path, &self.provider)
     }
 
     /// Refuses the certificates on lists, PEM or DER.
     pub fn add_crl(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        self.revocation.add(bytes, "the given bytes", &self.provider)
+        Arc::make_mut(&mut self.revocation).add(bytes, "the given bytes", &self.provider)
     }
 
     /// `leaf_only`: the certificates that vouch for the peer's are not looked up. `allow_unknown`: a certificate whose CA has
     /// no list here is good.
     pub fn set_revocation(&mut self, leaf_only: bool, allow_unknown: bool) {
-        self.revocation.set_policy(leaf_only, allow_unknown);
+        Arc::make_mut(&mut self.revocation).set_policy(leaf_only, allow_unknown);
     }
 
     /// The certificate to show, with those that lead to its CA, and its key.
@@ -268,12 +268,11 @@ impl TlsConfigBuilder {
                 Some(given) => (given.authorities(), given.pin(&self.revocation, &self.provider)),
                 None => (system_trust_store()?, Pinned::default()),
             };
-            let build_chains = |authorities| {
-                let verifier =
-                    WebPkiServerVerifier::builder_with_provider(Arc::new(authorities), self.provider.clone());
-                self.revocation.apply_to_servers(verifier).build().map_err(refused)
-            };
-            let chains = (!authorities.is_empty()).then(|| build_chains(authorities)).transpose()?;
+            let (provider, revocation) = (self.provider.clone(), self.revocation.clone());
+            let chains = Chains::new(authorities, move |store| {
+                let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(store), provider.clone());
+                revocation.apply_to_servers(verifier).build().map_err(refused)
+            })?;
             let verifier = ServerVerifier { chains, common: Common { pinned, provider: self.provider.clone() } };
             builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier))
         } else {
@@ -336,12 +335,11 @@ impl TlsConfigBuilder {
     }
 
     fn client_verifier(&self, given: &Given, is_mandatory: bool) -> Result<ClientVerifier, Error> {
-        let authorities = given.authorities();
-        let build_chains = |authorities| -> Result<Arc<dyn ClientCertVerifier>, Error> {
-            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(authorities), self.provider.clone());
-            self.revocation.apply_to_clients(verifier).build().map_err(refused)
-        };
-        let chains = (!authorities.is_empty()).then(|| build_chains(authorities)).transpose()?;
+        let (provider, revocation) = (self.provider.clone(), self.revocation.clone());
+        let chains = Chains::new(given.authorities(), move |store| {
+            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(store), provider.clone());
+            revocation.apply_to_clients(verifier).build().map_err(refused)
+        })?;
         let pinned = given.pin(&self.revocation, &self.provider);
         let common = Common { pinned, provider: self.provider.clone() };
         Ok(ClientVerifier { chains, common, hints: given.hints(), is_mandatory })
@@ -438,10 +436,10 @@ impl rustls::server::ProducesTickets for NoTickets {
     }
 }
 
-fn system_trust_store() -> Result<RootCertStore, Error> {
+fn system_trust_store() -> Result<Authorities, Error> {
     let found = rustls_native_certs::load_native_certs();
-    let mut authorities = RootCertStore::empty();
-    if authorities.add_parsable_certificates(found.certs).0 > 0 {
+    let authorities = Authorities::of(&found.certs);
+    if !authorities.is_empty() {
         return Ok(authorities);
     }
     let reasons: Vec<_> = found.errors.iter().map(ToString::to_string).collect();

@@ -6,6 +6,7 @@ use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::{CertificateError, DistinguishedName, RootCertStore};
 
+use super::authorities::Authorities;
 use super::certificate::{Certificate, Usage, excess_length, unreadable};
 use super::der;
 use super::revocation::{Revocation, Standing};
@@ -52,16 +53,14 @@ impl Given {
     }
 
     /// Those that may vouch for others.
-    pub fn authorities(&self) -> RootCertStore {
-        let mut authorities = RootCertStore::empty();
-        let may_vouch = |der: &&CertificateDer<'_>| Certificate::parse(der).is_none_or(|it| it.may_vouch());
-        authorities.add_parsable_certificates(self.certificates.iter().filter(may_vouch).cloned());
-        authorities
+    pub fn authorities(&self) -> Authorities {
+        let may_vouch = |der: &&CertificateDer<'_>| Certificate::parse(der).is_some_and(|it| it.may_vouch());
+        Authorities::of(self.certificates.iter().filter(may_vouch))
     }
 
     /// Names of CAs that a server asks clients for: some clients show a certificate only if its issuer is among them.
     pub fn hints(&self) -> Vec<DistinguishedName> {
-        let subjects = self.authorities().subjects();
+        let subjects = self.authorities().store().subjects();
         let mut names: BTreeSet<Vec<u8>> = subjects.iter().map(|name| name.as_ref().to_vec()).collect();
         for certificate in self.certificates.iter().filter_map(|der| Certificate::parse(der)) {
             if certificate.is_ca() != Some(true) {

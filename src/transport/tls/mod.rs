@@ -1,5 +1,6 @@
 //! TLS: settings, and sessions that turn plaintext into records and back over any non-blocking byte stream.
 
+mod authorities;
 mod backlog;
 mod certificate;
 mod config;

@@ -41,6 +41,8 @@ pub fn sections(bytes: &[u8]) -> Vec<Section> {
     let (text, unit) = plain_text(bytes);
     let mut sections = Vec::new();
     let mut from = 0;
+    // A place up to which lines are counted, and its line: places of damage come in order.
+    let mut counted = (0, 1);
     while let Some(begin) = find(&text, BEGIN, from) {
         let label_at = begin + BEGIN.len();
         let Some(label_end) = find(&text, DASHES, label_at) else { break };
@@ -48,10 +50,10 @@ pub fn sections(bytes: &[u8]) -> Vec<Section> {
         let label = String::from_utf8_lossy(&text[label_at..label_end]).into_owned();
         let limit = find(&text, BEGIN, body_at).unwrap_or(text.len());
         let end = find(&text[..limit], &[END, label.as_bytes(), DASHES].concat(), body_at);
-        let fault = |what, at: usize| Fault {
-            what,
-            offset: at * unit,
-            line: 1 + text[..at].iter().filter(|byte| **byte == b'\n').count(),
+        let mut fault = |what, at: usize| {
+            let (before, line) = counted;
+            counted = (at, line + text[before..at].iter().filter(|byte| **byte == b'\n').count());
+            Fault { what, offset: at * unit, line: counted.1 }
         };
         let body = &text[body_at..end.unwrap_or(limit)];
         let (headers_len, is_encrypted) = headers(body);

@@ -18,7 +18,7 @@ use super::{der, files};
 use crate::transport::{Error, ErrorKind, TlsErrorKind};
 
 /// Lists that peers' certificates must not be on. A list whose time is over is not believed.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Revocation {
     lists: Vec<CertificateRevocationListDer<'static>>,
     leaf_only: bool,

@@ -11,6 +11,7 @@ use rustls::server::ParsedCertificate;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
 
+use super::authorities::Chains;
 use super::certificate::{Certificate, Usage, obstacle};
 use super::given::Pinned;
 use super::keys;
@@ -19,13 +20,13 @@ use super::wording::set_remark;
 /// Judges servers' certificates for clients.
 pub struct ServerVerifier {
     /// Nothing if no certificate was given that may vouch for others.
-    pub chains: Option<Arc<WebPkiServerVerifier>>,
+    pub chains: Option<Chains<WebPkiServerVerifier>>,
     pub common: Common,
 }
 
 /// Judges clients' certificates for servers.
 pub struct ClientVerifier {
-    pub chains: Option<Arc<dyn ClientCertVerifier>>,
+    pub chains: Option<Chains<dyn ClientCertVerifier>>,
     pub common: Common,
     pub hints: Vec<DistinguishedName>,
     pub is_mandatory: bool,
@@ -115,7 +116,10 @@ impl Common {
                     of_chain.map(|what| format!("comes with a CA's certificate that {what}"))
                 })
                 .or_else(|| explain_reason(&format!("{:?}", reason.0))),
-            Refused::Expired | Refused::ExpiredContext { .. } | Refused::NotValidYetContext { .. } => {
+            Refused::Expired
+            | Refused::ExpiredContext { .. }
+            | Refused::NotValidYet
+            | Refused::NotValidYetContext { .. } => {
                 let now = UnixTime::now();
                 let is_valid = |it: &Certificate<'_>| (it.not_before()..=it.not_after()).contains(&now);
                 let is_of_chain = Certificate::parse(end_entity).is_some_and(|it| is_valid(&it));
@@ -241,9 +245,9 @@ impl ServerCertVerifier for ServerVerifier {
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         let chain = match &self.chains {
-            Some(chains) => {
-                chains.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now).map(drop)
-            }
+            Some(chains) => chains.verify(now, |verifier| {
+                verifier.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
+            }),
             None => nobody_vouches(end_entity),
         };
         let check_name = |certificate: &ParsedCertificate<'_>| verify_server_name(certificate, server_name);
@@ -290,7 +294,7 @@ impl ClientCertVerifier for ClientVerifier {
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
         let chain = match &self.chains {
-            Some(chains) => chains.verify_client_cert(end_entity, intermediates, now).map(drop),
+            Some(chains) => chains.verify(now, |verifier| verifier.verify_client_cert(end_entity, intermediates, now)),
             None => nobody_vouches(end_entity),
         };
         self.common.decide(end_entity, intermediates, now, Usage::Client, chain, |_| Ok(()))?;
@@ -425,9 +429,13 @@ mod tests {
     fn verifier(given: &[CertificateDer<'static>]) -> ServerVerifier {
         let (provider, mut all) = (provider(), Given::default());
         all.add(given.to_vec()).expect("certificates");
-        let chains = WebPkiServerVerifier::builder_with_provider(Arc::new(all.authorities()), provider.clone());
         let pinned = all.pin(&Revocation::default(), &provider);
-        ServerVerifier { chains: chains.build().ok(), common: Common { pinned, provider } }
+        let common = Common { pinned, provider: provider.clone() };
+        let build = move |store| {
+            let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(store), provider.clone());
+            Ok(verifier.build().expect("a verifier"))
+        };
+        ServerVerifier { chains: Chains::new(all.authorities(), build).expect("a verifier"), common }
     }
 
     fn self_signed(change: impl FnOnce(&mut CertificateParams)) -> CertificateDer<'static> {
