@@ -260,6 +260,7 @@ fn main() -> Result<(), Box<dyn error::Error>> {
     make_header(&root, &out.join("eventstream_rpc.h"))?;
     make_status_table(&root.join("src/ffi/status.rs"), &out.join("status_table.rs"))?;
     name_shared_library();
+    choose_host_call();
     Ok(())
 }
 
@@ -520,5 +521,18 @@ fn name_shared_library() {
         println!("cargo::rustc-cdylib-link-arg=-Wl,-soname,libeventstream_rpc.so.0");
         // A library that owns threads must not be unmapped under them.
         println!("cargo::rustc-cdylib-link-arg=-Wl,-z,nodelete");
+    }
+}
+
+/// Sets `cfg(esrpc_host_call)` where src/ffi/host_call.rs has a frame of its own that calls callbacks.
+fn choose_host_call() {
+    println!("cargo::rustc-check-cfg=cfg(esrpc_host_call)");
+    let is_one =
+        |variable: &str, values: &[&str]| env::var(variable).is_ok_and(|value| values.contains(&value.as_str()));
+    if is_one("CARGO_CFG_TARGET_OS", &["linux"])
+        && is_one("CARGO_CFG_TARGET_ENV", &["gnu"])
+        && is_one("CARGO_CFG_TARGET_ARCH", &["x86_64", "x86", "aarch64", "arm"])
+    {
+        println!("cargo::rustc-cfg=esrpc_host_call");
     }
 }

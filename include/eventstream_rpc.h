@@ -18,11 +18,11 @@
  * esrpc_runtime_stop and esrpc_stop_all end everything at once, even while handles are in use, and
  * no callback is called afterwards. A process may also simply exit. A host may end an event-loop
  * thread inside a callback with pthread_exit, as an interpreter does when it exits: on Linux with
- * glibc on x86-64 and aarch64, and wherever ending a thread does not unwind its stack, as with musl
- * and on macOS and Windows. Everything that lived on that thread ends: none of its callbacks is
- * called again, not even on_destroy; its sockets are closed; calls on its objects, including calls
- * that are waiting, return ESRPC_ERROR_RUNTIME_SHUTDOWN; memory that the thread was using is lost.
- * A runtime that has lost all its threads accepts nothing new. On Linux with glibc, backtraces that
+ * glibc on x86 and ARM, and wherever ending a thread does not unwind its stack, as with musl and on
+ * macOS and Windows. Everything that lived on that thread ends: none of its callbacks is called
+ * again, not even on_destroy; its sockets are closed; calls on its objects, including calls that
+ * are waiting, return ESRPC_ERROR_RUNTIME_SHUTDOWN; memory that the thread was using is lost. A
+ * runtime that has lost all its threads accepts nothing new. On Linux with glibc, backtraces that
  * use unwind tables end at esrpc_host_call. A host thread that is cancelled with pthread_cancel is
  * never cancelled inside the library, but at its next cancellation point outside it.
  *

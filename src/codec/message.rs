@@ -56,6 +56,9 @@ impl<'a> Message<'a> {
     }
 }
 
+/// The longest message that the wire can name and memory can hold.
+const LARGEST_LEN: usize = if usize::BITS > 32 { u32::MAX as usize } else { isize::MAX as usize };
+
 /// The length of a message with headers and a payload of these lengths, if the limits allow it.
 pub fn encoded_len(headers_len: usize, payload_len: usize, limits: &Limits) -> Result<usize, Error> {
     if headers_len > limits.max_headers_len {
@@ -64,7 +67,7 @@ pub fn encoded_len(headers_len: usize, payload_len: usize, limits: &Limits) -> R
     if payload_len > limits.max_payload_len {
         return Err(Error::PayloadTooLarge { len: payload_len, limit: limits.max_payload_len });
     }
-    let limit = limits.max_message_len.min(u32::MAX as usize);
+    let limit = limits.max_message_len.min(LARGEST_LEN);
     let len = MIN_MESSAGE_LEN.saturating_add(headers_len).saturating_add(payload_len);
     if len > limit {
         return Err(Error::MessageTooLarge { len, limit });
@@ -199,11 +202,11 @@ mod tests {
     }
 
     #[test]
-    fn a_length_that_the_wire_cannot_say_is_too_large_whatever_the_limit() {
+    fn a_length_that_the_wire_cannot_say_or_memory_cannot_hold_is_too_large_whatever_the_limit() {
         let limits = Limits { max_message_len: usize::MAX, max_payload_len: usize::MAX, ..Limits::DEFAULT };
-        let largest = u32::MAX as usize;
-        assert_eq!(encoded_len(0, largest - 16, &limits), Ok(largest));
-        assert!(encoded_len(0, largest - 15, &limits).is_err());
+        assert_eq!(encoded_len(0, LARGEST_LEN - 16, &limits), Ok(LARGEST_LEN));
+        assert!(encoded_len(0, LARGEST_LEN - 15, &limits).is_err());
+        assert!(encoded_len(0, usize::MAX, &limits).is_err());
     }
 
     #[test]

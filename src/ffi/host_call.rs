@@ -6,7 +6,7 @@
 //! it for the end of the stack, and glibc ends the thread without touching the frames below. They are leaked, not dropped,
 //! and the runtime is prepared for that. Backtraces that need unwind tables end at this frame as well; those that follow
 //! frame pointers do not. Elsewhere, ending a thread unwinds nothing (musl, macOS, Windows), or this is not supported yet
-//! (glibc on other processors).
+//! (glibc on other processors); build.rs chooses.
 
 use super::boolean::esrpc_bool;
 
@@ -36,7 +36,7 @@ macro_rules! host_function {
 
             #[inline(always)]
             unsafe fn call_with(self, ($($name,)+): ($($type,)+)) -> Self::Output {
-                #[cfg(all(target_os = "linux", target_env = "gnu", any(target_arch = "x86_64", target_arch = "aarch64")))]
+                #[cfg(esrpc_host_call)]
                 {
                     $(let $name = frame::Word::word($name);)+
                     $(let $unused = frame::UNUSED;)*
@@ -46,7 +46,7 @@ macro_rules! host_function {
                     // SAFETY: the function returns such a value.
                     unsafe { frame::Returned::from_register(result) }
                 }
-                #[cfg(not(all(target_os = "linux", target_env = "gnu", any(target_arch = "x86_64", target_arch = "aarch64"))))]
+                #[cfg(not(esrpc_host_call))]
                 // SAFETY: what the caller promised.
                 unsafe { self($($name),+) }
             }
@@ -61,7 +61,7 @@ host_function!(a: A, b: B, c: C, d: D; e; ());
 host_function!(a: A, b: B, c: C, d: D, e: E;; ());
 host_function!(a: A, b: B, c: C; d, e; esrpc_bool);
 
-#[cfg(all(target_os = "linux", target_env = "gnu", any(target_arch = "x86_64", target_arch = "aarch64")))]
+#[cfg(esrpc_host_call)]
 mod frame {
     use std::mem::MaybeUninit;
 
@@ -98,6 +98,57 @@ mod frame {
         "mov x29, sp",
         "blr x5",
         "ldp x29, x30, [sp], #16",
+        "ret",
+        ".size esrpc_host_call, . - esrpc_host_call",
+        ".popsection",
+    );
+
+    // The words after the fourth come on the stack.
+    #[cfg(target_arch = "arm")]
+    std::arch::global_asm!(
+        ".pushsection .text.esrpc_host_call,\"ax\",%progbits",
+        ".p2align 2",
+        ".globl esrpc_host_call",
+        ".hidden esrpc_host_call",
+        ".type esrpc_host_call,%function",
+        "esrpc_host_call:",
+        // Without an entry of its own, it would have that of the function before it.
+        ".fnstart",
+        ".cantunwind",
+        "push {{r11, lr}}",
+        "mov r11, sp",
+        "sub sp, sp, #8",
+        "ldr r12, [r11, #8]",
+        "str r12, [sp]",
+        "ldr r12, [r11, #12]",
+        "blx r12",
+        "mov sp, r11",
+        "pop {{r11, pc}}",
+        ".fnend",
+        ".size esrpc_host_call, . - esrpc_host_call",
+        ".popsection",
+    );
+
+    // All words come on the stack.
+    #[cfg(target_arch = "x86")]
+    std::arch::global_asm!(
+        ".pushsection .text.esrpc_host_call,\"ax\",@progbits",
+        ".p2align 4",
+        ".globl esrpc_host_call",
+        ".hidden esrpc_host_call",
+        ".type esrpc_host_call,@function",
+        "esrpc_host_call:",
+        "push ebp",
+        "mov ebp, esp",
+        // Beside what is pushed, this keeps the stack aligned to 16 bytes.
+        "sub esp, 4",
+        "push dword ptr [ebp + 24]",
+        "push dword ptr [ebp + 20]",
+        "push dword ptr [ebp + 16]",
+        "push dword ptr [ebp + 12]",
+        "push dword ptr [ebp + 8]",
+        "call dword ptr [ebp + 28]",
+        "leave",
         "ret",
         ".size esrpc_host_call, . - esrpc_host_call",
         ".popsection",
@@ -176,7 +227,7 @@ mod frame {
     }
 }
 
-#[cfg(not(all(target_os = "linux", target_env = "gnu", any(target_arch = "x86_64", target_arch = "aarch64"))))]
+#[cfg(not(esrpc_host_call))]
 mod frame {
     /// Any type will do, since the function is called directly.
     pub trait Word {}

@@ -262,7 +262,11 @@ static unsigned converse(const struct fault_plan *plan) {
 }
 
 static size_t bytes_in_use(void) {
+#ifdef __GLIBC__
     return mallinfo2().uordblks;
+#else
+    return 0; /* not reported */
+#endif
 }
 
 /* Tries some of something, then all: the second time must leave no more memory behind than the first. */

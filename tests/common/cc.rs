@@ -148,7 +148,7 @@ pub fn check_syntax(standard: Standard, source: &Path) -> Result<(), String> {
 /// As `check_syntax`, with more flags for the compiler.
 pub fn check_syntax_with(standard: Standard, source: &Path, flags: &[String]) -> Result<(), String> {
     let mut command = standard.compiler();
-    command.arg("-fsyntax-only").args(flags).arg("-I").arg(root().join("include")).arg(source);
+    command.arg("-fsyntax-only").args(extra_flags()).args(flags).arg("-I").arg(root().join("include")).arg(source);
     finish(command)
 }
 
