@@ -3,13 +3,15 @@
 #define EXAMPLES_COMMON_H
 
 #include <eventstream_rpc.h>
-#include <poll.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#ifndef _WIN32
+#include <poll.h>
 #include <unistd.h>
+#endif
 
 enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, TIMEOUT_MS = 10000 };
 
@@ -154,8 +156,10 @@ static inline bool read_token(const char *path, char token[TOKEN_SIZE])
 /* Writes to stderr, unless nobody reads it and it is full: waiting in a callback would stop the event loop. */
 static inline void complain(const char *format, ...)
 {
+#ifndef _WIN32 /* where a console is always read */
     struct pollfd err = {.fd = STDERR_FILENO, .events = POLLOUT};
     if (poll(&err, 1, 0) != 1 || (err.revents & POLLOUT) == 0) return;
+#endif
     va_list arguments;
     va_start(arguments, format);
     vfprintf(stderr, format, arguments);

@@ -9,9 +9,9 @@
 #include "common.h"
 #include "echo_operations.h"
 
-#include <signal.h>
+#include "stopping.h"
+
 #include <stdlib.h>
-#include <unistd.h>
 
 static void send_protocol_message(esrpc_connection *connection, int32_t type, int32_t flags,
                                   const esrpc_headers *headers, esrpc_bytes payload)
@@ -103,21 +103,28 @@ static void on_listener_closed(esrpc_listener *listener, esrpc_status reason, vo
     if (reason == ESRPC_OK) return;
     report("the listener ended", reason, esrpc_last_error_message());
     *(bool *)failed = true;
-    kill(getpid(), SIGTERM);
+    stop_now();
 }
 
+#define NO_SOCKET ((esrpc_socket)-1)
+
 /* The socket that a supervisor passes: descriptor 3, if the environment says that there is one for this process (socket
- * activation). -1: none. */
+ * activation), or NO_SOCKET. */
 static esrpc_socket inherited_socket(bool *mistaken)
 {
+#ifndef _WIN32
     enum { FIRST_PASSED = 3 };
     uint32_t pid = 0, count = 0;
     const char *for_process = getenv("LISTEN_PID"), *descriptors = getenv("LISTEN_FDS");
     if (for_process == NULL || descriptors == NULL || !parse_number(for_process, 1, INT32_MAX, &pid) ||
         (pid_t)pid != getpid())
-        return -1;
+        return NO_SOCKET;
     *mistaken = !parse_number(descriptors, 1, 1, &count);
     return FIRST_PASSED;
+#else
+    *mistaken = false;
+    return NO_SOCKET;
+#endif
 }
 
 int main(int argc, char **argv)
@@ -127,8 +134,6 @@ int main(int argc, char **argv)
                                                        .on_failed_connection = on_failed_connection,
                                                        .on_closed = on_listener_closed};
     struct endpoint endpoint;
-    sigset_t stop;
-    int caught;
     bool failed = false;
     const char *step = "cannot start";
     esrpc_runtime *runtime = NULL;
@@ -141,12 +146,8 @@ int main(int argc, char **argv)
         fprintf(stderr, "echo_server: LISTEN_FDS must be 1: this server takes one socket\n");
         return EXIT_USAGE;
     }
-    /* Blocked here, the two signals stay pending until sigwait takes them; the library's threads take none. */
-    sigemptyset(&stop);
-    sigaddset(&stop, SIGINT);
-    sigaddset(&stop, SIGTERM);
-    if (sigprocmask(SIG_BLOCK, &stop, NULL) != 0) {
-        perror("sigprocmask");
+    if (!prepare_to_stop()) {
+        fprintf(stderr, "echo_server: it cannot be told to stop\n");
         return EXIT_FAILED;
     }
     esrpc_listener_options *options = esrpc_listener_options_new();
@@ -154,7 +155,7 @@ int main(int argc, char **argv)
     esrpc_status status = esrpc_runtime_new(NULL, &runtime);
     if (status == ESRPC_OK) status = esrpc_listener_options_set_runtime(options, runtime);
     if (status == ESRPC_OK)
-        status = passed < 0 ? choose_address(options, &endpoint) : esrpc_listener_options_set_socket(options, passed);
+        status = passed == NO_SOCKET ? choose_address(options, &endpoint) : esrpc_listener_options_set_socket(options, passed);
     if (status == ESRPC_OK) status = make_tls(&endpoint, &tls);
     if (status == ESRPC_OK) status = esrpc_listener_options_set_tls(options, tls);
     if (status == ESRPC_OK) status = set_times(&endpoint, times);
@@ -166,7 +167,7 @@ int main(int argc, char **argv)
     if (status == ESRPC_OK) {
         const char *address = esrpc_listener_get_address(listener);
         printf("listening on %s\n", strncmp(address, "unix:", 5) == 0 ? address + 5 : address);
-        if (fflush(stdout) != 0 || sigwait(&stop, &caught) != 0) {
+        if (fflush(stdout) != 0 || !await_stop()) {
             perror("echo_server");
             failed = true;
         }
