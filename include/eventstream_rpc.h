@@ -4005,8 +4005,8 @@ ESRPC_API esrpc_status ESRPC_CALL esrpc_listener_wait_closed(
 /**
  * @defgroup tls TLS
  * TLS settings are built once, for clients or for servers, and shared by many connections.
- * Clients trust the CAs of the system unless others are given.
- * Servers need a certificate and its key.
+ * Clients trust the CAs of the system unless others are given; servers need a certificate and its key.
+ * A library built without TLS returns ESRPC_ERROR_UNSUPPORTED from every function of the builder.
  * esrpc_client_options_set_tls and esrpc_listener_options_set_tls use the settings.
  * After the handshake, a connection knows what was agreed on.
  * @{
@@ -4098,7 +4098,8 @@ ESRPC_API void ESRPC_CALL esrpc_tls_config_builder_release(
  * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL or path is empty or has a NUL;
  * ESRPC_ERROR_NOT_FOUND, ESRPC_ERROR_ACCESS_DENIED or ESRPC_ERROR_IO if the file cannot be read;
  * ESRPC_ERROR_TLS_NO_CERTIFICATE if it holds none; ESRPC_ERROR_TLS_BAD_CERTIFICATE if none of them
- * can be used, or one is damaged. The error message says where, or what the file is.
+ * can be used, or one is damaged. The error message says where, or what the file is;
+ * ESRPC_ERROR_UNSUPPORTED without TLS.
  *
  * Thread: owner. Since: 0.1.0
  */
@@ -4115,7 +4116,8 @@ ESRPC_API esrpc_status ESRPC_CALL esrpc_tls_config_builder_add_ca_file(
  * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL or path is empty or has a NUL;
  * ESRPC_ERROR_NOT_FOUND, ESRPC_ERROR_ACCESS_DENIED or ESRPC_ERROR_IO if the folder or a file in it
  * cannot be read; ESRPC_ERROR_TLS_NO_CERTIFICATE if none of its files holds a certificate;
- * ESRPC_ERROR_TLS_BAD_CERTIFICATE if they hold none that can be used.
+ * ESRPC_ERROR_TLS_BAD_CERTIFICATE if they hold none that can be used; ESRPC_ERROR_UNSUPPORTED
+ * without TLS.
  *
  * Thread: owner. Since: 0.1.0
  */
@@ -4130,7 +4132,7 @@ ESRPC_API esrpc_status ESRPC_CALL esrpc_tls_config_builder_add_ca_dir(
  * @param certificates One or more certificates in PEM or DER; at least one byte; copied.
  * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL or certificates is empty;
  * ESRPC_ERROR_TLS_NO_CERTIFICATE if the bytes hold none; ESRPC_ERROR_TLS_BAD_CERTIFICATE if none of
- * them can be used, or one is damaged.
+ * them can be used, or one is damaged; ESRPC_ERROR_UNSUPPORTED without TLS.
  *
  * Thread: owner. Since: 0.1.0
  */
@@ -4151,7 +4153,8 @@ ESRPC_API esrpc_status ESRPC_CALL esrpc_tls_config_builder_add_ca(
  * ESRPC_ERROR_TLS_NO_CERTIFICATE if there is no certificate; ESRPC_ERROR_TLS_BAD_CERTIFICATE if one
  * is damaged or longer than 65,535 bytes; ESRPC_ERROR_TLS_BAD_KEY if there is no key that can be
  * used; ESRPC_ERROR_TLS_KEY_ENCRYPTED; ESRPC_ERROR_TLS_KEY_MISMATCH if the key is not that of the
- * first certificate; ESRPC_ERROR_TLS_CONFIG if the system provides no random bytes.
+ * first certificate; ESRPC_ERROR_TLS_CONFIG if the system provides no random bytes;
+ * ESRPC_ERROR_UNSUPPORTED without TLS.
  *
  * Thread: owner. Since: 0.1.0
  */
@@ -4172,7 +4175,8 @@ ESRPC_API esrpc_status ESRPC_CALL esrpc_tls_config_builder_set_certificate_files
  * ESRPC_ERROR_TLS_NO_CERTIFICATE if there is no certificate; ESRPC_ERROR_TLS_BAD_CERTIFICATE if one
  * is damaged or longer than 65,535 bytes; ESRPC_ERROR_TLS_BAD_KEY if there is no key that can be
  * used; ESRPC_ERROR_TLS_KEY_ENCRYPTED; ESRPC_ERROR_TLS_KEY_MISMATCH if the key is not that of the
- * first certificate; ESRPC_ERROR_TLS_CONFIG if the system provides no random bytes.
+ * first certificate; ESRPC_ERROR_TLS_CONFIG if the system provides no random bytes;
+ * ESRPC_ERROR_UNSUPPORTED without TLS.
  *
  * Thread: owner. Since: 0.1.0
  */
@@ -4187,7 +4191,7 @@ ESRPC_API esrpc_status ESRPC_CALL esrpc_tls_config_builder_set_certificate(
  * @param builder Modified.
  * @param protocol The protocol's name, 1 to 255 bytes without a NUL, copied.
  * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL, or protocol is empty, too long
- * or contains a NUL.
+ * or contains a NUL; ESRPC_ERROR_UNSUPPORTED without TLS.
  *
  * Thread: owner. Since: 0.1.0
  */
@@ -4200,7 +4204,8 @@ ESRPC_API esrpc_status ESRPC_CALL esrpc_tls_config_builder_add_alpn(
  * @param builder Modified.
  * @param min_version The lowest, one of the ESRPC_TLS_VERSION_* constants.
  * @param max_version The highest, one of the ESRPC_TLS_VERSION_* constants, not below min_version.
- * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL or a version is out of range.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL or a version is out of range;
+ * ESRPC_ERROR_UNSUPPORTED without TLS.
  *
  * Thread: owner. Since: 0.1.0
  */
@@ -4214,7 +4219,7 @@ ESRPC_API esrpc_status ESRPC_CALL esrpc_tls_config_builder_set_versions(
  *
  * @param builder Modified; a client's.
  * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL; ESRPC_ERROR_INVALID_STATE if
- * it is for servers.
+ * it is for servers; ESRPC_ERROR_UNSUPPORTED without TLS.
  *
  * Thread: owner. Since: 0.1.0
  */
@@ -4228,7 +4233,7 @@ ESRPC_API esrpc_status ESRPC_CALL esrpc_tls_config_builder_dangerous_disable_ver
  * @param builder Modified; a server's.
  * @param client_auth One of the ESRPC_TLS_CLIENT_AUTH_* constants.
  * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL or client_auth is out of range;
- * ESRPC_ERROR_INVALID_STATE if the builder is for clients.
+ * ESRPC_ERROR_INVALID_STATE if the builder is for clients; ESRPC_ERROR_UNSUPPORTED without TLS.
  *
  * Thread: owner. Since: 0.1.0
  */
@@ -4241,7 +4246,8 @@ ESRPC_API esrpc_status ESRPC_CALL esrpc_tls_config_builder_set_client_auth(
  *
  * @param builder Modified.
  * @param on Whether they can.
- * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL; ESRPC_ERROR_UNSUPPORTED
+ * without TLS.
  *
  * Thread: owner. Since: 0.1.0
  */
@@ -4258,7 +4264,7 @@ ESRPC_API esrpc_status ESRPC_CALL esrpc_tls_config_builder_set_session_resumptio
  * created with mode 0600 if it does not exist. Failures to write to it later are ignored.
  * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL or path is empty or has a NUL;
  * ESRPC_ERROR_NOT_FOUND, ESRPC_ERROR_ACCESS_DENIED, ESRPC_ERROR_TOO_MANY_FILES or ESRPC_ERROR_IO if
- * the file cannot be opened.
+ * the file cannot be opened; ESRPC_ERROR_UNSUPPORTED without TLS.
  *
  * Thread: owner. Since: 0.1.0
  */
@@ -4280,7 +4286,7 @@ ESRPC_API esrpc_status ESRPC_CALL esrpc_tls_config_builder_set_key_log_file(
  * authentication without a CA, or a CA or revocation list without it; a CA or revocation list
  * without verification) or cannot be used, or if the system refuses to give random bytes (getrandom
  * is missing in a sandbox); ESRPC_ERROR_TLS_NO_CERTIFICATE if the system's trust store is needed
- * and empty.
+ * and empty; ESRPC_ERROR_UNSUPPORTED without TLS.
  *
  * Thread: owner. Since: 0.1.0
  */
@@ -4304,7 +4310,7 @@ ESRPC_API esrpc_status ESRPC_CALL esrpc_tls_config_builder_build(
  * @param lists One or more lists in PEM (X509 CRL) or DER; at least one byte; copied.
  * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL or lists is empty;
  * ESRPC_ERROR_TLS_BAD_CRL if there is no list, or one is malformed or not supported (delta lists,
- * partial lists).
+ * partial lists); ESRPC_ERROR_UNSUPPORTED without TLS.
  *
  * Thread: owner. Since: 0.1.0
  */
@@ -4319,7 +4325,8 @@ ESRPC_API esrpc_status ESRPC_CALL esrpc_tls_config_builder_add_crl(
  * byte, without NUL. Read by this call.
  * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL or path is empty or has a NUL;
  * ESRPC_ERROR_NOT_FOUND, ESRPC_ERROR_ACCESS_DENIED or ESRPC_ERROR_IO if the file cannot be read;
- * ESRPC_ERROR_TLS_BAD_CRL if it holds no list, or one is malformed or not supported.
+ * ESRPC_ERROR_TLS_BAD_CRL if it holds no list, or one is malformed or not supported;
+ * ESRPC_ERROR_UNSUPPORTED without TLS.
  *
  * Thread: owner. Since: 0.1.0
  */
@@ -4334,7 +4341,7 @@ ESRPC_API esrpc_status ESRPC_CALL esrpc_tls_config_builder_add_crl_file(
  * @param allow_unknown Whether a certificate whose CA has no list here is accepted. Default: it is
  * refused.
  * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL or depth is not one of the
- * constants.
+ * constants; ESRPC_ERROR_UNSUPPORTED without TLS.
  *
  * Thread: owner. Since: 0.1.0
  */

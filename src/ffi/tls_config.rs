@@ -13,31 +13,40 @@ use super::guard;
 use super::handle::{ArcHandle, BoxHandle};
 use super::out::{check_out, write_out};
 use super::status::esrpc_status;
-use crate::transport::{ClientAuth, TlsConfigBuilder, TlsRole, TlsVersion, path_from_bytes};
+use crate::transport::{
+    self, ClientAuth, TlsConfigBuilder, TlsRole, TlsVersion, new_tls_config_builder, path_from_bytes,
+};
 
 /// The most bytes that the name of a protocol may have in ALPN.
 const MAX_ALPN_LEN: usize = 255;
 
 /// Collects TLS settings. Release it with esrpc_tls_config_builder_release.
 pub struct esrpc_tls_config_builder {
-    pub(super) builder: TlsConfigBuilder,
+    /// Why there is none: the library was built without TLS.
+    builder: Result<TlsConfigBuilder, transport::Error>,
 }
 
 impl BoxHandle for esrpc_tls_config_builder {}
 
 impl esrpc_tls_config_builder {
+    pub(super) fn of_any(&mut self) -> Result<&mut TlsConfigBuilder, Failure> {
+        self.builder.as_mut().map_err(|error| error.clone().into())
+    }
+
     /// The builder, if it is for clients.
     fn of_client(&mut self) -> Result<&mut TlsConfigBuilder, Failure> {
-        match self.builder.role() {
-            TlsRole::Client => Ok(&mut self.builder),
+        let builder = self.of_any()?;
+        match builder.role() {
+            TlsRole::Client => Ok(builder),
             TlsRole::Server => Err(Failure::invalid_state("builder is for servers; this is a setting of clients")),
         }
     }
 
     /// The builder, if it is for servers.
     fn of_server(&mut self) -> Result<&mut TlsConfigBuilder, Failure> {
-        match self.builder.role() {
-            TlsRole::Server => Ok(&mut self.builder),
+        let builder = self.of_any()?;
+        match builder.role() {
+            TlsRole::Server => Ok(builder),
             TlsRole::Client => Err(Failure::invalid_state("builder is for clients; this is a setting of servers")),
         }
     }
@@ -75,7 +84,7 @@ fn version(number: i32, argument: &str) -> Result<TlsVersion, Failure> {
 #[unsafe(no_mangle)]
 pub extern "C" fn esrpc_tls_config_builder_new_client() -> *mut esrpc_tls_config_builder {
     guard::system_value(std::ptr::null_mut(), || {
-        esrpc_tls_config_builder { builder: TlsConfigBuilder::new(TlsRole::Client) }.give()
+        esrpc_tls_config_builder { builder: new_tls_config_builder(TlsRole::Client) }.give()
     })
 }
 
@@ -88,7 +97,7 @@ pub extern "C" fn esrpc_tls_config_builder_new_client() -> *mut esrpc_tls_config
 #[unsafe(no_mangle)]
 pub extern "C" fn esrpc_tls_config_builder_new_server() -> *mut esrpc_tls_config_builder {
     guard::system_value(std::ptr::null_mut(), || {
-        esrpc_tls_config_builder { builder: TlsConfigBuilder::new(TlsRole::Server) }.give()
+        esrpc_tls_config_builder { builder: new_tls_config_builder(TlsRole::Server) }.give()
     })
 }
 
@@ -123,7 +132,7 @@ pub unsafe extern "C" fn esrpc_tls_config_builder_release(builder: *mut esrpc_tl
 /// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL or path is empty or has a NUL;
 /// ESRPC_ERROR_NOT_FOUND, ESRPC_ERROR_ACCESS_DENIED or ESRPC_ERROR_IO if the file cannot be read;
 /// ESRPC_ERROR_TLS_NO_CERTIFICATE if it holds none; ESRPC_ERROR_TLS_BAD_CERTIFICATE if none of them can be used, or
-/// one is damaged. The error message says where, or what the file is.
+/// one is damaged. The error message says where, or what the file is; ESRPC_ERROR_UNSUPPORTED without TLS.
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -132,7 +141,7 @@ pub unsafe extern "C" fn esrpc_tls_config_builder_add_ca_file(
     path: esrpc_bytes,
 ) -> esrpc_status {
     guard::system_call(|| {
-        let builder = &mut required(builder, "builder")?.builder;
+        let builder = required(builder, "builder")?.of_any()?;
         // SAFETY: the caller's bytes stay unchanged during the call.
         let path = unsafe { path.as_slice("path") }?;
         Ok(builder.add_ca_file(&file_path(path, "path")?)?)
@@ -148,7 +157,7 @@ pub unsafe extern "C" fn esrpc_tls_config_builder_add_ca_file(
 /// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL or path is empty or has a NUL;
 /// ESRPC_ERROR_NOT_FOUND, ESRPC_ERROR_ACCESS_DENIED or ESRPC_ERROR_IO if the folder or a file in it cannot be read;
 /// ESRPC_ERROR_TLS_NO_CERTIFICATE if none of its files holds a certificate; ESRPC_ERROR_TLS_BAD_CERTIFICATE if they
-/// hold none that can be used.
+/// hold none that can be used; ESRPC_ERROR_UNSUPPORTED without TLS.
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -157,7 +166,7 @@ pub unsafe extern "C" fn esrpc_tls_config_builder_add_ca_dir(
     path: esrpc_bytes,
 ) -> esrpc_status {
     guard::system_call(|| {
-        let builder = &mut required(builder, "builder")?.builder;
+        let builder = required(builder, "builder")?.of_any()?;
         // SAFETY: the caller's bytes stay unchanged during the call.
         let path = unsafe { path.as_slice("path") }?;
         Ok(builder.add_ca_dir(&file_path(path, "path")?)?)
@@ -169,8 +178,8 @@ pub unsafe extern "C" fn esrpc_tls_config_builder_add_ca_dir(
 /// @param builder Modified.
 /// @param certificates One or more certificates in PEM or DER; at least one byte; copied.
 /// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL or certificates is empty;
-/// ESRPC_ERROR_TLS_NO_CERTIFICATE if the bytes hold none; ESRPC_ERROR_TLS_BAD_CERTIFICATE if none of them can be
-/// used, or one is damaged.
+/// ESRPC_ERROR_TLS_NO_CERTIFICATE if the bytes hold none; ESRPC_ERROR_TLS_BAD_CERTIFICATE if none of them can be used,
+/// or one is damaged; ESRPC_ERROR_UNSUPPORTED without TLS.
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -179,7 +188,7 @@ pub unsafe extern "C" fn esrpc_tls_config_builder_add_ca(
     certificates: esrpc_bytes,
 ) -> esrpc_status {
     guard::system_call(|| {
-        let builder = &mut required(builder, "builder")?.builder;
+        let builder = required(builder, "builder")?.of_any()?;
         // SAFETY: the caller's bytes stay unchanged during the call.
         let certificates = unsafe { certificates.as_slice("certificates") }?;
         Ok(builder.add_ca(some_bytes(certificates, "certificates")?)?)
@@ -199,7 +208,7 @@ pub unsafe extern "C" fn esrpc_tls_config_builder_add_ca(
 /// ESRPC_ERROR_TLS_NO_CERTIFICATE if there is no certificate; ESRPC_ERROR_TLS_BAD_CERTIFICATE if one is damaged or
 /// longer than 65,535 bytes; ESRPC_ERROR_TLS_BAD_KEY if there is no key that can be used;
 /// ESRPC_ERROR_TLS_KEY_ENCRYPTED; ESRPC_ERROR_TLS_KEY_MISMATCH if the key is not that of the first certificate;
-/// ESRPC_ERROR_TLS_CONFIG if the system provides no random bytes.
+/// ESRPC_ERROR_TLS_CONFIG if the system provides no random bytes; ESRPC_ERROR_UNSUPPORTED without TLS.
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -209,7 +218,7 @@ pub unsafe extern "C" fn esrpc_tls_config_builder_set_certificate_files(
     key_path: esrpc_bytes,
 ) -> esrpc_status {
     guard::system_call(|| {
-        let builder = &mut required(builder, "builder")?.builder;
+        let builder = required(builder, "builder")?.of_any()?;
         // SAFETY: the caller's bytes stay unchanged during the call.
         let (chain, key) = unsafe { (chain_path.as_slice("chain_path")?, key_path.as_slice("key_path")?) };
         let (chain, key) = (file_path(chain, "chain_path")?, file_path(key, "key_path")?);
@@ -228,7 +237,7 @@ pub unsafe extern "C" fn esrpc_tls_config_builder_set_certificate_files(
 /// ESRPC_ERROR_TLS_NO_CERTIFICATE if there is no certificate; ESRPC_ERROR_TLS_BAD_CERTIFICATE if one is damaged or
 /// longer than 65,535 bytes; ESRPC_ERROR_TLS_BAD_KEY if there is no key that can be used;
 /// ESRPC_ERROR_TLS_KEY_ENCRYPTED; ESRPC_ERROR_TLS_KEY_MISMATCH if the key is not that of the first certificate;
-/// ESRPC_ERROR_TLS_CONFIG if the system provides no random bytes.
+/// ESRPC_ERROR_TLS_CONFIG if the system provides no random bytes; ESRPC_ERROR_UNSUPPORTED without TLS.
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -238,7 +247,7 @@ pub unsafe extern "C" fn esrpc_tls_config_builder_set_certificate(
     key: esrpc_bytes,
 ) -> esrpc_status {
     guard::system_call(|| {
-        let builder = &mut required(builder, "builder")?.builder;
+        let builder = required(builder, "builder")?.of_any()?;
         // SAFETY: the caller's bytes stay unchanged during the call.
         let (chain, key) = unsafe { (chain.as_slice("chain")?, key.as_slice("key")?) };
         Ok(builder.set_certificate(some_bytes(chain, "chain")?, some_bytes(key, "key")?)?)
@@ -251,7 +260,7 @@ pub unsafe extern "C" fn esrpc_tls_config_builder_set_certificate(
 /// @param builder Modified.
 /// @param protocol The protocol's name, 1 to 255 bytes without a NUL, copied.
 /// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL, or protocol is empty, too long or contains a
-/// NUL.
+/// NUL; ESRPC_ERROR_UNSUPPORTED without TLS.
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -260,7 +269,7 @@ pub unsafe extern "C" fn esrpc_tls_config_builder_add_alpn(
     protocol: esrpc_bytes,
 ) -> esrpc_status {
     guard::system_call(|| {
-        let builder = &mut required(builder, "builder")?.builder;
+        let builder = required(builder, "builder")?.of_any()?;
         // SAFETY: the caller's bytes stay unchanged during the call.
         let protocol = unsafe { protocol.as_slice("protocol") }?;
         check_alpn(protocol)?;
@@ -286,7 +295,8 @@ pub(super) fn check_alpn(protocol: &[u8]) -> Result<(), Failure> {
 /// @param builder Modified.
 /// @param min_version The lowest, one of the ESRPC_TLS_VERSION_* constants.
 /// @param max_version The highest, one of the ESRPC_TLS_VERSION_* constants, not below min_version.
-/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL or a version is out of range.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL or a version is out of range;
+/// ESRPC_ERROR_UNSUPPORTED without TLS.
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -296,7 +306,7 @@ pub extern "C" fn esrpc_tls_config_builder_set_versions(
     max_version: i32,
 ) -> esrpc_status {
     guard::system_call(|| {
-        let builder = &mut required(builder, "builder")?.builder;
+        let builder = required(builder, "builder")?.of_any()?;
         let (min, max) = (version(min_version, "min_version")?, version(max_version, "max_version")?);
         if min > max {
             return Err(Failure::invalid_argument("min_version is above max_version"));
@@ -311,7 +321,8 @@ pub extern "C" fn esrpc_tls_config_builder_set_versions(
 /// machine only; to use your own certificate, add it as a CA instead.
 ///
 /// @param builder Modified; a client's.
-/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL; ESRPC_ERROR_INVALID_STATE if it is for servers.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL; ESRPC_ERROR_INVALID_STATE if it is for servers;
+/// ESRPC_ERROR_UNSUPPORTED without TLS.
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -331,7 +342,7 @@ pub extern "C" fn esrpc_tls_config_builder_dangerous_disable_verification(
 /// @param builder Modified; a server's.
 /// @param client_auth One of the ESRPC_TLS_CLIENT_AUTH_* constants.
 /// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL or client_auth is out of range;
-/// ESRPC_ERROR_INVALID_STATE if the builder is for clients.
+/// ESRPC_ERROR_INVALID_STATE if the builder is for clients; ESRPC_ERROR_UNSUPPORTED without TLS.
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -359,7 +370,7 @@ pub extern "C" fn esrpc_tls_config_builder_set_client_auth(
 ///
 /// @param builder Modified.
 /// @param on Whether they can.
-/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL; ESRPC_ERROR_UNSUPPORTED without TLS.
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -368,7 +379,7 @@ pub extern "C" fn esrpc_tls_config_builder_set_session_resumption(
     on: esrpc_bool,
 ) -> esrpc_status {
     guard::system_call(|| {
-        let builder = &mut required(builder, "builder")?.builder;
+        let builder = required(builder, "builder")?.of_any()?;
         builder.set_session_resumption(on.is_true());
         Ok(())
     })
@@ -382,7 +393,7 @@ pub extern "C" fn esrpc_tls_config_builder_set_session_resumption(
 /// if it does not exist. Failures to write to it later are ignored.
 /// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL or path is empty or has a NUL;
 /// ESRPC_ERROR_NOT_FOUND, ESRPC_ERROR_ACCESS_DENIED, ESRPC_ERROR_TOO_MANY_FILES or ESRPC_ERROR_IO if the file cannot
-/// be opened.
+/// be opened; ESRPC_ERROR_UNSUPPORTED without TLS.
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -391,7 +402,7 @@ pub unsafe extern "C" fn esrpc_tls_config_builder_set_key_log_file(
     path: esrpc_bytes,
 ) -> esrpc_status {
     guard::system_call(|| {
-        let builder = &mut required(builder, "builder")?.builder;
+        let builder = required(builder, "builder")?.of_any()?;
         // SAFETY: the caller's bytes stay unchanged during the call.
         let path = unsafe { path.as_slice("path") }?;
         Ok(builder.set_key_log_file(&file_path(path, "path")?)?)
@@ -406,11 +417,11 @@ pub unsafe extern "C" fn esrpc_tls_config_builder_set_key_log_file(
 ///
 /// @param builder Borrowed.
 /// @param out_config Receives the settings, to be released with esrpc_tls_config_release.
-/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder or out_config is NULL; ESRPC_ERROR_TLS_CONFIG if
-/// settings do not go together (a server without a certificate; client authentication without a CA, or a CA or
-/// revocation list without it; a CA or revocation list without verification) or cannot be used, or if the system
-/// refuses to give random bytes (getrandom is missing in a sandbox); ESRPC_ERROR_TLS_NO_CERTIFICATE if the system's
-/// trust store is needed and empty.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder or out_config is NULL; ESRPC_ERROR_TLS_CONFIG if settings
+/// do not go together (a server without a certificate; client authentication without a CA, or a CA or revocation list
+/// without it; a CA or revocation list without verification) or cannot be used, or if the system refuses to give
+/// random bytes (getrandom is missing in a sandbox); ESRPC_ERROR_TLS_NO_CERTIFICATE if the system's trust store is
+/// needed and empty; ESRPC_ERROR_UNSUPPORTED without TLS.
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -421,7 +432,8 @@ pub unsafe extern "C" fn esrpc_tls_config_builder_build(
     guard::system_call(|| {
         let builder = required(builder, "builder")?;
         check_out(out_config, "out_config")?;
-        let config = esrpc_tls_config::give(Arc::new(builder.builder.build()?));
+        let builder = builder.builder.as_ref().map_err(|error| error.clone())?;
+        let config = esrpc_tls_config::give(Arc::new(builder.build()?));
         // SAFETY: the caller's variable.
         unsafe { write_out(out_config, config, "out_config") }
     })

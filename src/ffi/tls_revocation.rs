@@ -20,7 +20,8 @@ use super::tls_config::{esrpc_tls_config_builder, file_path, some_bytes};
 /// @param builder Modified, unless the call fails.
 /// @param lists One or more lists in PEM (X509 CRL) or DER; at least one byte; copied.
 /// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL or lists is empty; ESRPC_ERROR_TLS_BAD_CRL if
-/// there is no list, or one is malformed or not supported (delta lists, partial lists).
+/// there is no list, or one is malformed or not supported (delta lists, partial lists); ESRPC_ERROR_UNSUPPORTED
+/// without TLS.
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -29,7 +30,7 @@ pub unsafe extern "C" fn esrpc_tls_config_builder_add_crl(
     lists: esrpc_bytes,
 ) -> esrpc_status {
     guard::system_call(|| {
-        let builder = &mut required(builder, "builder")?.builder;
+        let builder = required(builder, "builder")?.of_any()?;
         // SAFETY: the caller's bytes stay unchanged during the call.
         let lists = unsafe { lists.as_slice("lists") }?;
         Ok(builder.add_crl(some_bytes(lists, "lists")?)?)
@@ -43,7 +44,8 @@ pub unsafe extern "C" fn esrpc_tls_config_builder_add_crl(
 /// Read by this call.
 /// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL or path is empty or has a NUL;
 /// ESRPC_ERROR_NOT_FOUND, ESRPC_ERROR_ACCESS_DENIED or ESRPC_ERROR_IO if the file cannot be read;
-/// ESRPC_ERROR_TLS_BAD_CRL if it holds no list, or one is malformed or not supported.
+/// ESRPC_ERROR_TLS_BAD_CRL if it holds no list, or one is malformed or not supported; ESRPC_ERROR_UNSUPPORTED without
+/// TLS.
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -52,7 +54,7 @@ pub unsafe extern "C" fn esrpc_tls_config_builder_add_crl_file(
     path: esrpc_bytes,
 ) -> esrpc_status {
     guard::system_call(|| {
-        let builder = &mut required(builder, "builder")?.builder;
+        let builder = required(builder, "builder")?.of_any()?;
         // SAFETY: the caller's bytes stay unchanged during the call.
         let path = unsafe { path.as_slice("path") }?;
         Ok(builder.add_crl_file(&file_path(path, "path")?)?)
@@ -64,7 +66,8 @@ pub unsafe extern "C" fn esrpc_tls_config_builder_add_crl_file(
 /// @param builder Modified.
 /// @param depth An ESRPC_TLS_REVOCATION_DEPTH_ constant. Default: ESRPC_TLS_REVOCATION_DEPTH_CHAIN.
 /// @param allow_unknown Whether a certificate whose CA has no list here is accepted. Default: it is refused.
-/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL or depth is not one of the constants.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL or depth is not one of the constants;
+/// ESRPC_ERROR_UNSUPPORTED without TLS.
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -74,7 +77,7 @@ pub extern "C" fn esrpc_tls_config_builder_set_revocation(
     allow_unknown: esrpc_bool,
 ) -> esrpc_status {
     guard::system_call(|| {
-        let builder = &mut required(builder, "builder")?.builder;
+        let builder = required(builder, "builder")?.of_any()?;
         let leaf_only = match depth {
             _ if depth == ESRPC_TLS_REVOCATION_DEPTH_CHAIN as i32 => false,
             _ if depth == ESRPC_TLS_REVOCATION_DEPTH_LEAF as i32 => true,

@@ -8,6 +8,8 @@ mod endpoint;
 mod error;
 mod listener;
 mod local_options;
+#[cfg(not(feature = "tls"))]
+mod no_tls;
 mod peer_credentials;
 mod plain;
 mod process;
@@ -16,12 +18,16 @@ mod socket;
 mod socket_listener;
 mod socket_options;
 mod stream;
+#[cfg(feature = "tls")]
 mod tls;
+mod tls_terms;
 #[cfg(unix)]
 mod unix;
 #[cfg(windows)]
 mod windows;
 
+#[cfg(not(feature = "tls"))]
+use no_tls as tls;
 #[cfg(unix)]
 use unix as system;
 #[cfg(windows)]
@@ -44,7 +50,5 @@ pub use stream::Stream;
 pub use system::{
     LocalName, RawSocket, check_pipe_security, guest_threads, never_cancelled, path_from_bytes, uncancelled,
 };
-pub use tls::{
-    ClientAuth, HandshakeProgress, TlsConfig, TlsConfigBuilder, TlsInfo, TlsRole, TlsSession, TlsVersion,
-    check_server_name,
-};
+pub use tls::{TlsConfig, TlsConfigBuilder, TlsSession, check_server_name, new_tls_config_builder};
+pub use tls_terms::{ClientAuth, HandshakeProgress, TlsInfo, TlsRole, TlsVersion};

@@ -18,33 +18,11 @@ use super::provider::{check_randomness, provider, ticketer};
 use super::revocation::Revocation;
 use super::verifier::{AcceptAnyCertificate, ClientVerifier, Common, ServerVerifier};
 use super::{der, files, keys};
+use crate::transport::tls_terms::{ClientAuth, TlsRole, TlsVersion};
 use crate::transport::{Error, ErrorKind, ProcessMark, TlsErrorKind};
 
 /// Sessions that a side remembers for resumption, unless they are in tickets.
 const REMEMBERED_SESSIONS: usize = 256;
-
-/// Which side of connections settings are for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TlsRole {
-    Client,
-    Server,
-}
-
-/// Versions of the protocol, the older first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum TlsVersion {
-    V1_2,
-    V1_3,
-}
-
-/// Whether a server asks clients for a certificate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ClientAuth {
-    None,
-    /// A client may have none; one that it has must be good.
-    Optional,
-    Required,
-}
 
 /// Collects settings and checks each as far as that is possible alone.
 pub struct TlsConfigBuilder {

@@ -22,7 +22,14 @@ mod session;
 mod verifier;
 mod wording;
 
-pub use config::{ClientAuth, TlsConfig, TlsConfigBuilder, TlsRole, TlsVersion};
-pub use info::TlsInfo;
+pub use config::{TlsConfig, TlsConfigBuilder};
 pub use server_name::check_server_name;
-pub use session::{HandshakeProgress, TlsSession};
+pub use session::TlsSession;
+
+use crate::transport::Error;
+use crate::transport::tls_terms::TlsRole;
+
+/// An error if this build of the library has no TLS.
+pub fn new_tls_config_builder(role: TlsRole) -> Result<TlsConfigBuilder, Error> {
+    Ok(TlsConfigBuilder::new(role))
+}

@@ -9,10 +9,11 @@ use rustls::unbuffered::EncryptError;
 use super::backlog::Backlog;
 use super::error::{Stage, as_io, closed_in_handshake, from_rustls, is_not_tls, not_tls};
 use super::in_flight::{FULL_RECORD, InFlight};
-use super::info::TlsInfo;
+use super::info::info_of;
 use super::records::Records;
 use super::server_name::parse_server_name;
 use super::{TlsConfig, TlsRole};
+use crate::transport::tls_terms::{HandshakeProgress, TlsInfo};
 use crate::transport::{Error, ErrorKind, TlsErrorKind};
 
 /// The most plaintext that one write takes: sixteen full records.
@@ -39,13 +40,6 @@ struct Scratch {
     written: Vec<u8>,
     /// Plaintext of a record that is assembled from several pieces.
     record: Vec<u8>,
-}
-
-/// Whether a handshake is over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HandshakeProgress {
-    Done,
-    Pending,
 }
 
 /// The TLS state of one connection. No call waits.
@@ -307,7 +301,7 @@ impl TlsSession {
 
     /// What the handshake agreed on; nothing before it is done.
     pub fn info(&self) -> Option<TlsInfo> {
-        TlsInfo::of(self.records.state())
+        info_of(self.records.state())
     }
 
     /// Reads records once and handles them: at most `room` bytes of plaintext go to `take`, the rest is kept. Returns 0 at the end
