@@ -60,7 +60,7 @@ const LEFT_OUT: &[(Where, &[&str], &str)] = &[
     (Where::Static, &["copies::"], "it loads the shared library"),
     (
         Where::Static,
-        &["accept_errors::", "event_errors::", "faults::"],
+        &["accept_errors::", "event_errors::", "faults::", "listener_limits::"],
         "it replaces functions of the C library, which is part of the program",
     ),
 ];
