@@ -106,7 +106,7 @@ static void waits_of_no_time(void) {
     client_dial_raw(&client, &peer, true);
     CHECK_STATUS(ESRPC_ERROR_TIMED_OUT, esrpc_connection_wait_setup(client.connection, 0));
     CHECK_STATUS(ESRPC_ERROR_TIMED_OUT, esrpc_connection_wait_setup(client.connection, 1));
-    raw_send_connect_ack(&peer);
+    raw_accept_connect(&peer);
     CHECK_OK(esrpc_connection_wait_setup(client.connection, ESRPC_NO_TIMEOUT));
     CHECK_OK(esrpc_connection_wait_setup(client.connection, 0));
     CHECK_OK(esrpc_connection_wait_flush(client.connection, 0));
