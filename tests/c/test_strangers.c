@@ -238,6 +238,42 @@ static void messages_that_take_time_do_not_hold_up_the_others(void) {
     pair_end(&pair);
 }
 
+/* Longer than a connection's turn. */
+static void take_the_whole_turn(struct party *self, const struct moment *now) {
+    int64_t until = now_ns() + 3 * 1000000;
+    (void)self;
+    if (is(now, "message"))
+        while (now_ns() < until) continue;
+}
+
+/* A prelude is checked as soon as it is there, also if the turn of the connection ends just before it. */
+static void a_wrong_prelude_behind_a_turn_ends_the_connection(void) {
+    /* It announces 1 GiB, and its checksum is wrong. */
+    static const uint8_t wrong[16] = {0x40, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4};
+    static uint8_t both[20000];
+    struct pair pair;
+    struct raw raw;
+    uint8_t *payload = (uint8_t *)calloc(1, 17000);
+    CHECK(payload != NULL);
+    pair_begin(&pair);
+    pair.handler.hook = take_the_whole_turn;
+    call_server(&pair, &raw);
+    raw_open_stream(&raw, 1, 0);
+    await("handler message");
+    esrpc_buffer *buffer =
+        raw_message(ESRPC_MESSAGE_TYPE_APPLICATION_MESSAGE, 0, 1, NULL, bytes(payload, 17000));
+    esrpc_bytes message = esrpc_buffer_get_bytes(buffer);
+    CHECK(message.len + sizeof wrong <= sizeof both);
+    memcpy(both, message.data, message.len);
+    memcpy(both + message.len, wrong, sizeof wrong);
+    CHECK(raw_send(&raw, both, message.len + sizeof wrong));
+    await("server shutdown PRELUDE_CHECKSUM");
+    esrpc_buffer_release(buffer);
+    free(payload);
+    raw_close(&raw);
+    pair_end(&pair);
+}
+
 static void handshake_messages_that_go_the_wrong_way_are_violations(void) {
     struct pair pair;
     struct raw_listener listener;
@@ -275,6 +311,7 @@ int main(int argc, char **argv) {
         TEST(a_request_that_ends_its_stream_is_not_an_abnormal_event),
         TEST(many_streams_that_end_at_once_do_not_hold_up_the_others),
         TEST(messages_that_take_time_do_not_hold_up_the_others),
+        TEST(a_wrong_prelude_behind_a_turn_ends_the_connection),
         TEST(handshake_messages_that_go_the_wrong_way_are_violations),
     };
     return RUN_TESTS(tests, argc, argv);

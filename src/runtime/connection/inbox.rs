@@ -68,8 +68,8 @@ impl Inbox {
         let was_full = queue.full;
         queue.full |= queue.bytes >= limit;
         Some(match queue.full {
-            true if queue.bytes >= limit + MOST_AFTER_A_FAILED_WRITE => Pressure::Overrun,
             true if !was_full => Pressure::Full,
+            true if queue.bytes >= limit + MOST_AFTER_A_FAILED_WRITE => Pressure::Overrun,
             _ => Pressure::Same,
         })
     }
@@ -191,5 +191,13 @@ mod tests {
         assert_eq!(put(), Some(Pressure::Full));
         assert!((0..6).all(|_| put() == Some(Pressure::Same)));
         assert_eq!(put(), Some(Pressure::Overrun));
+    }
+
+    #[test]
+    fn a_message_that_fills_it_far_beyond_the_limit_fills_it_all_the_same() {
+        let inbox = Inbox::default();
+        lock(&inbox.queue).bytes = MOST_AFTER_A_FAILED_WRITE;
+        assert_eq!(inbox.put(message(100), 1), Some(Pressure::Full));
+        assert_eq!(inbox.put(message(100), 1), Some(Pressure::Overrun));
     }
 }

@@ -1,5 +1,5 @@
 use super::gathered::Gathered;
-use crate::codec::{MIN_MESSAGE_LEN, Prelude};
+use crate::codec::{MIN_MESSAGE_LEN, PRELUDE_LEN, Prelude};
 use crate::runtime::error::Error;
 
 /// What a driver knows of its socket's input.
@@ -10,6 +10,8 @@ pub(super) struct Input {
     pub is_read_to_end: bool,
     pub has_ended: bool,
     pub gathered: Gathered,
+    /// The turn ended before the decoder saw what is gathered.
+    pub is_unseen: bool,
     /// Bytes came since the deadlines were last looked at.
     pub has_come: bool,
     /// The peer's TLS session did not end in order; what it sent before that, and what we write, is not touched.
@@ -27,6 +29,7 @@ impl Input {
             is_read_to_end: true,
             has_ended: false,
             gathered: Gathered::default(),
+            is_unseen: false,
             has_come: false,
             cut_short: None,
             was_refused: false,
@@ -40,7 +43,8 @@ impl Input {
 
     /// After a pause whole messages may lie in `gathered`.
     pub fn holds_message(&self) -> bool {
-        self.gathered.len() >= MIN_MESSAGE_LEN && self.missing_len() == 0
+        let len = self.gathered.len();
+        (self.is_unseen && len >= PRELUDE_LEN) || (len >= MIN_MESSAGE_LEN && self.missing_len() == 0)
     }
 
     /// How many bytes the first gathered message still needs; nothing if it is complete or wrong.

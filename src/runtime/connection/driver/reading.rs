@@ -133,6 +133,7 @@ impl Driver {
     /// Decodes and delivers the messages at the start of `bytes`; returns how many bytes are used up.
     pub(in crate::runtime) fn dispatch(&mut self, bytes: &[u8], mut limits: Limits, turn: &mut Turn) -> usize {
         let mut used = 0;
+        self.input.is_unseen = false;
         while let Some(rest) = bytes.get(used..).filter(|rest| !rest.is_empty()) {
             match Message::decode(rest, &limits) {
                 Ok((message, len)) => {
@@ -141,6 +142,7 @@ impl Driver {
                     }
                     used += len;
                     if turn.note_call(len) {
+                        self.input.is_unseen = true;
                         break;
                     }
                 }
