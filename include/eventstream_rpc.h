@@ -2117,8 +2117,8 @@ ESRPC_API esrpc_status ESRPC_CALL esrpc_client_options_set_tls_alpn(
  * @param socket A connected stream socket of TCP or Unix. It is checked here and again when
  * connecting.
  * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL; ESRPC_ERROR_WRONG_SOCKET if
- * socket is negative, not open, not a stream socket of TCP or Unix, not connected, or listening;
- * ESRPC_ERROR_IO; ESRPC_ERROR_UNSUPPORTED on Windows.
+ * socket is negative, not open, not a stream socket of TCP or Unix (on Windows: of TCP), not
+ * connected, or listening; ESRPC_ERROR_IO.
  *
  * Thread: owner. Since: 0.1.0
  */
@@ -2397,8 +2397,8 @@ ESRPC_API esrpc_status ESRPC_CALL esrpc_listener_options_set_max_held_bytes(
  * @param socket A listening stream socket of TCP or Unix. It is checked here and again when
  * listening.
  * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL; ESRPC_ERROR_WRONG_SOCKET if
- * socket is negative, not open, not a stream socket of TCP or Unix, or not listening;
- * ESRPC_ERROR_IO; ESRPC_ERROR_UNSUPPORTED on Windows.
+ * socket is negative, not open, not a stream socket of TCP or Unix (on Windows: of TCP), or not
+ * listening; ESRPC_ERROR_IO.
  *
  * Thread: owner. Since: 0.1.0
  */
@@ -3582,9 +3582,10 @@ typedef struct esrpc_listener_callbacks {
      * ESRPC_ERROR_ACCESS_DENIED, ESRPC_ERROR_IO for anything else. Limits:
      * ESRPC_ERROR_TOO_MANY_CONNECTIONS, ESRPC_ERROR_TOO_MANY_HANDSHAKES (it made room for newer
      * ones), ESRPC_ERROR_HANDSHAKE_TIMED_OUT (on a named pipe: the client sent nothing in time),
-     * ESRPC_ERROR_DRAINING. TLS: ESRPC_ERROR_TLS_ALERT_RECEIVED, ESRPC_ERROR_TLS_HANDSHAKE_FAILED,
-     * ESRPC_ERROR_TLS_TRUNCATED, ESRPC_ERROR_TLS_CERTIFICATE_REQUIRED, and the others that on_setup
-     * lists, here about the client's certificate. ESRPC_ERROR_INTERNAL: a defect of the library.
+     * ESRPC_ERROR_DRAINING, ESRPC_ERROR_RUNTIME_SHUTDOWN. TLS: ESRPC_ERROR_TLS_ALERT_RECEIVED,
+     * ESRPC_ERROR_TLS_HANDSHAKE_FAILED, ESRPC_ERROR_TLS_TRUNCATED,
+     * ESRPC_ERROR_TLS_CERTIFICATE_REQUIRED, and the others that on_setup lists, here about the
+     * client's certificate. ESRPC_ERROR_INTERNAL: a defect of the library.
      */
     void (ESRPC_CALL *on_failed_connection)(
         struct esrpc_listener *listener, esrpc_status status, void *user_data);
@@ -3707,8 +3708,7 @@ ESRPC_API void *ESRPC_CALL esrpc_listener_get_user_data(const struct esrpc_liste
  * socket is negative, not open, not a stream socket of TCP or Unix, not connected, or listening;
  * ESRPC_ERROR_INVALID_STATE if the listener is closed or drained; ESRPC_ERROR_TOO_MANY_CONNECTIONS
  * if it has as many as esrpc_listener_options_set_max_connections allows;
- * ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_IO; ESRPC_ERROR_UNSUPPORTED on Windows;
- * ESRPC_ERROR_FORKED.
+ * ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_IO; ESRPC_ERROR_FORKED.
  *
  * Thread: any. Since: 0.1.0
  */
@@ -3726,8 +3726,8 @@ ESRPC_API esrpc_status ESRPC_CALL esrpc_listener_adopt_connection(
  * @param out_socket Receives the descriptor, close-on-exec, which the caller closes.
  * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if listener or out_socket is NULL;
  * ESRPC_ERROR_INVALID_STATE if the listener is closed or drained (call this before), or does not
- * listen at a socket; ESRPC_ERROR_TOO_MANY_FILES; ESRPC_ERROR_IO; ESRPC_ERROR_UNSUPPORTED on
- * Windows; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
+ * listen at a socket; ESRPC_ERROR_TOO_MANY_FILES; ESRPC_ERROR_IO; ESRPC_ERROR_UNSUPPORTED for a
+ * named pipe; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
  *
  * Thread: any. Since: 0.1.0
  */

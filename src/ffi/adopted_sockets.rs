@@ -29,8 +29,7 @@ pub type esrpc_socket = RawSocket;
 /// @param options Modified, unless the call fails.
 /// @param socket A connected stream socket of TCP or Unix. It is checked here and again when connecting.
 /// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL; ESRPC_ERROR_WRONG_SOCKET if socket is negative,
-/// not open, not a stream socket of TCP or Unix, not connected, or listening; ESRPC_ERROR_IO; ESRPC_ERROR_UNSUPPORTED
-/// on Windows.
+/// not open, not a stream socket of TCP or Unix (on Windows: of TCP), not connected, or listening; ESRPC_ERROR_IO.
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -60,8 +59,7 @@ pub extern "C" fn esrpc_client_options_set_socket(
 /// @param options Modified, unless the call fails.
 /// @param socket A listening stream socket of TCP or Unix. It is checked here and again when listening.
 /// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL; ESRPC_ERROR_WRONG_SOCKET if socket is negative,
-/// not open, not a stream socket of TCP or Unix, or not listening; ESRPC_ERROR_IO; ESRPC_ERROR_UNSUPPORTED on
-/// Windows.
+/// not open, not a stream socket of TCP or Unix (on Windows: of TCP), or not listening; ESRPC_ERROR_IO.
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -106,7 +104,7 @@ pub extern "C" fn esrpc_listener_options_set_adopt_only(options: Option<&mut esr
 /// negative, not open, not a stream socket of TCP or Unix, not connected, or listening; ESRPC_ERROR_INVALID_STATE if
 /// the listener is closed or drained; ESRPC_ERROR_TOO_MANY_CONNECTIONS if it has as many as
 /// esrpc_listener_options_set_max_connections allows; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_IO;
-/// ESRPC_ERROR_UNSUPPORTED on Windows; ESRPC_ERROR_FORKED.
+/// ESRPC_ERROR_FORKED.
 ///
 /// Thread: any. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -130,7 +128,7 @@ pub unsafe extern "C" fn esrpc_listener_adopt_connection(
 /// @param out_socket Receives the descriptor, close-on-exec, which the caller closes.
 /// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if listener or out_socket is NULL; ESRPC_ERROR_INVALID_STATE if the
 /// listener is closed or drained (call this before), or does not listen at a socket; ESRPC_ERROR_TOO_MANY_FILES;
-/// ESRPC_ERROR_IO; ESRPC_ERROR_UNSUPPORTED on Windows; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
+/// ESRPC_ERROR_IO; ESRPC_ERROR_UNSUPPORTED for a named pipe; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
 ///
 /// Thread: any. Since: 0.1.0
 #[unsafe(no_mangle)]

@@ -97,6 +97,7 @@ static void a_shutdown_reports_them_first(void) {
     pair.listening = NULL;
     pair_end(&pair);
     CHECK_ONCE("listener closed RUNTIME_SHUTDOWN");
+    CHECK_COUNT(count_of("listener failed"), "listener failed RUNTIME_SHUTDOWN");
     check_closed_is_last();
 }
 

@@ -18,8 +18,11 @@ pub use local_stream::LocalStream;
 pub use process::{current_process, guest_threads, never_cancelled, uncancelled};
 pub use sockets::{
     INTEREST, ListenSource, SEND_FLAGS, SHORT_WRITE_ENDS_ROOM, has_unfinished_bytes, into_raw, is_descriptor_shortage,
-    is_in_progress, is_lost, is_unknown_interface, prepare_listening,
+    is_in_progress, is_lost, prepare_listening,
 };
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub use sockets::is_unknown_interface;
 
 /// A socket as the system names it.
 pub type RawSocket = std::ffi::c_int;

@@ -1,7 +1,9 @@
 //! System calls on sockets of any family.
 
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, RawFd};
+#[cfg(any(target_os = "linux", target_os = "android"))]
+use std::os::fd::FromRawFd;
+use std::os::fd::{AsRawFd, IntoRawFd, RawFd};
 
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
@@ -35,6 +37,7 @@ pub fn is_descriptor_shortage(error: &io::Error) -> bool {
 }
 
 /// Whether the system does not know the network interface.
+#[cfg(any(target_os = "linux", target_os = "android"))]
 pub fn is_unknown_interface(error: &io::Error) -> bool {
     error.raw_os_error() == Some(libc::ENODEV)
 }
@@ -49,7 +52,13 @@ pub fn has_unfinished_bytes(socket: &SockRef<'_>, is_tcp: bool) -> bool {
     queue_length(descriptor, libc::FIONREAD as _) > 0 || unacknowledged > 0
 }
 
-fn queue_length(descriptor: RawFd, request: libc::Ioctl) -> libc::c_int {
+/// What ioctl takes.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+type Request = libc::Ioctl;
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+type Request = libc::c_ulong;
+
+fn queue_length(descriptor: RawFd, request: Request) -> libc::c_int {
     let mut length: libc::c_int = 0;
     // SAFETY: both requests write one int, for which `length` is the place; the descriptor is open as its owner is borrowed.
     let result = unsafe { libc::ioctl(descriptor, request, &mut length) };
