@@ -227,7 +227,7 @@ ESRPC_NO_TIMEOUT waits for as long as it takes.
         "TLS",
         "
 TLS settings are built once, for clients or for servers, and shared by many connections.
-Clients trust the CAs of the system unless others are given; servers need a certificate and its key.
+Clients trust the CAs of the system unless others are given; servers need a certificate.
 A library built without TLS returns ESRPC_ERROR_UNSUPPORTED from every function of the builder.
 esrpc_client_options_set_tls and esrpc_listener_options_set_tls use the settings.
 After the handshake, a connection knows what was agreed on.",

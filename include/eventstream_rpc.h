@@ -4005,7 +4005,7 @@ ESRPC_API esrpc_status ESRPC_CALL esrpc_listener_wait_closed(
 /**
  * @defgroup tls TLS
  * TLS settings are built once, for clients or for servers, and shared by many connections.
- * Clients trust the CAs of the system unless others are given; servers need a certificate and its key.
+ * Clients trust the CAs of the system unless others are given; servers need a certificate.
  * A library built without TLS returns ESRPC_ERROR_UNSUPPORTED from every function of the builder.
  * esrpc_client_options_set_tls and esrpc_listener_options_set_tls use the settings.
  * After the handshake, a connection knows what was agreed on.
