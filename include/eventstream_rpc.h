@@ -384,7 +384,7 @@ typedef enum esrpc_status_code {
     ESRPC_ERROR_CONNECT_TIMED_OUT = 511,
     /** The TLS handshake took longer than tls_timeout_ms. */
     ESRPC_ERROR_TLS_TIMED_OUT = 512,
-    /** the handshake (CONNECT, CONNECT_ACK) was not done within handshake_timeout_ms. */
+    /** The handshake (CONNECT, CONNECT_ACK) was not done within handshake_timeout_ms. */
     ESRPC_ERROR_HANDSHAKE_TIMED_OUT = 513,
     /** The stream did not end within its deadline. */
     ESRPC_ERROR_STREAM_TIMED_OUT = 514,
@@ -1604,8 +1604,8 @@ ESRPC_API esrpc_status ESRPC_CALL esrpc_connection_options_set_max_handshake_mes
     struct esrpc_connection_options *options, size_t bytes);
 
 /**
- * Sets how many headers a received message may have; more fail with ESRPC_ERROR_TOO_MANY_HEADERS.
- * Default: 1024.
+ * Sets how many headers a message may have, sent or received, including the three of the protocol;
+ * more fail with ESRPC_ERROR_TOO_MANY_HEADERS. Default: 1024.
  *
  * @param options Modified.
  * @param count The number of headers, 0 to 2147483647.
@@ -1617,8 +1617,8 @@ ESRPC_API esrpc_status ESRPC_CALL esrpc_connection_options_set_max_headers(
     struct esrpc_connection_options *options, size_t count);
 
 /**
- * Sets how many bytes the headers of a message may take together; more fail with
- * ESRPC_ERROR_HEADERS_TOO_LARGE. Default: 24 MiB.
+ * Sets how many bytes the headers of a message, sent or received, may take together, including the
+ * three of the protocol; more fail with ESRPC_ERROR_HEADERS_TOO_LARGE. Default: 24 MiB.
  *
  * @param options Modified.
  * @param bytes The size of all headers together, 0 to 2147483647.
@@ -1660,8 +1660,9 @@ ESRPC_API esrpc_status ESRPC_CALL esrpc_connection_options_set_outbound_limit(
 /**
  * Sets how many streams a client may have open on one connection at a time. The server refuses the
  * next one with an APPLICATION_ERROR message that has TERMINATE_STREAM, and the connection stays
- * open; on_incoming_stream is not called for it. A stream counts from its acceptance until its
- * on_closed. Connections made by this side as a client have no such limit. Default: 1000.
+ * open; on_incoming_stream is not called for it. A stream counts from its acceptance, or from its
+ * deferral, until its on_closed. Connections made by this side as a client have no such limit.
+ * Default: 1000.
  *
  * @param options Modified.
  * @param count The number of streams, 1 to 2147483647.
@@ -2091,8 +2092,8 @@ ESRPC_API esrpc_status ESRPC_CALL esrpc_client_options_set_handshake(
  * may be NULL if count is 0.
  * @param count The number of names; 0: none are offered.
  * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL, protocols is NULL with a count
- * other than 0, count is more than 100, or a name is too short or too long. Without TLS the names
- * have no effect.
+ * other than 0, count is more than 100, or a name is too short or too long or has a NUL. Without
+ * TLS the names have no effect.
  *
  * Thread: owner. Since: 0.1.0
  */
@@ -3136,7 +3137,7 @@ ESRPC_API size_t ESRPC_CALL esrpc_connection_get_outbound_size(
 
 /**
  * Returns the CONNECT_ACK to the CONNECT that the library sent for the handshake option, also if it
- * was a refusal.
+ * was a refusal; the PROTOCOL_ERROR or INTERNAL_ERROR if the server sent one of these instead.
  *
  * @param connection Borrowed.
  * @return The message, valid as long as the handle; NULL without the handshake option, before the
@@ -4096,10 +4097,10 @@ ESRPC_API void ESRPC_CALL esrpc_tls_config_builder_release(
  * @param path The path of a file with one or more certificates in PEM or DER; at least one byte,
  * without NUL. Read by this call.
  * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL or path is empty or has a NUL;
- * ESRPC_ERROR_NOT_FOUND, ESRPC_ERROR_ACCESS_DENIED or ESRPC_ERROR_IO if the file cannot be read;
- * ESRPC_ERROR_TLS_NO_CERTIFICATE if it holds none; ESRPC_ERROR_TLS_BAD_CERTIFICATE if none of them
- * can be used, or one is damaged. The error message says where, or what the file is;
- * ESRPC_ERROR_UNSUPPORTED without TLS.
+ * ESRPC_ERROR_NOT_FOUND, ESRPC_ERROR_ACCESS_DENIED or ESRPC_ERROR_TOO_MANY_FILES; ESRPC_ERROR_IO if
+ * the file cannot be read; ESRPC_ERROR_TLS_NO_CERTIFICATE if it holds none;
+ * ESRPC_ERROR_TLS_BAD_CERTIFICATE if none of them can be used, or one is damaged. The error message
+ * says where, or what the file is; ESRPC_ERROR_UNSUPPORTED without TLS.
  *
  * Thread: owner. Since: 0.1.0
  */
@@ -4114,10 +4115,10 @@ ESRPC_API esrpc_status ESRPC_CALL esrpc_tls_config_builder_add_ca_file(
  * @param builder Modified.
  * @param path The path of a folder; at least one byte, without NUL. Read by this call.
  * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL or path is empty or has a NUL;
- * ESRPC_ERROR_NOT_FOUND, ESRPC_ERROR_ACCESS_DENIED or ESRPC_ERROR_IO if the folder or a file in it
- * cannot be read; ESRPC_ERROR_TLS_NO_CERTIFICATE if none of its files holds a certificate;
- * ESRPC_ERROR_TLS_BAD_CERTIFICATE if they hold none that can be used; ESRPC_ERROR_UNSUPPORTED
- * without TLS.
+ * ESRPC_ERROR_NOT_FOUND, ESRPC_ERROR_ACCESS_DENIED or ESRPC_ERROR_TOO_MANY_FILES; ESRPC_ERROR_IO if
+ * the folder or a file in it cannot be read; ESRPC_ERROR_TLS_NO_CERTIFICATE if none of its files
+ * holds a certificate; ESRPC_ERROR_TLS_BAD_CERTIFICATE if they hold none that can be used;
+ * ESRPC_ERROR_UNSUPPORTED without TLS.
  *
  * Thread: owner. Since: 0.1.0
  */
@@ -4149,12 +4150,13 @@ ESRPC_API esrpc_status ESRPC_CALL esrpc_tls_config_builder_add_ca(
  * @param key_path The path of a file with the private key, PEM or DER: PKCS#8, PKCS#1 or SEC1, not
  * encrypted; at least one byte, without NUL. It may be the same file. Read by this call.
  * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL or a path is empty or has a
- * NUL; ESRPC_ERROR_NOT_FOUND, ESRPC_ERROR_ACCESS_DENIED or ESRPC_ERROR_IO if a file cannot be read;
- * ESRPC_ERROR_TLS_NO_CERTIFICATE if there is no certificate; ESRPC_ERROR_TLS_BAD_CERTIFICATE if one
- * is damaged or longer than 65,535 bytes; ESRPC_ERROR_TLS_BAD_KEY if there is no key that can be
- * used; ESRPC_ERROR_TLS_KEY_ENCRYPTED; ESRPC_ERROR_TLS_KEY_MISMATCH if the key is not that of the
- * first certificate; ESRPC_ERROR_TLS_CONFIG if the system provides no random bytes;
- * ESRPC_ERROR_UNSUPPORTED without TLS.
+ * NUL; ESRPC_ERROR_NOT_FOUND, ESRPC_ERROR_ACCESS_DENIED or ESRPC_ERROR_TOO_MANY_FILES;
+ * ESRPC_ERROR_IO if a file cannot be read; ESRPC_ERROR_TLS_NO_CERTIFICATE if there is no
+ * certificate; ESRPC_ERROR_TLS_BAD_CERTIFICATE if one is damaged or longer than 65,535 bytes;
+ * ESRPC_ERROR_TLS_BAD_KEY if there is no key that can be used; ESRPC_ERROR_TLS_KEY_ENCRYPTED;
+ * ESRPC_ERROR_TLS_KEY_MISMATCH if the key is not that of the first certificate;
+ * ESRPC_ERROR_TLS_CONFIG if the system provides no random bytes; ESRPC_ERROR_UNSUPPORTED without
+ * TLS.
  *
  * Thread: owner. Since: 0.1.0
  */
@@ -4324,9 +4326,9 @@ ESRPC_API esrpc_status ESRPC_CALL esrpc_tls_config_builder_add_crl(
  * @param path The path of a file with one or more lists in PEM (X509 CRL) or DER; at least one
  * byte, without NUL. Read by this call.
  * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL or path is empty or has a NUL;
- * ESRPC_ERROR_NOT_FOUND, ESRPC_ERROR_ACCESS_DENIED or ESRPC_ERROR_IO if the file cannot be read;
- * ESRPC_ERROR_TLS_BAD_CRL if it holds no list, or one is malformed or not supported;
- * ESRPC_ERROR_UNSUPPORTED without TLS.
+ * ESRPC_ERROR_NOT_FOUND, ESRPC_ERROR_ACCESS_DENIED or ESRPC_ERROR_TOO_MANY_FILES; ESRPC_ERROR_IO if
+ * the file cannot be read; ESRPC_ERROR_TLS_BAD_CRL if it holds no list, or one is malformed or not
+ * supported; ESRPC_ERROR_UNSUPPORTED without TLS.
  *
  * Thread: owner. Since: 0.1.0
  */
@@ -4519,7 +4521,7 @@ typedef struct esrpc_stats {
     uint64_t outbound_size_most;
     /** Streams that a client has activated or a server has accepted. */
     uint64_t streams_opened;
-    /** Of these, the streams that are still open. */
+    /** Streams that are open now, including those that a server has deferred. */
     uint64_t streams_open;
     /** Streams that a server has refused, for whatever reason. */
     uint64_t streams_refused;

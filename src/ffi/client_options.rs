@@ -330,7 +330,7 @@ pub unsafe extern "C" fn esrpc_client_options_set_handshake(
 /// count is 0.
 /// @param count The number of names; 0: none are offered.
 /// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL, protocols is NULL with a count other than 0,
-/// count is more than 100, or a name is too short or too long. Without TLS the names have no effect.
+/// count is more than 100, or a name is too short or too long or has a NUL. Without TLS the names have no effect.
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]

@@ -117,7 +117,8 @@ pub extern "C" fn esrpc_connection_options_set_max_handshake_message_size(
     })
 }
 
-/// Sets how many headers a received message may have; more fail with ESRPC_ERROR_TOO_MANY_HEADERS. Default: 1024.
+/// Sets how many headers a message may have, sent or received, including the three of the protocol; more fail with
+/// ESRPC_ERROR_TOO_MANY_HEADERS. Default: 1024.
 ///
 /// @param options Modified.
 /// @param count The number of headers, 0 to 2147483647.
@@ -136,7 +137,8 @@ pub extern "C" fn esrpc_connection_options_set_max_headers(
     })
 }
 
-/// Sets how many bytes the headers of a message may take together; more fail with ESRPC_ERROR_HEADERS_TOO_LARGE.
+/// Sets how many bytes the headers of a message, sent or received, may take together, including the three of the
+/// protocol; more fail with ESRPC_ERROR_HEADERS_TOO_LARGE.
 /// Default: 24 MiB.
 ///
 /// @param options Modified.
@@ -201,7 +203,7 @@ pub extern "C" fn esrpc_connection_options_set_outbound_limit(
 
 /// Sets how many streams a client may have open on one connection at a time. The server refuses the next one with an
 /// APPLICATION_ERROR message that has TERMINATE_STREAM, and the connection stays open; on_incoming_stream is not
-/// called for it. A stream counts from its acceptance until its on_closed. Connections made by this side as a client
+/// called for it. A stream counts from its acceptance, or from its deferral, until its on_closed. Connections made by this side as a client
 /// have no such limit. Default: 1000.
 ///
 /// @param options Modified.

@@ -33,7 +33,7 @@ pub struct esrpc_stats {
     pub outbound_size_most: u64,
     /// Streams that a client has activated or a server has accepted.
     pub streams_opened: u64,
-    /// Of these, the streams that are still open.
+    /// Streams that are open now, including those that a server has deferred.
     pub streams_open: u64,
     /// Streams that a server has refused, for whatever reason.
     pub streams_refused: u64,

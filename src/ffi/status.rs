@@ -186,7 +186,7 @@ pub enum esrpc_status_code {
     ESRPC_ERROR_CONNECT_TIMED_OUT = 511,
     /// The TLS handshake took longer than tls_timeout_ms.
     ESRPC_ERROR_TLS_TIMED_OUT = 512,
-    /// the handshake (CONNECT, CONNECT_ACK) was not done within handshake_timeout_ms.
+    /// The handshake (CONNECT, CONNECT_ACK) was not done within handshake_timeout_ms.
     ESRPC_ERROR_HANDSHAKE_TIMED_OUT = 513,
     /// The stream did not end within its deadline.
     ESRPC_ERROR_STREAM_TIMED_OUT = 514,

@@ -130,9 +130,9 @@ pub unsafe extern "C" fn esrpc_tls_config_builder_release(builder: *mut esrpc_tl
 /// @param path The path of a file with one or more certificates in PEM or DER; at least one byte, without NUL. Read
 /// by this call.
 /// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL or path is empty or has a NUL;
-/// ESRPC_ERROR_NOT_FOUND, ESRPC_ERROR_ACCESS_DENIED or ESRPC_ERROR_IO if the file cannot be read;
-/// ESRPC_ERROR_TLS_NO_CERTIFICATE if it holds none; ESRPC_ERROR_TLS_BAD_CERTIFICATE if none of them can be used, or
-/// one is damaged. The error message says where, or what the file is; ESRPC_ERROR_UNSUPPORTED without TLS.
+/// ESRPC_ERROR_NOT_FOUND, ESRPC_ERROR_ACCESS_DENIED or ESRPC_ERROR_TOO_MANY_FILES; ESRPC_ERROR_IO if the file cannot
+/// be read; ESRPC_ERROR_TLS_NO_CERTIFICATE if it holds none; ESRPC_ERROR_TLS_BAD_CERTIFICATE if none of them can be
+/// used, or one is damaged. The error message says where, or what the file is; ESRPC_ERROR_UNSUPPORTED without TLS.
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -155,9 +155,9 @@ pub unsafe extern "C" fn esrpc_tls_config_builder_add_ca_file(
 /// @param builder Modified.
 /// @param path The path of a folder; at least one byte, without NUL. Read by this call.
 /// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL or path is empty or has a NUL;
-/// ESRPC_ERROR_NOT_FOUND, ESRPC_ERROR_ACCESS_DENIED or ESRPC_ERROR_IO if the folder or a file in it cannot be read;
-/// ESRPC_ERROR_TLS_NO_CERTIFICATE if none of its files holds a certificate; ESRPC_ERROR_TLS_BAD_CERTIFICATE if they
-/// hold none that can be used; ESRPC_ERROR_UNSUPPORTED without TLS.
+/// ESRPC_ERROR_NOT_FOUND, ESRPC_ERROR_ACCESS_DENIED or ESRPC_ERROR_TOO_MANY_FILES; ESRPC_ERROR_IO if the folder or a
+/// file in it cannot be read; ESRPC_ERROR_TLS_NO_CERTIFICATE if none of its files holds a certificate;
+/// ESRPC_ERROR_TLS_BAD_CERTIFICATE if they hold none that can be used; ESRPC_ERROR_UNSUPPORTED without TLS.
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -204,9 +204,9 @@ pub unsafe extern "C" fn esrpc_tls_config_builder_add_ca(
 /// @param key_path The path of a file with the private key, PEM or DER: PKCS#8, PKCS#1 or SEC1, not encrypted; at
 /// least one byte, without NUL. It may be the same file. Read by this call.
 /// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL or a path is empty or has a NUL;
-/// ESRPC_ERROR_NOT_FOUND, ESRPC_ERROR_ACCESS_DENIED or ESRPC_ERROR_IO if a file cannot be read;
-/// ESRPC_ERROR_TLS_NO_CERTIFICATE if there is no certificate; ESRPC_ERROR_TLS_BAD_CERTIFICATE if one is damaged or
-/// longer than 65,535 bytes; ESRPC_ERROR_TLS_BAD_KEY if there is no key that can be used;
+/// ESRPC_ERROR_NOT_FOUND, ESRPC_ERROR_ACCESS_DENIED or ESRPC_ERROR_TOO_MANY_FILES; ESRPC_ERROR_IO if a file cannot be
+/// read; ESRPC_ERROR_TLS_NO_CERTIFICATE if there is no certificate; ESRPC_ERROR_TLS_BAD_CERTIFICATE if one is damaged
+/// or longer than 65,535 bytes; ESRPC_ERROR_TLS_BAD_KEY if there is no key that can be used;
 /// ESRPC_ERROR_TLS_KEY_ENCRYPTED; ESRPC_ERROR_TLS_KEY_MISMATCH if the key is not that of the first certificate;
 /// ESRPC_ERROR_TLS_CONFIG if the system provides no random bytes; ESRPC_ERROR_UNSUPPORTED without TLS.
 ///

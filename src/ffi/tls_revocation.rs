@@ -43,9 +43,9 @@ pub unsafe extern "C" fn esrpc_tls_config_builder_add_crl(
 /// @param path The path of a file with one or more lists in PEM (X509 CRL) or DER; at least one byte, without NUL.
 /// Read by this call.
 /// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if builder is NULL or path is empty or has a NUL;
-/// ESRPC_ERROR_NOT_FOUND, ESRPC_ERROR_ACCESS_DENIED or ESRPC_ERROR_IO if the file cannot be read;
-/// ESRPC_ERROR_TLS_BAD_CRL if it holds no list, or one is malformed or not supported; ESRPC_ERROR_UNSUPPORTED without
-/// TLS.
+/// ESRPC_ERROR_NOT_FOUND, ESRPC_ERROR_ACCESS_DENIED or ESRPC_ERROR_TOO_MANY_FILES; ESRPC_ERROR_IO if the file cannot
+/// be read; ESRPC_ERROR_TLS_BAD_CRL if it holds no list, or one is malformed or not supported; ESRPC_ERROR_UNSUPPORTED
+/// without TLS.
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
