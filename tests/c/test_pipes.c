@@ -168,7 +168,7 @@ static void an_abort_does_not_wait_for_the_reader(void) {
     CHECK_OK(send_zeros(stream, 5 * 1024 * 1024, "zeros"));
     CHECK_OK(esrpc_connection_abort(pair.client_connection));
     await("flush zeros ABORTED");
-    await("client destroy");
+    await("client shutdown ABORTED");
     CHECK_OK(esrpc_connection_resume_reading(pair.server_connection));
     await("server shutdown");
     esrpc_stream_release(stream);
