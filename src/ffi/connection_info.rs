@@ -137,6 +137,12 @@ pub struct esrpc_peer_credentials {
     pub sid: [c_char; ESRPC_SID_SIZE],
 }
 
+impl Default for esrpc_peer_credentials {
+    fn default() -> esrpc_peer_credentials {
+        esrpc_peer_credentials { struct_size: 0, pid: 0, uid: 0, gid: 0, reserved: 0, sid: [0; ESRPC_SID_SIZE] }
+    }
+}
+
 /// Reports which process is at the other end of a Unix socket, as the system recorded it when that end connected (on
 /// a client: when the server began to listen; for a socketpair: when the pair was made). It describes the process at
 /// that time: the pid may belong to another process by now.
