@@ -32,6 +32,7 @@ static void check_builder(esrpc_tls_config_builder *builder) {
 }
 
 static void nothing_of_tls_can_be_made(void) {
+    CHECK(strcmp(esrpc_tls_get_provider(), "") == 0);
     check_builder(esrpc_tls_config_builder_new_client());
     check_builder(esrpc_tls_config_builder_new_server());
     esrpc_tls_config_release(NULL);
