@@ -228,11 +228,18 @@ ESRPC_NO_TIMEOUT waits for as long as it takes.
         "
 TLS settings are built once, for clients or for servers, and shared by many connections.
 Clients trust the CAs of the system unless others are given; servers need a certificate.
-A library built without TLS returns ESRPC_ERROR_UNSUPPORTED from every function of the builder.
+A library built without TLS returns ESRPC_ERROR_UNSUPPORTED from every function of the builder;
+esrpc_tls_get_provider then returns an empty string.
 esrpc_client_options_set_tls and esrpc_listener_options_set_tls use the settings.
 After the handshake, a connection knows what was agreed on.",
         &["esrpc_tls_version", "esrpc_tls_client_auth", "esrpc_tls_revocation_depth"],
-        &["esrpc_tls_config_builder_", "esrpc_tls_config_", "esrpc_connection_get_tls_", "esrpc_connection_is_tls_"],
+        &[
+            "esrpc_tls_get_",
+            "esrpc_tls_config_builder_",
+            "esrpc_tls_config_",
+            "esrpc_connection_get_tls_",
+            "esrpc_connection_is_tls_",
+        ],
     ),
     (
         "statistics",

@@ -4007,7 +4007,8 @@ ESRPC_API esrpc_status ESRPC_CALL esrpc_listener_wait_closed(
  * @defgroup tls TLS
  * TLS settings are built once, for clients or for servers, and shared by many connections.
  * Clients trust the CAs of the system unless others are given; servers need a certificate.
- * A library built without TLS returns ESRPC_ERROR_UNSUPPORTED from every function of the builder.
+ * A library built without TLS returns ESRPC_ERROR_UNSUPPORTED from every function of the builder;
+ * esrpc_tls_get_provider then returns an empty string.
  * esrpc_client_options_set_tls and esrpc_listener_options_set_tls use the settings.
  * After the handshake, a connection knows what was agreed on.
  * @{
@@ -4044,6 +4045,16 @@ typedef enum esrpc_tls_revocation_depth {
     /** Never passed or returned; makes the type of the constants int. */
     ESRPC_TLS_REVOCATION_DEPTH_NEGATIVE = -1,
 } esrpc_tls_revocation_depth;
+
+/**
+ * Returns the name of the cryptography that TLS uses, which is chosen when the library is built.
+ *
+ * @return "aws-lc-rs" or "ring"; "" if the library was built without TLS. Valid as long as the
+ * library is loaded; never NULL.
+ *
+ * Thread: any. Since: 0.1.0
+ */
+ESRPC_API const char *ESRPC_CALL esrpc_tls_get_provider(void);
 
 /**
  * Creates a builder of TLS settings for clients: TLS 1.2 and 1.3, servers verified against the

@@ -166,6 +166,7 @@ fn client_and_server_meet_at_an_abstract_name() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "tls"), ignore = "needs TLS")]
 fn client_and_server_show_each_other_certificates_and_mind_the_time() {
     let folder = cc::scratch().join("certificates");
     fs::create_dir_all(&folder).expect("the target folder can be written");

@@ -46,7 +46,7 @@ fn the_functions_of_tls_say_that_there_is_none() {
     let text = std::fs::read_to_string(&source).expect("a test");
     for function in header_text::functions() {
         let name = &function.name;
-        let is_tried = !name.starts_with("esrpc_tls_config_") || text.contains(&format!("{name}("));
+        let is_tried = !name.contains("tls") || text.contains(&format!("{name}("));
         assert!(is_tried, "{name} is not tried");
     }
     let library = library();

@@ -1,5 +1,6 @@
 //! TLS settings and their builder.
 
+use std::ffi::c_char;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -14,7 +15,7 @@ use super::handle::{ArcHandle, BoxHandle};
 use super::out::{check_out, write_out};
 use super::status::esrpc_status;
 use crate::transport::{
-    self, ClientAuth, TlsConfigBuilder, TlsRole, TlsVersion, new_tls_config_builder, path_from_bytes,
+    self, ClientAuth, PROVIDER_NAME, TlsConfigBuilder, TlsRole, TlsVersion, new_tls_config_builder, path_from_bytes,
 };
 
 /// The most bytes that the name of a protocol may have in ALPN.
@@ -73,6 +74,17 @@ fn version(number: i32, argument: &str) -> Result<TlsVersion, Failure> {
             "{argument} is {number:#06x}; it must be one of ESRPC_TLS_VERSION_*"
         ))),
     }
+}
+
+/// Returns the name of the cryptography that TLS uses, which is chosen when the library is built.
+///
+/// @return "aws-lc-rs" or "ring"; "" if the library was built without TLS. Valid as long as the library is loaded;
+/// never NULL.
+///
+/// Thread: any. Since: 0.1.0
+#[unsafe(no_mangle)]
+pub extern "C" fn esrpc_tls_get_provider() -> *const c_char {
+    guard::system_value(c"".as_ptr(), || PROVIDER_NAME.as_ptr())
 }
 
 /// Creates a builder of TLS settings for clients: TLS 1.2 and 1.3, servers verified against the system's trust store,

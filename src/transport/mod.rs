@@ -50,5 +50,5 @@ pub use stream::Stream;
 pub use system::{
     LocalName, RawSocket, check_pipe_security, guest_threads, never_cancelled, path_from_bytes, uncancelled,
 };
-pub use tls::{TlsConfig, TlsConfigBuilder, TlsSession, check_server_name, new_tls_config_builder};
+pub use tls::{PROVIDER_NAME, TlsConfig, TlsConfigBuilder, TlsSession, check_server_name, new_tls_config_builder};
 pub use tls_terms::{ClientAuth, HandshakeProgress, TlsInfo, TlsRole, TlsVersion};

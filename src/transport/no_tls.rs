@@ -1,10 +1,13 @@
 //! In the place of TLS in a build of the library without it: nothing of it can be made, so no connection has it.
 
+use std::ffi::CStr;
 use std::io::{self, IoSlice, Read, Write};
 use std::path::Path;
 
 use super::tls_terms::{ClientAuth, HandshakeProgress, TlsInfo, TlsRole, TlsVersion};
 use crate::transport::{Error, ErrorKind};
+
+pub const PROVIDER_NAME: &CStr = c"";
 
 fn absent() -> Error {
     let sentence = "this build of the library has no TLS: build it with the cargo feature aws-lc-rs or ring";

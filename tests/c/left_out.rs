@@ -1,4 +1,4 @@
-//! The tests that are left out on other systems than the one that cargo builds for, each with the reason.
+//! The tests that are left out on other systems than the one that cargo builds for, or without TLS, each with the reason.
 
 use libtest_mimic::Trial;
 
@@ -18,6 +18,8 @@ enum Where {
     Under(&'static str),
     /// In programs that contain the library.
     Static,
+    /// With a library without TLS.
+    WithoutTls,
 }
 
 /// Where, how the names of the tests begin (or end, after a `*`), and why they are left out there.
@@ -65,6 +67,33 @@ const LEFT_OUT: &[(Where, &[&str], &str)] = &[
         &["accept_errors::", "event_errors::", "faults::", "listener_limits::"],
         "it replaces functions of the C library, which is part of the program",
     ),
+    (Where::WithoutTls, &["*::over_tls", "*::over_tls_and_unix"], "uses TLS"),
+    (
+        Where::WithoutTls,
+        &["null_arguments_tls::no_bytes", "null_arguments_tls::plain_connection", "tls_config::"],
+        "makes TLS settings",
+    ),
+    (
+        Where::WithoutTls,
+        &[
+            "adopted_sockets::after_a_failed_connect_the_socket_is_the_callers",
+            "errors::a_tls_alert_is_there_as_a_number_on_both_sides",
+            "listener_end::a_drain_reports_them_first",
+            "listener_end::a_shutdown_reports_them_first",
+            "listener_end::connections_in_their_tls_handshake_end_with_their_listener",
+            "listener_end::nothing_comes_after_closed_under_load",
+            "listener_limits::a_tls_handshake_that_is_given_up_is_reported_to_the_listener",
+            "listener_limits::of_a_crowd_that_says_nothing_the_limit_is_left",
+            "many_connections::ten_thousand_connections_leave_nothing_behind",
+            "statistics::handshakes_of_tls_that_fail",
+            "statistics::resumed_sessions_of_tls",
+            "worst_case::a_connection_takes_no_more_than_the_formula_says",
+            "worst_case::records_that_nobody_reads_are_counted",
+            "worst_case::tls_strangers_stay_below_the_formula",
+        ],
+        "some or all of its connections use TLS",
+    ),
+    (Where::WithoutTls, &["randomness::"], "only TLS needs random bytes"),
     (Where::NotWindows, &["pipes::"], "there are named pipes on Windows only"),
     // Where the programs see POSIX by way of tests/c/windows/posix.h.
     (WINDOWS, &["*::compiles_in_every_standard"], "posix.h is C11; the header is compiled in every standard elsewhere"),
@@ -210,8 +239,12 @@ fn matches(pattern: &str, name: &str) -> bool {
 
 impl Where {
     fn is_here(self) -> bool {
+        if matches!(self, Where::WithoutTls) {
+            return !cc::has_tls();
+        }
         let Some(target) = cc::target() else { return matches!(self, Where::NotWindows) };
         match self {
+            Where::WithoutTls => false,
             Where::Elsewhere => true,
             Where::NotWindows => !WINDOWS.is_here(),
             Where::Target(part) => target.contains(part),

@@ -5,7 +5,7 @@
 //!     cargo test setup::                      all scenarios of test_setup.c
 //!     cargo test --test c -- --exact flush::a_flush_callback_can_send_again_and_again
 //!
-//! Those that left_out.rs names do not run on some systems; they count as ignored.
+//! Those that left_out.rs names do not run on some systems, or without TLS; they count as ignored.
 //!
 //! A new file or a new scenario needs no other line; program.rs lists what some programs need beyond that. "Promise 3"
 //! in a test is the promise of that number in docs/architecture.md.

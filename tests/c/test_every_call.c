@@ -74,8 +74,10 @@ static void hands_begin(struct hands *hands, struct scene *scene, const struct m
     hands->connection_options = esrpc_connection_options_new();
     hands->runtime_options = esrpc_runtime_options_new();
     hands->tls_config_builder = esrpc_tls_config_builder_new_client();
-    CHECK_OK(esrpc_tls_config_builder_dangerous_disable_verification(hands->tls_config_builder));
-    CHECK_OK(esrpc_tls_config_builder_build(hands->tls_config_builder, &hands->tls_config));
+    if (*esrpc_tls_get_provider() != 0) {
+        CHECK_OK(esrpc_tls_config_builder_dangerous_disable_verification(hands->tls_config_builder));
+        CHECK_OK(esrpc_tls_config_builder_build(hands->tls_config_builder, &hands->tls_config));
+    }
     hands->connection_callbacks = connection_callbacks();
     hands->stream_callbacks = stream_callbacks();
     hands->listener_callbacks = listener_callbacks();

@@ -182,8 +182,14 @@ static void settings_of_the_other_role(void) {
     esrpc_tls_config_builder_release(server);
 }
 
+static void the_provider_is_named(void) {
+    const char *name = esrpc_tls_get_provider();
+    CHECK(strcmp(name, "aws-lc-rs") == 0 || strcmp(name, "ring") == 0);
+}
+
 int main(int argc, char **argv) {
     static const struct test tests[] = {
+        TEST(the_provider_is_named),
         TEST(a_client),
         TEST(a_server),
         TEST(files_that_cannot_be_used),

@@ -316,7 +316,7 @@ static void hang_up(esrpc_connection *connection) {
 static void be_strangers(void) {
     enum { STRANGERS = CONNECTIONS - HANDSHAKES };
     esrpc_connection *connections[MANY];
-    esrpc_tls_config *trusting = client_that_trusts("ca.pem");
+    esrpc_tls_config *trusting = *esrpc_tls_get_provider() == 0 ? NULL : client_that_trusts("ca.pem");
     struct order order;
     while (read(orders, &order, sizeof order) == (ssize_t)sizeof order) {
         size_t count = (size_t)order.what;

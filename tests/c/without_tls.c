@@ -32,10 +32,37 @@ static void check_builder(esrpc_tls_config_builder *builder) {
 }
 
 static void nothing_of_tls_can_be_made(void) {
+    CHECK(strcmp(esrpc_tls_get_provider(), "") == 0);
     check_builder(esrpc_tls_config_builder_new_client());
     check_builder(esrpc_tls_config_builder_new_server());
     esrpc_tls_config_release(NULL);
     CHECK(esrpc_tls_config_acquire(NULL) == NULL);
+}
+
+/* Without settings these do what they do for plain connections elsewhere. */
+static void options_that_need_no_settings(void) {
+    esrpc_client_options *client = esrpc_client_options_new();
+    esrpc_listener_options *server = esrpc_listener_options_new();
+    esrpc_connection_options *connection = esrpc_connection_options_new();
+    const esrpc_bytes protocol = esrpc_text("protocol");
+    CHECK_OK(esrpc_client_options_set_tls(client, NULL, esrpc_text("server.example")));
+    CHECK_OK(esrpc_client_options_set_tls_alpn(client, &protocol, 1));
+    CHECK_OK(esrpc_listener_options_set_tls(server, NULL));
+    CHECK_OK(esrpc_connection_options_set_tls_timeout_ms(connection, 1000));
+    esrpc_connection_options_release(connection);
+    esrpc_listener_options_release(server);
+    esrpc_client_options_release(client);
+}
+
+static void check_is_plain(const esrpc_connection *connection) {
+    esrpc_bytes certificate = esrpc_text("unchanged");
+    CHECK(strcmp(esrpc_connection_get_tls_version(connection), "") == 0);
+    CHECK(strcmp(esrpc_connection_get_tls_cipher_suite(connection), "") == 0);
+    CHECK(strcmp(esrpc_connection_get_tls_key_exchange(connection), "") == 0);
+    CHECK(strcmp(esrpc_connection_get_tls_alpn(connection), "") == 0);
+    CHECK(!esrpc_connection_is_tls_resumed(connection));
+    CHECK_INVALID(esrpc_connection_get_tls_peer_certificate(connection, 0, &certificate));
+    CHECK(is_text(certificate, "unchanged"));
 }
 
 static void connections_are_plain(void) {
@@ -49,13 +76,15 @@ static void connections_are_plain(void) {
     esrpc_client_options_release(options);
     await("server accepted");
     check_call(pair.client_connection, "echo", "echo");
-    CHECK(strcmp(esrpc_connection_get_tls_version(pair.client_connection), "") == 0);
-    CHECK(!esrpc_connection_is_tls_resumed(pair.client_connection));
+    check_is_plain(pair.client_connection);
+    check_is_plain(pair.server_connection);
+    CHECK_INVALID(esrpc_listener_set_tls(pair.listening, NULL));
     pair_end(&pair);
 }
 
 int main(int argc, char **argv) {
     static const struct test tests[] = {{"nothing_of_tls_can_be_made", nothing_of_tls_can_be_made},
+                                        {"options_that_need_no_settings", options_that_need_no_settings},
                                         {"connections_are_plain", connections_are_plain}};
     return RUN_TESTS(tests, argc, argv);
 }

@@ -5,7 +5,7 @@
 //! * ESRPC_TEST_CC and ESRPC_TEST_CXX, else CC and CXX, name the compilers, and ESRPC_TEST_CFLAGS adds flags, such as
 //!   those of a sanitizer.
 //! * ESRPC_TEST_LIBRARY names another build of the library, shared or static; ESRPC_TEST_LDLIBS are the libraries that a
-//!   static one needs.
+//!   static one needs. The tests are built with its cargo features.
 //! * ESRPC_TEST_TARGET is Rust's name of the system that this build is for, if it is not the one that cargo builds for.
 //! * ESRPC_TEST_WRAPPER is a command in front of the programs, such as valgrind or an emulator.
 #![allow(dead_code, reason = "each test uses a part of it")]
@@ -81,6 +81,11 @@ fn is_for_windows() -> bool {
 /// Whether the programs contain the library rather than load it.
 pub fn is_static() -> bool {
     shared_library().extension().is_some_and(|extension| extension == "a")
+}
+
+/// Whether the library has TLS.
+pub fn has_tls() -> bool {
+    cfg!(feature = "tls")
 }
 
 /// The shared library that cargo built together with this test, or the one that is to be tested instead.

@@ -57,6 +57,7 @@ fn the_token_server_decides_by_the_token_over_unix_sockets() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "tls"), ignore = "needs TLS")]
 fn the_token_server_decides_by_the_token_over_tls() {
     let authority = certificates::Authority::new("test CA");
     let identity = authority.server(&["server.example"]);
@@ -67,6 +68,7 @@ fn the_token_server_decides_by_the_token_over_tls() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "tls"), ignore = "needs TLS")]
 fn a_client_with_a_revoked_certificate_is_refused_by_the_servers_list() {
     const REVOKED: u64 = 7;
     let authority = certificates::Authority::new("test CA");

@@ -314,6 +314,7 @@ fn a_graceful_server_is_replaced_without_losing_a_call() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "tls"), ignore = "needs TLS")]
 fn a_graceful_server_is_replaced_with_its_tls_settings() {
     let authority = certificates::Authority::new("test CA");
     let identity = authority.server(&["server.example"]);

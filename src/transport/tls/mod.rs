@@ -23,6 +23,7 @@ mod verifier;
 mod wording;
 
 pub use config::{TlsConfig, TlsConfigBuilder};
+pub use provider::PROVIDER_NAME;
 pub use server_name::check_server_name;
 pub use session::TlsSession;
 

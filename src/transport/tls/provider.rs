@@ -1,5 +1,6 @@
 //! The cryptography that TLS uses, chosen when the library is built.
 
+use std::ffi::CStr;
 use std::sync::Arc;
 
 use rustls::CipherSuite;
@@ -17,6 +18,9 @@ use rustls::crypto::ring as chosen;
 
 #[cfg(not(any(feature = "aws-lc-rs", feature = "ring")))]
 compile_error!("TLS needs cryptography: build with the feature aws-lc-rs (the default) or with the feature ring");
+
+/// Empty in builds without TLS.
+pub const PROVIDER_NAME: &CStr = if cfg!(feature = "aws-lc-rs") { c"aws-lc-rs" } else { c"ring" };
 
 /// Passed to every configuration, so that nothing depends on (or changes) the provider of the process.
 pub fn provider() -> Arc<CryptoProvider> {

@@ -18,7 +18,7 @@ use crate::runtime::life::Kind;
 use crate::runtime::{
     Connection, ConnectionHandler, Destroyed, Error, Flush, Log, Outcome, Phase, Runtime, Settings, Stream,
 };
-use crate::transport::{self, HandshakeProgress, Readiness, TlsConfigBuilder, TlsRole, TlsSession};
+use crate::transport::{self, HandshakeProgress, Readiness, TlsRole, TlsSession, new_tls_config_builder};
 
 const PLACE: Token = Token(0);
 
@@ -178,10 +178,10 @@ fn shake(
 fn sessions() -> (TlsSession, TlsSession) {
     let made = rcgen::generate_simple_self_signed(["server.example".to_owned()]).expect("a certificate");
     let (certificate, key) = (made.cert.pem(), made.signing_key.serialize_pem());
-    let mut builder = TlsConfigBuilder::new(TlsRole::Server);
+    let mut builder = new_tls_config_builder(TlsRole::Server).expect("there is TLS");
     builder.set_certificate(certificate.as_bytes(), key.as_bytes()).expect("a certificate");
     let server = TlsSession::server(&builder.build().expect("settings")).expect("a session");
-    let mut builder = TlsConfigBuilder::new(TlsRole::Client);
+    let mut builder = new_tls_config_builder(TlsRole::Client).expect("there is TLS");
     builder.add_ca(certificate.as_bytes()).expect("a CA");
     (server, TlsSession::client(&builder.build().expect("settings"), "server.example").expect("a session"))
 }
@@ -332,6 +332,7 @@ fn a_peers_end_while_reading_is_paused_is_seen_at_the_resume() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "tls"), ignore = "needs TLS")]
 fn a_close_waits_for_unfinished_data_alone() {
     let mut rig = Rig::with(Some(sessions()), |_| {});
     let (mut peer, mut tls) = (rig.peer.take().expect("the peer is there"), rig.peer_tls.take().expect("it has TLS"));
