@@ -165,6 +165,7 @@ struct pair {
     bool refuse_connect;     /* it answers CONNECT without CONNECTION_ACCEPTED */
     bool ignore_streams;     /* it accepts no stream */
     bool keep_streams;       /* it keeps a reference to the last stream: handler_stream */
+    bool is_stopped;         /* the test stops its runtime at any moment, also inside its callbacks */
     esrpc_connection_options *client_options, *server_options;
     void (*prepare_listener)(esrpc_listener_options *options); /* sets further options; or NULL */
 
@@ -186,11 +187,16 @@ static inline esrpc_status ping(esrpc_connection *connection, const char *payloa
     return send_protocol(connection, ESRPC_MESSAGE_TYPE_PING, 0, payload, flush_name);
 }
 
+/* A server's calls in its callbacks succeed, unless the runtime is stopped meanwhile. */
+static inline void check_served(const struct pair *pair, esrpc_status status) {
+    if (!pair->is_stopped || status != ESRPC_ERROR_RUNTIME_SHUTDOWN) CHECK_OK(status);
+}
+
 static void server_on_protocol_message(esrpc_connection *connection, const esrpc_message *message, void *user_data) {
     struct pair *pair = (struct pair *)((struct party *)user_data)->data;
     if (esrpc_message_get_type(message) == ESRPC_MESSAGE_TYPE_CONNECT && !pair->ignore_connect) {
         int32_t flags = pair->refuse_connect ? 0 : ESRPC_MESSAGE_FLAG_CONNECTION_ACCEPTED;
-        CHECK_OK(send_protocol(connection, ESRPC_MESSAGE_TYPE_CONNECT_ACK, flags, "ack", NULL));
+        check_served(pair, send_protocol(connection, ESRPC_MESSAGE_TYPE_CONNECT_ACK, flags, "ack", NULL));
     }
     connection_on_protocol_message(connection, message, user_data);
 }
@@ -203,7 +209,7 @@ static void server_on_incoming_stream(esrpc_connection *connection, esrpc_stream
     struct pair *pair = (struct pair *)((struct party *)user_data)->data;
     esrpc_stream_callbacks callbacks = stream_callbacks();
     if (!pair->ignore_streams) {
-        CHECK_OK(esrpc_stream_accept(stream, &callbacks, &pair->handler));
+        check_served(pair, esrpc_stream_accept(stream, &callbacks, &pair->handler));
         if (pair->keep_streams) {
             pthread_mutex_lock(&keeping);
             esrpc_stream_release(pair->handler_stream);
@@ -222,7 +228,7 @@ static void listener_on_incoming_connection(esrpc_listener *listener, esrpc_conn
     if (!pair->ignore_connections) {
         callbacks.on_protocol_message = server_on_protocol_message;
         callbacks.on_incoming_stream = server_on_incoming_stream;
-        CHECK_OK(esrpc_connection_accept(connection, &callbacks, &pair->server));
+        check_served(pair, esrpc_connection_accept(connection, &callbacks, &pair->server));
         pthread_mutex_lock(&keeping);
         esrpc_connection_release(pair->server_connection);
         pair->server_connection = esrpc_connection_acquire(connection);

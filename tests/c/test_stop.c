@@ -215,6 +215,7 @@ static void stop_in(void (*state)(struct scene *scene), enum how how) {
     memset(&scene, 0, sizeof scene);
     scene.call = a_party("call", NULL, NULL);
     patient_pair_begin(&scene.pair);
+    scene.pair.is_stopped = true;
     state(&scene);
     if (how == RELEASED_BEFORE) release_all(&scene);
     if (how == ALL) {
