@@ -6,9 +6,9 @@ use socket2::{Domain, Socket};
 use super::endpoint::address_text;
 use super::local_options::LocalOptions;
 use super::plain::PlainStream;
-use super::socket::{SocketUse, new_socket};
+use super::socket::new_socket;
 use super::socket_listener::{BACKLOG, ListeningSocket, SocketListener};
-use super::system::{self, LocalListener, take_socket};
+use super::system::{self, LocalListener};
 use crate::transport::{Address, Endpoint, Error, ErrorKind, RawSocket, SocketOptions, Stream};
 
 /// Takes connections. Dropping it removes the socket file it made, and closes it.
@@ -64,11 +64,9 @@ impl Listener {
     }
 
     fn adopt(raw: RawSocket, options: &SocketOptions) -> Result<Listener, Error> {
-        let (socket, address) = take_socket(raw, SocketUse::Listener, |_, _| Ok(()))?;
-        let failed = |error: io::Error| Error::from_io("taking a socket", &error, ErrorKind::Io);
-        let socket = SocketListener::new(socket).map_err(failed)?;
-        let kind = match address.domain() {
-            Domain::UNIX => Kind::Local(LocalListener::adopted(socket).map_err(failed)?),
+        let socket = SocketListener::adopt(raw)?;
+        let kind = match socket.address().domain() {
+            Domain::UNIX => Kind::Local(LocalListener::adopted(socket)),
             _ => Kind::Tcp(socket),
         };
         Ok(Listener { kind, options: options.clone(), is_adopted: true })

@@ -6,7 +6,8 @@ use std::sync::{Arc, Weak};
 use mio::{Registry, Token};
 use socket2::{SockAddr, Socket};
 
-use super::socket::uninterrupted;
+use super::adopted::take_socket;
+use super::socket::{SocketUse, uninterrupted};
 use super::system::{self, ListenSource, RawSocket};
 use crate::transport::{Error, ErrorKind};
 
@@ -46,6 +47,17 @@ impl SocketListener {
     /// Takes a socket that listens and does not block.
     pub fn new(socket: Socket) -> io::Result<SocketListener> {
         let (address, source) = (socket.local_addr()?, ListenSource::new(&socket)?);
+        Ok(SocketListener { socket: Arc::new(socket), source, address })
+    }
+
+    /// Takes a listening socket of the application's, which after an error is still the application's.
+    pub fn adopt(raw: RawSocket) -> Result<SocketListener, Error> {
+        let mut source = None;
+        let (socket, address) = take_socket(raw, SocketUse::Listener, |socket, _| {
+            source = Some(ListenSource::new(socket)?);
+            Ok(())
+        })?;
+        let source = source.expect("taking the socket prepared it");
         Ok(SocketListener { socket: Arc::new(socket), source, address })
     }
 

@@ -4,11 +4,12 @@ use mio::{Registry, Token};
 use socket2::{Domain, Socket};
 
 use super::address::Address;
+use super::adopted::take_socket;
 use super::endpoint::AddressText;
 use super::peer_credentials::PeerCredentials;
 use super::plain::PlainStream;
 use super::socket::{Readiness, SocketUse, begin_connect, connect_error, new_socket};
-use super::system::{self, LocalStream, RawSocket, take_socket};
+use super::system::{self, LocalStream, RawSocket};
 use crate::transport::{Error, ErrorKind, HandshakeProgress, SocketOptions, TlsInfo, TlsSession};
 
 /// A non-blocking byte stream between two processes, plain until TLS is started on it. Dropping it ends the connection also

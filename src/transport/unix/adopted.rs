@@ -1,46 +1,42 @@
-//! Sockets that the application made or inherited: checking them and taking them over.
+//! What sockets of the application's are on Unix systems, and what the library changes of them.
 
 use std::io;
-use std::os::fd::{BorrowedFd, FromRawFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd};
 
-use socket2::{Domain, SockAddr, SockRef, Socket, Type};
+use socket2::{Domain, SockRef, Socket};
 
 use super::RawSocket;
-use crate::transport::socket::SocketUse;
 use crate::transport::{Error, ErrorKind};
 
-/// See `check_socket`. Returns the address of its own side.
-pub fn inspect(raw: RawSocket, wanted: SocketUse) -> Result<SockAddr, Error> {
-    let wrong = |what: &str| Error::new(ErrorKind::WrongSocket, format!("the descriptor {raw} {what}"));
+pub const SOCKET_DOMAINS: &[Domain] = &[Domain::IPV4, Domain::IPV6, Domain::UNIX];
+pub const IS_NO_SOCKET: &str = "is not a socket";
+pub const IS_OF_ANOTHER_KIND: &str = "is a socket, but not a stream socket of TCP or Unix";
+
+pub fn wrong_socket(raw: RawSocket, what: &str) -> Error {
+    Error::new(ErrorKind::WrongSocket, format!("the descriptor {raw} {what}"))
+}
+
+/// The caller keeps it open for as long as it is borrowed.
+pub fn borrow_socket<'a>(raw: RawSocket) -> Result<BorrowedFd<'a>, Error> {
     if raw < 0 {
-        return Err(wrong("is not a descriptor: it is negative"));
+        return Err(wrong_socket(raw, "is not a descriptor: it is negative"));
     }
     // SAFETY: fcntl with F_GETFD takes plain numbers and returns an error for a descriptor that is not open.
     if unsafe { libc::fcntl(raw, libc::F_GETFD) } < 0 {
-        return Err(wrong("is not open"));
+        return Err(wrong_socket(raw, "is not open"));
     }
-    // SAFETY: it is open, and the caller keeps it open during the call.
-    let descriptor = unsafe { BorrowedFd::borrow_raw(raw) };
-    let socket = SockRef::from(&descriptor);
-    let Ok(kind) = socket.r#type() else {
-        return Err(wrong("is not a socket"));
-    };
-    let failed = |error| Error::from_io(&format!("looking at the socket {raw}"), &error, ErrorKind::Io);
-    let address = socket.local_addr().map_err(failed)?;
-    if kind != Type::STREAM || ![Domain::IPV4, Domain::IPV6, Domain::UNIX].contains(&address.domain()) {
-        return Err(wrong("is a socket, but not a stream socket of TCP or Unix"));
-    }
-    match (wanted, is_listening(&socket), socket.peer_addr().is_ok()) {
-        (SocketUse::Connection, Some(true), _) => Err(wrong("is a listening socket; a connected one is needed here")),
-        (SocketUse::Connection, _, false) => Err(wrong("is a socket that is not connected, or no longer")),
-        (SocketUse::Listener, _, true) => Err(wrong("is a connected socket; a listening one is needed here")),
-        (SocketUse::Listener, Some(false), _) => Err(wrong("is a socket that does not listen")),
-        _ => Ok(address),
-    }
+    // SAFETY: it is open, and the caller keeps it open.
+    Ok(unsafe { BorrowedFd::borrow_raw(raw) })
+}
+
+/// The caller gives it up.
+pub fn own_socket(borrowed: BorrowedFd<'_>) -> Socket {
+    // SAFETY: it is an open socket, and from here on nobody else closes it.
+    unsafe { Socket::from_raw_fd(borrowed.as_raw_fd()) }
 }
 
 /// Nothing where the system cannot be asked.
-fn is_listening(socket: &SockRef<'_>) -> Option<bool> {
+pub fn is_listening(socket: &SockRef<'_>) -> Option<bool> {
     #[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
     {
         socket.is_listener().ok()
@@ -50,31 +46,6 @@ fn is_listening(socket: &SockRef<'_>) -> Option<bool> {
         let _ = socket;
         None
     }
-}
-
-/// Takes the descriptor over: from here on it is ours to close, non-blocking and closed on exec, and what the application set on
-/// it is as the library needs it, see `reset`. `prepare` sees it before that; after an error it is still the caller's, and
-/// open. Answers the address of its own side, too.
-pub fn take_socket(
-    raw: RawSocket,
-    wanted: SocketUse,
-    prepare: impl FnOnce(&Socket, Domain) -> io::Result<()>,
-) -> Result<(Socket, SockAddr), Error> {
-    let address = inspect(raw, wanted)?;
-    let failed = |error| Error::from_io(&format!("preparing the socket {raw}"), &error, ErrorKind::Io);
-    {
-        // SAFETY: `inspect` found it open, and the caller keeps it open for the time of the call.
-        let descriptor = unsafe { BorrowedFd::borrow_raw(raw) };
-        let socket = SockRef::from(&descriptor);
-        prepare(&socket, address.domain()).map_err(failed)?;
-        reset(&socket, address.domain()).map_err(failed)?;
-        #[cfg(target_vendor = "apple")]
-        socket.set_nosigpipe(true).map_err(failed)?;
-        socket.set_cloexec(true).map_err(failed)?;
-        set_status_flags(raw).map_err(failed)?;
-    }
-    // SAFETY: it is an open socket, and the caller gives it up with this success.
-    Ok((unsafe { Socket::from_raw_fd(raw) }, address))
 }
 
 /// Undoes what an application may have set on a socket and the library cannot have there. A listening socket hands most of it
@@ -94,7 +65,7 @@ pub fn take_socket(
 /// | no close-on-exec | leak the socket into programs that are run | `FD_CLOEXEC` |
 /// | `SO_RCVTIMEO`, `SO_SNDTIMEO` | have no effect on a socket that does not block | left |
 /// | addresses, interface, priority, marks, `TCP_USER_TIMEOUT` and the like | do what the application meant | left |
-fn reset(socket: &Socket, domain: Domain) -> io::Result<()> {
+pub fn reset_socket(socket: &Socket, domain: Domain) -> io::Result<()> {
     socket.set_linger(None)?;
     set_option(socket, libc::SO_RCVLOWAT, 1)?;
     if domain == Domain::UNIX {
@@ -108,7 +79,11 @@ fn reset(socket: &Socket, domain: Domain) -> io::Result<()> {
         #[cfg(any(target_os = "linux", target_os = "android"))]
         socket.set_tcp_cork(false)?;
     }
-    socket.set_out_of_band_inline(false)
+    socket.set_out_of_band_inline(false)?;
+    #[cfg(target_vendor = "apple")]
+    socket.set_nosigpipe(true)?;
+    socket.set_cloexec(true)?;
+    set_status_flags(socket)
 }
 
 /// Linux 6.5.
@@ -131,7 +106,6 @@ pub fn refuse_descriptors(socket: &Socket, domain: Domain) {
 }
 
 fn set_option(socket: &Socket, option: libc::c_int, value: libc::c_int) -> io::Result<()> {
-    use std::os::fd::AsRawFd;
     let len = size_of::<libc::c_int>() as libc::socklen_t;
     // SAFETY: the options are ints, of which `value` is one; the descriptor is open as its owner is borrowed.
     let result = unsafe {
@@ -141,7 +115,8 @@ fn set_option(socket: &Socket, option: libc::c_int, value: libc::c_int) -> io::R
 }
 
 /// Non-blocking, and without signals.
-fn set_status_flags(raw: RawFd) -> io::Result<()> {
+fn set_status_flags(socket: &Socket) -> io::Result<()> {
+    let raw = socket.as_raw_fd();
     // SAFETY: fcntl with these requests takes plain numbers.
     let flags = unsafe { libc::fcntl(raw, libc::F_GETFL) };
     let wanted = (flags | libc::O_NONBLOCK) & !libc::O_ASYNC;

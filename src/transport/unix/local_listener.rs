@@ -40,8 +40,8 @@ impl LocalListener {
     }
 
     /// Whoever made the file may have others listen at it.
-    pub fn adopted(socket: SocketListener) -> io::Result<LocalListener> {
-        Ok(LocalListener { _file: None, socket })
+    pub fn adopted(socket: SocketListener) -> LocalListener {
+        LocalListener { _file: None, socket }
     }
 
     pub fn share(&self) -> ListeningSocket {

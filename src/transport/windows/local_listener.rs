@@ -58,8 +58,8 @@ impl LocalListener {
     }
 
     /// A pipe's instances cannot be handed over.
-    pub fn adopted(_: SocketListener) -> io::Result<LocalListener> {
-        Err(io::ErrorKind::Unsupported.into())
+    pub fn adopted(_: SocketListener) -> LocalListener {
+        unreachable!("no socket that can be taken over is a pipe")
     }
 
     pub fn share(&self) -> ListeningSocket {
@@ -71,9 +71,17 @@ impl LocalListener {
     }
 
     pub fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
-        self.watcher = Some((registry.try_clone()?, token));
-        for pipe in &mut self.waiting {
-            registry.register(pipe, token, INTEREST)?;
+        let watcher = (registry.try_clone()?, token);
+        for index in 0..self.waiting.len() {
+            if let Err(error) = registry.register(&mut self.waiting[index], token, INTEREST) {
+                for pipe in &mut self.waiting[..index] {
+                    let _ = registry.deregister(pipe);
+                }
+                return Err(error);
+            }
+        }
+        self.watcher = Some(watcher);
+        for pipe in &self.waiting {
             // Begins to wait for a client; what becomes of that is for `accept`.
             let _ = pipe.connect();
         }

@@ -8,7 +8,10 @@ mod process;
 mod security;
 mod sockets;
 
-pub use adopted::{inspect, take_socket};
+pub use adopted::{
+    IS_NO_SOCKET, IS_OF_ANOTHER_KIND, SOCKET_DOMAINS, borrow_socket, is_listening, own_socket, reset_socket,
+    wrong_socket,
+};
 pub use local_listener::LocalListener;
 pub use local_name::{LocalAddress, LocalName, local_address_text, path_from_bytes, socket_address_text};
 pub use local_stream::LocalStream;
