@@ -1,6 +1,5 @@
-use std::cell::Cell;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex};
+use std::thread::ThreadId;
 use std::time::{Duration, Instant};
 
 use super::event_loop::{lock, wait_until};
@@ -32,11 +31,6 @@ pub enum Repeated {
 const KINDS: usize = Repeated::Panic as usize + 1;
 const PAUSE: Duration = Duration::from_secs(1);
 
-thread_local! {
-    /// The log whose sink runs on this thread. Without a destructor, so that it can be read while the thread ends.
-    static IN_SINK_OF: Cell<*const Log> = const { Cell::new(std::ptr::null()) };
-}
-
 type Sink = dyn Fn(Level, &str, &str) + Send + Sync;
 
 /// Where a runtime's log messages go.
@@ -44,12 +38,17 @@ pub struct Log {
     level: Level,
     sink: Option<Box<Sink>>,
     repeated: [Mutex<Muted>; KINDS],
-    is_silent: AtomicBool,
-    /// Messages that the sink is being given.
-    running: AtomicUsize,
-    /// For those who wait until there is none.
-    waiting: Mutex<()>,
+    giving: Mutex<Giving>,
     changed: Condvar,
+}
+
+/// Which messages the sink is being given.
+#[derive(Default)]
+struct Giving {
+    is_silent: bool,
+    /// One for each message, in no order. Not in variables of the threads, some of which are gone on some systems when what lives
+    /// on a thread that the host has ended is told so.
+    threads: Vec<ThreadId>,
 }
 
 /// When lines of one kind were left out.
@@ -79,15 +78,22 @@ impl Log {
         if level <= self.level
             && let Some(sink) = &self.sink
         {
-            // Before it counts as running: a panic in here would leave it so, and a stop would wait for it.
+            // Before it counts as being given: a panic in here would leave it so, and a stop would wait for it.
             let message = message();
-            self.running.fetch_add(1, Ordering::SeqCst);
-            if !self.is_silent.load(Ordering::SeqCst) {
-                let outer = IN_SINK_OF.with(|place| place.replace(self));
-                sink(level, target, &message);
-                IN_SINK_OF.set(outer);
+            let thread = std::thread::current().id();
+            {
+                let mut giving = lock(&self.giving);
+                if giving.is_silent {
+                    return;
+                }
+                giving.threads.push(thread);
             }
-            self.note_returned();
+            sink(level, target, &message);
+            let mut giving = lock(&self.giving);
+            if let Some(place) = giving.threads.iter().position(|giver| *giver == thread) {
+                giving.threads.swap_remove(place);
+            }
+            self.changed.notify_all();
         }
     }
 
@@ -123,40 +129,30 @@ impl Log {
         });
     }
 
-    fn note_returned(&self) {
-        self.running.fetch_sub(1, Ordering::SeqCst);
-        if self.is_silent.load(Ordering::SeqCst) {
-            let _waiting = lock(&self.waiting);
-            self.changed.notify_all();
-        }
-    }
-
     /// The host has ended this thread, perhaps in the sink, which does not return then.
     pub(super) fn note_dead_thread(&self) {
-        if std::ptr::eq(IN_SINK_OF.with(|place| place.replace(std::ptr::null())), self) {
-            self.note_returned();
-        }
+        let thread = std::thread::current().id();
+        lock(&self.giving).threads.retain(|giver| *giver != thread);
+        self.changed.notify_all();
     }
 
     fn with(level: Level, sink: Option<Box<Sink>>) -> Log {
-        let (is_silent, running) = (AtomicBool::new(false), AtomicUsize::new(0));
-        let repeated = Default::default();
-        Log { level, sink, repeated, is_silent, running, waiting: Mutex::new(()), changed: Condvar::new() }
+        Log { level, sink, repeated: Default::default(), giving: Mutex::default(), changed: Condvar::new() }
     }
 
     /// From here on the sink is given nothing more; what it was given before may still be in its hands.
     pub(super) fn silence(&self) {
-        self.is_silent.store(true, Ordering::SeqCst);
+        lock(&self.giving).is_silent = true;
     }
 
     /// Waits until it has nothing in its hands; false at the deadline.
     pub(super) fn wait_silent(&self, deadline: Option<Instant>) -> bool {
-        let mut waiting = lock(&self.waiting);
-        while self.running.load(Ordering::SeqCst) > 0 {
-            let (next, in_time) = wait_until(&self.changed, waiting, deadline);
-            waiting = next;
+        let mut giving = lock(&self.giving);
+        while !giving.threads.is_empty() {
+            let (next, in_time) = wait_until(&self.changed, giving, deadline);
+            giving = next;
             if !in_time {
-                return self.running.load(Ordering::SeqCst) == 0;
+                return giving.threads.is_empty();
             }
         }
         true

@@ -209,11 +209,6 @@ const LEFT_OUT: &[(Where, &[&str], &str)] = &[
     ),
     (
         WINDOWS,
-        &["thread_end::a_stop_after_a_death_in_the_log"],
-        "a thread that ends in the log callback keeps a stop waiting",
-    ),
-    (
-        WINDOWS,
         &[
             "errors::a_failed_setup_is_explained_with_the_systems_error_inside_and_after_the_callback::over_unix",
             "errors::the_systems_error_is_there_as_a_number::over_unix",
