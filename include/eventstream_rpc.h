@@ -1950,8 +1950,8 @@ ESRPC_API void ESRPC_CALL esrpc_client_options_release(struct esrpc_client_optio
  * resolved on one of the library's own threads. An IPv6 address may be in brackets and may have a
  * scope id ("fe80::1%2").
  * @param port 0 to 65535.
- * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL, or host or port is out of
- * range.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL, port is out of range, or host
+ * is not UTF-8 text of that length, has a port of its own or is a URL.
  *
  * Thread: owner. Since: 0.1.0
  */
@@ -2025,8 +2025,8 @@ ESRPC_API esrpc_status ESRPC_CALL esrpc_client_options_set_local_address(
  * @param options Modified.
  * @param name The interface's name as UTF-8 text, such as "eth0", at most 15 bytes without a NUL,
  * copied; empty: any.
- * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or name is too long or contains
- * a NUL; ESRPC_ERROR_UNSUPPORTED for a name on systems other than Linux. At setup:
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or name is too long, contains a
+ * NUL or is not UTF-8; ESRPC_ERROR_UNSUPPORTED for a name on systems other than Linux. At setup:
  * ESRPC_ERROR_INTERFACE_NOT_FOUND, or ESRPC_ERROR_ACCESS_DENIED on systems that require a
  * privilege.
  *
@@ -2189,8 +2189,8 @@ ESRPC_API esrpc_status ESRPC_CALL esrpc_listener_options_set_handshake(
  * @param host An address of this machine, IPv4 or IPv6, as UTF-8 text, 1 to 255 bytes, copied
  * ("127.0.0.1", "0.0.0.0", "::1", "::"). An IPv6 address may be in brackets.
  * @param port 0 to 65535; 0: the system chooses; esrpc_listener_get_port returns its choice.
- * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL, or host or port is out of
- * range.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL, port is out of range, or host
+ * is not UTF-8 text of that length, has a port of its own or is a URL.
  *
  * Thread: owner. Since: 0.1.0
  */
@@ -2243,10 +2243,10 @@ ESRPC_API esrpc_status ESRPC_CALL esrpc_listener_options_set_unix_abstract(
  * @param options Modified.
  * @param name The interface's name as UTF-8 text, such as "eth0", at most 15 bytes without a NUL,
  * copied; empty: any.
- * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or name is too long or contains
- * a NUL; ESRPC_ERROR_UNSUPPORTED for a name on systems other than Linux. esrpc_listener_listen
- * returns ESRPC_ERROR_INTERFACE_NOT_FOUND, or ESRPC_ERROR_ACCESS_DENIED on systems that require a
- * privilege.
+ * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or name is too long, contains a
+ * NUL or is not UTF-8; ESRPC_ERROR_UNSUPPORTED for a name on systems other than Linux.
+ * esrpc_listener_listen returns ESRPC_ERROR_INTERFACE_NOT_FOUND, or ESRPC_ERROR_ACCESS_DENIED on
+ * systems that require a privilege.
  *
  * Thread: owner. Since: 0.1.0
  */
@@ -2765,12 +2765,11 @@ typedef struct esrpc_connection_callbacks {
      * What the peer sent: ESRPC_ERROR_HANDSHAKE_REFUSED, ESRPC_ERROR_PROTOCOL_VIOLATION,
      * ESRPC_ERROR_INCOMPLETE (it ended inside a message), ESRPC_ERROR_PRELUDE_CHECKSUM,
      * ESRPC_ERROR_MESSAGE_CHECKSUM, ESRPC_ERROR_MESSAGE_LENGTH, ESRPC_ERROR_HEADERS_LENGTH,
-     * ESRPC_ERROR_HEADER_OVERRUN, ESRPC_ERROR_HEADER_NAME_LENGTH, ESRPC_ERROR_UNKNOWN_HEADER_TYPE;
-     * beyond a limit: ESRPC_ERROR_MESSAGE_TOO_LARGE, ESRPC_ERROR_HANDSHAKE_MESSAGE_TOO_LARGE,
+     * ESRPC_ERROR_HEADER_OVERRUN, ESRPC_ERROR_UNKNOWN_HEADER_TYPE; beyond a limit:
+     * ESRPC_ERROR_MESSAGE_TOO_LARGE, ESRPC_ERROR_HANDSHAKE_MESSAGE_TOO_LARGE,
      * ESRPC_ERROR_TOO_MANY_HEADERS, ESRPC_ERROR_HEADERS_TOO_LARGE,
      * ESRPC_ERROR_HEADER_VALUE_TOO_LONG, ESRPC_ERROR_TOO_MANY_ABNORMAL_EVENTS; of a listener:
-     * ESRPC_ERROR_TOO_MANY_CONNECTIONS, ESRPC_ERROR_TOO_MANY_HANDSHAKES,
-     * ESRPC_ERROR_TOO_MANY_HELD_BYTES.
+     * ESRPC_ERROR_TOO_MANY_HANDSHAKES, ESRPC_ERROR_TOO_MANY_HELD_BYTES.
      *
      * Time: ESRPC_ERROR_HANDSHAKE_TIMED_OUT, ESRPC_ERROR_WRITE_TIMED_OUT,
      * ESRPC_ERROR_MESSAGE_TIMED_OUT, ESRPC_ERROR_IDLE_TIMED_OUT, ESRPC_ERROR_KEEP_ALIVE_TIMED_OUT.
@@ -3055,7 +3054,8 @@ ESRPC_API void *ESRPC_CALL esrpc_connection_get_user_data(
 
 /**
  * Returns the address of this side's socket: "127.0.0.1:80", "[::1]:80", "unix:/path",
- * "unix:@name", or "unix:" for a Unix socket without a name.
+ * "unix:@name", "unix:" for a Unix socket without a name, or "pipe:" and the name of a named pipe
+ * on Windows.
  *
  * @param connection Borrowed.
  * @return Text that is valid as long as the handle; "" before the connection is established, if
@@ -3581,8 +3581,8 @@ typedef struct esrpc_listener_callbacks {
      *
      * The system: ESRPC_ERROR_TOO_MANY_FILES, ESRPC_ERROR_CONNECTION_RESET,
      * ESRPC_ERROR_ACCESS_DENIED, ESRPC_ERROR_IO for anything else. Limits:
-     * ESRPC_ERROR_TOO_MANY_CONNECTIONS, ESRPC_ERROR_TOO_MANY_HANDSHAKES (it made room for newer
-     * ones), ESRPC_ERROR_HANDSHAKE_TIMED_OUT (on a named pipe: the client sent nothing in time),
+     * ESRPC_ERROR_TOO_MANY_HANDSHAKES (it made room for newer ones),
+     * ESRPC_ERROR_HANDSHAKE_TIMED_OUT (on a named pipe: the client sent nothing in time),
      * ESRPC_ERROR_DRAINING, ESRPC_ERROR_RUNTIME_SHUTDOWN. TLS: ESRPC_ERROR_TLS_ALERT_RECEIVED,
      * ESRPC_ERROR_TLS_HANDSHAKE_FAILED, ESRPC_ERROR_TLS_TRUNCATED,
      * ESRPC_ERROR_TLS_CERTIFICATE_REQUIRED, and the others that on_setup lists, here about the
@@ -3662,8 +3662,9 @@ ESRPC_API void ESRPC_CALL esrpc_listener_release(struct esrpc_listener *listener
 ESRPC_API esrpc_status ESRPC_CALL esrpc_listener_close(struct esrpc_listener *listener);
 
 /**
- * Returns the address that the listener listens at: "127.0.0.1:80", "[::1]:80", "unix:/path" or
- * "unix:@name"; "" if the listener only adopts connections.
+ * Returns the address that the listener listens at: "127.0.0.1:80", "[::1]:80", "unix:/path",
+ * "unix:@name" or, on Windows, "pipe:" and the pipe's name; "" if the listener only adopts
+ * connections.
  *
  * @param listener Borrowed.
  * @return Text that is valid as long as the handle; "" if listener is NULL, and in a forked child.

@@ -13,11 +13,6 @@ impl<'a> Headers<'a> {
     /// No headers.
     pub const EMPTY: Headers<'static> = Headers { section: &[], count: 0 };
 
-    /// No headers.
-    pub fn empty() -> Headers<'static> {
-        Headers::EMPTY
-    }
-
     /// Checks a whole headers section in one pass; only if something is wrong does a second pass find out what.
     #[inline]
     pub fn parse(section: &'a [u8], limits: &Limits) -> Result<Headers<'a>, Error> {

@@ -110,7 +110,8 @@ pub unsafe extern "C" fn esrpc_client_options_release(options: *mut esrpc_client
 /// @param host A name, or an IPv4 or IPv6 address, as UTF-8 text, 1 to 255 bytes, copied. A name is resolved on one
 /// of the library's own threads. An IPv6 address may be in brackets and may have a scope id ("fe80::1%2").
 /// @param port 0 to 65535.
-/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL, or host or port is out of range.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL, port is out of range, or host is not UTF-8 text of
+/// that length, has a port of its own or is a URL.
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -235,7 +236,7 @@ pub unsafe extern "C" fn esrpc_client_options_set_local_address(
 /// @param options Modified.
 /// @param name The interface's name as UTF-8 text, such as "eth0", at most 15 bytes without a NUL, copied; empty:
 /// any.
-/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or name is too long or contains a NUL;
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or name is too long, contains a NUL or is not UTF-8;
 /// ESRPC_ERROR_UNSUPPORTED for a name on systems other than Linux. At setup: ESRPC_ERROR_INTERFACE_NOT_FOUND, or
 /// ESRPC_ERROR_ACCESS_DENIED on systems that require a privilege.
 ///

@@ -76,8 +76,8 @@ pub unsafe extern "C" fn esrpc_connection_get_user_data(connection: *const esrpc
     })
 }
 
-/// Returns the address of this side's socket: "127.0.0.1:80", "[::1]:80", "unix:/path", "unix:@name", or "unix:" for
-/// a Unix socket without a name.
+/// Returns the address of this side's socket: "127.0.0.1:80", "[::1]:80", "unix:/path", "unix:@name", "unix:" for a
+/// Unix socket without a name, or "pipe:" and the name of a named pipe on Windows.
 ///
 /// @param connection Borrowed.
 /// @return Text that is valid as long as the handle; "" before the connection is established, if connection is NULL,

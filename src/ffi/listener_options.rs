@@ -185,7 +185,8 @@ fn gatekeeper(
 /// @param host An address of this machine, IPv4 or IPv6, as UTF-8 text, 1 to 255 bytes, copied ("127.0.0.1",
 /// "0.0.0.0", "::1", "::"). An IPv6 address may be in brackets.
 /// @param port 0 to 65535; 0: the system chooses; esrpc_listener_get_port returns its choice.
-/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL, or host or port is out of range.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL, port is out of range, or host is not UTF-8 text of
+/// that length, has a port of its own or is a URL.
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -265,7 +266,7 @@ pub unsafe extern "C" fn esrpc_listener_options_set_unix_abstract(
 /// @param options Modified.
 /// @param name The interface's name as UTF-8 text, such as "eth0", at most 15 bytes without a NUL, copied; empty:
 /// any.
-/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or name is too long or contains a NUL;
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or name is too long, contains a NUL or is not UTF-8;
 /// ESRPC_ERROR_UNSUPPORTED for a name on systems other than Linux. esrpc_listener_listen returns
 /// ESRPC_ERROR_INTERFACE_NOT_FOUND, or ESRPC_ERROR_ACCESS_DENIED on systems that require a privilege.
 ///

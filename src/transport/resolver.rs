@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::transport::{Error, ErrorKind};
@@ -120,7 +121,11 @@ fn work(state: &Mutex<State>, look_up: &LookUp) {
                 }
             }
         };
-        let found = look_up(&job.host, job.port);
+        // A panic must neither leave the connection without a result nor this thread in the count.
+        let found = catch_unwind(AssertUnwindSafe(|| look_up(&job.host, job.port))).unwrap_or_else(|_| {
+            let host = &job.host;
+            Err(Error::new(ErrorKind::ResolveFailed, format!("resolving {host:?} failed: a defect of the library")))
+        });
         let tell = lock(&job.tell).take();
         if let Some(tell) = tell {
             tell(found);
@@ -213,6 +218,16 @@ mod tests {
             let _ = found.send(resolved.expect("an address")[0].port());
         };
         resolver.look_up(host, 80, tell).expect("a thread can be had")
+    }
+
+    #[test]
+    fn a_look_up_that_panics_fails_and_its_thread_goes_on() {
+        let resolver = Resolver::with(spawn, |_, _| panic!("in the look-up"));
+        for _ in 0..2 * MAX_THREADS {
+            let (found, results) = channel();
+            let _lookup = resolver.look_up("host.example", 80, move |resolved| drop(found.send(resolved)));
+            next(&results).expect_err("there is no result");
+        }
     }
 
     #[test]
