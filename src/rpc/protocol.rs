@@ -89,7 +89,7 @@ pub fn is_protocol_header(name: &[u8]) -> bool {
 /// Whether `name` is `known`, ignoring ASCII case.
 #[inline]
 fn is_name<const N: usize>(name: &[u8], known: &[u8; N]) -> bool {
-    name.as_array().is_some_and(|name| name == known) || is_same_name(name, known)
+    name == known.as_slice() || is_same_name(name, known)
 }
 
 /// The headers of a message that the protocol reads. Of repeated headers the last one counts; a header of the wrong type counts
@@ -141,7 +141,7 @@ impl<'a> Envelope<'a> {
     #[inline]
     pub fn read(headers: &Headers<'a>) -> Envelope<'a> {
         // Most messages on a stream have these and no others.
-        match headers.as_bytes().as_array().and_then(read_protocol_headers) {
+        match headers.as_bytes().try_into().ok().and_then(read_protocol_headers) {
             Some([message_type, flags, stream_id]) => Envelope {
                 message_type: Some(message_type),
                 flags: Some(flags),
