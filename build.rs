@@ -266,7 +266,7 @@ fn main() -> Result<(), Box<dyn error::Error>> {
     let out = PathBuf::from(env::var("OUT_DIR")?);
     make_header(&root, &out.join("eventstream_rpc.h"))?;
     make_status_table(&root.join("src/ffi/status.rs"), &out.join("status_table.rs"))?;
-    name_shared_library();
+    name_shared_library()?;
     choose_host_call();
     Ok(())
 }
@@ -508,27 +508,36 @@ fn sentence(comment: &str) -> String {
     }
 }
 
-fn version_defines() -> Result<String, env::VarError> {
+fn version_defines() -> Result<String, Box<dyn error::Error>> {
     let mut defines = format!(
         "\n/** The version of this header; esrpc_version returns that of the library. */\n\
          #define ESRPC_VERSION \"{}\"\n",
         env::var("CARGO_PKG_VERSION")?
     );
+    let mut number = 0;
     for part in ["MAJOR", "MINOR", "PATCH"] {
-        let number = env::var(format!("CARGO_PKG_VERSION_{part}"))?;
-        defines.push_str(&format!("#define ESRPC_VERSION_{part} {number}\n"));
+        let value = env::var(format!("CARGO_PKG_VERSION_{part}"))?;
+        number = 100 * number + value.parse::<u32>()?;
+        defines.push_str(&format!("#define ESRPC_VERSION_{part} {value}\n"));
     }
-    Ok(defines.trim_end().to_owned())
+    defines.push_str(&format!(
+        "/** The version as a number, for comparisons: 10000 * major + 100 * minor + patch. */\n\
+         #define ESRPC_VERSION_NUMBER {number}"
+    ));
+    Ok(defines)
 }
 
-/// The name carries the ABI: 0 until it is promised, then its major number. cargo-c brings a name of its own.
-fn name_shared_library() {
-    let is_linux = env::var("CARGO_CFG_TARGET_OS").is_ok_and(|os| os == "linux");
-    if is_linux && env::var_os("CARGO_FEATURE_CAPI").is_none() {
-        println!("cargo::rustc-cdylib-link-arg=-Wl,-soname,libeventstream_rpc.so.0");
+/// The name carries the ABI: the major version, within which the ABI only grows. cargo-c gives the same name itself.
+fn name_shared_library() -> Result<(), env::VarError> {
+    if env::var("CARGO_CFG_TARGET_OS").is_ok_and(|os| os == "linux") {
+        if env::var_os("CARGO_FEATURE_CAPI").is_none() {
+            let major = env::var("CARGO_PKG_VERSION_MAJOR")?;
+            println!("cargo::rustc-cdylib-link-arg=-Wl,-soname,libeventstream_rpc.so.{major}");
+        }
         // A library that owns threads must not be unmapped under them.
         println!("cargo::rustc-cdylib-link-arg=-Wl,-z,nodelete");
     }
+    Ok(())
 }
 
 /// Sets `cfg(esrpc_host_call)` where src/ffi/host_call.rs has a frame of its own that calls callbacks.

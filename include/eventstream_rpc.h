@@ -67,6 +67,8 @@
 #define ESRPC_VERSION_MAJOR 0
 #define ESRPC_VERSION_MINOR 1
 #define ESRPC_VERSION_PATCH 0
+/** The version as a number, for comparisons: 10000 * major + 100 * minor + patch. */
+#define ESRPC_VERSION_NUMBER 100
 
 /** A socket as the system names it: a file descriptor, or a SOCKET on Windows. */
 #ifdef _WIN32

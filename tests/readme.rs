@@ -42,13 +42,14 @@ fn its_two_commands_are_the_ones_that_ci_runs() {
 }
 
 #[test]
-fn every_name_in_it_is_in_the_header() {
-    let (readme, header) = (read("README.md"), read("include/eventstream_rpc.h"));
-    let known: Vec<_> = names(&header, "esrpc_").into_iter().chain(names(&header, "ESRPC_")).collect();
+fn every_name_in_it_is_in_the_header_or_a_variable_of_cmake() {
+    let (readme, header, cmake) = (read("README.md"), read("include/eventstream_rpc.h"), read("CMakeLists.txt"));
+    let constants = names(&header, "ESRPC_").into_iter().chain(names(&cmake, "ESRPC_"));
+    let known: Vec<_> = names(&header, "esrpc_").into_iter().chain(constants).collect();
     let used: Vec<_> = names(&readme, "esrpc_").into_iter().chain(names(&readme, "ESRPC_")).collect();
     assert!(used.len() > 50, "only {} names were found", used.len());
     for name in used {
-        assert!(known.contains(&name), "{name} is not in the header");
+        assert!(known.contains(&name), "{name} is neither in the header nor in CMakeLists.txt");
     }
 }
 

@@ -1,0 +1,106 @@
+# make              builds the library with cargo, and the tools
+# make install      installs them below PREFIX (/usr/local); DESTDIR goes in front of it for packages
+# make install-strip   the same, without the symbols that only debuggers read
+# make uninstall    removes what install has installed there
+# make check        runs all tests
+# make dist         makes an archive of the source, with all crates, that builds without a network: target/dist
+#
+# Further variables: LIBDIR, INCLUDEDIR, DOCDIR, MANDIR, BINDIR; CARGO and CARGO_FLAGS, for example
+# CARGO_FLAGS="--no-default-features" for a library without TLS; PROFILE, a profile of cargo's; TARGET, Rust's name of
+# another system to build for, whose tools are named by CC, LD, AR, OBJCOPY and STRIP.
+
+PREFIX ?= /usr/local
+BINDIR ?= $(PREFIX)/bin
+LIBDIR ?= $(PREFIX)/lib
+INCLUDEDIR ?= $(PREFIX)/include
+DOCDIR ?= $(PREFIX)/share/doc/eventstream_rpc
+MANDIR ?= $(PREFIX)/share/man
+CARGO ?= cargo
+PROFILE ?= release
+INSTALL ?= install
+STRIP ?= strip
+
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
+MAJOR := $(firstword $(subst ., ,$(VERSION)))
+TARGET_DIR := $(abspath $(or $(CARGO_TARGET_DIR),target))
+# Where cargo puts what it builds: the profile dev is in the folder debug.
+BUILT := $(TARGET_DIR)/$(if $(TARGET),$(TARGET)/)$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
+# What is made for the installation.
+STAGE := $(BUILT)/install
+
+LINK_NAME := libeventstream_rpc.so
+SONAME := $(LINK_NAME).$(MAJOR)
+REAL_NAME := $(LINK_NAME).$(VERSION)
+# What the static library needs of the system, in addition to what compilers link on their own (gcc_s and c).
+PRIVATE := -lutil -lrt -lpthread -lm -ldl
+relative = $(shell realpath -m --relative-to='$(1)' '$(2)')
+# A path below PREFIX in the words of pkg-config.
+in_prefix = $(patsubst $(PREFIX)/%,$${prefix}/%,$(1))
+
+HEADERS := $(wildcard include/*.h include/*.hpp)
+DOCUMENTS := README.md CHANGELOG.md SECURITY.md LICENSE-MIT LICENSE-APACHE $(wildcard THIRD-PARTY-LICENSES)
+TOOLS := $(addprefix $(STAGE)/,$(if $(wildcard examples-c/esrpc_call.c),esrpc-call esrpc-dump esrpc-serve))
+MANUALS := $(wildcard docs/man/*.1)
+
+.PHONY: all install install-strip uninstall check dist clean library
+.DELETE_ON_ERROR:
+
+all: library
+
+library:
+	$(CARGO) build --lib --locked --profile $(PROFILE) $(if $(TARGET),--target $(TARGET)) $(CARGO_FLAGS)
+	mkdir -p $(STAGE)
+	packaging/static_library.sh $(BUILT)/libeventstream_rpc.a $(STAGE)/libeventstream_rpc.a
+
+# The files are made each time, since they depend on variables.
+install: all
+	sed -e 's|@prefix@|$${pcfiledir}/$(call relative,$(LIBDIR)/pkgconfig,$(PREFIX))|' \
+	    -e 's|@libdir@|$(call in_prefix,$(LIBDIR))|' -e 's|@includedir@|$(call in_prefix,$(INCLUDEDIR))|' \
+	    -e 's|@version@|$(VERSION)|' -e 's|@private@|$(PRIVATE)|' \
+	    packaging/eventstream_rpc.pc.in >$(STAGE)/eventstream_rpc.pc
+	sed -e 's|@includedir_from_cmake@|$(call relative,$(LIBDIR)/cmake/eventstream_rpc,$(INCLUDEDIR))|' \
+	    -e 's|@real_name@|$(REAL_NAME)|' -e 's|@soname@|$(SONAME)|' \
+	    -e 's|@private_list@|$(subst $(eval) ,;,$(PRIVATE))|' \
+	    packaging/eventstream_rpc-config.cmake.in >$(STAGE)/eventstream_rpc-config.cmake
+	sed -e 's|@version@|$(VERSION)|' -e 's|@major@|$(MAJOR)|' \
+	    packaging/eventstream_rpc-config-version.cmake.in >$(STAGE)/eventstream_rpc-config-version.cmake
+	$(INSTALL) -d '$(DESTDIR)$(LIBDIR)/pkgconfig' '$(DESTDIR)$(LIBDIR)/cmake/eventstream_rpc' '$(DESTDIR)$(INCLUDEDIR)' \
+	    '$(DESTDIR)$(DOCDIR)'
+	$(INSTALL) -m 755 $(BUILT)/$(LINK_NAME) '$(DESTDIR)$(LIBDIR)/$(REAL_NAME)'
+	ln -sf $(REAL_NAME) '$(DESTDIR)$(LIBDIR)/$(SONAME)'
+	ln -sf $(SONAME) '$(DESTDIR)$(LIBDIR)/$(LINK_NAME)'
+	$(INSTALL) -m 644 $(STAGE)/libeventstream_rpc.a '$(DESTDIR)$(LIBDIR)'
+	$(INSTALL) -m 644 $(STAGE)/eventstream_rpc.pc '$(DESTDIR)$(LIBDIR)/pkgconfig'
+	$(INSTALL) -m 644 $(STAGE)/*.cmake '$(DESTDIR)$(LIBDIR)/cmake/eventstream_rpc'
+	$(INSTALL) -m 644 $(HEADERS) '$(DESTDIR)$(INCLUDEDIR)'
+	$(INSTALL) -m 644 $(DOCUMENTS) '$(DESTDIR)$(DOCDIR)'
+ifneq ($(TOOLS),)
+	$(INSTALL) -d '$(DESTDIR)$(BINDIR)' '$(DESTDIR)$(MANDIR)/man1'
+	$(INSTALL) -m 755 $(TOOLS) '$(DESTDIR)$(BINDIR)'
+	$(INSTALL) -m 644 $(MANUALS) '$(DESTDIR)$(MANDIR)/man1'
+endif
+
+install-strip: install
+	$(STRIP) --strip-unneeded '$(DESTDIR)$(LIBDIR)/$(REAL_NAME)'
+	$(STRIP) --strip-debug '$(DESTDIR)$(LIBDIR)/libeventstream_rpc.a'
+ifneq ($(TOOLS),)
+	$(STRIP) $(addprefix '$(DESTDIR)$(BINDIR)'/,$(notdir $(TOOLS)))
+endif
+
+uninstall:
+	rm -f $(patsubst %,'$(DESTDIR)$(LIBDIR)/%',$(LINK_NAME) $(SONAME) $(REAL_NAME) libeventstream_rpc.a \
+	    pkgconfig/eventstream_rpc.pc)
+	rm -f $(patsubst %,'$(DESTDIR)$(INCLUDEDIR)/%',$(notdir $(HEADERS)))
+	rm -f $(patsubst %,'$(DESTDIR)$(BINDIR)/%',$(notdir $(TOOLS)))
+	rm -f $(patsubst %,'$(DESTDIR)$(MANDIR)/man1/%',$(notdir $(MANUALS)))
+	rm -rf '$(DESTDIR)$(LIBDIR)/cmake/eventstream_rpc' '$(DESTDIR)$(DOCDIR)'
+
+check:
+	$(CARGO) test --locked $(CARGO_FLAGS)
+
+dist:
+	packaging/dist.sh
+
+clean:
+	$(CARGO) clean
+	$(MAKE) -C examples-c clean
