@@ -293,7 +293,8 @@ static void a_server_that_stops_reading(void) {
     CHECK(of_connection(pair.server_connection).reading_stops == 0);
     int32_t opened = raw_open_until_unread(&raw, pair.server_connection);
     await_loop(pair.server_connection);
-    CHECK(of_connection(pair.server_connection).reading_stops == 1);
+    /* The system may take some more of what waits, and then the server reads and stops again. */
+    CHECK(of_connection(pair.server_connection).reading_stops >= 1);
     for (int32_t id = 1; id <= opened; id++)
         esrpc_message_release(raw_await_message(&raw, ESRPC_MESSAGE_TYPE_APPLICATION_ERROR));
     raw_close(&raw);
