@@ -7,7 +7,8 @@
 #
 # Further variables: LIBDIR, INCLUDEDIR, DOCDIR, MANDIR, BINDIR; CARGO and CARGO_FLAGS, for example
 # CARGO_FLAGS="--no-default-features" for a library without TLS; PROFILE, a profile of cargo's; TARGET, Rust's name of
-# another system to build for, whose tools are named by CC, LD, AR, OBJCOPY and STRIP.
+# another system to build for, whose tools are named by CC, LD, AR, OBJCOPY and STRIP. RELOCATABLE=no makes pkg-config say
+# PREFIX itself rather than find it from the place of its file.
 
 PREFIX ?= /usr/local
 BINDIR ?= $(PREFIX)/bin
@@ -16,15 +17,18 @@ INCLUDEDIR ?= $(PREFIX)/include
 DOCDIR ?= $(PREFIX)/share/doc/eventstream_rpc
 MANDIR ?= $(PREFIX)/share/man
 CARGO ?= cargo
+CARGO_BUILD ?= $(CARGO) build
 PROFILE ?= release
 INSTALL ?= install
 STRIP ?= strip
+RELOCATABLE ?= yes
+export LD OBJCOPY AR
 
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 MAJOR := $(firstword $(subst ., ,$(VERSION)))
 TARGET_DIR := $(abspath $(or $(CARGO_TARGET_DIR),target))
-# Where cargo puts what it builds: the profile dev is in the folder debug.
-BUILT := $(TARGET_DIR)/$(if $(TARGET),$(TARGET)/)$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
+# Where cargo puts what it builds: the profile dev is in the folder debug. The target may have a version of glibc behind it.
+BUILT := $(TARGET_DIR)/$(if $(TARGET),$(firstword $(subst ., ,$(TARGET)))/)$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
 # What is made for the installation.
 STAGE := $(BUILT)/install
 
@@ -48,13 +52,13 @@ MANUALS := $(wildcard docs/man/*.1)
 all: library
 
 library:
-	$(CARGO) build --lib --locked --profile $(PROFILE) $(if $(TARGET),--target $(TARGET)) $(CARGO_FLAGS)
+	$(CARGO_BUILD) --lib --locked --profile $(PROFILE) $(if $(TARGET),--target $(TARGET)) $(CARGO_FLAGS)
 	mkdir -p $(STAGE)
 	packaging/static_library.sh $(BUILT)/libeventstream_rpc.a $(STAGE)/libeventstream_rpc.a
 
 # The files are made each time, since they depend on variables.
 install: all
-	sed -e 's|@prefix@|$${pcfiledir}/$(call relative,$(LIBDIR)/pkgconfig,$(PREFIX))|' \
+	sed -e 's|@prefix@|$(if $(filter no,$(RELOCATABLE)),$(PREFIX),$${pcfiledir}/$(call relative,$(LIBDIR)/pkgconfig,$(PREFIX)))|' \
 	    -e 's|@libdir@|$(call in_prefix,$(LIBDIR))|' -e 's|@includedir@|$(call in_prefix,$(INCLUDEDIR))|' \
 	    -e 's|@version@|$(VERSION)|' -e 's|@private@|$(PRIVATE)|' \
 	    packaging/eventstream_rpc.pc.in >$(STAGE)/eventstream_rpc.pc
