@@ -64,7 +64,8 @@ fn every_limit_that_can_be_set_is_in_its_table() {
 
 #[test]
 fn every_link_in_it_leads_somewhere() {
-    let readme = read("README.md");
+    // Without the blocks of code, where lambdas look like links.
+    let readme: String = read("README.md").split("```").step_by(2).collect();
     let links: Vec<_> =
         readme.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(link, _)| link).collect();
     assert!(links.len() > 4, "only {} links were found", links.len());

@@ -1,0 +1,40 @@
+// An echo service and its client in one program, in C++17: echo [TEXT]
+#include <eventstream_rpc.hpp>
+
+#include <cstdio>
+
+using namespace std::chrono_literals;
+
+static void echo(esrpc::incoming_stream call)
+{
+    if (call.payload().empty()) throw esrpc::service_error("example#EmptyMessage", "there is nothing to echo");
+    call.reply(call.payload());
+}
+
+int main(int argc, char **argv)
+try {
+    // The system chooses the port. Every client is accepted.
+    esrpc::listener server("127.0.0.1", 0, [](esrpc::incoming peer) { peer.accept().on_stream("Echo", echo); });
+
+    esrpc::headers headers{{":version", "0.1.0"}};
+    auto connection = esrpc::client("127.0.0.1", server.port()).handshake(headers).connect(5s);
+
+    // Waiting for the answer.
+    auto reply = connection.call("Echo", argc > 1 ? argv[1] : "hello", 1s);
+    std::printf("%.*s\n", int(reply.text().size()), reply.text().data());
+
+    // Not waiting: the future has the answer, or throws.
+    auto later = connection.call_async("Echo", "again", 1s);
+    std::printf("%s\n", std::string(later.get().text()).c_str());
+
+    // As a value rather than as an exception.
+    std::error_code failure;
+    reply = connection.call("Echo", {}, 1s, failure);
+    std::printf("%s: %s\n", failure.message().c_str(), std::string(reply.text()).c_str());
+
+    connection.shutdown().wait();
+    return 0;
+} catch (const esrpc::error &failure) {
+    std::fprintf(stderr, "%s\n", failure.what());
+    return 1;
+}
