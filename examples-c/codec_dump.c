@@ -6,7 +6,6 @@
 #include "common.h"
 
 #include <errno.h>
-#include <stdlib.h>
 
 struct options {
     bool whole;
@@ -90,27 +89,6 @@ static esrpc_status dump_whole(const uint8_t *data, size_t len)
         len -= used;
     }
     return status;
-}
-
-/* All of the file, in memory to be freed; NULL if it does not fit. */
-static uint8_t *read_all(FILE *file, size_t *out_len)
-{
-    size_t capacity = 0, len = 0;
-    uint8_t *data = NULL;
-    do {
-        if (len == capacity) {
-            capacity = capacity == 0 ? 64 * 1024 : 2 * capacity;
-            uint8_t *larger = realloc(data, capacity);
-            if (larger == NULL) {
-                free(data);
-                return NULL;
-            }
-            data = larger;
-        }
-        len += fread(data + len, 1, capacity - len, file);
-    } while (!feof(file) && !ferror(file));
-    *out_len = len;
-    return data;
 }
 
 int main(int argc, char **argv)

@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #ifndef _WIN32
 #include <poll.h>
@@ -231,6 +232,27 @@ static inline bool end_runtime(esrpc_runtime *runtime)
     if (status != ESRPC_OK) report("cannot end the runtime", status, esrpc_last_error_message());
     esrpc_runtime_release(runtime);
     return status == ESRPC_OK;
+}
+
+/* All of a file, in memory to be freed; NULL if it does not fit. Whether it could be read, ferror says. */
+static inline uint8_t *read_all(FILE *file, size_t *out_len)
+{
+    size_t capacity = 0, len = 0;
+    uint8_t *data = NULL;
+    do {
+        if (len == capacity) {
+            capacity = capacity == 0 ? 64 * 1024 : 2 * capacity;
+            uint8_t *larger = realloc(data, capacity);
+            if (larger == NULL) {
+                free(data);
+                return NULL;
+            }
+            data = larger;
+        }
+        len += fread(data + len, 1, capacity - len, file);
+    } while (!feof(file) && !ferror(file));
+    *out_len = len;
+    return data;
 }
 
 static inline bool starts_with(esrpc_bytes text, const char *prefix)

@@ -1,4 +1,4 @@
-/* A small JSON reader: is a text valid JSON, and which string stands at a member of an object in it?
+/* A small JSON reader: whether a text is valid JSON, where it is not, and its members, elements and values one by one.
  * It reads in place, allocates nothing and goes JSON_MAX_DEPTH deep, so that no input can exhaust the stack. */
 #ifndef EXAMPLES_JSON_H
 #define EXAMPLES_JSON_H
@@ -67,13 +67,19 @@ static inline int32_t json_next_escape(struct json *json)
     uint8_t name = *json->at++;
     const char *found = memchr(names, name, sizeof names - 1);
     if (found != NULL) return meanings[found - names];
-    if (name != 'u' || json->end - json->at < 4) return JSON_INVALID;
+    if (name != 'u' || json->end - json->at < 4) {
+        json->at--;
+        return JSON_INVALID;
+    }
     for (int i = 0; i < 4; i++) {
         static const char digits[] = "0123456789abcdef";
         uint8_t digit = *json->at++;
         if (digit >= 'A' && digit <= 'F') digit = (uint8_t)(digit - 'A' + 'a');
         found = memchr(digits, digit, sizeof digits - 1);
-        if (found == NULL) return JSON_INVALID;
+        if (found == NULL) {
+            json->at--;
+            return JSON_INVALID;
+        }
         unit = unit * 16 + (int32_t)(found - digits);
     }
     return unit;
@@ -102,7 +108,10 @@ static inline int32_t json_next_char(struct json *json)
     uint8_t byte = *json->at++;
     if (byte == '"') return JSON_END_OF_STRING;
     if (byte == '\\') return json_next_escape(json);
-    if (byte < 0x20) return JSON_INVALID;
+    if (byte < 0x20) {
+        json->at--;
+        return JSON_INVALID;
+    }
     return byte < 0x80 ? byte : json_next_utf8(json, byte);
 }
 
@@ -183,6 +192,103 @@ static inline bool json_enter_member(struct json *json, const char *name)
     }
     *json = found;
     return found.at != NULL;
+}
+
+/* The line and the column of `at` in a text that begins at `start`, both from 1; columns count characters, not bytes. */
+static inline void json_locate(const uint8_t *start, const uint8_t *at, size_t *out_line, size_t *out_column)
+{
+    *out_line = *out_column = 1;
+    for (; start < at; start++) {
+        if (*start == '\n') {
+            ++*out_line;
+            *out_column = 1;
+        } else if ((*start & 0xc0) != 0x80) {
+            ++*out_column;
+        }
+    }
+}
+
+/* The functions from here to json_take_integer walk through a text that is valid JSON, as json_take_value has found.
+ *
+ * Enters an object ('{') or an array ('['); false if the value is something else, at which `json` stays. */
+static inline bool json_enter(struct json *json, char open)
+{
+    json_skip_space(json);
+    return json_take(json, open);
+}
+
+/* In an object: moves to the value of the next member, which the caller has to take; false at the end of the object. */
+static inline bool json_next_member(struct json *json, struct json *out_key)
+{
+    json_skip_space(json);
+    json_take(json, ',');
+    json_skip_space(json);
+    if (json_take(json, '}')) return false;
+    *out_key = *json;
+    if (!json_take_string(json)) return false;
+    json_skip_space(json);
+    if (!json_take(json, ':')) return false;
+    json_skip_space(json);
+    return true;
+}
+
+/* In an array: moves to the next element, which the caller has to take; false at the end of the array. */
+static inline bool json_next_element(struct json *json)
+{
+    json_skip_space(json);
+    json_take(json, ',');
+    json_skip_space(json);
+    return json->at < json->end && !json_take(json, ']');
+}
+
+/* Reads a string as UTF-8 into `out`, which has room for as many bytes as the string has in the text. False if it is
+ * something else or holds half a surrogate pair. */
+static inline bool json_take_text(struct json *json, uint8_t *out, size_t *out_len)
+{
+    int32_t next, high = 0;
+    size_t len = 0;
+    json_skip_space(json);
+    if (!json_take(json, '"')) return false;
+    while ((next = json_next_char(json)) >= 0) {
+        bool is_low = next >= 0xdc00 && next <= 0xdfff;
+        if (is_low != (high != 0)) return false;
+        if (next >= 0xd800 && next <= 0xdbff) {
+            high = next;
+            continue;
+        }
+        if (is_low) next = 0x10000 + ((high - 0xd800) << 10) + (next - 0xdc00);
+        high = 0;
+        int more = next < 0x80 ? 0 : next < 0x800 ? 1 : next < 0x10000 ? 2 : 3;
+        static const uint8_t lead[] = {0, 0xc0, 0xe0, 0xf0};
+        out[len++] = (uint8_t)(lead[more] | next >> 6 * more);
+        while (more-- > 0) out[len++] = (uint8_t)(0x80 | (next >> 6 * more & 0x3f));
+    }
+    *out_len = len;
+    return next == JSON_END_OF_STRING && high == 0;
+}
+
+/* Reads a number without fraction and exponent that is at least `min` and at most `max`. */
+static inline bool json_take_integer(struct json *json, int64_t min, int64_t max, int64_t *out_number)
+{
+    json_skip_space(json);
+    struct json rest = *json;
+    bool negative = json_take(&rest, '-');
+    int64_t number = 0;
+    const uint8_t *first = rest.at;
+    for (; rest.at < rest.end && *rest.at >= '0' && *rest.at <= '9'; rest.at++) {
+        int digit = *rest.at - '0';
+        /* Counted downwards, since the lowest number has no positive counterpart. */
+        if (number < (INT64_MIN + digit) / 10) return false;
+        number = number * 10 - digit;
+    }
+    if (rest.at == first) return false;
+    if (rest.at < rest.end && (*rest.at == '.' || *rest.at == 'e' || *rest.at == 'E')) return false;
+    if (!negative && number == INT64_MIN) return false;
+    if (!negative) number = -number;
+    if (number < min || number > max) return false;
+    *json = rest;
+    *out_number = number;
+    return true;
 }
 
 /* Writes `text` as the inside of a JSON string, what is not UTF-8 as '?'; `out` holds 6 * len + 1 bytes. Says how many

@@ -13,6 +13,8 @@ use eventstream_rpc::codec::{HeaderList, HeaderValue, Limits, MessageDecoder, en
 
 #[path = "examples/callers.rs"]
 mod callers;
+#[path = "examples/calling.rs"]
+mod calling;
 #[path = "common/cc.rs"]
 mod cc;
 #[path = "common/certificates.rs"]
@@ -38,7 +40,7 @@ fn build_folder() -> &'static Path {
     FOLDER.get_or_init(|| {
         let folder = cc::scratch().join("examples");
         let made = Command::new("make")
-            .arg("-C")
+            .args(["all", "tools", "-C"])
             .arg(cc::root().join("examples-c"))
             .arg(format!("BUILD={}", folder.display()))
             .arg(format!("LIBRARY={}", cc::shared_library().display()))

@@ -1,0 +1,390 @@
+/* Messages as JSON, both ways, and headers from the command line; see tool.h. */
+#include "tool.h"
+
+#include <stdlib.h>
+
+/* The names that the tools write come first; after them those of esrpc_message_to_json and of the specification. */
+static const struct {
+    const char *name;
+    int32_t type;
+} header_types[] = {
+    {"bool", ESRPC_HEADER_TYPE_BOOL_TRUE},      {"byte", ESRPC_HEADER_TYPE_BYTE},
+    {"short", ESRPC_HEADER_TYPE_INT16},         {"integer", ESRPC_HEADER_TYPE_INT32},
+    {"long", ESRPC_HEADER_TYPE_INT64},          {"bytes", ESRPC_HEADER_TYPE_BYTE_BUF},
+    {"string", ESRPC_HEADER_TYPE_STRING},       {"timestamp", ESRPC_HEADER_TYPE_TIMESTAMP},
+    {"uuid", ESRPC_HEADER_TYPE_UUID},           {"bool_true", ESRPC_HEADER_TYPE_BOOL_TRUE},
+    {"bool_false", ESRPC_HEADER_TYPE_BOOL_TRUE}, {"int16", ESRPC_HEADER_TYPE_INT16},
+    {"int32", ESRPC_HEADER_TYPE_INT32},         {"int64", ESRPC_HEADER_TYPE_INT64},
+    {"byte_buf", ESRPC_HEADER_TYPE_BYTE_BUF},   {"int", ESRPC_HEADER_TYPE_INT32},
+};
+enum { HEADER_TYPES = sizeof header_types / sizeof header_types[0] };
+#define TYPE_NAMES "bool, byte, short, integer, long, bytes (base64), string, timestamp (milliseconds since 1970) and uuid"
+
+const char *header_type_name(int32_t type)
+{
+    if (type == ESRPC_HEADER_TYPE_BOOL_FALSE) type = ESRPC_HEADER_TYPE_BOOL_TRUE;
+    for (size_t i = 0; i < HEADER_TYPES; i++)
+        if (header_types[i].type == type) return header_types[i].name;
+    return "unknown";
+}
+
+static bool find_header_type(esrpc_bytes name, int32_t *out_type)
+{
+    for (size_t i = 0; i < HEADER_TYPES; i++) {
+        if (!esrpc_bytes_equal(name, esrpc_text(header_types[i].name))) continue;
+        *out_type = header_types[i].type;
+        return true;
+    }
+    return false;
+}
+
+const char *message_type_name(int32_t type)
+{
+    static const char *const names[] = {"APPLICATION_MESSAGE", "APPLICATION_ERROR", "PING",           "PING_RESPONSE",
+                                        "CONNECT",             "CONNECT_ACK",       "PROTOCOL_ERROR", "INTERNAL_ERROR"};
+    return type >= 0 && type < (int32_t)(sizeof names / sizeof names[0]) ? names[type] : NULL;
+}
+
+bool mistake_at(struct mistake *mistake, const uint8_t *at, const char *format, ...)
+{
+    va_list arguments;
+    mistake->at = at;
+    va_start(arguments, format);
+    vsnprintf(mistake->what, sizeof mistake->what, format, arguments);
+    va_end(arguments);
+    return false;
+}
+
+/* The range of a type's numbers; false if its values are not numbers. */
+static bool number_range(int32_t type, int64_t *out_min, int64_t *out_max)
+{
+    switch (type) {
+    case ESRPC_HEADER_TYPE_BYTE:
+        *out_min = INT8_MIN, *out_max = INT8_MAX;
+        return true;
+    case ESRPC_HEADER_TYPE_INT16:
+        *out_min = INT16_MIN, *out_max = INT16_MAX;
+        return true;
+    case ESRPC_HEADER_TYPE_INT32:
+        *out_min = INT32_MIN, *out_max = INT32_MAX;
+        return true;
+    case ESRPC_HEADER_TYPE_INT64:
+    case ESRPC_HEADER_TYPE_TIMESTAMP:
+        *out_min = INT64_MIN, *out_max = INT64_MAX;
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* Adds a header as it is, also if its name or its text is not UTF-8: received headers may be so. It is encoded under another name
+ * and as bytes, and then put right. */
+static esrpc_status add_raw_header(esrpc_headers *headers, const esrpc_header *header)
+{
+    struct text encoded = {NULL, 0, 0}, block = {NULL, 0, 0};
+    esrpc_header safe = *header;
+    esrpc_headers *one = esrpc_headers_new(), *decoded = NULL;
+    if (header->name.len == 0 || header->name.len > UINT8_MAX) {
+        esrpc_headers_release(one);
+        return ESRPC_ERROR_HEADER_NAME_LENGTH;
+    }
+    safe.name = esrpc_text("x");
+    if (safe.type == ESRPC_HEADER_TYPE_STRING) safe.type = ESRPC_HEADER_TYPE_BYTE_BUF;
+    esrpc_status status = esrpc_headers_add(one, &safe, 1);
+    if (status == ESRPC_OK) {
+        const uint8_t length = (uint8_t)header->name.len, type = (uint8_t)header->type;
+        text_reserve(&encoded, header->bytes.len + 32);
+        status = esrpc_headers_encode(one, (uint8_t *)encoded.data, encoded.capacity, &encoded.len);
+        text_add(&block, &length, 1);
+        text_add(&block, header->name.data, header->name.len);
+        text_add(&block, &type, 1);
+        /* Behind the length, the name and the type. */
+        if (status == ESRPC_OK) text_add(&block, encoded.data + 3, encoded.len - 3);
+    }
+    if (status == ESRPC_OK) status = esrpc_headers_decode(text_bytes(&block), &decoded);
+    if (status == ESRPC_OK) status = esrpc_headers_add_from(headers, decoded, true);
+    esrpc_headers_release(decoded);
+    esrpc_headers_release(one);
+    free(encoded.data);
+    free(block.data);
+    return status;
+}
+
+/* --- From the command line --- */
+
+void add_header_option(esrpc_headers *headers, const char *option, const char *spec)
+{
+    const char *equals = strchr(spec, '=');
+    if (equals == NULL || equals == spec)
+        usage_error("%s takes NAME=VALUE or NAME:TYPE=VALUE, not \"%s\"", option, spec);
+    esrpc_header header = {.name = {(const uint8_t *)spec, (size_t)(equals - spec)}, .type = ESRPC_HEADER_TYPE_STRING};
+    const char *value = equals + 1, *colon = equals;
+    while (colon > spec && *colon != ':') colon--;
+    /* A colon at the beginning belongs to the name, as in :content-type. */
+    if (colon > spec) {
+        const esrpc_bytes type = {(const uint8_t *)colon + 1, (size_t)(equals - colon - 1)};
+        if (!find_header_type(type, &header.type))
+            usage_error("%s: \"%.*s\" in \"%s\" is not a type of header; these are: " TYPE_NAMES
+                        ". If the colon belongs to the name, write the type behind it, as in NAME:string=VALUE",
+                        option, (int)type.len, (const char *)type.data, spec);
+        header.name.len = (size_t)(colon - spec);
+    }
+    struct json number = {(const uint8_t *)value, (const uint8_t *)value + strlen(value)};
+    struct text bytes = {NULL, 0, 0};
+    uint8_t uuid[16];
+    int64_t min, max;
+    if (number_range(header.type, &min, &max)) {
+        if (!json_take_integer(&number, min, max, &header.number) || number.at != number.end)
+            usage_error("%s: \"%s\" is not a number from %lld to %lld, which the type %s of \"%s\" takes", option, value,
+                        (long long)min, (long long)max, header_type_name(header.type), spec);
+    } else if (header.type == ESRPC_HEADER_TYPE_BOOL_TRUE) {
+        if (strcmp(value, "false") == 0) header.type = ESRPC_HEADER_TYPE_BOOL_FALSE;
+        else if (strcmp(value, "true") != 0) usage_error("%s: a bool is true or false, not \"%s\"", option, value);
+    } else if (header.type == ESRPC_HEADER_TYPE_UUID) {
+        if (esrpc_uuid_from_text(esrpc_text(value), uuid) != ESRPC_OK)
+            usage_error("%s: \"%s\" is not a UUID such as 123e4567-e89b-12d3-a456-426614174000", option, value);
+        header.bytes = (esrpc_bytes){uuid, sizeof uuid};
+    } else if (header.type == ESRPC_HEADER_TYPE_BYTE_BUF) {
+        if (!decode_base64(esrpc_text(value), &bytes)) usage_error("%s: \"%s\" is not base64", option, value);
+        header.bytes = text_bytes(&bytes);
+    } else {
+        header.bytes = esrpc_text(value);
+    }
+    esrpc_status status = esrpc_headers_add(headers, &header, 1);
+    free(bytes.data);
+    if (status != ESRPC_OK) usage_error("%s: \"%.200s\": %s", option, spec, esrpc_last_error_message());
+}
+
+/* --- From JSON --- */
+
+bool take_text(struct json *json, struct text *out, struct mistake *mistake)
+{
+    json_skip_space(json);
+    struct json value = *json;
+    size_t len = 0;
+    if (json->at == json->end || *json->at != '"') return mistake_at(mistake, json->at, "a string is needed here");
+    text_reserve(out, (size_t)(json->end - json->at < 256 ? 256 : json->end - json->at));
+    if (!json_take_text(json, (uint8_t *)out->data + out->len, &len))
+        return mistake_at(mistake, value.at, "this string holds half a surrogate pair (\\ud800 to \\udfff)");
+    out->len += len;
+    return true;
+}
+
+static bool take_base64(struct json *json, struct text *out, struct mistake *mistake)
+{
+    struct text base64 = {NULL, 0, 0};
+    const uint8_t *at = json->at;
+    bool good = take_text(json, &base64, mistake);
+    if (good && !decode_base64(text_bytes(&base64), out)) good = mistake_at(mistake, at, "this string is not base64");
+    free(base64.data);
+    return good;
+}
+
+/* Reads the value of a header of this type: strings into `bytes`, which the header then refers to. */
+static bool take_header_value(struct json *json, esrpc_header *header, struct text *bytes, struct mistake *mistake)
+{
+    int64_t min, max;
+    const uint8_t *at = json->at;
+    if (number_range(header->type, &min, &max)) {
+        if (json_take_integer(json, min, max, &header->number)) return true;
+        return mistake_at(mistake, at, "the type %s takes a whole number from %lld to %lld", header_type_name(header->type),
+                          (long long)min, (long long)max);
+    }
+    if (header->type == ESRPC_HEADER_TYPE_BOOL_TRUE) {
+        if (json_take_word(json, "true")) return true;
+        header->type = ESRPC_HEADER_TYPE_BOOL_FALSE;
+        return json_take_word(json, "false") || mistake_at(mistake, at, "the type bool takes true or false");
+    }
+    if (header->type == ESRPC_HEADER_TYPE_BYTE_BUF) {
+        if (!take_base64(json, bytes, mistake)) return false;
+    } else if (!take_text(json, bytes, mistake)) {
+        return false;
+    }
+    if (header->type == ESRPC_HEADER_TYPE_UUID) {
+        uint8_t uuid[16];
+        if (esrpc_uuid_from_text(text_bytes(bytes), uuid) != ESRPC_OK)
+            return mistake_at(mistake, at, "this string is not a UUID");
+        bytes->len = 0;
+        text_add(bytes, uuid, sizeof uuid);
+    }
+    header->bytes = text_bytes(bytes);
+    return true;
+}
+
+/* The type that a header has when its value alone is given. */
+static int32_t type_of_value(const struct json *json)
+{
+    uint8_t first = json->at < json->end ? *json->at : 0;
+    if (first == '"') return ESRPC_HEADER_TYPE_STRING;
+    if (first == 't' || first == 'f') return ESRPC_HEADER_TYPE_BOOL_TRUE;
+    if (first == '-' || (first >= '0' && first <= '9')) return ESRPC_HEADER_TYPE_INT32;
+    return -1;
+}
+
+/* {"name":..,"type":..,"value":..}, of which the type may be missing; value_base64 and name_base64 for text that is not UTF-8. */
+static bool take_header_object(struct json *json, esrpc_headers *headers, struct mistake *mistake)
+{
+    struct text name = {NULL, 0, 0}, bytes = {NULL, 0, 0}, type = {NULL, 0, 0};
+    struct json key, value = {NULL, NULL};
+    const uint8_t *start = json->at;
+    esrpc_header header = {.type = -1};
+    bool good = json_enter(json, '{') || mistake_at(mistake, json->at, "a header is an object with name, type and value");
+    bool is_named = false, is_raw = false, is_base64 = false;
+    while (good && json_next_member(json, &key)) {
+        struct json here = *json;
+        if (json_take_string_equal(&(struct json){key.at, key.end}, "name", false)) {
+            name.len = 0;
+            is_named = good = take_text(json, &name, mistake);
+        } else if (json_take_string_equal(&(struct json){key.at, key.end}, "name_base64", false)) {
+            name.len = 0;
+            is_named = is_raw = good = take_base64(json, &name, mistake);
+        } else if (json_take_string_equal(&(struct json){key.at, key.end}, "type", false)) {
+            type.len = 0;
+            good = take_text(json, &type, mistake);
+            if (good && !find_header_type(text_bytes(&type), &header.type))
+                good = mistake_at(mistake, here.at, "there is no such type of header; these are: " TYPE_NAMES);
+        } else if (json_take_string_equal(&(struct json){key.at, key.end}, "value", false)) {
+            value = here;
+            json_take_value(json, 1);
+        } else if (json_take_string_equal(&(struct json){key.at, key.end}, "value_base64", false)) {
+            is_raw = is_base64 = true;
+            value = here;
+            json_take_value(json, 1);
+        } else {
+            good = mistake_at(mistake, key.at, "a header has no such member; these are: name, type, value");
+        }
+    }
+    if (good && (!is_named || value.at == NULL)) good = mistake_at(mistake, start, "this header lacks a name or a value");
+    if (good && header.type < 0) header.type = type_of_value(&value);
+    if (good && header.type < 0) good = mistake_at(mistake, value.at, "the value of a header is a string, a number or a bool");
+    header.name = text_bytes(&name);
+    if (good && is_base64) {
+        good = take_base64(&value, &bytes, mistake);
+        header.bytes = text_bytes(&bytes);
+        if (good && header.type != ESRPC_HEADER_TYPE_STRING)
+            good = mistake_at(mistake, start, "value_base64 is for strings that are not UTF-8: use value");
+    } else if (good) {
+        good = take_header_value(&value, &header, &bytes, mistake);
+    }
+    if (good) {
+        esrpc_status status = is_raw ? add_raw_header(headers, &header) : esrpc_headers_add(headers, &header, 1);
+        if (status != ESRPC_OK) good = mistake_at(mistake, start, "this header cannot be sent: %s", esrpc_status_message(status));
+    }
+    free(name.data);
+    free(bytes.data);
+    free(type.data);
+    return good;
+}
+
+bool add_headers_from_json(esrpc_headers *headers, struct json *json, struct mistake *mistake)
+{
+    struct json key;
+    json_skip_space(json);
+    if (json_enter(json, '[')) {
+        while (json_next_element(json))
+            if (!take_header_object(json, headers, mistake)) return false;
+        return true;
+    }
+    if (!json_enter(json, '{'))
+        return mistake_at(mistake, json->at, "headers are an object of names and values, or an array of headers");
+    while (json_next_member(json, &key)) {
+        struct text name = {NULL, 0, 0}, bytes = {NULL, 0, 0};
+        esrpc_header header = {.type = type_of_value(json)};
+        const uint8_t *at = key.at;
+        bool good = take_text(&key, &name, mistake);
+        if (good && header.type < 0)
+            good = mistake_at(mistake, json->at, "the value of a header is a string, a number or a bool here");
+        good = good && take_header_value(json, &header, &bytes, mistake);
+        header.name = text_bytes(&name);
+        if (good && esrpc_headers_add(headers, &header, 1) != ESRPC_OK)
+            good = mistake_at(mistake, at, "this header cannot be sent: %s", esrpc_last_error_message());
+        free(name.data);
+        free(bytes.data);
+        if (!good) return false;
+    }
+    return true;
+}
+
+/* --- To JSON --- */
+
+static void add_text_member(struct text *text, const char *name, esrpc_bytes bytes)
+{
+    bool is_text = is_utf8(bytes);
+    text_print(text, "\"%s%s\":", name, is_text ? "" : "_base64");
+    if (is_text) {
+        text_add_string(text, bytes);
+    } else {
+        text_add(text, "\"", 1);
+        text_add_base64(text, bytes);
+        text_add(text, "\"", 1);
+    }
+}
+
+void text_add_payload(struct text *text, esrpc_bytes payload)
+{
+    add_text_member(text, "payload", payload);
+}
+
+static void add_header(struct text *text, const esrpc_header *header)
+{
+    char uuid[37] = "";
+    text_add(text, "{", 1);
+    add_text_member(text, "name", header->name);
+    text_print(text, ",\"type\":\"%s\",", header_type_name(header->type));
+    switch (header->type) {
+    case ESRPC_HEADER_TYPE_BOOL_TRUE:
+    case ESRPC_HEADER_TYPE_BOOL_FALSE:
+        text_print(text, "\"value\":%s", header->number != 0 ? "true" : "false");
+        break;
+    case ESRPC_HEADER_TYPE_BYTE_BUF:
+        text_print(text, "\"value\":\"");
+        text_add_base64(text, header->bytes);
+        text_add(text, "\"", 1);
+        break;
+    case ESRPC_HEADER_TYPE_STRING:
+        add_text_member(text, "value", header->bytes);
+        break;
+    case ESRPC_HEADER_TYPE_UUID:
+        esrpc_uuid_to_text(header->bytes.data, uuid, sizeof uuid);
+        text_print(text, "\"value\":\"%s\"", uuid);
+        break;
+    default:
+        text_print(text, "\"value\":%lld", (long long)header->number);
+        break;
+    }
+    text_add(text, "}", 1);
+}
+
+static bool is_protocol_header(const esrpc_header *header)
+{
+    return esrpc_bytes_equal(header->name, esrpc_text(":message-type")) ||
+           esrpc_bytes_equal(header->name, esrpc_text(":message-flags")) ||
+           esrpc_bytes_equal(header->name, esrpc_text(":stream-id"));
+}
+
+void text_add_headers(struct text *text, const esrpc_headers *headers, bool all)
+{
+    esrpc_header header;
+    bool first = true;
+    text_print(text, "\"headers\":[");
+    for (size_t i = 0; esrpc_headers_get(headers, i, &header) == ESRPC_OK; i++) {
+        if (!all && is_protocol_header(&header)) continue;
+        if (!first) text_add(text, ",", 1);
+        first = false;
+        add_header(text, &header);
+    }
+    text_add(text, "]", 1);
+}
+
+void text_add_message(struct text *text, const esrpc_message *message)
+{
+    int32_t type = esrpc_message_get_type(message);
+    const char *name = message_type_name(type);
+    if (name != NULL) text_print(text, "{\"type\":\"%s\",", name);
+    else text_print(text, "{\"type\":%ld,", (long)type);
+    text_print(text, "\"flags\":%ld,", (long)esrpc_message_get_flags(message));
+    text_add_headers(text, esrpc_message_get_headers(message), false);
+    text_add(text, ",", 1);
+    text_add_payload(text, esrpc_message_get_payload(message));
+    text_add(text, "}\n", 2);
+}
