@@ -125,6 +125,9 @@ bool mistake_at(struct mistake *mistake, const uint8_t *at, const char *format, 
 /* The name of a type of header as the tools write it. */
 const char *header_type_name(int32_t type);
 
+/* How many bytes a number of this type has in a message; 0 if its values are not numbers. */
+size_t header_number_size(int32_t type);
+
 /* Adds the header that NAME=VALUE or NAME:TYPE=VALUE describes; does not return if there is a mistake in it. */
 void add_header_option(esrpc_headers *headers, const char *option, const char *spec);
 

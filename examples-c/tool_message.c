@@ -55,57 +55,55 @@ bool mistake_at(struct mistake *mistake, const uint8_t *at, const char *format, 
     return false;
 }
 
-/* The range of a type's numbers; false if its values are not numbers. */
-static bool number_range(int32_t type, int64_t *out_min, int64_t *out_max)
+size_t header_number_size(int32_t type)
 {
     switch (type) {
     case ESRPC_HEADER_TYPE_BYTE:
-        *out_min = INT8_MIN, *out_max = INT8_MAX;
-        return true;
+        return 1;
     case ESRPC_HEADER_TYPE_INT16:
-        *out_min = INT16_MIN, *out_max = INT16_MAX;
-        return true;
+        return 2;
     case ESRPC_HEADER_TYPE_INT32:
-        *out_min = INT32_MIN, *out_max = INT32_MAX;
-        return true;
+        return 4;
     case ESRPC_HEADER_TYPE_INT64:
     case ESRPC_HEADER_TYPE_TIMESTAMP:
-        *out_min = INT64_MIN, *out_max = INT64_MAX;
-        return true;
+        return 8;
     default:
-        return false;
+        return 0;
     }
 }
 
-/* Adds a header as it is, also if its name or its text is not UTF-8: received headers may be so. It is encoded under another name
- * and as bytes, and then put right. */
+/* The range of a type's numbers; false if its values are not numbers. */
+static bool number_range(int32_t type, int64_t *out_min, int64_t *out_max)
+{
+    const size_t size = header_number_size(type);
+    if (size == 0) return false;
+    *out_max = INT64_MAX >> (64 - 8 * size);
+    *out_min = -*out_max - 1;
+    return true;
+}
+
+/* Adds a header as it could be received: its name and text need not be UTF-8, and may be longer or shorter than one that is sent. */
 static esrpc_status add_raw_header(esrpc_headers *headers, const esrpc_header *header)
 {
-    struct text encoded = {NULL, 0, 0}, block = {NULL, 0, 0};
-    esrpc_header safe = *header;
-    esrpc_headers *one = esrpc_headers_new(), *decoded = NULL;
-    if (header->name.len == 0 || header->name.len > UINT8_MAX) {
-        esrpc_headers_release(one);
-        return ESRPC_ERROR_HEADER_NAME_LENGTH;
+    struct text block = {NULL, 0, 0};
+    esrpc_headers *decoded = NULL;
+    const uint8_t lengths[] = {(uint8_t)header->name.len, (uint8_t)header->type, (uint8_t)(header->bytes.len >> 8),
+                               (uint8_t)header->bytes.len};
+    size_t number_size = header_number_size(header->type);
+    if (header->name.len > UINT8_MAX) return ESRPC_ERROR_HEADER_NAME_LENGTH;
+    if (header->bytes.len > UINT16_MAX) return ESRPC_ERROR_HEADER_VALUE_TOO_LONG;
+    text_add(&block, lengths, 1);
+    text_add(&block, header->name.data, header->name.len);
+    text_add(&block, lengths + 1, 1);
+    while (number_size-- > 0) {
+        const uint8_t byte = (uint8_t)((uint64_t)header->number >> 8 * number_size);
+        text_add(&block, &byte, 1);
     }
-    safe.name = esrpc_text("x");
-    if (safe.type == ESRPC_HEADER_TYPE_STRING) safe.type = ESRPC_HEADER_TYPE_BYTE_BUF;
-    esrpc_status status = esrpc_headers_add(one, &safe, 1);
-    if (status == ESRPC_OK) {
-        const uint8_t length = (uint8_t)header->name.len, type = (uint8_t)header->type;
-        text_reserve(&encoded, header->bytes.len + 32);
-        status = esrpc_headers_encode(one, (uint8_t *)encoded.data, encoded.capacity, &encoded.len);
-        text_add(&block, &length, 1);
-        text_add(&block, header->name.data, header->name.len);
-        text_add(&block, &type, 1);
-        /* Behind the length, the name and the type. */
-        if (status == ESRPC_OK) text_add(&block, encoded.data + 3, encoded.len - 3);
-    }
-    if (status == ESRPC_OK) status = esrpc_headers_decode(text_bytes(&block), &decoded);
+    if (header->type == ESRPC_HEADER_TYPE_BYTE_BUF || header->type == ESRPC_HEADER_TYPE_STRING) text_add(&block, lengths + 2, 2);
+    text_add(&block, header->bytes.data, header->bytes.len);
+    esrpc_status status = esrpc_headers_decode(text_bytes(&block), &decoded);
     if (status == ESRPC_OK) status = esrpc_headers_add_from(headers, decoded, true);
     esrpc_headers_release(decoded);
-    esrpc_headers_release(one);
-    free(encoded.data);
     free(block.data);
     return status;
 }
@@ -229,7 +227,7 @@ static bool take_header_object(struct json *json, esrpc_headers *headers, struct
     const uint8_t *start = json->at;
     esrpc_header header = {.type = -1};
     bool good = json_enter(json, '{') || mistake_at(mistake, json->at, "a header is an object with name, type and value");
-    bool is_named = false, is_raw = false, is_base64 = false;
+    bool is_named = false, is_base64 = false;
     while (good && json_next_member(json, &key)) {
         struct json here = *json;
         if (json_take_string_equal(&(struct json){key.at, key.end}, "name", false)) {
@@ -237,7 +235,7 @@ static bool take_header_object(struct json *json, esrpc_headers *headers, struct
             is_named = good = take_text(json, &name, mistake);
         } else if (json_take_string_equal(&(struct json){key.at, key.end}, "name_base64", false)) {
             name.len = 0;
-            is_named = is_raw = good = take_base64(json, &name, mistake);
+            is_named = good = take_base64(json, &name, mistake);
         } else if (json_take_string_equal(&(struct json){key.at, key.end}, "type", false)) {
             type.len = 0;
             good = take_text(json, &type, mistake);
@@ -247,7 +245,7 @@ static bool take_header_object(struct json *json, esrpc_headers *headers, struct
             value = here;
             json_take_value(json, 1);
         } else if (json_take_string_equal(&(struct json){key.at, key.end}, "value_base64", false)) {
-            is_raw = is_base64 = true;
+            is_base64 = true;
             value = here;
             json_take_value(json, 1);
         } else {
@@ -267,7 +265,7 @@ static bool take_header_object(struct json *json, esrpc_headers *headers, struct
         good = take_header_value(&value, &header, &bytes, mistake);
     }
     if (good) {
-        esrpc_status status = is_raw ? add_raw_header(headers, &header) : esrpc_headers_add(headers, &header, 1);
+        esrpc_status status = add_raw_header(headers, &header);
         if (status != ESRPC_OK) good = mistake_at(mistake, start, "this header cannot be sent: %s", esrpc_status_message(status));
     }
     free(name.data);

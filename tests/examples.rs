@@ -19,6 +19,8 @@ mod calling;
 mod cc;
 #[path = "common/certificates.rs"]
 mod certificates;
+#[path = "examples/dumping.rs"]
+mod dumping;
 #[path = "examples/waiting.rs"]
 mod waiting;
 

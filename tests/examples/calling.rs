@@ -378,7 +378,7 @@ fn mistakes_in_the_arguments_of_esrpc_call_are_explained() {
 
 #[test]
 fn the_tools_explain_themselves() {
-    for tool in ["esrpc-call"] {
+    for tool in ["esrpc-call", "esrpc-dump"] {
         let help = run(example(tool, &["--help"]));
         assert_eq!((help.code, help.err.as_str()), (Some(0), ""));
         assert!(help.out.starts_with(&format!("Usage: {tool} ")), "{}", help.out);
