@@ -287,11 +287,10 @@ static int connect_lanes(struct bench *bench, esrpc_runtime *runtime)
     for (uint32_t i = 0; status == ESRPC_OK && i < begun; i++) {
         status = esrpc_connection_wait_setup(bench->lanes[i].connection, timeout_of(bench->call));
         if (status != ESRPC_OK)
-            exit_code = say_failure(bench->call, "cannot connect to", status, esrpc_last_error_message(), last_alert(), false,
-                                    esrpc_connection_get_connect_ack(bench->lanes[i].connection));
+            exit_code = say_failure(bench->call, "cannot connect to @", status, esrpc_last_error_message(), last_alert(), false);
     }
     if (status != ESRPC_OK && begun < bench->lane_count)
-        exit_code = say_failure(bench->call, "cannot connect to", status, esrpc_last_error_message(), last_alert(), false, NULL);
+        exit_code = say_failure(bench->call, "cannot connect to @", status, esrpc_last_error_message(), last_alert(), false);
     esrpc_client_options_release(options);
     return exit_code;
 }
@@ -334,8 +333,7 @@ static int report_figures(struct bench *bench)
     for (uint32_t i = 0; i < bench->lane_count && exit_code == EXIT_OK; i++) {
         struct lane *lane = &bench->lanes[i];
         if (lane->status != ESRPC_OK)
-            exit_code = say_failure(bench->call, "the first call that failed at", lane->status, lane->sentence, lane->alert, true,
-                                    NULL);
+            exit_code = say_failure(bench->call, "the first call to @ that failed", lane->status, lane->sentence, lane->alert, true);
     }
     if (exit_code == EXIT_OK && figures->errors > 0) {
         say("%s: %llu of %llu replies are errors: call it without --bench to see them", bench->call->operation, figures->errors,

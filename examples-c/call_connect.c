@@ -120,7 +120,7 @@ esrpc_client_options *make_client_options(struct call *call, esrpc_runtime *runt
     else if (status == ESRPC_OK)
         status = esrpc_client_options_set_unix_path(options, esrpc_text(call->unix_path));
     if (status != ESRPC_OK) {
-        *out_exit_code = say_failure(call, "cannot connect to", status, esrpc_last_error_message(), -1, false, NULL);
+        *out_exit_code = say_failure(call, "cannot connect to @", status, esrpc_last_error_message(), -1, false);
         esrpc_client_options_release(options);
         return NULL;
     }
@@ -168,17 +168,14 @@ static const char *advise(const struct call *call, esrpc_status status, int32_t 
 }
 
 int say_failure(const struct call *call, const char *what, esrpc_status status, const char *sentence, int32_t alert,
-                bool connected, const esrpc_message *connect_ack)
+                bool connected)
 {
-    char where[512];
-    snprintf(where, sizeof where, "%s %.400s", what, call->place);
-    say_status(where, status, sentence);
-    if (connect_ack != NULL && esrpc_message_get_payload(connect_ack).len > 0) {
-        struct text text = {NULL, 0, 0};
-        text_add_message(&text, connect_ack);
-        say("the server's answer to CONNECT: %.*s", (int)(text.len - 1 < 2000 ? text.len - 1 : 2000), text.data);
-        free(text.data);
-    }
+    const char *place = strchr(what, '@');
+    struct text text = {NULL, 0, 0};
+    text_print(&text, "%.*s%s%s", (int)(place - what), what, call->place, place + 1);
+    text_add(&text, "", 1);
+    say_status(text.data, status, sentence);
+    free(text.data);
     const char *advice = advise(call, status, alert, connected);
     if (advice[0] != '\0') say("what to do: %s", advice);
     return exit_code_of(status, connected);
@@ -193,8 +190,7 @@ esrpc_connection *connect_to_server(struct call *call, int *out_exit_code)
     if (status == ESRPC_OK) status = esrpc_connection_wait_setup(connection, timeout_of(call));
     esrpc_client_options_release(options);
     if (status == ESRPC_OK) return connection;
-    *out_exit_code = say_failure(call, "cannot connect to", status, esrpc_last_error_message(), last_alert(), false,
-                                 esrpc_connection_get_connect_ack(connection));
+    *out_exit_code = say_failure(call, "cannot connect to @", status, esrpc_last_error_message(), last_alert(), false);
     if (connection != NULL) esrpc_connection_abort(connection);
     esrpc_connection_release(connection);
     return NULL;

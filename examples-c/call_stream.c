@@ -141,7 +141,7 @@ static int read_replies(struct stream *stream)
         if (status == ESRPC_ERROR_STREAM_CLOSED) break;
         if (status != ESRPC_OK) {
             if (progress.is_shown) fputs("\r\033[K", stderr);
-            exit_code = say_failure(call, "the stream ended at", status, esrpc_last_error_message(), last_alert(), true, NULL);
+            exit_code = say_failure(call, "the stream to @ has ended", status, esrpc_last_error_message(), last_alert(), true);
             break;
         }
         struct text line = {NULL, 0, 0};
@@ -182,7 +182,7 @@ static int open_stream(struct stream *stream)
         atomic_store(&stream->sent, 1);
         return EXIT_OK;
     }
-    return say_failure(call, "cannot open the stream at", status, esrpc_last_error_message(), last_alert(), true, NULL);
+    return say_failure(call, "cannot open the stream to @", status, esrpc_last_error_message(), last_alert(), true);
 }
 
 int call_stream(struct call *call, esrpc_connection *connection)
@@ -192,7 +192,7 @@ int call_stream(struct call *call, esrpc_connection *connection)
     int exit_code;
     esrpc_status status = esrpc_connection_new_stream(connection, NULL, NULL, &stream.stream);
     if (status != ESRPC_OK)
-        return say_failure(call, "cannot open a stream at", status, esrpc_last_error_message(), last_alert(), true, NULL);
+        return say_failure(call, "cannot open a stream to @", status, esrpc_last_error_message(), last_alert(), true);
     if (pipe(stream.input.wake) != 0) {
         say("cannot make a pipe: %s", strerror(errno));
         esrpc_stream_release(stream.stream);

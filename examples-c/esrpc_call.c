@@ -183,7 +183,7 @@ int call_once(struct call *call, esrpc_connection *connection)
                                                 text_bytes(&call->payload), timeout_of(call), &reply);
     bool is_error = status == ESRPC_ERROR_APPLICATION_ERROR;
     if (status != ESRPC_OK && !is_error)
-        exit_code = say_failure(call, "the call failed at", status, esrpc_last_error_message(), last_alert(), true, NULL);
+        exit_code = say_failure(call, "the call to @ failed", status, esrpc_last_error_message(), last_alert(), true);
     else if ((!is_error || call->is_json) && !print_reply(call, reply))
         exit_code = EXIT_FAILED;
     if (is_error && exit_code == EXIT_OK) exit_code = say_error_reply(call, reply);

@@ -349,20 +349,6 @@ static int show(struct dump *dump)
 
 /* --- JSON to messages --- */
 
-static bool take_type(struct json *json, int64_t *out_type, struct mistake *mistake)
-{
-    const uint8_t *at = json->at;
-    if (json_take_integer(json, INT32_MIN, INT32_MAX, out_type)) return true;
-    for (int32_t type = 0; message_type_name(type) != NULL; type++) {
-        struct json probe = *json;
-        if (!json_take_string_equal(&probe, message_type_name(type), false)) continue;
-        *json = probe;
-        *out_type = type;
-        return true;
-    }
-    return mistake_at(mistake, at, "a type is a number or a name such as \"APPLICATION_MESSAGE\"");
-}
-
 /* The parts of a message in JSON, as far as they are given. */
 struct parts {
     struct json headers, payload;
@@ -379,9 +365,8 @@ static bool take_parts(struct json *json, struct parts *parts, struct mistake *m
     struct json key;
     if (!json_enter(json, '{')) return mistake_at(mistake, json->at, "a message is an object, such as {\"headers\":[],\"payload\":\"\"}");
     while (json_next_member(json, &key)) {
-        size_t name = 0;
+        const size_t name = find_name(key, names, NAMES);
         struct json value = *json;
-        while (name < NAMES && !json_take_string_equal(&(struct json){key.at, key.end}, names[name], false)) name++;
         if (name == HEADERS) {
             parts->headers = value;
         } else if (name == PAYLOAD || name == PAYLOAD_BASE64) {
@@ -390,7 +375,7 @@ static bool take_parts(struct json *json, struct parts *parts, struct mistake *m
         } else if (name == TYPE || name == FLAGS || name == STREAM_ID) {
             int64_t *number = &parts->numbers[name - TYPE];
             parts->has_number[name - TYPE] = true;
-            if (name == TYPE && !take_type(&value, number, mistake)) return false;
+            if (name == TYPE && !take_message_type(&value, number, mistake)) return false;
             if (name != TYPE && !json_take_integer(&value, INT32_MIN, INT32_MAX, number))
                 return mistake_at(mistake, value.at, "%s is a whole number of 32 bits", names[name]);
         } else if (name == TOTAL_LENGTH) {
@@ -438,22 +423,16 @@ static bool encode_message(struct json *json, struct dump *dump, struct mistake 
 static int encode(struct dump *dump)
 {
     struct json json = {(const uint8_t *)dump->input.data, (const uint8_t *)dump->input.data + dump->input.len};
-    const uint8_t *start = json.at;
     struct mistake mistake = {NULL, ""};
     bool good = true;
     if (isatty(STDOUT_FILENO)) usage_error("--encode writes bytes that are not text: send them to a file or a pipe");
     json_skip_space(&json);
     while (good && json.at < json.end) {
-        struct json message = json;
-        good = json_take_value(&json, 0);
-        if (!good) mistake_at(&mistake, json.at, json.at == json.end ? "the JSON ends too early" : "this is not JSON");
-        message.end = json.at;
-        good = good && encode_message(&message, dump, &mistake);
+        struct json message;
+        good = take_json(&json, &message, &mistake) && encode_message(&message, dump, &mistake);
     }
     if (good) return write_output(dump->out.data, dump->out.len) ? EXIT_OK : EXIT_FAILED;
-    size_t line, column;
-    json_locate(start, mistake.at, &line, &column);
-    say("%s:%zu:%zu: %s", dump->path, line, column, mistake.what);
+    say_mistake(dump->path, text_bytes(&dump->input), &mistake);
     return EXIT_USAGE;
 }
 

@@ -122,6 +122,15 @@ __attribute__((format(printf, 3, 4)))
 #endif
 bool mistake_at(struct mistake *mistake, const uint8_t *at, const char *format, ...);
 
+/* Whether a text is one JSON value; otherwise where it is not. */
+bool check_json(esrpc_bytes text, struct mistake *mistake);
+/* Takes the next of several JSON values, and where it ends. */
+bool take_json(struct json *json, struct json *out_value, struct mistake *mistake);
+/* Says a mistake with its line and column in the file. */
+void say_mistake(const char *file, esrpc_bytes text, const struct mistake *mistake);
+/* The index of the name that a member of a JSON object has, `count` if it has another. */
+size_t find_name(struct json key, const char *const *names, size_t count);
+
 /* The name of a type of header as the tools write it. */
 const char *header_type_name(int32_t type);
 
@@ -145,6 +154,8 @@ void text_add_payload(struct text *text, esrpc_bytes payload);
 void text_add_message(struct text *text, const esrpc_message *message);
 /* The name of a type of message, NULL if it has none. */
 const char *message_type_name(int32_t type);
+/* Takes a type of message: a number or a name. */
+bool take_message_type(struct json *json, int64_t *out_type, struct mistake *mistake);
 
 /* --- TLS --- */
 

@@ -55,6 +55,55 @@ bool mistake_at(struct mistake *mistake, const uint8_t *at, const char *format, 
     return false;
 }
 
+void say_mistake(const char *file, esrpc_bytes text, const struct mistake *mistake)
+{
+    size_t line, column;
+    json_locate(text.data, mistake->at, &line, &column);
+    say("%s:%zu:%zu: %s", strcmp(file, "-") == 0 ? "standard input" : file, line, column, mistake->what);
+}
+
+static bool no_json(const struct json *json, struct mistake *mistake)
+{
+    return mistake_at(mistake, json->at, json->at == json->end ? "the JSON ends too early" : "this is not JSON");
+}
+
+bool take_json(struct json *json, struct json *out_value, struct mistake *mistake)
+{
+    *out_value = *json;
+    if (!json_take_value(json, 0)) return no_json(json, mistake);
+    out_value->end = json->at;
+    return true;
+}
+
+bool check_json(esrpc_bytes text, struct mistake *mistake)
+{
+    struct json json = {text.data, text.data + text.len};
+    return (json_take_value(&json, 0) && json.at == json.end) || no_json(&json, mistake);
+}
+
+size_t find_name(struct json key, const char *const *names, size_t count)
+{
+    size_t index = 0;
+    for (; index < count; index++) {
+        struct json probe = key;
+        if (json_take_string_equal(&probe, names[index], false)) break;
+    }
+    return index;
+}
+
+bool take_message_type(struct json *json, int64_t *out_type, struct mistake *mistake)
+{
+    if (json_take_integer(json, INT32_MIN, INT32_MAX, out_type)) return true;
+    for (int32_t type = 0; message_type_name(type) != NULL; type++) {
+        struct json probe = *json;
+        if (!json_take_string_equal(&probe, message_type_name(type), false)) continue;
+        *json = probe;
+        *out_type = type;
+        return true;
+    }
+    return mistake_at(mistake, json->at, "a type is a number or a name such as \"APPLICATION_MESSAGE\"");
+}
+
 size_t header_number_size(int32_t type)
 {
     switch (type) {
@@ -229,23 +278,21 @@ static bool take_header_object(struct json *json, esrpc_headers *headers, struct
     bool good = json_enter(json, '{') || mistake_at(mistake, json->at, "a header is an object with name, type and value");
     bool is_named = false, is_base64 = false;
     while (good && json_next_member(json, &key)) {
-        struct json here = *json;
-        if (json_take_string_equal(&(struct json){key.at, key.end}, "name", false)) {
+        static const char *const names[] = {"name", "name_base64", "type", "value", "value_base64"};
+        enum { NAME, NAME_BASE64, TYPE, VALUE, VALUE_BASE64, NAMES };
+        const struct json here = *json;
+        const size_t member = find_name(key, names, NAMES);
+        if (member == NAME || member == NAME_BASE64) {
             name.len = 0;
-            is_named = good = take_text(json, &name, mistake);
-        } else if (json_take_string_equal(&(struct json){key.at, key.end}, "name_base64", false)) {
-            name.len = 0;
-            is_named = good = take_base64(json, &name, mistake);
-        } else if (json_take_string_equal(&(struct json){key.at, key.end}, "type", false)) {
+            is_named = true;
+            good = member == NAME ? take_text(json, &name, mistake) : take_base64(json, &name, mistake);
+        } else if (member == TYPE) {
             type.len = 0;
             good = take_text(json, &type, mistake);
             if (good && !find_header_type(text_bytes(&type), &header.type))
                 good = mistake_at(mistake, here.at, "there is no such type of header; these are: " TYPE_NAMES);
-        } else if (json_take_string_equal(&(struct json){key.at, key.end}, "value", false)) {
-            value = here;
-            json_take_value(json, 1);
-        } else if (json_take_string_equal(&(struct json){key.at, key.end}, "value_base64", false)) {
-            is_base64 = true;
+        } else if (member == VALUE || member == VALUE_BASE64) {
+            is_base64 = member == VALUE_BASE64;
             value = here;
             json_take_value(json, 1);
         } else {

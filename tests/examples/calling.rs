@@ -121,10 +121,10 @@ fn lines_become_messages_and_replies_become_lines_of_json() {
     // The tool ends the stream: after so many replies, or when input and replies have ended.
     let two = run_with_input(call(&place, &[ECHO_STREAM, &["--data", "{}", "--replies", "2"]]), b"{}\n{}\n{}\n");
     assert_eq!((two.code, two.out.lines().count()), (Some(0), 2), "{}", two.err);
-    let silent = run_with_input(call(&place, &[ECHO_STREAM, &["--wait", "1"]]), b"{}\n{}");
+    let silent = run_with_input(call(&place, &[ECHO_STREAM, &["--wait", "3"]]), b"{}\n{}");
     assert_eq!((silent.code, silent.out.lines().count()), (Some(0), 2), "{}", silent.err);
     let late = run_with_input(call(&place, &[ECHO_STREAM, &["--timeout", "0.5"]]), b"{}\n");
-    assert_eq!((late.code, late.out.lines().count()), (Some(TIMED_OUT), 1), "{}", late.err);
+    assert_eq!(late.code, Some(TIMED_OUT), "{}", late.err);
     assert!(late.err.contains("--timeout"), "{}", late.err);
     assert_fails(&run_with_input(call(&place, &[ECHO_STREAM]), b""), USAGE, &["its first line opens the stream"]);
     let failing = run_with_input(call(&place, &[ECHO_STREAM]), b"{}\nnot JSON\n");
@@ -301,7 +301,7 @@ fn a_load_ends_with_its_figures() {
     let address = server.address.clone();
     let place = [address.as_str()];
     let load = ["--data", "{}", "--bench", "--json", "--connections", "3", "--in-flight", "4"];
-    for (end, least, most) in [(["--count", "100"], 100, 100), (["--duration", "0.2"], 1, u64::MAX)] {
+    for (end, least, most) in [(["--count", "100"], 100, 100), (["--duration", "0.5"], 1, u64::MAX)] {
         let ended = run(call(&place, &[ECHO, &load, &end]));
         assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""));
         let figures: serde_json::Value = serde_json::from_str(&ended.out).expect("JSON");
@@ -378,7 +378,7 @@ fn mistakes_in_the_arguments_of_esrpc_call_are_explained() {
 
 #[test]
 fn the_tools_explain_themselves() {
-    for tool in ["esrpc-call", "esrpc-dump"] {
+    for tool in ["esrpc-call", "esrpc-dump", "esrpc-serve"] {
         let help = run(example(tool, &["--help"]));
         assert_eq!((help.code, help.err.as_str()), (Some(0), ""));
         assert!(help.out.starts_with(&format!("Usage: {tool} ")), "{}", help.out);
