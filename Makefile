@@ -46,10 +46,17 @@ DOCUMENTS := README.md CHANGELOG.md SECURITY.md LICENSE-MIT LICENSE-APACHE $(wil
 TOOLS := $(addprefix $(STAGE)/,$(if $(wildcard examples-c/esrpc_call.c),esrpc-call esrpc-dump esrpc-serve))
 MANUALS := $(wildcard docs/man/*.1)
 
-.PHONY: all install install-strip uninstall check dist clean library
+# Where the tools look for the library: from their own place, so that what is installed can be moved. The folders of the system are
+# searched anyway.
+TOOL_RUN_PATH := $(if $(filter-out /usr,$(PREFIX)),$$$$ORIGIN/$(call relative,$(BINDIR),$(LIBDIR)))
+
+.PHONY: all install install-strip uninstall check dist clean library tools
 .DELETE_ON_ERROR:
 
-all: library
+all: library $(if $(TOOLS),tools)
+
+tools: library
+	$(MAKE) -C examples-c tools BUILD=$(STAGE) LIBRARY=$(BUILT)/$(LINK_NAME) RPATH='$(TOOL_RUN_PATH)'
 
 library:
 	$(CARGO_BUILD) --lib --locked --profile $(PROFILE) $(if $(TARGET),--target $(TARGET)) $(CARGO_FLAGS)

@@ -21,6 +21,8 @@ mod cc;
 mod certificates;
 #[path = "examples/dumping.rs"]
 mod dumping;
+#[path = "examples/explaining.rs"]
+mod explaining;
 #[path = "examples/serving.rs"]
 mod serving;
 #[path = "examples/waiting.rs"]

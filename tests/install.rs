@@ -101,6 +101,17 @@ fn converse(server: &Path, client: &Path) {
 }
 
 #[test]
+fn the_tools_find_the_library_and_have_manual_pages() {
+    for tool in ["esrpc-call", "esrpc-dump", "esrpc-serve"] {
+        let program = installed().join("bin").join(tool);
+        let version = run(Command::new(program).env_remove("LD_LIBRARY_PATH").arg("--version"));
+        assert!(version.starts_with(&format!("{tool} {}", env!("CARGO_PKG_VERSION"))), "{version}");
+        let page = installed().join("share/man/man1").join(format!("{tool}.1"));
+        assert!(page.is_file(), "{} is missing", page.display());
+    }
+}
+
+#[test]
 fn programs_are_built_with_pkg_config_and_the_shared_library() {
     let folder = folder("pkg_config_shared");
     compile_examples(&folder, &pkg_config(&["--cflags"]), &pkg_config(&["--libs"]));
@@ -246,6 +257,8 @@ fn files(folder: &Path, found: &mut BTreeSet<PathBuf>) {
 
 #[test]
 fn uninstall_leaves_nothing() {
+    // The two installations are made in the same folder, one after the other.
+    installed();
     let prefix = folder("uninstalled");
     let of = |prefix: &Path| {
         let mut found = BTreeSet::new();

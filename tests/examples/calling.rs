@@ -375,16 +375,3 @@ fn mistakes_in_the_arguments_of_esrpc_call_are_explained() {
     assert_fails(&run(call(&[&reserved.address], &[ECHO, &reserved_header])), USAGE, &["ESRPC_ERROR_RESERVED_HEADER"]);
     reserved.stop("TERM");
 }
-
-#[test]
-fn the_tools_explain_themselves() {
-    for tool in ["esrpc-call", "esrpc-dump", "esrpc-serve"] {
-        let help = run(example(tool, &["--help"]));
-        assert_eq!((help.code, help.err.as_str()), (Some(0), ""));
-        assert!(help.out.starts_with(&format!("Usage: {tool} ")), "{}", help.out);
-        assert!(help.out.lines().all(|line| line.len() <= 90), "{}", help.out);
-        let version = run(example(tool, &["--version"]));
-        assert_eq!(version.code, Some(0));
-        assert!(version.out.starts_with(&format!("{tool} {} (TLS: ", env!("CARGO_PKG_VERSION"))), "{}", version.out);
-    }
-}

@@ -1,0 +1,65 @@
+//! What the tools say about themselves: --help, --version, their manual pages, and README.
+
+use super::*;
+use std::collections::BTreeSet;
+
+const TOOLS: [&str; 3] = ["esrpc-call", "esrpc-dump", "esrpc-serve"];
+
+/// The long options that a text mentions, each behind `prefix`.
+fn options(text: &str, prefix: &str) -> BTreeSet<String> {
+    let is_of_name = |letter: char| letter.is_ascii_lowercase() || letter == '-';
+    let names = text.split(prefix).skip(1).map(|rest| rest.split(|letter| !is_of_name(letter)).next());
+    names.flatten().filter(|name| !name.is_empty()).map(str::to_owned).collect()
+}
+
+fn manual(tool: &str) -> PathBuf {
+    cc::root().join("docs/man").join(format!("{tool}.1"))
+}
+
+#[test]
+fn help_and_version_are_printed() {
+    for tool in TOOLS {
+        let help = run(example(tool, &["--help"]));
+        assert_eq!((help.code, help.err.as_str()), (Some(0), ""));
+        assert!(help.out.starts_with(&format!("Usage: {tool} ")), "{}", help.out);
+        let wide: Vec<_> = help.out.lines().filter(|line| line.len() > 90).collect();
+        assert!(wide.is_empty(), "{wide:?}");
+        let version = run(example(tool, &["--version"]));
+        assert_eq!(version.code, Some(0));
+        assert!(version.out.starts_with(&format!("{tool} {} (TLS: ", env!("CARGO_PKG_VERSION"))), "{}", version.out);
+    }
+}
+
+#[test]
+fn the_manual_pages_have_the_options_of_the_help() {
+    for tool in TOOLS {
+        let page = fs::read_to_string(manual(tool)).expect("each tool has a page");
+        let mut in_help = options(&run(example(tool, &["--help"])).out, " --");
+        in_help.extend(["help".to_owned(), "version".to_owned()]);
+        assert_eq!(options(&page, "Fl Fl "), in_help, "{tool}");
+    }
+}
+
+#[test]
+fn the_commands_in_readme_work() {
+    let readme = fs::read_to_string(cc::root().join("README.md")).expect("README is there");
+    let (_, section) = readme.split_once("\n## From the shell\n").expect("README has this section");
+    let (_, block) = section.split_once("```sh\n").expect("it has commands");
+    let commands: Vec<_> = block.lines().take_while(|line| *line != "```").collect();
+    assert_eq!(commands.len(), 3, "{commands:?}");
+    let server = Server::start();
+    let shell = |line: &str| {
+        let mut shell = command(Path::new("sh"), &["-c", line]);
+        let path = std::env::var("PATH").expect("a search path");
+        shell.env("PATH", format!("{}:{path}", build_folder().display()));
+        run(shell)
+    };
+    let called = shell(&commands[0].replace("127.0.0.1:8033", &server.address));
+    assert_eq!((called.code, called.out.as_str(), called.err.as_str()), (Some(0), r#"{"a":1}"#, ""));
+    server.stop("TERM");
+    let checked = shell(&commands[1].replace("--port 8034", "--check"));
+    assert_eq!((checked.code, checked.err.as_str()), (Some(0), ""));
+    let shown = shell(commands[2]);
+    assert_eq!((shown.code, shown.err.as_str()), (Some(0), ""));
+    assert!(shown.out.contains("\"answer\" integer 42"), "{}", shown.out);
+}
