@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <time.h>
@@ -272,6 +273,21 @@ static bool print_figures(const struct bench *bench, const struct figures *figur
 
 /* --- The run --- */
 
+static volatile sig_atomic_t is_interrupted;
+
+/* The first Ctrl+C ends the load and shows its figures, the next one ends the program. */
+static void on_interrupt(int number)
+{
+    (void)number;
+    is_interrupted = 1;
+}
+
+static void watch_for_interrupt(void)
+{
+    struct sigaction action = {.sa_handler = on_interrupt, .sa_flags = (int)SA_RESETHAND};
+    sigaction(SIGINT, &action, NULL);
+}
+
 static int connect_lanes(struct bench *bench, esrpc_runtime *runtime)
 {
     int exit_code = EXIT_OK;
@@ -307,7 +323,7 @@ static void wait_for_calls(struct bench *bench)
     while (bench->busy > 0) {
         uint64_t passed_ms = (now_ns() - bench->begin_ns) / 1000000;
         uint64_t rest_ms = LOOK_MS;
-        if (call->count == 0 && passed_ms >= duration_ms) atomic_store(&bench->is_stopping, true);
+        if (is_interrupted || (call->count == 0 && passed_ms >= duration_ms)) atomic_store(&bench->is_stopping, true);
         else if (call->count == 0 && duration_ms - passed_ms < rest_ms) rest_ms = duration_ms - passed_ms;
         struct timespec until;
         clock_gettime(CLOCK_REALTIME, &until);
@@ -354,6 +370,7 @@ static int run(struct bench *bench)
         esrpc_status status = esrpc_connection_run_on_loop(lane->connection, begin_lane, lane);
         if (status != ESRPC_OK) begin_lane(status, lane);
     }
+    watch_for_interrupt();
     wait_for_calls(bench);
     return report_figures(bench);
 }

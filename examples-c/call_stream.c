@@ -62,11 +62,10 @@ static bool next_line(struct input *input, esrpc_bytes *out_line)
             input->start = 0;
         }
         input->scanned = buffer->len;
+        /* What is too long for a message is handed out, so that its sending fails. */
         if (buffer->len > MOST_LINE) {
-            say("a line of standard input is longer than 24 MiB, the most that a message can hold");
             input->is_over = true;
-            buffer->len = 0;
-            return false;
+            continue;
         }
         struct pollfd ready[] = {{.fd = STDIN_FILENO, .events = POLLIN}, {.fd = input->wake[0], .events = POLLIN}};
         if (poll(ready, 2, -1) < 0 && errno != EINTR) ready[0].revents = POLLERR;
@@ -92,8 +91,7 @@ static void *send_lines(void *user_data)
         if (status != ESRPC_OK) {
             stream->send_status = status;
             snprintf(stream->send_sentence, sizeof stream->send_sentence, "%s", esrpc_last_error_message());
-            if (exit_code_of(status, true) == EXIT_USAGE || status == ESRPC_ERROR_MESSAGE_TOO_LARGE)
-                esrpc_stream_close(stream->stream);
+            if (is_bad_message(status)) esrpc_stream_close(stream->stream);
             break;
         }
         atomic_fetch_add(&stream->sent, 1);
@@ -182,7 +180,9 @@ static int open_stream(struct stream *stream)
         atomic_store(&stream->sent, 1);
         return EXIT_OK;
     }
-    return say_failure(call, "cannot open the stream to @", status, esrpc_last_error_message(), last_alert(), true);
+    int exit_code =
+        say_failure(call, "cannot open the stream to @", status, esrpc_last_error_message(), last_alert(), true);
+    return is_bad_message(status) ? EXIT_USAGE : exit_code;
 }
 
 int call_stream(struct call *call, esrpc_connection *connection)
@@ -210,9 +210,7 @@ int call_stream(struct call *call, esrpc_connection *connection)
             esrpc_stream_close(stream.stream);
             if (write(stream.input.wake[1], "", 1) != 1) say("cannot end the reading of standard input");
             pthread_join(sender, NULL);
-            bool is_mistake = exit_code_of(stream.send_status, true) == EXIT_USAGE ||
-                              stream.send_status == ESRPC_ERROR_MESSAGE_TOO_LARGE;
-            if (exit_code == EXIT_OK && is_mistake && stream.send_status != ESRPC_OK) {
+            if (exit_code == EXIT_OK && is_bad_message(stream.send_status)) {
                 say_status("a line of standard input cannot be sent", stream.send_status, stream.send_sentence);
                 exit_code = EXIT_USAGE;
             }

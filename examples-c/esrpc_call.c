@@ -182,10 +182,14 @@ int call_once(struct call *call, esrpc_connection *connection)
     esrpc_status status = esrpc_connection_call(connection, esrpc_text(call->operation), call->headers,
                                                 text_bytes(&call->payload), timeout_of(call), &reply);
     bool is_error = status == ESRPC_ERROR_APPLICATION_ERROR;
-    if (status != ESRPC_OK && !is_error)
+    /* If a message from the server were too large, the connection would have ended. */
+    bool is_mistake = is_bad_message(status) && esrpc_connection_is_open(connection);
+    if (status != ESRPC_OK && !is_error) {
         exit_code = say_failure(call, "the call to @ failed", status, esrpc_last_error_message(), last_alert(), true);
-    else if ((!is_error || call->is_json) && !print_reply(call, reply))
+        if (is_mistake) exit_code = EXIT_USAGE;
+    } else if ((!is_error || call->is_json) && !print_reply(call, reply)) {
         exit_code = EXIT_FAILED;
+    }
     if (is_error && exit_code == EXIT_OK) exit_code = say_error_reply(call, reply);
     esrpc_message_release(reply);
     return exit_code;

@@ -42,6 +42,19 @@ void usage_error(const char *format, ...)
     exit(EXIT_USAGE);
 }
 
+bool is_bad_message(esrpc_status status)
+{
+    switch (status) {
+    case ESRPC_ERROR_MESSAGE_TOO_LARGE:
+    case ESRPC_ERROR_TOO_MANY_HEADERS:
+    case ESRPC_ERROR_HEADERS_TOO_LARGE:
+    case ESRPC_ERROR_HEADER_VALUE_TOO_LONG:
+        return true;
+    default:
+        return exit_code_of(status, true) == EXIT_USAGE;
+    }
+}
+
 int exit_code_of(esrpc_status status, bool connected)
 {
     switch (status) {

@@ -66,6 +66,9 @@ void say(const char *format, ...);
 /* Says that `what` failed, and why: the library's sentence and the status's name. */
 void say_status(const char *what, esrpc_status status, const char *sentence);
 
+/* Whether a status that a send returned says that the message itself cannot be sent. */
+bool is_bad_message(esrpc_status status);
+
 /* The exit code for a status; `connected` if it came after setup. */
 int exit_code_of(esrpc_status status, bool connected);
 

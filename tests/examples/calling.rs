@@ -162,9 +162,9 @@ fn every_kind_of_failure_has_its_exit_code_and_says_what_to_do() {
     let as_json = run(call(&place, &[&operation, &["--json"]]));
     assert_eq!(as_json.code, Some(ERROR_REPLY));
     assert!(as_json.out.starts_with(r#"{"type":"APPLICATION_ERROR","flags":2,"#), "{}", as_json.out);
-    let not_tls = run(call(&place, &[&operation, &["--tls"]]));
     // Without CAs in the system TLS cannot even begin.
-    assert_fails(&not_tls, TLS, &["ESRPC_ERROR_TLS_"]);
+    let not_tls = run(call(&place, &[&operation, &["--tls"]]));
+    assert_fails(&not_tls, TLS, &[if cc::has_tls() { "ESRPC_ERROR_TLS_" } else { "ESRPC_ERROR_UNSUPPORTED" }]);
     server.stop("TERM");
 
     let nobody = run(call(&place, &[ECHO]));
@@ -370,8 +370,19 @@ fn mistakes_in_the_arguments_of_esrpc_call_are_explained() {
         let ended = run(call(&["127.0.0.1:1", "--operation", "x"], &[*arguments]));
         assert_fails(&ended, USAGE, &[*sentence]);
     }
-    let reserved = Server::start();
-    let reserved_header = ["--header", ":stream-id:integer=1"];
-    assert_fails(&run(call(&[&reserved.address], &[ECHO, &reserved_header])), USAGE, &["ESRPC_ERROR_RESERVED_HEADER"]);
-    reserved.stop("TERM");
+}
+
+#[test]
+fn what_cannot_be_sent_is_a_mistake_of_the_caller() {
+    let server = Server::start();
+    let place = [server.address.as_str()];
+    let reserved = run(call(&place, &[ECHO, &["--header", ":stream-id:integer=1"]]));
+    assert_fails(&reserved, USAGE, &["ESRPC_ERROR_RESERVED_HEADER"]);
+    let long = vec![b'x'; 25 * 1024 * 1024];
+    let payload = run_with_input(call(&place, &[ECHO, &["--data", "-"]]), &long);
+    assert_fails(&payload, USAGE, &["ESRPC_ERROR_MESSAGE_TOO_LARGE"]);
+    let line = run_with_input(call(&place, &[ECHO_STREAM, &["--data", "{}"]]), &long);
+    assert_eq!(line.code, Some(USAGE), "{}", line.err);
+    assert!(line.err.contains("a line of standard input cannot be sent"), "{}", line.err);
+    server.stop("TERM");
 }
