@@ -1,5 +1,5 @@
-/* esrpc-call --bench: many calls at once, and how long they take. Everything about a connection happens on its event-loop thread; the
- * main thread only looks at the counters. */
+/* esrpc-call --bench: many calls at once, and how long they take. Everything about a connection happens on its event-loop
+ * thread; the main thread only looks at the counters. */
 #include "call.h"
 
 #include <errno.h>
@@ -349,7 +349,8 @@ static int report_figures(struct bench *bench)
     for (uint32_t i = 0; i < bench->lane_count && exit_code == EXIT_OK; i++) {
         struct lane *lane = &bench->lanes[i];
         if (lane->status != ESRPC_OK)
-            exit_code = say_failure(bench->call, "the first call to @ that failed", lane->status, lane->sentence, lane->alert, true);
+            exit_code = say_failure(bench->call, "the first call to @ that failed", lane->status, lane->sentence, lane->alert,
+                                    true);
     }
     if (exit_code == EXIT_OK && figures->errors > 0) {
         say("%s: %llu of %llu replies are errors: call it without --bench to see them", bench->call->operation, figures->errors,

@@ -1,5 +1,5 @@
-/* esrpc-call --stream: lines of standard input become messages, replies become lines of JSON. The main thread reads replies, another
- * one the input. */
+/* esrpc-call --stream: lines of standard input become messages, replies become lines of JSON. The main thread reads replies,
+ * another one the input. */
 #include "call.h"
 
 #include <errno.h>

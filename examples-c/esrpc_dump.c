@@ -96,7 +96,8 @@ static void add_payload(struct dump *dump)
     if (left > 0) text_print(&dump->out, "            ... and %zu bytes more: --all shows them\n", left);
 }
 
-static void on_prelude(esrpc_decoder *decoder, uint32_t total_length, uint32_t headers_length, uint32_t prelude_crc, void *user_data)
+static void on_prelude(esrpc_decoder *decoder, uint32_t total_length, uint32_t headers_length, uint32_t prelude_crc,
+                       void *user_data)
 {
     struct dump *dump = user_data;
     (void)decoder;
@@ -363,7 +364,8 @@ static bool take_parts(struct json *json, struct parts *parts, struct mistake *m
                                         "stream_id", "offset", "total_length"};
     enum { HEADERS, PAYLOAD, PAYLOAD_BASE64, TYPE, FLAGS, STREAM_ID, OFFSET, TOTAL_LENGTH, NAMES };
     struct json key;
-    if (!json_enter(json, '{')) return mistake_at(mistake, json->at, "a message is an object, such as {\"headers\":[],\"payload\":\"\"}");
+    if (!json_enter(json, '{'))
+        return mistake_at(mistake, json->at, "a message is an object, such as {\"headers\":[],\"payload\":\"\"}");
     while (json_next_member(json, &key)) {
         const size_t name = find_name(key, names, NAMES);
         struct json value = *json;

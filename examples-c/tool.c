@@ -2,6 +2,7 @@
 #include "tool.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 
 static const char *program = "esrpc";
@@ -237,7 +238,7 @@ bool read_data(const char *option, const char *value, struct text *out)
 bool write_output(const void *data, size_t len)
 {
     errno = 0;
-    if (fwrite(data, 1, len, stdout) == len && fflush(stdout) == 0) return true;
+    if ((len == 0 || fwrite(data, 1, len, stdout) == len) && fflush(stdout) == 0) return true;
     if (errno != EPIPE) say("cannot write the output: %s", strerror(errno));
     return false;
 }
@@ -313,8 +314,18 @@ static const struct option *find_option(const struct command_line *line, const c
     return NULL;
 }
 
+/* Descriptors 0 to 2 that are closed would be given to sockets, which would then be taken for standard input and output. Here they
+ * stay what cannot be read or written. */
+static void occupy_standard_descriptors(void)
+{
+    static const int modes[] = {O_WRONLY, O_RDONLY, O_WRONLY};
+    for (int i = 0; i < 3; i++)
+        if (fcntl(i, F_GETFD) < 0 && open("/dev/null", modes[i]) < 0) exit(EXIT_FAILED);
+}
+
 const char *read_command_line(int argc, char **argv, const struct command_line *line)
 {
+    occupy_standard_descriptors();
     const char *operand = NULL;
     bool only_operands = false;
     program = line->program;
@@ -454,7 +465,7 @@ static const char *advise_server(esrpc_status status, int32_t alert)
     case ESRPC_ERROR_TLS_HANDSHAKE_FAILED:
         return "if the client does not use TLS, leave out --cert and --key here";
     case ESRPC_ERROR_TLS_ALERT_RECEIVED:
-        return alert == UNKNOWN_CA ? "the client has to be given the CA of the certificate in --cert (esrpc-call: --ca FILE)" : "";
+        return alert == UNKNOWN_CA ? "the client has to trust the CA of the certificate in --cert (esrpc-call: --ca FILE)" : "";
     default:
         return "";
     }

@@ -131,7 +131,8 @@ static bool number_range(int32_t type, int64_t *out_min, int64_t *out_max)
     return true;
 }
 
-/* Adds a header as it could be received: its name and text need not be UTF-8, and may be longer or shorter than one that is sent. */
+/* Adds a header as it could be received: its name and text need not be UTF-8, and may be longer or shorter than those that are
+ * sent. */
 static esrpc_status add_raw_header(esrpc_headers *headers, const esrpc_header *header)
 {
     struct text block = {NULL, 0, 0};

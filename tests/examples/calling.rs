@@ -149,6 +149,24 @@ fn a_reader_that_goes_away_ends_the_call_quietly_and_a_full_disk_does_not() {
     server.stop("TERM");
 }
 
+/// A socket of the library could get the number of a closed descriptor.
+#[test]
+fn closed_descriptors_are_not_taken_for_input_or_output() {
+    let server = Server::start();
+    let program = build_folder().join("esrpc-call");
+    let closed = |redirection: &str, arguments: &[&str]| {
+        let script = format!("exec \"$0\" \"$@\" {redirection}");
+        let fixed = ["-c", &script, program.to_str().expect("a UTF-8 path"), &server.address];
+        run(command(Path::new("sh"), &[&fixed[..], ECHO, arguments].concat()))
+    };
+    assert_fails(&closed("<&-", &["--data", "-"]), USAGE, &["cannot read standard input"]);
+    assert_fails(&closed("<&-", &["--stream"]), USAGE, &["cannot read standard input"]);
+    assert_fails(&closed(">&-", &["--data", "{}"]), FAILED, &["cannot write the output"]);
+    let silent = closed("2>&-", &["--data", "not JSON"]);
+    assert_eq!((silent.code, silent.out.as_str(), silent.err.as_str()), (Some(ERROR_REPLY), "", ""));
+    server.stop("TERM");
+}
+
 #[test]
 fn every_kind_of_failure_has_its_exit_code_and_says_what_to_do() {
     let server = Server::start();
