@@ -25,7 +25,7 @@ static void split_address(struct call *call)
     memcpy(call->host, host, len);
     call->host[len] = '\0';
     if (!parse_number(colon + 1, 1, UINT16_MAX, &call->port))
-        usage_error("\"%s\" is not a port: a number from 1 to 65535 is needed after the host", colon + 1);
+        usage_error("\"%s\" in \"%s\" is not a port: a number from 1 to 65535 is needed after the host", colon + 1, address);
 }
 
 static void read_environment(struct call *call)
@@ -156,12 +156,14 @@ static const char *advise(const struct call *call, esrpc_status status, int32_t 
         return "give the stream more time with --timeout SECONDS, or leave --timeout out";
     case ESRPC_ERROR_HANDSHAKE_REFUSED:
         return call->is_greengrass ? "is the token in " TOKEN_VARIABLE " that of this component, and is it still running?"
-                                   : "servers look at CONNECT's headers and payload: give what this one wants with --connect-header "
-                                     "NAME=VALUE and --connect-data TEXT";
+                                   : "servers look at CONNECT's headers and payload: pass what this one expects with "
+                                     "--connect-header NAME=VALUE and --connect-data TEXT";
     case ESRPC_ERROR_PEER_CLOSED:
     case ESRPC_ERROR_CONNECTION_RESET:
-        if (connected) return "";
-        return call->tls.is_on ? "" : "if the server uses TLS at this port, add --tls";
+    case ESRPC_ERROR_INCOMPLETE:
+    case ESRPC_ERROR_PRELUDE_CHECKSUM:
+        if (connected || call->tls.is_on) return "";
+        return "check host and port; if the server uses TLS there, add --tls, and --ca FILE if its CA is not one of the system's";
     default:
         return advise_tls(status, alert, &call->tls, false);
     }

@@ -344,7 +344,8 @@ const char *read_command_line(int argc, char **argv, const struct command_line *
             exit(write_output(line->help, strlen(line->help)) ? EXIT_OK : EXIT_FAILED);
         if (strcmp(argument, "--version") == 0 || strcmp(argument, "-V") == 0) {
             struct text text = {NULL, 0, 0};
-            text_print(&text, "%s %s (TLS: %s)\n", program, esrpc_version(), esrpc_tls_get_provider());
+            const char *tls = esrpc_tls_get_provider();
+            text_print(&text, "%s %s (TLS: %s)\n", program, esrpc_version(), tls[0] != '\0' ? tls : "none");
             bool written = write_output(text.data, text.len);
             free(text.data);
             exit(written ? EXIT_OK : EXIT_FAILED);
@@ -376,8 +377,6 @@ static esrpc_status say_tls_file(const char *option, const char *file, esrpc_sta
     text_add(&what, "", 1);
     say_status(what.data, status, esrpc_last_error_message());
     free(what.data);
-    if (status == ESRPC_ERROR_UNSUPPORTED)
-        say("this build of the library has no TLS: install one that has (--version says which cryptography it uses)");
     return status;
 }
 
@@ -420,32 +419,31 @@ static const char *advise_client(esrpc_status status, int32_t alert, const struc
     enum { BAD_CERTIFICATE = 42, CERTIFICATE_UNKNOWN = 46, UNKNOWN_CA = 48, UNRECOGNIZED_NAME = 112, REQUIRED = 116 };
     switch (status) {
     case ESRPC_ERROR_TLS_UNKNOWN_CA:
-        return files->ca != NULL ? "--ca has to name the file with the certificate of the CA that the server's comes from, or with "
-                                   "the server's own if it is self-signed"
-                                 : "the system's CAs are trusted: for a CA of your own, or a self-signed certificate, give its "
+        return files->ca != NULL ? "--ca has to name the file with the certificate of the server's CA, or with the server's own if it "
+                                   "is self-signed"
+                                 : "only the system's CAs are trusted: for another CA or a self-signed certificate, pass that "
                                    "certificate with --ca FILE";
     case ESRPC_ERROR_TLS_WRONG_NAME:
-        return "give the name that the certificate has with --server-name NAME, or have the server get a certificate for this one";
+        return "pass the name in the certificate with --server-name NAME, or have the server get a certificate for this name";
     case ESRPC_ERROR_TLS_SERVER_NAME_REQUIRED:
-        return "give the name that the server's certificate has with --server-name NAME";
+        return "pass the name in the server's certificate with --server-name NAME";
     case ESRPC_ERROR_TLS_CERTIFICATE_EXPIRED:
     case ESRPC_ERROR_TLS_CERTIFICATE_NOT_YET_VALID:
         return "look at the clock of this machine; if it is right, the server needs a new certificate";
     case ESRPC_ERROR_TLS_BAD_CERTIFICATE:
-        return "the server's certificate has to be made anew; to see what the server says nevertheless, on a machine of your own "
-               "only: --insecure";
+        return "the server needs another certificate; in tests on one machine, --insecure accepts any";
     case ESRPC_ERROR_TLS_NO_COMMON_ALPN:
-        return "give the protocol that the server has with --alpn NAME, or leave --alpn out";
+        return "pass the server's protocol with --alpn NAME, or leave --alpn out";
     case ESRPC_ERROR_TLS_HANDSHAKE_FAILED:
     case ESRPC_ERROR_TLS_PEER_CLOSED:
         return "if the server does not use TLS at this port, leave out --tls and the other options of TLS";
     case ESRPC_ERROR_TLS_ALERT_RECEIVED:
-        if (alert == UNRECOGNIZED_NAME) return "give a name that the server has a certificate for with --server-name NAME";
+        if (alert == UNRECOGNIZED_NAME) return "pass a name for which the server has a certificate with --server-name NAME";
         if (alert == REQUIRED || files->certificate == NULL)
-            return "the server wants to see a certificate of yours: give it with --cert FILE and --key FILE";
+            return "if the server requires a certificate of its clients, pass yours with --cert FILE and --key FILE";
         if (alert >= BAD_CERTIFICATE && (alert <= CERTIFICATE_UNKNOWN || alert == UNKNOWN_CA))
-            return "give a certificate that the server accepts with --cert FILE and --key FILE: from its client CA, for clients "
-                   "(clientAuth), valid today, and followed in that file by those of intermediate CAs";
+            return "pass a certificate that the server accepts with --cert FILE and --key FILE: one for clients (clientAuth) from "
+                   "its client CA, valid today, and followed by those of intermediate CAs";
         return "";
     default:
         return "";
