@@ -176,6 +176,10 @@ fn the_commands_for_certificates_make_some_that_work() {
         assert!(output.status.success(), "{commands}: {}", String::from_utf8_lossy(&output.stderr));
     };
     ["a CA", "one certificate", "a list"].iter().for_each(|name| run(marked(&text, name)));
+    // A list of version 1, which is not accepted.
+    run(
+        "sed /crl/d ca.cnf >old.cnf; openssl ca -config old.cnf -cert ca.pem -keyfile ca.key -gencrl -crldays 9 -out old.crl",
+    );
     // The advice of docs/scope.md.
     run("openssl pkcs12 -export -in server.pem -inkey server.key -passout pass: -out FILE");
     let scope = page("scope.md");

@@ -50,6 +50,8 @@ static void with_a_list(esrpc_tls_config *client_config) {
     CHECK_OK(esrpc_tls_config_builder_set_certificate_files(builder, esrpc_text("server.pem"), esrpc_text("server.key")));
     CHECK_OK(esrpc_tls_config_builder_add_ca_file(builder, esrpc_text("ca.pem")));
     CHECK_OK(esrpc_tls_config_builder_set_client_auth(builder, ESRPC_TLS_CLIENT_AUTH_REQUIRED));
+    CHECK_STATUS(ESRPC_ERROR_TLS_BAD_CRL, esrpc_tls_config_builder_add_crl_file(builder, esrpc_text("old.crl")));
+    CHECK(strstr(esrpc_last_error_message(), "version 1") != NULL);
     CHECK_OK(esrpc_tls_config_builder_add_crl_file(builder, esrpc_text("ca.crl")));
     CHECK_OK(esrpc_tls_config_builder_build(builder, &server_config));
     CHECK_STATUS(ESRPC_ERROR_TLS_ALERT_RECEIVED, connects_with(server_config, client_config, &connection));
