@@ -13,7 +13,7 @@ import xml.etree.ElementTree as xml
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-NAME = re.compile(r"\b(?:esrpc_\w+|ESRPC_\w+|on_\w+)\b")
+NAME = re.compile(r"\b(?:esrpc_\w+|ESRPC_\w+|on_\w+\b(?!\())\b")
 problems = []
 
 
@@ -76,10 +76,10 @@ def navigation():
     return "\n".join(items).replace("</summary>\n</ul>", "</summary>\n")
 
 
-def page_of(target):
-    """Where a link to a file of the repository leads here; files that are not pages are copied."""
+def page_of(target, folder="docs"):
+    """Where a link from a file in this folder leads here; files that are not pages are copied."""
     path, _, anchor = target.partition("#")
-    file = (ROOT / "docs" / path).resolve()
+    file = (ROOT / folder / path).resolve()
     pages = {ROOT / "SECURITY.md": "security.html", ROOT / "CHANGELOG.md": "changelog.html"}
     if file in pages:
         place = pages[file]
@@ -191,7 +191,8 @@ def heading(match):
     return f'<h{level} id="{anchor}">{title}<a class="here" href="#{anchor}" aria-label="Link to this">#</a></h{level}>'
 
 
-def finished(text, name, places, navigation_of_all):
+def finished(text, name, places, numbers, navigation_of_all):
+    folder = "." if name in ("security.html", "changelog.html") else "docs"
     text = re.sub(r'<div class="header">.*?<div class="title">(.*?)</div>\s*</div>\s*</div>\s*(<!--header-->)?',
                   lambda title: f"<h1>{title[1].strip()}</h1>", text, count=1, flags=re.S)
     text = re.sub(r'<div id="nav-path".*?</div>|<div class="ttc".*?</div></div>', "", text, flags=re.S)
@@ -215,9 +216,12 @@ def finished(text, name, places, navigation_of_all):
     text = text.replace("eventstream_rpc.h File Reference", "The header as a whole")
     text = re.sub(r"<p ?>([A-Z])([A-Z]+)\. (?=[A-Z])", lambda word: f"<p><strong>{word[1]}{word[2].lower()}.</strong> ", text)
     text = re.sub(r'href="((?:\.\./)?[\w./-]+\.(?:md|c|h|hpp|sh|cpp|yml|supp|svg)(?:#[\w-]*)?)"',
-                  lambda link: f'href="{page_of(link[1])}"', text)
+                  lambda link: f'href="{page_of(link[1], folder)}"', text)
     text = re.sub(r'<table class="(markdownTable|params|fieldtable)">.*?</table>',
                   labelled, text, flags=re.S)
+    text = re.sub(r'<tr><td class="fieldname">(?:(?!</tr>).)*_NEGATIVE(?:(?!</tr>).)*</tr>', "", text, flags=re.S)
+    text = re.sub(r'(<td class="fieldname">.*?</a>)(ESRPC_\w+)&#160;',
+                  lambda field: f"{field[1]}{field[2]} = {numbers[field[2]]}", text)
     text = with_links(text, places)
     here = navigation_of_all.replace(f'<a href="{name}">', f'<a href="{name}" aria-current="page">')
     return text.replace("<!-- navigation -->", here)
@@ -243,9 +247,11 @@ def main(output, tagfile):
     new_names = renamed(list(output.glob("md_*.html")))
     places = names_in(tagfile)
     for name, url in list(places.items()):
-        if not (output / url.partition("#")[0]).exists():
+        if name.endswith("_NEGATIVE") or not (output / url.partition("#")[0]).exists():
             del places[name]
     links = navigation()
+    header = (ROOT / "include/eventstream_rpc.h").read_text()
+    numbers = dict(re.findall(r"^    (ESRPC_\w+) = (-?\d+),$", header, re.M))
     for file in list(output.glob("*.html")):
         text = file.read_text()
         for old, new in new_names.items():
@@ -253,8 +259,7 @@ def main(output, tagfile):
         name = new_names.get(file.name, file.name)
         file.unlink()
         if not name.startswith(("annotated", "classes", "files", "functions", "globals", "modules", "pages", "dir_")):
-            (output / name).write_text(finished(text, name, places, links))
-    header = (ROOT / "include/eventstream_rpc.h").read_text()
+            (output / name).write_text(finished(text, name, places, numbers, links))
     for function in re.findall(r"ESRPC_CALL (esrpc_\w+)\(", header):
         if not places.get(function, "").startswith("group__"):
             problems.append(f"{function} is in no group of the reference")
