@@ -24,4 +24,7 @@
     });
     document.querySelector("nav .search").hidden = false;
     if (window.matchMedia("(max-width: 60rem)").matches) document.querySelector("nav details").open = false;
+    // The reader's place in a navigation that is longer than the window.
+    const current = document.querySelector("nav [aria-current]");
+    if (current !== null && !window.location.hash) current.scrollIntoView({block: "nearest"});
 })();
