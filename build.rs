@@ -70,6 +70,19 @@ const MACROS: &str = "
 #endif
 ";
 
+/// Where the names of the opaque objects begin.
+const OPEN_END: &str = "#endif /* __cplusplus */\n\n";
+const OBJECTS: &str = "/**
+ * @defgroup objects Objects
+ * The objects that the functions work on, and constants for all of them.
+ * Programs have only pointers to objects.
+ * Counted objects may be used by several threads, and end with their last reference.
+ * The others belong to one thread at a time, and are released once.
+ * @{
+ */
+
+";
+
 const MAX_COLUMNS: usize = 100;
 
 /// A part of the header: the name and the title of a group, what to know first, its types in their order, and how its
@@ -316,6 +329,9 @@ fn arranged(header: &str) -> Result<String, Box<dyn error::Error>> {
         sorted.push((place, number, format!("/**\n{comment}*/\n{declaration}\n\n")));
     }
     sorted.sort();
+    let at = text.rfind(OPEN_END).ok_or("no block of C types")? + OPEN_END.len();
+    text.insert_str(at, OBJECTS);
+    text.push_str("/** @} */\n\n");
     for (number, (group, title, orientation, names, _)) in SECTIONS.iter().enumerate() {
         let mine = sorted.iter().filter(|((section, _), _, _)| *section == number);
         let orientation = orientation.trim().replace('\n', "\n * ");
@@ -518,7 +534,8 @@ fn version_defines() -> Result<String, Box<dyn error::Error>> {
     for part in ["MAJOR", "MINOR", "PATCH"] {
         let value = env::var(format!("CARGO_PKG_VERSION_{part}"))?;
         number = 100 * number + value.parse::<u32>()?;
-        defines.push_str(&format!("#define ESRPC_VERSION_{part} {value}\n"));
+        let what = part.to_lowercase();
+        defines.push_str(&format!("/** The {what} version. */\n#define ESRPC_VERSION_{part} {value}\n"));
     }
     defines.push_str(&format!(
         "/** The version as a number, for comparisons: 10000 * major + 100 * minor + patch. */\n\

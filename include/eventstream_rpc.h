@@ -64,8 +64,11 @@
 
 /** The version of this header; esrpc_version returns that of the library. */
 #define ESRPC_VERSION "0.1.0"
+/** The major version. */
 #define ESRPC_VERSION_MAJOR 0
+/** The minor version. */
 #define ESRPC_VERSION_MINOR 1
+/** The patch version. */
 #define ESRPC_VERSION_PATCH 0
 /** The version as a number, for comparisons: 10000 * major + 100 * minor + patch. */
 #define ESRPC_VERSION_NUMBER 100
@@ -98,6 +101,15 @@ typedef int esrpc_socket;
 #ifdef __cplusplus
 extern "C" {
 #endif /* __cplusplus */
+
+/**
+ * @defgroup objects Objects
+ * The objects that the functions work on, and constants for all of them.
+ * Programs have only pointers to objects.
+ * Counted objects may be used by several threads, and end with their last reference.
+ * The others belong to one thread at a time, and are released once.
+ * @{
+ */
 
 
 /** For any time in milliseconds: no limit. */
@@ -187,6 +199,8 @@ typedef struct esrpc_tls_config esrpc_tls_config;
 
 /** Collects TLS settings. Release it with esrpc_tls_config_builder_release. */
 typedef struct esrpc_tls_config_builder esrpc_tls_config_builder;
+
+/** @} */
 
 /**
  * @defgroup version Version and statuses

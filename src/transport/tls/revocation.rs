@@ -141,7 +141,9 @@ pub fn explain_list(reason: &CertRevocationListError) -> String {
         Reason::InvalidCrlNumber => "has a number that is not one",
         Reason::InvalidRevokedCertSerialNumber => "has a serial number that is not one",
         Reason::IssuerInvalidForCrl => "comes from a CA whose key usage does not allow that (cRLSign)",
-        Reason::ParseError => "is damaged, or has no time at which the next one comes (nextUpdate)",
+        Reason::ParseError => {
+            "is damaged, is of version 1 (without extensions), or has no time at which the next one comes (nextUpdate)"
+        }
         Reason::UnsupportedCrlVersion => "is not of version 2",
         Reason::UnsupportedCriticalExtension => "has an extension that is marked critical and not known here",
         Reason::UnsupportedDeltaCrl => "is a delta list, which holds changes only: give the complete one",
