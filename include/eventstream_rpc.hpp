@@ -265,6 +265,11 @@ inline constexpr bool is_number = std::is_integral_v<Type> && std::is_signed_v<T
 template <typename>
 inline constexpr bool always_false = false;
 
+template <typename Type>
+inline constexpr bool is_time = false;
+template <typename Duration>
+inline constexpr bool is_time<std::chrono::time_point<std::chrono::system_clock, Duration>> = true;
+
 template <typename Range>
 using element_of = std::remove_cv_t<std::remove_reference_t<decltype(*std::data(std::declval<const Range &>()))>>;
 
@@ -419,19 +424,19 @@ struct uuid {
 /** One header: a view of one in a list, or of a name and a value that are going to be added to a list. */
 class header {
 public:
-    /** A name and a value: bool, a signed integer, text, bytes, timestamp or uuid. Both must outlive the header. */
+    /** A name and a value: bool, a signed integer, text, bytes, a time of the system's clock or uuid. Both must outlive
+     * the header. */
     template <typename Value>
-    header(std::string_view name, const Value &value) noexcept : header_{bytes(name).get(), 0, 0, 0, {nullptr, 0}}
-    {
+    header(std::string_view name, const Value &value) noexcept : header_{bytes(name).get(), 0, 0, 0, {nullptr, 0}} {
         if constexpr (std::is_same_v<Value, bool>) {
             header_.type = value ? ESRPC_HEADER_TYPE_BOOL_TRUE : ESRPC_HEADER_TYPE_BOOL_FALSE;
             header_.number = value;
         } else if constexpr (detail::is_number<Value>) {
             header_.type = type_of_number(sizeof value);
             header_.number = value;
-        } else if constexpr (std::is_convertible_v<Value, timestamp>) {
+        } else if constexpr (detail::is_time<Value>) {
             header_.type = ESRPC_HEADER_TYPE_TIMESTAMP;
-            header_.number = static_cast<timestamp>(value).time_since_epoch().count();
+            header_.number = std::chrono::floor<milliseconds>(value).time_since_epoch().count();
         } else if constexpr (std::is_same_v<Value, uuid>) {
             header_.type = ESRPC_HEADER_TYPE_UUID;
             header_.bytes = esrpc::bytes(value.value).get();
@@ -570,13 +575,12 @@ public:
     }
 
     /** Encodes the list as the headers of a message, without prelude and payload. */
-    [[nodiscard]] std::vector<std::uint8_t> encode() const {
-        std::vector<std::uint8_t> encoded;
+    [[nodiscard]] std::vector<std::uint8_t> encode(error_sink errors = {}) const {
         std::size_t size = 0;
-        const esrpc_status status = esrpc_headers_encode(list_, nullptr, 0, &size);
-        if (status != ESRPC_ERROR_BUFFER_TOO_SMALL) detail::check(status);
-        encoded.resize(size);
-        detail::check(esrpc_headers_encode(list_, encoded.data(), encoded.size(), &size));
+        esrpc_status status = esrpc_headers_encode(list_, nullptr, 0, &size);
+        std::vector<std::uint8_t> encoded(status == ESRPC_ERROR_BUFFER_TOO_SMALL ? size : 0);
+        if (!encoded.empty()) status = esrpc_headers_encode(list_, encoded.data(), encoded.size(), &size);
+        errors.check(status);
         return encoded;
     }
 
@@ -605,8 +609,8 @@ public:
     headers(headers &&other) noexcept : headers_view(other), owned_(std::move(other.owned_)) { other.list_ = nullptr; }
     headers &operator=(headers &&other) noexcept {
         owned_ = std::move(other.owned_);
+        other.list_ = other.owned_.get();
         list_ = owned_.get();
-        other.list_ = nullptr;
         return *this;
     }
     ~headers() = default;
@@ -671,7 +675,9 @@ public:
 
     /** Whether there is one. */
     explicit operator bool() const noexcept { return message_ != nullptr; }
+    /** Returns the headers, including those of the protocol. */
     [[nodiscard]] headers_view headers() const noexcept { return headers_view(esrpc_message_get_headers(message_)); }
+    /** Returns the payload. */
     [[nodiscard]] bytes payload() const noexcept { return esrpc_message_get_payload(message_); }
     /** Returns the payload as text. */
     [[nodiscard]] std::string_view text() const noexcept { return payload().text(); }
@@ -681,6 +687,7 @@ public:
     [[nodiscard]] std::int32_t flags() const noexcept { return esrpc_message_get_flags(message_); }
     /** Returns whether this is the last message of its stream. */
     [[nodiscard]] bool is_last() const noexcept { return (flags() & ESRPC_MESSAGE_FLAG_TERMINATE_STREAM) != 0; }
+    /** Returns the stream's id; 0 on the connection, -1 if the message is not one of the RPC protocol. */
     [[nodiscard]] std::int32_t stream_id() const noexcept { return esrpc_message_get_stream_id(message_); }
     /** Returns lengths and checksums; zeros if there is no message. */
     [[nodiscard]] esrpc_message_info info() const noexcept {
@@ -690,13 +697,13 @@ public:
         return info;
     }
     /** Returns the message as one line of JSON, for debugging and tests. */
-    [[nodiscard]] std::string json() const {
-        esrpc_buffer *text = nullptr;
-        detail::check(esrpc_message_to_json(message_, &text));
-        return std::string(buffer(text).text());
+    [[nodiscard]] std::string json(error_sink errors = {}) const {
+        esrpc_buffer *written = nullptr;
+        errors.check(esrpc_message_to_json(message_, &written));
+        return std::string(buffer(written).text());
     }
     /** Copies the message, to keep it. */
-    [[nodiscard]] message copy() const;
+    [[nodiscard]] message copy(error_sink errors = {}) const;
 
     [[nodiscard]] const esrpc_message *get() const noexcept { return message_; }
 
@@ -716,8 +723,8 @@ public:
     }
     message &operator=(message &&other) noexcept {
         owned_ = std::move(other.owned_);
+        other.message_ = other.owned_.get();
         message_ = owned_.get();
-        other.message_ = nullptr;
         return *this;
     }
     ~message() = default;
@@ -733,9 +740,9 @@ private:
     detail::owned<esrpc_message, esrpc_message_release> owned_;
 };
 
-inline message message_view::copy() const {
+inline message message_view::copy(error_sink errors) const {
     esrpc_message *copied = nullptr;
-    detail::check(esrpc_message_copy(message_, &copied));
+    errors.check(esrpc_message_copy(message_, &copied));
     return message(copied);
 }
 
@@ -774,9 +781,11 @@ private:
 
 /* ---- Settings of connections ---- */
 
-/** Limits, times and socket settings of connections, for clients, servers and decoders. */
+/** Limits, times and socket settings of connections, for clients, servers and decoders. Each function sets the option
+ * of its name: see esrpc_connection_options_set_NAME in eventstream_rpc.h for what it means, its range and default. */
 class connection_options {
 public:
+    /** Every option at its default. */
     connection_options() noexcept : options_(esrpc_connection_options_new()) {}
 
     connection_options &max_message_size(std::size_t size) {
@@ -890,6 +899,7 @@ public:
         detail::check(esrpc_decoder_new(nullptr, nullptr, &made));
         decoder_.reset(made);
     }
+    /** The same, with these limits. */
     explicit decoder(const connection_options &limits) : decoder() { set_limits(limits); }
 
     /** A decoder that hands out the parts of messages while bytes are pushed, and holds no payload. */
@@ -908,9 +918,11 @@ public:
     }
 
     /** Sets the limits, before the first push. */
-    void set_limits(const connection_options &limits) {
-        if (limits.failure()) throw *limits.failure();
-        detail::check(esrpc_decoder_set_limits(get(), limits.get()));
+    void set_limits(const connection_options &limits, error_sink errors = {}) {
+        if (limits.failure())
+            errors.fail(*limits.failure());
+        else
+            errors.check(esrpc_decoder_set_limits(get(), limits.get()));
     }
 
     /** Passes the next bytes. Messages lent before are no longer valid. */
@@ -1044,6 +1056,7 @@ public:
     tls_config_builder &certificate_files(std::string_view chain_path, std::string_view key_path) {
         return set(esrpc_tls_config_builder_set_certificate_files, bytes(chain_path).get(), bytes(key_path).get());
     }
+    /** The same from memory, PEM or DER. */
     tls_config_builder &certificate(bytes chain, bytes key) {
         return set(esrpc_tls_config_builder_set_certificate, chain.get(), key.get());
     }
@@ -1059,9 +1072,11 @@ public:
     tls_config_builder &client_auth(std::int32_t wanted) {
         return set(esrpc_tls_config_builder_set_client_auth, wanted);
     }
+    /** Sets whether sessions can be resumed. */
     tls_config_builder &session_resumption(bool on) { return set(esrpc_tls_config_builder_set_session_resumption, on); }
     /** Adds certificate revocation lists. */
     tls_config_builder &crl(bytes lists) { return set(esrpc_tls_config_builder_add_crl, lists.get()); }
+    /** The same from a file. */
     tls_config_builder &crl_file(std::string_view path) {
         return set(esrpc_tls_config_builder_add_crl_file, bytes(path).get());
     }
@@ -1111,7 +1126,8 @@ namespace detail {
 
 class roster;
 
-/* What a callback's user_data points to. It owns itself, in a roster, for as long as C may call it. */
+/* What a callback's user_data points to. It owns itself, in a roster, for as long as C may call it: until on_destroy,
+ * or until a stop, after which there is no on_destroy. */
 class closure : public std::enable_shared_from_this<closure> {
 public:
     /* Of a runtime: its handle; nullptr: the default one. */
@@ -1351,17 +1367,21 @@ public:
     [[nodiscard]] std::error_code wait_closed(milliseconds timeout) const noexcept {
         return make_code(esrpc_stream_wait_closed(stream_, detail::to_ms(timeout)));
     }
+    /** Returns the id on the connection; 0 before the activation. */
     [[nodiscard]] std::int32_t id() const noexcept { return esrpc_stream_get_id(stream_); }
     /** Returns an ESRPC_STREAM_STATE_ constant. */
     [[nodiscard]] std::int32_t state() const noexcept { return esrpc_stream_get_state(stream_); }
+    /** Returns the operation; valid as long as the handle. */
     [[nodiscard]] std::string_view operation() const noexcept {
         return bytes(esrpc_stream_get_operation(stream_)).text();
     }
+    /** Returns the stream's connection. */
     [[nodiscard]] connection_ref connection() const noexcept;
     /** Returns why the stream ended. */
     [[nodiscard]] std::error_code end_status() const noexcept {
         return make_code(esrpc_stream_get_end_status(stream_));
     }
+    /** Returns a sentence about its end; valid as long as the handle. */
     [[nodiscard]] const char *end_message() const noexcept { return esrpc_stream_get_end_message(stream_); }
 
 protected:
@@ -1412,8 +1432,11 @@ public:
 
     /** Returns the first message, valid until the handler returns. */
     [[nodiscard]] message_view message() const noexcept { return first_; }
+    /** Returns the first message's headers. */
     [[nodiscard]] headers_view headers() const noexcept { return first_.headers(); }
+    /** Returns the first message's payload. */
     [[nodiscard]] bytes payload() const noexcept { return first_.payload(); }
+    /** Returns the first message's payload as text. */
     [[nodiscard]] std::string_view text() const noexcept { return first_.text(); }
 
 private:
@@ -1466,6 +1489,7 @@ public:
             errors.check(status);
         return reply;
     }
+    /** The same without headers. */
     [[nodiscard]] message call(std::string_view operation, bytes payload, milliseconds timeout,
                                std::error_code &code) const {
         return call(operation, payload, timeout, headers(), code);
@@ -1496,6 +1520,7 @@ public:
     void abort(error_sink errors = {}) const { errors.check(esrpc_connection_abort(connection_)); }
     /** Stops reading from the peer. */
     void pause_reading(error_sink errors = {}) const { errors.check(esrpc_connection_pause_reading(connection_)); }
+    /** Resumes reading from the peer. */
     void resume_reading(error_sink errors = {}) const { errors.check(esrpc_connection_resume_reading(connection_)); }
 
     /** Waits until the connection is set up, or that has failed. */
@@ -1522,9 +1547,11 @@ public:
 
     /** Returns an ESRPC_CONNECTION_STATE_ constant. */
     [[nodiscard]] std::int32_t state() const noexcept { return esrpc_connection_get_state(connection_); }
+    /** Returns whether it is set up and neither side has begun to end it. */
     [[nodiscard]] bool is_open() const noexcept { return esrpc_connection_is_open(connection_); }
     /** Returns this side's address, such as "127.0.0.1:80" or "unix:/path"; valid as long as the handle. */
     [[nodiscard]] const char *local_address() const noexcept { return esrpc_connection_get_local_address(connection_); }
+    /** Returns the peer's address. */
     [[nodiscard]] const char *remote_address() const noexcept {
         return esrpc_connection_get_remote_address(connection_);
     }
@@ -1543,17 +1570,19 @@ public:
     /** Returns the first exception that has left a callback of the connection or of its streams, if any. */
     [[nodiscard]] std::exception_ptr exception() const noexcept;
     /** Returns which process is at the other end of a Unix socket. */
-    [[nodiscard]] esrpc_peer_credentials peer_credentials() const {
+    [[nodiscard]] esrpc_peer_credentials peer_credentials(error_sink errors = {}) const {
         esrpc_peer_credentials credentials{};
         credentials.struct_size = sizeof credentials;
-        detail::check(esrpc_connection_get_peer_credentials(connection_, &credentials));
+        errors.check(esrpc_connection_get_peer_credentials(connection_, &credentials));
         return credentials;
     }
     /** Returns the negotiated version of TLS, such as "TLSv1.3"; "" without TLS. */
     [[nodiscard]] const char *tls_version() const noexcept { return esrpc_connection_get_tls_version(connection_); }
+    /** Returns the negotiated cipher suite by its IANA name; "" without TLS. */
     [[nodiscard]] const char *tls_cipher_suite() const noexcept {
         return esrpc_connection_get_tls_cipher_suite(connection_);
     }
+    /** Returns the negotiated application protocol; "" if there is none. */
     [[nodiscard]] const char *tls_alpn() const noexcept { return esrpc_connection_get_tls_alpn(connection_); }
     /** Returns a certificate of the peer's chain, DER; empty if there is none. */
     [[nodiscard]] bytes tls_peer_certificate(std::size_t index = 0) const noexcept {
@@ -1562,10 +1591,10 @@ public:
         return certificate;
     }
     /** Returns what has happened on the connection. */
-    [[nodiscard]] esrpc_stats stats() const {
+    [[nodiscard]] esrpc_stats stats(error_sink errors = {}) const {
         esrpc_stats stats{};
         stats.struct_size = sizeof stats;
-        detail::check(esrpc_connection_get_stats(connection_, &stats));
+        errors.check(esrpc_connection_get_stats(connection_, &stats));
         return stats;
     }
 
@@ -2153,6 +2182,7 @@ esrpc_status stop(Stop &&stop_runtimes, Predicate &&is_stopped) {
 /** Settings of a runtime. */
 class runtime_options {
 public:
+    /** One thread and no log. */
     runtime_options() noexcept : options_(esrpc_runtime_options_new()) {}
 
     /** Sets the number of event-loop threads. */
@@ -2202,6 +2232,7 @@ class runtime {
 public:
     /** Starts the threads of a new runtime. */
     runtime() : runtime(runtime_options()) {}
+    /** The same with options. After an error that was returned as a value, this is a handle of the default runtime. */
     explicit runtime(const runtime_options &options, error_sink errors = {}) {
         auto prepared = options.prepared(false, errors);
         if (prepared == nullptr) return;
@@ -2249,13 +2280,15 @@ public:
     /** Ends everything at once, even while handles are in use. Afterwards no callback is called, and all of them are
      * destroyed, on this thread. Futures get ESRPC_ERROR_RUNTIME_SHUTDOWN. */
     void stop(milliseconds timeout, error_sink errors = {}) const { errors.check(stop_status(timeout)); }
+    /** Returns how many streams are open. */
     [[nodiscard]] std::size_t open_streams() const noexcept { return esrpc_runtime_get_open_streams(get()); }
+    /** Returns how many connections have not ended. */
     [[nodiscard]] std::size_t open_connections() const noexcept { return esrpc_runtime_get_open_connections(get()); }
     /** Returns what has happened on the runtime. */
-    [[nodiscard]] esrpc_stats stats() const {
+    [[nodiscard]] esrpc_stats stats(error_sink errors = {}) const {
         esrpc_stats stats{};
         stats.struct_size = sizeof stats;
-        detail::check(esrpc_runtime_get_stats(get(), &stats));
+        errors.check(esrpc_runtime_get_stats(get(), &stats));
         return stats;
     }
 
@@ -2280,26 +2313,32 @@ inline void stop_all(milliseconds timeout, error_sink errors = {}) {
  * any number of times; its connections share the callbacks, which are set before the first of them. */
 class client {
 public:
+    /** Connects nowhere yet. */
     client() : options_(esrpc_client_options_new()), callbacks_(std::make_shared<connection_callbacks>()) {}
     /** Connects to a host and port. */
     client(std::string_view host, std::uint32_t port) : client() {
         set(esrpc_client_options_set_host, bytes(host).get(), port);
     }
 
+    /** Connects to a host and port. */
     client &host(std::string_view name, std::uint32_t port) {
         return set(esrpc_client_options_set_host, bytes(name).get(), port);
     }
     /** Connects to the path of a Unix socket, or on Windows to a named pipe. */
     client &unix_path(std::string_view path) { return set(esrpc_client_options_set_unix_path, bytes(path).get()); }
+    /** Connects to the abstract name of a Unix socket (Linux). */
     client &unix_abstract(std::string_view name) {
         return set(esrpc_client_options_set_unix_abstract, bytes(name).get());
     }
     /** Uses a connected socket, which belongs to the library once connecting has begun. */
     client &socket(esrpc_socket connected) { return set(esrpc_client_options_set_socket, connected); }
+    /** Restricts which addresses of the host are tried; an ESRPC_ADDRESS_FAMILY_ constant. */
     client &address_family(std::int32_t family) { return set(esrpc_client_options_set_address_family, family); }
+    /** Sets this side's own address. */
     client &local_address(std::string_view address, std::uint32_t port = 0) {
         return set(esrpc_client_options_set_local_address, bytes(address).get(), port);
     }
+    /** Restricts TCP to one network interface (Linux). */
     client &network_interface(std::string_view name) {
         return set(esrpc_client_options_set_interface, bytes(name).get());
     }
@@ -2307,6 +2346,7 @@ public:
     client &tls(const tls_config &config, std::string_view server_name = {}) {
         return set(esrpc_client_options_set_tls, config.get(), bytes(server_name).get());
     }
+    /** Offers these application protocols rather than those of the TLS settings. */
     client &tls_alpn(std::initializer_list<std::string_view> protocols) {
         std::vector<esrpc_bytes> names;
         for (const std::string_view protocol : protocols) names.push_back(bytes(protocol).get());
@@ -2338,22 +2378,27 @@ public:
         *callbacks_ = std::move(called);
         return *this;
     }
+    /** Sets one callback; see connection_callbacks. */
     client &on_setup(callback<void(connection_ref, std::error_code)> called) noexcept {
         callbacks_->on_setup = std::move(called);
         return *this;
     }
+    /** See connection_callbacks. */
     client &on_protocol_message(callback<void(connection_ref, message_view)> called) noexcept {
         callbacks_->on_protocol_message = std::move(called);
         return *this;
     }
+    /** See connection_callbacks. */
     client &on_writable(callback<void(connection_ref)> called) noexcept {
         callbacks_->on_writable = std::move(called);
         return *this;
     }
+    /** See connection_callbacks. */
     client &on_shutdown(callback<void(connection_ref, std::error_code)> called) noexcept {
         callbacks_->on_shutdown = std::move(called);
         return *this;
     }
+    /** See connection_callbacks. */
     client &on_exception(exception_callback called) noexcept {
         callbacks_->on_exception = std::move(called);
         return *this;
@@ -2392,6 +2437,7 @@ public:
         return made;
     }
 
+    /** Returns the C options, for rare settings; the runtime is set by use_runtime alone. */
     [[nodiscard]] esrpc_client_options *get() const noexcept { return options_.get(); }
     /** Returns the first setting that was refused, if one was. */
     [[nodiscard]] const std::optional<error> &failure() const noexcept { return failure_.get(); }
@@ -2440,18 +2486,22 @@ public:
         closure_->callbacks->on_stream = std::move(handler);
         return *this;
     }
+    /** See connection_callbacks. */
     accepted &on_protocol_message(callback<void(connection_ref, message_view)> called) noexcept {
         closure_->callbacks->on_protocol_message = std::move(called);
         return *this;
     }
+    /** See connection_callbacks. */
     accepted &on_writable(callback<void(connection_ref)> called) noexcept {
         closure_->callbacks->on_writable = std::move(called);
         return *this;
     }
+    /** See connection_callbacks. */
     accepted &on_shutdown(callback<void(connection_ref, std::error_code)> called) noexcept {
         closure_->callbacks->on_shutdown = std::move(called);
         return *this;
     }
+    /** See connection_callbacks. */
     accepted &on_exception(exception_callback called) noexcept {
         closure_->callbacks->on_exception = std::move(called);
         return *this;
@@ -2563,8 +2613,11 @@ public:
     }
     /** Returns the address, such as "127.0.0.1:80" or "unix:/path"; valid as long as the handle. */
     [[nodiscard]] const char *address() const noexcept { return esrpc_listener_get_address(get()); }
+    /** Returns the port, also if the system chose it. */
     [[nodiscard]] std::uint32_t port() const noexcept { return esrpc_listener_get_port(get()); }
+    /** Returns how many streams of its connections are open. */
     [[nodiscard]] std::size_t open_streams() const noexcept { return esrpc_listener_get_open_streams(get()); }
+    /** Returns how many connections have not ended. */
     [[nodiscard]] std::size_t open_connections() const noexcept { return esrpc_listener_get_open_connections(get()); }
     /** Replaces the TLS settings for new connections. */
     void set_tls(const tls_config &config, error_sink errors = {}) const {
@@ -2575,16 +2628,16 @@ public:
         errors.check(esrpc_listener_adopt_connection(get(), connected));
     }
     /** Duplicates the listening socket for a successor; the caller closes it. */
-    [[nodiscard]] esrpc_socket dup_socket() const {
-        esrpc_socket duplicate;
-        detail::check(esrpc_listener_dup_socket(get(), &duplicate));
+    [[nodiscard]] esrpc_socket dup_socket(error_sink errors = {}) const {
+        auto duplicate = static_cast<esrpc_socket>(-1);
+        errors.check(esrpc_listener_dup_socket(get(), &duplicate));
         return duplicate;
     }
     /** Returns what has happened on the listener and its connections. */
-    [[nodiscard]] esrpc_stats stats() const {
+    [[nodiscard]] esrpc_stats stats(error_sink errors = {}) const {
         esrpc_stats stats{};
         stats.struct_size = sizeof stats;
-        detail::check(esrpc_listener_get_stats(get(), &stats));
+        errors.check(esrpc_listener_get_stats(get(), &stats));
         return stats;
     }
 
@@ -2666,17 +2719,20 @@ private:
  * threads its callbacks may be called on several at once. They are set before listen. */
 class server {
 public:
+    /** Listens nowhere yet. */
     server() : options_(esrpc_listener_options_new()), service_(std::make_shared<detail::service>()) {}
     /** Listens at an address of this machine; port 0: one that the system chooses. */
     server(std::string_view host, std::uint32_t port) : server() {
         set(esrpc_listener_options_set_host, bytes(host).get(), port);
     }
 
+    /** Listens at an address of this machine. */
     server &host(std::string_view address, std::uint32_t port) {
         return set(esrpc_listener_options_set_host, bytes(address).get(), port);
     }
     /** Listens at the path of a Unix socket, or on Windows of a named pipe. */
     server &unix_path(std::string_view path) { return set(esrpc_listener_options_set_unix_path, bytes(path).get()); }
+    /** Listens at the abstract name of a Unix socket (Linux). */
     server &unix_abstract(std::string_view name) {
         return set(esrpc_listener_options_set_unix_abstract, bytes(name).get());
     }
@@ -2686,9 +2742,11 @@ public:
     server &socket(esrpc_socket listening) { return set(esrpc_listener_options_set_socket, listening); }
     /** Listens nowhere; connections come from listener::adopt_connection. */
     server &adopt_only() { return set(esrpc_listener_options_set_adopt_only); }
+    /** Accepts only what comes in through one network interface (Linux). */
     server &network_interface(std::string_view name) {
         return set(esrpc_listener_options_set_interface, bytes(name).get());
     }
+    /** Makes the connections use TLS. */
     server &tls(const tls_config &config) { return set(esrpc_listener_options_set_tls, config.get()); }
     /** Sets limits and times of the connections. */
     server &options(const connection_options &connection) {
@@ -2700,10 +2758,13 @@ public:
         runtime_ = chosen.get();
         return set(esrpc_listener_options_set_runtime, chosen.get());
     }
+    /** Sets how many connections there may be at a time. */
     server &max_connections(std::size_t count) { return set(esrpc_listener_options_set_max_connections, count); }
+    /** Sets how many connections may be in their handshake. */
     server &max_pending_handshakes(std::size_t count) {
         return set(esrpc_listener_options_set_max_pending_handshakes, count);
     }
+    /** Sets how many bytes the connections may hold together. */
     server &max_held_bytes(std::size_t size) { return set(esrpc_listener_options_set_max_held_bytes, size); }
 
     /** Decides about each client by its CONNECT. Without this the library accepts every client. */
@@ -2769,6 +2830,8 @@ public:
         return made;
     }
 
+    /** Returns the C options, for rare settings; the runtime and the handshake are set by functions of this class
+     * alone. */
     [[nodiscard]] esrpc_listener_options *get() const noexcept { return options_.get(); }
     /** Returns the first setting that was refused, if one was. */
     [[nodiscard]] const std::optional<error> &failure() const noexcept { return failure_.get(); }

@@ -263,22 +263,32 @@ TEST(callbacks_that_own_their_object_are_destroyed_by_a_stop) {
 
 TEST(connections_can_be_made_while_everything_is_stopped) {
     std::atomic<bool> is_over{false};
+    std::atomic<int> attempts{0};
+    const auto token = std::make_shared<int>(0);
     std::vector<std::thread> threads;
     for (int index = 0; index < 3; ++index)
         threads.emplace_back([&] {
-            while (!is_over) {
+            for (; !is_over; ++attempts) {
                 std::error_code code;
-                esrpc::listener server = esrpc::server("127.0.0.1", 0).on_stream("Echo", echo).listen(code);
+                esrpc::listener server = esrpc::server("127.0.0.1", 0)
+                                             .on_stream("Echo", echo)
+                                             .on_connection([token](esrpc::incoming peer) {
+                                                 peer.accept().on_writable([token](esrpc::connection_ref) {});
+                                             })
+                                             .listen(code);
                 if (code) continue;
-                esrpc::connection connection = esrpc::client("127.0.0.1", server.port()).connect(time_limit, code);
+                esrpc::connection connection = esrpc::client("127.0.0.1", server.port())
+                                                   .on_writable([token](esrpc::connection_ref) {})
+                                                   .connect(time_limit, code);
                 if (code) continue;
                 auto future = connection.call_async("Echo", "x", time_limit);
                 static_cast<void>(connection.call("Echo", "x", time_limit, code));
                 future.wait();
             }
         });
-    for (int round = 0; round < 20; ++round) esrpc::stop_all(time_limit);
+    while (attempts < 300) esrpc::stop_all(time_limit);
     is_over = true;
     for (std::thread &thread : threads) thread.join();
     esrpc::stop_all(time_limit);
+    CHECK(token.use_count() == 1);
 }

@@ -51,6 +51,9 @@ TEST(headers_keep_their_types) {
     std::string names;
     for (const esrpc::header header : list) names += std::string(header.name()) + ' ';
     CHECK(names == "true false byte int16 int32 int64 bytes text string time uuid ");
+    const auto now = std::chrono::system_clock::now();
+    const esrpc::headers timed{{"now", now}};
+    CHECK(timed["now"].as<esrpc::timestamp>() == std::chrono::floor<esrpc::milliseconds>(now));
     CHECK(some_uuid.text() == "123e4567-e89b-12d3-a456-426614174000");
 }
 
@@ -75,6 +78,9 @@ TEST(headers_can_be_changed_copied_and_moved) {
     CHECK(list.empty() && list.get() == nullptr && moved.size() == 11 && copy.size() == 11);
     list = std::move(moved);
     CHECK(list.size() == 11 && moved.empty());
+    esrpc::headers &same = list;
+    list = std::move(same);
+    CHECK(list.size() == 11 && list.get() == list.writable());
     list.clear();
     CHECK(list.empty() && copy.size() == 11);
     CHECK(!esrpc::headers().remove("any"));
