@@ -228,7 +228,7 @@ inline std::uint32_t to_ms(milliseconds time) noexcept {
 }
 
 /* Runs a function; returns the exception that left it. What pthread_exit unwinds the stack with is not one of C++, so
- * that there is no pointer to it; it must go on. */
+ * that there is no pointer to it; it must go on, which libstdc++ supports and libc++ does not. */
 template <typename Body>
 std::exception_ptr caught(Body &&body) {
     try {
@@ -1130,7 +1130,7 @@ class roster;
  * or until a stop, after which there is no on_destroy. */
 class closure : public std::enable_shared_from_this<closure> {
 public:
-    /* Of a runtime: its handle; nullptr: the default one. */
+    /* Of a runtime: its handle, nullptr for the default one, or unknown_runtime. */
     explicit closure(const void *of_runtime = nullptr) noexcept : runtime(of_runtime) {}
     closure(const closure &) = delete;
     closure &operator=(const closure &) = delete;
@@ -1138,6 +1138,9 @@ public:
 
     /* The runtime was stopped, so nothing is going to be called any more. */
     virtual void abandon() noexcept {}
+
+    /* Stands for a runtime that only stop_all stops. */
+    static constexpr char unknown_runtime = 0;
 
     const void *runtime;
 
@@ -1161,8 +1164,7 @@ public:
 
     static constexpr std::uint64_t everything = std::numeric_limits<std::uint64_t>::max();
 
-    /* That of the process. Its address is also the runtime of closures whose runtime is not known. It is never
-     * destroyed: threads of the library may go on until the process has ended. */
+    /* That of the process. It is never destroyed, since threads of the library may go on until the process ends. */
     static roster &of_process() {
         static roster &instance = *new roster;
         return instance;
@@ -1873,7 +1875,7 @@ private:
 class child_closure : public closure {
 public:
     explicit child_closure(connection_closure *of_connection)
-        : closure(&roster::of_process()), owner(of_connection == nullptr ? nullptr : of_connection->shared()) {}
+        : closure(&unknown_runtime), owner(of_connection == nullptr ? nullptr : of_connection->shared()) {}
 
     static roster &home_of(connection_closure *owner) {
         return owner == nullptr ? roster::of_process() : owner->children;

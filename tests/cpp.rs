@@ -95,6 +95,21 @@ fn the_example_echoes() {
     assert!(printed.ends_with(": {\"message\":\"there is nothing to echo\"}\n"), "{printed}");
 }
 
+/// In a function in which it can find what it leaves out.
+#[test]
+fn the_code_that_readme_shows_compiles() {
+    let readme = fs::read_to_string(cc::root().join("README.md")).expect("README.md can be read");
+    let (_, rest) = readme.split_once("```cpp\n").expect("README.md shows C++");
+    let (code, _) = rest.split_once("```").expect("the code ends");
+    let text = format!(
+        "#include <eventstream_rpc.hpp>\nusing namespace std::chrono_literals;\nvoid echo(esrpc::incoming_stream);\n\
+         void use(std::int32_t);\nvoid shown(std::string (&read)());\nvoid shown(std::string (&read)()) {{\n{code}}}\n"
+    );
+    let source = cc::scratch().join("readme.cpp");
+    fs::write(&source, text).expect("the target folder can be written");
+    cc::check_syntax_by("g++", Standard::Cxx17, &source, &[]).unwrap_or_else(|error| panic!("{error}"));
+}
+
 /// The macros of a header reach into all code behind it.
 #[test]
 fn the_header_defines_no_macros() {

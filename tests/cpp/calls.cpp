@@ -422,7 +422,8 @@ TEST(runtimes_log_report_their_end_and_are_joined) {
                                .on_ended([&] { has_ended.set(); }));
     {
         esrpc::listener server = esrpc::server("127.0.0.1", 0).use_runtime(runtime).on_stream("Echo", echo).listen();
-        esrpc::connection connection = esrpc::client("127.0.0.1", server.port()).use_runtime(runtime).connect(time_limit);
+        const esrpc::connection connection =
+            esrpc::client("127.0.0.1", server.port()).use_runtime(runtime).connect(time_limit);
         check_calls(connection);
         CHECK(runtime.open_connections() == 2 && runtime.open_streams() == 0 && runtime.stats().streams_opened > 0);
         CHECK(connection.stats().messages_sent > 0 && server.stats().connections_opened == 1);

@@ -119,7 +119,8 @@ private:
 class captured {
 public:
     captured(journal &noting, std::string name) : noting_(&noting), name_(std::move(name)) {}
-    captured(captured &&other) noexcept : noting_(std::exchange(other.noting_, nullptr)), name_(std::move(other.name_)) {}
+    captured(captured &&other) noexcept
+        : noting_(std::exchange(other.noting_, nullptr)), name_(std::move(other.name_)) {}
     ~captured() {
         if (noting_ != nullptr) noting_->note("freed " + name_);
     }

@@ -2,6 +2,10 @@
 #include "check.hpp"
 
 #include <thread>
+#if !defined(_WIN32)
+#include <sys/wait.h>
+#include <unistd.h>
+#endif
 
 static esrpc::connection connect_to(const esrpc::listener &server) {
     return esrpc::client("127.0.0.1", server.port()).connect(time_limit);
@@ -77,8 +81,8 @@ TEST(callbacks_of_a_connection_that_fails_are_destroyed) {
     server.wait_closed(time_limit);
     std::error_code code;
     CHECK(!esrpc::client("127.0.0.1", port)
-               .on_setup([&, part = captured(notes, "setup")](esrpc::connection_ref connection, std::error_code status) {
-                   CHECK(!connection && status == ESRPC_ERROR_CONNECTION_REFUSED);
+               .on_setup([&, part = captured(notes, "setup")](esrpc::connection_ref made, std::error_code status) {
+                   CHECK(!made && status == ESRPC_ERROR_CONNECTION_REFUSED);
                    notes.note("failed");
                })
                .connect(time_limit, code));
@@ -88,7 +92,9 @@ TEST(callbacks_of_a_connection_that_fails_are_destroyed) {
         CHECK(false);
     }).start(code));
     CHECK(code == ESRPC_ERROR_INVALID_ARGUMENT && notes.has("freed nowhere"));
-    CHECK(!esrpc::server().on_closed([part = captured(notes, "listener")](std::error_code) { CHECK(false); }).listen(code));
+    CHECK(!esrpc::server().on_closed([part = captured(notes, "listener")](std::error_code) {
+        CHECK(false);
+    }).listen(code));
     CHECK(code == ESRPC_ERROR_INVALID_ARGUMENT && notes.has("freed listener"));
 }
 
@@ -149,9 +155,10 @@ struct program {
                      .listen();
         connection = esrpc::client("127.0.0.1", server.port())
                          .use_runtime(runtime)
-                         .on_shutdown([&notes, part = captured(notes, "client")](esrpc::connection_ref, std::error_code) {
-                             notes.note("called");
-                         })
+                         .on_shutdown(
+                             [&notes, part = captured(notes, "client")](esrpc::connection_ref, std::error_code) {
+                                 notes.note("called");
+                             })
                          .connect(time_limit);
         esrpc::stream_callbacks callbacks = noting(notes, "stream");
         event arrived;
@@ -260,6 +267,27 @@ TEST(callbacks_that_own_their_object_are_destroyed_by_a_stop) {
     esrpc::stop_all(time_limit);
     CHECK(notes.has("freed cycle"));
 }
+
+#if !defined(_WIN32)
+TEST(a_forked_child_has_callbacks_of_its_own) {
+    journal notes;
+    program running(notes);
+    const pid_t child = ::fork();
+    if (child == 0) {
+        CHECK_THROWS(ESRPC_ERROR_FORKED, running.connection.call("Keep", {}, time_limit));
+        journal own;
+        program of_child(own);
+        esrpc::stop_all(time_limit);
+        of_child.check_stopped(own);
+        std::_Exit(0);
+    }
+    int status = 0;
+    CHECK(child > 0 && ::waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    CHECK(running.connection.is_open() && !notes.has("freed client"));
+    esrpc::stop_all(time_limit);
+    running.check_stopped(notes);
+}
+#endif
 
 TEST(connections_can_be_made_while_everything_is_stopped) {
     std::atomic<bool> is_over{false};

@@ -224,7 +224,7 @@ TEST(a_decoder_of_parts_calls_back) {
     callbacks.on_prelude = [&](std::uint32_t total, std::uint32_t, std::uint32_t) { seen += std::to_string(total); };
     callbacks.on_header = [&](const esrpc::header &header) { seen += " " + std::string(header.name()); };
     callbacks.on_payload = [&](esrpc::bytes piece) { seen += " " + std::string(piece.text()); };
-    callbacks.on_complete = [&, only_moved = std::make_unique<int>(1)](std::uint32_t) { seen += *only_moved ? ";" : ""; };
+    callbacks.on_complete = [&, end = std::make_unique<char>(';')](std::uint32_t) { seen += *end; };
     callbacks.on_error = [&](std::error_code code) { seen += code == ESRPC_ERROR_PRELUDE_CHECKSUM ? "damaged" : "?"; };
     esrpc::decoder decoder(std::move(callbacks));
     esrpc::decoder moved = std::move(decoder);

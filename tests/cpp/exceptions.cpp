@@ -222,7 +222,8 @@ TEST(exceptions_of_the_callbacks_for_exceptions_and_logs_are_dropped) {
     {
         esrpc::runtime runtime(
             esrpc::runtime_options()
-                .log(ESRPC_LOG_LEVEL_TRACE, [](std::int32_t, std::string_view, std::string_view) { throw thrown("log"); })
+                .log(ESRPC_LOG_LEVEL_TRACE,
+                     [](std::int32_t, std::string_view, std::string_view) { throw thrown("log"); })
                 .on_ended([&] {
                     notes.note("ended");
                     throw thrown("on_ended");
@@ -260,7 +261,7 @@ TEST(a_connection_may_have_its_own_report) {
     CHECK(!shared.has("handler"));
 }
 
-#if defined(__GLIBC__)
+#if defined(__GLIBC__) && defined(__GLIBCXX__)
 /* As an interpreter does when it exits. */
 TEST(a_thread_that_ends_inside_a_callback_does_not_end_the_process) {
     const esrpc::listener server = echo_server();
