@@ -862,7 +862,6 @@ public:
 private:
     friend class client;
     friend class server;
-    friend class decoder;
 
     template <typename Setter, typename... Arguments>
     connection_options &set(Setter *setter, const Arguments &...arguments) {
@@ -2480,38 +2479,41 @@ class accepted : public connection {
 public:
     /** Handles the streams of an operation. */
     accepted &on_stream(std::string operation, stream_handler handler) {
-        closure_->known.insert_or_assign(std::move(operation), std::move(handler));
+        if (closure_ != nullptr) closure_->known.insert_or_assign(std::move(operation), std::move(handler));
         return *this;
     }
     /** Handles the streams of all other operations. */
     accepted &on_stream(stream_handler handler) noexcept {
-        closure_->callbacks->on_stream = std::move(handler);
-        return *this;
+        return set(&connection_callbacks::on_stream, std::move(handler));
     }
     /** See connection_callbacks. */
     accepted &on_protocol_message(callback<void(connection_ref, message_view)> called) noexcept {
-        closure_->callbacks->on_protocol_message = std::move(called);
-        return *this;
+        return set(&connection_callbacks::on_protocol_message, std::move(called));
     }
     /** See connection_callbacks. */
     accepted &on_writable(callback<void(connection_ref)> called) noexcept {
-        closure_->callbacks->on_writable = std::move(called);
-        return *this;
+        return set(&connection_callbacks::on_writable, std::move(called));
     }
     /** See connection_callbacks. */
     accepted &on_shutdown(callback<void(connection_ref, std::error_code)> called) noexcept {
-        closure_->callbacks->on_shutdown = std::move(called);
-        return *this;
+        return set(&connection_callbacks::on_shutdown, std::move(called));
     }
     /** See connection_callbacks. */
     accepted &on_exception(exception_callback called) noexcept {
-        closure_->callbacks->on_exception = std::move(called);
-        return *this;
+        return set(&connection_callbacks::on_exception, std::move(called));
     }
 
 private:
     friend class incoming;
     explicit accepted(connection &&made) noexcept : connection(std::move(made)) {}
+
+    /* It is empty after an error that was returned as a value. */
+    template <typename Callback>
+    accepted &set(Callback connection_callbacks::*member, Callback called) noexcept {
+        if (closure_ == nullptr || closure_->callbacks == nullptr) return *this;
+        (*closure_->callbacks).*member = std::move(called);
+        return *this;
+    }
 };
 
 /** A connection that a listener announces: accept or defer it before the callback returns, or it is closed. */

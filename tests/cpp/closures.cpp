@@ -255,6 +255,30 @@ TEST(a_stop_that_does_not_end_in_time_destroys_nothing) {
     CHECK(notes.has("freed task"));
 }
 
+TEST(what_a_server_accepts_while_a_stop_waits_is_destroyed) {
+    journal notes;
+    event inside, go_on;
+    esrpc::listener server = esrpc::server("127.0.0.1", 0)
+                                 .on_connection([&](esrpc::incoming peer) {
+                                     inside.set();
+                                     go_on.wait();
+                                     std::error_code code;
+                                     esrpc::connection_callbacks callbacks;
+                                     callbacks.on_writable = [part = captured(notes, "late")](esrpc::connection_ref) {};
+                                     peer.accept(std::move(callbacks), code).on_stream(echo).on_stream("Echo", echo);
+                                     notes.note(code ? "refused" : "accepted");
+                                 })
+                                 .listen();
+    const esrpc::connection connection = esrpc::client("127.0.0.1", server.port()).start();
+    inside.wait();
+    std::thread stopping([] { esrpc::stop_all(time_limit); });
+    std::error_code code;
+    while (code != ESRPC_ERROR_RUNTIME_SHUTDOWN) static_cast<void>(server.stats(code));
+    go_on.set();
+    stopping.join();
+    CHECK(notes.has("freed late") && (notes.has("refused") || notes.has("accepted")));
+}
+
 TEST(callbacks_that_own_their_object_are_destroyed_by_a_stop) {
     journal notes;
     {
