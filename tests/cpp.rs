@@ -1,4 +1,5 @@
-//! The C++ header, under several standards and compilers.
+//! The C++ header, by both compilers and in every standard from C++17 on. Each file of tests/cpp has scenarios,
+//! `TEST(scenario)`; main.cpp runs the one that is named, in a process of its own.
 #![cfg(target_os = "linux")]
 
 #[path = "common/cc.rs"]
@@ -8,113 +9,123 @@ mod certificates;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::sync::LazyLock;
 
+use cc::Standard;
 use certificates::Authority;
 
-const STANDARDS: [&str; 3] = ["-std=c++17", "-std=c++20", "-std=c++2b"];
-const FLAGS: [&str; 5] = ["-Wall", "-Wextra", "-Wpedantic", "-Wshadow", "-Werror"];
-const SANITIZERS: [&str; 2] = ["-g", "-fsanitize=address,undefined"];
+const COMPILERS: [&str; 2] = ["g++", "clang++"];
 
-fn run(command: &mut Command) -> String {
-    let name = command.get_program().to_string_lossy().into_owned();
-    let output = command.output().unwrap_or_else(|error| panic!("{name} is needed: {error}"));
-    let (printed, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "{command:?}: {}\n{printed}{errors}", output.status);
-    printed.into_owned()
+fn folder() -> PathBuf {
+    cc::root().join("tests/cpp")
 }
 
-fn compiler(name: &str, standard: &str) -> Command {
-    let mut command = Command::new(name);
-    command.arg(standard).args(FLAGS).arg("-I").arg(cc::root().join("include"));
-    command
+fn sources() -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder()).expect("the repository has tests/cpp");
+    let files = entries.map(|entry| entry.expect("a directory entry").path());
+    files.filter(|file| file.extension().is_some_and(|extension| extension == "cpp")).collect()
 }
 
-fn source() -> PathBuf {
-    cc::root().join("tests/cpp/test_header.cpp")
+fn shadowing() -> Vec<String> {
+    vec!["-Wshadow".to_owned()]
 }
 
-/// A folder in which the library has the name that programs look for.
-fn library_folder() -> &'static Path {
-    static FOLDER: std::sync::LazyLock<PathBuf> = std::sync::LazyLock::new(|| {
-        let folder = cc::scratch().join("lib");
-        let _ = fs::remove_dir_all(&folder);
-        fs::create_dir_all(&folder).expect("the target folder can be written");
-        for name in ["libeventstream_rpc.so", "libeventstream_rpc.so.0"] {
-            std::os::unix::fs::symlink(cc::shared_library(), folder.join(name)).expect("a link can be made");
-        }
-        folder
-    });
-    &FOLDER
-}
-
-/// Compiles the scenarios, and runs each in a process of its own.
-fn run_scenarios(name: &str, standard: &str, flags: &[&str]) {
-    let folder = cc::scratch().join(name);
+/// A folder with the files that tests/cpp/calls.cpp names.
+static CERTIFICATES: LazyLock<PathBuf> = LazyLock::new(|| {
+    let folder = cc::scratch().join("certificates");
     fs::create_dir_all(&folder).expect("the target folder can be written");
-    let identity = Authority::new("CA").server(&["localhost"]);
-    fs::write(folder.join("certificate.pem"), &identity.certificate).expect("the target folder can be written");
-    fs::write(folder.join("key.pem"), &identity.key).expect("the target folder can be written");
-    let program = folder.join("test_header");
-    run(compiler(name, standard)
-        .args(flags)
-        .arg(source())
-        .args(["-pthread", "-L"])
-        .arg(library_folder())
-        .args(["-leventstream_rpc", &format!("-Wl,-rpath,{}", library_folder().display()), "-o"])
-        .arg(&program));
-    let scenarios = run(&mut Command::new(&program));
-    assert!(scenarios.lines().count() > 10, "{scenarios}");
-    for scenario in scenarios.lines() {
-        if scenario.starts_with("tls") && !cc::has_tls() {
-            continue;
+    let authority = Authority::new("test CA");
+    let server = authority.server(&["server.example"]);
+    for (name, content) in
+        [("ca.pem", &authority.pem), ("server.pem", &server.certificate), ("server.key", &server.key)]
+    {
+        fs::write(folder.join(name), content).expect("the target folder can be written");
+    }
+    folder
+});
+
+/// Builds all scenarios with AddressSanitizer, which also reports leaks, and runs them.
+fn every_scenario_passes(compiler: &str, standard: Standard) {
+    let mut flags = shadowing();
+    // A wrapper such as valgrind does its work itself.
+    if !cc::is_slow() {
+        flags.extend(["-fsanitize=address,undefined", "-fno-sanitize-recover=all"].map(str::to_owned));
+    }
+    let program = cc::compile_by(compiler, standard, &sources(), &format!("scenarios.{compiler}"), &flags)
+        .unwrap_or_else(|error| panic!("{compiler} as {standard:?}: {error}"));
+    let scenarios = cc::run(&program, &[]);
+    let with_tls = |scenario: &&str| cc::has_tls() || !scenario.starts_with("tls_");
+    let scenarios: Vec<_> = scenarios.lines().filter(with_tls).collect();
+    assert!(scenarios.len() > 40, "only {scenarios:?}");
+    for scenario in scenarios {
+        println!("{scenario}");
+        cc::run_in(&program, &[scenario], &[("ESRPC_TEST_CERTIFICATES", &CERTIFICATES)]);
+    }
+}
+
+#[test]
+fn every_scenario_passes_when_gcc_has_compiled_it() {
+    every_scenario_passes("g++", Standard::Cxx17);
+}
+
+#[test]
+fn every_scenario_passes_when_clang_has_compiled_it() {
+    every_scenario_passes("clang++", Standard::Cxx20);
+}
+
+/// The standards in which nothing is run; these two files use nearly all of the header.
+#[test]
+fn every_standard_is_accepted() {
+    for compiler in COMPILERS {
+        for standard in [Standard::Cxx17, Standard::Cxx20, Standard::Cxx23] {
+            for source in ["calls.cpp", "codec.cpp"] {
+                cc::check_syntax_by(compiler, standard, &folder().join(source), &shadowing())
+                    .unwrap_or_else(|error| panic!("{source} by {compiler} as {standard:?}: {error}"));
+            }
         }
-        let mut command = Command::new("timeout");
-        command.arg("120").arg(&program).arg(scenario).arg(&folder);
-        assert_eq!(run(&mut command), "ok\n", "{scenario}");
     }
-}
-
-#[test]
-fn it_compiles_in_every_standard() {
-    for standard in STANDARDS {
-        run(compiler("c++", standard).arg("-fsyntax-only").arg(source()));
-    }
-}
-
-/// With leaks, since the library's own memory is none at the end.
-#[test]
-fn it_works_under_address_sanitizer() {
-    run_scenarios("c++", "-std=c++17", &SANITIZERS);
 }
 
 #[test]
 fn the_example_echoes() {
-    let program = cc::scratch().join("echo");
-    run(compiler("c++", "-std=c++17")
-        .arg(cc::root().join("examples-c/echo.cpp"))
-        .args(["-pthread", "-L"])
-        .arg(library_folder())
-        .args(["-leventstream_rpc", &format!("-Wl,-rpath,{}", library_folder().display()), "-o"])
-        .arg(&program));
-    let printed = run(Command::new("timeout").arg("120").arg(&program).arg("words"));
+    let source = cc::root().join("examples-c/echo.cpp");
+    let program = cc::compile_by("g++", Standard::Cxx17, &[source], "echo", &shadowing());
+    let printed = cc::run(&program.unwrap_or_else(|error| panic!("{error}")), &["words"]);
     assert!(printed.starts_with("words\nagain\n"), "{printed}");
     assert!(printed.ends_with(": {\"message\":\"there is nothing to echo\"}\n"), "{printed}");
 }
 
+/// In a function in which it can find what it leaves out.
 #[test]
-#[ignore = "needs clang++"]
-fn clang_compiles_it_and_it_works() {
-    for standard in STANDARDS {
-        run(compiler("clang++", standard).arg("-fsyntax-only").arg(source()));
-    }
-    run_scenarios("clang++", "-std=c++20", &["-g"]);
+fn the_code_that_readme_shows_compiles() {
+    let readme = fs::read_to_string(cc::root().join("README.md")).expect("README.md can be read");
+    let (_, rest) = readme.split_once("```cpp\n").expect("README.md shows C++");
+    let (code, _) = rest.split_once("```").expect("the code ends");
+    let text = format!(
+        "#include <eventstream_rpc.hpp>\nusing namespace std::chrono_literals;\nvoid echo(esrpc::incoming_stream);\n\
+         void use(std::int32_t);\nvoid shown(std::string (&read)());\nvoid shown(std::string (&read)()) {{\n{code}}}\n"
+    );
+    let source = cc::scratch().join("readme.cpp");
+    fs::write(&source, text).expect("the target folder can be written");
+    cc::check_syntax_by("g++", Standard::Cxx17, &source, &[]).unwrap_or_else(|error| panic!("{error}"));
 }
 
 /// The macros of a header reach into all code behind it.
 #[test]
-fn it_defines_no_macros() {
-    let text = fs::read_to_string(cc::root().join("include/eventstream_rpc.hpp")).expect("the header can be read");
+fn the_header_defines_no_macros() {
+    let text = header();
     let defined: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("#define ")).collect();
     assert_eq!(defined, ["EVENTSTREAM_RPC_HPP"]);
+}
+
+#[test]
+fn no_line_of_the_header_is_too_long() {
+    let text = header();
+    let long: Vec<_> = text.lines().filter(|line| line.len() > 120 || !line.is_ascii()).collect();
+    assert!(long.is_empty(), "{long:#?}");
+}
+
+fn header() -> String {
+    let path: &Path = &cc::root().join("include/eventstream_rpc.hpp");
+    fs::read_to_string(path).expect("the header can be read")
 }

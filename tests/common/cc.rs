@@ -30,12 +30,14 @@ pub enum Standard {
     C99,
     C11,
     Cxx11,
+    Cxx17,
     Cxx20,
+    Cxx23,
 }
 
 impl Standard {
     pub fn is_cxx(self) -> bool {
-        matches!(self, Standard::Cxx11 | Standard::Cxx20)
+        !matches!(self, Standard::C99 | Standard::C11)
     }
 
     fn flags(self) -> &'static [&'static str] {
@@ -43,14 +45,20 @@ impl Standard {
             Standard::C99 => &["-std=c99", "-x", "c"],
             Standard::C11 => &["-std=c11", "-x", "c"],
             Standard::Cxx11 => &["-std=c++11", "-x", "c++"],
+            Standard::Cxx17 => &["-std=c++17", "-x", "c++"],
             Standard::Cxx20 => &["-std=c++20", "-x", "c++"],
+            // The name that older compilers know, too.
+            Standard::Cxx23 => &["-std=c++2b", "-x", "c++"],
         }
     }
 
     fn compiler(self) -> Command {
-        let mut command = if self.is_cxx() { compiler("CXX", "c++") } else { compiler("CC", "cc") };
-        command.args(self.flags()).args(WARNINGS);
-        command
+        self.with(if self.is_cxx() { compiler("CXX", "c++") } else { compiler("CC", "cc") })
+    }
+
+    fn with(self, mut compiler: Command) -> Command {
+        compiler.args(self.flags()).args(WARNINGS);
+        compiler
     }
 }
 
@@ -152,7 +160,15 @@ pub fn check_syntax(standard: Standard, source: &Path) -> Result<(), String> {
 
 /// As `check_syntax`, with more flags for the compiler.
 pub fn check_syntax_with(standard: Standard, source: &Path, flags: &[String]) -> Result<(), String> {
-    let mut command = standard.compiler();
+    only_check(standard.compiler(), source, flags)
+}
+
+/// As `check_syntax_with`, by this compiler.
+pub fn check_syntax_by(compiler: &str, standard: Standard, source: &Path, flags: &[String]) -> Result<(), String> {
+    only_check(standard.with(Command::new(compiler)), source, flags)
+}
+
+fn only_check(mut command: Command, source: &Path, flags: &[String]) -> Result<(), String> {
     command.arg("-fsyntax-only").args(extra_flags()).args(flags).arg("-I").arg(root().join("include")).arg(source);
     finish(command)
 }
@@ -184,15 +200,36 @@ pub fn try_compile(standard: Standard, source: &str, flags: &[String]) -> Result
         let posix = root().join("tests/c/windows");
         command.arg("-I").arg(&posix).arg("-include").arg(posix.join("posix.h"));
     }
-    command.arg(root().join("tests/c").join(source)).arg("-o").arg(&program);
+    command.arg(root().join("tests/c").join(source));
+    link(command, &program).map_err(|error| format!("{source} as {standard:?}: {error}"))?;
+    Ok(program)
+}
+
+/// Compiles these sources by this compiler and links them with the library; returns the program of this name.
+pub fn compile_by(
+    compiler: &str,
+    standard: Standard,
+    sources: &[PathBuf],
+    name: &str,
+    flags: &[String],
+) -> Result<PathBuf, String> {
+    let program = scratch().join(name);
+    let mut command = standard.with(Command::new(compiler));
+    command.args(["-g", "-pthread"]).args(extra_flags()).args(flags).arg("-I").arg(root().join("include"));
+    command.args(sources);
+    link(command, &program)?;
+    Ok(program)
+}
+
+fn link(mut command: Command, program: &Path) -> Result<(), String> {
+    command.arg("-o").arg(program);
     command.arg("-L").arg(library_folder()).arg("-leventstream_rpc").args(words("ESRPC_TEST_LDLIBS"));
     if is_for_windows() {
         command.arg("-lws2_32");
     } else {
         command.arg(format!("-Wl,-rpath,{}", library_folder().display()));
     }
-    finish(command).map_err(|error| format!("{source} as {standard:?}: {error}"))?;
-    Ok(program)
+    finish(command)
 }
 
 /// Compiles tests/c/`source` into a library for LD_PRELOAD; returns where it is.
@@ -208,7 +245,7 @@ pub fn compile_preloaded(source: &str) -> PathBuf {
 fn finish(mut command: Command) -> Result<(), String> {
     let output = command.output().map_err(|error| match error.kind() {
         ErrorKind::NotFound => format!(
-            "{} is needed: install gcc and g++, or name other compilers in CC and CXX",
+            "{} is needed: install gcc, g++ and clang, or name other compilers in CC and CXX",
             command.get_program().display()
         ),
         _ => format!("{command:?}: {error}"),
