@@ -402,7 +402,7 @@ enum { UNASKED_LIMIT = 64 * 1024, ONE_MORE = 4096 };
 
 /* Opens streams until the server stops reading, which must be soon; returns their number. */
 static inline int32_t raw_open_until_unread(struct raw *raw, const esrpc_connection *server) {
-    for (int32_t id = 1; id < 10000; id++) {
+    for (int32_t id = 1; id < 100000; id++) {
         esrpc_buffer *buffer =
             raw_message(ESRPC_MESSAGE_TYPE_APPLICATION_MESSAGE, 0, id, "test#Operation", esrpc_text(NULL));
         esrpc_bytes data = esrpc_buffer_get_bytes(buffer);
