@@ -50,7 +50,10 @@ MANUALS := $(wildcard docs/man/*.1)
 # searched anyway.
 TOOL_RUN_PATH := $(if $(filter-out /usr,$(PREFIX)),$$$$ORIGIN/$(call relative,$(BINDIR),$(LIBDIR)))
 
-.PHONY: all install install-strip uninstall check dist clean library tools
+# What is there. With sudo nothing is built: cargo is often the user's own, and the build would leave files of root's.
+BUILT_FILES := $(BUILT)/$(LINK_NAME) $(STAGE)/libeventstream_rpc.a $(TOOLS)
+
+.PHONY: all built install install-strip uninstall check dist clean library tools
 .DELETE_ON_ERROR:
 
 all: library $(if $(TOOLS),tools)
@@ -63,8 +66,12 @@ library:
 	mkdir -p $(STAGE)
 	packaging/static_library.sh $(BUILT)/libeventstream_rpc.a $(STAGE)/libeventstream_rpc.a
 
+built:
+	@for file in $(BUILT_FILES); do test -e $$file || { echo "$$file is not there: run make without sudo first" >&2; exit 1; }; done
+
 # The files are made each time, since they depend on variables.
-install: all
+install: $(if $(SUDO_USER),built,all)
+	rm -f $(STAGE)/*.pc $(STAGE)/*.cmake
 	sed -e 's|@prefix@|$(if $(filter no,$(RELOCATABLE)),$(PREFIX),$${pcfiledir}/$(call relative,$(LIBDIR)/pkgconfig,$(PREFIX)))|' \
 	    -e 's|@libdir@|$(call in_prefix,$(LIBDIR))|' -e 's|@includedir@|$(call in_prefix,$(INCLUDEDIR))|' \
 	    -e 's|@version@|$(VERSION)|' -e 's|@private@|$(PRIVATE)|' \

@@ -10,15 +10,25 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::sync::LazyLock;
+use std::process::{Command, Output, Stdio};
+use std::sync::{LazyLock, Mutex, PoisonError};
 
 const EXAMPLES: [&str; 2] = ["quick_server", "blocking_call"];
+
+/// All installations are made in the same folder, one after the other.
+fn run_make(command: &mut Command) -> Output {
+    static MAKING: Mutex<()> = Mutex::new(());
+    let _alone = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
+    command.stdin(Stdio::null()).output().expect("make is needed")
+}
 
 /// What the command prints.
 fn run(command: &mut Command) -> String {
     let name = command.get_program().to_string_lossy().into_owned();
-    let output = command.stdin(Stdio::null()).output().unwrap_or_else(|error| panic!("{name} is needed: {error}"));
+    let output = match name == "make" {
+        true => run_make(command),
+        false => command.stdin(Stdio::null()).output().unwrap_or_else(|error| panic!("{name} is needed: {error}")),
+    };
     let (printed, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{command:?}: {}\n{printed}{errors}", output.status);
     printed.into_owned()
@@ -256,9 +266,24 @@ fn files(folder: &Path, found: &mut BTreeSet<PathBuf>) {
 }
 
 #[test]
-fn uninstall_leaves_nothing() {
-    // The two installations are made in the same folder, one after the other.
+fn with_sudo_nothing_is_built() {
     installed();
+    let install = |prefix: &Path| {
+        let mut command = make("install", prefix);
+        command.env("SUDO_USER", "somebody").arg("CARGO=/no/such/cargo");
+        command
+    };
+    let prefix = folder("sudo");
+    run(&mut install(&prefix));
+    assert!(prefix.join("lib/libeventstream_rpc.a").exists());
+    let empty = folder("not_built");
+    let output = run_make(install(&prefix).env("CARGO_TARGET_DIR", &empty));
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && errors.contains("run make without sudo first"), "{errors}");
+}
+
+#[test]
+fn uninstall_leaves_nothing() {
     let prefix = folder("uninstalled");
     let of = |prefix: &Path| {
         let mut found = BTreeSet::new();
