@@ -49,15 +49,17 @@ static void add_line(struct dump *dump, size_t offset, const char *what)
     text_print(&dump->out, "%10zu  %-16s  ", offset, what);
 }
 
-/* Text on lines of its own; control characters, which a terminal would obey, as in JSON. */
+/* UTF-8 on lines of its own; control characters, which a terminal would obey, as in JSON. */
 static void add_readable(struct text *out, esrpc_bytes bytes)
 {
+    struct json text = {bytes.data, bytes.data + bytes.len};
     text_add(out, "            ", 12);
-    for (size_t i = 0; i < bytes.len; i++) {
-        uint8_t byte = bytes.data[i];
-        if (byte == '\n') text_print(out, "\n            ");
-        else if (byte == '\t' || (byte >= ' ' && byte != 127)) text_add(out, &bytes.data[i], 1);
-        else text_print(out, "\\u%04x", byte);
+    while (text.at < text.end) {
+        const uint8_t *start = text.at++;
+        const int32_t code = *start < 0x80 ? *start : json_next_utf8(&text, *start);
+        if (code == '\n') text_print(out, "\n            ");
+        else if (code == '\t' || !json_is_control(code)) text_add(out, start, (size_t)(text.at - start));
+        else text_print(out, "\\u%04x", (unsigned)code);
     }
     text_add(out, "\n", 1);
 }

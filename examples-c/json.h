@@ -291,19 +291,26 @@ static inline bool json_take_integer(struct json *json, int64_t min, int64_t max
     return true;
 }
 
-/* Writes `text` as the inside of a JSON string, what is not UTF-8 as '?'; `out` holds 6 * len + 1 bytes. Says how many
- * it used. */
+/* Whether a terminal may obey the character: those below the space, DEL, and the second set of them, as in ISO 6429. */
+static inline bool json_is_control(int32_t code)
+{
+    return code < ' ' || (code >= 0x7f && code < 0xa0);
+}
+
+/* Writes `text` as the inside of a JSON string, control characters as escapes and what is not UTF-8 as '?'; `out` holds
+ * 6 * len + 1 bytes. Says how many it used. */
 static inline size_t json_escape(const uint8_t *data, size_t len, char *out)
 {
     struct json text = {data, data + len};
     size_t used = 0;
     while (text.at < text.end) {
         const uint8_t *start = text.at++;
-        if (*start < 0x20) {
-            used += (size_t)sprintf(out + used, "\\u%04x", *start);
-        } else if (*start >= 0x80 && json_next_utf8(&text, *start) == JSON_INVALID) {
+        const int32_t code = *start < 0x80 ? *start : json_next_utf8(&text, *start);
+        if (code == JSON_INVALID) {
             text.at = start + 1;
             out[used++] = '?';
+        } else if (json_is_control(code)) {
+            used += (size_t)sprintf(out + used, "\\u%04x", (unsigned)code);
         } else {
             if (*start == '"' || *start == '\\') out[used++] = '\\';
             memcpy(out + used, start, (size_t)(text.at - start));

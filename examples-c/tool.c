@@ -14,8 +14,12 @@ static void say_in_front(const char *format, va_list arguments)
 {
     char line[8192];
     vsnprintf(line, sizeof line, format, arguments);
-    for (char *at = line; *at != '\0'; at++)
-        if ((unsigned char)*at < ' ' || *at == 127) *at = ' ';
+    for (char *at = line; *at != '\0'; at++) {
+        const unsigned char byte = (unsigned char)at[0], next = (unsigned char)at[1];
+        /* The second set of control characters has two bytes in UTF-8. */
+        if (byte == 0xc2 && next >= 0x80 && next < 0xa0) at[0] = at[1] = ' ';
+        else if (json_is_control(byte) && byte < 0x80) at[0] = ' ';
+    }
     fprintf(stderr, "%s: %s\n", program, line);
 }
 

@@ -36,6 +36,7 @@
 #include <array>
 #include <atomic>
 #include <chrono>
+#include <condition_variable>
 #include <cstddef>
 #include <cstdint>
 #include <exception>
@@ -1149,7 +1150,9 @@ private:
     bool is_listed_ = false;
     closure *previous_ = nullptr;
     closure *next_ = nullptr;
-    /* How many stops had begun when C accepted it; 0: not accepted yet. */
+    /* How many stops had begun when it was to be handed to C. */
+    std::uint64_t offered_ = 0;
+    /* And when C accepted it; 0: not accepted yet. */
     std::uint64_t epoch_ = 0;
 };
 
@@ -1173,6 +1176,7 @@ public:
         const std::lock_guard<std::mutex> lock(mutex_);
         added->self_ = added;
         added->is_listed_ = true;
+        added->offered_ = epoch_;
         added->next_ = first_;
         if (first_ != nullptr) first_->previous_ = added.get();
         first_ = added.get();
@@ -1181,6 +1185,7 @@ public:
     void commit(closure &accepted) noexcept {
         const std::lock_guard<std::mutex> lock(mutex_);
         accepted.epoch_ = epoch_;
+        changed_.notify_all();
     }
 
     /* Returns its last owner, or nullptr if it was removed before. */
@@ -1188,6 +1193,7 @@ public:
         const std::lock_guard<std::mutex> lock(mutex_);
         if (!removed.is_listed_) return nullptr;
         unlink(removed);
+        changed_.notify_all();
         return std::move(removed.self_);
     }
 
@@ -1195,6 +1201,18 @@ public:
     std::uint64_t begin_stop() noexcept {
         const std::lock_guard<std::mutex> lock(mutex_);
         return epoch_++;
+    }
+
+    /* Waits until other threads know whether C has accepted what they were handing over before that stop. They do
+     * nothing else meanwhile; in a forked child they do not exist, so there is a limit. */
+    void await_handovers(std::uint64_t epoch, milliseconds timeout) noexcept {
+        constexpr milliseconds most = std::chrono::seconds(10);
+        std::unique_lock<std::mutex> lock(mutex_);
+        changed_.wait_for(lock, timeout < most ? timeout : most, [&] {
+            for (const closure *next = first_; next != nullptr; next = next->next_)
+                if (next->epoch_ == 0 && next->offered_ <= epoch) return false;
+            return true;
+        });
     }
 
     /* Frees what was accepted no later than that. Destructors run without the lock. */
@@ -1226,6 +1244,7 @@ private:
     }
 
     std::mutex mutex_;
+    std::condition_variable changed_;
     closure *first_ = nullptr;
     std::uint64_t epoch_ = 1;
 };
@@ -2167,12 +2186,13 @@ private:
     bool is_of_default_;
 };
 
-/* Stops runtimes. Closures that were made in callbacks during the first pass are freed by the second. */
+/* Stops runtimes. Closures that were made in callbacks or handed over during the first pass are freed by the second. */
 template <typename Stop, typename Predicate>
-esrpc_status stop(Stop &&stop_runtimes, Predicate &&is_stopped) {
+esrpc_status stop(milliseconds timeout, Stop &&stop_runtimes, Predicate &&is_stopped) {
     for (int pass = 0; pass < 2; ++pass) {
         const std::uint64_t begun = roster::of_process().begin_stop();
         if (const esrpc_status status = stop_runtimes()) return status;
+        if (pass == 0) roster::of_process().await_handovers(begun, timeout);
         roster::of_process().clear(begun, is_stopped);
     }
     return ESRPC_OK;
@@ -2295,7 +2315,7 @@ public:
 
 private:
     esrpc_status stop_status(milliseconds timeout) const {
-        return detail::stop([&] { return esrpc_runtime_stop(get(), detail::to_ms(timeout)); },
+        return detail::stop(timeout, [&] { return esrpc_runtime_stop(get(), detail::to_ms(timeout)); },
                             [&](const detail::closure &closure) { return closure.runtime == get(); });
     }
 
@@ -2304,7 +2324,7 @@ private:
 
 /** Stops every runtime of the process, also those of other code, as runtime::stop does. */
 inline void stop_all(milliseconds timeout, error_sink errors = {}) {
-    errors.check(detail::stop([&] { return esrpc_stop_all(detail::to_ms(timeout)); },
+    errors.check(detail::stop(timeout, [&] { return esrpc_stop_all(detail::to_ms(timeout)); },
                               [](const detail::closure &) { return true; }));
 }
 

@@ -176,7 +176,7 @@ pub(crate) fn end_status(ended: Ended<'_>) -> esrpc_status {
 
 /// The sentence for that, which lives as long as what has ended.
 pub(crate) fn end_message(ended: Ended<'_>) -> *const c_char {
-    ended.err().map_or(c"", Described::text).as_ptr()
+    ended.err().map_or(c"", Described::sentence).as_ptr()
 }
 
 /// The status of an outcome for a callback, inside which esrpc_last_error_message explains it or is empty.

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::ffi::{CString, c_char};
 
+use crate::runtime;
 use crate::transport::Cause;
 
 use super::status::{ESRPC_ERROR_INVALID_ARGUMENT, ESRPC_ERROR_INVALID_STATE, esrpc_status, sentence};
@@ -37,12 +38,12 @@ impl Failure {
         Failure::new(ESRPC_ERROR_INVALID_STATE, detail)
     }
 
-    /// The sentence for C. A NUL in it, from a name or a path, becomes U+FFFD.
+    /// The sentence for C.
     pub(crate) fn message(&self) -> CString {
         if self.detail.is_empty() {
             return sentence(self.status).to_owned();
         }
-        CString::new(self.detail.replace('\0', "\u{fffd}")).unwrap_or_default()
+        runtime::sentence(&self.detail)
     }
 }
 
@@ -97,9 +98,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_nul_inside_a_detail_does_not_cut_the_message() {
-        let failure = Failure::invalid_argument("a\0b");
-        assert_eq!(failure.message().to_str(), Ok("a\u{fffd}b"));
+    fn a_control_character_neither_cuts_nor_breaks_the_message() {
+        let failure = Failure::invalid_argument("a\0b\nc\u{9b}d");
+        assert_eq!(failure.message().to_str(), Ok("a b c d"));
     }
 
     #[test]

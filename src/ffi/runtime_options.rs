@@ -8,7 +8,7 @@ use super::guard;
 use super::handle::BoxHandle;
 use super::host_call;
 use super::status::esrpc_status;
-use crate::runtime::{Level, Log, OnEnded};
+use crate::runtime::{Level, Log, OnEnded, sentence};
 
 const MAX_THREADS: usize = 64;
 
@@ -72,8 +72,7 @@ impl esrpc_runtime_options {
                 return;
             }
             let target = CString::new(target).unwrap_or_default();
-            // Names and texts from a peer must not break the line.
-            let message = CString::new(message.replace(char::is_control, " ")).unwrap_or_default();
+            let message = sentence(message);
             guard::inside_log_callback(|| {
                 // SAFETY: the caller gave the callback together with the pointer, for any thread.
                 unsafe { host_call::call(callback, (level as i32, target.as_ptr(), message.as_ptr(), user_data.0)) }

@@ -314,7 +314,7 @@ pub struct Described<T> {
     text: OnceLock<CString>,
 }
 
-impl<T: fmt::Display> Described<T> {
+impl<T> Described<T> {
     pub fn new(value: T) -> Described<T> {
         Described { value, text: OnceLock::new() }
     }
@@ -322,9 +322,17 @@ impl<T: fmt::Display> Described<T> {
     pub fn value(&self) -> &T {
         &self.value
     }
+}
 
+impl Described<AddressText> {
     pub fn text(&self) -> &CStr {
         self.text.get_or_init(|| text(self.value.to_string()))
+    }
+}
+
+impl Described<Error> {
+    pub fn sentence(&self) -> &CStr {
+        self.text.get_or_init(|| sentence(&self.value.to_string()))
     }
 }
 
@@ -364,6 +372,12 @@ impl End {
 pub(in crate::runtime) fn text(mut text: String) -> CString {
     text.truncate(text.find('\0').unwrap_or(text.len()));
     CString::new(text).unwrap_or_default()
+}
+
+/// A sentence as the C interface lends it. It may quote a peer, whose control characters must not break a line or reach a
+/// terminal.
+pub fn sentence(text: &str) -> CString {
+    CString::new(text.replace(char::is_control, " ")).unwrap_or_default()
 }
 
 #[cfg(test)]

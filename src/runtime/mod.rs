@@ -24,7 +24,7 @@ pub use default::{
     DefaultOptions, all_runtimes, default_runtime, existing_default_runtime, set_default_options, stop_runtimes,
     take_default_if_ended,
 };
-pub use error::{Described, Ended, Error, Outcome, TimeLimit};
+pub use error::{Described, Ended, Error, Outcome, TimeLimit, sentence};
 pub use event_loop::{Destroyed, check_may_wait, is_loop_thread};
 pub use life::{OnEnded, Runtime};
 pub use listener::{ListenRequest, Listener, ListenerHandler};

@@ -1,5 +1,5 @@
 /* Promise 11: errors explain themselves, to the thread that made the call and to whoever holds the handle. */
-#include "harness.h"
+#include "raw_peer.h"
 
 #include "certificates.h"
 
@@ -209,6 +209,33 @@ static void a_refusal_says_what_the_server_said(void) {
     pair_end(&pair);
 }
 
+static void look_for_control_characters(struct party *self, const struct moment *now) {
+    look_at_the_explanation(self, now);
+    if (!is(now, "setup")) return;
+    for (const char *at = esrpc_last_error_message(); *at != '\0'; at++)
+        CHECK((unsigned char)*at >= ' ' && *at != 127 && strncmp(at, "\xc2\x9b", 2) != 0);
+}
+
+static void a_refusal_cannot_break_the_line_or_reach_the_terminal(void) {
+    struct pair pair;
+    struct raw_listener listener;
+    struct raw raw;
+    const char *const words = "no\nforged: line\r\x1b[2J\x7f\xc2\x9b" "31m";
+    const char *const shown = "it says: no forged: line  [2J  31m";
+    pair_begin(&pair);
+    pair.client.hook = look_for_control_characters;
+    raw_listen(&listener, 1);
+    dial_raw(&pair, &pair.client, &listener, &pair.client_connection);
+    raw_accept(&listener, &raw);
+    raw_expect(&raw, ESRPC_MESSAGE_TYPE_CONNECT, 0, "connect");
+    raw_send_message(&raw, ESRPC_MESSAGE_TYPE_CONNECT_ACK, 0, 0, NULL, words);
+    await("client setup HANDSHAKE_REFUSED");
+    CHECK(strstr(esrpc_connection_get_end_message(pair.client_connection), shown) != NULL);
+    raw_close(&raw);
+    raw_listener_close(&listener);
+    pair_end(&pair);
+}
+
 static void sentences_name_the_argument_and_its_range(void) {
     struct pair pair;
     esrpc_connection_options *options = esrpc_connection_options_new();
@@ -236,6 +263,7 @@ int main(int argc, char **argv) {
         TEST(the_systems_error_is_there_as_a_number),
         TEST(a_tls_alert_is_there_as_a_number_on_both_sides),
         TEST(a_refusal_says_what_the_server_said),
+        TEST(a_refusal_cannot_break_the_line_or_reach_the_terminal),
         TEST(sentences_name_the_argument_and_its_range),
     };
     return RUN_TESTS(tests, argc, argv);

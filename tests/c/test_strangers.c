@@ -299,6 +299,30 @@ static void handshake_messages_that_go_the_wrong_way_are_violations(void) {
     CHECK_NEVER("client protocol CONNECT");
 }
 
+static void a_clients_name_cannot_pass_for_another(void) {
+    static const char ending[] = "\0\n\x1b[2J\x9b", shown[] = "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd[2J\xef\xbf\xbd";
+    char name[40], expected[80];
+    struct pair pair;
+    struct sockaddr_un address;
+    struct raw raw;
+    if (!over_unix_socket) return; /* addresses of TCP are not names */
+    patient_pair_begin(&pair);
+    pair_listen(&pair);
+    int descriptor = raw_socket(AF_UNIX);
+    snprintf(name, sizeof name, "esrpc-test-trusted-%ld", (long)getpid());
+    socklen_t len = unix_address(name, &address);
+    memcpy((char *)&address + len, ending, sizeof ending - 1);
+    CHECK(bind(descriptor, (const struct sockaddr *)&address, (socklen_t)(len + sizeof ending - 1)) == 0);
+    raw_dial_from(&raw, descriptor, &pair);
+    raw_send_connect(&raw);
+    await("server protocol CONNECT connect");
+    snprintf(expected, sizeof expected, "unix:@%s%s", name, shown);
+    CHECK(strcmp(esrpc_connection_get_remote_address(pair.server_connection), expected) == 0);
+    raw_close(&raw);
+    await("server shutdown");
+    pair_end(&pair);
+}
+
 int main(int argc, char **argv) {
     static const struct test tests[] = {
         TEST(refusals_that_the_peer_does_not_read_stop_the_server_from_reading),
@@ -313,6 +337,7 @@ int main(int argc, char **argv) {
         TEST(messages_that_take_time_do_not_hold_up_the_others),
         TEST(a_wrong_prelude_behind_a_turn_ends_the_connection),
         TEST(handshake_messages_that_go_the_wrong_way_are_violations),
+        TEST(a_clients_name_cannot_pass_for_another),
     };
     return RUN_TESTS(tests, argc, argv);
 }

@@ -77,6 +77,10 @@ public:
         std::unique_lock<std::mutex> lock(mutex_);
         CHECK(changed_.wait_for(lock, time_limit, [&] { return is_set_; }));
     }
+    void wait_for(std::chrono::milliseconds time) {
+        std::unique_lock<std::mutex> lock(mutex_);
+        changed_.wait_for(lock, time, [&] { return is_set_; });
+    }
 
 private:
     std::mutex mutex_;

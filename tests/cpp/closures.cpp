@@ -279,6 +279,37 @@ TEST(what_a_server_accepts_while_a_stop_waits_is_destroyed) {
     CHECK(notes.has("freed late") && (notes.has("refused") || notes.has("accepted")));
 }
 
+/* The last steps of client::connect_async on a thread that is interrupted when C has accepted the callbacks. */
+TEST(what_is_being_handed_over_while_a_stop_begins_is_destroyed) {
+    journal notes;
+    event begun, stopped;
+    const esrpc::runtime runtime;
+    const esrpc::listener server = esrpc::server("127.0.0.1", 0).use_runtime(runtime).listen();
+    std::thread connecting([&] {
+        auto callbacks = std::make_shared<esrpc::connection_callbacks>();
+        callbacks->on_writable = [part = captured(notes, "late")](esrpc::connection_ref) {};
+        esrpc::client client("127.0.0.1", server.port());
+        client.use_runtime(runtime);
+        esrpc::detail::handover<esrpc::detail::connection_closure> closure(
+            esrpc::detail::roster::of_process(),
+            std::make_shared<esrpc::detail::connection_closure>(runtime.get(), std::move(callbacks), nullptr));
+        const esrpc_connection_callbacks table = esrpc::detail::connection_closure::table();
+        esrpc_connection *connection = nullptr;
+        CHECK(esrpc_connection_connect(client.get(), &table, closure.get(), &connection) == ESRPC_OK);
+        begun.set();
+        while (esrpc_connection_run_on_loop(connection, nullptr, nullptr) != ESRPC_ERROR_RUNTIME_SHUTDOWN)
+            std::this_thread::yield();
+        stopped.wait_for(100ms);
+        closure.accepted();
+        esrpc_connection_release(connection);
+    });
+    begun.wait();
+    runtime.stop(time_limit);
+    stopped.set();
+    connecting.join();
+    CHECK(notes.has("freed late"));
+}
+
 TEST(callbacks_that_own_their_object_are_destroyed_by_a_stop) {
     journal notes;
     {

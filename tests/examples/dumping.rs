@@ -62,8 +62,11 @@ fn payloads_are_readable_and_long_ones_cut() {
     let bytes = dump(&[], &encode(r#"{"payload_base64":"AP9h"}"#)).out;
     assert!(bytes.contains("3 bytes\n            0000000c  00 ff 61"), "{bytes}");
     // An escape sequence would be obeyed by a terminal.
-    let escape = dump(&[], &encode(r#"{"payload":"\u001b[2J"}"#)).out;
-    assert!(escape.contains("\\u001b[2J"), "{escape}");
+    let escapes = r#"{"headers":[{"name":"n","value":"\u001b[2J\u007f\u009b2J"}],"payload":"\u001b[2J\u007f\u009b2J"}"#;
+    for options in [&[][..], &["--json"]] {
+        let shown = dump(options, &encode(escapes)).out;
+        assert_eq!(shown.matches(r"\u001b[2J\u007f\u009b2J").count(), 2, "{shown}");
+    }
     let long = encode(&format!(r#"{{"payload":"{}"}}"#, "é".repeat(3000)));
     let cut = dump(&[], &long).out;
     assert!(cut.contains("... and 4000 bytes more: --all shows them"), "{cut}");

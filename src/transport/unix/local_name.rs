@@ -78,15 +78,17 @@ impl fmt::Display for LocalName {
     }
 }
 
-/// The address of a Unix socket as text: "unix:/path", "unix:@name", "unix:" (a socket without a name).
+/// The address of a Unix socket as text: "unix:/path", "unix:@name", "unix:" (a socket without a name). Peers choose theirs:
+/// control characters become U+FFFD like what is not UTF-8, since a NUL would make the text that of another name.
 pub fn socket_address_text(address: &SockAddr) -> String {
-    if let Some(path) = address.as_pathname() {
+    let text = if let Some(path) = address.as_pathname() {
         format!("unix:{}", path.display())
     } else if let Some(name) = address.as_abstract_namespace() {
         format!("unix:@{}", String::from_utf8_lossy(name))
     } else {
         "unix:".to_owned()
-    }
+    };
+    text.replace(char::is_control, "\u{fffd}")
 }
 
 /// Whether the text describes who may open a pipe.

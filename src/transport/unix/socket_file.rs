@@ -1,8 +1,10 @@
 //! The files of listening Unix sockets.
 
+use std::ffi::CString;
 use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
 use std::io;
 use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -44,7 +46,7 @@ impl SocketFile {
         }
         // From here on, an error removes the file.
         let file = SocketFile { path: path.to_owned(), identity: identity_of(path) };
-        fs::set_permissions(path, Permissions::from_mode(mode))?;
+        set_mode(path, mode)?;
         socket.listen(backlog)?;
         Ok(file)
     }
@@ -65,19 +67,41 @@ impl Drop for SocketFile {
     }
 }
 
+/// Does not follow a link that somebody has put in place of the file: what that leads to may be any file of ours.
+fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
+    let text = CString::new(path.as_os_str().as_bytes())?;
+    // SAFETY: the text ends with NUL and outlives the call; the rest are plain numbers.
+    if unsafe { libc::fchmodat(libc::AT_FDCWD, text.as_ptr(), mode as libc::mode_t, libc::AT_SYMLINK_NOFOLLOW) } == 0 {
+        return Ok(());
+    }
+    let error = io::Error::last_os_error();
+    if !is_socket(path) {
+        let sentence = format!("{} was replaced while it was being made", path.display());
+        return Err(io::Error::new(io::ErrorKind::AddrInUse, sentence));
+    }
+    // Not every system can do it this way.
+    if error.raw_os_error() == Some(libc::EOPNOTSUPP) {
+        return fs::set_permissions(path, Permissions::from_mode(mode));
+    }
+    Err(error)
+}
+
+fn is_socket(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket())
+}
+
 fn identity_of(path: &Path) -> Option<Identity> {
     fs::symlink_metadata(path).ok().map(|file| (file.dev(), file.ino()))
 }
 
 /// A socket file that nobody listens on any more.
 fn is_stale(address: &SockAddr, path: &Path) -> bool {
-    let is_socket = fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket());
     let refused = || {
         let probe = Socket::new(Domain::UNIX, Type::STREAM, None)?;
         probe.set_nonblocking(true)?;
         probe.connect(address)
     };
-    is_socket && refused().is_err_and(|error: io::Error| error.kind() == io::ErrorKind::ConnectionRefused)
+    is_socket(path) && refused().is_err_and(|error: io::Error| error.kind() == io::ErrorKind::ConnectionRefused)
 }
 
 /// A file beside the socket's, locked while that is looked at and put in its place. It is there only for that time; one that a
