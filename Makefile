@@ -17,8 +17,15 @@ INCLUDEDIR ?= $(PREFIX)/include
 DOCDIR ?= $(PREFIX)/share/doc/eventstream_rpc
 MANDIR ?= $(PREFIX)/share/man
 CARGO ?= cargo
-CARGO_BUILD ?= $(CARGO) build
 PROFILE ?= release
+# cargo optimizes a library as a whole (lto) only if it is not to be one for Rust as well, as which `cargo build` makes it too.
+# The builds for tests, which need that one, are the same either way.
+ifeq ($(PROFILE),dev)
+CARGO_BUILD ?= $(CARGO) build
+else
+CARGO_BUILD ?= $(CARGO) rustc
+CRATE_TYPES := --crate-type cdylib,staticlib
+endif
 INSTALL ?= install
 STRIP ?= strip
 RELOCATABLE ?= yes
@@ -39,7 +46,7 @@ REAL_NAME := $(LINK_NAME).$(VERSION)
 PRIVATE := -lutil -lrt -lpthread -lm -ldl
 relative = $(shell realpath -m --relative-to='$(1)' '$(2)')
 # A path below PREFIX in the words of pkg-config.
-in_prefix = $(patsubst $(PREFIX)/%,$${prefix}/%,$(1))
+in_prefix = $(patsubst $(PREFIX:/=)/%,$${prefix}/%,$(1))
 
 HEADERS := $(wildcard include/*.h include/*.hpp)
 DOCUMENTS := README.md CHANGELOG.md SECURITY.md LICENSE-MIT LICENSE-APACHE $(wildcard THIRD-PARTY-LICENSES)
@@ -59,7 +66,7 @@ tools: library
 	$(MAKE) -C examples-c tools BUILD=$(STAGE) LIBRARY=$(BUILT)/$(LINK_NAME) RPATH='$(TOOL_RUN_PATH)'
 
 library:
-	$(CARGO_BUILD) --lib --locked --profile $(PROFILE) $(if $(TARGET),--target $(TARGET)) $(CARGO_FLAGS)
+	$(CARGO_BUILD) --lib $(CRATE_TYPES) --locked --profile $(PROFILE) $(if $(TARGET),--target $(TARGET)) $(CARGO_FLAGS)
 	mkdir -p $(STAGE)
 	packaging/static_library.sh $(BUILT)/libeventstream_rpc.a $(STAGE)/libeventstream_rpc.a
 
