@@ -110,9 +110,11 @@ for target in "${targets[@]}"; do
     *) for_linux "$target" "$archives/$name" ;;
     esac
     sbom "$target" "$archives/$name/share/doc/eventstream_rpc.cdx.json"
-    mkdir "$archives/$name/share/doc/examples"
+    # Where README.md, which lies beside them, says that they are.
+    mkdir "$archives/$name/share/doc/"{docs,examples-c}
+    cp docs/*.{md,svg} "$archives/$name/share/doc/docs"
     cp examples-c/{blocking_call,quick_call,quick_server,greengrass_client}.c examples-c/{common,json}.h \
-        "$archives/$name/share/doc/examples"
+        "$archives/$name/share/doc/examples-c"
     sed -e "s|@version@|$version|" -e "s|@target@|$target|" "$(readme_for "$target")" >"$archives/$name/README"
     tar -C "$archives" --sort=name --mtime="@$SOURCE_DATE_EPOCH" --owner=0 --group=0 --numeric-owner \
         --mode=u+rwX,go+rX,go-w -c "$name" | gzip -9n >"$archives/$name.tar.gz"
