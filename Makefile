@@ -6,9 +6,10 @@
 # make dist         makes an archive of the source, with all crates, that builds without a network: target/dist
 #
 # Further variables: LIBDIR, INCLUDEDIR, DOCDIR, MANDIR, BINDIR; CARGO and CARGO_FLAGS, for example
-# CARGO_FLAGS="--no-default-features" for a library without TLS; PROFILE, a profile of cargo's; TARGET, Rust's name of
-# another system to build for, whose tools are named by CC, LD, AR, OBJCOPY and STRIP. RELOCATABLE=no makes pkg-config say
-# PREFIX itself rather than find it from the place of its file.
+# CARGO_FLAGS="--no-default-features" for a library without TLS; SMALL=yes for one that is small rather than fast, which needs
+# `rustup component add rust-src`; PROFILE, a profile of cargo's; TARGET, Rust's name of another system to build for, whose
+# tools are named by CC, LD, AR, OBJCOPY and STRIP. RELOCATABLE=no makes pkg-config say PREFIX itself rather than find it
+# from the place of its file.
 
 PREFIX ?= /usr/local
 BINDIR ?= $(PREFIX)/bin
@@ -17,8 +18,15 @@ INCLUDEDIR ?= $(PREFIX)/include
 DOCDIR ?= $(PREFIX)/share/doc/eventstream_rpc
 MANDIR ?= $(PREFIX)/share/man
 CARGO ?= cargo
-CARGO_BUILD ?= $(CARGO) build
 PROFILE ?= release
+# cargo optimizes a library as a whole (lto) only if it is not to be one for Rust as well, as which `cargo build` makes it too.
+# The builds for tests, which need that one, are the same either way.
+ifeq ($(PROFILE),dev)
+CARGO_BUILD ?= $(CARGO) build
+else
+CARGO_BUILD ?= $(CARGO) rustc
+CRATE_TYPES := --crate-type cdylib,staticlib
+endif
 INSTALL ?= install
 STRIP ?= strip
 RELOCATABLE ?= yes
@@ -27,6 +35,15 @@ export LD OBJCOPY AR
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 MAJOR := $(firstword $(subst ., ,$(VERSION)))
 TARGET_DIR := $(abspath $(or $(CARGO_TARGET_DIR),target))
+# Rust's standard library is built as well then, without what prints backtraces: it reads debugging information, and would be
+# the largest part of a small program.
+ifeq ($(SMALL),yes)
+TARGET := $(or $(TARGET),$(shell rustc -vV | sed -n 's/^host: //p'))
+SMALL_FLAGS := -Zbuild-std=std,panic_unwind -Zbuild-std-features=optimize_for_size
+export RUSTC_BOOTSTRAP := 1
+export CARGO_PROFILE_RELEASE_OPT_LEVEL ?= s
+endif
+
 # Where cargo puts what it builds: the profile dev is in the folder debug. The target may have a version of glibc behind it.
 BUILT := $(TARGET_DIR)/$(if $(TARGET),$(firstword $(subst ., ,$(TARGET)))/)$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
 # What is made for the installation.
@@ -37,9 +54,10 @@ SONAME := $(LINK_NAME).$(MAJOR)
 REAL_NAME := $(LINK_NAME).$(VERSION)
 # What the static library needs of the system, in addition to what compilers link on their own (gcc_s and c).
 PRIVATE := -lutil -lrt -lpthread -lm -ldl
-relative = $(shell realpath -m --relative-to='$(1)' '$(2)')
+# Links of this system do not count: the paths are those of the other.
+relative = $(shell realpath -ms --relative-to='$(1)' '$(2)')
 # A path below PREFIX in the words of pkg-config.
-in_prefix = $(patsubst $(PREFIX)/%,$${prefix}/%,$(1))
+in_prefix = $(patsubst $(PREFIX:/=)/%,$${prefix}/%,$(1))
 
 HEADERS := $(wildcard include/*.h include/*.hpp)
 DOCUMENTS := README.md CHANGELOG.md SECURITY.md LICENSE-MIT LICENSE-APACHE $(wildcard THIRD-PARTY-LICENSES)
@@ -62,7 +80,8 @@ tools: library
 	$(MAKE) -C examples-c tools BUILD=$(STAGE) LIBRARY=$(BUILT)/$(LINK_NAME) RPATH='$(TOOL_RUN_PATH)'
 
 library:
-	$(CARGO_BUILD) --lib --locked --profile $(PROFILE) $(if $(TARGET),--target $(TARGET)) $(CARGO_FLAGS)
+	$(CARGO_BUILD) --lib $(CRATE_TYPES) --locked --profile $(PROFILE) $(if $(TARGET),--target $(TARGET)) $(SMALL_FLAGS) \
+	    $(CARGO_FLAGS)
 	mkdir -p $(STAGE)
 	packaging/static_library.sh $(BUILT)/libeventstream_rpc.a $(STAGE)/libeventstream_rpc.a
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # release.sh [TARGET...]: archives of the library for people who have no Rust, in target/release-archives: what `make install`
-# installs, an SBOM, and the checksums. The same commit gives the same bytes, wherever it is built.
+# installs, a README of the archive, an SBOM, and the checksums. The same commit gives the same bytes, wherever it is built.
 #
 #   x86_64-unknown-linux-gnu aarch64-unknown-linux-gnu armv7-unknown-linux-gnueabihf   glibc 2.17 or newer
 #   x86_64-unknown-linux-musl aarch64-unknown-linux-musl                               shared and static
@@ -57,7 +57,7 @@ for_linux() {
     *) zig_target=$target.$glibc ;;
     esac
     RUSTFLAGS=$flags make --no-print-directory install-strip PREFIX=/ LIBDIR=/lib INCLUDEDIR=/include \
-        DOCDIR=/share/doc MANDIR=/share/man BINDIR=/bin DESTDIR="$folder" CARGO_BUILD="cargo zigbuild" TARGET="$zig_target" \
+        DOCDIR=/share/doc MANDIR=/share/man BINDIR=/bin DESTDIR="$folder" CARGO_BUILD="cargo-zigbuild rustc" TARGET="$zig_target" \
         LD="${prefix}ld" AR="${prefix}ar" OBJCOPY="${prefix}objcopy" STRIP="${prefix}strip" TOOLS=
 }
 
@@ -65,7 +65,8 @@ for_windows() {
     local target=$1 folder=$2 built=$CARGO_TARGET_DIR/$1/release
     install_packages gcc-mingw-w64-x86-64-posix
     install_zig "$target_folder"
-    RUSTFLAGS="$hidden -Clink-arg=-Wl,--no-insert-timestamp" cargo build --locked --release --lib --target "$target"
+    RUSTFLAGS="$hidden -Clink-arg=-Wl,--no-insert-timestamp" cargo rustc --locked --release --lib \
+        --crate-type cdylib,staticlib --target "$target"
     mkdir -p "$folder/bin" "$folder/lib" "$folder/include" "$folder/share/doc"
     cp "$built/eventstream_rpc.dll" "$folder/bin"
     x86_64-w64-mingw32-strip --strip-unneeded "$folder/bin/eventstream_rpc.dll"
@@ -76,6 +77,14 @@ for_windows() {
     python-zig dlltool -D eventstream_rpc.dll -m i386:x86-64 -d "$folder/lib/eventstream_rpc.def" -l "$folder/lib/eventstream_rpc.lib"
     cp include/*.h* "$folder/include"
     cp README.md CHANGELOG.md SECURITY.md LICENSE-MIT LICENSE-APACHE THIRD-PARTY-LICENSES "$folder/share/doc"
+}
+
+# What to do with the archive.
+readme_for() {
+    case $1 in
+    *-windows-*) echo packaging/archive-windows.txt ;;
+    *) echo packaging/archive-linux.txt ;;
+    esac
 }
 
 # The names that a .dll exports.
@@ -101,6 +110,12 @@ for target in "${targets[@]}"; do
     *) for_linux "$target" "$archives/$name" ;;
     esac
     sbom "$target" "$archives/$name/share/doc/eventstream_rpc.cdx.json"
+    # Where README.md, which lies beside them, says that they are.
+    mkdir "$archives/$name/share/doc/"{docs,examples-c}
+    cp docs/*.{md,svg} "$archives/$name/share/doc/docs"
+    cp examples-c/{blocking_call,quick_call,quick_server,greengrass_client}.c examples-c/{common,json}.h \
+        "$archives/$name/share/doc/examples-c"
+    sed -e "s|@version@|$version|" -e "s|@target@|$target|" "$(readme_for "$target")" >"$archives/$name/README"
     tar -C "$archives" --sort=name --mtime="@$SOURCE_DATE_EPOCH" --owner=0 --group=0 --numeric-owner \
         --mode=u+rwX,go+rX,go-w -c "$name" | gzip -9n >"$archives/$name.tar.gz"
 done

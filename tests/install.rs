@@ -306,6 +306,14 @@ fn uninstall_leaves_nothing() {
     let described = fs::read_to_string(stage.join("usr/lib/triplet/pkgconfig/eventstream_rpc.pc")).expect("it is text");
     assert!(described.contains("libdir=${prefix}/lib/triplet\n"), "{described}");
     assert!(!described.contains(&stage.display().to_string()), "{described}");
+    // A folder that may lie anywhere, though /lib is a link on many systems.
+    let anywhere = prefix.join("anywhere");
+    let mut command = make("install", Path::new("/"));
+    run(command.arg(format!("DESTDIR={}", anywhere.display())).arg("LIBDIR=/lib").arg("INCLUDEDIR=/include"));
+    let described = anywhere.join("lib/pkgconfig/eventstream_rpc.pc");
+    let described = fs::read_to_string(described).expect("it is text");
+    assert!(described.starts_with("prefix=${pcfiledir}/../..\n"), "{described}");
+    assert!(described.contains("\nlibdir=${prefix}/lib\nincludedir=${prefix}/include\n"), "{described}");
     run(&mut below("uninstall"));
     assert_eq!(of(&stage), BTreeSet::new());
 }

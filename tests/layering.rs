@@ -24,7 +24,7 @@ const LAYERS: &[Layer] = &[
     Layer {
         name: "ffi",
         layers: &["codec", "rpc", "transport", "runtime"],
-        crates: &["base64", "libc", "serde", "serde_json"],
+        crates: &["base64", "libc", "serde_json"],
         may_be_unsafe: true,
     },
 ];

@@ -4,8 +4,6 @@ use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
-use serde_json::json;
-
 use crate::codec::{self, HeaderList, HeaderType, HeaderValue, Message};
 use crate::rpc::MessageType;
 
@@ -94,7 +92,9 @@ pub fn text_message(text: &str) -> (HeaderList, Vec<u8>) {
     let mut headers = HeaderList::new();
     // Cannot fail: name and value are short text.
     let _ = headers.add(b":content-type", HeaderValue::String(b"application/json"));
-    (headers, json!({ "message": text }).to_string().into_bytes())
+    // Cannot fail: text is written to memory.
+    let text = serde_json::to_string(text).unwrap_or_default();
+    (headers, format!("{{\"message\":{text}}}").into_bytes())
 }
 
 /// The same for an error that a service models, of this type; nothing is said of the type if it is empty. Fails if that cannot
@@ -109,6 +109,8 @@ pub fn error_message(error_type: &[u8], text: &str) -> Result<(HeaderList, Vec<u
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]

@@ -9,7 +9,7 @@ folder=$target/soak
 mkdir -p "$folder"
 
 library=${ESRPC_TEST_LIBRARY:-$target/release/libeventstream_rpc.so}
-[ -n "${ESRPC_TEST_LIBRARY:-}" ] || cargo build --release
+[ -n "${ESRPC_TEST_LIBRARY:-}" ] || cargo rustc --lib --crate-type cdylib,staticlib --release
 ln -sf "$(realpath "$library")" "$folder/libeventstream_rpc.so"
 ln -sf "$(realpath "$library")" "$folder/libeventstream_rpc.so.0"
 
