@@ -211,7 +211,7 @@ A listener accepts connections at an address, and hands each to on_incoming_conn
 Closing a listener leaves its connections alone.
 Draining it lets open streams finish.
 Sockets can be handed to a successor.
-Sockets of the application's can be adopted.",
+It can also take sockets that the application has accepted itself.",
         &["esrpc_listener_callbacks"],
         &["esrpc_listener_"],
     ),

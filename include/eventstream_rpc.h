@@ -34,7 +34,10 @@
  * to. All callbacks of a connection and its streams are called on one event-loop thread, one at a
  * time, with no lock held: a callback may call any function on any object, and may close or release
  * the object it was called for. The exception is the log callback, inside which no function may be
- * called. Callbacks should return soon, since other connections wait for them.
+ * called. Callbacks should return soon, since other connections wait for them. No callback is
+ * called inside another call of the library on the same thread, except a decoder's, the log's, and
+ * a task's as esrpc_task_callback says. The library's threads block all signals except those of
+ * faults; it installs no signal handler, and writing to a socket raises no SIGPIPE.
  *
  * OWNERSHIP. What a function named ..._new, ..._acquire, ..._connect, ..._listen, ..._copy,
  * ..._decode or ..._new_stream returns is released with the ..._release function of its type. Every
@@ -327,7 +330,7 @@ typedef enum esrpc_status_code {
     ESRPC_ERROR_WRONG_SOCKET = 314,
     /** There is no network interface with that name. */
     ESRPC_ERROR_INTERFACE_NOT_FOUND = 315,
-    /** TLS settings that cannot go together, or that the cryptography in use refuses. */
+    /** TLS settings that contradict each other, or that the cryptography in use refuses. */
     ESRPC_ERROR_TLS_CONFIG = 400,
     /** A file, a folder or bytes hold no certificate. */
     ESRPC_ERROR_TLS_NO_CERTIFICATE = 401,
@@ -490,8 +493,8 @@ ESRPC_API const char *ESRPC_CALL esrpc_status_message(esrpc_status status);
 
 /**
  * Returns a sentence about the last call that failed on this thread, with the operating system's
- * error if there is one. When a callback with a status begins, the sentence explains that status
- * and is empty for ESRPC_OK.
+ * error if there is one, and with what the peer said if it refused. When a callback with a status
+ * begins, the sentence explains that status and is empty for ESRPC_OK.
  *
  * @return UTF-8 text that is valid until the next call fails, or the next callback begins, on this
  * thread: copy it to keep it. Never NULL; empty if no call has failed.
@@ -546,7 +549,8 @@ typedef struct esrpc_bytes {
 ESRPC_API struct esrpc_bytes ESRPC_CALL esrpc_text(const char *text);
 
 /**
- * Compares two byte sequences; case matters.
+ * Compares two byte sequences; case matters. The time it takes depends on the bytes, so compare
+ * secrets such as tokens with a function made for that.
  *
  * @param a Borrowed.
  * @param b Borrowed.
@@ -718,8 +722,8 @@ ESRPC_API esrpc_status ESRPC_CALL esrpc_headers_get(
  * @param out_headers An array of at least capacity headers, filled from its beginning; may be NULL
  * if capacity is 0. Their bytes are valid until the list is modified or released.
  * @param capacity The most headers to read.
- * @param out_count Receives how many were read: fewer than capacity at the end of the list, 0
- * behind it.
+ * @param out_count Receives how many were read: fewer than capacity at the end of the list, 0 past
+ * it.
  * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if headers or out_count is NULL, or out_headers is
  * NULL with a capacity other than 0.
  *
@@ -1275,8 +1279,7 @@ ESRPC_API esrpc_status ESRPC_CALL esrpc_message_encode_to_buffer(
  * @param data Begins with a message; more bytes may follow. The message is a view of them: they
  * must stay in place, unmodified, until it is released.
  * @param out_message Receives the message, to be released with esrpc_message_release.
- * @param out_used Receives the length of the message, behind which the next one can be decoded; may
- * be NULL.
+ * @param out_used Receives the length of the message, after which the next one begins; may be NULL.
  * @return ESRPC_OK; ESRPC_ERROR_INCOMPLETE if data ends before the message does;
  * ESRPC_ERROR_PRELUDE_CHECKSUM, ESRPC_ERROR_MESSAGE_LENGTH, ESRPC_ERROR_HEADERS_LENGTH,
  * ESRPC_ERROR_MESSAGE_TOO_LARGE, ESRPC_ERROR_HEADERS_TOO_LARGE, ESRPC_ERROR_TOO_MANY_HEADERS,
@@ -1563,12 +1566,14 @@ typedef enum esrpc_address_family {
 /**
  * Decides whether a client that has sent CONNECT is accepted. Called on the connection's event-loop
  * thread. It may inspect the connection, for example its peer. If it sends CONNECT_ACK itself, or
- * closes the connection, its result does not matter.
+ * closes the connection, its result does not matter. It decides at once; esrpc_connection_defer
+ * says how to decide about a CONNECT later.
  *
  * @param connection The client's connection, borrowed.
  * @param connect The CONNECT, valid until the callback returns.
  * @param user_data The pointer passed with the callback.
- * @return true accepts the client; false refuses it, and the connection ends.
+ * @return true accepts the client. false refuses it: an empty CONNECT_ACK is sent, the connection
+ * ends, and on_shutdown reports ESRPC_OK. To say why, send a CONNECT_ACK with a payload here.
  */
 typedef bool (ESRPC_CALL *esrpc_connect_callback)(
     struct esrpc_connection *connection, const struct esrpc_message *connect, void *user_data);
@@ -1660,9 +1665,10 @@ ESRPC_API esrpc_status ESRPC_CALL esrpc_connection_options_set_max_header_value_
     struct esrpc_connection_options *options, size_t bytes);
 
 /**
- * Sets how many accepted but unwritten bytes a connection may hold: once it holds that many, sends
- * return ESRPC_ERROR_WOULD_BLOCK, and on_writable is called when half of them are written. Default:
- * 16 MiB.
+ * Sets how many accepted but unwritten bytes a connection may hold, all its streams together: once
+ * it holds that many, sends return ESRPC_ERROR_WOULD_BLOCK, and on_writable is called when half of
+ * them are written. While it holds fewer, a message is accepted whole, even if it exceeds the
+ * limit. Default: 16 MiB.
  *
  * @param options Modified.
  * @param bytes The limit, 1 to SIZE_MAX / 2.
@@ -1793,8 +1799,8 @@ ESRPC_API esrpc_status ESRPC_CALL esrpc_connection_options_set_handshake_timeout
     struct esrpc_connection_options *options, uint32_t timeout_ms);
 
 /**
- * Sets how long a peer may accept none of the bytes to be written; after that, the connection ends
- * with ESRPC_ERROR_WRITE_TIMED_OUT. Default: 30000.
+ * Sets how long bytes may wait to be written while the peer takes none of them; after that, the
+ * connection ends with ESRPC_ERROR_WRITE_TIMED_OUT. Default: 30000.
  *
  * @param options Modified.
  * @param timeout_ms Milliseconds, 1 to 86400000 (a day), or ESRPC_NO_TIMEOUT.
@@ -2747,7 +2753,12 @@ typedef struct esrpc_connection_callbacks {
      */
     void (ESRPC_CALL *on_setup)(
         struct esrpc_connection *connection, esrpc_status status, void *user_data);
-    /** A message on stream-id 0 has arrived. */
+    /**
+     * A message on stream-id 0 has arrived. A server gets the client's CONNECT first; until it has
+     * sent a CONNECT_ACK that accepts the client, any other message is refused with PROTOCOL_ERROR
+     * and ends the connection. The headers of CONNECT, ":version" among them, are for the
+     * application to check.
+     */
     void (ESRPC_CALL *on_protocol_message)(
         struct esrpc_connection *connection, const struct esrpc_message *message, void *user_data);
     /**
@@ -2803,8 +2814,9 @@ typedef struct esrpc_connection_callbacks {
  * Called once for every accepted send: when the system has taken the message's last byte, or when
  * it is certain that it will not. Called on the connection's event-loop thread.
  *
- * @param status ESRPC_OK if it is written, otherwise why not; esrpc_last_error_message explains it
- * inside the callback.
+ * @param status ESRPC_OK if it is written, otherwise why not: ESRPC_ERROR_CONNECTION_CLOSED if the
+ * connection ended with ESRPC_OK, else why it ended, such as ESRPC_ERROR_ABORTED.
+ * esrpc_last_error_message explains it inside the callback.
  * @param user_data The pointer passed with the send.
  */
 typedef void (ESRPC_CALL *esrpc_flush_callback)(esrpc_status status, void *user_data);
@@ -2887,9 +2899,12 @@ ESRPC_API void ESRPC_CALL esrpc_connection_release(struct esrpc_connection *conn
 
 /**
  * Lets a server decide later, on any thread, whether to accept a connection, for example after
- * asking another service. May only be called inside the on_incoming_connection that announces it:
- * acquire the connection there, and later call esrpc_connection_accept to accept it or
- * esrpc_connection_close to refuse it. The library closes it if that takes longer than the
+ * asking another service about its address or certificate: nothing has been read yet, so the
+ * decision cannot depend on CONNECT. To decide later about a CONNECT, copy it in
+ * on_protocol_message and send CONNECT_ACK then, on any thread, without
+ * esrpc_listener_options_set_handshake. May only be called inside the on_incoming_connection that
+ * announces it: acquire the connection there, and later call esrpc_connection_accept to accept it
+ * or esrpc_connection_close to refuse it. The library closes it if that takes longer than the
  * handshake timeout of its listener's connection options, if its last handle is released before, or
  * if too many handshakes are pending.
  *
@@ -2939,8 +2954,8 @@ ESRPC_API esrpc_status ESRPC_CALL esrpc_connection_accept(
  * callback that delivers the refusing CONNECT_ACK.
  *
  * @param connection Borrowed.
- * @param reason The reason that on_shutdown reports: ESRPC_OK, or a number of the application's
- * own, 1000 or more.
+ * @param reason The reason that on_shutdown reports: ESRPC_OK, or any number of the application's
+ * choice from 1000 up.
  * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL or reason is another number;
  * ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
  *
@@ -3202,7 +3217,7 @@ ESRPC_API const char *ESRPC_CALL esrpc_connection_get_end_message(
 
 /** States of a stream. */
 typedef enum esrpc_stream_state {
-    /** Not activated yet. */
+    /** Not activated yet; on a server, neither accepted nor refused yet. */
     ESRPC_STREAM_STATE_NEW = 1,
     /** Activated, or accepted on a server. */
     ESRPC_STREAM_STATE_OPEN = 2,
@@ -3384,14 +3399,17 @@ ESRPC_API esrpc_status ESRPC_CALL esrpc_stream_close(struct esrpc_stream *stream
  * Lets a server decide later, on any thread, whether to accept a stream, for example after asking
  * another service. May only be called inside the on_incoming_stream that announces it: acquire the
  * stream there, and later call esrpc_stream_accept, esrpc_stream_refuse, esrpc_stream_reply or
- * esrpc_stream_fail once. The library refuses the stream with an APPLICATION_ERROR if its time runs
- * out or its last handle is released before that.
+ * esrpc_stream_fail, until one of them returns ESRPC_OK; after ESRPC_ERROR_WOULD_BLOCK the call may
+ * be repeated while there is time. The library refuses the stream with an APPLICATION_ERROR if its
+ * time runs out or its last handle is released before that.
  *
  * Messages that arrive meanwhile wait and are delivered in order once it is accepted, followed by
  * on_closed if the client has ended the stream. If they fill the queue
  * (esrpc_connection_options_set_stream_queue_limit), nothing is read from the whole connection
  * until the decision. The stream counts as open. If its connection ends first, no callback is
- * called for it, and the decision returns ESRPC_ERROR_CONNECTION_CLOSED.
+ * called for it, and the decision returns ESRPC_ERROR_CONNECTION_CLOSED. Once the client has ended
+ * it, its time is over or its connection has ended, esrpc_stream_get_state returns
+ * ESRPC_STREAM_STATE_CLOSED: worth asking before work is done for it.
  *
  * @param stream Borrowed.
  * @param deadline_ms Milliseconds until it is refused, at least 1; or ESRPC_NO_TIMEOUT.
@@ -3447,7 +3465,8 @@ ESRPC_API esrpc_status ESRPC_CALL esrpc_stream_refuse(
  * Sends the last message of a call: an APPLICATION_MESSAGE with
  * ESRPC_MESSAGE_FLAG_TERMINATE_STREAM, which ends the stream once it is written. A server that
  * needs only the first message calls this inside on_incoming_stream, instead of
- * esrpc_stream_accept: then no callback of the stream follows.
+ * esrpc_stream_accept: then no callback of the stream follows. For an accepted stream, on_closed
+ * does.
  *
  * @param stream Borrowed; open, announced by the on_incoming_stream that is running, or deferred.
  * @param headers Copied; NULL: none.
@@ -3470,7 +3489,8 @@ ESRPC_API esrpc_status ESRPC_CALL esrpc_stream_reply(
  * Ends a call with an error, in the form that clients generated from a service's model expect: an
  * APPLICATION_ERROR with ESRPC_MESSAGE_FLAG_TERMINATE_STREAM, the headers "service-model-type" and
  * ":content-type" ("application/json"), and the payload {"message": "..."}. For an error in another
- * form, use esrpc_stream_refuse or esrpc_stream_send_message. May be called wherever
+ * form, use esrpc_stream_refuse or esrpc_stream_send_message; to get rid of a stream whose client
+ * reads too slowly, esrpc_stream_close, which a full queue does not stop. May be called wherever
  * esrpc_stream_reply may.
  *
  * @param stream Borrowed; open, announced by the on_incoming_stream that is running, or deferred.
@@ -3547,8 +3567,9 @@ ESRPC_API struct esrpc_bytes ESRPC_CALL esrpc_stream_get_operation(
  * Returns why the stream ended, as reported by on_closed.
  *
  * @param stream Borrowed.
- * @return The reason; ESRPC_OK while the stream has not ended, if stream is NULL, and in a forked
- * child.
+ * @return The reason; ESRPC_OK while the stream has not ended, for a deferred one that the library
+ * refused, if stream is NULL, and in a forked child. A server sees a client's timeout as ESRPC_OK:
+ * such a client ends the stream as any other.
  *
  * Thread: any. Since: 0.1.0
  */
@@ -3573,7 +3594,7 @@ ESRPC_API const char *ESRPC_CALL esrpc_stream_get_end_message(const struct esrpc
  * Closing a listener leaves its connections alone.
  * Draining it lets open streams finish.
  * Sockets can be handed to a successor.
- * Sockets of the application's can be adopted.
+ * It can also take sockets that the application has accepted itself.
  * @{
  */
 
@@ -3770,16 +3791,19 @@ ESRPC_API esrpc_status ESRPC_CALL esrpc_listener_set_tls(
 /**
  * Ends a listener gracefully. It closes its listening socket and announces no more connections at
  * once; whoever listens at the same socket (esrpc_listener_dup_socket, called before) or address
- * next gets new clients. Its connections go on until no stream is open on them and are then closed
- * as by esrpc_connection_close with ESRPC_OK: what was sent reaches the peer, messages not
- * delivered yet are dropped. A stream that a client opens meanwhile is refused without a callback,
- * by an APPLICATION_ERROR with ESRPC_MESSAGE_FLAG_TERMINATE_STREAM whose payload says that nothing
- * was done. So a client may repeat elsewhere what was refused that way, and what got no reply from
- * a drained server that was not cut off by its deadline. Connections that are still in their TLS
- * handshake, or not announced for another reason, are closed; on_failed_connection reports them
- * with ESRPC_ERROR_DRAINING. When the time is over, the remaining connections are closed with the
- * reason ESRPC_ERROR_DRAINING, which their streams report too. on_closed is called, and
- * esrpc_listener_wait_closed returns, when the last connection has ended.
+ * next gets new clients. Its connections go on until no stream is open on them (one whose CONNECT
+ * is not answered yet has none) and are then closed as by esrpc_connection_close with ESRPC_OK:
+ * what was sent reaches the peer, messages not delivered yet are dropped. A stream that a client
+ * opens meanwhile is refused without a callback, by an APPLICATION_ERROR with
+ * ESRPC_MESSAGE_FLAG_TERMINATE_STREAM whose payload says that nothing was done. So a client may
+ * repeat elsewhere what was refused that way. It cannot tell the end of a drained server's
+ * connection from that of one that crashed, so after ESRPC_ERROR_PEER_CLOSED it repeats only what
+ * may be carried out twice. Streams without an end of their own, such as subscriptions, hold up the
+ * drain: end them with esrpc_stream_reply or esrpc_stream_close. Connections that are still in
+ * their TLS handshake, or not announced for another reason, are closed; on_failed_connection
+ * reports them with ESRPC_ERROR_DRAINING. When the time is over, the remaining connections are
+ * closed with the reason ESRPC_ERROR_DRAINING, which their streams report too. on_closed is called,
+ * and esrpc_listener_wait_closed returns, when the last connection has ended.
  *
  * @param listener Borrowed. If it was closed before, on_closed is not called again, and its
  * connections are drained.
@@ -3864,22 +3888,24 @@ ESRPC_API esrpc_status ESRPC_CALL esrpc_connection_connect_blocking(
  * @param operation The operation's name, UTF-8, 1 to 32767 bytes, copied.
  * @param headers Copied; NULL: none.
  * @param payload Copied; may be empty.
- * @param timeout_ms Milliseconds for all of it, or ESRPC_NO_TIMEOUT.
+ * @param timeout_ms Milliseconds for all of it, or ESRPC_NO_TIMEOUT; 0: the call is sent and ended
+ * at once.
  * @param out_reply Receives the reply, to be released with esrpc_message_release, with ESRPC_OK and
  * with ESRPC_ERROR_APPLICATION_ERROR; otherwise it is set to NULL.
  * @return ESRPC_OK; ESRPC_ERROR_APPLICATION_ERROR if the reply is an error message;
  * ESRPC_ERROR_PEER_ERROR if the server sent PROTOCOL_ERROR or INTERNAL_ERROR meanwhile, and
  * esrpc_last_error_message quotes what it says; ESRPC_ERROR_TIMED_OUT after timeout_ms, when the
- * stream is ended towards the server too; why the connection ended if it did, such as
- * ESRPC_ERROR_PEER_CLOSED, or ESRPC_ERROR_CONNECTION_CLOSED if this side closed it. If the call was
- * not sent: ESRPC_ERROR_INVALID_ARGUMENT if connection or out_reply is NULL, headers is a message's
- * list, operation is empty, or operation or payload is NULL with a length;
- * ESRPC_ERROR_WOULD_DEADLOCK on an event-loop thread; ESRPC_ERROR_INVALID_UTF8,
- * ESRPC_ERROR_HEADER_VALUE_TOO_LONG, ESRPC_ERROR_RESERVED_HEADER, ESRPC_ERROR_TOO_MANY_HEADERS,
- * ESRPC_ERROR_HEADERS_TOO_LARGE, ESRPC_ERROR_MESSAGE_TOO_LARGE; ESRPC_ERROR_INVALID_STATE on a
- * server's connection; ESRPC_ERROR_NOT_READY before setup; ESRPC_ERROR_HANDSHAKE_PENDING before
- * CONNECT_ACK; ESRPC_ERROR_CONNECTION_CLOSED; ESRPC_ERROR_DRAINING;
- * ESRPC_ERROR_STREAM_IDS_EXHAUSTED; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
+ * stream is ended towards the server too, which may have carried the call out; why the connection
+ * ended if it did, such as ESRPC_ERROR_PEER_CLOSED, or ESRPC_ERROR_CONNECTION_CLOSED if this side
+ * closed it, in which cases the call may have been sent or not. If the call was not sent:
+ * ESRPC_ERROR_INVALID_ARGUMENT if connection or out_reply is NULL, headers is a message's list,
+ * operation is empty, or operation or payload is NULL with a length; ESRPC_ERROR_WOULD_DEADLOCK on
+ * an event-loop thread; ESRPC_ERROR_INVALID_UTF8, ESRPC_ERROR_HEADER_VALUE_TOO_LONG,
+ * ESRPC_ERROR_RESERVED_HEADER, ESRPC_ERROR_TOO_MANY_HEADERS, ESRPC_ERROR_HEADERS_TOO_LARGE,
+ * ESRPC_ERROR_MESSAGE_TOO_LARGE; ESRPC_ERROR_INVALID_STATE on a server's connection;
+ * ESRPC_ERROR_NOT_READY before setup; ESRPC_ERROR_HANDSHAKE_PENDING before CONNECT_ACK;
+ * ESRPC_ERROR_CONNECTION_CLOSED; ESRPC_ERROR_DRAINING; ESRPC_ERROR_STREAM_IDS_EXHAUSTED;
+ * ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
  *
  * Thread: not-loop; headers: owner. Since: 0.1.0
  */
@@ -4523,8 +4549,8 @@ typedef void (ESRPC_CALL *esrpc_log_callback)(
  * What has happened on a connection since it was begun, or on all connections of a listener or a
  * runtime since that was made, including connections that have ended. Figures only grow, except
  * outbound_size, streams_open and connections_open, which are the current values. For several
- * connections the figures are added up, except outbound_size_most and longest_turn_us, which are
- * the largest of any connection.
+ * connections the figures are added up, except outbound_size_max and longest_turn_us, which are the
+ * largest of any connection.
  */
 typedef struct esrpc_stats {
     /**
@@ -4546,12 +4572,15 @@ typedef struct esrpc_stats {
     /** Bytes accepted for sending and not yet written. */
     uint64_t outbound_size;
     /** The largest outbound_size that one connection ever had. */
-    uint64_t outbound_size_most;
+    uint64_t outbound_size_max;
     /** Streams that a client has activated or a server has accepted. */
     uint64_t streams_opened;
     /** Streams that are open now, including those that a server has deferred. */
     uint64_t streams_open;
-    /** Streams that a server has refused, for whatever reason. */
+    /**
+     * Streams that a server has refused, for whatever reason, including those that
+     * esrpc_stream_fail ended before they were accepted.
+     */
     uint64_t streams_refused;
     /** Of these, the streams refused because of max_streams. */
     uint64_t streams_refused_by_limit;

@@ -110,6 +110,28 @@ fn the_code_that_readme_shows_compiles() {
     cc::check_syntax_by("g++", Standard::Cxx17, &source, &[]).unwrap_or_else(|error| panic!("{error}"));
 }
 
+/// A client and a server, each as the page shows them.
+#[test]
+fn the_code_of_its_page_compiles_and_runs() {
+    let page = fs::read_to_string(cc::root().join("docs/cpp.md")).expect("docs/cpp.md can be read");
+    let blocks: Vec<_> =
+        page.split("```cpp\n").skip(1).map(|rest| rest.split_once("```").expect("it ends").0).collect();
+    let [includes, client, server, rest @ ..] = &blocks[..] else { panic!("{} blocks", blocks.len()) };
+    // The server of the page chooses its port; the client finds it there.
+    let client =
+        client.replace("8033", "server.port()").replace(".handshake(connect)", ".handshake(connect, \"a token\")");
+    let text = format!("#include <cstdio>\n{includes}\nint main() {{\n{server}\n{client}\n{}}}\n", rest.join("\n"));
+    let source = cc::scratch().join("page.cpp");
+    fs::write(&source, &text).expect("the target folder can be written");
+    let program = cc::compile_by("g++", Standard::Cxx17, &[source], "page", &[]);
+    let printed = cc::run(&program.unwrap_or_else(|error| panic!("{error}")), &[]);
+    let lines: Vec<_> = printed.lines().collect();
+    assert!(lines[0].starts_with("port "), "{printed}");
+    assert_eq!(lines[1..5], ["hello", "1", "2", "3"], "{printed}");
+    let refused = lines.iter().position(|line| line.contains("3 is the only number")).expect("the service's sentence");
+    assert!(refused > 4, "{printed}");
+}
+
 /// The macros of a header reach into all code behind it.
 #[test]
 fn the_header_defines_no_macros() {

@@ -202,8 +202,11 @@ fn anchor(heading: &str) -> String {
     kept.replace(' ', "-")
 }
 
+/// The links of a page, without its code, where lambdas look like links.
 fn links(text: &str) -> Vec<&str> {
-    text.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(link, _)| link).collect()
+    let prose = text.split("```").step_by(2);
+    let ends = prose.flat_map(|part| part.split("](").skip(1)).filter_map(|rest| rest.split_once(')'));
+    ends.map(|(link, _)| link).collect()
 }
 
 #[test]

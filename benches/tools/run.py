@@ -20,6 +20,7 @@ import re
 import resource
 import sys
 
+import goals
 import programs
 
 TRANSPORTS = ("tcp", "unix", "tls")
@@ -52,6 +53,8 @@ SCALES = [
     *(Scale(f"queued_messages.{n}", "flood.64B", ["--unflushed", n], [], True) for n in (64, 65536)),
 ]
 DESCRIPTORS_SPARE = 200
+# How often a pair is measured whose floor was disturbed.
+ATTEMPTS = 3
 
 
 class Recorder:
@@ -101,15 +104,24 @@ class Runner:
                                    prepare=client_prepare)
 
     def pair(self, transport, workload):
-        case = f"{transport}.{workload.name}"
-        self.record.attempt(f"ours.{case}", self.run, "ours", transport, workload.ours, workload.one_cpu)
+        """Ours, then its floor; again while the floor was disturbed, so that the last of each counts."""
+        for _ in range(ATTEMPTS):
+            if not self.is_disturbed_pair(transport, workload):
+                break
+        if workload.name in GRPC_WORKLOADS and transport != "tls" and programs.is_there("grpc"):
+            case = f"grpc.{transport}.{workload.name}"
+            self.record.attempt(case, self.run, "grpc", transport, workload.ours, workload.one_cpu)
+
+    def is_disturbed_pair(self, transport, workload):
+        case, floor = f"{transport}.{workload.name}", {}
+        ours = self.record.attempt(f"ours.{case}", self.run, "ours", transport, workload.ours, workload.one_cpu)
         beneath = "tcp" if transport == "tls" else transport
         if transport == "tls" and workload.ours == "conn_seq":
-            self.record.attempt(f"floor.{case}", self.tls_connection_floor)
+            floor = self.record.attempt(f"floor.{case}", self.tls_connection_floor)
         elif workload.floor:
-            self.record.attempt(f"floor.{case}", self.run, "floor", beneath, workload.floor, workload.one_cpu)
-        if workload.name in GRPC_WORKLOADS and transport != "tls" and programs.is_there("grpc"):
-            self.record.attempt(f"grpc.{case}", self.run, "grpc", transport, workload.ours, workload.one_cpu)
+            floor = self.record.attempt(f"floor.{case}", self.run, "floor", beneath, workload.floor, workload.one_cpu)
+        compared = (name for name in ("rate", *goals.COSTS) if name in ours and name in floor)
+        return any(goals.is_disturbed(f"ours.{case}.{name}", f"floor.{case}.{name}", ours[name], floor[name]) for name in compared)
 
     def tls_connection_floor(self):
         """A handshake in memory, a plain connection, and one round trip more."""

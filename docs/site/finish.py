@@ -222,6 +222,8 @@ def finished(text, name, places, numbers, navigation_of_all):
     text = re.sub(r'<tr><td class="fieldname">(?:(?!</tr>).)*_NEGATIVE(?:(?!</tr>).)*</tr>', "", text, flags=re.S)
     text = re.sub(r'(<td class="fieldname">.*?</a>)(ESRPC_\w+)&#160;',
                   lambda field: f"{field[1]}{field[2]} = {numbers[field[2]]}", text)
+    # An option is not broken behind its hyphens.
+    text = re.sub(r"<code>(-[-\w]{1,24})</code>", r'<code class="option">\1</code>', text)
     text = with_links(text, places)
     here = navigation_of_all.replace(f'<a href="{name}">', f'<a href="{name}" aria-current="page">')
     return text.replace("<!-- navigation -->", here)

@@ -98,7 +98,8 @@ pub unsafe extern "C" fn esrpc_text(text: *const c_char) -> esrpc_bytes {
     })
 }
 
-/// Compares two byte sequences; case matters.
+/// Compares two byte sequences; case matters. The time it takes depends on the bytes, so compare secrets such as tokens
+/// with a function made for that.
 ///
 /// @param a Borrowed.
 /// @param b Borrowed.

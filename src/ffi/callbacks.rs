@@ -10,8 +10,9 @@ use crate::runtime::{Flush, Outcome};
 /// Called once for every accepted send: when the system has taken the message's last byte, or when it is certain that
 /// it will not. Called on the connection's event-loop thread.
 ///
-/// @param status ESRPC_OK if it is written, otherwise why not; esrpc_last_error_message explains it inside the
-/// callback.
+/// @param status ESRPC_OK if it is written, otherwise why not: ESRPC_ERROR_CONNECTION_CLOSED if the connection
+/// ended with ESRPC_OK, else why it ended, such as ESRPC_ERROR_ABORTED.
+/// esrpc_last_error_message explains it inside the callback.
 /// @param user_data The pointer passed with the send.
 pub type esrpc_flush_callback = Option<unsafe extern "C" fn(status: esrpc_status, user_data: *mut c_void)>;
 

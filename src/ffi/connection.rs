@@ -53,7 +53,9 @@ pub struct esrpc_connection_callbacks {
     /// connection, most of it only while the library does the handshake: see on_shutdown.
     pub on_setup:
         Option<unsafe extern "C" fn(connection: *mut esrpc_connection, status: esrpc_status, user_data: *mut c_void)>,
-    /// A message on stream-id 0 has arrived.
+    /// A message on stream-id 0 has arrived. A server gets the client's CONNECT first; until it has sent a CONNECT_ACK
+    /// that accepts the client, any other message is refused with PROTOCOL_ERROR and ends the connection. The headers
+    /// of CONNECT, ":version" among them, are for the application to check.
     pub on_protocol_message: Option<
         unsafe extern "C" fn(connection: *mut esrpc_connection, message: *const esrpc_message, user_data: *mut c_void),
     >,
@@ -274,11 +276,13 @@ pub unsafe extern "C" fn esrpc_connection_release(connection: *mut esrpc_connect
     })
 }
 
-/// Lets a server decide later, on any thread, whether to accept a connection, for example after asking another
-/// service. May only be called inside the on_incoming_connection that announces it: acquire the connection there, and
-/// later call esrpc_connection_accept to accept it or esrpc_connection_close to refuse it. The library closes it if
-/// that takes longer than the handshake timeout of its listener's connection options, if its last handle is released
-/// before, or if too many handshakes are pending.
+/// Lets a server decide later, on any thread, whether to accept a connection, for example after asking another service
+/// about its address or certificate: nothing has been read yet, so the decision cannot depend on CONNECT. To decide
+/// later about a CONNECT, copy it in on_protocol_message and send CONNECT_ACK then, on any thread, without
+/// esrpc_listener_options_set_handshake. May only be called inside the on_incoming_connection that announces it:
+/// acquire the connection there, and later call esrpc_connection_accept to accept it or esrpc_connection_close to
+/// refuse it. The library closes it if that takes longer than the handshake timeout of its listener's connection
+/// options, if its last handle is released before, or if too many handshakes are pending.
 ///
 /// Meanwhile nothing is read from the client: what it sends waits in the system's buffers, and its end is noticed
 /// after the decision. The connection counts as one of its listener's, with a pending handshake; it outlives its
@@ -336,7 +340,7 @@ pub unsafe extern "C" fn esrpc_connection_accept(
 /// on_shutdown, as inside the callback that delivers the refusing CONNECT_ACK.
 ///
 /// @param connection Borrowed.
-/// @param reason The reason that on_shutdown reports: ESRPC_OK, or a number of the application's own, 1000 or more.
+/// @param reason The reason that on_shutdown reports: ESRPC_OK, or any number of the application's choice from 1000 up.
 /// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL or reason is another number;
 /// ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
 ///

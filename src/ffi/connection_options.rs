@@ -181,8 +181,9 @@ pub extern "C" fn esrpc_connection_options_set_max_header_value_size(
     })
 }
 
-/// Sets how many accepted but unwritten bytes a connection may hold: once it holds that many, sends return
-/// ESRPC_ERROR_WOULD_BLOCK, and on_writable is called when half of them are written. Default: 16 MiB.
+/// Sets how many accepted but unwritten bytes a connection may hold, all its streams together: once it holds that many,
+/// sends return ESRPC_ERROR_WOULD_BLOCK, and on_writable is called when half of them are written. While it holds fewer,
+/// a message is accepted whole, even if it exceeds the limit. Default: 16 MiB.
 ///
 /// @param options Modified.
 /// @param bytes The limit, 1 to SIZE_MAX / 2.
@@ -202,9 +203,9 @@ pub extern "C" fn esrpc_connection_options_set_outbound_limit(
 }
 
 /// Sets how many streams a client may have open on one connection at a time. The server refuses the next one with an
-/// APPLICATION_ERROR message that has TERMINATE_STREAM, and the connection stays open; on_incoming_stream is not
-/// called for it. A stream counts from its acceptance, or from its deferral, until its on_closed. Connections made by this side as a client
-/// have no such limit. Default: 1000.
+/// APPLICATION_ERROR message that has TERMINATE_STREAM, and the connection stays open; on_incoming_stream is not called
+/// for it. A stream counts from its acceptance, or from its deferral, until its on_closed. Connections made by this
+/// side as a client have no such limit. Default: 1000.
 ///
 /// @param options Modified.
 /// @param count The number of streams, 1 to 2147483647.
@@ -223,10 +224,11 @@ pub extern "C" fn esrpc_connection_options_set_max_streams(
     })
 }
 
-/// Limits events that cost a server more than its client: messages without TERMINATE_STREAM for a stream that is
-/// over, any message on a deferred stream that the client has ended, and the client's ends of streams that the server
-/// has accepted but not sent anything on. A first message that ends its own stream does not count. Beyond the limit the server sends PROTOCOL_ERROR and ends the connection with
-/// ESRPC_ERROR_TOO_MANY_ABNORMAL_EVENTS. Default: 33 a second, 1000 at once.
+/// Limits events that cost a server more than its client: messages without TERMINATE_STREAM for a stream that is over,
+/// any message on a deferred stream that the client has ended, and the client's ends of streams that the server has
+/// accepted but not sent anything on. A first message that ends its own stream does not count. Beyond the limit the
+/// server sends PROTOCOL_ERROR and ends the connection with ESRPC_ERROR_TOO_MANY_ABNORMAL_EVENTS. Default: 33 a second,
+/// 1000 at once.
 ///
 /// @param options Modified.
 /// @param per_second Events per second in the long run, 1 to 1000000.

@@ -85,7 +85,7 @@ pub extern "C" fn esrpc_connection_options_set_handshake_timeout_ms(
     })
 }
 
-/// Sets how long a peer may accept none of the bytes to be written; after that, the connection ends with
+/// Sets how long bytes may wait to be written while the peer takes none of them; after that, the connection ends with
 /// ESRPC_ERROR_WRITE_TIMED_OUT. Default: 30000.
 ///
 /// @param options Modified.

@@ -90,7 +90,7 @@ pub enum esrpc_connection_state {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum esrpc_stream_state {
-    /// Not activated yet.
+    /// Not activated yet; on a server, neither accepted nor refused yet.
     ESRPC_STREAM_STATE_NEW = 1,
     /// Activated, or accepted on a server.
     ESRPC_STREAM_STATE_OPEN = 2,

@@ -64,8 +64,8 @@ pub(crate) fn type_name(header_type: HeaderType) -> &'static str {
 /// the list of a message, which cannot be changed and lives as long as the message. Order and repeated names are kept.
 pub struct esrpc_headers {
     content: Content,
-    /// Where reading by index continues, used for `Lent` only: the index in the upper half, its offset in the lower half.
-    /// One word, so that threads that read the same message see a consistent pair.
+    /// Where reading by index continues, used for `Lent` only: the index in the upper half, its offset in the lower
+    /// half. One word, so that threads that read the same message see a consistent pair.
     cursor: AtomicU64,
     /// Where every `STRIDE`th header of `Lent` starts; made at the first jump further than that, so that reading in any
     /// order takes time in proportion to what is read.
@@ -343,7 +343,7 @@ pub unsafe extern "C" fn esrpc_headers_get(
 /// @param out_headers An array of at least capacity headers, filled from its beginning; may be NULL if capacity is 0.
 /// Their bytes are valid until the list is modified or released.
 /// @param capacity The most headers to read.
-/// @param out_count Receives how many were read: fewer than capacity at the end of the list, 0 behind it.
+/// @param out_count Receives how many were read: fewer than capacity at the end of the list, 0 past it.
 /// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if headers or out_count is NULL, or out_headers is NULL with a
 /// capacity other than 0.
 ///
@@ -420,8 +420,8 @@ pub unsafe extern "C" fn esrpc_headers_remove(headers: *mut esrpc_headers, name:
 ///
 /// @param headers Modified.
 /// @param index From 0 to one less than esrpc_headers_count.
-/// @return ESRPC_OK; ESRPC_ERROR_HEADER_NOT_FOUND if there is none at this index; ESRPC_ERROR_INVALID_STATE for the list of
-/// a message; ESRPC_ERROR_INVALID_ARGUMENT if headers is NULL.
+/// @return ESRPC_OK; ESRPC_ERROR_HEADER_NOT_FOUND if there is none at this index; ESRPC_ERROR_INVALID_STATE for the
+/// list of a message; ESRPC_ERROR_INVALID_ARGUMENT if headers is NULL.
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -439,7 +439,8 @@ pub unsafe extern "C" fn esrpc_headers_remove_at(headers: *mut esrpc_headers, in
 /// Removes all headers from a list, which can be filled again.
 ///
 /// @param headers Modified.
-/// @return ESRPC_OK; ESRPC_ERROR_INVALID_STATE for the list of a message; ESRPC_ERROR_INVALID_ARGUMENT if headers is NULL.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_STATE for the list of a message; ESRPC_ERROR_INVALID_ARGUMENT if headers is
+/// NULL.
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]

@@ -119,12 +119,13 @@ pub unsafe extern "C" fn esrpc_listener_options_release(options: *mut esrpc_list
 
 /// Decides whether a client that has sent CONNECT is accepted. Called on the connection's event-loop thread. It may
 /// inspect the connection, for example its peer. If it sends CONNECT_ACK itself, or closes the connection, its result
-/// does not matter.
+/// does not matter. It decides at once; esrpc_connection_defer says how to decide about a CONNECT later.
 ///
 /// @param connection The client's connection, borrowed.
 /// @param connect The CONNECT, valid until the callback returns.
 /// @param user_data The pointer passed with the callback.
-/// @return true accepts the client; false refuses it, and the connection ends.
+/// @return true accepts the client. false refuses it: an empty CONNECT_ACK is sent, the connection ends, and
+/// on_shutdown reports ESRPC_OK. To say why, send a CONNECT_ACK with a payload here.
 pub type esrpc_connect_callback = Option<
     unsafe extern "C" fn(
         connection: *mut esrpc_connection,
@@ -185,8 +186,8 @@ fn gatekeeper(
 /// @param host An address of this machine, IPv4 or IPv6, as UTF-8 text, 1 to 255 bytes, copied ("127.0.0.1",
 /// "0.0.0.0", "::1", "::"). An IPv6 address may be in brackets.
 /// @param port 0 to 65535; 0: the system chooses; esrpc_listener_get_port returns its choice.
-/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL, port is out of range, or host is not UTF-8 text of
-/// that length, has a port of its own or is a URL.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL, port is out of range, or host is not UTF-8 text
+/// of that length, has a port of its own or is a URL.
 ///
 /// Thread: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -266,8 +267,8 @@ pub unsafe extern "C" fn esrpc_listener_options_set_unix_abstract(
 /// @param options Modified.
 /// @param name The interface's name as UTF-8 text, such as "eth0", at most 15 bytes without a NUL, copied; empty:
 /// any.
-/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or name is too long, contains a NUL or is not UTF-8;
-/// ESRPC_ERROR_UNSUPPORTED for a name on systems other than Linux. esrpc_listener_listen returns
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if options is NULL or name is too long, contains a NUL or is not
+/// UTF-8; ESRPC_ERROR_UNSUPPORTED for a name on systems other than Linux. esrpc_listener_listen returns
 /// ESRPC_ERROR_INTERFACE_NOT_FOUND, or ESRPC_ERROR_ACCESS_DENIED on systems that require a privilege.
 ///
 /// Thread: owner. Since: 0.1.0

@@ -38,8 +38,8 @@ pub struct esrpc_message_info {
     pub message_crc: u32,
 }
 
-/// A decoded message: a view lent to a callback or by a decoder, a view of the caller's bytes (esrpc_message_decode), or an
-/// owned copy (esrpc_message_copy). Several threads may read the same message.
+/// A decoded message: a view lent to a callback or by a decoder, a view of the caller's bytes (esrpc_message_decode),
+/// or an owned copy (esrpc_message_copy). Several threads may read the same message.
 pub struct esrpc_message {
     prelude: Prelude,
     headers: esrpc_headers,
@@ -118,8 +118,8 @@ impl esrpc_message {
         Message { prelude: self.prelude, headers: self.headers.as_headers(), payload: self.payload, crc: self.crc }
     }
 
-    /// One of the headers that the RPC protocol adds. Read in place: the envelope has just been written in smaller pieces,
-    /// and copying it whole would stall until those have reached memory.
+    /// One of the headers that the RPC protocol adds. Read in place: the envelope has just been written in smaller
+    /// pieces, and copying it whole would stall until those have reached memory.
     fn protocol_header(&self, pick: impl Fn(&Envelope<'_>) -> Option<i32>) -> Option<i32> {
         match &self.envelope {
             Some(envelope) => pick(envelope),
@@ -239,14 +239,15 @@ pub unsafe extern "C" fn esrpc_message_encode(
     })
 }
 
-/// Encodes a message into a buffer that the library allocates. The headers are sent as they are, repeated names included.
+/// Encodes a message into a buffer that the library allocates. The headers are sent as they are, repeated names
+/// included.
 ///
 /// @param headers Borrowed; NULL: none. The list of a message may be given.
 /// @param payload Borrowed; may be empty.
 /// @param out_buffer Receives the buffer, to be released with esrpc_buffer_release.
-/// @return ESRPC_OK; ESRPC_ERROR_MESSAGE_TOO_LARGE if the payload has more than 24 MiB; ESRPC_ERROR_HEADERS_TOO_LARGE if the
-/// headers have more than 24 MiB; ESRPC_ERROR_TOO_MANY_HEADERS beyond 1024 headers; ESRPC_ERROR_INVALID_ARGUMENT if out_buffer is NULL, or payload is NULL
-/// with a length other than 0.
+/// @return ESRPC_OK; ESRPC_ERROR_MESSAGE_TOO_LARGE if the payload has more than 24 MiB; ESRPC_ERROR_HEADERS_TOO_LARGE
+/// if the headers have more than 24 MiB; ESRPC_ERROR_TOO_MANY_HEADERS beyond 1024 headers; ESRPC_ERROR_INVALID_ARGUMENT
+/// if out_buffer is NULL, or payload is NULL with a length other than 0.
 ///
 /// Thread: any; headers: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -285,7 +286,7 @@ fn encode(headers: Headers<'_>, payload: &[u8], capacity: usize) -> Vec<u8> {
 /// @param data Begins with a message; more bytes may follow. The message is a view of them: they must stay in place,
 /// unmodified, until it is released.
 /// @param out_message Receives the message, to be released with esrpc_message_release.
-/// @param out_used Receives the length of the message, behind which the next one can be decoded; may be NULL.
+/// @param out_used Receives the length of the message, after which the next one begins; may be NULL.
 /// @return ESRPC_OK; ESRPC_ERROR_INCOMPLETE if data ends before the message does; ESRPC_ERROR_PRELUDE_CHECKSUM,
 /// ESRPC_ERROR_MESSAGE_LENGTH, ESRPC_ERROR_HEADERS_LENGTH, ESRPC_ERROR_MESSAGE_TOO_LARGE,
 /// ESRPC_ERROR_HEADERS_TOO_LARGE, ESRPC_ERROR_TOO_MANY_HEADERS, ESRPC_ERROR_HEADER_OVERRUN,

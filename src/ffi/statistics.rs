@@ -8,10 +8,10 @@ use super::status::esrpc_status;
 use super::table::write_table;
 use crate::runtime::{Figures, with_figures};
 
-/// What has happened on a connection since it was begun, or on all connections of a listener or a runtime since that was
-/// made, including connections that have ended. Figures only grow, except outbound_size, streams_open and connections_open,
-/// which are the current values. For several connections the figures are added up, except outbound_size_most and
-/// longest_turn_us, which are the largest of any connection.
+/// What has happened on a connection since it was begun, or on all connections of a listener or a runtime since that
+/// was made, including connections that have ended. Figures only grow, except outbound_size, streams_open and
+/// connections_open, which are the current values. For several connections the figures are added up, except
+/// outbound_size_max and longest_turn_us, which are the largest of any connection.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct esrpc_stats {
@@ -22,34 +22,36 @@ pub struct esrpc_stats {
     pub messages_received: u64,
     /// Messages accepted for sending, including the library's own.
     pub messages_sent: u64,
-    /// Bytes received, without the overhead of TLS. Updated at the end of the loop's turn, so a callback does not see the
-    /// bytes of the message that it was called for.
+    /// Bytes received, without the overhead of TLS. Updated at the end of the loop's turn, so a callback does not see
+    /// the bytes of the message that it was called for.
     pub bytes_received: u64,
     /// Bytes written, without the overhead of TLS.
     pub bytes_sent: u64,
     /// Bytes accepted for sending and not yet written.
     pub outbound_size: u64,
     /// The largest outbound_size that one connection ever had.
-    pub outbound_size_most: u64,
+    pub outbound_size_max: u64,
     /// Streams that a client has activated or a server has accepted.
     pub streams_opened: u64,
     /// Streams that are open now, including those that a server has deferred.
     pub streams_open: u64,
-    /// Streams that a server has refused, for whatever reason.
+    /// Streams that a server has refused, for whatever reason, including those that esrpc_stream_fail ended before they
+    /// were accepted.
     pub streams_refused: u64,
     /// Of these, the streams refused because of max_streams.
     pub streams_refused_by_limit: u64,
     /// Sends and activations that returned ESRPC_ERROR_WOULD_BLOCK.
     pub sends_refused: u64,
-    /// Messages for streams that were over, without ESRPC_MESSAGE_FLAG_TERMINATE_STREAM; on a deferred stream that the client
-    /// has ended, with it too.
+    /// Messages for streams that were over, without ESRPC_MESSAGE_FLAG_TERMINATE_STREAM; on a deferred stream that the
+    /// client has ended, with it too.
     pub late_messages: u64,
-    /// Accepted streams that a client has ended before the server sent anything on them; a first message that ends its stream
-    /// does not count.
+    /// Accepted streams that a client has ended before the server sent anything on them; a first message that ends its
+    /// stream does not count.
     pub unanswered_ends: u64,
     /// Connections ended because late_messages and unanswered_ends together exceeded abnormal_event_limit.
     pub abnormal_event_ends: u64,
-    /// PINGs that the library was set to answer and did not: above ping_answer_limit, or because the outbound queue was full.
+    /// PINGs that the library was set to answer and did not: above ping_answer_limit, or because the outbound queue was
+    /// full.
     pub pings_unanswered: u64,
     /// How often a server stopped reading because the peer did not read messages that the server has to send.
     pub reading_stops: u64,
@@ -81,7 +83,8 @@ pub struct esrpc_stats {
     pub failures_refused: u64,
     /// The same, because the time for a phase ran out.
     pub failures_timed_out: u64,
-    /// The same, because this side gave up the connection: it was closed, or a drain or the runtime's shutdown ended it.
+    /// The same, because this side gave up the connection: it was closed, or a drain or the runtime's shutdown ended
+    /// it.
     pub failures_cancelled: u64,
     /// The same, for any other reason that is not a limit.
     pub failures_other: u64,

@@ -118,7 +118,7 @@ pub enum esrpc_status_code {
     ESRPC_ERROR_WRONG_SOCKET = 314,
     /// There is no network interface with that name.
     ESRPC_ERROR_INTERFACE_NOT_FOUND = 315,
-    /// TLS settings that cannot go together, or that the cryptography in use refuses.
+    /// TLS settings that contradict each other, or that the cryptography in use refuses.
     ESRPC_ERROR_TLS_CONFIG = 400,
     /// A file, a folder or bytes hold no certificate.
     ESRPC_ERROR_TLS_NO_CERTIFICATE = 401,
@@ -206,8 +206,8 @@ pub enum esrpc_status_code {
     /// The connections of the listener held too much memory, and this one held the most; see
     /// esrpc_listener_options_set_max_held_bytes.
     ESRPC_ERROR_TOO_MANY_HELD_BYTES = 522,
-    /// The peer sent too many messages for streams that were over, or ended too many streams before they were answered; see
-    /// esrpc_connection_options_set_abnormal_event_limit.
+    /// The peer sent too many messages for streams that were over, or ended too many streams before they were answered;
+    /// see esrpc_connection_options_set_abnormal_event_limit.
     ESRPC_ERROR_TOO_MANY_ABNORMAL_EVENTS = 523,
     /// A defect of the library.
     ESRPC_ERROR_INTERNAL = 900,

@@ -42,7 +42,8 @@ pub extern "C" fn esrpc_status_message(status: esrpc_status) -> *const c_char {
 }
 
 /// Returns a sentence about the last call that failed on this thread, with the operating system's error if there is
-/// one. When a callback with a status begins, the sentence explains that status and is empty for ESRPC_OK.
+/// one, and with what the peer said if it refused. When a callback with a status begins, the sentence explains that
+/// status and is empty for ESRPC_OK.
 ///
 /// @return UTF-8 text that is valid until the next call fails, or the next callback begins, on this thread: copy it
 /// to keep it. Never NULL; empty if no call has failed.
@@ -74,8 +75,8 @@ pub struct esrpc_error_info {
 /// error or on a TLS alert.
 ///
 /// @param out_info Filled in. Set its struct_size to sizeof the struct first.
-/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if out_info is NULL or out_info->struct_size is not the size of such a
-/// struct.
+/// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if out_info is NULL or out_info->struct_size is not the size of such
+/// a struct.
 ///
 /// Thread: any. Since: 0.1.0
 #[unsafe(no_mangle)]

@@ -311,13 +311,16 @@ pub unsafe extern "C" fn esrpc_stream_close(stream: *mut esrpc_stream) -> esrpc_
 
 /// Lets a server decide later, on any thread, whether to accept a stream, for example after asking another service.
 /// May only be called inside the on_incoming_stream that announces it: acquire the stream there, and later call
-/// esrpc_stream_accept, esrpc_stream_refuse, esrpc_stream_reply or esrpc_stream_fail once. The library refuses the
+/// esrpc_stream_accept, esrpc_stream_refuse, esrpc_stream_reply or esrpc_stream_fail, until one of them returns
+/// ESRPC_OK; after ESRPC_ERROR_WOULD_BLOCK the call may be repeated while there is time. The library refuses the
 /// stream with an APPLICATION_ERROR if its time runs out or its last handle is released before that.
 ///
 /// Messages that arrive meanwhile wait and are delivered in order once it is accepted, followed by on_closed if the
 /// client has ended the stream. If they fill the queue (esrpc_connection_options_set_stream_queue_limit), nothing is
 /// read from the whole connection until the decision. The stream counts as open. If its connection ends first, no
-/// callback is called for it, and the decision returns ESRPC_ERROR_CONNECTION_CLOSED.
+/// callback is called for it, and the decision returns ESRPC_ERROR_CONNECTION_CLOSED. Once the client has ended it,
+/// its time is over or its connection has ended, esrpc_stream_get_state returns ESRPC_STREAM_STATE_CLOSED: worth
+/// asking before work is done for it.
 ///
 /// @param stream Borrowed.
 /// @param deadline_ms Milliseconds until it is refused, at least 1; or ESRPC_NO_TIMEOUT.
@@ -395,7 +398,7 @@ pub unsafe extern "C" fn esrpc_stream_refuse(
 
 /// Sends the last message of a call: an APPLICATION_MESSAGE with ESRPC_MESSAGE_FLAG_TERMINATE_STREAM, which ends the
 /// stream once it is written. A server that needs only the first message calls this inside on_incoming_stream,
-/// instead of esrpc_stream_accept: then no callback of the stream follows.
+/// instead of esrpc_stream_accept: then no callback of the stream follows. For an accepted stream, on_closed does.
 ///
 /// @param stream Borrowed; open, announced by the on_incoming_stream that is running, or deferred.
 /// @param headers Copied; NULL: none.
@@ -427,7 +430,8 @@ pub unsafe extern "C" fn esrpc_stream_reply(
 /// Ends a call with an error, in the form that clients generated from a service's model expect: an APPLICATION_ERROR
 /// with ESRPC_MESSAGE_FLAG_TERMINATE_STREAM, the headers "service-model-type" and ":content-type"
 /// ("application/json"), and the payload {"message": "..."}. For an error in another form, use esrpc_stream_refuse or
-/// esrpc_stream_send_message. May be called wherever esrpc_stream_reply may.
+/// esrpc_stream_send_message; to get rid of a stream whose client reads too slowly, esrpc_stream_close, which a full
+/// queue does not stop. May be called wherever esrpc_stream_reply may.
 ///
 /// @param stream Borrowed; open, announced by the on_incoming_stream that is running, or deferred.
 /// @param error_type The error's name in the model, such as "aws.greengrass#ServiceError", UTF-8, at most 32767
@@ -551,7 +555,9 @@ pub unsafe extern "C" fn esrpc_stream_get_operation(stream: *const esrpc_stream)
 /// Returns why the stream ended, as reported by on_closed.
 ///
 /// @param stream Borrowed.
-/// @return The reason; ESRPC_OK while the stream has not ended, if stream is NULL, and in a forked child.
+/// @return The reason; ESRPC_OK while the stream has not ended, for a deferred one that the library refused, if stream
+/// is NULL, and in a forked child. A server sees a client's timeout as ESRPC_OK: such a client ends the stream as any
+/// other.
 ///
 /// Thread: any. Since: 0.1.0
 #[unsafe(no_mangle)]

@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::event_loop::{AbortCause, LoopError};
-use crate::codec::counted;
+use crate::codec::{self, counted};
 use crate::transport::AddressText;
-use crate::{codec, rpc, transport};
+use crate::{rpc, transport};
 
 /// The phases and activities of a connection that have a time limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -148,6 +148,9 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Error::Rpc(error) => error.fmt(f),
+            Error::Codec(codec::Error::Incomplete { have, need }) => {
+                write!(f, "the connection ended inside a message, after {have} of {need} bytes")
+            }
             Error::Codec(error) => write!(f, "the peer sent a malformed message: {error}"),
             Error::Stranger(error, looks) => {
                 write!(f, "what the peer sent is not an event-stream message; it {looks} ({error})")

@@ -319,7 +319,7 @@ impl Runtime {
         let sum = |of: fn(&Census) -> usize| state.live.iter().map(of).sum::<usize>();
         let kinds = [
             ("connection", sum(|census| census.connections), self.connections.len()),
-            ("listener", sum(|census| census.listeners), self.listeners.len()),
+            ("listener", sum(|census| census.listeners), self.listeners.open()),
         ];
         let list = |counts: [(&str, usize); 2]| {
             let counts = counts.into_iter().filter(|(_, count)| *count > 0);

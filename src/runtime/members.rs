@@ -35,6 +35,10 @@ pub trait Member: Send + Sync {
     fn fall_silent_with(&self, event_loop: &LoopHandle);
     /// What brought it here takes no more, which ends those that are not set up yet.
     fn note_closed_listener(self: Arc<Self>) {}
+    /// Whether only its handles are left of it.
+    fn has_ended(&self) -> bool {
+        false
+    }
     fn figures(&self) -> Figures {
         Figures::default()
     }
@@ -103,6 +107,11 @@ impl Members {
 
     pub fn len(&self) -> usize {
         lock(&self.state).members.len()
+    }
+
+    /// How many have not ended, of those that stay until their handles are released.
+    pub fn open(&self) -> usize {
+        self.all().iter().filter(|member| !member.has_ended()).count()
     }
 
     pub fn is_empty(&self) -> bool {

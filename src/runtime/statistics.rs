@@ -48,7 +48,7 @@ macro_rules! with_figures {
                 tls_resumptions,
                 turns,
             ]
-            [outbound_size_most, longest_turn_us]
+            [outbound_size_max, longest_turn_us]
         }
     };
 }
@@ -127,8 +127,8 @@ mod tests {
     #[test]
     fn figures_are_added_up_but_for_the_largest_ones() {
         let mut figures = Figures { turns: 2, longest_turn_us: 5, ..Figures::default() };
-        figures.add(&Figures { turns: 3, longest_turn_us: 4, outbound_size_most: 7, ..Figures::default() });
-        let expected = Figures { turns: 5, longest_turn_us: 5, outbound_size_most: 7, ..Figures::default() };
+        figures.add(&Figures { turns: 3, longest_turn_us: 4, outbound_size_max: 7, ..Figures::default() });
+        let expected = Figures { turns: 5, longest_turn_us: 5, outbound_size_max: 7, ..Figures::default() };
         assert_eq!(figures, expected);
     }
 }

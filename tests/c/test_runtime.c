@@ -329,6 +329,21 @@ static void join_waits_for_every_handle(void) {
     pair_end(&pair);
 }
 
+static void join_names_a_closed_listener_whose_handle_is_left(void) {
+    esrpc_runtime *runtime = runtime_of_threads(1);
+    esrpc_listener *listener = listen_on(runtime);
+    CHECK_STATUS(ESRPC_ERROR_TIMED_OUT, esrpc_runtime_join(runtime, 0));
+    CHECK(last_error_says("not closed yet: 1 listener"));
+    CHECK_OK(esrpc_listener_close(listener));
+    CHECK_OK(esrpc_listener_wait_closed(listener, PATIENCE_MS));
+    CHECK_STATUS(ESRPC_ERROR_TIMED_OUT, esrpc_runtime_join(runtime, 5));
+    CHECK(last_error_says("ended, but with handles (of it or its streams) not released: 1 listener"));
+    CHECK(!last_error_says("not closed yet"));
+    esrpc_listener_release(listener);
+    CHECK_OK(esrpc_runtime_join(runtime, PATIENCE_MS));
+    esrpc_runtime_release(runtime);
+}
+
 static void *join_runtime(void *runtime) {
     CHECK_OK(esrpc_runtime_join((esrpc_runtime *)runtime, PATIENCE_MS));
     return NULL;
@@ -478,6 +493,7 @@ int main(int argc, char **argv) {
         TEST(shutdown_aborts_a_client_and_answers_everything),
         TEST(shutdown_aborts_a_server_and_answers_everything),
         TEST(join_waits_for_every_handle),
+        TEST(join_names_a_closed_listener_whose_handle_is_left),
         TEST(many_threads_join_at_once),
         TEST(runtimes_without_work_come_and_go),
         TEST(what_lives_on_a_released_runtime_goes_on),

@@ -65,7 +65,7 @@ static void reading_lists(void) {
     size_t count;
     SAYS("The number; repeated names count each time.");
     CHECK(esrpc_headers_count(headers) == 2);
-    SAYS("Receives how many were read: fewer than capacity at the end of the list, 0 behind it.");
+    SAYS("Receives how many were read: fewer than capacity at the end of the list, 0 past it.");
     CHECK_OK(esrpc_headers_get_range(headers, 1, both, 3, &count));
     CHECK(count == 1);
     CHECK_OK(esrpc_headers_get_range(headers, 9, both, 3, &count));
@@ -169,7 +169,7 @@ static void messages(void) {
     CHECK(len == data.len);
     SAYS("ESRPC_ERROR_INCOMPLETE if data ends before the message does;");
     CHECK_STATUS(ESRPC_ERROR_INCOMPLETE, esrpc_message_decode(bytes(data.data, data.len - 1), &message, &used));
-    SAYS("Receives the length of the message, behind which the next one can be decoded; may be NULL.");
+    SAYS("Receives the length of the message, after which the next one begins; may be NULL.");
     CHECK_OK(esrpc_message_decode(data, &message, &used));
     CHECK(used == data.len);
     SAYS("The message is a view of them: they must stay in place, unmodified, until it is released.");
@@ -336,7 +336,7 @@ static void connections_and_streams(void) {
     SAYS("ESRPC_ERROR_INVALID_STATE on a server's connection;");
     esrpc_stream *none = NULL;
     CHECK_STATUS(ESRPC_ERROR_INVALID_STATE, esrpc_connection_new_stream(pair.server_connection, NULL, NULL, &none));
-    SAYS("The reason that on_shutdown reports: ESRPC_OK, or a number of the application's own, 1000 or more.");
+    SAYS("The reason that on_shutdown reports: ESRPC_OK, or any number of the application's choice from 1000 up.");
     CHECK_INVALID(esrpc_connection_close(pair.client_connection, 999));
     CHECK_OK(esrpc_connection_close(pair.client_connection, 1000));
     SAYS("sends return ESRPC_ERROR_CONNECTION_CLOSED.");

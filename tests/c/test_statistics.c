@@ -123,7 +123,7 @@ static void a_known_conversation_is_counted_on_both_sides(void) {
     CHECK(server.messages_sent == 3 && client.messages_received == 3);
     CHECK(client.bytes_sent > 0 && client.bytes_sent == server.bytes_received);
     CHECK(server.bytes_sent > 0 && server.bytes_sent == client.bytes_received);
-    CHECK(client.outbound_size == 0 && client.outbound_size_most > 0);
+    CHECK(client.outbound_size == 0 && client.outbound_size_max > 0);
     CHECK(client.streams_opened == 2 && client.streams_open == 1 && client.streams_refused == 0);
     CHECK(server.streams_opened == 1 && server.streams_open == 1);
     CHECK(server.streams_refused == 1 && server.streams_refused_by_limit == 1);
@@ -202,12 +202,12 @@ static void sends_that_would_block(void) {
     esrpc_stats outside = of_connection(pair.client_connection);
     CHECK(inside.sends_refused == 0 && outside.sends_refused == 1 && outside.messages_sent == inside.messages_sent);
     CHECK(outside.outbound_size >= KIB && outside.outbound_size == esrpc_connection_get_outbound_size(pair.client_connection));
-    CHECK(outside.outbound_size_most == outside.outbound_size);
+    CHECK(outside.outbound_size_max == outside.outbound_size);
     gate_open(&gate);
     await("client writable");
     await_loop(pair.client_connection);
     outside = of_connection(pair.client_connection);
-    CHECK(outside.outbound_size == 0 && outside.outbound_size_most >= KIB);
+    CHECK(outside.outbound_size == 0 && outside.outbound_size_max >= KIB);
     pair_end(&pair);
 }
 
@@ -391,7 +391,7 @@ static void held_bytes(void) {
     free(zeros);
     CHECK_ENDED(esrpc_connection_wait_shutdown(pair.server_connection, PATIENCE_MS));
     esrpc_stats stats = of_listener(pair.listening), own = of_connection(pair.server_connection);
-    CHECK(stats.holders_ended_by_limit == 1 && stats.outbound_size == 0 && stats.outbound_size_most > 2 * MIB);
+    CHECK(stats.holders_ended_by_limit == 1 && stats.outbound_size == 0 && stats.outbound_size_max > 2 * MIB);
     check_same(&stats, &own);
     raw_close(&client);
     pair_end(&pair);

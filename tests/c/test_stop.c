@@ -495,7 +495,9 @@ static void a_stop_among_others(void) {
         struct pair pair;
         size_t count = 0;
         recorder_clear();
-        pair_open(&pair);
+        pair_begin(&pair);
+        pair.is_stopped = true;
+        pair_connect(&pair);
         esrpc_stream *stream = NULL;
         CHECK_OK(esrpc_connection_new_stream(pair.client_connection, NULL, NULL, &stream));
         CHECK_OK(activate(stream, 0, "first", NULL));

@@ -63,3 +63,39 @@ fn the_commands_in_readme_work() {
     assert_eq!((shown.code, shown.err.as_str()), (Some(0), ""));
     assert!(shown.out.contains("\"answer\" integer 42"), "{}", shown.out);
 }
+
+/// Runs the commands of a block and returns them with what they print, as the block shows both.
+fn conversation(folder: &Path, block: &str) -> String {
+    let path = std::env::var("PATH").expect("a search path");
+    let mut script = "code=0\n".to_owned();
+    for line in block.lines().filter_map(|line| line.strip_prefix("$ ")) {
+        // All in one shell, for `$?`. A payload ends without a newline, which a terminal makes up for.
+        script += &format!("printf '%s\\n' '$ {}'\n", line.replace('\'', r"'\''"));
+        script += &format!("output=$( {{ (exit $code); {line}; }} 2>&1)\ncode=$?\n");
+        script += "[ -z \"$output\" ] || printf '%s\\n' \"$output\"\n";
+    }
+    let mut shell = command(Path::new("sh"), &["-c", &script]);
+    shell.current_dir(folder).env("PATH", format!("{}:{path}", build_folder().display()));
+    run(shell).out
+}
+
+#[test]
+fn the_page_of_the_tools_shows_what_they_do() {
+    let page = fs::read_to_string(cc::root().join("docs/tools.md")).expect("docs/tools.md is there");
+    let marked = |name: &str| {
+        let (_, rest) = page.split_once(&format!("<!-- {name} -->\n```")).expect("the page has this block");
+        let (block, _) = rest.split_once("```\n<!-- end").expect("the block ends");
+        block.split_once('\n').expect("a language").1
+    };
+    let folder = cc::scratch().join("tools_page");
+    fs::create_dir_all(&folder).expect("the target folder can be written");
+    fs::write(folder.join("greetings.json"), marked("greetings.json")).expect("the target folder can be written");
+    let _ = fs::remove_file(folder.join("greetings.sock"));
+    assert!(page.contains("\nesrpc-serve --unix ./greetings.sock greetings.json\n"));
+    let mut server = example("esrpc-serve", &["--unix", "./greetings.sock", "greetings.json"]);
+    server.current_dir(&folder);
+    let server = Server::start_program(server);
+    let shown = ["calls", "dump"].map(|block| conversation(&folder, marked(block)));
+    server.stop("TERM");
+    assert_eq!(shown, [marked("calls"), marked("dump")]);
+}

@@ -44,7 +44,7 @@ impl Connection {
             bytes_sent: shared.rpc.outbound_positions().1,
             // What is not written when a connection ends is lost.
             outbound_size: if is_open { shared.rpc.outbound_len() as u64 } else { 0 },
-            outbound_size_most: shared.rpc.most_outbound_len() as u64,
+            outbound_size_max: shared.rpc.most_outbound_len() as u64,
             streams_opened: counts.streams_opened,
             streams_open: shared.rpc.open_streams() as u64,
             streams_refused: counts.streams_refused,

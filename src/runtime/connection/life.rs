@@ -23,7 +23,7 @@ pub(in crate::runtime) struct Closing {
 }
 
 const NOT_ANNOUNCED: Error = Error::InvalidState(
-    "a connection can be accepted once, inside the on_incoming_connection that announces it or after it was deferred there",
+    "a connection is accepted or deferred once, inside the on_incoming_connection that announces it; a deferred one may be accepted later",
 );
 
 #[derive(Debug, PartialEq, Eq)]

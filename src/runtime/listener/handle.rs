@@ -343,6 +343,10 @@ impl Member for Listener {
             self.wake_waits();
         }
     }
+
+    fn has_ended(&self) -> bool {
+        lock(&self.state).ended.is_some()
+    }
 }
 
 impl Owner for Listener {
