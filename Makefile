@@ -5,7 +5,7 @@
 # make check        runs all tests
 # make dist         makes an archive of the source, with all crates, that builds without a network: target/dist
 #
-# Further variables: LIBDIR, INCLUDEDIR, DOCDIR, MANDIR, BINDIR; CARGO and CARGO_FLAGS, for example
+# Further variables: LIBDIR, INCLUDEDIR, DOCDIR, MANDIR, BINDIR, CMAKEDIR; CARGO and CARGO_FLAGS, for example
 # CARGO_FLAGS="--no-default-features" for a library without TLS; SMALL=yes for one that is small rather than fast, which needs
 # `rustup component add rust-src`; PROFILE, a profile of cargo's; TARGET, Rust's name of another system to build for, whose
 # tools are named by CC, LD, AR, OBJCOPY and STRIP. RELOCATABLE=no makes pkg-config say PREFIX itself rather than find it
@@ -17,6 +17,7 @@ LIBDIR ?= $(PREFIX)/lib
 INCLUDEDIR ?= $(PREFIX)/include
 DOCDIR ?= $(PREFIX)/share/doc/eventstream_rpc
 MANDIR ?= $(PREFIX)/share/man
+CMAKEDIR ?= $(LIBDIR)/cmake/eventstream_rpc
 CARGO ?= cargo
 PROFILE ?= release
 # cargo optimizes a library as a whole (lto) only if it is not to be one for Rust as well, as which `cargo build` makes it too.
@@ -76,8 +77,9 @@ BUILT_FILES := $(BUILT)/$(LINK_NAME) $(STAGE)/libeventstream_rpc.a $(TOOLS)
 
 all: library $(if $(TOOLS),tools)
 
+# The warnings of compilers to come do not keep anyone from installing.
 tools: library
-	$(MAKE) -C examples-c tools BUILD=$(STAGE) LIBRARY=$(BUILT)/$(LINK_NAME) RPATH='$(TOOL_RUN_PATH)'
+	$(MAKE) -C examples-c tools BUILD=$(STAGE) LIBRARY=$(BUILT)/$(LINK_NAME) RPATH='$(TOOL_RUN_PATH)' WERROR=
 
 library:
 	$(CARGO_BUILD) --lib $(CRATE_TYPES) --locked --profile $(PROFILE) $(if $(TARGET),--target $(TARGET)) $(SMALL_FLAGS) \
@@ -95,20 +97,20 @@ install: $(if $(SUDO_USER),built,all)
 	    -e 's|@libdir@|$(call in_prefix,$(LIBDIR))|' -e 's|@includedir@|$(call in_prefix,$(INCLUDEDIR))|' \
 	    -e 's|@version@|$(VERSION)|' -e 's|@private@|$(PRIVATE)|' \
 	    packaging/eventstream_rpc.pc.in >$(STAGE)/eventstream_rpc.pc
-	sed -e 's|@includedir_from_cmake@|$(call relative,$(LIBDIR)/cmake/eventstream_rpc,$(INCLUDEDIR))|' \
-	    -e 's|@real_name@|$(REAL_NAME)|' -e 's|@soname@|$(SONAME)|' \
+	sed -e 's|@includedir_from_cmake@|$(call relative,$(CMAKEDIR),$(INCLUDEDIR))|' \
+	    -e 's|@libdir_from_cmake@|$(call relative,$(CMAKEDIR),$(LIBDIR))|' -e 's|@real_name@|$(REAL_NAME)|' -e 's|@soname@|$(SONAME)|' \
 	    -e 's|@private_list@|$(subst $(eval) ,;,$(PRIVATE))|' \
 	    packaging/eventstream_rpc-config.cmake.in >$(STAGE)/eventstream_rpc-config.cmake
 	sed -e 's|@version@|$(VERSION)|' -e 's|@major@|$(MAJOR)|' \
 	    packaging/eventstream_rpc-config-version.cmake.in >$(STAGE)/eventstream_rpc-config-version.cmake
-	$(INSTALL) -d '$(DESTDIR)$(LIBDIR)/pkgconfig' '$(DESTDIR)$(LIBDIR)/cmake/eventstream_rpc' '$(DESTDIR)$(INCLUDEDIR)' \
+	$(INSTALL) -d '$(DESTDIR)$(LIBDIR)/pkgconfig' '$(DESTDIR)$(CMAKEDIR)' '$(DESTDIR)$(INCLUDEDIR)' \
 	    '$(DESTDIR)$(DOCDIR)'
 	$(INSTALL) -m 755 $(BUILT)/$(LINK_NAME) '$(DESTDIR)$(LIBDIR)/$(REAL_NAME)'
 	ln -sf $(REAL_NAME) '$(DESTDIR)$(LIBDIR)/$(SONAME)'
 	ln -sf $(SONAME) '$(DESTDIR)$(LIBDIR)/$(LINK_NAME)'
 	$(INSTALL) -m 644 $(STAGE)/libeventstream_rpc.a '$(DESTDIR)$(LIBDIR)'
 	$(INSTALL) -m 644 $(STAGE)/eventstream_rpc.pc '$(DESTDIR)$(LIBDIR)/pkgconfig'
-	$(INSTALL) -m 644 $(STAGE)/*.cmake '$(DESTDIR)$(LIBDIR)/cmake/eventstream_rpc'
+	$(INSTALL) -m 644 $(STAGE)/*.cmake '$(DESTDIR)$(CMAKEDIR)'
 	$(INSTALL) -m 644 $(HEADERS) '$(DESTDIR)$(INCLUDEDIR)'
 	$(INSTALL) -m 644 $(DOCUMENTS) '$(DESTDIR)$(DOCDIR)'
 ifneq ($(TOOLS),)
@@ -130,7 +132,7 @@ uninstall:
 	rm -f $(patsubst %,'$(DESTDIR)$(INCLUDEDIR)/%',$(notdir $(HEADERS)))
 	rm -f $(patsubst %,'$(DESTDIR)$(BINDIR)/%',$(notdir $(TOOLS)))
 	rm -f $(patsubst %,'$(DESTDIR)$(MANDIR)/man1/%',$(notdir $(MANUALS)))
-	rm -rf '$(DESTDIR)$(LIBDIR)/cmake/eventstream_rpc' '$(DESTDIR)$(DOCDIR)'
+	rm -rf '$(DESTDIR)$(CMAKEDIR)' '$(DESTDIR)$(DOCDIR)'
 
 check:
 	$(CARGO) test --locked $(CARGO_FLAGS)

@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# debian.sh: builds the Debian packages from the archive of `make dist`, in target/dist/debian, and lets lintian look at them.
-# Needs devscripts' relatives dpkg-dev, debhelper, fakeroot and lintian, and a Rust toolchain from packages (Debian 12:
-# rustc-web and cargo-web). It uses no network once the archive exists.
+# debian.sh: builds the Debian packages of the last commit from the archive of `make dist`, in target/dist/debian, and lets
+# lintian look at them. Needs dpkg-dev, debhelper, fakeroot and lintian, and a Rust toolchain from packages (Debian 12:
+# rustc-web and cargo-web). Only the archive may need a network, for crates that cargo has not downloaded yet.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 here=$PWD
 dist=$(realpath -m "${CARGO_TARGET_DIR:-target}")/dist
 folder=$dist/debian
-[ -e "$dist/eventstream_rpc-$version.tar.xz" ] || packaging/dist.sh
+packaging/dist.sh
 
 rm -rf "$folder"
 mkdir -p "$folder"
@@ -19,5 +19,5 @@ cp -r "$here/packaging/debian" debian
 # Packages come from the tools of packages: cargo and rustc of the system, and no variables of this shell.
 env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME="$folder" LANG=C.UTF-8 dpkg-buildpackage --unsigned-source --unsigned-changes
 cd ..
-lintian --fail-on error,warning --info ./*.changes
+lintian --fail-on error,warning --info --display-info --pedantic ./*.changes
 ls -l ./*.deb

@@ -193,6 +193,68 @@ fn the_library_is_part_of_a_cmake_project() {
     cmake("subproject", &[format!("-DLIBRARY={}", cc::root().display()), "-DESRPC_TLS=none".to_owned()], &folder);
 }
 
+/// vcpkg's own functions are replaced: tests/install/vcpkg/run.cmake.
+#[test]
+#[ignore = "builds the library without TLS"]
+fn the_port_for_vcpkg_installs_what_its_usage_says() {
+    let root = cc::root();
+    let text = fs::read_to_string(root.join("packaging/vcpkg/usage")).expect("the port has a usage");
+    let (_, commands) = text.split_once("find_package").expect("it names the package");
+    let (commands, _) = commands.split_once("\n\neventstream-rpc").expect("pkg-config follows");
+    for (linkage, library) in [("dynamic", "lib/libeventstream_rpc.so.0"), ("static", "lib/libeventstream_rpc.a")] {
+        let folder = folder(&format!("vcpkg_{linkage}"));
+        let prefix = folder.join("prefix");
+        run(Command::new("cmake")
+            .arg(format!("-DPORT_DIR={}", root.join("packaging/vcpkg").display()))
+            .arg(format!("-DSOURCE={}", root.display()))
+            .arg(format!("-DPREFIX={}", prefix.display()))
+            .arg(format!("-DBUILD={}", cc::scratch().join("vcpkg_build").display()))
+            .arg(format!("-DLINKAGE={linkage}"))
+            .args(["-DFEATURES=", "-DARGUMENTS=PROFILE=dev"])
+            .arg("-P")
+            .arg(root.join("tests/install/vcpkg/run.cmake")));
+        let mut found = BTreeSet::new();
+        files(&prefix, &mut found);
+        let mut names: BTreeSet<_> =
+            found.iter().map(|path| path.strip_prefix(&prefix).expect("below it").display().to_string()).collect();
+        names.retain(|name| !name.starts_with(library));
+        let expected = [
+            "include/eventstream_rpc.h",
+            "include/eventstream_rpc.hpp",
+            "lib/pkgconfig/eventstream_rpc.pc",
+            "share/eventstream-rpc/copyright",
+            "share/eventstream-rpc/usage",
+            "share/eventstream_rpc/eventstream_rpc-config-version.cmake",
+            "share/eventstream_rpc/eventstream_rpc-config.cmake",
+        ];
+        let shared = linkage == "dynamic";
+        let links = if shared { vec!["lib/libeventstream_rpc.so"] } else { vec![] };
+        assert_eq!(names, expected.into_iter().chain(links).map(str::to_owned).collect());
+        assert!(prefix.join(library).is_file(), "{found:?}");
+
+        let project = folder.join("project");
+        fs::create_dir(&project).expect("the target folder can be written");
+        for example in EXAMPLES {
+            let source = root.join("examples-c").join(example).with_extension("c");
+            let text = format!(
+                "cmake_minimum_required(VERSION 3.18)\nproject(caller C)\nadd_executable(main \"{}\")\nfind_package{}\n",
+                source.display(),
+                commands
+            );
+            fs::write(project.join("CMakeLists.txt"), text).expect("the target folder can be written");
+            let built = folder.join(example);
+            run(Command::new("cmake")
+                .arg(format!("-DCMAKE_PREFIX_PATH={}", prefix.display()))
+                .arg("-S")
+                .arg(&project)
+                .arg("-B")
+                .arg(&built));
+            run(Command::new("cmake").arg("--build").arg(&built));
+        }
+        converse(&folder.join("quick_server/main"), &folder.join("blocking_call/main"));
+    }
+}
+
 #[test]
 fn the_shared_library_is_loaded_without_anything_else() {
     let program = folder("loads").join("loads");
