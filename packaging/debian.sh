@@ -19,5 +19,6 @@ cp -r "$here/packaging/debian" debian
 # Packages come from the tools of packages: cargo and rustc of the system, and no variables of this shell.
 env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME="$folder" LANG=C.UTF-8 dpkg-buildpackage --unsigned-source --unsigned-changes
 cd ..
+# This takes minutes: among the crates there are libraries for Windows with thousands of members, which lintian reads.
 lintian --fail-on error,warning --info --display-info --pedantic ./*.changes
 ls -l ./*.deb
