@@ -329,3 +329,31 @@ fn every_limit_stands_with_its_default() {
         );
     }
 }
+
+#[test]
+fn each_row_of_the_comparison_has_its_evidence() {
+    let text = page("comparison.md");
+    let (table, evidence) = text.split_once("## Evidence").expect("the evidence");
+    let numbers: Vec<_> = rows(table).iter().filter_map(|row| Some(row[0].split_once(". ")?.0.to_owned())).collect();
+    assert!((12..=16).contains(&numbers.len()), "{numbers:?}");
+    let notes: Vec<_> = evidence.lines().filter_map(|line| Some(line.split_once(". Ours: ")?.0)).collect();
+    assert_eq!(notes, numbers, "the numbers of the notes and of the rows");
+    let names = evidence.split('`').skip(1).step_by(2).filter(|name| !name.starts_with("program::"));
+    for file in names.clone().filter(|name| name.starts_with("tests/") || name.starts_with("packaging/")) {
+        assert!(cc::root().join(file).exists(), "{file}");
+    }
+    for (program, test) in names.filter_map(|name| name.split_once("::")).filter(|(_, test)| test.contains('_')) {
+        let source = read(&cc::root().join(format!("tests/c/test_{program}.c")));
+        assert!(source.contains(&format!("TEST({test})")), "{program}::{test}");
+    }
+}
+
+#[test]
+fn the_comparison_has_the_sizes_of_the_page_about_devices() {
+    let (text, devices) = (page("comparison.md"), page("devices.md"));
+    let row = rows(&text).into_iter().find(|row| row[0].contains("Size")).expect("a row about sizes");
+    let sizes: Vec<_> = row[1].split("; ").map(|part| part.trim_end_matches(" without TLS")).collect();
+    let measured: Vec<_> = rows(&devices).into_iter().filter_map(|row| row.get(1).copied()).collect();
+    assert_eq!(sizes.len(), 2, "{row:?}");
+    assert!(sizes.iter().all(|size| measured.contains(size)), "{sizes:?} are not in docs/devices.md");
+}
