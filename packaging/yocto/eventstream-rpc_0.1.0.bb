@@ -28,7 +28,7 @@ LICENSE = "(MIT | Apache-2.0) & Apache-2.0 & BSD-3-Clause & ISC & MIT & Unicode-
 LIC_FILES_CHKSUM = "\
     file://LICENSE-MIT;md5=017ec72c3647121617cff0c165ad317f \
     file://LICENSE-APACHE;md5=3b83ef96387f14655fc854ddc3c6bd57 \
-    file://THIRD-PARTY-LICENSES;md5=0e94c0c078c41990f55e3f31a92b97dd \
+    file://THIRD-PARTY-LICENSES;md5=cf9b43249ffe5ac4d1658e4ba0fbd53d \
 "
 
 require ${BPN}-crates.inc
