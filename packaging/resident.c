@@ -21,7 +21,7 @@ static void print_memory(const char *when)
 static int call(esrpc_connection *connection)
 {
     esrpc_message *reply = NULL;
-    int failed = esrpc_connection_call(connection, esrpc_text("aws.greengrass#GetConfiguration"), NULL,
+    int failed = esrpc_connection_call(connection, esrpc_text("awstest#EchoMessage"), NULL,
                                        esrpc_text("{\"keyPath\":[]}"), 5000, &reply);
     esrpc_message_release(reply);
     return failed;
