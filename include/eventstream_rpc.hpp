@@ -157,7 +157,7 @@ public:
     /** Returns the sentence. */
     [[nodiscard]] const char *what() const noexcept override { return sentence_.what(); }
 
-    /** Returns the status, an ESRPC_ERROR_ constant or a reason of the application's. */
+    /** Returns the status, an ESRPC_ERROR_ constant or a reason that the application chose. */
     [[nodiscard]] esrpc_status status() const noexcept { return code().value(); }
 
     /** Returns the numbers behind the failure: the system's error and the TLS alert, if there are any. */
@@ -1531,7 +1531,7 @@ public:
     /** Runs a function once on the connection's event-loop thread. */
     void run_on_loop(callback<void(std::error_code)> task, error_sink errors = {}) const;
 
-    /** Closes the connection once everything accepted before is written; a reason of the application's is 1000 or
+    /** Closes the connection once everything accepted before is written; a reason of the application is 1000 or
      * more. */
     void close(esrpc_status reason = ESRPC_OK, error_sink errors = {}) const {
         errors.check(esrpc_connection_close(connection_, reason));
