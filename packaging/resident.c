@@ -15,7 +15,7 @@ static void print_memory(const char *when)
         sscanf(line, "RssAnon: %ld", &anonymous);
     }
     fclose(status);
-    printf("%-34s %6ld KiB %6ld KiB\n", when, all, anonymous);
+    printf("%-58s %6ld KiB %6ld KiB\n", when, all, anonymous);
 }
 
 static int call(esrpc_connection *connection)
@@ -34,7 +34,7 @@ int main(int argc, char **argv)
     esrpc_connection *connection = NULL;
     int failed;
     if (argc != 2) return 2;
-    print_memory("before the first call");
+    print_memory("before the first call of the library");
     options = esrpc_client_options_new();
     connect = esrpc_headers_new();
     failed = esrpc_headers_add_string(connect, esrpc_text(":version"), esrpc_text("0.1.0")) ||

@@ -87,6 +87,6 @@ done
 for folder in "$none" "$small"; do
     [ "$folder" = "$none" ] && how="no TLS" || how="no TLS, SMALL=yes"
     program packaging/resident.c "$folder" resident
-    printf 'Memory of a static client, %s:     resident    its own\n' "$how"
+    printf '%-58s   resident    its own\n' "Memory of a static client, $how"
     "$work/resident" "$work/socket"
 done
