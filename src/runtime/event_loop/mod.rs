@@ -14,7 +14,6 @@ pub use share::Share;
 pub use timers::{Timed, TimerKey, Timers};
 pub use wait::{LoopError, check_may_wait, deadline_after, is_loop_thread, lock, wait_until};
 
-use std::alloc::{Layout, alloc_zeroed};
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io;
@@ -116,17 +115,12 @@ impl Drop for OfThread {
     }
 }
 
-/// The memory that a loop reads into; the process goes on if there is none. The system provides it page by page, when something
-/// is read into it, since nothing is written to it here.
+/// The memory that a loop reads into; the process goes on if there is none.
 fn make_read_buffer() -> io::Result<Vec<u8>> {
-    let layout = Layout::array::<u8>(READ_BUFFER_LEN).map_err(|_| io::ErrorKind::OutOfMemory)?;
-    // SAFETY: the layout has a size other than zero.
-    let start = unsafe { alloc_zeroed(layout) };
-    if start.is_null() {
-        return Err(io::ErrorKind::OutOfMemory.into());
-    }
-    // SAFETY: the global allocator has just given this memory for as many bytes, which are zero.
-    Ok(unsafe { Vec::from_raw_parts(start, READ_BUFFER_LEN, READ_BUFFER_LEN) })
+    let mut buffer = Vec::new();
+    buffer.try_reserve_exact(READ_BUFFER_LEN).map_err(|_| io::ErrorKind::OutOfMemory)?;
+    buffer.resize(READ_BUFFER_LEN, 0);
+    Ok(buffer)
 }
 
 pub fn spawn_loop(number: usize, owner: Box<dyn LoopOwner>) -> io::Result<(Arc<LoopHandle>, JoinHandle<()>)> {
