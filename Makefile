@@ -31,7 +31,6 @@ endif
 INSTALL ?= install
 STRIP ?= strip
 RELOCATABLE ?= yes
-export LD OBJCOPY AR
 
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 MAJOR := $(firstword $(subst ., ,$(VERSION)))
@@ -85,7 +84,7 @@ library:
 	$(CARGO_BUILD) --lib $(CRATE_TYPES) --locked --profile $(PROFILE) $(if $(TARGET),--target $(TARGET)) $(SMALL_FLAGS) \
 	    $(CARGO_FLAGS)
 	mkdir -p $(STAGE)
-	packaging/static_library.sh $(BUILT)/libeventstream_rpc.a $(STAGE)/libeventstream_rpc.a
+	LD='$(LD)' OBJCOPY='$(OBJCOPY)' AR='$(AR)' packaging/static_library.sh $(BUILT)/libeventstream_rpc.a $(STAGE)/libeventstream_rpc.a
 
 built:
 	@for file in $(BUILT_FILES); do test -e $$file || { echo "$$file is not there: run make without sudo first" >&2; exit 1; }; done
