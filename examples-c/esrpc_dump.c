@@ -341,7 +341,7 @@ static int show(struct dump *dump)
         say_damage(dump, status, esrpc_last_error_message());
         size_t next = find_whole_message(dump);
         if (next == dump->input.len) {
-            say("behind it no message is whole");
+            say("no whole message follows");
             return exit_code;
         }
         say("the next message that is whole begins at offset %zu%s", next, dump->is_recover ? "" : ": --recover goes on there");

@@ -98,7 +98,7 @@ static void *decide(void *unused)
         if (status != ESRPC_OK && status != ESRPC_ERROR_CONNECTION_CLOSED)
             report("cannot answer CONNECT", status, esrpc_last_error_message());
         else if (!knows_token)
-            complain("refused a client without the token\n");
+            complain("refused a client whose token is wrong or missing\n");
         free_applicant(applicant);
     }
     return NULL;
