@@ -64,7 +64,7 @@ const LEFT_OUT: &[(Where, &[&str], &str)] = &[
     (Where::Static, &["copies::"], "it loads the shared library"),
     (
         Where::Static,
-        &["accept_errors::", "event_errors::", "faults::", "listener_limits::"],
+        &["accept_errors::", "event_errors::", "faults::", "listener_limits::", "replaced_file::"],
         "it replaces functions of the C library, which is part of the program",
     ),
     (Where::WithoutTls, &["*::over_tls", "*::over_tls_and_unix"], "uses TLS"),
@@ -103,7 +103,7 @@ const LEFT_OUT: &[(Where, &[&str], &str)] = &[
     (WINDOWS, &["divided_reads::"], "passes descriptors and sends urgent data"),
     (WINDOWS, &["event_errors::"], "the program takes epoll_wait's place"),
     (WINDOWS, &["failing_peers::"], "kills peers that it has forked"),
-    (WINDOWS, &["faults::"], "the program takes the place of system calls"),
+    (WINDOWS, &["faults::", "replaced_file::"], "the program takes the place of system calls"),
     (WINDOWS, &["fork::"], "there is no fork"),
     (WINDOWS, &["good_guest::"], "is about signals and descriptors"),
     (WINDOWS, &["guest_exits::"], "ends forked processes"),
