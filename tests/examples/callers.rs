@@ -40,7 +40,10 @@ fn assert_token_decides(place: &[&str], server_tls: &[&str], client_tls: &[&str]
         assert!(refused.err.starts_with("cannot connect: ESRPC_ERROR_HANDSHAKE_REFUSED: "), "{}", refused.err);
     }
     let ended = server.stop("TERM");
-    assert_eq!((ended.code, ended.err.as_str()), (Some(0), "refused a client whose token is wrong or missing\n".repeat(2).as_str()));
+    assert_eq!(
+        (ended.code, ended.err.as_str()),
+        (Some(0), "refused a client whose token is wrong or missing\n".repeat(2).as_str())
+    );
 }
 
 #[test]
