@@ -389,12 +389,16 @@ static inline void serve_client(struct pair *pair, struct raw_listener *listener
 }
 
 /* A server of the library, with a client that is a plain socket and has done its handshake. */
-static inline void call_server(struct pair *pair, struct raw *raw) {
+static inline void call_server_from(struct pair *pair, struct raw *raw, int descriptor) {
     pair_listen(pair);
-    raw_dial(raw, pair);
+    raw_dial_from(raw, descriptor, pair);
     raw_send_message(raw, ESRPC_MESSAGE_TYPE_CONNECT, 0, 0, NULL, "connect");
     raw_expect(raw, ESRPC_MESSAGE_TYPE_CONNECT_ACK, ESRPC_MESSAGE_FLAG_CONNECTION_ACCEPTED, "ack");
     await("server protocol CONNECT connect");
+}
+
+static inline void call_server(struct pair *pair, struct raw *raw) {
+    call_server_from(pair, raw, raw_socket_for_pair());
 }
 
 /* When this many bytes that it cannot refuse to send wait to be written, a server stops reading. */
@@ -402,7 +406,7 @@ enum { UNASKED_LIMIT = 64 * 1024, ONE_MORE = 4096 };
 
 /* Opens streams until the server stops reading, which must be soon; returns their number. */
 static inline int32_t raw_open_until_unread(struct raw *raw, const esrpc_connection *server) {
-    for (int32_t id = 1; id < 100000; id++) {
+    for (int32_t id = 1; id < 10000; id++) {
         esrpc_buffer *buffer =
             raw_message(ESRPC_MESSAGE_TYPE_APPLICATION_MESSAGE, 0, id, "test#Operation", esrpc_text(NULL));
         esrpc_bytes data = esrpc_buffer_get_bytes(buffer);
@@ -426,14 +430,15 @@ static inline int32_t raw_open_until_unread(struct raw *raw, const esrpc_connect
     abort();
 }
 
-/* Makes the buffers of the system small where that is safe. The one that the server reads from has more than a segment of
-   the loopback interface: with less, TCP waits for room that never comes. The plain socket's own is left alone: a window
-   that shrinks after it was announced makes Linux drop what comes, acknowledgements included. */
+/* Makes the buffers of the system small in both directions. The one that the server reads from has more than a segment of
+   the loopback interface: with less, TCP waits for room that never comes. The plain socket's are set before it connects: a
+   window that shrinks after it was announced makes Linux drop what comes, acknowledgements included. */
 static inline void call_server_with_little_room(struct pair *pair, struct raw *raw) {
-    int size = 16 * 1024;
+    int size = 16 * 1024, descriptor = raw_socket_for_pair();
     CHECK_OK(esrpc_connection_options_set_socket_buffers(pair->server_options, (uint32_t)size, 8 * (uint32_t)size));
-    call_server(pair, raw);
-    CHECK(setsockopt(raw->descriptor, SOL_SOCKET, SO_SNDBUF, &size, sizeof size) == 0);
+    CHECK(setsockopt(descriptor, SOL_SOCKET, SO_SNDBUF, &size, sizeof size) == 0);
+    CHECK(setsockopt(descriptor, SOL_SOCKET, SO_RCVBUF, &size, sizeof size) == 0);
+    call_server_from(pair, raw, descriptor);
 }
 
 #endif
