@@ -28,6 +28,8 @@ def on_cpu(goal, has_avx512):
 
 
 COSTS = ("p50", "cpu_client", "cpu_server")
+# What is compared with the floor.
+COMPARED = ("rate", *COSTS)
 
 
 def is_disturbed(name, floor_name, value, floor_value):

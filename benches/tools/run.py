@@ -120,7 +120,7 @@ class Runner:
             floor = self.record.attempt(f"floor.{case}", self.tls_connection_floor)
         elif workload.floor:
             floor = self.record.attempt(f"floor.{case}", self.run, "floor", beneath, workload.floor, workload.one_cpu)
-        compared = (name for name in ("rate", *goals.COSTS) if name in ours and name in floor)
+        compared = (name for name in goals.COMPARED if name in ours and name in floor)
         return any(goals.is_disturbed(f"ours.{case}.{name}", f"floor.{case}.{name}", ours[name], floor[name]) for name in compared)
 
     def tls_connection_floor(self):

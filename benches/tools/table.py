@@ -17,8 +17,6 @@ import textwrap
 import chart
 import goals
 
-COMPARED = ("rate", "p50", "cpu_client", "cpu_server")
-
 
 def read(path):
     """The comment lines before the first pair, and for each pair {name: value}."""
@@ -106,7 +104,7 @@ def all_ratios(pairs):
     names = list(dict.fromkeys(name for pair in pairs for name in pair))
     for name in names:
         who, _, rest = name.partition(".")
-        if who == "floor" or name.rpartition(".")[2] not in COMPARED:
+        if who == "floor" or name.rpartition(".")[2] not in goals.COMPARED:
             continue
         values, _ = values_of(pairs, name, f"floor.{rest}")
         if values:
