@@ -23,6 +23,8 @@ mod certificates;
 mod dumping;
 #[path = "examples/explaining.rs"]
 mod explaining;
+#[path = "common/page_text.rs"]
+mod page_text;
 #[path = "examples/serving.rs"]
 mod serving;
 #[path = "examples/waiting.rs"]

@@ -5,6 +5,8 @@
 mod cc;
 #[path = "common/header_text.rs"]
 mod header_text;
+#[path = "common/page_text.rs"]
+mod page_text;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -13,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use cc::Standard;
+use page_text::{links, marked};
 
 /// The pages of docs by their names, such as "errors.md", with their texts.
 fn pages() -> BTreeMap<String, String> {
@@ -32,13 +35,6 @@ fn read(path: &Path) -> String {
 
 fn page(name: &str) -> String {
     read(&cc::root().join("docs").join(name))
-}
-
-/// The block of code between the comments `<!-- name -->` and `<!-- end of name -->`.
-fn marked<'a>(text: &'a str, name: &str) -> &'a str {
-    let (_, rest) = text.split_once(&format!("<!-- {name} -->\n```")).unwrap_or_else(|| panic!("no block {name:?}"));
-    let (block, _) = rest.split_once(&format!("```\n<!-- end of {name} -->")).unwrap_or_else(|| panic!("{name:?}"));
-    block.split_once('\n').expect("a language").1
 }
 
 /// The blocks of C of a page, each with the line on which it begins.
@@ -200,13 +196,6 @@ fn the_commands_for_certificates_make_some_that_work() {
 fn anchor(heading: &str) -> String {
     let kept = heading.to_lowercase().chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c)).collect::<String>();
     kept.replace(' ', "-")
-}
-
-/// The links of a page, without its code, where lambdas look like links.
-fn links(text: &str) -> Vec<&str> {
-    let prose = text.split("```").step_by(2);
-    let ends = prose.flat_map(|part| part.split("](").skip(1)).filter_map(|rest| rest.split_once(')'));
-    ends.map(|(link, _)| link).collect()
 }
 
 #[test]

@@ -82,11 +82,7 @@ fn conversation(folder: &Path, block: &str) -> String {
 #[test]
 fn the_page_of_the_tools_shows_what_they_do() {
     let page = fs::read_to_string(cc::root().join("docs/tools.md")).expect("docs/tools.md is there");
-    let marked = |name: &str| {
-        let (_, rest) = page.split_once(&format!("<!-- {name} -->\n```")).expect("the page has this block");
-        let (block, _) = rest.split_once("```\n<!-- end").expect("the block ends");
-        block.split_once('\n').expect("a language").1
-    };
+    let marked = |name| page_text::marked(&page, name);
     let folder = cc::scratch().join("tools_page");
     fs::create_dir_all(&folder).expect("the target folder can be written");
     fs::write(folder.join("greetings.json"), marked("greetings.json")).expect("the target folder can be written");
