@@ -884,7 +884,7 @@ struct decoder_callbacks {
     callback<void(const header &)> on_header;
     /** A piece of the payload. */
     callback<void(bytes)> on_payload;
-    /** The message is complete, and its checksum is right. */
+    /** The message is complete, and its checksum is correct. */
     callback<void(std::uint32_t message_crc)> on_complete;
     /** The input is damaged; push reports the same. */
     callback<void(std::error_code)> on_error;

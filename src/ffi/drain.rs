@@ -39,9 +39,10 @@ pub unsafe extern "C" fn esrpc_listener_drain(listener: *mut esrpc_listener, dea
 }
 
 /// Ends everything on a runtime gracefully: each listener as esrpc_listener_drain does, and each client's connection
-/// once no stream is open on it. ESRPC_ERROR_DRAINING is what activating a stream, connecting and listening return
-/// from now on, what connections being set up fail with, and the reason of those closed when the time is over.
-/// Afterwards the runtime accepts nothing new; esrpc_runtime_join waits until everything has ended and is released.
+/// once no stream is open on it. From now on, activating a stream, connecting and listening return
+/// ESRPC_ERROR_DRAINING, and connections being set up fail with it. It is also the reason of connections that are
+/// closed because the time ran out. Afterwards the runtime accepts nothing new; esrpc_runtime_join waits until
+/// everything has ended and is released.
 ///
 /// @param runtime Borrowed; NULL: the default runtime, if there is one.
 /// @param deadline_ms Milliseconds from now; 0: at once; ESRPC_NO_TIMEOUT: as long as it takes. With several calls,

@@ -119,7 +119,7 @@ pub unsafe extern "C" fn esrpc_listener_options_release(options: *mut esrpc_list
 
 /// Decides whether a client that has sent CONNECT is accepted. Called on the connection's event-loop thread. It may
 /// inspect the connection, for example its peer. If it sends CONNECT_ACK itself, or closes the connection, its result
-/// does not matter. It decides at once; esrpc_connection_defer says how to decide about a CONNECT later.
+/// does not matter. It has to decide at once; esrpc_connection_defer explains how to decide about a CONNECT later.
 ///
 /// @param connection The client's connection, borrowed.
 /// @param connect The CONNECT, valid until the callback returns.
@@ -210,13 +210,13 @@ pub unsafe extern "C" fn esrpc_listener_options_set_host(
 /// succeeds. A socket file at which nobody listens any more is replaced, a live one is not; the file is removed when
 /// the listener closes.
 ///
-/// For that purpose an empty file named like the path with ".esrpc-lock" appended exists while esrpc_listener_listen
-/// runs. If the process is killed at that moment, the next listener at that path removes it. If another process keeps
-/// it locked for a second, listening fails with ESRPC_ERROR_ADDRESS_IN_USE.
+/// For that purpose, while esrpc_listener_listen runs, there is an empty file whose name is the path with ".esrpc-lock"
+/// appended. If the process is killed at that moment, the next listener at that path removes it. If another process
+/// keeps it locked for a second, listening fails with ESRPC_ERROR_ADDRESS_IN_USE.
 ///
-/// Clients from other machines are refused on a pipe. Its connections all run on the listener's event loop, and
-/// on_incoming_connection is called once a client's first byte has arrived, because only then can a server ask who
-/// the client is; the handshake timeout limits the wait.
+/// A pipe refuses clients from other machines. All its connections run on the listener's event loop, and
+/// on_incoming_connection is called once a client's first byte has arrived, because only then can a server ask who the
+/// client is; the handshake timeout limits the wait.
 ///
 /// @param options Modified.
 /// @param path At least one byte, without NUL; copied. The system's limit is 107 bytes (a pipe's name: 256
@@ -326,8 +326,9 @@ pub extern "C" fn esrpc_listener_options_set_connection_options(
     })
 }
 
-/// Sets the permissions of a Unix path's socket file. The file never has more than these; the umask of the process is
-/// neither used nor changed. Default: 0600, the owner only. Abstract names have no permissions: anyone may connect.
+/// Sets the permissions of a Unix path's socket file. The file never has more permissions than these; the umask of the
+/// process is neither used nor changed. Default: 0600, the owner only. Abstract names have no permissions: anyone may
+/// connect.
 ///
 /// On Linux before 6.16, only let trusted processes connect: a peer may pass a descriptor that takes long to close,
 /// such as a socket that lingers, and the system closes it on the event-loop thread. From 6.16 on, the library makes
