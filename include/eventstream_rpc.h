@@ -303,7 +303,7 @@ typedef enum esrpc_status_code {
     ESRPC_ERROR_PEER_CLOSED = 300,
     /** The connection was reset. */
     ESRPC_ERROR_CONNECTION_RESET = 301,
-    /** Nothing is listening at the address. */
+    /** Nothing is listening on the address. */
     ESRPC_ERROR_CONNECTION_REFUSED = 302,
     /** Connecting failed for another reason. */
     ESRPC_ERROR_CONNECT_FAILED = 303,
@@ -2172,7 +2172,7 @@ ESRPC_API esrpc_status ESRPC_CALL esrpc_client_options_set_tls(
     struct esrpc_bytes server_name);
 
 /**
- * Creates listener settings without an address to listen at.
+ * Creates listener settings without an address to listen on.
  *
  * @return New settings, to be released with esrpc_listener_options_release. NULL only inside a log
  * callback.
@@ -2207,7 +2207,7 @@ ESRPC_API esrpc_status ESRPC_CALL esrpc_listener_options_set_handshake(
     struct esrpc_listener_options *options, esrpc_connect_callback on_connect, void *user_data);
 
 /**
- * Sets the TCP address and port to listen at, replacing any earlier setting.
+ * Sets the TCP address and port to listen on, replacing any earlier setting.
  *
  * @param options Modified.
  * @param host An address of this machine, IPv4 or IPv6, as UTF-8 text, 1 to 255 bytes, copied
@@ -2222,9 +2222,9 @@ ESRPC_API esrpc_status ESRPC_CALL esrpc_listener_options_set_host(
     struct esrpc_listener_options *options, struct esrpc_bytes host, uint32_t port);
 
 /**
- * Sets the path of a Unix socket to listen at, replacing any earlier setting; on Windows the name
+ * Sets the path of a Unix socket to listen on, replacing any earlier setting; on Windows the name
  * of a named pipe, "\\\\.\\pipe\\NAME". If several listeners start at the same moment, in one
- * process or several, exactly one succeeds. A socket file at which nobody listens any more is
+ * process or several, exactly one succeeds. A socket file on which nothing listens any more is
  * replaced, a live one is not; the file is removed when the listener closes.
  *
  * For that purpose, while esrpc_listener_listen runs, there is an empty file whose name is the path
@@ -2248,7 +2248,7 @@ ESRPC_API esrpc_status ESRPC_CALL esrpc_listener_options_set_unix_path(
     struct esrpc_listener_options *options, struct esrpc_bytes path);
 
 /**
- * Sets the abstract name of a Unix socket to listen at (Linux), replacing any earlier setting.
+ * Sets the abstract name of a Unix socket to listen on (Linux), replacing any earlier setting.
  *
  * @param options Modified.
  * @param name At least one byte, without the leading NUL that the system uses; copied.
@@ -3700,7 +3700,7 @@ ESRPC_API void ESRPC_CALL esrpc_listener_release(struct esrpc_listener *listener
 ESRPC_API esrpc_status ESRPC_CALL esrpc_listener_close(struct esrpc_listener *listener);
 
 /**
- * Returns the address that the listener listens at: "127.0.0.1:80", "[::1]:80", "unix:/path",
+ * Returns the address that the listener listens on: "127.0.0.1:80", "[::1]:80", "unix:/path",
  * "unix:@name" or, on Windows, "pipe:" and the pipe's name; "" if the listener only adopts
  * connections.
  *
@@ -3712,7 +3712,7 @@ ESRPC_API esrpc_status ESRPC_CALL esrpc_listener_close(struct esrpc_listener *li
 ESRPC_API const char *ESRPC_CALL esrpc_listener_get_address(const struct esrpc_listener *listener);
 
 /**
- * Returns the TCP port that the listener listens at, also if the system chose it.
+ * Returns the TCP port that the listener listens on, also if the system chose it.
  *
  * @param listener Borrowed.
  * @return The port; 0 for Unix sockets, if listener is NULL, and in a forked child.
@@ -3742,7 +3742,7 @@ ESRPC_API void *ESRPC_CALL esrpc_listener_get_user_data(const struct esrpc_liste
  * and close-on-exec, undoes the settings that esrpc_client_options_set_socket lists, and shuts it
  * down and closes it when the connection ends.
  *
- * @param listener Borrowed; any listener, whether it listens at an address or not.
+ * @param listener Borrowed; any listener, whether it listens on an address or not.
  * @param socket A connected stream socket of TCP or Unix.
  * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if listener is NULL; ESRPC_ERROR_WRONG_SOCKET if
  * socket is negative, not open, not a stream socket of TCP or Unix, not connected, or listening;
@@ -3766,7 +3766,7 @@ ESRPC_API esrpc_status ESRPC_CALL esrpc_listener_adopt_connection(
  * @param out_socket Receives the descriptor, close-on-exec, which the caller closes.
  * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if listener or out_socket is NULL;
  * ESRPC_ERROR_INVALID_STATE if the listener is closed or drained (call this before), or does not
- * listen at a socket; ESRPC_ERROR_TOO_MANY_FILES; ESRPC_ERROR_IO; ESRPC_ERROR_UNSUPPORTED for a
+ * listen on a socket; ESRPC_ERROR_TOO_MANY_FILES; ESRPC_ERROR_IO; ESRPC_ERROR_UNSUPPORTED for a
  * named pipe; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
  *
  * Thread: any. Since: 0.1.0
@@ -3791,7 +3791,7 @@ ESRPC_API esrpc_status ESRPC_CALL esrpc_listener_set_tls(
 
 /**
  * Ends a listener gracefully. It closes its listening socket and announces no more connections at
- * once; whoever listens at the same socket (esrpc_listener_dup_socket, called before) or address
+ * once; whoever listens on the same socket (esrpc_listener_dup_socket, called before) or address
  * next gets new clients. Its connections go on until no stream is open on them (one whose CONNECT
  * is not answered yet has none) and are then closed as by esrpc_connection_close with ESRPC_OK:
  * what was sent reaches the peer, messages not delivered yet are dropped. A stream that a client

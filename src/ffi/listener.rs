@@ -194,7 +194,7 @@ pub unsafe extern "C" fn esrpc_listener_close(listener: *mut esrpc_listener) -> 
     })
 }
 
-/// Returns the address that the listener listens at: "127.0.0.1:80", "[::1]:80", "unix:/path", "unix:@name" or, on
+/// Returns the address that the listener listens on: "127.0.0.1:80", "[::1]:80", "unix:/path", "unix:@name" or, on
 /// Windows, "pipe:" and the pipe's name; "" if the listener only adopts connections.
 ///
 /// @param listener Borrowed.
@@ -209,7 +209,7 @@ pub unsafe extern "C" fn esrpc_listener_get_address(listener: *const esrpc_liste
     })
 }
 
-/// Returns the TCP port that the listener listens at, also if the system chose it.
+/// Returns the TCP port that the listener listens on, also if the system chose it.
 ///
 /// @param listener Borrowed.
 /// @return The port; 0 for Unix sockets, if listener is NULL, and in a forked child.

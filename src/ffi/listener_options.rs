@@ -68,7 +68,7 @@ impl esrpc_listener_options {
         let endpoint = match &self.place {
             Place::Unset => {
                 return Err(Failure::invalid_argument(
-                    "options have no address to listen at: set a host, a Unix path, an abstract name or a socket",
+                    "options have no address to listen on: set a host, a Unix path, an abstract name or a socket",
                 ));
             }
             Place::Endpoint(Endpoint::Socket(_)) if self.socket_taken.get() => {
@@ -94,7 +94,7 @@ impl esrpc_listener_options {
     }
 }
 
-/// Creates listener settings without an address to listen at.
+/// Creates listener settings without an address to listen on.
 ///
 /// @return New settings, to be released with esrpc_listener_options_release. NULL only inside a log callback.
 ///
@@ -180,7 +180,7 @@ fn gatekeeper(
     }
 }
 
-/// Sets the TCP address and port to listen at, replacing any earlier setting.
+/// Sets the TCP address and port to listen on, replacing any earlier setting.
 ///
 /// @param options Modified.
 /// @param host An address of this machine, IPv4 or IPv6, as UTF-8 text, 1 to 255 bytes, copied ("127.0.0.1",
@@ -205,10 +205,10 @@ pub unsafe extern "C" fn esrpc_listener_options_set_host(
     })
 }
 
-/// Sets the path of a Unix socket to listen at, replacing any earlier setting; on Windows the name of a named pipe,
-/// "\\\\.\\pipe\\NAME". If several listeners start at the same moment, in one process or several, exactly one
-/// succeeds. A socket file at which nobody listens any more is replaced, a live one is not; the file is removed when
-/// the listener closes.
+/// Sets the path of a Unix socket to listen on, replacing any earlier setting; on Windows the name of a named pipe,
+/// "\\\\.\\pipe\\NAME". If several listeners start at the same moment, in one process or several, exactly one succeeds.
+/// A socket file on which nothing listens any more is replaced, a live one is not; the file is removed when the
+/// listener closes.
 ///
 /// For that purpose, while esrpc_listener_listen runs, there is an empty file whose name is the path with ".esrpc-lock"
 /// appended. If the process is killed at that moment, the next listener at that path removes it. If another process
@@ -239,7 +239,7 @@ pub unsafe extern "C" fn esrpc_listener_options_set_unix_path(
     })
 }
 
-/// Sets the abstract name of a Unix socket to listen at (Linux), replacing any earlier setting.
+/// Sets the abstract name of a Unix socket to listen on (Linux), replacing any earlier setting.
 ///
 /// @param options Modified.
 /// @param name At least one byte, without the leading NUL that the system uses; copied.

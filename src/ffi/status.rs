@@ -90,7 +90,7 @@ pub enum esrpc_status_code {
     ESRPC_ERROR_PEER_CLOSED = 300,
     /// The connection was reset.
     ESRPC_ERROR_CONNECTION_RESET = 301,
-    /// Nothing is listening at the address.
+    /// Nothing is listening on the address.
     ESRPC_ERROR_CONNECTION_REFUSED = 302,
     /// Connecting failed for another reason.
     ESRPC_ERROR_CONNECT_FAILED = 303,
