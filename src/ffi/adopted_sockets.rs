@@ -98,7 +98,7 @@ pub extern "C" fn esrpc_listener_options_set_adopt_only(options: Option<&mut esr
 /// library makes it non-blocking (also for other descriptors of the same socket) and close-on-exec, undoes the settings
 /// that esrpc_client_options_set_socket lists, and shuts it down and closes it when the connection ends.
 ///
-/// @param listener Borrowed; any listener, whether it listens at an address or not.
+/// @param listener Borrowed; any listener, whether it listens on an address or not.
 /// @param socket A connected stream socket of TCP or Unix.
 /// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if listener is NULL; ESRPC_ERROR_WRONG_SOCKET if socket is
 /// negative, not open, not a stream socket of TCP or Unix, not connected, or listening; ESRPC_ERROR_INVALID_STATE if
@@ -127,7 +127,7 @@ pub unsafe extern "C" fn esrpc_listener_adopt_connection(
 /// @param listener Borrowed.
 /// @param out_socket Receives the descriptor, close-on-exec, which the caller closes.
 /// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if listener or out_socket is NULL; ESRPC_ERROR_INVALID_STATE if the
-/// listener is closed or drained (call this before), or does not listen at a socket; ESRPC_ERROR_TOO_MANY_FILES;
+/// listener is closed or drained (call this before), or does not listen on a socket; ESRPC_ERROR_TOO_MANY_FILES;
 /// ESRPC_ERROR_IO; ESRPC_ERROR_UNSUPPORTED for a named pipe; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
 ///
 /// Thread: any. Since: 0.1.0
