@@ -878,7 +878,7 @@ private:
 
 /* ---- Decoder ---- */
 
-/** What a decoder of parts calls; each may be left out. Exceptions leave push, after which the decoder is over. */
+/** What a decoder of parts calls; each may be left out. Exceptions leave push and end the decoder. */
 struct decoder_callbacks {
     /** A message begins: its length, that of its headers, and the checksum over both. */
     callback<void(std::uint32_t total_length, std::uint32_t headers_length, std::uint32_t prelude_crc)> on_prelude;
