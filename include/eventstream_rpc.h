@@ -3011,7 +3011,7 @@ ESRPC_API esrpc_status ESRPC_CALL esrpc_connection_send_protocol_message(
 
 /**
  * Stops reading from the peer, independently of full queues (esrpc_stream_read); the peer has to
- * stop sending once its own buffers are full. Messages that were already read wait until it
+ * stop sending once its own buffers are full. Messages that were already read wait until reading
  * resumes. While reading is paused the end of the connection is not noticed, until a write fails:
  * that ends the pause, so that no flush callback is kept waiting.
  *

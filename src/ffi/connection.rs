@@ -417,8 +417,8 @@ pub unsafe extern "C" fn esrpc_connection_send_protocol_message(
 }
 
 /// Stops reading from the peer, independently of full queues (esrpc_stream_read); the peer has to stop sending once its
-/// own buffers are full. Messages that were already read wait until it resumes. While reading is paused the end of the
-/// connection is not noticed, until a write fails: that ends the pause, so that no flush callback is kept waiting.
+/// own buffers are full. Messages that were already read wait until reading resumes. While reading is paused the end of
+/// the connection is not noticed, until a write fails: that ends the pause, so that no flush callback is kept waiting.
 ///
 /// @param connection Borrowed.
 /// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL; ESRPC_ERROR_NOT_READY before setup;
