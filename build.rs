@@ -74,9 +74,9 @@ const MACROS: &str = "
 const OPEN_END: &str = "#endif /* __cplusplus */\n\n";
 const OBJECTS: &str = "/**
  * @defgroup objects Objects
- * The objects that the functions work on, and constants for all of them.
- * Programs have only pointers to objects.
- * Counted objects may be used by several threads, and end with their last reference.
+ * The objects that the functions work on, and constants that apply to all of them.
+ * Programs only hold pointers to them.
+ * Counted objects may be used by several threads, and are released once for each reference.
  * The others belong to one thread at a time, and are released once.
  * @{
  */
@@ -93,11 +93,11 @@ const SECTIONS: &[Section] = &[
         "version",
         "Version and statuses",
         "
-What a status means, and what the last failed call on this thread says about it.
+What a status means, and why the last failed call on this thread failed.
 Every function that can fail returns an esrpc_status; ESRPC_OK is 0.
 esrpc_status_name and esrpc_status_message explain a status in general.
 esrpc_last_error_message explains one failure, with names and numbers.
-It belongs to the calling thread.",
+Each thread has a message of its own.",
         &["esrpc_status", "esrpc_status_code", "esrpc_error_info"],
         &["esrpc_version", "esrpc_status_", "esrpc_last_error"],
     ),
@@ -144,7 +144,7 @@ Several threads may read the same message.",
 A decoder takes bytes in pieces of any size and finds the messages in them.
 It hands out whole messages, or parts of them to callbacks.
 Parts need no memory for the payload.
-After damaged input it stays in its error.
+After damaged input it keeps returning the same error.
 A decoder belongs to one thread at a time.",
         &["esrpc_decoder_callbacks"],
         &["esrpc_decoder_"],
@@ -156,7 +156,7 @@ A decoder belongs to one thread at a time.",
 Settings are objects that are filled in before a connection or listener is made.
 Connection options are those that both kinds have in common: limits, times and sockets.
 Client options say where to connect, listener options where to listen.
-What uses options copies them, so they can be changed or released afterwards.
+Options are copied when they are used, so they can be changed or released afterwards.
 Each option has a default.",
         &["esrpc_address_family", "esrpc_connect_callback"],
         &["esrpc_connection_options_", "esrpc_client_options_", "esrpc_listener_options_"],
@@ -178,7 +178,7 @@ Join waits until everything has ended.",
         "Connection",
         "
 A connection is made by a client, or accepted by a listener.
-It is set up first, then comes the handshake of the protocol: CONNECT and CONNECT_ACK.
+It is set up first; the handshake of the protocol follows: CONNECT and CONNECT_ACK.
 After that, clients open streams.
 All callbacks of a connection are called on one event-loop thread.
 Closing writes what was sent; aborting does not.",
@@ -244,7 +244,7 @@ Clients trust the CAs of the system unless others are given; servers need a cert
 A library built without TLS returns ESRPC_ERROR_UNSUPPORTED from every function of the builder;
 esrpc_tls_get_provider then returns an empty string.
 esrpc_client_options_set_tls and esrpc_listener_options_set_tls use the settings.
-After the handshake, a connection knows what was agreed on.",
+After the handshake, a connection reports what was negotiated.",
         &["esrpc_tls_version", "esrpc_tls_client_auth", "esrpc_tls_revocation_depth"],
         &[
             "esrpc_tls_get_",
@@ -262,7 +262,7 @@ The log callback gets one line of text at a time; it may be called on any thread
 It may not call any function of the library.
 Statistics count what has happened on a connection, a listener or a runtime.
 Set struct_size before each call.
-Counts only grow, except those of what is there now.",
+Counts only grow, except those that describe the present.",
         &["esrpc_log_level", "esrpc_log_callback", "esrpc_stats"],
         &[
             "esrpc_runtime_options_set_log",

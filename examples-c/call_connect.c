@@ -132,7 +132,7 @@ static const char *advise(const struct call *call, esrpc_status status, int32_t 
 {
     switch (status) {
     case ESRPC_ERROR_CONNECTION_REFUSED:
-        return call->unix_path != NULL ? "nobody listens at that socket any more: start the server"
+        return call->unix_path != NULL ? "nothing is listening on that socket any more: start the server"
                                        : "start the server, or check host and port";
     case ESRPC_ERROR_NOT_FOUND:
         return call->unix_path != NULL ? "there is no such socket: start the server, or check the path" : "";

@@ -21,7 +21,7 @@ static const char help[] =
     "  --all       print long payloads to their end\n"
     "  --recover   after damage go on with the next message that is whole\n"
     "\n"
-    "Exit codes: 0 all messages are sound; 1 the input is damaged or cannot be read;\n"
+    "Exit codes: 0 all messages are intact; 1 the input is damaged or cannot be read;\n"
     "2 wrong arguments, or JSON that does not describe messages.\n"
     "\n"
     "Example:\n"

@@ -13,15 +13,15 @@
 
 static const char help[] =
     "Usage: esrpc-serve [OPTION]... FILE|-\n"
-    "Listens for event-stream RPC clients and answers them as a JSON file says. Prints\n"
+    "Listens for event-stream RPC clients and answers as a JSON file describes. Prints\n"
     "\"listening on ADDRESS\" when it is ready; SIGINT and SIGTERM end it.\n"
     "\n"
     "  --host ADDRESS             where to listen (127.0.0.1)\n"
     "  --port PORT                and at which port (8033); 0: one that is free, see the\n"
     "                             line that is printed\n"
-    "  --unix PATH                listen at a Unix socket; @NAME for Linux's abstract names\n"
+    "  --unix PATH                listen on a Unix socket; @NAME for Linux's abstract names\n"
     "  --cert FILE --key FILE     use TLS with this certificate\n"
-    "  --client-ca FILE           and want certificates of clients that this CA vouches for\n"
+    "  --client-ca FILE           and require certificates of clients from this CA\n"
     "  --alpn NAME                the application protocol of TLS\n"
     "  --verbose                  print each message that arrives to stderr, as JSON\n"
     "  --check                    only read the file\n"

@@ -461,7 +461,7 @@ static const char *advise_server(esrpc_status status, int32_t alert)
     case ESRPC_ERROR_TLS_UNKNOWN_CA:
         return "--client-ca has to name the file with the certificate of the CA that the client's comes from";
     case ESRPC_ERROR_TLS_CERTIFICATE_REQUIRED:
-        return "the client has to show a certificate (esrpc-call: --cert and --key), or leave out --client-ca here";
+        return "the client has to present a certificate (esrpc-call: --cert and --key), or leave out --client-ca here";
     case ESRPC_ERROR_TLS_NO_COMMON_ALPN:
         return "give the client's protocol with --alpn NAME, or leave --alpn out";
     case ESRPC_ERROR_TLS_HANDSHAKE_FAILED:

@@ -7,24 +7,24 @@
  * ERRORS. Most functions return an esrpc_status: ESRPC_OK (0), or the constant that says what went
  * wrong. esrpc_status_name and esrpc_status_message explain a status in general;
  * esrpc_last_error_message explains the last failed call on this thread. A function that fails
- * creates no object, changes nothing and calls no callback, and writes its outputs (out_...) only
- * on success, unless its comment says otherwise. Passing NULL where it is not allowed, a number out
- * of range or text that is not UTF-8 is an error like any other; functions that return a value
- * return 0, NULL or empty bytes then. Only these are fatal: running out of memory, a C++ exception
- * or a longjmp that leaves a callback, and pointers to objects that do not exist.
+ * creates no object, changes nothing, calls no callback and does not write its outputs (out_...),
+ * unless its comment says otherwise. Passing NULL where it is not allowed, a number out of range or
+ * text that is not UTF-8 is an error like any other; functions that return a value return 0, NULL
+ * or empty bytes then. Only these are fatal: running out of memory, a C++ exception or a longjmp
+ * that leaves a callback, and pointers to objects that do not exist.
  *
  * ENDING. esrpc_runtime_drain and esrpc_runtime_shutdown end everything in order, with all
  * callbacks; esrpc_runtime_join waits until that is done and the last handle is released.
  * esrpc_runtime_stop and esrpc_stop_all end everything at once, even while handles are in use, and
  * no callback is called afterwards. A process may also simply exit. A host may end an event-loop
- * thread inside a callback with pthread_exit, as an interpreter does when it exits: on Linux with
- * glibc on x86 and ARM, and wherever ending a thread does not unwind its stack, as with musl and on
- * macOS and Windows. Everything that lived on that thread ends: none of its callbacks is called
- * again, not even on_destroy; its sockets are closed; calls on its objects, including calls that
- * are waiting, return ESRPC_ERROR_RUNTIME_SHUTDOWN; memory that the thread was using is lost. A
- * runtime that has lost all its threads accepts nothing new. On Linux with glibc, backtraces that
+ * thread inside a callback with pthread_exit, as an interpreter does when it exits. This works on
+ * Linux with glibc on x86 and ARM, and wherever ending a thread does not unwind its stack: with
+ * musl, and on macOS and Windows. Everything on that thread ends with it: none of its callbacks is
+ * called again, not even on_destroy; its sockets are closed; calls on its objects, including calls
+ * that are waiting, return ESRPC_ERROR_RUNTIME_SHUTDOWN; memory that the thread was using is lost.
+ * A runtime that has lost all its threads accepts nothing new. On Linux with glibc, backtraces that
  * use unwind tables end at esrpc_host_call. A host thread that is cancelled with pthread_cancel is
- * never cancelled inside the library, but at its next cancellation point outside it.
+ * cancelled at its next cancellation point outside the library, never inside it.
  *
  * THREADS. Each comment says where its function may be called. "Thread: any": on any thread at any
  * time, including inside callbacks. "Thread: owner": the object belongs to one thread at a time, as
@@ -35,9 +35,10 @@
  * time, with no lock held: a callback may call any function on any object, and may close or release
  * the object it was called for. The exception is the log callback, inside which no function may be
  * called. Callbacks should return soon, since other connections wait for them. No callback is
- * called inside another call of the library on the same thread, except a decoder's, the log's, and
- * a task's as esrpc_task_callback says. The library's threads block all signals except those of
- * faults; it installs no signal handler, and writing to a socket raises no SIGPIPE.
+ * called inside another call of the library on the same thread, except those of a decoder, the log
+ * callback, and a task in the case that esrpc_task_callback describes. The library's threads block
+ * all signals except those that report faults; it installs no signal handler, and writing to a
+ * socket raises no SIGPIPE.
  *
  * OWNERSHIP. What a function named ..._new, ..._acquire, ..._connect, ..._listen, ..._copy,
  * ..._decode or ..._new_stream returns is released with the ..._release function of its type. Every
@@ -52,7 +53,7 @@
  * object it was read from, unless the comment says otherwise.
  *
  * GROWTH. Callback tables and the structs that getters fill begin with struct_size: set it to
- * sizeof the struct, and unused slots of a table to NULL (an initializer with braces does). Keep
+ * sizeof the struct, and unused slots of a table to NULL (an initializer in braces does so). Keep
  * statuses and other constants in variables of the integer types, not of the enum types: newer
  * versions may return numbers that this header does not know.
  */
@@ -107,9 +108,9 @@ extern "C" {
 
 /**
  * @defgroup objects Objects
- * The objects that the functions work on, and constants for all of them.
- * Programs have only pointers to objects.
- * Counted objects may be used by several threads, and end with their last reference.
+ * The objects that the functions work on, and constants that apply to all of them.
+ * Programs only hold pointers to them.
+ * Counted objects may be used by several threads, and are released once for each reference.
  * The others belong to one thread at a time, and are released once.
  * @{
  */
@@ -137,22 +138,22 @@ typedef struct esrpc_client_options esrpc_client_options;
 typedef struct esrpc_connection esrpc_connection;
 
 /**
- * Settings of a connection, for a client or for those that a listener accepts. What uses them
- * copies them. Release it with esrpc_connection_options_release.
+ * Settings of a connection, for a client or for those that a listener accepts. They are copied when
+ * they are used. Release them with esrpc_connection_options_release.
  */
 typedef struct esrpc_connection_options esrpc_connection_options;
 
 /**
  * An incremental decoder: bytes are pushed in pieces of any size, and messages come out, either
- * whole, from esrpc_decoder_next_message, or in parts, through callbacks, where no payload is ever
- * held. Release it with esrpc_decoder_release.
+ * whole, from esrpc_decoder_next_message, or in parts, through callbacks, without ever holding a
+ * payload. Release it with esrpc_decoder_release.
  */
 typedef struct esrpc_decoder esrpc_decoder;
 
 /**
- * A list of headers: a builder, made by esrpc_headers_new and changed by its owner, or, as const
- * esrpc_headers *, also the list of a message, which cannot be changed and lives as long as the
- * message. Order and repeated names are kept.
+ * A list of headers: either a builder, which esrpc_headers_new creates and its owner modifies, or,
+ * as const esrpc_headers *, the list of a message, which cannot be modified and lives as long as
+ * the message. Order and repeated names are kept.
  */
 typedef struct esrpc_headers esrpc_headers;
 
@@ -183,20 +184,20 @@ typedef struct esrpc_runtime esrpc_runtime;
 
 /**
  * Settings of a runtime; esrpc_runtime_new and esrpc_runtime_set_default_options copy them. Release
- * it with esrpc_runtime_options_release.
+ * them with esrpc_runtime_options_release.
  */
 typedef struct esrpc_runtime_options esrpc_runtime_options;
 
 /**
- * One stream of a connection: a call, on its client or its server. Counted: esrpc_stream_acquire,
- * esrpc_stream_release. It keeps its connection's handle valid.
+ * One stream of a connection: a call, as its client or its server sees it. Counted:
+ * esrpc_stream_acquire, esrpc_stream_release. It keeps its connection's handle valid.
  */
 typedef struct esrpc_stream esrpc_stream;
 
 /**
- * TLS settings for clients or for servers, which never change. Counted; any number of connections
- * and listeners may use the same ones, and share their resumable sessions. A forked child may use
- * those of its parent; it resumes no sessions with them.
+ * TLS settings for clients or for servers; they never change. Counted; any number of connections
+ * and listeners may use the same settings, and then share their resumable sessions. A forked child
+ * may use the settings of its parent, but resumes no sessions with them.
  */
 typedef struct esrpc_tls_config esrpc_tls_config;
 
@@ -207,11 +208,11 @@ typedef struct esrpc_tls_config_builder esrpc_tls_config_builder;
 
 /**
  * @defgroup version Version and statuses
- * What a status means, and what the last failed call on this thread says about it.
+ * What a status means, and why the last failed call on this thread failed.
  * Every function that can fail returns an esrpc_status; ESRPC_OK is 0.
  * esrpc_status_name and esrpc_status_message explain a status in general.
  * esrpc_last_error_message explains one failure, with names and numbers.
- * It belongs to the calling thread.
+ * Each thread has a message of its own.
  * @{
  */
 
@@ -234,11 +235,11 @@ typedef enum esrpc_status_code {
     ESRPC_ERROR_INVALID_STATE = 2,
     /** The connection is not set up yet. */
     ESRPC_ERROR_NOT_READY = 3,
-    /** This platform or build does not offer it. */
+    /** This platform or build does not support it. */
     ESRPC_ERROR_UNSUPPORTED = 4,
     /** A waiting function was called on one of the library's event-loop threads. */
     ESRPC_ERROR_WOULD_DEADLOCK = 5,
-    /** The time given to a waiting function is over; what it waited for goes on. */
+    /** The time given to a waiting function ran out; what it waited for goes on. */
     ESRPC_ERROR_TIMED_OUT = 6,
     /** Cancelled because this side closed or aborted first. */
     ESRPC_ERROR_CANCELLED = 7,
@@ -302,7 +303,7 @@ typedef enum esrpc_status_code {
     ESRPC_ERROR_PEER_CLOSED = 300,
     /** The connection was reset. */
     ESRPC_ERROR_CONNECTION_RESET = 301,
-    /** Nobody listens at the address. */
+    /** Nothing is listening on the address. */
     ESRPC_ERROR_CONNECTION_REFUSED = 302,
     /** Connecting failed for another reason. */
     ESRPC_ERROR_CONNECT_FAILED = 303,
@@ -320,7 +321,7 @@ typedef enum esrpc_status_code {
     ESRPC_ERROR_IO = 309,
     /** The connection was aborted. */
     ESRPC_ERROR_ABORTED = 310,
-    /** The process or the system has no file descriptor left. */
+    /** The process or the system has run out of file descriptors. */
     ESRPC_ERROR_TOO_MANY_FILES = 311,
     /** There is no such file. */
     ESRPC_ERROR_NOT_FOUND = 312,
@@ -332,15 +333,15 @@ typedef enum esrpc_status_code {
     ESRPC_ERROR_INTERFACE_NOT_FOUND = 315,
     /** TLS settings that contradict each other, or that the cryptography in use refuses. */
     ESRPC_ERROR_TLS_CONFIG = 400,
-    /** A file, a folder or bytes hold no certificate. */
+    /** The file, folder or bytes hold no certificate. */
     ESRPC_ERROR_TLS_NO_CERTIFICATE = 401,
-    /** A file or bytes hold no private key that can be used. */
+    /** The file or bytes hold no private key that can be used. */
     ESRPC_ERROR_TLS_BAD_KEY = 402,
     /** The private key is encrypted. */
     ESRPC_ERROR_TLS_KEY_ENCRYPTED = 403,
-    /** The private key is not that of the certificate. */
+    /** The private key does not belong to the certificate. */
     ESRPC_ERROR_TLS_KEY_MISMATCH = 404,
-    /** A TLS client does not know the name of its server. */
+    /** A TLS client was not given the name of its server. */
     ESRPC_ERROR_TLS_SERVER_NAME_REQUIRED = 405,
     /** A certificate revocation list cannot be read, or is not signed by its CA. */
     ESRPC_ERROR_TLS_BAD_CRL = 406,
@@ -381,13 +382,13 @@ typedef enum esrpc_status_code {
     ESRPC_ERROR_TLS_REVOCATION_UNKNOWN = 424,
     /** The revocation list for the peer's certificate has expired: a newer one is needed. */
     ESRPC_ERROR_TLS_CRL_EXPIRED = 425,
-    /** A message exceeds the limit of a message's size. */
+    /** A message exceeds the limit on the size of a message. */
     ESRPC_ERROR_MESSAGE_TOO_LARGE = 500,
-    /** A message exceeds the limit of headers. */
+    /** A message exceeds the limit on the number of its headers. */
     ESRPC_ERROR_TOO_MANY_HEADERS = 501,
-    /** The headers of a message exceed the limit of their size. */
+    /** The headers of a message exceed the limit on their size. */
     ESRPC_ERROR_HEADERS_TOO_LARGE = 502,
-    /** A header's value exceeds the limit of its size. */
+    /** A header's value exceeds the limit on its size. */
     ESRPC_ERROR_HEADER_VALUE_TOO_LONG = 503,
     /** The connection's outbound queue is full; on_writable follows when there is room. */
     ESRPC_ERROR_WOULD_BLOCK = 504,
@@ -434,7 +435,7 @@ typedef enum esrpc_status_code {
      * they were answered; see esrpc_connection_options_set_abnormal_event_limit.
      */
     ESRPC_ERROR_TOO_MANY_ABNORMAL_EVENTS = 523,
-    /** A defect of the library. */
+    /** A defect in the library. */
     ESRPC_ERROR_INTERNAL = 900,
     /** Never passed or returned; makes the type of the constants int. */
     ESRPC_STATUS_CODE_NEGATIVE = -1,
@@ -445,11 +446,11 @@ typedef struct esrpc_error_info {
     /** sizeof(esrpc_error_info), set by the caller before the call. */
     size_t struct_size;
     /**
-     * The status that the call returned, or that the callback was given; ESRPC_OK if no call has
-     * failed.
+     * The status that the call returned, or that was passed to the callback; ESRPC_OK if no call
+     * has failed.
      */
     esrpc_status status;
-    /** The system's error: errno, on Windows the number of GetLastError; 0 if there is none. */
+    /** The system's error: errno, on Windows the result of GetLastError; 0 if there is none. */
     int32_t system_error;
     /**
      * The alert with which TLS ended, received or sent, with its number on the wire (RFC 8446, 6),
@@ -529,7 +530,7 @@ ESRPC_API esrpc_status ESRPC_CALL esrpc_last_error_get_info(struct esrpc_error_i
 
 /**
  * Bytes that somebody else owns: text (UTF-8, not NUL-terminated) or data. As an argument they are
- * copied before the call returns; how long a returned view is valid, its function says.
+ * copied before the call returns; the function that returns a view says how long it is valid.
  */
 typedef struct esrpc_bytes {
     /** The first byte; may be NULL only if len is 0. */
@@ -625,21 +626,21 @@ typedef enum esrpc_header_type {
     ESRPC_HEADER_TYPE_BOOL_TRUE = 0,
     /** The boolean false. */
     ESRPC_HEADER_TYPE_BOOL_FALSE = 1,
-    /** A signed integer of 8 bits. */
+    /** An 8-bit signed integer. */
     ESRPC_HEADER_TYPE_BYTE = 2,
-    /** A signed integer of 16 bits. */
+    /** A 16-bit signed integer. */
     ESRPC_HEADER_TYPE_INT16 = 3,
-    /** A signed integer of 32 bits. */
+    /** A 32-bit signed integer. */
     ESRPC_HEADER_TYPE_INT32 = 4,
-    /** A signed integer of 64 bits. */
+    /** A 64-bit signed integer. */
     ESRPC_HEADER_TYPE_INT64 = 5,
     /** Bytes. */
     ESRPC_HEADER_TYPE_BYTE_BUF = 6,
     /** Text, UTF-8. */
     ESRPC_HEADER_TYPE_STRING = 7,
     /**
-     * A time as a signed integer of 64 bits. Event-stream services count milliseconds since
-     * 1970-01-01 UTC; awscrt's documentation for Python says seconds. The library converts nothing.
+     * A time as a 64-bit signed integer. Event-stream services count milliseconds since 1970-01-01
+     * UTC; awscrt's documentation for Python says seconds. The library converts nothing.
      */
     ESRPC_HEADER_TYPE_TIMESTAMP = 8,
     /** The 16 bytes of a UUID. */
@@ -734,7 +735,7 @@ ESRPC_API esrpc_status ESRPC_CALL esrpc_headers_get_range(
     size_t capacity, size_t *out_count);
 
 /**
- * Reads the header with a name: the last one if the name is repeated.
+ * Reads the header with a given name: the last one if the name is repeated.
  *
  * @param headers Borrowed.
  * @param name Borrowed; the case of ASCII letters does not matter.
@@ -750,7 +751,7 @@ ESRPC_API esrpc_status ESRPC_CALL esrpc_headers_find(
     const struct esrpc_headers *headers, struct esrpc_bytes name, struct esrpc_header *out_header);
 
 /**
- * Removes all headers with a name from a list.
+ * Removes all headers with a given name from a list.
  *
  * @param headers Modified.
  * @param name Borrowed; the case of ASCII letters does not matter.
@@ -805,7 +806,7 @@ ESRPC_API esrpc_status ESRPC_CALL esrpc_headers_add_bool(
     struct esrpc_headers *headers, struct esrpc_bytes name, bool value);
 
 /**
- * Adds a signed integer of 8 bits to a list.
+ * Adds an 8-bit signed integer to a list.
  *
  * @param headers Modified.
  * @param name The header's name, UTF-8, 1 to 255 bytes; copied.
@@ -821,7 +822,7 @@ ESRPC_API esrpc_status ESRPC_CALL esrpc_headers_add_byte(
     struct esrpc_headers *headers, struct esrpc_bytes name, int8_t value);
 
 /**
- * Adds a signed integer of 16 bits to a list.
+ * Adds a 16-bit signed integer to a list.
  *
  * @param headers Modified.
  * @param name The header's name, UTF-8, 1 to 255 bytes; copied.
@@ -837,7 +838,7 @@ ESRPC_API esrpc_status ESRPC_CALL esrpc_headers_add_int16(
     struct esrpc_headers *headers, struct esrpc_bytes name, int16_t value);
 
 /**
- * Adds a signed integer of 32 bits to a list.
+ * Adds a 32-bit signed integer to a list.
  *
  * @param headers Modified.
  * @param name The header's name, UTF-8, 1 to 255 bytes; copied.
@@ -853,7 +854,7 @@ ESRPC_API esrpc_status ESRPC_CALL esrpc_headers_add_int32(
     struct esrpc_headers *headers, struct esrpc_bytes name, int32_t value);
 
 /**
- * Adds a signed integer of 64 bits to a list.
+ * Adds a 64-bit signed integer to a list.
  *
  * @param headers Modified.
  * @param name The header's name, UTF-8, 1 to 255 bytes; copied.
@@ -1024,7 +1025,7 @@ ESRPC_API esrpc_status ESRPC_CALL esrpc_headers_decode(
     struct esrpc_bytes data, struct esrpc_headers **out_headers);
 
 /**
- * Reads the boolean with a name: that of the last header if the name is repeated.
+ * Reads the boolean with a given name, from the last header if the name is repeated.
  *
  * @param headers Borrowed.
  * @param name Borrowed; the case of ASCII letters does not matter.
@@ -1039,7 +1040,7 @@ ESRPC_API esrpc_status ESRPC_CALL esrpc_headers_get_bool(
     const struct esrpc_headers *headers, struct esrpc_bytes name, bool *out_value);
 
 /**
- * Reads the signed integer of 8 bits with a name: that of the last header if the name is repeated.
+ * Reads the 8-bit signed integer with a given name, from the last header if the name is repeated.
  *
  * @param headers Borrowed.
  * @param name Borrowed; the case of ASCII letters does not matter.
@@ -1054,7 +1055,7 @@ ESRPC_API esrpc_status ESRPC_CALL esrpc_headers_get_byte(
     const struct esrpc_headers *headers, struct esrpc_bytes name, int8_t *out_value);
 
 /**
- * Reads the signed integer of 16 bits with a name: that of the last header if the name is repeated.
+ * Reads the 16-bit signed integer with a given name, from the last header if the name is repeated.
  *
  * @param headers Borrowed.
  * @param name Borrowed; the case of ASCII letters does not matter.
@@ -1069,7 +1070,7 @@ ESRPC_API esrpc_status ESRPC_CALL esrpc_headers_get_int16(
     const struct esrpc_headers *headers, struct esrpc_bytes name, int16_t *out_value);
 
 /**
- * Reads the signed integer of 32 bits with a name: that of the last header if the name is repeated.
+ * Reads the 32-bit signed integer with a given name, from the last header if the name is repeated.
  *
  * @param headers Borrowed.
  * @param name Borrowed; the case of ASCII letters does not matter.
@@ -1084,7 +1085,7 @@ ESRPC_API esrpc_status ESRPC_CALL esrpc_headers_get_int32(
     const struct esrpc_headers *headers, struct esrpc_bytes name, int32_t *out_value);
 
 /**
- * Reads the signed integer of 64 bits with a name: that of the last header if the name is repeated.
+ * Reads the 64-bit signed integer with a given name, from the last header if the name is repeated.
  *
  * @param headers Borrowed.
  * @param name Borrowed; the case of ASCII letters does not matter.
@@ -1099,7 +1100,7 @@ ESRPC_API esrpc_status ESRPC_CALL esrpc_headers_get_int64(
     const struct esrpc_headers *headers, struct esrpc_bytes name, int64_t *out_value);
 
 /**
- * Reads the timestamp with a name: that of the last header if the name is repeated.
+ * Reads the timestamp with a given name, from the last header if the name is repeated.
  *
  * @param headers Borrowed.
  * @param name Borrowed; the case of ASCII letters does not matter.
@@ -1115,7 +1116,7 @@ ESRPC_API esrpc_status ESRPC_CALL esrpc_headers_get_timestamp(
     const struct esrpc_headers *headers, struct esrpc_bytes name, int64_t *out_value);
 
 /**
- * Reads the bytes with a name: that of the last header if the name is repeated.
+ * Reads the bytes with a given name, from the last header if the name is repeated.
  *
  * @param headers Borrowed.
  * @param name Borrowed; the case of ASCII letters does not matter.
@@ -1130,7 +1131,7 @@ ESRPC_API esrpc_status ESRPC_CALL esrpc_headers_get_byte_buf(
     const struct esrpc_headers *headers, struct esrpc_bytes name, struct esrpc_bytes *out_value);
 
 /**
- * Reads the text with a name: that of the last header if the name is repeated.
+ * Reads the text with a given name, from the last header if the name is repeated.
  *
  * @param headers Borrowed.
  * @param name Borrowed; the case of ASCII letters does not matter.
@@ -1146,7 +1147,7 @@ ESRPC_API esrpc_status ESRPC_CALL esrpc_headers_get_string(
     const struct esrpc_headers *headers, struct esrpc_bytes name, struct esrpc_bytes *out_value);
 
 /**
- * Reads the UUID with a name: that of the last header if the name is repeated.
+ * Reads the UUID with a given name, from the last header if the name is repeated.
  *
  * @param headers Borrowed.
  * @param name Borrowed; the case of ASCII letters does not matter.
@@ -1274,7 +1275,7 @@ ESRPC_API esrpc_status ESRPC_CALL esrpc_message_encode_to_buffer(
 
 /**
  * Decodes the message at the beginning of a buffer, without copying it. The limits are those of the
- * encoders: a payload of 24 MiB, and beside it 1024 headers of 24 MiB in total.
+ * encoders: a payload of 24 MiB, plus 1024 headers of 24 MiB in total.
  *
  * @param data Begins with a message; more bytes may follow. The message is a view of them: they
  * must stay in place, unmodified, until it is released.
@@ -1317,7 +1318,8 @@ ESRPC_API void ESRPC_CALL esrpc_message_release(struct esrpc_message *message);
  * Returns the headers of a message, including those of the protocol.
  *
  * @param message Borrowed; NULL: returns NULL.
- * @return A list that is valid as long as the message, cannot be modified and is not released.
+ * @return A list that is valid as long as the message; it cannot be modified and must not be
+ * released.
  *
  * Thread: any. Since: 0.1.0
  */
@@ -1407,30 +1409,31 @@ ESRPC_API esrpc_status ESRPC_CALL esrpc_message_to_json(
  * A decoder takes bytes in pieces of any size and finds the messages in them.
  * It hands out whole messages, or parts of them to callbacks.
  * Parts need no memory for the payload.
- * After damaged input it stays in its error.
+ * After damaged input it keeps returning the same error.
  * A decoder belongs to one thread at a time.
  * @{
  */
 
 /**
  * What a decoder calls while bytes are pushed. Every slot may be NULL. The parts of a message are
- * reported in the order of the wire, before its checksum is verified: only on_complete says that it
- * is right. Set struct_size to sizeof (esrpc_decoder_callbacks) and all other slots to NULL.
+ * reported in the order of the wire, before its checksum is verified: only on_complete confirms
+ * that it is intact. Set struct_size to sizeof (esrpc_decoder_callbacks) and all other slots to
+ * NULL.
  */
 typedef struct esrpc_decoder_callbacks {
     /** The size of this struct. */
     size_t struct_size;
-    /** A message begins: its lengths, and the checksum over them, which is right. */
+    /** A message begins: its lengths, and the checksum over them, which has been verified. */
     void (ESRPC_CALL *on_prelude)(
         struct esrpc_decoder *decoder, uint32_t total_length, uint32_t headers_length,
         uint32_t prelude_crc, void *user_data);
     /** One header of the message, valid until the callback returns. */
     void (ESRPC_CALL *on_header)(
         struct esrpc_decoder *decoder, const struct esrpc_header *header, void *user_data);
-    /** A piece of the payload, at least one byte, as it lies in what was pushed. */
+    /** A piece of the payload, at least one byte; data points into the bytes that were pushed. */
     void (ESRPC_CALL *on_payload)(
         struct esrpc_decoder *decoder, const uint8_t *data, size_t len, void *user_data);
-    /** The message is complete, and its checksum is right. */
+    /** The message is complete, and its checksum is correct. */
     void (ESRPC_CALL *on_complete)(
         struct esrpc_decoder *decoder, uint32_t message_crc, void *user_data);
     /**
@@ -1442,7 +1445,7 @@ typedef struct esrpc_decoder_callbacks {
 } esrpc_decoder_callbacks;
 
 /**
- * Creates a decoder. It accepts payloads of up to 24 MiB, and beside them 1024 headers of 24 MiB in
+ * Creates a decoder. It accepts payloads of up to 24 MiB, plus up to 1024 headers of 24 MiB in
  * total, unless esrpc_decoder_set_limits says otherwise.
  *
  * @param callbacks Copied. NULL makes a decoder that gathers whole messages for
@@ -1504,8 +1507,8 @@ ESRPC_API esrpc_status ESRPC_CALL esrpc_decoder_push(
  *
  * @param decoder Modified.
  * @param out_message Receives a message that is valid until the next push or the release of the
- * decoder and is not released; NULL if more bytes are needed.
- * @return ESRPC_OK; once the good messages are taken, the error that esrpc_decoder_push returned;
+ * decoder, and must not be released; NULL if more bytes are needed.
+ * @return ESRPC_OK; once the intact messages are taken, the error that esrpc_decoder_push returned;
  * ESRPC_ERROR_INVALID_STATE if the decoder was made with callbacks; ESRPC_ERROR_INVALID_ARGUMENT if
  * decoder or out_message is NULL.
  *
@@ -1515,7 +1518,7 @@ ESRPC_API esrpc_status ESRPC_CALL esrpc_decoder_next_message(
     struct esrpc_decoder *decoder, const struct esrpc_message **out_message);
 
 /**
- * Reports the end of the input to a decoder, to learn whether it ended between two messages.
+ * Signals the end of the input to a decoder, and checks that it ended between two messages.
  *
  * @param decoder Borrowed.
  * @return ESRPC_OK if it did; ESRPC_ERROR_INCOMPLETE if it ended inside a message; the error that
@@ -1543,15 +1546,12 @@ ESRPC_API void ESRPC_CALL esrpc_decoder_release(struct esrpc_decoder *decoder);
  * Settings are objects that are filled in before a connection or listener is made.
  * Connection options are those that both kinds have in common: limits, times and sockets.
  * Client options say where to connect, listener options where to listen.
- * What uses options copies them, so they can be changed or released afterwards.
+ * Options are copied when they are used, so they can be changed or released afterwards.
  * Each option has a default.
  * @{
  */
 
-/**
- * Which addresses of a host name are tried.
- *
- */
+/** Which addresses of a host name are tried. */
 typedef enum esrpc_address_family {
     /** All. */
     ESRPC_ADDRESS_FAMILY_ANY = 0,
@@ -1566,8 +1566,8 @@ typedef enum esrpc_address_family {
 /**
  * Decides whether a client that has sent CONNECT is accepted. Called on the connection's event-loop
  * thread. It may inspect the connection, for example its peer. If it sends CONNECT_ACK itself, or
- * closes the connection, its result does not matter. It decides at once; esrpc_connection_defer
- * says how to decide about a CONNECT later.
+ * closes the connection, its result does not matter. It has to decide at once;
+ * esrpc_connection_defer explains how to decide about a CONNECT later.
  *
  * @param connection The client's connection, borrowed.
  * @param connect The CONNECT, valid until the callback returns.
@@ -1589,7 +1589,7 @@ typedef bool (ESRPC_CALL *esrpc_connect_callback)(
 ESRPC_API struct esrpc_connection_options *ESRPC_CALL esrpc_connection_options_new(void);
 
 /**
- * Frees connection settings. What uses them has its own copy.
+ * Frees connection settings. Objects made with them have their own copy.
  *
  * @param options Not to be used afterwards; NULL: nothing happens.
  *
@@ -1697,10 +1697,11 @@ ESRPC_API esrpc_status ESRPC_CALL esrpc_connection_options_set_max_streams(
 
 /**
  * Limits events that cost a server more than its client: messages without TERMINATE_STREAM for a
- * stream that is over, any message on a deferred stream that the client has ended, and the client's
- * ends of streams that the server has accepted but not sent anything on. A first message that ends
- * its own stream does not count. Beyond the limit the server sends PROTOCOL_ERROR and ends the
- * connection with ESRPC_ERROR_TOO_MANY_ABNORMAL_EVENTS. Default: 33 a second, 1000 at once.
+ * stream that is over, any message on a deferred stream that the client has ended, and streams that
+ * the client ends after the server has accepted them but before it has sent anything on them. A
+ * first message that ends its own stream does not count. Beyond the limit the server sends
+ * PROTOCOL_ERROR and ends the connection with ESRPC_ERROR_TOO_MANY_ABNORMAL_EVENTS. Default: 33 a
+ * second, 1000 at once.
  *
  * @param options Modified.
  * @param per_second Events per second in the long run, 1 to 1000000.
@@ -1898,8 +1899,9 @@ ESRPC_API esrpc_status ESRPC_CALL esrpc_connection_options_set_ping_answer_limit
     struct esrpc_connection_options *options, uint32_t per_second, uint32_t burst);
 
 /**
- * Switches TCP_NODELAY: small messages are sent at once instead of waiting for earlier ones to be
- * acknowledged. Default: on. The TLS handshake, CONNECT and CONNECT_ACK never wait.
+ * Turns TCP_NODELAY on or off: when it is on, small messages are sent at once instead of waiting
+ * for earlier ones to be acknowledged. Default: on. The TLS handshake, CONNECT and CONNECT_ACK
+ * never wait.
  *
  * @param options Modified.
  * @param on Whether they are sent at once.
@@ -1911,8 +1913,8 @@ ESRPC_API esrpc_status ESRPC_CALL esrpc_connection_options_set_tcp_nodelay(
     struct esrpc_connection_options *options, bool on);
 
 /**
- * Switches TCP's own keep-alive, with which the system probes a silent peer. Default: off. If the
- * peer is gone, the connection ends with ESRPC_ERROR_IO or ESRPC_ERROR_CONNECTION_RESET.
+ * Turns TCP's own keep-alive on or off, with which the system probes a silent peer. Default: off.
+ * If the peer is gone, the connection ends with ESRPC_ERROR_IO or ESRPC_ERROR_CONNECTION_RESET.
  *
  * @param options Modified.
  * @param on Whether it is on; if not, the numbers are ignored.
@@ -1983,7 +1985,7 @@ ESRPC_API esrpc_status ESRPC_CALL esrpc_client_options_set_host(
 /**
  * Sets the path of a Unix socket to connect to, replacing any earlier setting; on Windows the name
  * of a named pipe, "\\\\.\\pipe\\NAME", of this machine. The server of a pipe may learn which user
- * the client is, and cannot act as that user (SECURITY_IDENTIFICATION).
+ * the client is, but cannot act as that user (SECURITY_IDENTIFICATION).
  *
  * @param options Modified.
  * @param path At least one byte, without NUL; copied. The system's limit is 107 bytes (a pipe's
@@ -2024,7 +2026,7 @@ ESRPC_API esrpc_status ESRPC_CALL esrpc_client_options_set_address_family(
     struct esrpc_client_options *options, int32_t family);
 
 /**
- * Sets this side's own address for TCP. Default: the system chooses. Addresses of the host of the
+ * Sets this side's own address for TCP. Default: the system chooses. The host's addresses of the
  * other family are not tried.
  *
  * @param options Modified.
@@ -2086,9 +2088,9 @@ ESRPC_API esrpc_status ESRPC_CALL esrpc_client_options_set_connection_options(
 
 /**
  * Makes the library do the handshake: it sends CONNECT itself, and on_setup is called after the
- * server's CONNECT_ACK, which esrpc_connection_get_connect_ack returns and which is not passed to
- * on_protocol_message. If the server refuses, setup fails with ESRPC_ERROR_HANDSHAKE_REFUSED.
- * Without this option the caller sends CONNECT after on_setup.
+ * server's CONNECT_ACK. That message is not passed to on_protocol_message;
+ * esrpc_connection_get_connect_ack returns it. If the server refuses, setup fails with
+ * ESRPC_ERROR_HANDSHAKE_REFUSED. Without this option the caller sends CONNECT after on_setup.
  *
  * @param options Modified.
  * @param headers CONNECT's headers, copied; NULL: none. Most services require the string header
@@ -2170,7 +2172,7 @@ ESRPC_API esrpc_status ESRPC_CALL esrpc_client_options_set_tls(
     struct esrpc_bytes server_name);
 
 /**
- * Creates listener settings without an address to listen at.
+ * Creates listener settings without an address to listen on.
  *
  * @return New settings, to be released with esrpc_listener_options_release. NULL only inside a log
  * callback.
@@ -2205,7 +2207,7 @@ ESRPC_API esrpc_status ESRPC_CALL esrpc_listener_options_set_handshake(
     struct esrpc_listener_options *options, esrpc_connect_callback on_connect, void *user_data);
 
 /**
- * Sets the TCP address and port to listen at, replacing any earlier setting.
+ * Sets the TCP address and port to listen on, replacing any earlier setting.
  *
  * @param options Modified.
  * @param host An address of this machine, IPv4 or IPv6, as UTF-8 text, 1 to 255 bytes, copied
@@ -2220,19 +2222,19 @@ ESRPC_API esrpc_status ESRPC_CALL esrpc_listener_options_set_host(
     struct esrpc_listener_options *options, struct esrpc_bytes host, uint32_t port);
 
 /**
- * Sets the path of a Unix socket to listen at, replacing any earlier setting; on Windows the name
+ * Sets the path of a Unix socket to listen on, replacing any earlier setting; on Windows the name
  * of a named pipe, "\\\\.\\pipe\\NAME". If several listeners start at the same moment, in one
- * process or several, exactly one succeeds. A socket file at which nobody listens any more is
+ * process or several, exactly one succeeds. A socket file on which nothing listens any more is
  * replaced, a live one is not; the file is removed when the listener closes.
  *
- * For that purpose an empty file named like the path with ".esrpc-lock" appended exists while
- * esrpc_listener_listen runs. If the process is killed at that moment, the next listener at that
+ * For that purpose, while esrpc_listener_listen runs, there is an empty file whose name is the path
+ * with ".esrpc-lock" appended. If the process is killed at that moment, the next listener at that
  * path removes it. If another process keeps it locked for a second, listening fails with
  * ESRPC_ERROR_ADDRESS_IN_USE.
  *
- * Clients from other machines are refused on a pipe. Its connections all run on the listener's
- * event loop, and on_incoming_connection is called once a client's first byte has arrived, because
- * only then can a server ask who the client is; the handshake timeout limits the wait.
+ * A pipe refuses clients from other machines. All its connections run on the listener's event loop,
+ * and on_incoming_connection is called once a client's first byte has arrived, because only then
+ * can a server ask who the client is; the handshake timeout limits the wait.
  *
  * @param options Modified.
  * @param path At least one byte, without NUL; copied. The system's limit is 107 bytes (a pipe's
@@ -2246,7 +2248,7 @@ ESRPC_API esrpc_status ESRPC_CALL esrpc_listener_options_set_unix_path(
     struct esrpc_listener_options *options, struct esrpc_bytes path);
 
 /**
- * Sets the abstract name of a Unix socket to listen at (Linux), replacing any earlier setting.
+ * Sets the abstract name of a Unix socket to listen on (Linux), replacing any earlier setting.
  *
  * @param options Modified.
  * @param name At least one byte, without the leading NUL that the system uses; copied.
@@ -2303,9 +2305,9 @@ ESRPC_API esrpc_status ESRPC_CALL esrpc_listener_options_set_connection_options(
     const struct esrpc_connection_options *connection_options);
 
 /**
- * Sets the permissions of a Unix path's socket file. The file never has more than these; the umask
- * of the process is neither used nor changed. Default: 0600, the owner only. Abstract names have no
- * permissions: anyone may connect.
+ * Sets the permissions of a Unix path's socket file. The file never has more permissions than
+ * these; the umask of the process is neither used nor changed. Default: 0600, the owner only.
+ * Abstract names have no permissions: anyone may connect.
  *
  * On Linux before 6.16, only let trusted processes connect: a peer may pass a descriptor that takes
  * long to close, such as a socket that lingers, and the system closes it on the event-loop thread.
@@ -2410,11 +2412,11 @@ ESRPC_API esrpc_status ESRPC_CALL esrpc_listener_options_set_max_held_bytes(
  *
  * The socket belongs to the caller until esrpc_listener_listen has returned ESRPC_OK, and still
  * after an error. From then on it belongs to the library, which makes it non-blocking (also for
- * other descriptors of the same socket) and close-on-exec, undoes the settings that
- * esrpc_client_options_set_socket names, since connections would inherit them, and closes it when
- * the listener closes, without shutting it down; clients are refused once every descriptor of it,
- * in all processes, is closed. The options cannot be used to listen again before another socket or
- * address is set.
+ * other descriptors of the same socket) and close-on-exec, and undoes the settings that
+ * esrpc_client_options_set_socket lists, since connections would inherit them. When the listener
+ * closes, the library closes the socket without shutting it down; clients are refused once every
+ * descriptor of it, in all processes, is closed. The options cannot be used to listen again before
+ * another socket or address is set.
  *
  * @param options Modified, unless the call fails.
  * @param socket A listening stream socket of TCP or Unix. It is checked here and again when
@@ -2467,8 +2469,9 @@ ESRPC_API esrpc_status ESRPC_CALL esrpc_listener_options_set_tls(
  */
 
 /**
- * Called once when everything on a runtime has ended: the last of its callbacks, on its last
- * event-loop thread, which ends when it returns. It must not wait for a runtime.
+ * Called once when everything on a runtime has ended. It is the last of the runtime's callbacks,
+ * and is called on the last event-loop thread, which ends when the callback returns. It must not
+ * wait for a runtime.
  *
  * @param user_data The pointer passed with the callback.
  */
@@ -2595,10 +2598,9 @@ ESRPC_API esrpc_status ESRPC_CALL esrpc_runtime_shutdown(struct esrpc_runtime *r
  * for.
  * @param timeout_ms Milliseconds to wait at most, or ESRPC_NO_TIMEOUT.
  * @return ESRPC_OK; ESRPC_ERROR_TIMED_OUT if something is still alive; ESRPC_ERROR_RUNTIME_SHUTDOWN
- * if not every on_destroy is going to be called, because the runtime was stopped by
- * esrpc_runtime_stop or esrpc_stop_all, or the application has ended one of its threads inside a
- * callback; ESRPC_ERROR_WOULD_DEADLOCK on an event-loop thread; ESRPC_ERROR_FORKED in a forked
- * child.
+ * if some on_destroy will never be called, because the runtime was stopped by esrpc_runtime_stop or
+ * esrpc_stop_all, or the application has ended one of its threads inside a callback;
+ * ESRPC_ERROR_WOULD_DEADLOCK on an event-loop thread; ESRPC_ERROR_FORKED in a forked child.
  *
  * Thread: not-loop. Since: 0.1.0
  */
@@ -2629,11 +2631,11 @@ ESRPC_API esrpc_status ESRPC_CALL esrpc_runtime_join(
  * @param runtime Borrowed; NULL: the default runtime, if there is one; the next use of NULL then
  * creates a new one.
  * @param timeout_ms Milliseconds to wait at most, or ESRPC_NO_TIMEOUT.
- * @return ESRPC_OK, also if it was stopped before or NULL names no runtime; ESRPC_ERROR_TIMED_OUT
- * if a callback has not returned or a thread has not ended in time: no other callback is called,
- * and the function may be called again to go on waiting; ESRPC_ERROR_WOULD_DEADLOCK on an
- * event-loop thread of any runtime; ESRPC_ERROR_FORKED in a forked child if the runtime is its
- * parent's.
+ * @return ESRPC_OK, also if it was stopped before, or if NULL is passed and there is no default
+ * runtime; ESRPC_ERROR_TIMED_OUT if a callback has not returned or a thread has not ended in time:
+ * no other callback is called, and the function may be called again to go on waiting;
+ * ESRPC_ERROR_WOULD_DEADLOCK on an event-loop thread of any runtime; ESRPC_ERROR_FORKED in a forked
+ * child if the runtime is its parent's.
  *
  * Thread: not-loop. Since: 0.1.0
  */
@@ -2642,10 +2644,10 @@ ESRPC_API esrpc_status ESRPC_CALL esrpc_runtime_stop(
 
 /**
  * Ends everything on a runtime gracefully: each listener as esrpc_listener_drain does, and each
- * client's connection once no stream is open on it. ESRPC_ERROR_DRAINING is what activating a
- * stream, connecting and listening return from now on, what connections being set up fail with, and
- * the reason of those closed when the time is over. Afterwards the runtime accepts nothing new;
- * esrpc_runtime_join waits until everything has ended and is released.
+ * client's connection once no stream is open on it. From now on, activating a stream, connecting
+ * and listening return ESRPC_ERROR_DRAINING, and connections being set up fail with it. It is also
+ * the reason of connections that are closed because the time ran out. Afterwards the runtime
+ * accepts nothing new; esrpc_runtime_join waits until everything has ended and is released.
  *
  * @param runtime Borrowed; NULL: the default runtime, if there is one.
  * @param deadline_ms Milliseconds from now; 0: at once; ESRPC_NO_TIMEOUT: as long as it takes. With
@@ -2698,7 +2700,7 @@ ESRPC_API esrpc_status ESRPC_CALL esrpc_stop_all(uint32_t timeout_ms);
 /**
  * @defgroup connection Connection
  * A connection is made by a client, or accepted by a listener.
- * It is set up first, then comes the handshake of the protocol: CONNECT and CONNECT_ACK.
+ * It is set up first; the handshake of the protocol follows: CONNECT and CONNECT_ACK.
  * After that, clients open streams.
  * All callbacks of a connection are called on one event-loop thread.
  * Closing writes what was sent; aborting does not.
@@ -2764,15 +2766,15 @@ typedef struct esrpc_connection_callbacks {
     /**
      * Server only: the client opens a stream. Call esrpc_stream_accept, esrpc_stream_refuse,
      * esrpc_stream_reply, esrpc_stream_fail or esrpc_stream_defer inside; otherwise it is refused.
-     * The first message may be inspected here; it is passed to on_message of the accepted stream
-     * again.
+     * The first message may be inspected here; it is passed again, to on_message of the accepted
+     * stream.
      */
     void (ESRPC_CALL *on_incoming_stream)(
         struct esrpc_connection *connection, struct esrpc_stream *stream,
         const struct esrpc_message *first_message, void *user_data);
     /**
      * Sends returned ESRPC_ERROR_WOULD_BLOCK, on the connection or on a stream, and half of the
-     * outbound limit is free now. Called once per such episode.
+     * outbound limit is free now. Called once each time this happens.
      */
     void (ESRPC_CALL *on_writable)(struct esrpc_connection *connection, void *user_data);
     /**
@@ -2782,11 +2784,11 @@ typedef struct esrpc_connection_callbacks {
      * This side: ESRPC_OK or the number passed to esrpc_connection_close, and nothing was lost;
      * ESRPC_OK also after a drain; ESRPC_ERROR_DRAINING: the time to drain was over;
      * ESRPC_ERROR_LINGER_EXPIRED and ESRPC_ERROR_ABORTED: something was not written;
-     * ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_INTERNAL: a defect of the library.
+     * ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_INTERNAL: a defect in the library.
      *
      * The peer or the network: ESRPC_ERROR_PEER_CLOSED, ESRPC_ERROR_CONNECTION_RESET,
      * ESRPC_ERROR_IO, ESRPC_ERROR_ACCESS_DENIED (the system forbids it),
-     * ESRPC_ERROR_TLS_ALERT_RECEIVED, ESRPC_ERROR_TLS_HANDSHAKE_FAILED (records that are not sound
+     * ESRPC_ERROR_TLS_ALERT_RECEIVED, ESRPC_ERROR_TLS_HANDSHAKE_FAILED (records that are not valid
      * TLS), ESRPC_ERROR_TLS_TRUNCATED.
      *
      * What the peer sent: ESRPC_ERROR_HANDSHAKE_REFUSED, ESRPC_ERROR_PROTOCOL_VIOLATION,
@@ -2950,8 +2952,8 @@ ESRPC_API esrpc_status ESRPC_CALL esrpc_connection_accept(
  * and sends return ESRPC_ERROR_CONNECTION_CLOSED. If the peer takes nothing for linger_ms, the rest
  * is dropped and the reason is ESRPC_ERROR_LINGER_EXPIRED. Before setup it cancels: on_setup
  * reports ESRPC_ERROR_CANCELLED. On a connection that is closing or closed it does nothing, except
- * that reason replaces ESRPC_ERROR_HANDSHAKE_REFUSED if passed before on_shutdown, as inside the
- * callback that delivers the refusing CONNECT_ACK.
+ * that reason replaces ESRPC_ERROR_HANDSHAKE_REFUSED if the call is made before on_shutdown, for
+ * example inside the callback that delivers the refusing CONNECT_ACK.
  *
  * @param connection Borrowed.
  * @param reason The reason that on_shutdown reports: ESRPC_OK, or any number of the application's
@@ -2965,8 +2967,8 @@ ESRPC_API esrpc_status ESRPC_CALL esrpc_connection_close(
     struct esrpc_connection *connection, esrpc_status reason);
 
 /**
- * Closes the connection at once, without writing the rest; also while it is closing. Returns at
- * once. The flush callbacks of unwritten sends report ESRPC_ERROR_CONNECTION_CLOSED or
+ * Closes the connection at once, without writing the rest. May also be called while it is closing.
+ * Returns at once. The flush callbacks of unwritten sends report ESRPC_ERROR_CONNECTION_CLOSED or
  * ESRPC_ERROR_ABORTED; on_shutdown reports ESRPC_OK if there were none, otherwise
  * ESRPC_ERROR_ABORTED. Before setup it cancels, as esrpc_connection_close does.
  *
@@ -3009,9 +3011,9 @@ ESRPC_API esrpc_status ESRPC_CALL esrpc_connection_send_protocol_message(
 
 /**
  * Stops reading from the peer, independently of full queues (esrpc_stream_read); the peer has to
- * stop sending once its own buffers are full. Messages that were already read wait. While reading
- * is paused the end of the connection is not noticed, until a write fails: that ends the pause, so
- * that no flush callback is kept waiting.
+ * stop sending once its own buffers are full. Messages that were already read wait until reading
+ * resumes. While reading is paused the end of the connection is not noticed, until a write fails:
+ * that ends the pause, so that no flush callback is kept waiting.
  *
  * @param connection Borrowed.
  * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL; ESRPC_ERROR_NOT_READY
@@ -3168,7 +3170,7 @@ ESRPC_API size_t ESRPC_CALL esrpc_connection_get_outbound_size(
 
 /**
  * Returns the CONNECT_ACK to the CONNECT that the library sent for the handshake option, also if it
- * was a refusal; the PROTOCOL_ERROR or INTERNAL_ERROR if the server sent one of these instead.
+ * was a refusal, or the PROTOCOL_ERROR or INTERNAL_ERROR that the server sent instead.
  *
  * @param connection Borrowed.
  * @return The message, valid as long as the handle; NULL without the handshake option, before the
@@ -3246,7 +3248,7 @@ typedef struct esrpc_stream_callbacks {
         struct esrpc_stream *stream, const struct esrpc_message *message, void *user_data);
     /**
      * A send or the activation returned ESRPC_ERROR_WOULD_BLOCK, and half of the connection's
-     * outbound limit is free now. Called once per such episode.
+     * outbound limit is free now. Called once each time this happens.
      */
     void (ESRPC_CALL *on_writable)(struct esrpc_stream *stream, void *user_data);
     /**
@@ -3409,7 +3411,7 @@ ESRPC_API esrpc_status ESRPC_CALL esrpc_stream_close(struct esrpc_stream *stream
  * until the decision. The stream counts as open. If its connection ends first, no callback is
  * called for it, and the decision returns ESRPC_ERROR_CONNECTION_CLOSED. Once the client has ended
  * it, its time is over or its connection has ended, esrpc_stream_get_state returns
- * ESRPC_STREAM_STATE_CLOSED: worth asking before work is done for it.
+ * ESRPC_STREAM_STATE_CLOSED: check this before doing work for it.
  *
  * @param stream Borrowed.
  * @param deadline_ms Milliseconds until it is refused, at least 1; or ESRPC_NO_TIMEOUT.
@@ -3465,20 +3467,19 @@ ESRPC_API esrpc_status ESRPC_CALL esrpc_stream_refuse(
  * Sends the last message of a call: an APPLICATION_MESSAGE with
  * ESRPC_MESSAGE_FLAG_TERMINATE_STREAM, which ends the stream once it is written. A server that
  * needs only the first message calls this inside on_incoming_stream, instead of
- * esrpc_stream_accept: then no callback of the stream follows. For an accepted stream, on_closed
- * does.
+ * esrpc_stream_accept: then no callback of the stream follows, and the outbound queue may exceed
+ * its limit; the server reads nothing from that client while more than 64 KiB of what it cannot
+ * refuse to send, such replies among it, are unwritten. For an accepted stream, on_closed follows.
  *
  * @param stream Borrowed; open, announced by the on_incoming_stream that is running, or deferred.
  * @param headers Copied; NULL: none.
  * @param payload Copied; may be empty.
  * @return ESRPC_OK; ESRPC_ERROR_WOULD_BLOCK if the stream is open and the outbound queue is full
- * (on_writable follows; for a deferred stream, that of the connection), whereas inside
- * on_incoming_stream the queue may exceed its limit, and the server then reads nothing from that
- * client until it is written; or what esrpc_stream_send_message returns:
- * ESRPC_ERROR_INVALID_ARGUMENT, ESRPC_ERROR_RESERVED_HEADER, ESRPC_ERROR_TOO_MANY_HEADERS,
- * ESRPC_ERROR_HEADERS_TOO_LARGE, ESRPC_ERROR_MESSAGE_TOO_LARGE, ESRPC_ERROR_STREAM_NOT_ACTIVATED,
- * ESRPC_ERROR_STREAM_CLOSED, ESRPC_ERROR_CONNECTION_CLOSED, ESRPC_ERROR_RUNTIME_SHUTDOWN,
- * ESRPC_ERROR_FORKED.
+ * (on_writable follows; for a deferred stream, that of the connection); or what
+ * esrpc_stream_send_message returns: ESRPC_ERROR_INVALID_ARGUMENT, ESRPC_ERROR_RESERVED_HEADER,
+ * ESRPC_ERROR_TOO_MANY_HEADERS, ESRPC_ERROR_HEADERS_TOO_LARGE, ESRPC_ERROR_MESSAGE_TOO_LARGE,
+ * ESRPC_ERROR_STREAM_NOT_ACTIVATED, ESRPC_ERROR_STREAM_CLOSED, ESRPC_ERROR_CONNECTION_CLOSED,
+ * ESRPC_ERROR_RUNTIME_SHUTDOWN, ESRPC_ERROR_FORKED.
  *
  * Thread: any; headers: owner. Since: 0.1.0
  */
@@ -3490,8 +3491,8 @@ ESRPC_API esrpc_status ESRPC_CALL esrpc_stream_reply(
  * APPLICATION_ERROR with ESRPC_MESSAGE_FLAG_TERMINATE_STREAM, the headers "service-model-type" and
  * ":content-type" ("application/json"), and the payload {"message": "..."}. For an error in another
  * form, use esrpc_stream_refuse or esrpc_stream_send_message; to get rid of a stream whose client
- * reads too slowly, esrpc_stream_close, which a full queue does not stop. May be called wherever
- * esrpc_stream_reply may.
+ * reads too slowly, use esrpc_stream_close, which a full queue does not stop. May be called
+ * wherever esrpc_stream_reply may.
  *
  * @param stream Borrowed; open, announced by the on_incoming_stream that is running, or deferred.
  * @param error_type The error's name in the model, such as "aws.greengrass#ServiceError", UTF-8, at
@@ -3569,7 +3570,7 @@ ESRPC_API struct esrpc_bytes ESRPC_CALL esrpc_stream_get_operation(
  * @param stream Borrowed.
  * @return The reason; ESRPC_OK while the stream has not ended, for a deferred one that the library
  * refused, if stream is NULL, and in a forked child. A server sees a client's timeout as ESRPC_OK:
- * such a client ends the stream as any other.
+ * such a client ends the stream like any other.
  *
  * Thread: any. Since: 0.1.0
  */
@@ -3623,7 +3624,7 @@ typedef struct esrpc_listener_callbacks {
      * ESRPC_ERROR_DRAINING, ESRPC_ERROR_RUNTIME_SHUTDOWN. TLS: ESRPC_ERROR_TLS_ALERT_RECEIVED,
      * ESRPC_ERROR_TLS_HANDSHAKE_FAILED, ESRPC_ERROR_TLS_TRUNCATED,
      * ESRPC_ERROR_TLS_CERTIFICATE_REQUIRED, and the others that on_setup lists, here about the
-     * client's certificate. ESRPC_ERROR_INTERNAL: a defect of the library.
+     * client's certificate. ESRPC_ERROR_INTERNAL: a defect in the library.
      */
     void (ESRPC_CALL *on_failed_connection)(
         struct esrpc_listener *listener, esrpc_status status, void *user_data);
@@ -3699,7 +3700,7 @@ ESRPC_API void ESRPC_CALL esrpc_listener_release(struct esrpc_listener *listener
 ESRPC_API esrpc_status ESRPC_CALL esrpc_listener_close(struct esrpc_listener *listener);
 
 /**
- * Returns the address that the listener listens at: "127.0.0.1:80", "[::1]:80", "unix:/path",
+ * Returns the address that the listener listens on: "127.0.0.1:80", "[::1]:80", "unix:/path",
  * "unix:@name" or, on Windows, "pipe:" and the pipe's name; "" if the listener only adopts
  * connections.
  *
@@ -3711,7 +3712,7 @@ ESRPC_API esrpc_status ESRPC_CALL esrpc_listener_close(struct esrpc_listener *li
 ESRPC_API const char *ESRPC_CALL esrpc_listener_get_address(const struct esrpc_listener *listener);
 
 /**
- * Returns the TCP port that the listener listens at, also if the system chose it.
+ * Returns the TCP port that the listener listens on, also if the system chose it.
  *
  * @param listener Borrowed.
  * @return The port; 0 for Unix sockets, if listener is NULL, and in a forked child.
@@ -3732,16 +3733,16 @@ ESRPC_API void *ESRPC_CALL esrpc_listener_get_user_data(const struct esrpc_liste
 
 /**
  * Passes a connected socket to a listener as if it had been accepted there: one that a supervisor
- * accepted (inetd), or one end of a socketpair. The listener's TLS and limits apply, and it is
- * announced by on_incoming_connection or reported by on_failed_connection; if the listener is
+ * accepted (inetd), or one end of a socketpair. The listener's TLS and limits apply. The connection
+ * is announced by on_incoming_connection or reported by on_failed_connection; if the listener is
  * closed before that, it is closed without a callback.
  *
  * The socket belongs to the library once the call has returned ESRPC_OK, and still to the caller
  * after an error. The library makes it non-blocking (also for other descriptors of the same socket)
- * and close-on-exec, undoes the settings that esrpc_client_options_set_socket names, and shuts it
+ * and close-on-exec, undoes the settings that esrpc_client_options_set_socket lists, and shuts it
  * down and closes it when the connection ends.
  *
- * @param listener Borrowed; any listener, whether it listens at an address or not.
+ * @param listener Borrowed; any listener, whether it listens on an address or not.
  * @param socket A connected stream socket of TCP or Unix.
  * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if listener is NULL; ESRPC_ERROR_WRONG_SOCKET if
  * socket is negative, not open, not a stream socket of TCP or Unix, not connected, or listening;
@@ -3765,7 +3766,7 @@ ESRPC_API esrpc_status ESRPC_CALL esrpc_listener_adopt_connection(
  * @param out_socket Receives the descriptor, close-on-exec, which the caller closes.
  * @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if listener or out_socket is NULL;
  * ESRPC_ERROR_INVALID_STATE if the listener is closed or drained (call this before), or does not
- * listen at a socket; ESRPC_ERROR_TOO_MANY_FILES; ESRPC_ERROR_IO; ESRPC_ERROR_UNSUPPORTED for a
+ * listen on a socket; ESRPC_ERROR_TOO_MANY_FILES; ESRPC_ERROR_IO; ESRPC_ERROR_UNSUPPORTED for a
  * named pipe; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
  *
  * Thread: any. Since: 0.1.0
@@ -3790,7 +3791,7 @@ ESRPC_API esrpc_status ESRPC_CALL esrpc_listener_set_tls(
 
 /**
  * Ends a listener gracefully. It closes its listening socket and announces no more connections at
- * once; whoever listens at the same socket (esrpc_listener_dup_socket, called before) or address
+ * once; whoever listens on the same socket (esrpc_listener_dup_socket, called before) or address
  * next gets new clients. Its connections go on until no stream is open on them (one whose CONNECT
  * is not answered yet has none) and are then closed as by esrpc_connection_close with ESRPC_OK:
  * what was sent reaches the peer, messages not delivered yet are dropped. A stream that a client
@@ -3894,10 +3895,10 @@ ESRPC_API esrpc_status ESRPC_CALL esrpc_connection_connect_blocking(
  * with ESRPC_ERROR_APPLICATION_ERROR; otherwise it is set to NULL.
  * @return ESRPC_OK; ESRPC_ERROR_APPLICATION_ERROR if the reply is an error message;
  * ESRPC_ERROR_PEER_ERROR if the server sent PROTOCOL_ERROR or INTERNAL_ERROR meanwhile, and
- * esrpc_last_error_message quotes what it says; ESRPC_ERROR_TIMED_OUT after timeout_ms, when the
- * stream is ended towards the server too, which may have carried the call out; why the connection
- * ended if it did, such as ESRPC_ERROR_PEER_CLOSED, or ESRPC_ERROR_CONNECTION_CLOSED if this side
- * closed it, in which cases the call may have been sent or not. If the call was not sent:
+ * esrpc_last_error_message quotes what it says; ESRPC_ERROR_TIMED_OUT after timeout_ms: the stream
+ * is then ended, for the server too, but the server may have carried out the call; why the
+ * connection ended if it did, such as ESRPC_ERROR_PEER_CLOSED, or ESRPC_ERROR_CONNECTION_CLOSED if
+ * this side closed it, in which cases the call may have been sent or not. If the call was not sent:
  * ESRPC_ERROR_INVALID_ARGUMENT if connection or out_reply is NULL, headers is a message's list,
  * operation is empty, or operation or payload is NULL with a length; ESRPC_ERROR_WOULD_DEADLOCK on
  * an event-loop thread; ESRPC_ERROR_INVALID_UTF8, ESRPC_ERROR_HEADER_VALUE_TOO_LONG,
@@ -4053,7 +4054,7 @@ ESRPC_API esrpc_status ESRPC_CALL esrpc_listener_wait_closed(
  * A library built without TLS returns ESRPC_ERROR_UNSUPPORTED from every function of the builder;
  * esrpc_tls_get_provider then returns an empty string.
  * esrpc_client_options_set_tls and esrpc_listener_options_set_tls use the settings.
- * After the handshake, a connection knows what was agreed on.
+ * After the handshake, a connection reports what was negotiated.
  * @{
  */
 
@@ -4137,11 +4138,11 @@ ESRPC_API void ESRPC_CALL esrpc_tls_config_builder_release(
  * certificates.
  *
  * Only a CA's certificate vouches for others (CA:TRUE, and keyCertSign if it has key usages; or
- * version 1), and only while it is valid. A peer that shows exactly a certificate given here is
- * trusted as itself, whether it is a CA's or not: a self-signed one, or one whose CA is not given.
- * Its subject alternative names (on a client), validity, key usages and revocation are checked like
- * those of any other. "openssl req -x509" writes CA:TRUE: a peer trusted by such a certificate of
- * its own also vouches for others. To prevent that, have it made with "-addext
+ * version 1), and only while it is valid. A peer that presents exactly a certificate given here is
+ * trusted as itself, whether that is a CA's certificate or not: a self-signed one, or one whose CA
+ * is not given. Its subject alternative names (on a client), validity, key usages and revocation
+ * are checked like those of any other. "openssl req -x509" writes CA:TRUE: a peer trusted by such a
+ * certificate of its own also vouches for others. To prevent that, have it made with "-addext
  * basicConstraints=critical,CA:FALSE" (OpenSSL 3).
  *
  * A PEM file may have a byte order mark, any line endings and text around its sections, and may be
@@ -4195,8 +4196,8 @@ ESRPC_API esrpc_status ESRPC_CALL esrpc_tls_config_builder_add_ca(
     struct esrpc_tls_config_builder *builder, struct esrpc_bytes certificates);
 
 /**
- * Sets the certificate that this side shows, and its key, from files, replacing any earlier
- * setting. A client shows it if the server asks for one.
+ * Sets the certificate that this side presents, and its key, from files, replacing any earlier
+ * setting. A client presents it if the server asks for one.
  *
  * @param builder Modified, unless the call fails.
  * @param chain_path The path of a file with the certificate followed by those that lead to its CA,
@@ -4219,7 +4220,7 @@ ESRPC_API esrpc_status ESRPC_CALL esrpc_tls_config_builder_set_certificate_files
     struct esrpc_bytes key_path);
 
 /**
- * Sets the certificate that this side shows, and its key, from memory, replacing any earlier
+ * Sets the certificate that this side presents, and its key, from memory, replacing any earlier
  * setting; see esrpc_tls_config_builder_set_certificate_files.
  *
  * @param builder Modified, unless the call fails.
@@ -4509,7 +4510,7 @@ ESRPC_API bool ESRPC_CALL esrpc_connection_is_tls_resumed(
  * It may not call any function of the library.
  * Statistics count what has happened on a connection, a listener or a runtime.
  * Set struct_size before each call.
- * Counts only grow, except those of what is there now.
+ * Counts only grow, except those that describe the present.
  * @{
  */
 
@@ -4517,7 +4518,7 @@ ESRPC_API bool ESRPC_CALL esrpc_connection_is_tls_resumed(
 typedef enum esrpc_log_level {
     /** Nothing is logged. */
     ESRPC_LOG_LEVEL_OFF = 0,
-    /** What should not happen. */
+    /** Things that should not happen. */
     ESRPC_LOG_LEVEL_ERROR = 1,
     /** What an operator should look at, such as a peer that breaks the protocol. */
     ESRPC_LOG_LEVEL_WARN = 2,
@@ -4607,7 +4608,7 @@ typedef struct esrpc_stats {
      */
     uint64_t pings_unanswered;
     /**
-     * How often a server stopped reading because the peer did not read messages that the server has
+     * How often a server stopped reading because the peer did not read messages that the server had
      * to send.
      */
     uint64_t reading_stops;
@@ -4692,8 +4693,8 @@ ESRPC_API esrpc_status ESRPC_CALL esrpc_runtime_options_set_log(
     void *user_data);
 
 /**
- * Fills in what has happened on a connection. May also be called inside callbacks and after the end
- * of the connection.
+ * Fills in the statistics of a connection. May also be called inside callbacks and after the end of
+ * the connection.
  *
  * @param connection Borrowed.
  * @param out_stats Receives the figures. Set its struct_size to sizeof the struct first.
@@ -4707,7 +4708,7 @@ ESRPC_API esrpc_status ESRPC_CALL esrpc_connection_get_stats(
     const struct esrpc_connection *connection, struct esrpc_stats *out_stats);
 
 /**
- * Fills in what has happened on a listener and on the connections that it has accepted or adopted,
+ * Fills in the statistics of a listener and of the connections that it has accepted or adopted,
  * including those that have ended. The call takes longer the more connections are open.
  *
  * @param listener Borrowed.
@@ -4722,7 +4723,7 @@ ESRPC_API esrpc_status ESRPC_CALL esrpc_listener_get_stats(
     const struct esrpc_listener *listener, struct esrpc_stats *out_stats);
 
 /**
- * Fills in what has happened on a runtime: on all its connections, clients' and servers', and all
+ * Fills in the statistics of a runtime: of all its connections, clients' and servers', and of all
  * its listeners, including those that have ended. The call takes longer the more connections are
  * open.
  *

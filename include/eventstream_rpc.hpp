@@ -3,25 +3,27 @@
  * The library for C++17 and later: the functions of eventstream_rpc.h with handles, lambdas, exceptions or error codes,
  * futures and std::chrono. Everything is defined in this file.
  *
- * ERRORS. A function that can fail has an error_sink as its last parameter: left out, the function throws esrpc::error;
- * given a std::error_code, it sets that. Codes compare with the constants of the C header, and with std::errc where
- * there is an equivalent: code == ESRPC_ERROR_TIMED_OUT. The settings of client, server, connection_options and
- * tls_config_builder never fail: the first one that was refused is reported by connect, listen or build.
+ * ERRORS. A function that can fail has an error_sink as its last parameter. If it is left out, the function throws
+ * esrpc::error; if it is a std::error_code, the function sets that. Codes compare with the constants of the C header,
+ * and with std::errc where there is an equivalent: code == ESRPC_ERROR_TIMED_OUT. The settings of client, server,
+ * connection_options and tls_config_builder never fail when they are made: connect, listen or build reports the first
+ * one that was refused.
  *
  * HANDLES. connection, stream, listener, runtime, message and headers own what they name and can only be moved.
  * Destroying one never blocks. It closes a listener and a client's connection, unless detach was called, and nothing
  * else. connection_ref, stream_ref, message_view and headers_view are borrowed, as callbacks get them; acquire and copy
  * make handles to keep. get returns the C handle, for everything that has no function here.
  *
- * CALLBACKS. Any function object, also one that can only be moved. It is destroyed with the object that calls it, on
- * the event-loop thread, or when runtime::stop or esrpc::stop_all has succeeded. Use these rather than esrpc_stop_all,
- * which cannot destroy what is never called again. A callback must not own the object that calls it, which would live
- * for ever: use the reference that it is given.
+ * CALLBACKS. A callback is any function object, move-only ones included. It is destroyed with the object that calls it,
+ * on the event-loop thread, or when runtime::stop or esrpc::stop_all has succeeded. Use these rather than
+ * esrpc_stop_all, which cannot destroy what is never called again. A callback must not own the object that calls it,
+ * which would live for ever: use the reference that it is given.
  *
  * EXCEPTIONS that leave a callback never reach C. One in a callback of a connection closes the connection with the
  * reason callback_threw. One in a callback of a stream ends that stream: on a server with an error message, which
  * quotes only a service_error. Where there is nothing left to end (on_closed, on_shutdown, on_flush, tasks), nothing
- * ends. Each exception but a service_error is passed to on_exception, and connection_ref::exception returns the first.
+ * ends. Every exception except a service_error is passed to on_exception, and connection_ref::exception returns the
+ * first.
  *
  * WAITING. Functions that wait fail with ESRPC_ERROR_WOULD_DEADLOCK inside callbacks. A std::future cannot know where
  * it is waited for: do not call its get there.
@@ -63,7 +65,7 @@
 #include <span>
 #endif
 
-/** Makes a code of a C constant, so that the two can be compared. */
+/** Makes a code from a C constant, so that the two can be compared. */
 inline std::error_code make_error_code(esrpc_status_code status) noexcept;
 
 template <>
@@ -137,12 +139,12 @@ using timestamp = std::chrono::time_point<std::chrono::system_clock, millisecond
     return instance;
 }
 
-/** Makes a code of a status; ESRPC_OK is the code that converts to false. */
+/** Makes a code from a status; ESRPC_OK is the code that converts to false. */
 [[nodiscard]] inline std::error_code make_code(esrpc_status status) noexcept {
     return std::error_code(status, category());
 }
 
-/** Returns the sentence about the last call that failed on this thread, for those who take errors as values. */
+/** Returns the sentence about the last call that failed on this thread, for callers that take errors as values. */
 [[nodiscard]] inline const char *last_error_message() noexcept { return esrpc_last_error_message(); }
 
 /** What functions throw: a status, and as what() the library's sentence about this very failure. */
@@ -283,7 +285,7 @@ struct is_byte_range<Range, std::void_t<element_of<Range>, decltype(std::size(st
 
 }  // namespace detail
 
-/** A function object with this signature; unlike std::function it may be one that can only be moved. */
+/** A function object with this signature; unlike std::function it may be move-only. */
 template <typename Signature>
 class callback;
 
@@ -325,7 +327,7 @@ private:
 
 /* ---- Bytes and text ---- */
 
-/** Bytes or text that somebody else owns. Made of strings, vectors, arrays and spans of bytes without copying. */
+/** Bytes or text that somebody else owns. Made from strings, vectors, arrays and spans of bytes without copying. */
 class bytes {
 public:
     /** None. */
@@ -553,7 +555,7 @@ public:
     [[nodiscard]] std::size_t size() const noexcept { return esrpc_headers_count(list_); }
     [[nodiscard]] bool empty() const noexcept { return size() == 0; }
 
-    /** Returns the header with a name, the last one if it is repeated; ASCII case does not matter. */
+    /** Returns the header with a given name, the last one if it is repeated; ASCII case does not matter. */
     [[nodiscard]] std::optional<header> find(std::string_view name) const noexcept {
         esrpc_header found{};
         if (list_ == nullptr || esrpc_headers_find(list_, bytes(name).get(), &found) != ESRPC_OK) return std::nullopt;
@@ -561,7 +563,7 @@ public:
     }
     [[nodiscard]] bool contains(std::string_view name) const noexcept { return find(name).has_value(); }
 
-    /** Returns the header with a name; throws ESRPC_ERROR_HEADER_NOT_FOUND if there is none. */
+    /** Returns the header with a given name; throws ESRPC_ERROR_HEADER_NOT_FOUND if there is none. */
     [[nodiscard]] header operator[](std::string_view name) const {
         const auto found = find(name);
         if (!found) throw error(ESRPC_ERROR_HEADER_NOT_FOUND, "there is no header " + std::string(name));
@@ -601,7 +603,7 @@ public:
         for (const header &added : list) add(added);
     }
 
-    /** Copies a list, for example to pass on a message's. The protocol's own headers are left out. */
+    /** Copies a list, for example to pass on those of a message. The protocol's own headers are left out. */
     explicit headers(const headers_view &source) { add_from(source); }
 
     /** Takes over a list made by a C function. */
@@ -641,7 +643,7 @@ public:
         return *this;
     }
 
-    /** Removes all headers with a name; returns whether there were any. */
+    /** Removes all headers with a given name; returns whether there were any. */
     bool remove(std::string_view name) noexcept {
         return owned_ != nullptr && esrpc_headers_remove(owned_.get(), bytes(name).get()) == ESRPC_OK;
     }
@@ -876,7 +878,7 @@ private:
 
 /* ---- Decoder ---- */
 
-/** What a decoder of parts calls; each may be left out. Exceptions leave push, after which the decoder is over. */
+/** What a decoder of parts calls; each may be left out. Exceptions leave push and end the decoder. */
 struct decoder_callbacks {
     /** A message begins: its length, that of its headers, and the checksum over both. */
     callback<void(std::uint32_t total_length, std::uint32_t headers_length, std::uint32_t prelude_crc)> on_prelude;
@@ -884,7 +886,7 @@ struct decoder_callbacks {
     callback<void(const header &)> on_header;
     /** A piece of the payload. */
     callback<void(bytes)> on_payload;
-    /** The message is complete, and its checksum is right. */
+    /** The message is complete, and its checksum is correct. */
     callback<void(std::uint32_t message_crc)> on_complete;
     /** The input is damaged; push reports the same. */
     callback<void(std::error_code)> on_error;
@@ -943,8 +945,8 @@ public:
         return message_view(taken);
     }
 
-    /** Takes the next whole message, and calls read for more bytes as often as that needs. read returns anything that
-     * bytes can be made of, empty at the end of the input; then there is no message, and an error if it ended inside
+    /** Takes the next whole message, and calls read for more bytes as often as needed. read returns anything from
+     * which bytes can be made, empty at the end of the input; then there is no message, and an error if it ended inside
      * one. */
     template <typename Read, typename = std::enable_if_t<std::is_invocable_v<Read &>>>
     [[nodiscard]] message_view next(Read &&read, error_sink errors = {}) {
@@ -964,7 +966,7 @@ public:
         }
     }
 
-    /** Reports the end of the input: ESRPC_ERROR_INCOMPLETE if it is inside a message. */
+    /** Signals the end of the input; fails with ESRPC_ERROR_INCOMPLETE if that is inside a message. */
     void finish(error_sink errors = {}) { errors.check(esrpc_decoder_finish(get())); }
 
     [[nodiscard]] esrpc_decoder *get() const noexcept { return decoder_.get(); }
@@ -1016,10 +1018,10 @@ private:
 
 /* ---- TLS ---- */
 
-/** TLS settings for clients or for servers, which never change. */
+/** TLS settings for clients or for servers; they never change. */
 class tls_config {
 public:
-    /** Takes over a reference of C. */
+    /** Takes over a reference from C. */
     explicit tls_config(esrpc_tls_config *owned) noexcept : config_(owned) {}
 
     /** Returns another handle of the same settings. */
@@ -1052,7 +1054,7 @@ public:
     }
     /** Trusts certificates in memory, PEM or DER. */
     tls_config_builder &ca(bytes certificates) { return set(esrpc_tls_config_builder_add_ca, certificates.get()); }
-    /** Shows this certificate, with those that lead to its CA. */
+    /** Presents this certificate, with those that lead to its CA. */
     tls_config_builder &certificate_files(std::string_view chain_path, std::string_view key_path) {
         return set(esrpc_tls_config_builder_set_certificate_files, bytes(chain_path).get(), bytes(key_path).get());
     }
@@ -1289,9 +1291,9 @@ class incoming;
 class incoming_stream;
 class deferred_connection;
 
-/** Called when a message is written, or with the reason why it is not going to be. */
+/** Called when a message is written, or, with the reason, when it never will be. */
 using flush_callback = callback<void(std::error_code)>;
-/** Gets an exception that left a callback. */
+/** Receives an exception that left a callback. */
 using exception_callback = callback<void(std::exception_ptr)>;
 /** Handles a stream that a client has opened, by accepting it, replying, failing or deferring. */
 using stream_handler = callback<void(incoming_stream)>;
@@ -1413,7 +1415,7 @@ protected:
 class stream : public stream_ref {
 public:
     stream() noexcept = default;
-    /** Takes over a reference of C. */
+    /** Takes over a reference from C. */
     explicit stream(esrpc_stream *owned) noexcept : stream(owned, nullptr) {}
 
     stream(stream &&other) noexcept
@@ -1610,7 +1612,7 @@ public:
         esrpc_connection_get_tls_peer_certificate(connection_, index, &certificate);
         return certificate;
     }
-    /** Returns what has happened on the connection. */
+    /** Returns the statistics of the connection. */
     [[nodiscard]] esrpc_stats stats(error_sink errors = {}) const {
         esrpc_stats stats{};
         stats.struct_size = sizeof stats;
@@ -1628,7 +1630,7 @@ protected:
 class connection : public connection_ref {
 public:
     connection() noexcept = default;
-    /** Takes over a reference of C, which never closes the connection. */
+    /** Takes over a reference from C, which never closes the connection. */
     explicit connection(esrpc_connection *owned) noexcept : connection(owned, nullptr, false) {}
 
     connection(connection &&other) noexcept
@@ -2159,7 +2161,7 @@ inline std::exception_ptr connection_ref::exception() const noexcept {
 
 /* ---- Runtimes ---- */
 
-/** Gets log messages, on any thread. Must not call the library, not even to destroy a handle. */
+/** Receives log messages, on any thread. Must not call the library, not even to destroy a handle. */
 using log_callback = callback<void(std::int32_t level, std::string_view target, std::string_view line)>;
 
 namespace detail {
@@ -2267,7 +2269,7 @@ public:
         closure.accepted();
         runtime_.reset(made);
     }
-    /** Takes over a reference of C. */
+    /** Takes over a reference from C. */
     explicit runtime(esrpc_runtime *owned) noexcept : runtime_(owned) {}
 
     /** Returns a handle of the default runtime, whichever that is when the handle is used. */
@@ -2305,7 +2307,7 @@ public:
     [[nodiscard]] std::size_t open_streams() const noexcept { return esrpc_runtime_get_open_streams(get()); }
     /** Returns how many connections have not ended. */
     [[nodiscard]] std::size_t open_connections() const noexcept { return esrpc_runtime_get_open_connections(get()); }
-    /** Returns what has happened on the runtime. */
+    /** Returns the statistics of the runtime. */
     [[nodiscard]] esrpc_stats stats(error_sink errors = {}) const {
         esrpc_stats stats{};
         stats.struct_size = sizeof stats;
@@ -2578,7 +2580,7 @@ public:
     }
     /** Refuses the connection. */
     void refuse() const noexcept { announced_.refuse(); }
-    /** Returns the connection, to ask for its peer. */
+    /** Returns the connection, for example to find out who its peer is. */
     [[nodiscard]] connection_ref get() const noexcept { return kept_; }
 
 private:
@@ -2601,9 +2603,9 @@ inline deferred_connection incoming::defer(error_sink errors) const {
 class listener {
 public:
     listener() noexcept = default;
-    /** Listens at an address; CONNECT is answered by the library. For anything else see server. */
+    /** Listens on an address; CONNECT is answered by the library. For anything else see server. */
     listener(std::string_view host, std::uint32_t port, callback<void(incoming)> on_connection);
-    /** Takes over a reference of C, which never closes it. */
+    /** Takes over a reference from C, which never closes it. */
     explicit listener(esrpc_listener *owned) noexcept : listener_(owned), closes_(false) {}
 
     listener(listener &&other) noexcept : listener_(std::move(other.listener_)), closes_(other.closes_) {}
@@ -2657,7 +2659,7 @@ public:
         errors.check(esrpc_listener_dup_socket(get(), &duplicate));
         return duplicate;
     }
-    /** Returns what has happened on the listener and its connections. */
+    /** Returns the statistics of the listener and its connections. */
     [[nodiscard]] esrpc_stats stats(error_sink errors = {}) const {
         esrpc_stats stats{};
         stats.struct_size = sizeof stats;
@@ -2745,18 +2747,18 @@ class server {
 public:
     /** Listens nowhere yet. */
     server() : options_(esrpc_listener_options_new()), service_(std::make_shared<detail::service>()) {}
-    /** Listens at an address of this machine; port 0: one that the system chooses. */
+    /** Listens on an address of this machine; port 0: one that the system chooses. */
     server(std::string_view host, std::uint32_t port) : server() {
         set(esrpc_listener_options_set_host, bytes(host).get(), port);
     }
 
-    /** Listens at an address of this machine. */
+    /** Listens on an address of this machine. */
     server &host(std::string_view address, std::uint32_t port) {
         return set(esrpc_listener_options_set_host, bytes(address).get(), port);
     }
-    /** Listens at the path of a Unix socket, or on Windows of a named pipe. */
+    /** Listens on the path of a Unix socket, or on Windows of a named pipe. */
     server &unix_path(std::string_view path) { return set(esrpc_listener_options_set_unix_path, bytes(path).get()); }
-    /** Listens at the abstract name of a Unix socket (Linux). */
+    /** Listens on the abstract name of a Unix socket (Linux). */
     server &unix_abstract(std::string_view name) {
         return set(esrpc_listener_options_set_unix_abstract, bytes(name).get());
     }

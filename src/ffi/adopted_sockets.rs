@@ -51,10 +51,10 @@ pub extern "C" fn esrpc_client_options_set_socket(
 ///
 /// The socket belongs to the caller until esrpc_listener_listen has returned ESRPC_OK, and still after an error. From
 /// then on it belongs to the library, which makes it non-blocking (also for other descriptors of the same socket) and
-/// close-on-exec, undoes the settings that esrpc_client_options_set_socket names, since connections would inherit
-/// them, and closes it when the listener closes, without shutting it down; clients are refused once every descriptor
-/// of it, in all processes, is closed. The options cannot be used to listen again before another socket or address is
-/// set.
+/// close-on-exec, and undoes the settings that esrpc_client_options_set_socket lists, since connections would inherit
+/// them. When the listener closes, the library closes the socket without shutting it down; clients are refused once
+/// every descriptor of it, in all processes, is closed. The options cannot be used to listen again before another
+/// socket or address is set.
 ///
 /// @param options Modified, unless the call fails.
 /// @param socket A listening stream socket of TCP or Unix. It is checked here and again when listening.
@@ -90,15 +90,15 @@ pub extern "C" fn esrpc_listener_options_set_adopt_only(options: Option<&mut esr
     })
 }
 
-/// Passes a connected socket to a listener as if it had been accepted there: one that a supervisor accepted (inetd),
-/// or one end of a socketpair. The listener's TLS and limits apply, and it is announced by on_incoming_connection or
-/// reported by on_failed_connection; if the listener is closed before that, it is closed without a callback.
+/// Passes a connected socket to a listener as if it had been accepted there: one that a supervisor accepted (inetd), or
+/// one end of a socketpair. The listener's TLS and limits apply. The connection is announced by on_incoming_connection
+/// or reported by on_failed_connection; if the listener is closed before that, it is closed without a callback.
 ///
 /// The socket belongs to the library once the call has returned ESRPC_OK, and still to the caller after an error. The
-/// library makes it non-blocking (also for other descriptors of the same socket) and close-on-exec, undoes the
-/// settings that esrpc_client_options_set_socket names, and shuts it down and closes it when the connection ends.
+/// library makes it non-blocking (also for other descriptors of the same socket) and close-on-exec, undoes the settings
+/// that esrpc_client_options_set_socket lists, and shuts it down and closes it when the connection ends.
 ///
-/// @param listener Borrowed; any listener, whether it listens at an address or not.
+/// @param listener Borrowed; any listener, whether it listens on an address or not.
 /// @param socket A connected stream socket of TCP or Unix.
 /// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if listener is NULL; ESRPC_ERROR_WRONG_SOCKET if socket is
 /// negative, not open, not a stream socket of TCP or Unix, not connected, or listening; ESRPC_ERROR_INVALID_STATE if
@@ -127,7 +127,7 @@ pub unsafe extern "C" fn esrpc_listener_adopt_connection(
 /// @param listener Borrowed.
 /// @param out_socket Receives the descriptor, close-on-exec, which the caller closes.
 /// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if listener or out_socket is NULL; ESRPC_ERROR_INVALID_STATE if the
-/// listener is closed or drained (call this before), or does not listen at a socket; ESRPC_ERROR_TOO_MANY_FILES;
+/// listener is closed or drained (call this before), or does not listen on a socket; ESRPC_ERROR_TOO_MANY_FILES;
 /// ESRPC_ERROR_IO; ESRPC_ERROR_UNSUPPORTED for a named pipe; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_FORKED.
 ///
 /// Thread: any. Since: 0.1.0

@@ -70,10 +70,9 @@ pub unsafe extern "C" fn esrpc_connection_connect_blocking(
 /// ESRPC_ERROR_APPLICATION_ERROR; otherwise it is set to NULL.
 /// @return ESRPC_OK; ESRPC_ERROR_APPLICATION_ERROR if the reply is an error message; ESRPC_ERROR_PEER_ERROR if the
 /// server sent PROTOCOL_ERROR or INTERNAL_ERROR meanwhile, and esrpc_last_error_message quotes what it says;
-/// ESRPC_ERROR_TIMED_OUT after timeout_ms, when the stream is ended towards the server too, which may have carried
-/// the call out; why the connection ended
-/// if it did, such as ESRPC_ERROR_PEER_CLOSED, or ESRPC_ERROR_CONNECTION_CLOSED if this side closed it, in which
-/// cases the call may have been sent or not. If the call
+/// ESRPC_ERROR_TIMED_OUT after timeout_ms: the stream is then ended, for the server too, but the server may have
+/// carried out the call; why the connection ended if it did, such as ESRPC_ERROR_PEER_CLOSED, or
+/// ESRPC_ERROR_CONNECTION_CLOSED if this side closed it, in which cases the call may have been sent or not. If the call
 /// was not sent: ESRPC_ERROR_INVALID_ARGUMENT if connection or out_reply is NULL, headers is a message's list,
 /// operation is empty, or operation or payload is NULL with a length; ESRPC_ERROR_WOULD_DEADLOCK on an event-loop
 /// thread; ESRPC_ERROR_INVALID_UTF8, ESRPC_ERROR_HEADER_VALUE_TOO_LONG, ESRPC_ERROR_RESERVED_HEADER,

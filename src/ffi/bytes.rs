@@ -9,7 +9,7 @@ use super::guard;
 use super::handle::BoxHandle;
 
 /// Bytes that somebody else owns: text (UTF-8, not NUL-terminated) or data. As an argument they are copied before the
-/// call returns; how long a returned view is valid, its function says.
+/// call returns; the function that returns a view says how long it is valid.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct esrpc_bytes {

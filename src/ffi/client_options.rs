@@ -130,7 +130,7 @@ pub unsafe extern "C" fn esrpc_client_options_set_host(
 }
 
 /// Sets the path of a Unix socket to connect to, replacing any earlier setting; on Windows the name of a named pipe,
-/// "\\\\.\\pipe\\NAME", of this machine. The server of a pipe may learn which user the client is, and cannot act as
+/// "\\\\.\\pipe\\NAME", of this machine. The server of a pipe may learn which user the client is, but cannot act as
 /// that user (SECURITY_IDENTIFICATION).
 ///
 /// @param options Modified.
@@ -201,8 +201,8 @@ pub extern "C" fn esrpc_client_options_set_address_family(
     })
 }
 
-/// Sets this side's own address for TCP. Default: the system chooses. Addresses of the host of the other family are
-/// not tried.
+/// Sets this side's own address for TCP. Default: the system chooses. The host's addresses of the other family are not
+/// tried.
 ///
 /// @param options Modified.
 /// @param address An IPv4 or IPv6 address of this machine as UTF-8 text, copied; empty: the system chooses.
@@ -294,9 +294,9 @@ pub extern "C" fn esrpc_client_options_set_connection_options(
     })
 }
 
-/// Makes the library do the handshake: it sends CONNECT itself, and on_setup is called after the server's
-/// CONNECT_ACK, which esrpc_connection_get_connect_ack returns and which is not passed to on_protocol_message. If the
-/// server refuses, setup fails with ESRPC_ERROR_HANDSHAKE_REFUSED. Without this option the caller sends CONNECT after
+/// Makes the library do the handshake: it sends CONNECT itself, and on_setup is called after the server's CONNECT_ACK.
+/// That message is not passed to on_protocol_message; esrpc_connection_get_connect_ack returns it. If the server
+/// refuses, setup fails with ESRPC_ERROR_HANDSHAKE_REFUSED. Without this option the caller sends CONNECT after
 /// on_setup.
 ///
 /// @param options Modified.

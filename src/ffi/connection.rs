@@ -61,7 +61,7 @@ pub struct esrpc_connection_callbacks {
     >,
     /// Server only: the client opens a stream. Call esrpc_stream_accept, esrpc_stream_refuse, esrpc_stream_reply,
     /// esrpc_stream_fail or esrpc_stream_defer inside; otherwise it is refused. The first message may be inspected
-    /// here; it is passed to on_message of the accepted stream again.
+    /// here; it is passed again, to on_message of the accepted stream.
     pub on_incoming_stream: Option<
         unsafe extern "C" fn(
             connection: *mut esrpc_connection,
@@ -70,18 +70,18 @@ pub struct esrpc_connection_callbacks {
             user_data: *mut c_void,
         ),
     >,
-    /// Sends returned ESRPC_ERROR_WOULD_BLOCK, on the connection or on a stream, and half of the outbound limit is
-    /// free now. Called once per such episode.
+    /// Sends returned ESRPC_ERROR_WOULD_BLOCK, on the connection or on a stream, and half of the outbound limit is free
+    /// now. Called once each time this happens.
     pub on_writable: Option<unsafe extern "C" fn(connection: *mut esrpc_connection, user_data: *mut c_void)>,
     /// The connection has ended. Once, if it was set up, after every flush callback and every on_closed.
     ///
-    /// This side: ESRPC_OK or the number passed to esrpc_connection_close, and nothing was lost; ESRPC_OK also after
-    /// a drain; ESRPC_ERROR_DRAINING: the time to drain was over; ESRPC_ERROR_LINGER_EXPIRED and ESRPC_ERROR_ABORTED:
-    /// something was not written; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_INTERNAL: a defect of the library.
+    /// This side: ESRPC_OK or the number passed to esrpc_connection_close, and nothing was lost; ESRPC_OK also after a
+    /// drain; ESRPC_ERROR_DRAINING: the time to drain was over; ESRPC_ERROR_LINGER_EXPIRED and ESRPC_ERROR_ABORTED:
+    /// something was not written; ESRPC_ERROR_RUNTIME_SHUTDOWN; ESRPC_ERROR_INTERNAL: a defect in the library.
     ///
     /// The peer or the network: ESRPC_ERROR_PEER_CLOSED, ESRPC_ERROR_CONNECTION_RESET, ESRPC_ERROR_IO,
     /// ESRPC_ERROR_ACCESS_DENIED (the system forbids it), ESRPC_ERROR_TLS_ALERT_RECEIVED,
-    /// ESRPC_ERROR_TLS_HANDSHAKE_FAILED (records that are not sound TLS), ESRPC_ERROR_TLS_TRUNCATED.
+    /// ESRPC_ERROR_TLS_HANDSHAKE_FAILED (records that are not valid TLS), ESRPC_ERROR_TLS_TRUNCATED.
     ///
     /// What the peer sent: ESRPC_ERROR_HANDSHAKE_REFUSED, ESRPC_ERROR_PROTOCOL_VIOLATION, ESRPC_ERROR_INCOMPLETE
     /// (it ended inside a message), ESRPC_ERROR_PRELUDE_CHECKSUM, ESRPC_ERROR_MESSAGE_CHECKSUM,
@@ -332,12 +332,12 @@ pub unsafe extern "C" fn esrpc_connection_accept(
     })
 }
 
-/// Closes the connection once everything accepted before is written. Returns at once; on_shutdown is called when it
-/// has ended. After the call returns no message callback begins (one may be running), and sends return
+/// Closes the connection once everything accepted before is written. Returns at once; on_shutdown is called when it has
+/// ended. After the call returns no message callback begins (one may be running), and sends return
 /// ESRPC_ERROR_CONNECTION_CLOSED. If the peer takes nothing for linger_ms, the rest is dropped and the reason is
-/// ESRPC_ERROR_LINGER_EXPIRED. Before setup it cancels: on_setup reports ESRPC_ERROR_CANCELLED. On a connection that
-/// is closing or closed it does nothing, except that reason replaces ESRPC_ERROR_HANDSHAKE_REFUSED if passed before
-/// on_shutdown, as inside the callback that delivers the refusing CONNECT_ACK.
+/// ESRPC_ERROR_LINGER_EXPIRED. Before setup it cancels: on_setup reports ESRPC_ERROR_CANCELLED. On a connection that is
+/// closing or closed it does nothing, except that reason replaces ESRPC_ERROR_HANDSHAKE_REFUSED if the call is made
+/// before on_shutdown, for example inside the callback that delivers the refusing CONNECT_ACK.
 ///
 /// @param connection Borrowed.
 /// @param reason The reason that on_shutdown reports: ESRPC_OK, or any number of the application's choice from 1000 up.
@@ -358,10 +358,10 @@ pub unsafe extern "C" fn esrpc_connection_close(
     })
 }
 
-/// Closes the connection at once, without writing the rest; also while it is closing. Returns at once. The flush
-/// callbacks of unwritten sends report ESRPC_ERROR_CONNECTION_CLOSED or ESRPC_ERROR_ABORTED; on_shutdown reports
-/// ESRPC_OK if there were none, otherwise ESRPC_ERROR_ABORTED. Before setup it cancels, as esrpc_connection_close
-/// does.
+/// Closes the connection at once, without writing the rest. May also be called while it is closing. Returns at once.
+/// The flush callbacks of unwritten sends report ESRPC_ERROR_CONNECTION_CLOSED or ESRPC_ERROR_ABORTED; on_shutdown
+/// reports ESRPC_OK if there were none, otherwise ESRPC_ERROR_ABORTED. Before setup it cancels, as
+/// esrpc_connection_close does.
 ///
 /// @param connection Borrowed.
 /// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL; ESRPC_ERROR_RUNTIME_SHUTDOWN;
@@ -416,9 +416,9 @@ pub unsafe extern "C" fn esrpc_connection_send_protocol_message(
     })
 }
 
-/// Stops reading from the peer, independently of full queues (esrpc_stream_read); the peer has to stop sending once
-/// its own buffers are full. Messages that were already read wait. While reading is paused the end of the connection
-/// is not noticed, until a write fails: that ends the pause, so that no flush callback is kept waiting.
+/// Stops reading from the peer, independently of full queues (esrpc_stream_read); the peer has to stop sending once its
+/// own buffers are full. Messages that were already read wait until reading resumes. While reading is paused the end of
+/// the connection is not noticed, until a write fails: that ends the pause, so that no flush callback is kept waiting.
 ///
 /// @param connection Borrowed.
 /// @return ESRPC_OK; ESRPC_ERROR_INVALID_ARGUMENT if connection is NULL; ESRPC_ERROR_NOT_READY before setup;

@@ -244,8 +244,8 @@ pub unsafe extern "C" fn esrpc_connection_get_outbound_size(connection: *const e
     })
 }
 
-/// Returns the CONNECT_ACK to the CONNECT that the library sent for the handshake option, also if it was a refusal;
-/// the PROTOCOL_ERROR or INTERNAL_ERROR if the server sent one of these instead.
+/// Returns the CONNECT_ACK to the CONNECT that the library sent for the handshake option, also if it was a refusal, or
+/// the PROTOCOL_ERROR or INTERNAL_ERROR that the server sent instead.
 ///
 /// @param connection Borrowed.
 /// @return The message, valid as long as the handle; NULL without the handshake option, before the CONNECT_ACK, if

@@ -16,8 +16,8 @@ use crate::runtime::Settings;
 const MAX_SIZE: usize = i32::MAX as usize;
 const MAX_RECEIVED_VALUE_LEN: usize = u16::MAX as usize;
 
-/// Settings of a connection, for a client or for those that a listener accepts. What uses them copies them. Release it
-/// with esrpc_connection_options_release.
+/// Settings of a connection, for a client or for those that a listener accepts. They are copied when they are used.
+/// Release them with esrpc_connection_options_release.
 #[derive(Clone, Debug, Default)]
 pub struct esrpc_connection_options {
     pub(crate) settings: Settings,
@@ -62,7 +62,7 @@ pub extern "C" fn esrpc_connection_options_new() -> *mut esrpc_connection_option
     guard::value(std::ptr::null_mut(), || esrpc_connection_options::default().give())
 }
 
-/// Frees connection settings. What uses them has its own copy.
+/// Frees connection settings. Objects made with them have their own copy.
 ///
 /// @param options Not to be used afterwards; NULL: nothing happens.
 ///
@@ -225,10 +225,10 @@ pub extern "C" fn esrpc_connection_options_set_max_streams(
 }
 
 /// Limits events that cost a server more than its client: messages without TERMINATE_STREAM for a stream that is over,
-/// any message on a deferred stream that the client has ended, and the client's ends of streams that the server has
-/// accepted but not sent anything on. A first message that ends its own stream does not count. Beyond the limit the
-/// server sends PROTOCOL_ERROR and ends the connection with ESRPC_ERROR_TOO_MANY_ABNORMAL_EVENTS. Default: 33 a second,
-/// 1000 at once.
+/// any message on a deferred stream that the client has ended, and streams that the client ends after the server has
+/// accepted them but before it has sent anything on them. A first message that ends its own stream does not count.
+/// Beyond the limit the server sends PROTOCOL_ERROR and ends the connection with ESRPC_ERROR_TOO_MANY_ABNORMAL_EVENTS.
+/// Default: 33 a second, 1000 at once.
 ///
 /// @param options Modified.
 /// @param per_second Events per second in the long run, 1 to 1000000.

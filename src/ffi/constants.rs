@@ -10,19 +10,19 @@ pub enum esrpc_header_type {
     ESRPC_HEADER_TYPE_BOOL_TRUE = 0,
     /// The boolean false.
     ESRPC_HEADER_TYPE_BOOL_FALSE = 1,
-    /// A signed integer of 8 bits.
+    /// An 8-bit signed integer.
     ESRPC_HEADER_TYPE_BYTE = 2,
-    /// A signed integer of 16 bits.
+    /// A 16-bit signed integer.
     ESRPC_HEADER_TYPE_INT16 = 3,
-    /// A signed integer of 32 bits.
+    /// A 32-bit signed integer.
     ESRPC_HEADER_TYPE_INT32 = 4,
-    /// A signed integer of 64 bits.
+    /// A 64-bit signed integer.
     ESRPC_HEADER_TYPE_INT64 = 5,
     /// Bytes.
     ESRPC_HEADER_TYPE_BYTE_BUF = 6,
     /// Text, UTF-8.
     ESRPC_HEADER_TYPE_STRING = 7,
-    /// A time as a signed integer of 64 bits. Event-stream services count milliseconds since 1970-01-01 UTC; awscrt's
+    /// A time as a 64-bit signed integer. Event-stream services count milliseconds since 1970-01-01 UTC; awscrt's
     /// documentation for Python says seconds. The library converts nothing.
     ESRPC_HEADER_TYPE_TIMESTAMP = 8,
     /// The 16 bytes of a UUID.
@@ -146,7 +146,7 @@ pub enum esrpc_tls_revocation_depth {
 pub enum esrpc_log_level {
     /// Nothing is logged.
     ESRPC_LOG_LEVEL_OFF = 0,
-    /// What should not happen.
+    /// Things that should not happen.
     ESRPC_LOG_LEVEL_ERROR = 1,
     /// What an operator should look at, such as a peer that breaks the protocol.
     ESRPC_LOG_LEVEL_WARN = 2,
@@ -159,7 +159,6 @@ pub enum esrpc_log_level {
 }
 
 /// Which addresses of a host name are tried.
-///
 /// cbindgen:prefix-with-name=false
 /// cbindgen:rename-all=None
 #[repr(C)]

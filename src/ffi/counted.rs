@@ -6,9 +6,9 @@ use super::handle::ArcHandle;
 use crate::runtime::{Connection, Error, Listener, Runtime, Stream};
 use crate::transport::TlsConfig;
 
-/// TLS settings for clients or for servers, which never change. Counted; any number of connections and listeners may
-/// use the same ones, and share their resumable sessions. A forked child may use those of its parent; it resumes no
-/// sessions with them.
+/// TLS settings for clients or for servers; they never change. Counted; any number of connections and listeners may use
+/// the same settings, and then share their resumable sessions. A forked child may use the settings of its parent, but
+/// resumes no sessions with them.
 pub struct esrpc_tls_config {
     _private: [u8; 0],
 }
@@ -83,7 +83,7 @@ impl ArcHandle for esrpc_connection {
     }
 }
 
-/// One stream of a connection: a call, on its client or its server. Counted: esrpc_stream_acquire,
+/// One stream of a connection: a call, as its client or its server sees it. Counted: esrpc_stream_acquire,
 /// esrpc_stream_release. It keeps its connection's handle valid.
 pub struct esrpc_stream {
     _private: [u8; 0],

@@ -18,14 +18,14 @@ use super::table::read_table;
 use crate::codec::{DecodeEvents, EventDecoder, FlatHeader, Limits, Message, MessageDecoder, Prelude};
 
 /// What a decoder calls while bytes are pushed. Every slot may be NULL. The parts of a message are reported in the
-/// order of the wire, before its checksum is verified: only on_complete says that it is right. Set struct_size to
+/// order of the wire, before its checksum is verified: only on_complete confirms that it is intact. Set struct_size to
 /// sizeof (esrpc_decoder_callbacks) and all other slots to NULL.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct esrpc_decoder_callbacks {
     /// The size of this struct.
     pub struct_size: usize,
-    /// A message begins: its lengths, and the checksum over them, which is right.
+    /// A message begins: its lengths, and the checksum over them, which has been verified.
     pub on_prelude: Option<
         unsafe extern "C" fn(
             decoder: *mut esrpc_decoder,
@@ -38,10 +38,10 @@ pub struct esrpc_decoder_callbacks {
     /// One header of the message, valid until the callback returns.
     pub on_header:
         Option<unsafe extern "C" fn(decoder: *mut esrpc_decoder, header: *const esrpc_header, user_data: *mut c_void)>,
-    /// A piece of the payload, at least one byte, as it lies in what was pushed.
+    /// A piece of the payload, at least one byte; data points into the bytes that were pushed.
     pub on_payload:
         Option<unsafe extern "C" fn(decoder: *mut esrpc_decoder, data: *const u8, len: usize, user_data: *mut c_void)>,
-    /// The message is complete, and its checksum is right.
+    /// The message is complete, and its checksum is correct.
     pub on_complete:
         Option<unsafe extern "C" fn(decoder: *mut esrpc_decoder, message_crc: u32, user_data: *mut c_void)>,
     /// The input is damaged. Called once and last; this push and every later one return the same status.
@@ -59,7 +59,7 @@ const NO_CALLBACKS: esrpc_decoder_callbacks = esrpc_decoder_callbacks {
 };
 
 /// An incremental decoder: bytes are pushed in pieces of any size, and messages come out, either whole, from
-/// esrpc_decoder_next_message, or in parts, through callbacks, where no payload is ever held. Release it with
+/// esrpc_decoder_next_message, or in parts, through callbacks, without ever holding a payload. Release it with
 /// esrpc_decoder_release.
 pub struct esrpc_decoder {
     /// Borrowed during a push and thus during its callbacks, so that what they call on this decoder is refused.
@@ -219,7 +219,7 @@ unsafe fn push(handle: *mut esrpc_decoder, data: &[u8]) -> Result<(), Failure> {
     pushed
 }
 
-/// Creates a decoder. It accepts payloads of up to 24 MiB, and beside them 1024 headers of 24 MiB in total, unless
+/// Creates a decoder. It accepts payloads of up to 24 MiB, plus up to 1024 headers of 24 MiB in total, unless
 /// esrpc_decoder_set_limits says otherwise.
 ///
 /// @param callbacks Copied. NULL makes a decoder that gathers whole messages for esrpc_decoder_next_message; a table,
@@ -312,9 +312,9 @@ pub unsafe extern "C" fn esrpc_decoder_push(decoder: *mut esrpc_decoder, data: e
 /// Takes the next whole message from a decoder created without callbacks.
 ///
 /// @param decoder Modified.
-/// @param out_message Receives a message that is valid until the next push or the release of the decoder and is not
-/// released; NULL if more bytes are needed.
-/// @return ESRPC_OK; once the good messages are taken, the error that esrpc_decoder_push returned;
+/// @param out_message Receives a message that is valid until the next push or the release of the decoder, and must not
+/// be released; NULL if more bytes are needed.
+/// @return ESRPC_OK; once the intact messages are taken, the error that esrpc_decoder_push returned;
 /// ESRPC_ERROR_INVALID_STATE if the decoder was made with callbacks; ESRPC_ERROR_INVALID_ARGUMENT if decoder or
 /// out_message is NULL.
 ///
@@ -342,7 +342,7 @@ pub unsafe extern "C" fn esrpc_decoder_next_message(
     })
 }
 
-/// Reports the end of the input to a decoder, to learn whether it ended between two messages.
+/// Signals the end of the input to a decoder, and checks that it ended between two messages.
 ///
 /// @param decoder Borrowed.
 /// @return ESRPC_OK if it did; ESRPC_ERROR_INCOMPLETE if it ended inside a message; the error that esrpc_decoder_push

@@ -9,7 +9,7 @@ use super::times::timeout;
 use crate::runtime::{Drain, Listener};
 
 /// Ends a listener gracefully. It closes its listening socket and announces no more connections at once; whoever
-/// listens at the same socket (esrpc_listener_dup_socket, called before) or address next gets new clients. Its
+/// listens on the same socket (esrpc_listener_dup_socket, called before) or address next gets new clients. Its
 /// connections go on until no stream is open on them (one whose CONNECT is not answered yet has none) and are then
 /// closed as by esrpc_connection_close with ESRPC_OK: what was sent reaches the peer, messages not delivered yet are
 /// dropped. A stream that a client opens meanwhile is refused without a callback, by an APPLICATION_ERROR with
@@ -39,9 +39,10 @@ pub unsafe extern "C" fn esrpc_listener_drain(listener: *mut esrpc_listener, dea
 }
 
 /// Ends everything on a runtime gracefully: each listener as esrpc_listener_drain does, and each client's connection
-/// once no stream is open on it. ESRPC_ERROR_DRAINING is what activating a stream, connecting and listening return
-/// from now on, what connections being set up fail with, and the reason of those closed when the time is over.
-/// Afterwards the runtime accepts nothing new; esrpc_runtime_join waits until everything has ended and is released.
+/// once no stream is open on it. From now on, activating a stream, connecting and listening return
+/// ESRPC_ERROR_DRAINING, and connections being set up fail with it. It is also the reason of connections that are
+/// closed because the time ran out. Afterwards the runtime accepts nothing new; esrpc_runtime_join waits until
+/// everything has ended and is released.
 ///
 /// @param runtime Borrowed; NULL: the default runtime, if there is one.
 /// @param deadline_ms Milliseconds from now; 0: at once; ESRPC_NO_TIMEOUT: as long as it takes. With several calls,

@@ -108,7 +108,7 @@ fn defect(panic: Box<dyn Any + Send>) -> Failure {
         .unwrap_or_default();
     // Dropping the payload may panic again.
     let _ = catch_unwind(AssertUnwindSafe(|| drop(panic))).map_err(std::mem::forget);
-    Failure::new(ESRPC_ERROR_INTERNAL, format!("defect of the library: {text}"))
+    Failure::new(ESRPC_ERROR_INTERNAL, format!("defect in the library: {text}"))
 }
 
 #[cfg(test)]
@@ -126,9 +126,9 @@ mod tests {
     #[test]
     fn a_panic_becomes_an_internal_error() {
         assert_eq!(call(|| panic!("seven {}", 7)), ESRPC_ERROR_INTERNAL as i32);
-        assert_eq!(last_error(), "defect of the library: seven 7");
+        assert_eq!(last_error(), "defect in the library: seven 7");
         assert_eq!(value(5, || panic!("eight")), 5);
-        assert_eq!(last_error(), "defect of the library: eight");
+        assert_eq!(last_error(), "defect in the library: eight");
     }
 
     #[test]

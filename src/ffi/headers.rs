@@ -60,8 +60,9 @@ pub(crate) fn type_name(header_type: HeaderType) -> &'static str {
     }
 }
 
-/// A list of headers: a builder, made by esrpc_headers_new and changed by its owner, or, as const esrpc_headers *, also
-/// the list of a message, which cannot be changed and lives as long as the message. Order and repeated names are kept.
+/// A list of headers: either a builder, which esrpc_headers_new creates and its owner modifies, or, as const
+/// esrpc_headers *, the list of a message, which cannot be modified and lives as long as the message. Order and
+/// repeated names are kept.
 pub struct esrpc_headers {
     content: Content,
     /// Where reading by index continues, used for `Lent` only: the index in the upper half, its offset in the lower
@@ -371,7 +372,7 @@ pub unsafe extern "C" fn esrpc_headers_get_range(
     })
 }
 
-/// Reads the header with a name: the last one if the name is repeated.
+/// Reads the header with a given name: the last one if the name is repeated.
 ///
 /// @param headers Borrowed.
 /// @param name Borrowed; the case of ASCII letters does not matter.
@@ -397,7 +398,7 @@ pub unsafe extern "C" fn esrpc_headers_find(
     })
 }
 
-/// Removes all headers with a name from a list.
+/// Removes all headers with a given name from a list.
 ///
 /// @param headers Modified.
 /// @param name Borrowed; the case of ASCII letters does not matter.

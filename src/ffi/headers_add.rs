@@ -70,7 +70,7 @@ pub unsafe extern "C" fn esrpc_headers_add_bool(
     })
 }
 
-/// Adds a signed integer of 8 bits to a list.
+/// Adds an 8-bit signed integer to a list.
 ///
 /// @param headers Modified.
 /// @param name The header's name, UTF-8, 1 to 255 bytes; copied.
@@ -93,7 +93,7 @@ pub unsafe extern "C" fn esrpc_headers_add_byte(
     })
 }
 
-/// Adds a signed integer of 16 bits to a list.
+/// Adds a 16-bit signed integer to a list.
 ///
 /// @param headers Modified.
 /// @param name The header's name, UTF-8, 1 to 255 bytes; copied.
@@ -116,7 +116,7 @@ pub unsafe extern "C" fn esrpc_headers_add_int16(
     })
 }
 
-/// Adds a signed integer of 32 bits to a list.
+/// Adds a 32-bit signed integer to a list.
 ///
 /// @param headers Modified.
 /// @param name The header's name, UTF-8, 1 to 255 bytes; copied.
@@ -139,7 +139,7 @@ pub unsafe extern "C" fn esrpc_headers_add_int32(
     })
 }
 
-/// Adds a signed integer of 64 bits to a list.
+/// Adds a 64-bit signed integer to a list.
 ///
 /// @param headers Modified.
 /// @param name The header's name, UTF-8, 1 to 255 bytes; copied.

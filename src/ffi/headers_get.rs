@@ -37,7 +37,7 @@ fn wrong_type(name: &[u8], found: HeaderType, wanted: &str) -> Failure {
     Failure::new(ESRPC_ERROR_WRONG_TYPE, format!("the header \"{name}\" has the type {found}, not {wanted}"))
 }
 
-/// Reads the boolean with a name: that of the last header if the name is repeated.
+/// Reads the boolean with a given name, from the last header if the name is repeated.
 ///
 /// @param headers Borrowed.
 /// @param name Borrowed; the case of ASCII letters does not matter.
@@ -64,7 +64,7 @@ pub unsafe extern "C" fn esrpc_headers_get_bool(
     })
 }
 
-/// Reads the signed integer of 8 bits with a name: that of the last header if the name is repeated.
+/// Reads the 8-bit signed integer with a given name, from the last header if the name is repeated.
 ///
 /// @param headers Borrowed.
 /// @param name Borrowed; the case of ASCII letters does not matter.
@@ -91,7 +91,7 @@ pub unsafe extern "C" fn esrpc_headers_get_byte(
     })
 }
 
-/// Reads the signed integer of 16 bits with a name: that of the last header if the name is repeated.
+/// Reads the 16-bit signed integer with a given name, from the last header if the name is repeated.
 ///
 /// @param headers Borrowed.
 /// @param name Borrowed; the case of ASCII letters does not matter.
@@ -118,7 +118,7 @@ pub unsafe extern "C" fn esrpc_headers_get_int16(
     })
 }
 
-/// Reads the signed integer of 32 bits with a name: that of the last header if the name is repeated.
+/// Reads the 32-bit signed integer with a given name, from the last header if the name is repeated.
 ///
 /// @param headers Borrowed.
 /// @param name Borrowed; the case of ASCII letters does not matter.
@@ -145,7 +145,7 @@ pub unsafe extern "C" fn esrpc_headers_get_int32(
     })
 }
 
-/// Reads the signed integer of 64 bits with a name: that of the last header if the name is repeated.
+/// Reads the 64-bit signed integer with a given name, from the last header if the name is repeated.
 ///
 /// @param headers Borrowed.
 /// @param name Borrowed; the case of ASCII letters does not matter.
@@ -172,7 +172,7 @@ pub unsafe extern "C" fn esrpc_headers_get_int64(
     })
 }
 
-/// Reads the timestamp with a name: that of the last header if the name is repeated.
+/// Reads the timestamp with a given name, from the last header if the name is repeated.
 ///
 /// @param headers Borrowed.
 /// @param name Borrowed; the case of ASCII letters does not matter.
@@ -199,7 +199,7 @@ pub unsafe extern "C" fn esrpc_headers_get_timestamp(
     })
 }
 
-/// Reads the bytes with a name: that of the last header if the name is repeated.
+/// Reads the bytes with a given name, from the last header if the name is repeated.
 ///
 /// @param headers Borrowed.
 /// @param name Borrowed; the case of ASCII letters does not matter.
@@ -226,7 +226,7 @@ pub unsafe extern "C" fn esrpc_headers_get_byte_buf(
     })
 }
 
-/// Reads the text with a name: that of the last header if the name is repeated.
+/// Reads the text with a given name, from the last header if the name is repeated.
 ///
 /// @param headers Borrowed.
 /// @param name Borrowed; the case of ASCII letters does not matter.
@@ -254,7 +254,7 @@ pub unsafe extern "C" fn esrpc_headers_get_string(
     })
 }
 
-/// Reads the UUID with a name: that of the last header if the name is repeated.
+/// Reads the UUID with a given name, from the last header if the name is repeated.
 ///
 /// @param headers Borrowed.
 /// @param name Borrowed; the case of ASCII letters does not matter.

@@ -36,12 +36,12 @@ pub struct esrpc_listener_callbacks {
     /// A connection was lost before on_incoming_connection; the listener goes on. Called on the event-loop thread of the
     /// listener or of that connection, so perhaps several at once.
     ///
-    /// The system: ESRPC_ERROR_TOO_MANY_FILES, ESRPC_ERROR_CONNECTION_RESET, ESRPC_ERROR_ACCESS_DENIED,
-    /// ESRPC_ERROR_IO for anything else. Limits: ESRPC_ERROR_TOO_MANY_HANDSHAKES (it made room for newer ones),
+    /// The system: ESRPC_ERROR_TOO_MANY_FILES, ESRPC_ERROR_CONNECTION_RESET, ESRPC_ERROR_ACCESS_DENIED, ESRPC_ERROR_IO
+    /// for anything else. Limits: ESRPC_ERROR_TOO_MANY_HANDSHAKES (it made room for newer ones),
     /// ESRPC_ERROR_HANDSHAKE_TIMED_OUT (on a named pipe: the client sent nothing in time), ESRPC_ERROR_DRAINING,
     /// ESRPC_ERROR_RUNTIME_SHUTDOWN. TLS: ESRPC_ERROR_TLS_ALERT_RECEIVED, ESRPC_ERROR_TLS_HANDSHAKE_FAILED,
     /// ESRPC_ERROR_TLS_TRUNCATED, ESRPC_ERROR_TLS_CERTIFICATE_REQUIRED, and the others that on_setup lists, here about
-    /// the client's certificate. ESRPC_ERROR_INTERNAL: a defect of the library.
+    /// the client's certificate. ESRPC_ERROR_INTERNAL: a defect in the library.
     pub on_failed_connection:
         Option<unsafe extern "C" fn(listener: *mut esrpc_listener, status: esrpc_status, user_data: *mut c_void)>,
     /// The socket is closed, and a socket file removed; after esrpc_listener_drain its connections have ended, too.
@@ -194,7 +194,7 @@ pub unsafe extern "C" fn esrpc_listener_close(listener: *mut esrpc_listener) -> 
     })
 }
 
-/// Returns the address that the listener listens at: "127.0.0.1:80", "[::1]:80", "unix:/path", "unix:@name" or, on
+/// Returns the address that the listener listens on: "127.0.0.1:80", "[::1]:80", "unix:/path", "unix:@name" or, on
 /// Windows, "pipe:" and the pipe's name; "" if the listener only adopts connections.
 ///
 /// @param listener Borrowed.
@@ -209,7 +209,7 @@ pub unsafe extern "C" fn esrpc_listener_get_address(listener: *const esrpc_liste
     })
 }
 
-/// Returns the TCP port that the listener listens at, also if the system chose it.
+/// Returns the TCP port that the listener listens on, also if the system chose it.
 ///
 /// @param listener Borrowed.
 /// @return The port; 0 for Unix sockets, if listener is NULL, and in a forked child.

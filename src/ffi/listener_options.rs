@@ -68,7 +68,7 @@ impl esrpc_listener_options {
         let endpoint = match &self.place {
             Place::Unset => {
                 return Err(Failure::invalid_argument(
-                    "options have no address to listen at: set a host, a Unix path, an abstract name or a socket",
+                    "options have no address to listen on: set a host, a Unix path, an abstract name or a socket",
                 ));
             }
             Place::Endpoint(Endpoint::Socket(_)) if self.socket_taken.get() => {
@@ -94,7 +94,7 @@ impl esrpc_listener_options {
     }
 }
 
-/// Creates listener settings without an address to listen at.
+/// Creates listener settings without an address to listen on.
 ///
 /// @return New settings, to be released with esrpc_listener_options_release. NULL only inside a log callback.
 ///
@@ -119,7 +119,7 @@ pub unsafe extern "C" fn esrpc_listener_options_release(options: *mut esrpc_list
 
 /// Decides whether a client that has sent CONNECT is accepted. Called on the connection's event-loop thread. It may
 /// inspect the connection, for example its peer. If it sends CONNECT_ACK itself, or closes the connection, its result
-/// does not matter. It decides at once; esrpc_connection_defer says how to decide about a CONNECT later.
+/// does not matter. It has to decide at once; esrpc_connection_defer explains how to decide about a CONNECT later.
 ///
 /// @param connection The client's connection, borrowed.
 /// @param connect The CONNECT, valid until the callback returns.
@@ -180,7 +180,7 @@ fn gatekeeper(
     }
 }
 
-/// Sets the TCP address and port to listen at, replacing any earlier setting.
+/// Sets the TCP address and port to listen on, replacing any earlier setting.
 ///
 /// @param options Modified.
 /// @param host An address of this machine, IPv4 or IPv6, as UTF-8 text, 1 to 255 bytes, copied ("127.0.0.1",
@@ -205,18 +205,18 @@ pub unsafe extern "C" fn esrpc_listener_options_set_host(
     })
 }
 
-/// Sets the path of a Unix socket to listen at, replacing any earlier setting; on Windows the name of a named pipe,
-/// "\\\\.\\pipe\\NAME". If several listeners start at the same moment, in one process or several, exactly one
-/// succeeds. A socket file at which nobody listens any more is replaced, a live one is not; the file is removed when
-/// the listener closes.
+/// Sets the path of a Unix socket to listen on, replacing any earlier setting; on Windows the name of a named pipe,
+/// "\\\\.\\pipe\\NAME". If several listeners start at the same moment, in one process or several, exactly one succeeds.
+/// A socket file on which nothing listens any more is replaced, a live one is not; the file is removed when the
+/// listener closes.
 ///
-/// For that purpose an empty file named like the path with ".esrpc-lock" appended exists while esrpc_listener_listen
-/// runs. If the process is killed at that moment, the next listener at that path removes it. If another process keeps
-/// it locked for a second, listening fails with ESRPC_ERROR_ADDRESS_IN_USE.
+/// For that purpose, while esrpc_listener_listen runs, there is an empty file whose name is the path with ".esrpc-lock"
+/// appended. If the process is killed at that moment, the next listener at that path removes it. If another process
+/// keeps it locked for a second, listening fails with ESRPC_ERROR_ADDRESS_IN_USE.
 ///
-/// Clients from other machines are refused on a pipe. Its connections all run on the listener's event loop, and
-/// on_incoming_connection is called once a client's first byte has arrived, because only then can a server ask who
-/// the client is; the handshake timeout limits the wait.
+/// A pipe refuses clients from other machines. All its connections run on the listener's event loop, and
+/// on_incoming_connection is called once a client's first byte has arrived, because only then can a server ask who the
+/// client is; the handshake timeout limits the wait.
 ///
 /// @param options Modified.
 /// @param path At least one byte, without NUL; copied. The system's limit is 107 bytes (a pipe's name: 256
@@ -239,7 +239,7 @@ pub unsafe extern "C" fn esrpc_listener_options_set_unix_path(
     })
 }
 
-/// Sets the abstract name of a Unix socket to listen at (Linux), replacing any earlier setting.
+/// Sets the abstract name of a Unix socket to listen on (Linux), replacing any earlier setting.
 ///
 /// @param options Modified.
 /// @param name At least one byte, without the leading NUL that the system uses; copied.
@@ -326,8 +326,9 @@ pub extern "C" fn esrpc_listener_options_set_connection_options(
     })
 }
 
-/// Sets the permissions of a Unix path's socket file. The file never has more than these; the umask of the process is
-/// neither used nor changed. Default: 0600, the owner only. Abstract names have no permissions: anyone may connect.
+/// Sets the permissions of a Unix path's socket file. The file never has more permissions than these; the umask of the
+/// process is neither used nor changed. Default: 0600, the owner only. Abstract names have no permissions: anyone may
+/// connect.
 ///
 /// On Linux before 6.16, only let trusted processes connect: a peer may pass a descriptor that takes long to close,
 /// such as a socket that lingers, and the system closes it on the event-loop thread. From 6.16 on, the library makes

@@ -281,7 +281,7 @@ fn encode(headers: Headers<'_>, payload: &[u8], capacity: usize) -> Vec<u8> {
 }
 
 /// Decodes the message at the beginning of a buffer, without copying it. The limits are those of the encoders: a
-/// payload of 24 MiB, and beside it 1024 headers of 24 MiB in total.
+/// payload of 24 MiB, plus 1024 headers of 24 MiB in total.
 ///
 /// @param data Begins with a message; more bytes may follow. The message is a view of them: they must stay in place,
 /// unmodified, until it is released.
@@ -354,7 +354,7 @@ pub unsafe extern "C" fn esrpc_message_release(message: *mut esrpc_message) {
 /// Returns the headers of a message, including those of the protocol.
 ///
 /// @param message Borrowed; NULL: returns NULL.
-/// @return A list that is valid as long as the message, cannot be modified and is not released.
+/// @return A list that is valid as long as the message; it cannot be modified and must not be released.
 ///
 /// Thread: any. Since: 0.1.0
 #[unsafe(no_mangle)]

@@ -129,9 +129,9 @@ pub unsafe extern "C" fn esrpc_runtime_shutdown(runtime: *mut esrpc_runtime) -> 
 ///
 /// @param runtime Borrowed; NULL: the default runtime; if there is none, there is nothing to wait for.
 /// @param timeout_ms Milliseconds to wait at most, or ESRPC_NO_TIMEOUT.
-/// @return ESRPC_OK; ESRPC_ERROR_TIMED_OUT if something is still alive; ESRPC_ERROR_RUNTIME_SHUTDOWN if not every
-/// on_destroy is going to be called, because the runtime was stopped by esrpc_runtime_stop or esrpc_stop_all, or the
-/// application has ended one of its threads inside a callback; ESRPC_ERROR_WOULD_DEADLOCK on an event-loop thread;
+/// @return ESRPC_OK; ESRPC_ERROR_TIMED_OUT if something is still alive; ESRPC_ERROR_RUNTIME_SHUTDOWN if some on_destroy
+/// will never be called, because the runtime was stopped by esrpc_runtime_stop or esrpc_stop_all, or the application
+/// has ended one of its threads inside a callback; ESRPC_ERROR_WOULD_DEADLOCK on an event-loop thread;
 /// ESRPC_ERROR_FORKED in a forked child.
 ///
 /// Thread: not-loop. Since: 0.1.0
@@ -169,10 +169,10 @@ pub unsafe extern "C" fn esrpc_runtime_join(runtime: *mut esrpc_runtime, timeout
 ///
 /// @param runtime Borrowed; NULL: the default runtime, if there is one; the next use of NULL then creates a new one.
 /// @param timeout_ms Milliseconds to wait at most, or ESRPC_NO_TIMEOUT.
-/// @return ESRPC_OK, also if it was stopped before or NULL names no runtime; ESRPC_ERROR_TIMED_OUT if a callback has
-/// not returned or a thread has not ended in time: no other callback is called, and the function may be called again
-/// to go on waiting; ESRPC_ERROR_WOULD_DEADLOCK on an event-loop thread of any runtime; ESRPC_ERROR_FORKED in a
-/// forked child if the runtime is its parent's.
+/// @return ESRPC_OK, also if it was stopped before, or if NULL is passed and there is no default runtime;
+/// ESRPC_ERROR_TIMED_OUT if a callback has not returned or a thread has not ended in time: no other callback is called,
+/// and the function may be called again to go on waiting; ESRPC_ERROR_WOULD_DEADLOCK on an event-loop thread of any
+/// runtime; ESRPC_ERROR_FORKED in a forked child if the runtime is its parent's.
 ///
 /// Thread: not-loop. Since: 0.1.0
 #[unsafe(no_mangle)]

@@ -23,13 +23,14 @@ const MAX_THREADS: usize = 64;
 pub type esrpc_log_callback =
     Option<unsafe extern "C" fn(level: i32, target: *const c_char, message: *const c_char, user_data: *mut c_void)>;
 
-/// Called once when everything on a runtime has ended: the last of its callbacks, on its last event-loop thread,
-/// which ends when it returns. It must not wait for a runtime.
+/// Called once when everything on a runtime has ended. It is the last of the runtime's callbacks, and is called on the
+/// last event-loop thread, which ends when the callback returns. It must not wait for a runtime.
 ///
 /// @param user_data The pointer passed with the callback.
 pub type esrpc_ended_callback = Option<unsafe extern "C" fn(user_data: *mut c_void)>;
 
-/// Settings of a runtime; esrpc_runtime_new and esrpc_runtime_set_default_options copy them. Release it with esrpc_runtime_options_release.
+/// Settings of a runtime; esrpc_runtime_new and esrpc_runtime_set_default_options copy them. Release them with
+/// esrpc_runtime_options_release.
 #[derive(Clone)]
 pub struct esrpc_runtime_options {
     pub(crate) thread_count: usize,

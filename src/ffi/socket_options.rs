@@ -13,8 +13,8 @@ const MAX_BUFFER_SIZE: usize = 1 << 30;
 const MAX_KEEP_ALIVE_MS: u32 = 32_767_000;
 const MAX_PROBES: u32 = 127;
 
-/// Switches TCP_NODELAY: small messages are sent at once instead of waiting for earlier ones to be acknowledged.
-/// Default: on. The TLS handshake, CONNECT and CONNECT_ACK never wait.
+/// Turns TCP_NODELAY on or off: when it is on, small messages are sent at once instead of waiting for earlier ones to
+/// be acknowledged. Default: on. The TLS handshake, CONNECT and CONNECT_ACK never wait.
 ///
 /// @param options Modified.
 /// @param on Whether they are sent at once.
@@ -33,8 +33,8 @@ pub extern "C" fn esrpc_connection_options_set_tcp_nodelay(
     })
 }
 
-/// Switches TCP's own keep-alive, with which the system probes a silent peer. Default: off. If the peer is gone, the
-/// connection ends with ESRPC_ERROR_IO or ESRPC_ERROR_CONNECTION_RESET.
+/// Turns TCP's own keep-alive on or off, with which the system probes a silent peer. Default: off. If the peer is gone,
+/// the connection ends with ESRPC_ERROR_IO or ESRPC_ERROR_CONNECTION_RESET.
 ///
 /// @param options Modified.
 /// @param on Whether it is on; if not, the numbers are ignored.

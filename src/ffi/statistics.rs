@@ -53,7 +53,7 @@ pub struct esrpc_stats {
     /// PINGs that the library was set to answer and did not: above ping_answer_limit, or because the outbound queue was
     /// full.
     pub pings_unanswered: u64,
-    /// How often a server stopped reading because the peer did not read messages that the server has to send.
+    /// How often a server stopped reading because the peer did not read messages that the server had to send.
     pub reading_stops: u64,
     /// Connections begun by a client, or accepted or adopted by a listener.
     pub connections_opened: u64,
@@ -119,8 +119,7 @@ macro_rules! stats_from_figures {
 
 with_figures!(stats_from_figures);
 
-/// Fills in what has happened on a connection. May also be called inside callbacks and after the end of the
-/// connection.
+/// Fills in the statistics of a connection. May also be called inside callbacks and after the end of the connection.
 ///
 /// @param connection Borrowed.
 /// @param out_stats Receives the figures. Set its struct_size to sizeof the struct first.
@@ -139,8 +138,8 @@ pub unsafe extern "C" fn esrpc_connection_get_stats(
     })
 }
 
-/// Fills in what has happened on a listener and on the connections that it has accepted or adopted, including those
-/// that have ended. The call takes longer the more connections are open.
+/// Fills in the statistics of a listener and of the connections that it has accepted or adopted, including those that
+/// have ended. The call takes longer the more connections are open.
 ///
 /// @param listener Borrowed.
 /// @param out_stats Receives the figures. Set its struct_size to sizeof the struct first.
@@ -159,7 +158,7 @@ pub unsafe extern "C" fn esrpc_listener_get_stats(
     })
 }
 
-/// Fills in what has happened on a runtime: on all its connections, clients' and servers', and all its listeners,
+/// Fills in the statistics of a runtime: of all its connections, clients' and servers', and of all its listeners,
 /// including those that have ended. The call takes longer the more connections are open.
 ///
 /// @param runtime Borrowed; NULL: the default runtime; if there is none, all figures are 0.

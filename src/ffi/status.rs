@@ -22,11 +22,11 @@ pub enum esrpc_status_code {
     ESRPC_ERROR_INVALID_STATE = 2,
     /// The connection is not set up yet.
     ESRPC_ERROR_NOT_READY = 3,
-    /// This platform or build does not offer it.
+    /// This platform or build does not support it.
     ESRPC_ERROR_UNSUPPORTED = 4,
     /// A waiting function was called on one of the library's event-loop threads.
     ESRPC_ERROR_WOULD_DEADLOCK = 5,
-    /// The time given to a waiting function is over; what it waited for goes on.
+    /// The time given to a waiting function ran out; what it waited for goes on.
     ESRPC_ERROR_TIMED_OUT = 6,
     /// Cancelled because this side closed or aborted first.
     ESRPC_ERROR_CANCELLED = 7,
@@ -90,7 +90,7 @@ pub enum esrpc_status_code {
     ESRPC_ERROR_PEER_CLOSED = 300,
     /// The connection was reset.
     ESRPC_ERROR_CONNECTION_RESET = 301,
-    /// Nobody listens at the address.
+    /// Nothing is listening on the address.
     ESRPC_ERROR_CONNECTION_REFUSED = 302,
     /// Connecting failed for another reason.
     ESRPC_ERROR_CONNECT_FAILED = 303,
@@ -108,7 +108,7 @@ pub enum esrpc_status_code {
     ESRPC_ERROR_IO = 309,
     /// The connection was aborted.
     ESRPC_ERROR_ABORTED = 310,
-    /// The process or the system has no file descriptor left.
+    /// The process or the system has run out of file descriptors.
     ESRPC_ERROR_TOO_MANY_FILES = 311,
     /// There is no such file.
     ESRPC_ERROR_NOT_FOUND = 312,
@@ -120,15 +120,15 @@ pub enum esrpc_status_code {
     ESRPC_ERROR_INTERFACE_NOT_FOUND = 315,
     /// TLS settings that contradict each other, or that the cryptography in use refuses.
     ESRPC_ERROR_TLS_CONFIG = 400,
-    /// A file, a folder or bytes hold no certificate.
+    /// The file, folder or bytes hold no certificate.
     ESRPC_ERROR_TLS_NO_CERTIFICATE = 401,
-    /// A file or bytes hold no private key that can be used.
+    /// The file or bytes hold no private key that can be used.
     ESRPC_ERROR_TLS_BAD_KEY = 402,
     /// The private key is encrypted.
     ESRPC_ERROR_TLS_KEY_ENCRYPTED = 403,
-    /// The private key is not that of the certificate.
+    /// The private key does not belong to the certificate.
     ESRPC_ERROR_TLS_KEY_MISMATCH = 404,
-    /// A TLS client does not know the name of its server.
+    /// A TLS client was not given the name of its server.
     ESRPC_ERROR_TLS_SERVER_NAME_REQUIRED = 405,
     /// A certificate revocation list cannot be read, or is not signed by its CA.
     ESRPC_ERROR_TLS_BAD_CRL = 406,
@@ -164,13 +164,13 @@ pub enum esrpc_status_code {
     ESRPC_ERROR_TLS_REVOCATION_UNKNOWN = 424,
     /// The revocation list for the peer's certificate has expired: a newer one is needed.
     ESRPC_ERROR_TLS_CRL_EXPIRED = 425,
-    /// A message exceeds the limit of a message's size.
+    /// A message exceeds the limit on the size of a message.
     ESRPC_ERROR_MESSAGE_TOO_LARGE = 500,
-    /// A message exceeds the limit of headers.
+    /// A message exceeds the limit on the number of its headers.
     ESRPC_ERROR_TOO_MANY_HEADERS = 501,
-    /// The headers of a message exceed the limit of their size.
+    /// The headers of a message exceed the limit on their size.
     ESRPC_ERROR_HEADERS_TOO_LARGE = 502,
-    /// A header's value exceeds the limit of its size.
+    /// A header's value exceeds the limit on its size.
     ESRPC_ERROR_HEADER_VALUE_TOO_LONG = 503,
     /// The connection's outbound queue is full; on_writable follows when there is room.
     ESRPC_ERROR_WOULD_BLOCK = 504,
@@ -209,7 +209,7 @@ pub enum esrpc_status_code {
     /// The peer sent too many messages for streams that were over, or ended too many streams before they were answered;
     /// see esrpc_connection_options_set_abnormal_event_limit.
     ESRPC_ERROR_TOO_MANY_ABNORMAL_EVENTS = 523,
-    /// A defect of the library.
+    /// A defect in the library.
     ESRPC_ERROR_INTERNAL = 900,
 }
 

@@ -60,9 +60,9 @@ pub extern "C" fn esrpc_last_error_message() -> *const c_char {
 pub struct esrpc_error_info {
     /// sizeof(esrpc_error_info), set by the caller before the call.
     pub struct_size: usize,
-    /// The status that the call returned, or that the callback was given; ESRPC_OK if no call has failed.
+    /// The status that the call returned, or that was passed to the callback; ESRPC_OK if no call has failed.
     pub status: esrpc_status,
-    /// The system's error: errno, on Windows the number of GetLastError; 0 if there is none.
+    /// The system's error: errno, on Windows the result of GetLastError; 0 if there is none.
     pub system_error: i32,
     /// The alert with which TLS ended, received or sent, with its number on the wire (RFC 8446, 6), such as 48 for
     /// unknown_ca; -1 if there is none.

@@ -36,7 +36,7 @@ pub struct esrpc_stream_callbacks {
     pub on_message:
         Option<unsafe extern "C" fn(stream: *mut esrpc_stream, message: *const esrpc_message, user_data: *mut c_void)>,
     /// A send or the activation returned ESRPC_ERROR_WOULD_BLOCK, and half of the connection's outbound limit is free
-    /// now. Called once per such episode.
+    /// now. Called once each time this happens.
     pub on_writable: Option<unsafe extern "C" fn(stream: *mut esrpc_stream, user_data: *mut c_void)>,
     /// The stream is over. Called once, if it was activated or accepted, after its flush callbacks. ESRPC_OK: ended
     /// by ESRPC_MESSAGE_FLAG_TERMINATE_STREAM from either side. ESRPC_ERROR_STREAM_TIMED_OUT: its deadline passed.
@@ -318,9 +318,9 @@ pub unsafe extern "C" fn esrpc_stream_close(stream: *mut esrpc_stream) -> esrpc_
 /// Messages that arrive meanwhile wait and are delivered in order once it is accepted, followed by on_closed if the
 /// client has ended the stream. If they fill the queue (esrpc_connection_options_set_stream_queue_limit), nothing is
 /// read from the whole connection until the decision. The stream counts as open. If its connection ends first, no
-/// callback is called for it, and the decision returns ESRPC_ERROR_CONNECTION_CLOSED. Once the client has ended it,
-/// its time is over or its connection has ended, esrpc_stream_get_state returns ESRPC_STREAM_STATE_CLOSED: worth
-/// asking before work is done for it.
+/// callback is called for it, and the decision returns ESRPC_ERROR_CONNECTION_CLOSED. Once the client has ended it, its
+/// time is over or its connection has ended, esrpc_stream_get_state returns ESRPC_STREAM_STATE_CLOSED: check this
+/// before doing work for it.
 ///
 /// @param stream Borrowed.
 /// @param deadline_ms Milliseconds until it is refused, at least 1; or ESRPC_NO_TIMEOUT.
@@ -397,19 +397,19 @@ pub unsafe extern "C" fn esrpc_stream_refuse(
 }
 
 /// Sends the last message of a call: an APPLICATION_MESSAGE with ESRPC_MESSAGE_FLAG_TERMINATE_STREAM, which ends the
-/// stream once it is written. A server that needs only the first message calls this inside on_incoming_stream,
-/// instead of esrpc_stream_accept: then no callback of the stream follows. For an accepted stream, on_closed does.
+/// stream once it is written. A server that needs only the first message calls this inside on_incoming_stream, instead
+/// of esrpc_stream_accept: then no callback of the stream follows, and the outbound queue may exceed its limit; the
+/// server reads nothing from that client while more than 64 KiB of what it cannot refuse to send, such replies among
+/// it, are unwritten. For an accepted stream, on_closed follows.
 ///
 /// @param stream Borrowed; open, announced by the on_incoming_stream that is running, or deferred.
 /// @param headers Copied; NULL: none.
 /// @param payload Copied; may be empty.
-/// @return ESRPC_OK; ESRPC_ERROR_WOULD_BLOCK if the stream is open and the outbound queue is full (on_writable
-/// follows; for a deferred stream, that of the connection), whereas inside on_incoming_stream the queue may exceed
-/// its limit, and the server then reads nothing from that client until it is written; or what
-/// esrpc_stream_send_message returns: ESRPC_ERROR_INVALID_ARGUMENT, ESRPC_ERROR_RESERVED_HEADER,
-/// ESRPC_ERROR_TOO_MANY_HEADERS, ESRPC_ERROR_HEADERS_TOO_LARGE, ESRPC_ERROR_MESSAGE_TOO_LARGE,
-/// ESRPC_ERROR_STREAM_NOT_ACTIVATED, ESRPC_ERROR_STREAM_CLOSED, ESRPC_ERROR_CONNECTION_CLOSED,
-/// ESRPC_ERROR_RUNTIME_SHUTDOWN, ESRPC_ERROR_FORKED.
+/// @return ESRPC_OK; ESRPC_ERROR_WOULD_BLOCK if the stream is open and the outbound queue is full (on_writable follows;
+/// for a deferred stream, that of the connection); or what esrpc_stream_send_message returns:
+/// ESRPC_ERROR_INVALID_ARGUMENT, ESRPC_ERROR_RESERVED_HEADER, ESRPC_ERROR_TOO_MANY_HEADERS,
+/// ESRPC_ERROR_HEADERS_TOO_LARGE, ESRPC_ERROR_MESSAGE_TOO_LARGE, ESRPC_ERROR_STREAM_NOT_ACTIVATED,
+/// ESRPC_ERROR_STREAM_CLOSED, ESRPC_ERROR_CONNECTION_CLOSED, ESRPC_ERROR_RUNTIME_SHUTDOWN, ESRPC_ERROR_FORKED.
 ///
 /// Thread: any; headers: owner. Since: 0.1.0
 #[unsafe(no_mangle)]
@@ -428,10 +428,10 @@ pub unsafe extern "C" fn esrpc_stream_reply(
 }
 
 /// Ends a call with an error, in the form that clients generated from a service's model expect: an APPLICATION_ERROR
-/// with ESRPC_MESSAGE_FLAG_TERMINATE_STREAM, the headers "service-model-type" and ":content-type"
-/// ("application/json"), and the payload {"message": "..."}. For an error in another form, use esrpc_stream_refuse or
-/// esrpc_stream_send_message; to get rid of a stream whose client reads too slowly, esrpc_stream_close, which a full
-/// queue does not stop. May be called wherever esrpc_stream_reply may.
+/// with ESRPC_MESSAGE_FLAG_TERMINATE_STREAM, the headers "service-model-type" and ":content-type" ("application/json"),
+/// and the payload {"message": "..."}. For an error in another form, use esrpc_stream_refuse or
+/// esrpc_stream_send_message; to get rid of a stream whose client reads too slowly, use esrpc_stream_close, which a
+/// full queue does not stop. May be called wherever esrpc_stream_reply may.
 ///
 /// @param stream Borrowed; open, announced by the on_incoming_stream that is running, or deferred.
 /// @param error_type The error's name in the model, such as "aws.greengrass#ServiceError", UTF-8, at most 32767
@@ -556,7 +556,7 @@ pub unsafe extern "C" fn esrpc_stream_get_operation(stream: *const esrpc_stream)
 ///
 /// @param stream Borrowed.
 /// @return The reason; ESRPC_OK while the stream has not ended, for a deferred one that the library refused, if stream
-/// is NULL, and in a forked child. A server sees a client's timeout as ESRPC_OK: such a client ends the stream as any
+/// is NULL, and in a forked child. A server sees a client's timeout as ESRPC_OK: such a client ends the stream like any
 /// other.
 ///
 /// Thread: any. Since: 0.1.0

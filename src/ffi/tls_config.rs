@@ -130,10 +130,10 @@ pub unsafe extern "C" fn esrpc_tls_config_builder_release(builder: *mut esrpc_tl
 /// the system's trust store. On a server they are the CAs of its clients' certificates.
 ///
 /// Only a CA's certificate vouches for others (CA:TRUE, and keyCertSign if it has key usages; or version 1), and only
-/// while it is valid. A peer that shows exactly a certificate given here is trusted as itself, whether it is a CA's or
-/// not: a self-signed one, or one whose CA is not given. Its subject alternative names (on a client), validity, key
-/// usages and revocation are checked like those of any other. "openssl req -x509" writes CA:TRUE: a peer trusted by
-/// such a certificate of its own also vouches for others. To prevent that, have it made with
+/// while it is valid. A peer that presents exactly a certificate given here is trusted as itself, whether that is a
+/// CA's certificate or not: a self-signed one, or one whose CA is not given. Its subject alternative names (on a
+/// client), validity, key usages and revocation are checked like those of any other. "openssl req -x509" writes
+/// CA:TRUE: a peer trusted by such a certificate of its own also vouches for others. To prevent that, have it made with
 /// "-addext basicConstraints=critical,CA:FALSE" (OpenSSL 3).
 ///
 /// A PEM file may have a byte order mark, any line endings and text around its sections, and may be in UTF-16.
@@ -207,8 +207,8 @@ pub unsafe extern "C" fn esrpc_tls_config_builder_add_ca(
     })
 }
 
-/// Sets the certificate that this side shows, and its key, from files, replacing any earlier setting. A client shows
-/// it if the server asks for one.
+/// Sets the certificate that this side presents, and its key, from files, replacing any earlier setting. A client
+/// presents it if the server asks for one.
 ///
 /// @param builder Modified, unless the call fails.
 /// @param chain_path The path of a file with the certificate followed by those that lead to its CA, in PEM, or with
@@ -238,7 +238,7 @@ pub unsafe extern "C" fn esrpc_tls_config_builder_set_certificate_files(
     })
 }
 
-/// Sets the certificate that this side shows, and its key, from memory, replacing any earlier setting; see
+/// Sets the certificate that this side presents, and its key, from memory, replacing any earlier setting; see
 /// esrpc_tls_config_builder_set_certificate_files.
 ///
 /// @param builder Modified, unless the call fails.

@@ -221,7 +221,7 @@ pub unsafe extern "C" fn esrpc_connection_get_tls_peer_certificate(
         check_out(out_certificate, "out_certificate")?;
         let certificates = connection.tls_info().map_or(&[][..], |info| &info.peer_certificates);
         let certificate = certificates.get(index).ok_or_else(|| {
-            let detail = format!("index is {index}; the peer showed {} certificates", certificates.len());
+            let detail = format!("index is {index}; the peer sent {} certificates", certificates.len());
             Failure::invalid_argument(detail)
         })?;
         // SAFETY: the caller's variable.

@@ -44,7 +44,7 @@ impl fmt::Display for Error {
             Error::ConnectionClosed => f.write_str("the connection is closing or closed and accepts no more messages"),
             Error::WouldBlock { queued, limit } => write!(
                 f,
-                "{queued} bytes wait to be written, the outbound limit is {limit} bytes; send again after on_writable"
+                "{queued} bytes are waiting to be written, and the outbound limit is {limit} bytes; send again after on_writable"
             ),
             Error::StreamIdsExhausted => {
                 f.write_str("all 2147483647 stream ids of this connection are used; open a new connection")

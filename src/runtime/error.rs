@@ -206,7 +206,7 @@ impl fmt::Display for Error {
             ),
             Error::TooManyHeldBytes { held, limit } => write!(
                 f,
-                "the connections of the listener held more than {limit} bytes together (max_held_bytes), and this one held most, {held} bytes"
+                "the connections of the listener held more than {limit} bytes together (max_held_bytes), and this one held the most, {held} bytes"
             ),
             Error::Draining(text) => f.write_str(text),
             Error::ConnectionClosed => f.write_str("this side closed the connection"),

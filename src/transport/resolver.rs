@@ -124,7 +124,7 @@ fn work(state: &Mutex<State>, look_up: &LookUp) {
         // A panic must neither leave the connection without a result nor this thread in the count.
         let found = catch_unwind(AssertUnwindSafe(|| look_up(&job.host, job.port))).unwrap_or_else(|_| {
             let host = &job.host;
-            Err(Error::new(ErrorKind::ResolveFailed, format!("resolving {host:?} failed: a defect of the library")))
+            Err(Error::new(ErrorKind::ResolveFailed, format!("resolving {host:?} failed: a defect in the library")))
         });
         let tell = lock(&job.tell).take();
         if let Some(tell) = tell {

@@ -70,7 +70,7 @@ static void reading_lists(void) {
     CHECK(count == 1);
     CHECK_OK(esrpc_headers_get_range(headers, 9, both, 3, &count));
     CHECK(count == 0);
-    SAYS("Reads the header with a name: the last one if the name is repeated.");
+    SAYS("Reads the header with a given name: the last one if the name is repeated.");
     SAYS("Borrowed; the case of ASCII letters does not matter.");
     CHECK_OK(esrpc_headers_find(headers, esrpc_text("One"), &header));
     CHECK(is_text(header.name, "ONE") && is_text(header.bytes, "2"));
@@ -78,7 +78,7 @@ static void reading_lists(void) {
     CHECK_STATUS(ESRPC_ERROR_HEADER_NOT_FOUND, esrpc_headers_get(headers, 2, &header));
     SAYS("ESRPC_ERROR_WRONG_TYPE if its value has another type;");
     CHECK_STATUS(ESRPC_ERROR_WRONG_TYPE, esrpc_headers_get_int32(headers, esrpc_text("one"), &number));
-    SAYS("Reads the text with a name: that of the last header if the name is repeated.");
+    SAYS("Reads the text with a given name, from the last header if the name is repeated.");
     CHECK_OK(esrpc_headers_get_string(headers, esrpc_text("one"), &value));
     CHECK(is_text(value, "2"));
     esrpc_headers_release(headers);
@@ -96,7 +96,7 @@ static void changing_lists(void) {
     CHECK_OK(esrpc_headers_remove_at(copy, 0));
     CHECK_OK(esrpc_headers_get(copy, 0, &header));
     CHECK(is_text(header.name, "one"));
-    SAYS("Removes all headers with a name from a list.");
+    SAYS("Removes all headers with a given name from a list.");
     CHECK_OK(esrpc_headers_remove(copy, esrpc_text("one")));
     CHECK_STATUS(ESRPC_ERROR_HEADER_NOT_FOUND, esrpc_headers_find(copy, esrpc_text("one"), &header));
     SAYS("Removes all headers from a list, which can be filled again.");
@@ -179,7 +179,7 @@ static void messages(void) {
     CHECK(esrpc_message_get_type(message) == -1 && esrpc_message_get_stream_id(message) == -1);
     SAYS("0 if the message has no such header of type int32.");
     CHECK(esrpc_message_get_flags(message) == 0);
-    SAYS("A list that is valid as long as the message, cannot be modified and is not released.");
+    SAYS("A list that is valid as long as the message; it cannot be modified and must not be released.");
     list = (esrpc_headers *)esrpc_message_get_headers(message);
     SAYS("ESRPC_ERROR_INVALID_STATE for the list of a message;");
     CHECK_STATUS(ESRPC_ERROR_INVALID_STATE, esrpc_headers_add_bool(list, NAME, true));
@@ -223,7 +223,7 @@ static void decoders(void) {
     callbacks.on_payload = on_piece;
     CHECK_OK(esrpc_decoder_new(&callbacks, &pieces, &decoder));
     SAYS("Callbacks are called on this thread before the call returns.");
-    SAYS("A piece of the payload, at least one byte, as it lies in what was pushed.");
+    SAYS("A piece of the payload, at least one byte; data points into the bytes that were pushed.");
     CHECK_OK(esrpc_decoder_push(decoder, data));
     CHECK(pieces.calls == 1 && pieces.is_inside);
     SAYS("ESRPC_ERROR_INVALID_STATE if the decoder was made with callbacks;");
@@ -303,7 +303,7 @@ static void runtimes(void) {
     SAYS("0: the system chooses; esrpc_listener_get_port returns its choice.");
     CHECK(over_unix_socket || esrpc_listener_get_port(pair.listening) > 0);
     pair_end(&pair);
-    SAYS("@return ESRPC_OK, also if it was stopped before or NULL names no runtime;");
+    SAYS("@return ESRPC_OK, also if it was stopped before, or if NULL is passed and there is no default runtime;");
     CHECK_OK(esrpc_runtime_stop(NULL, 0));
 }
 

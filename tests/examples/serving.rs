@@ -153,7 +153,7 @@ fn clients_may_be_served_by_tls() {
     assert_eq!(call(&place, "Echo", &[], "").code, Some(4));
     let ended = server.stop("TERM");
     assert!(ended.err.contains("ESRPC_ERROR_TLS_CERTIFICATE_REQUIRED"), "{}", ended.err);
-    assert!(ended.err.contains("what to do: the client has to show a certificate"), "{}", ended.err);
+    assert!(ended.err.contains("what to do: the client has to present a certificate"), "{}", ended.err);
     let script = file("tls-script.json", "{}");
     let wrong = run(example("esrpc-serve", &["--port", "0", "--cert", &ca, "--key", &key, &script]));
     assert_eq!((wrong.code, wrong.out.as_str()), (Some(4), ""));

@@ -42,7 +42,7 @@ fn a_certificate_of_an_unknown_authority() {
 fn a_certificate_that_has_expired() {
     let authority = Authority::new("test CA");
     let identity = authority.issue(&[NAME], |params| in_year(params, 2001));
-    let sentence = "the server's certificate expired at 2001-12-31 00:00:00 UTC; now is 2";
+    let sentence = "the server's certificate expired at 2001-12-31 00:00:00 UTC; it is now 2";
     let alert = "certificate_expired (45)";
     assert_client_refuses(&authority, &identity, TlsErrorKind::CertificateExpired, sentence, alert);
 }
@@ -51,7 +51,7 @@ fn a_certificate_that_has_expired() {
 fn a_certificate_that_is_not_valid_yet() {
     let authority = Authority::new("test CA");
     let identity = authority.issue(&[NAME], |params| in_year(params, 3001));
-    let sentence = "the server's certificate is valid from 3001-01-01 00:00:00 UTC on; now is 2";
+    let sentence = "the server's certificate is valid from 3001-01-01 00:00:00 UTC on; it is now 2";
     let alert = "certificate_expired (45)";
     assert_client_refuses(&authority, &identity, TlsErrorKind::CertificateNotYetValid, sentence, alert);
 }

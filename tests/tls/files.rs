@@ -168,7 +168,7 @@ fn the_place_of_damage_is_named() {
     let cut = &authority.pem[..200];
     let sentence = "certificate 1 of the given CA is damaged at byte 0 (line 1): its END line is missing";
     assert_fails(builder().add_ca(cut.as_bytes()), bad_certificate, sentence);
-    let sentence = "holds a private key that is damaged at byte 60 (line 2): a character that base64 does not have";
+    let sentence = "holds a private key that is damaged at byte 60 (line 2): a character that base64 does not allow";
     assert_bad_key(&identity, damage(&identity.key, 60).as_bytes(), bad_key, sentence);
 
     let der = &authority.der;

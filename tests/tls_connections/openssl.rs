@@ -118,7 +118,7 @@ impl Openssl {
         Openssl::start(&[&arguments[..], more].concat())
     }
 
-    /// A server; the port that it listens at.
+    /// A server; the port that it listens on.
     pub fn server(more: &[String]) -> (Openssl, u16) {
         let fixed = ["s_server", "-accept", "127.0.0.1:0"].map(str::to_owned);
         let server = Openssl::start(&[&fixed[..], more].concat());

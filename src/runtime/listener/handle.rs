@@ -205,7 +205,7 @@ impl Listener {
     /// A descriptor of the listening socket for the caller.
     pub fn duplicate_socket(&self) -> Result<RawSocket, Error> {
         let Some(socket) = &self.socket else {
-            return Err(Error::InvalidState("the listener does not listen at a socket"));
+            return Err(Error::InvalidState("the listener does not listen on a socket"));
         };
         if self.is_closed() {
             return Err(LISTENER_CLOSED);

@@ -153,12 +153,13 @@ fn explain_verdict(error: &CertificateError, of: &str) -> (TlsErrorKind, String)
             (TlsErrorKind::UnknownCa, format!("{of} comes from a CA that is not trusted here"))
         }
         Certificate::Expired => (TlsErrorKind::CertificateExpired, format!("{of} has expired")),
-        Certificate::ExpiredContext { time, not_after } => {
-            (TlsErrorKind::CertificateExpired, format!("{of} expired at {}; now is {}", date(*not_after), date(*time)))
-        }
+        Certificate::ExpiredContext { time, not_after } => (
+            TlsErrorKind::CertificateExpired,
+            format!("{of} expired at {}; it is now {}", date(*not_after), date(*time)),
+        ),
         Certificate::NotValidYet => (TlsErrorKind::CertificateNotYetValid, format!("{of} is not valid yet")),
         Certificate::NotValidYetContext { time, not_before } => {
-            let what = format!("{of} is valid from {} on; now is {}", date(*not_before), date(*time));
+            let what = format!("{of} is valid from {} on; it is now {}", date(*not_before), date(*time));
             (TlsErrorKind::CertificateNotYetValid, what)
         }
         Certificate::NotValidForName => (TlsErrorKind::WrongName, format!("{of} is for another name")),
@@ -177,7 +178,7 @@ fn explain_verdict(error: &CertificateError, of: &str) -> (TlsErrorKind, String)
         }
         Certificate::ExpiredRevocationListContext { time, next_update } => {
             let (end, now) = (date(*next_update), date(*time));
-            let what = format!("the revocation list for {of} expired at {end}; now is {now}");
+            let what = format!("the revocation list for {of} expired at {end}; it is now {now}");
             (TlsErrorKind::RevocationListExpired, what)
         }
         Certificate::BadEncoding => (TlsErrorKind::BadCertificate, format!("{of} cannot be read")),

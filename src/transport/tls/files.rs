@@ -18,7 +18,7 @@ const REVOCATION_LIST_LABELS: [&str; 1] = ["X509 CRL"];
 /// The beginnings of the object identifiers of password-based encryption: PKCS#5 and PKCS#12.
 const DER_ENCRYPTION: [&[u8]; 2] =
     [&[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 5], &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 12]];
-const ENCRYPTED: &str = "is encrypted; decrypt it first, such as with openssl pkey";
+const ENCRYPTED: &str = "is encrypted; decrypt it first, for example with openssl pkey";
 
 /// A file's content; the error names the file.
 pub fn read(path: &Path) -> Result<Vec<u8>, Error> {

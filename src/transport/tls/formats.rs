@@ -73,7 +73,7 @@ pub fn describe_section(label: &str) -> Option<&'static str> {
             Some("is a key of OpenSSH: convert a copy of it with \"ssh-keygen -p -m PKCS8 -f FILE\"")
         }
         "DSA PRIVATE KEY" => Some("is a DSA key, which cannot be used for TLS here: use RSA, ECDSA or Ed25519"),
-        _ if label.starts_with("PGP") => Some("is of PGP, which TLS does not use"),
+        _ if label.starts_with("PGP") => Some("is PGP data, which TLS does not use"),
         _ => None,
     }
 }

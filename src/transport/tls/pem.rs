@@ -104,7 +104,7 @@ fn decode(body: &[u8]) -> Result<Vec<u8>, (&'static str, usize)> {
             b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'+' | b'/' if padding_at.is_none() => digits.push(*byte),
             b'=' => _ = padding_at.get_or_insert(at),
             byte if byte.is_ascii_whitespace() => {}
-            _ => return Err(("a character that base64 does not have there", at)),
+            _ => return Err(("a character that base64 does not allow there", at)),
         }
     }
     BASE64.decode(&digits).map_err(|_| ("base64 that is cut short", padding_at.unwrap_or(body.len())))

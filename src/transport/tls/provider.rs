@@ -70,7 +70,7 @@ pub fn check_randomness() -> Result<(), Error> {
             // SAFETY: the request, RNDGETENTCNT, writes one int, which lives during the call.
             if unsafe { libc::ioctl(file.as_raw_fd(), request as libc::Ioctl, &raw mut bits) } != 0 {
                 let error = std::io::Error::last_os_error();
-                return missing("getrandom is missing, and /dev/urandom does not say what it holds", error);
+                return missing("getrandom is missing, and the entropy of /dev/urandom cannot be queried", error);
             }
             Ok(())
         }

@@ -138,8 +138,8 @@ pub fn explain_list(reason: &CertRevocationListError) -> String {
     use CertRevocationListError as Reason;
     let what = match reason {
         Reason::BadSignature => "has a signature that its CA did not make",
-        Reason::InvalidCrlNumber => "has a number that is not one",
-        Reason::InvalidRevokedCertSerialNumber => "has a serial number that is not one",
+        Reason::InvalidCrlNumber => "has a list number (crlNumber) that is not valid",
+        Reason::InvalidRevokedCertSerialNumber => "has a serial number that is not valid",
         Reason::IssuerInvalidForCrl => "comes from a CA whose key usage does not allow that (cRLSign)",
         Reason::ParseError => {
             "is damaged, is of version 1 (without extensions), or has no time at which the next one comes (nextUpdate)"
@@ -147,7 +147,7 @@ pub fn explain_list(reason: &CertRevocationListError) -> String {
         Reason::UnsupportedCrlVersion => "is not of version 2",
         Reason::UnsupportedCriticalExtension => "has an extension that is marked critical and not known here",
         Reason::UnsupportedDeltaCrl => "is a delta list, which holds changes only: give the complete one",
-        Reason::UnsupportedIndirectCrl => "is an indirect list, which speaks of several CAs: give the list of each",
+        Reason::UnsupportedIndirectCrl => "is an indirect list, which covers several CAs: give the list of each",
         Reason::UnsupportedRevocationReason => "has a reason for a revocation that is not known",
         Reason::UnsupportedSignatureAlgorithmContext { .. }
         | Reason::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {

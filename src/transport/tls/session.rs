@@ -350,7 +350,7 @@ impl TlsSession {
         }
         if self.cut.len() > LARGEST_HANDSHAKE_MESSAGE + LARGEST_RECORD {
             let sentence = format!(
-                "the peer's messages of the TLS handshake are too long: {LARGEST_HANDSHAKE_MESSAGE} bytes and no end of one"
+                "a message of the peer's TLS handshake is too long: it has not ended after {LARGEST_HANDSHAKE_MESSAGE} bytes"
             );
             self.fail(Error::new(ErrorKind::Tls(TlsErrorKind::HandshakeFailed), sentence));
         }

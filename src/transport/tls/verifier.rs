@@ -227,7 +227,7 @@ fn explain_reason(reason: &str) -> Option<String> {
         | "MaximumPathBuildCallsExceeded"
         | "MaximumNameConstraintComparisonsExceeded" => "comes with so many certificates that they are not all checked",
         "SignatureAlgorithmMismatch" => "names two different methods for its signature",
-        "InvalidSerialNumber" => "has a serial number that cannot be",
+        "InvalidSerialNumber" => "has a serial number that is not allowed",
         "MalformedExtensions" | "ExtensionValueInvalid" => "has an extension that cannot be read",
         "MalformedDnsIdentifier" | "MalformedNameConstraint" => "has a name that cannot be read",
         _ => return None,

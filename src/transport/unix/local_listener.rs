@@ -39,7 +39,7 @@ impl LocalListener {
         Ok(LocalListener { _file: file, socket: SocketListener::new(socket)? })
     }
 
-    /// Whoever made the file may have others listen at it.
+    /// Whoever made the file may have others listen on it.
     pub fn adopted(socket: SocketListener) -> LocalListener {
         LocalListener { _file: None, socket }
     }
