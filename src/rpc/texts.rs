@@ -46,13 +46,19 @@ impl fmt::Display for Refusal<'_> {
 
 /// The sentence for a CONNECT that the server refused with such a message.
 pub fn handshake_refused(message_type: MessageType, message: &Message<'_>) -> String {
+    let said = what_it_says(message);
     let text = match message_type {
+        MessageType::ConnectAck if said.is_empty() => {
+            "the server refused the connection (CONNECT_ACK without the flag CONNECTION_ACCEPTED) and gave no reason: \
+             check which headers and payload it expects in CONNECT"
+                .to_owned()
+        }
         MessageType::ConnectAck => {
-            "the server refused the connection: CONNECT_ACK without CONNECTION_ACCEPTED".to_owned()
+            "the server refused the connection (CONNECT_ACK without the flag CONNECTION_ACCEPTED)".to_owned()
         }
         other => format!("the server responded to CONNECT with {other}"),
     };
-    text + &what_it_says(message)
+    text + &said
 }
 
 /// The sentence for a PROTOCOL_ERROR or INTERNAL_ERROR after the handshake.
@@ -147,6 +153,9 @@ mod tests {
             "the server responded to CONNECT with INTERNAL_ERROR"
         );
         let text = handshake_refused(MessageType::ConnectAck, &message(&[], b"not you \xff"));
-        assert!(text.ends_with("without CONNECTION_ACCEPTED; it says: not you \u{fffd}"), "{text}");
+        assert!(
+            text.ends_with("(CONNECT_ACK without the flag CONNECTION_ACCEPTED); it says: not you \u{fffd}"),
+            "{text}"
+        );
     }
 }

@@ -13,7 +13,7 @@ use super::log::{Level, Log, Repeated};
 use super::members::{Drain, Members};
 use super::statistics::{Events, Figures};
 use crate::codec::counted;
-use crate::transport::{self, ProcessMark, Resolver, guest_threads, never_cancelled, uncancelled};
+use crate::transport::{self, ProcessMark, Resolver, guest_threads, never_cancelled, uncancelled, words_of};
 
 /// A set of event-loop threads. They end when nothing lives on them any more and the runtime was shut down, joined, or
 /// its last handle is gone.
@@ -116,9 +116,13 @@ impl LoopOwner for Home {
         let once = |text: &dyn Fn() -> String| self.log.write(Level::Error, "runtime", text);
         match trouble {
             Trouble::Poll(error) => {
-                repeated(Repeated::Poll, &|| format!("waiting for events failed, which is tried again: {error}"));
+                repeated(Repeated::Poll, &|| {
+                    format!("waiting for events failed, which is tried again: {}", words_of(error))
+                });
             }
-            Trouble::Broken(error) => once(&|| format!("waiting for events failed, and the runtime ends: {error}")),
+            Trouble::Broken(error) => {
+                once(&|| format!("waiting for events failed, and the runtime ends: {}", words_of(error)))
+            }
             Trouble::CommandPanicked => once(&|| "a command panicked".to_owned()),
             Trouble::ResidentPanicked => {
                 repeated(Repeated::Panic, &|| "the event loop panicked on a connection".to_owned());

@@ -150,19 +150,20 @@ impl Dialer {
                     Some(local) if self.other_family_only => format!("of the local address {}", local.ip()),
                     _ => "asked for".to_owned(),
                 };
-                let sentence = format!("connecting to {endpoint}: it has no address of the family {family}");
+                let sentence = format!("cannot connect to {endpoint}: it has no address of the family {family}");
                 Error::new(ErrorKind::ConnectFailed, sentence)
             }
             [(_, only)] if !self.has_name() => {
-                let remark = endpoint.remark().unwrap_or_default();
-                only.clone().with_sentence(format!("connecting to {endpoint}: {only}{remark}"))
+                let advice = endpoint.advice_to_client(only.kind);
+                only.clone().with_sentence(format!("cannot connect to {endpoint}: {only}{advice}"))
             }
             [(_, first), rest @ ..] => {
                 // One reason for all is the reason; several are just a failure to connect.
                 let same = rest.iter().all(|(_, error)| error.kind == first.kind);
-                let sentence = format!("connecting to {endpoint}: {}", self.tried());
+                let sentence = format!("cannot connect to {endpoint}: {}", self.tried());
                 if same {
-                    first.clone().with_sentence(sentence)
+                    let advice = endpoint.advice_to_client(first.kind);
+                    first.clone().with_sentence(format!("{sentence}{advice}"))
                 } else {
                     Error::new(ErrorKind::ConnectFailed, sentence)
                 }

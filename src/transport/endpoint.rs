@@ -23,11 +23,25 @@ pub enum Endpoint {
 }
 
 impl Endpoint {
-    /// What else there is to say when nobody can connect or listen there.
-    pub fn remark(&self) -> Option<&'static str> {
-        match self {
-            Endpoint::Local(name) => name.remark(),
-            _ => None,
+    /// What to do when nobody can connect there because of such a failure: the end of its sentence, or nothing.
+    pub fn advice_to_client(&self, failure: ErrorKind) -> &'static str {
+        match (self, failure) {
+            (Endpoint::Local(name), _) => name.advice_to_client(failure),
+            (_, ErrorKind::Refused) => "; no server is listening there: start it, or check host and port",
+            _ => "",
+        }
+    }
+
+    /// The same when nobody can listen there.
+    pub fn advice_to_server(&self, failure: ErrorKind) -> &'static str {
+        match (self, failure) {
+            (Endpoint::Local(name), _) => name.advice_to_server(failure),
+            (_, ErrorKind::AddressInUse) => "; another server is listening there: stop it, or choose another port",
+            (_, ErrorKind::AddressUnavailable) => "; the host has to be an address of this machine",
+            (Endpoint::Tcp { port: 1..1024, .. }, ErrorKind::AccessDenied) => {
+                "; ports below 1024 usually need more rights: choose another port"
+            }
+            _ => "",
         }
     }
 

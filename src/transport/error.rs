@@ -97,7 +97,7 @@ impl Error {
         Error { sentence, ..self }
     }
 
-    /// `action` says what failed, as in "connecting to 127.0.0.1:80". `otherwise` is the kind for errors without one of their own.
+    /// `action` says what failed, as in "reading key.pem". `otherwise` is the kind for errors without one of their own.
     /// An error of this type inside `error` is returned as it is.
     pub fn from_io(action: &str, error: &io::Error, otherwise: ErrorKind) -> Error {
         if let Some(inner) = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
@@ -115,7 +115,22 @@ impl Error {
             _ if system::is_descriptor_shortage(error) => ErrorKind::TooManyFiles,
             _ => otherwise,
         };
-        Error { kind, sentence: format!("{action}: {error}"), cause: error.raw_os_error().map(Cause::System) }
+        Error {
+            kind,
+            sentence: format!("{action}: {}", words_of(error)),
+            cause: error.raw_os_error().map(Cause::System),
+        }
+    }
+}
+
+/// What the system says, with its number under the name that C programmers know.
+pub fn words_of(error: &io::Error) -> String {
+    let words = error.to_string();
+    let number = error.raw_os_error().map(|code| (format!(" (os error {code})"), code));
+    match number.and_then(|(tail, code)| Some((words.strip_suffix(&tail)?, code))) {
+        Some((words, code)) if cfg!(windows) => format!("{} (error {code})", words.trim_end_matches('.')),
+        Some((words, code)) => format!("{words} (errno {code})"),
+        None => words,
     }
 }
 

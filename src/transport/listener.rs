@@ -41,12 +41,8 @@ impl Listener {
             return Listener::adopt(*raw, options);
         }
         let failed = |error: io::Error| {
-            let remark = match error.kind() {
-                io::ErrorKind::AddrInUse => endpoint.remark().unwrap_or_default(),
-                _ => "",
-            };
-            let failed = Error::from_io(&format!("listening on {endpoint}"), &error, ErrorKind::Io);
-            let sentence = format!("{failed}{remark}");
+            let failed = Error::from_io(&format!("cannot listen on {endpoint}"), &error, ErrorKind::Io);
+            let sentence = format!("{failed}{}", endpoint.advice_to_server(failed.kind));
             failed.with_sentence(sentence)
         };
         let kind = match endpoint.address()? {

@@ -37,7 +37,7 @@ pub use address::Address;
 pub use adopted::check_socket;
 pub use dialer::{Dialer, Dialing, interleave};
 pub use endpoint::{AddressText, Endpoint};
-pub use error::{Cause, Error, ErrorKind, TlsErrorKind};
+pub use error::{Cause, Error, ErrorKind, TlsErrorKind, words_of};
 pub use listener::{AcceptError, Listener};
 pub use local_options::LocalOptions;
 pub use peer_credentials::PeerCredentials;

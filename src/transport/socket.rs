@@ -4,6 +4,7 @@ use std::io::{self, IoSlice};
 
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 
+use super::error::words_of;
 use super::system;
 use crate::transport::{Error, ErrorKind};
 
@@ -60,7 +61,7 @@ pub fn finish_connect(socket: &SockRef<'_>) -> Result<Readiness, Error> {
 }
 
 pub fn connect_error(error: &io::Error) -> Error {
-    Error::from_io("", error, ErrorKind::ConnectFailed).with_sentence(error.to_string())
+    Error::from_io("", error, ErrorKind::ConnectFailed).with_sentence(words_of(error))
 }
 
 /// Writes without ever raising SIGPIPE.

@@ -38,15 +38,16 @@ static esrpc_client_options *to_path(const char *path) {
 
 static void nothing_listens_at_the_port(void) {
     struct raw_listener listener;
-    char where[32];
+    char where[40];
     CHECK(raw_listen_at(&listener, "127.0.0.1", 0, -1));
-    snprintf(where, sizeof where, "connecting to 127.0.0.1:%u: ", (unsigned)listener.port);
-    check_setup_fails(to_host("127.0.0.1", listener.port), ESRPC_ERROR_CONNECTION_REFUSED, where, "(os error 111)");
+    snprintf(where, sizeof where, "cannot connect to 127.0.0.1:%u: ", (unsigned)listener.port);
+    check_setup_fails(to_host("127.0.0.1", listener.port), ESRPC_ERROR_CONNECTION_REFUSED, where,
+                      "Connection refused (errno 111); no server is listening there: start it, or check host and port");
     /* With a handshake too. */
     {
         esrpc_client_options *options = to_host("127.0.0.1", listener.port);
         CHECK_OK(esrpc_client_options_set_handshake(options, NULL, esrpc_text("connect")));
-        check_setup_fails(options, ESRPC_ERROR_CONNECTION_REFUSED, where, "(os error 111)");
+        check_setup_fails(options, ESRPC_ERROR_CONNECTION_REFUSED, where, "(errno 111)");
     }
     raw_listener_close(&listener);
 }
@@ -54,7 +55,7 @@ static void nothing_listens_at_the_port(void) {
 static void nothing_listens_at_the_ipv6_port(void) {
     struct sockaddr_in6 address;
     socklen_t len = sizeof address;
-    char where[32];
+    char where[40];
     int fd = socket(AF_INET6, SOCK_STREAM, 0);
     memset(&address, 0, sizeof address);
     address.sin6_family = AF_INET6;
@@ -65,7 +66,7 @@ static void nothing_listens_at_the_ipv6_port(void) {
         return;
     }
     CHECK(getsockname(fd, (struct sockaddr *)&address, &len) == 0);
-    snprintf(where, sizeof where, "connecting to [::1]:%u: ", (unsigned)ntohs(address.sin6_port));
+    snprintf(where, sizeof where, "cannot connect to [::1]:%u: ", (unsigned)ntohs(address.sin6_port));
     check_setup_fails(to_host("::1", ntohs(address.sin6_port)), ESRPC_ERROR_CONNECTION_REFUSED, where, "refused");
     check_setup_fails(to_host("[::1]", ntohs(address.sin6_port)), ESRPC_ERROR_CONNECTION_REFUSED, where, "refused");
     close(fd);
@@ -83,8 +84,9 @@ static void addresses_that_are_not_valid(void) {
 static void socket_files_that_are_not_there(void) {
     char folder[60], path[108], long_path[200];
     make_folder(folder);
-    check_setup_fails(to_path(in_folder(folder, "none", path)), ESRPC_ERROR_NOT_FOUND, path, "(os error 2)");
-    check_setup_fails(to_path(in_folder(folder, "none/none", path)), ESRPC_ERROR_NOT_FOUND, path, "(os error 2)");
+    check_setup_fails(to_path(in_folder(folder, "none", path)), ESRPC_ERROR_NOT_FOUND, path,
+                      "(errno 2); there is no such socket: start the server, or check the path");
+    check_setup_fails(to_path(in_folder(folder, "none/none", path)), ESRPC_ERROR_NOT_FOUND, path, "(errno 2)");
     memset(long_path, 'x', sizeof long_path);
     long_path[sizeof long_path - 1] = '\0';
     memcpy(long_path, folder, strlen(folder));
@@ -105,11 +107,13 @@ static void socket_files_behind_which_nothing_listens(void) {
     strcpy(address.sun_path, path);
     CHECK(bind(fd, (struct sockaddr *)&address, sizeof address) == 0);
     close(fd);
-    check_setup_fails(to_path(path), ESRPC_ERROR_CONNECTION_REFUSED, path, "(os error 111)");
+    check_setup_fails(to_path(path), ESRPC_ERROR_CONNECTION_REFUSED, path,
+                      "(errno 111); the socket's server has ended without removing the file: start it again");
     CHECK(unlink(path) == 0);
     file = fopen(in_folder(folder, "regular", path), "w");
     CHECK(file != NULL && fclose(file) == 0);
-    check_setup_fails(to_path(path), ESRPC_ERROR_CONNECTION_REFUSED, path, "(os error 111)");
+    check_setup_fails(to_path(path), ESRPC_ERROR_CONNECTION_REFUSED, path,
+                      "(errno 111); there is a file at this path that is not a socket");
     CHECK(unlink(path) == 0);
     CHECK(rmdir(folder) == 0);
 }
@@ -117,7 +121,8 @@ static void socket_files_behind_which_nothing_listens(void) {
 static void dial_as_nobody(void *path) {
     /* Root may open every file; another user may not. */
     if (geteuid() == 0) CHECK(setegid(65534) == 0 && seteuid(65534) == 0);
-    check_setup_fails(to_path((const char *)path), ESRPC_ERROR_ACCESS_DENIED, (const char *)path, "(os error 13)");
+    check_setup_fails(to_path((const char *)path), ESRPC_ERROR_ACCESS_DENIED, (const char *)path,
+                      "(errno 13); this process needs the right to write to the socket");
 }
 
 static void a_socket_file_without_permission(void) {
@@ -140,7 +145,8 @@ static void abstract_names_that_do_not_exist(void) {
     esrpc_client_options *options = esrpc_client_options_new();
     char long_name[120];
     CHECK_OK(esrpc_client_options_set_unix_abstract(options, esrpc_text("esrpc-nobody")));
-    check_setup_fails(options, ESRPC_ERROR_CONNECTION_REFUSED, "unix:@esrpc-nobody", "(os error 111)");
+    check_setup_fails(options, ESRPC_ERROR_CONNECTION_REFUSED, "unix:@esrpc-nobody",
+                      "(errno 111); no server is listening there: start it, or check the name");
     memset(long_name, 'x', sizeof long_name);
     options = esrpc_client_options_new();
     CHECK_OK(esrpc_client_options_set_unix_abstract(options, bytes(long_name, sizeof long_name)));
@@ -153,7 +159,7 @@ static void a_client_without_descriptors(void) {
     client_begin(&client);
     limit = forbid_descriptors();
     client_dial(&client, to_host("127.0.0.1", 1));
-    check_end(client.connection, ESRPC_ERROR_TOO_MANY_FILES, "(os error 24)");
+    check_end(client.connection, ESRPC_ERROR_TOO_MANY_FILES, "(errno 24)");
     allow_descriptors(limit);
     client_end(&client);
     CHECK_EVENTS("client", "setup TOO_MANY_FILES", "destroy");
@@ -165,7 +171,7 @@ static void a_runtime_without_descriptors(void) {
     esrpc_status status = esrpc_runtime_new(NULL, &runtime);
     allow_descriptors(limit);
     CHECK(status == ESRPC_ERROR_TOO_MANY_FILES);
-    CHECK(last_error_says("(os error 24)"));
+    CHECK(last_error_says("(errno 24)"));
     CHECK(runtime == NULL);
 }
 

@@ -79,7 +79,7 @@ static const char *check_killed(struct client *client) {
         check_end(client->connection, ESRPC_ERROR_PEER_CLOSED, "closed the connection");
         return "PEER_CLOSED";
     }
-    check_end(client->connection, ESRPC_ERROR_CONNECTION_RESET, "(os error ");
+    check_end(client->connection, ESRPC_ERROR_CONNECTION_RESET, "(errno ");
     return "CONNECTION_RESET";
 }
 
@@ -366,7 +366,7 @@ static void a_peer_that_resets(void) {
     client.stream = open_stream(client.connection, &client.call);
     raw_reset(&peer);
     check_end(client.connection, ESRPC_ERROR_CONNECTION_RESET, "127.0.0.1");
-    CHECK(strstr(esrpc_connection_get_end_message(client.connection), "(os error 104)") != NULL);
+    CHECK(strstr(esrpc_connection_get_end_message(client.connection), "(errno 104)") != NULL);
     client_end(&client);
     CHECK_EVENTS("call", "closed CONNECTION_RESET", "destroy");
     CHECK_EVENTS("client", "setup OK", "shutdown CONNECTION_RESET", "destroy");

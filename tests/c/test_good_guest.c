@@ -42,7 +42,7 @@ static void writes_to_a_dead_peer(void) {
     }
     /* A failed write ends the pause, so that nothing waits for a reply that cannot come. */
     CHECK_ENDED(esrpc_connection_wait_shutdown(client.connection, PATIENCE_MS));
-    CHECK(strstr(esrpc_connection_get_end_message(client.connection), "(os error ") != NULL);
+    CHECK(strstr(esrpc_connection_get_end_message(client.connection), "(errno ") != NULL);
     client_end(&client);
     CHECK(accepted > 0 && accepted < WRITES);
     CHECK_COUNT(accepted, "flush write");

@@ -6,7 +6,7 @@
 
 /* A status that explains a lack of that kind. */
 static bool is_lack_of_descriptors(esrpc_status status) {
-    return status == ESRPC_ERROR_TOO_MANY_FILES && last_error_says("(os error 24)");
+    return status == ESRPC_ERROR_TOO_MANY_FILES && last_error_says("(errno 24)");
 }
 
 static void limit_descriptors(rlim_t count) {
@@ -92,7 +92,7 @@ static void live_without_threads(void *data) {
     if (getuid() == 0) CHECK(setgid(61234) == 0 && setuid(61234) == 0);
     limit_threads(true);
     CHECK(esrpc_runtime_new(NULL, &runtime) != ESRPC_OK && runtime == NULL);
-    CHECK(last_error_says("(os error 11)"));
+    CHECK(last_error_says("(errno 11)"));
     limit_threads(false);
     pair_open(&pair);
     limit_threads(true);
@@ -144,7 +144,7 @@ static void live_with_little_memory(void *data) {
     limit_memory(0);
     CHECK((status == ESRPC_OK) == (runtime != NULL));
     if (status != ESRPC_OK) {
-        CHECK(last_error_says("(os error "));
+        CHECK(last_error_says("(errno "));
     } else {
         CHECK_OK(esrpc_runtime_join(runtime, PATIENCE_MS));
         esrpc_runtime_release(runtime);

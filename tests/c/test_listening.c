@@ -118,15 +118,16 @@ static void an_address_in_use(void) {
     char where[48];
     esrpc_listener *listener = listen_with(on_host("127.0.0.1", 0));
     uint32_t port = esrpc_listener_get_port(listener);
-    snprintf(where, sizeof where, "listening on 127.0.0.1:%u: ", (unsigned)port);
-    check_listen_fails(on_host("127.0.0.1", port), ESRPC_ERROR_ADDRESS_IN_USE, where, "(os error 98)");
+    snprintf(where, sizeof where, "cannot listen on 127.0.0.1:%u: ", (unsigned)port);
+    check_listen_fails(on_host("127.0.0.1", port), ESRPC_ERROR_ADDRESS_IN_USE, where,
+                       "(errno 98); another server is listening there");
     check_can_be_reached(to_host("127.0.0.1", port));
     stop_listening(listener);
 }
 
 static void addresses_that_cannot_be_had(void) {
-    check_listen_fails(on_host("192.0.2.1", 0), ESRPC_ERROR_ADDRESS_UNAVAILABLE, "listening on 192.0.2.1:0: ",
-                       "(os error 99)");
+    check_listen_fails(on_host("192.0.2.1", 0), ESRPC_ERROR_ADDRESS_UNAVAILABLE, "cannot listen on 192.0.2.1:0: ",
+                       "(errno 99); the host has to be an address of this machine");
     check_listen_fails(on_host("a.host", 0), ESRPC_ERROR_ADDRESS_INVALID, "a.host", "not an IPv4 or IPv6 address");
     check_listen_fails(on_host("1.2.3", 0), ESRPC_ERROR_ADDRESS_INVALID, "1.2.3", "not an IPv4 or IPv6 address");
 }
@@ -134,8 +135,8 @@ static void addresses_that_cannot_be_had(void) {
 static void listen_on_port_1_as_nobody(void *unused) {
     (void)unused;
     if (geteuid() == 0) CHECK(setegid(65534) == 0 && seteuid(65534) == 0);
-    check_listen_fails(on_host("127.0.0.1", 1), ESRPC_ERROR_ACCESS_DENIED, "listening on 127.0.0.1:1: ",
-                       "(os error 13)");
+    check_listen_fails(on_host("127.0.0.1", 1), ESRPC_ERROR_ACCESS_DENIED, "cannot listen on 127.0.0.1:1: ",
+                       "(errno 13); ports below 1024 usually need more rights");
 }
 
 static void a_privileged_port(void) {
@@ -249,17 +250,18 @@ static void a_live_servers_socket_file_is_not_replaced(void) {
     int fd;
     make_folder(folder);
     in_folder(folder, "sock", path);
-    snprintf(where, sizeof where, "listening on unix:%s: ", path);
+    snprintf(where, sizeof where, "cannot listen on unix:%s: ", path);
     listener = listen_with(on_path(path));
-    check_listen_fails(on_path(path), ESRPC_ERROR_ADDRESS_IN_USE, where, "(os error 98)");
+    check_listen_fails(on_path(path), ESRPC_ERROR_ADDRESS_IN_USE, where,
+                       "(errno 98); another server is listening there");
     check_can_be_reached(to_path(path));
     stop_listening(listener);
     /* Also if that server is too busy to take connections. */
     fd = bind_socket_file(path);
     CHECK(listen(fd, 0) == 0);
-    check_listen_fails(on_path(path), ESRPC_ERROR_ADDRESS_IN_USE, where, "(os error 98)");
-    check_listen_fails(on_path(path), ESRPC_ERROR_ADDRESS_IN_USE, where, "(os error 98)");
-    check_listen_fails(on_path(path), ESRPC_ERROR_ADDRESS_IN_USE, where, "(os error 98)");
+    check_listen_fails(on_path(path), ESRPC_ERROR_ADDRESS_IN_USE, where, "(errno 98)");
+    check_listen_fails(on_path(path), ESRPC_ERROR_ADDRESS_IN_USE, where, "(errno 98)");
+    check_listen_fails(on_path(path), ESRPC_ERROR_ADDRESS_IN_USE, where, "(errno 98)");
     CHECK(exists(path));
     close(fd);
     CHECK(unlink(path) == 0);
@@ -281,7 +283,7 @@ static void what_is_not_a_socket_is_left_alone(void) {
     file = fopen(in_folder(folder, "regular", path), "w");
     CHECK(file != NULL && fputs("mine", file) >= 0 && fclose(file) == 0);
     check_listen_fails(on_path(path), ESRPC_ERROR_ADDRESS_IN_USE, path,
-                       "(os error 98); there is a file at this path that is not a socket");
+                       "(errno 98); there is a file at this path that is not a socket");
     check_dial_fails(path, "there is a file at this path that is not a socket");
     file = fopen(path, "r");
     CHECK(file != NULL && fgets(content, sizeof content, file) != NULL && fclose(file) == 0);
@@ -290,11 +292,11 @@ static void what_is_not_a_socket_is_left_alone(void) {
     /* A link, even to a stale socket, was made on purpose. */
     close(bind_socket_file(in_folder(folder, "target", target)));
     CHECK(symlink(target, in_folder(folder, "link", path)) == 0);
-    check_listen_fails(on_path(path), ESRPC_ERROR_ADDRESS_IN_USE, path, "(os error 98)");
+    check_listen_fails(on_path(path), ESRPC_ERROR_ADDRESS_IN_USE, path, "(errno 98)");
     CHECK(exists(path) && exists(target));
     CHECK(unlink(path) == 0 && unlink(target) == 0);
     check_listen_fails(on_path(folder), ESRPC_ERROR_ADDRESS_IN_USE, folder,
-                       "(os error 98); there is a folder at this path, not a socket");
+                       "(errno 98); there is a folder at this path, not a socket");
     check_dial_fails(folder, "there is a folder at this path, not a socket");
     CHECK(rmdir(folder) == 0);
 }
@@ -314,13 +316,15 @@ static void a_file_that_took_the_place_of_ours_is_left_alone(void) {
 
 static void listen_in_a_folder_as_nobody(void *path) {
     if (geteuid() == 0) CHECK(setegid(65534) == 0 && seteuid(65534) == 0);
-    check_listen_fails(on_path((const char *)path), ESRPC_ERROR_ACCESS_DENIED, (const char *)path, "(os error 13)");
+    check_listen_fails(on_path((const char *)path), ESRPC_ERROR_ACCESS_DENIED, (const char *)path,
+                       "(errno 13); this process needs the right to write to the folder");
 }
 
 static void folders_where_no_file_can_be_made(void) {
     char folder[60], path[108], long_path[200];
     make_folder(folder);
-    check_listen_fails(on_path(in_folder(folder, "none/sock", path)), ESRPC_ERROR_NOT_FOUND, path, "(os error 2)");
+    check_listen_fails(on_path(in_folder(folder, "none/sock", path)), ESRPC_ERROR_NOT_FOUND, path,
+                       "(errno 2); there is no such folder");
     CHECK(chmod(folder, 0555) == 0);
     in_folder(folder, "sock", path);
     in_child(listen_in_a_folder_as_nobody, path);
@@ -343,7 +347,7 @@ static void an_abstract_name(void) {
     listener = listen_with(options);
     CHECK(strcmp(esrpc_listener_get_address(listener), expected) == 0);
     CHECK(!exists(name));
-    check_listen_fails(again, ESRPC_ERROR_ADDRESS_IN_USE, expected, "(os error 98)");
+    check_listen_fails(again, ESRPC_ERROR_ADDRESS_IN_USE, expected, "(errno 98)");
     check_can_be_reached(client);
     stop_listening(listener);
 }
@@ -358,8 +362,8 @@ static void a_listener_without_descriptors(void) {
     status = try_to_listen(on_host("127.0.0.1", 0), &unmade, &listener);
     allow_descriptors(limit);
     CHECK(status == ESRPC_ERROR_TOO_MANY_FILES && listener == NULL);
-    CHECK(last_error_says("listening on 127.0.0.1:0: "));
-    CHECK(last_error_says("(os error 24)"));
+    CHECK(last_error_says("cannot listen on 127.0.0.1:0: "));
+    CHECK(last_error_says("(errno 24)"));
 }
 
 int main(int argc, char **argv) {

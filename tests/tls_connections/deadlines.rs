@@ -43,6 +43,7 @@ fn a_server_that_is_silent_in_the_tls_handshake() {
     let end = client.side.wait_for("setup");
     assert_in_time(begun);
     assert!(end.starts_with("setup TLS_TIMED_OUT: ") && end.contains("300 ms"), "{end}");
+    assert!(end.contains("does the server use TLS there?"), "{end}");
     let side = client.side.clone();
     drop(client);
     side.wait_for("destroy");

@@ -85,6 +85,11 @@ impl<S: Clone, T> Connection<S, T> {
         self.handshake == Handshake::Done
     }
 
+    /// Whether CONNECT was sent, or received.
+    pub fn has_connect(&self) -> bool {
+        self.handshake != Handshake::Start
+    }
+
     /// Whether CONNECT was answered, well or not.
     pub fn is_handshake_answered(&self) -> bool {
         matches!(self.handshake, Handshake::Done | Handshake::Refused)

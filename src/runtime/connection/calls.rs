@@ -7,7 +7,7 @@ use super::handle::{Connection, SharedState};
 use super::inbox::Inbox;
 use super::life::Phase;
 use super::state::Flush;
-use crate::rpc::{self, MessageType, Outgoing};
+use crate::rpc::{self, MessageType, Outgoing, Role};
 use crate::runtime::error::{Error, Outcome};
 use crate::runtime::event_loop::{Command, LoopError, LoopHandle, check_may_wait, deadline_after, wait_until};
 
@@ -118,7 +118,38 @@ impl Connection {
 
     pub fn wait_setup(&self, timeout: Option<Duration>) -> Result<Outcome, Error> {
         let what = "the connection was not set up within the given time";
-        self.wait(timeout, what, |shared| shared.reported_setup().cloned())
+        let result = self.wait(timeout, what, |shared| shared.reported_setup().cloned());
+        result.map_err(|error| match error {
+            Error::TimedOut(what) => Error::TimedOut(format!("{what}: {}", self.setup_progress())),
+            other => other,
+        })
+    }
+
+    fn setup_progress(&self) -> String {
+        match (self.addresses(), self.handshake(), self.endpoint()) {
+            (None, _, Some(endpoint)) => format!("connecting to {endpoint} is not over"),
+            (Some(_), Some(_), _) => self.handshake_progress(&self.lock()).to_owned(),
+            _ => "it is not decided yet whether it is accepted".to_owned(),
+        }
+    }
+
+    /// What a handshake that is not done waits for.
+    pub(super) fn handshake_progress(&self, shared: &SharedState) -> &'static str {
+        let is_silent = shared.tally.bytes_received == 0;
+        let has_connect = shared.rpc.has_connect();
+        match (self.role(), has_connect, is_silent) {
+            (Role::Client, false, _) => "this side has not sent CONNECT",
+            (Role::Client, true, true) if self.tls_info().is_none() => {
+                "the server accepted the connection and has sent nothing; it may expect TLS, or speak another protocol"
+            }
+            (Role::Client, true, true) => {
+                "the server accepted the connection and has sent nothing; it may speak another protocol"
+            }
+            (Role::Client, true, false) => "the server's CONNECT_ACK has not arrived completely",
+            (Role::Server, false, true) => "the client has sent nothing",
+            (Role::Server, false, false) => "the client's CONNECT has not arrived completely",
+            (Role::Server, true, _) => "this side has not answered CONNECT with CONNECT_ACK",
+        }
     }
 
     /// Waits until on_shutdown has returned.

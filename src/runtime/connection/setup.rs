@@ -11,7 +11,7 @@ use super::handle::Connection;
 use super::life::Phase;
 use super::state::DRAINED_BEFORE_SETUP;
 use crate::rpc::Role;
-use crate::runtime::error::Error;
+use crate::runtime::error::{Error, TimeLimit};
 use crate::runtime::event_loop::{AbortCause, Command, Context, Flow, Owner, Place, Resident, TimerKey, lock};
 use crate::runtime::log::Level;
 use crate::transport::{
@@ -473,7 +473,11 @@ impl Resident for Setup {
             let time = deadline.time(&self.connection.settings().times).unwrap_or_default();
             let detail = match &self.stage {
                 Stage::Dialing(dialer) => dialer.progress(),
-                _ => self.connection.endpoint().map(ToString::to_string).unwrap_or_default(),
+                _ => match (self.connection.endpoint(), limit) {
+                    (Some(endpoint), TimeLimit::Tls) => format!("{endpoint}; does the server use TLS there?"),
+                    (Some(endpoint), _) => endpoint.to_string(),
+                    (None, _) => String::new(),
+                },
             };
             return self.fail(Error::TimeLimit { limit, time, detail }, context);
         }

@@ -7,7 +7,7 @@ use rustls::CipherSuite;
 use rustls::crypto::CryptoProvider;
 use rustls::server::ProducesTickets;
 
-use crate::transport::Error;
+use crate::transport::{Error, words_of};
 #[cfg(target_os = "linux")]
 use crate::transport::{ErrorKind, TlsErrorKind};
 
@@ -45,7 +45,10 @@ pub fn provider() -> Arc<CryptoProvider> {
 pub fn check_randomness() -> Result<(), Error> {
     let missing = |what: &str, error: std::io::Error| {
         let kind = ErrorKind::Tls(TlsErrorKind::Config);
-        Err(Error::new(kind, format!("TLS needs random bytes, which the system refuses to give: {what}: {error}")))
+        Err(Error::new(
+            kind,
+            format!("TLS needs random bytes, which the system refuses to give: {what}: {}", words_of(&error)),
+        ))
     };
     let mut byte = 0u8;
     // SAFETY: the buffer is one byte long and lives during the call. By its number, as aws-lc asks.

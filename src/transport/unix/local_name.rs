@@ -57,8 +57,34 @@ impl LocalName {
         }
     }
 
-    /// What else there is to say when nobody can connect or listen there: the path is that of another kind of file.
-    pub fn remark(&self) -> Option<&'static str> {
+    pub fn advice_to_client(&self, failure: ErrorKind) -> &'static str {
+        match (failure, self.other_file(), self) {
+            (ErrorKind::Refused, Some(file), _) => file,
+            (ErrorKind::Refused, None, LocalName::Path(_)) => {
+                "; the socket's server has ended without removing the file: start it again"
+            }
+            (ErrorKind::Refused, None, LocalName::Abstract(_)) => {
+                "; no server is listening there: start it, or check the name"
+            }
+            (ErrorKind::NotFound, ..) => "; there is no such socket: start the server, or check the path",
+            (ErrorKind::AccessDenied, ..) => "; this process needs the right to write to the socket",
+            _ => "",
+        }
+    }
+
+    pub fn advice_to_server(&self, failure: ErrorKind) -> &'static str {
+        match failure {
+            ErrorKind::AddressInUse => {
+                self.other_file().unwrap_or("; another server is listening there: stop it, or choose another name")
+            }
+            ErrorKind::NotFound => "; there is no such folder: make it, or check the path",
+            ErrorKind::AccessDenied => "; this process needs the right to write to the folder",
+            _ => "",
+        }
+    }
+
+    /// That the path is that of another kind of file.
+    fn other_file(&self) -> Option<&'static str> {
         let LocalName::Path(path) = self else { return None };
         let kind = std::fs::metadata(path).ok()?.file_type();
         match (kind.is_socket(), kind.is_dir()) {

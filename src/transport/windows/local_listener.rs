@@ -19,6 +19,7 @@ use super::local_stream::LocalStream;
 use super::security::{SecurityDescriptor, wide};
 use super::sockets::INTEREST;
 use crate::transport::SocketOptions;
+use crate::transport::error::words_of;
 use crate::transport::local_options::LocalOptions;
 use crate::transport::socket_listener::{ListeningSocket, SocketListener};
 
@@ -44,9 +45,10 @@ impl LocalListener {
         // Only the first of a name has a say in who may open it, and whoever is not the first is not the server.
         let first = make_instance(name, &security, FILE_FLAG_FIRST_PIPE_INSTANCE).map_err(|error| {
             match error.raw_os_error() {
-                Some(code) if code == ERROR_ACCESS_DENIED as i32 => {
-                    io::Error::new(io::ErrorKind::AddrInUse, format!("another server has this pipe already ({error})"))
-                }
+                Some(code) if code == ERROR_ACCESS_DENIED as i32 => io::Error::new(
+                    io::ErrorKind::AddrInUse,
+                    format!("another server has this pipe already: {}", words_of(&error)),
+                ),
                 _ => error,
             }
         })?;

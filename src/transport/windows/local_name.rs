@@ -50,8 +50,19 @@ impl LocalName {
         &self.0
     }
 
-    pub fn remark(&self) -> Option<&'static str> {
-        None
+    pub fn advice_to_client(&self, failure: ErrorKind) -> &'static str {
+        match failure {
+            ErrorKind::NotFound => "; there is no such pipe: start the server, or check the name",
+            ErrorKind::AccessDenied => "; the server's pipe_security does not allow this user",
+            _ => "",
+        }
+    }
+
+    pub fn advice_to_server(&self, failure: ErrorKind) -> &'static str {
+        match failure {
+            ErrorKind::AddressInUse => "; stop it, or choose another name",
+            _ => "",
+        }
     }
 }
 

@@ -97,6 +97,7 @@ impl Driver {
                 let have = self.input.gathered.len();
                 format!("{have} of {} bytes have come", have + self.input.missing_len())
             }
+            TimeLimit::Handshake => self.connection.handshake_progress(&self.connection.lock()).to_owned(),
             _ => String::new(),
         };
         Error::TimeLimit { limit, time, detail }
