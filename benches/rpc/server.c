@@ -77,6 +77,17 @@ static esrpc_status set_tls(esrpc_listener_options *listener, const struct optio
     return status;
 }
 
+/* For scale.open_streams. */
+static esrpc_status allow_many_streams(esrpc_listener_options *listener)
+{
+    esrpc_connection_options *options = esrpc_connection_options_new();
+    esrpc_status status = esrpc_connection_options_set_max_streams(options, 1000000);
+    if (!status)
+        status = esrpc_listener_options_set_connection_options(listener, options);
+    esrpc_connection_options_release(options);
+    return status;
+}
+
 static esrpc_status listen_at(const struct options *options, esrpc_runtime *runtime, esrpc_listener **listener)
 {
     esrpc_listener_callbacks callbacks = {.struct_size = sizeof callbacks, .on_incoming_connection = on_incoming_connection};
@@ -94,6 +105,8 @@ static esrpc_status listen_at(const struct options *options, esrpc_runtime *runt
         status = esrpc_listener_options_set_max_pending_handshakes(at, 1000000);
     if (!status)
         status = esrpc_listener_options_set_max_held_bytes(at, SIZE_MAX);
+    if (!status)
+        status = allow_many_streams(at);
     if (!status)
         status = esrpc_listener_listen(at, &callbacks, NULL, listener);
     esrpc_listener_options_release(at);

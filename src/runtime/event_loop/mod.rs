@@ -29,8 +29,9 @@ use self::wait::note_loop_thread;
 use crate::transport::{ProcessMark, never_cancelled};
 
 const WAKE: Token = Token(usize::MAX);
-/// What one read takes at most, and the memory each loop keeps for it.
-const READ_BUFFER_LEN: usize = 256 * 1024;
+/// What one read takes at most, and the memory that each loop keeps for it: a small device needs no more than the first.
+const FIRST_READ_BUFFER: usize = 16 * 1024;
+const LARGEST_READ_BUFFER: usize = 256 * 1024;
 /// Rounds of commands before the sockets get their turn again.
 const COMMAND_ROUNDS: usize = 16;
 const EVENTS_PER_PASS: usize = 512;
@@ -115,22 +116,30 @@ impl Drop for OfThread {
     }
 }
 
-/// The memory that a loop reads into; the process goes on if there is none.
-fn make_read_buffer() -> io::Result<Vec<u8>> {
-    let mut buffer = Vec::new();
-    buffer.try_reserve_exact(READ_BUFFER_LEN).map_err(|_| io::ErrorKind::OutOfMemory)?;
-    buffer.resize(READ_BUFFER_LEN, 0);
-    Ok(buffer)
+/// Gives a read buffer so many bytes, if there is memory for them.
+fn grow_to(buffer: &mut Vec<u8>, len: usize) -> io::Result<()> {
+    buffer.try_reserve_exact(len.saturating_sub(buffer.len())).map_err(|_| io::ErrorKind::OutOfMemory)?;
+    buffer.resize(len, 0);
+    Ok(())
+}
+
+/// After a read that has filled it; if there is no memory, reading goes on in smaller pieces.
+pub fn grow_read_buffer(buffer: &mut Vec<u8>) {
+    if buffer.len() < LARGEST_READ_BUFFER {
+        let _ = grow_to(buffer, buffer.len() * 4);
+    }
 }
 
 pub fn spawn_loop(number: usize, owner: Box<dyn LoopOwner>) -> io::Result<(Arc<LoopHandle>, JoinHandle<()>)> {
     let poll = Poll::new()?;
+    let mut read_buffer = Vec::new();
+    grow_to(&mut read_buffer, FIRST_READ_BUFFER)?;
     let handle = Arc::new(LoopHandle::new(number, Waker::new(poll.registry(), WAKE)?));
     let event_loop = EventLoop {
         process: ProcessMark::current(),
         handle: handle.clone(),
         owner,
-        context: Context::new(poll.registry().try_clone()?, make_read_buffer()?),
+        context: Context::new(poll.registry().try_clone()?, read_buffer),
         poll,
         pause: None,
         is_deaf: false,
@@ -362,7 +371,7 @@ impl EventLoop {
             Err(_) => {
                 self.owner.report(Trouble::ResidentPanicked);
                 // The panic may have come while the buffer was lent out; reads into an empty one look like the peer's end.
-                context.read_buffer.resize(READ_BUFFER_LEN, 0);
+                context.read_buffer.resize(FIRST_READ_BUFFER, 0);
                 // Even telling its owner may panic; then the place is just freed.
                 catch_unwind(AssertUnwindSafe(|| resident.abort(AbortCause::Panic, context))).unwrap_or(Flow::Leave)
             }

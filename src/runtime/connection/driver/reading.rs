@@ -8,7 +8,7 @@ use super::gathered::Gathered;
 use super::{Driver, Turn};
 use crate::codec::{self, Limits, Message, PRELUDE_LEN, Prelude};
 use crate::runtime::error::Error;
-use crate::runtime::event_loop::Context;
+use crate::runtime::event_loop::{Context, grow_read_buffer};
 use crate::transport::{self, TlsErrorKind};
 
 /// A cut message up to this size is completed where the loop reads, a larger one in a buffer of its own.
@@ -89,7 +89,7 @@ impl Driver {
 
     /// Reads and dispatches; goes on as long as a message that was cut by the buffer's end fits in it when moved to the
     /// front.
-    fn read_into_buffer(&mut self, buffer: &mut [u8], mut limits: Limits, turn: &mut Turn) -> bool {
+    fn read_into_buffer(&mut self, buffer: &mut Vec<u8>, mut limits: Limits, turn: &mut Turn) -> bool {
         let mut kept = self.input.gathered.len();
         buffer[..kept].copy_from_slice(&self.input.gathered);
         self.input.gathered.forget();
@@ -113,7 +113,11 @@ impl Driver {
             }
             codec::move_to_front(buffer, used, end);
         };
+        let is_full = rest.end == buffer.len();
         self.gather(&buffer[rest]);
+        if is_full {
+            grow_read_buffer(buffer);
+        }
         more
     }
 
