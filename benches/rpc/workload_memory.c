@@ -52,6 +52,7 @@ void run_mem(struct client *client)
         die("mem needs --server-pid");
     /* the first one pays for what is allocated once */
     connections[count] = client_connect(client);
+    call(connections[count], payload);
     base = resident(client->options->server_pid);
     for (i = 0; i < count; i++)
         connections[i] = client_connect(client);

@@ -115,7 +115,7 @@ pub(crate) struct Callbacks {
     table: esrpc_connection_callbacks,
     pub(crate) user_data: UserData,
     /// Made on first use.
-    pub(crate) connect_ack: OnceLock<Option<esrpc_message>>,
+    pub(crate) connect_ack: OnceLock<Option<Box<esrpc_message>>>,
 }
 
 // In each of the calls below:
@@ -203,9 +203,9 @@ impl Callbacks {
         let make = || {
             let len = bytes.len();
             let limits = Limits { max_message_len: len, max_payload_len: len, max_headers: len, ..Limits::DEFAULT };
-            Message::decode(bytes, &limits).ok().map(|(message, _)| esrpc_message::owned(&message))
+            Message::decode(bytes, &limits).ok().map(|(message, _)| Box::new(esrpc_message::owned(&message)))
         };
-        self.connect_ack.get_or_init(make).as_ref()
+        self.connect_ack.get_or_init(make).as_deref()
     }
 }
 

@@ -11,7 +11,8 @@ use crate::{codec, rpc, transport};
 pub(crate) fn status_of(error: &Error) -> esrpc_status {
     let status = match error {
         Error::Rpc(error) => rpc_status(error),
-        Error::Codec(error) | Error::Stranger(error, _) => codec_status(error),
+        Error::Codec(error) => codec_status(error),
+        Error::Stranger(seen) => codec_status(&seen.0),
         Error::HandshakeMessageTooLarge { .. } => ESRPC_ERROR_HANDSHAKE_MESSAGE_TOO_LARGE,
         Error::Violation(_) => ESRPC_ERROR_PROTOCOL_VIOLATION,
         Error::TooManyAbnormalEvents => ESRPC_ERROR_TOO_MANY_ABNORMAL_EVENTS,
@@ -20,7 +21,7 @@ pub(crate) fn status_of(error: &Error) -> esrpc_status {
         Error::PeerClosed(_) => ESRPC_ERROR_PEER_CLOSED,
         Error::LingerExpired { .. } => ESRPC_ERROR_LINGER_EXPIRED,
         Error::Aborted { .. } => ESRPC_ERROR_ABORTED,
-        Error::TimeLimit { limit, .. } => time_limit_status(*limit),
+        Error::TimeLimit(passed) => time_limit_status(passed.limit),
         Error::StreamDeadline { .. } => ESRPC_ERROR_STREAM_TIMED_OUT,
         Error::CallTimedOut { .. } => ESRPC_ERROR_TIMED_OUT,
         Error::PeerError(_) => ESRPC_ERROR_PEER_ERROR,

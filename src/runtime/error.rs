@@ -26,7 +26,15 @@ pub enum TimeLimit {
     PingResponse,
 }
 
-/// Why a call was not carried out, or why a connection or stream ended.
+/// A limit that a phase has passed, and what else there is to say of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PassedLimit {
+    pub limit: TimeLimit,
+    pub time: Duration,
+    pub detail: String,
+}
+
+/// Why a call was not carried out, or why a connection or stream ended. Every connection has room for several: it is kept small.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Error {
     /// A send was not accepted.
@@ -34,7 +42,7 @@ pub enum Error {
     /// The peer sent a malformed message.
     Codec(codec::Error),
     /// As `Codec`, of a peer whose first bytes look like something else: the end of "what it sent ...".
-    Stranger(codec::Error, String),
+    Stranger(Box<(codec::Error, String)>),
     /// A message before the end of the handshake is above its limit.
     HandshakeMessageTooLarge {
         len: usize,
@@ -45,22 +53,18 @@ pub enum Error {
     /// The peer did too often what an honest one does rarely.
     TooManyAbnormalEvents,
     HandshakeRefused(String),
-    Transport(transport::Error),
-    PeerClosed(PeerEnd),
+    Transport(Box<transport::Error>),
+    PeerClosed(Box<PeerEnd>),
     /// The peer did not take what had to be written before the close.
     LingerExpired {
         unwritten: usize,
-        linger_ms: u128,
+        linger: Duration,
     },
     Aborted {
         unwritten: usize,
     },
     /// A phase took longer than its option allows.
-    TimeLimit {
-        limit: TimeLimit,
-        time: Duration,
-        detail: String,
-    },
+    TimeLimit(Box<PassedLimit>),
     /// The deadline that the caller set for the stream has passed.
     StreamDeadline {
         time: Duration,
@@ -138,7 +142,7 @@ impl Error {
             .then(|| codec::describe_first_bytes(bytes, codec::Expected::Message, sender))
             .flatten();
         match looks {
-            Some(looks) => Error::Stranger(error, looks),
+            Some(looks) => Error::Stranger(Box::new((error, looks))),
             None => Error::Codec(error),
         }
     }
@@ -152,7 +156,8 @@ impl fmt::Display for Error {
                 write!(f, "the connection ended inside a message, after {have} of {need} bytes")
             }
             Error::Codec(error) => write!(f, "the peer sent a malformed message: {error}"),
-            Error::Stranger(error, looks) => {
+            Error::Stranger(seen) => {
+                let (error, looks) = &**seen;
                 write!(f, "what the peer sent is not an event-stream message; it {looks} ({error})")
             }
             Error::HandshakeMessageTooLarge { len, limit } => write!(
@@ -170,14 +175,16 @@ impl fmt::Display for Error {
             Error::HandshakeRefused(text) => f.write_str(text),
             Error::Transport(error) => error.fmt(f),
             Error::PeerClosed(end) => end.fmt(f),
-            Error::LingerExpired { unwritten, linger_ms } => write!(
+            Error::LingerExpired { unwritten, linger } => write!(
                 f,
-                "the peer accepted no bytes for {linger_ms} ms (linger_ms) while the connection was closing; {unwritten} bytes were not written"
+                "the peer accepted no bytes for {} ms (linger_ms) while the connection was closing; {unwritten} bytes were not written",
+                linger.as_millis()
             ),
             Error::Aborted { unwritten } => {
                 write!(f, "the connection was aborted while {unwritten} bytes were not written")
             }
-            Error::TimeLimit { limit, time, detail } => {
+            Error::TimeLimit(passed) => {
+                let PassedLimit { limit, time, detail } = &**passed;
                 write!(f, "{} ({} ms)", limit.sentence(), time.as_millis())?;
                 if detail.is_empty() { Ok(()) } else { write!(f, ": {detail}") }
             }
@@ -270,7 +277,7 @@ impl From<rpc::Error> for Error {
 
 impl From<transport::Error> for Error {
     fn from(error: transport::Error) -> Self {
-        Error::Transport(error)
+        Error::Transport(Box::new(error))
     }
 }
 

@@ -85,7 +85,7 @@ pub fn failure_counter(error: &Error) -> Option<Counter> {
             transport::ErrorKind::ResolveFailed => |figures| &mut figures.failures_resolve,
             _ => |figures| &mut figures.failures_connect,
         },
-        Error::TimeLimit { .. } => |figures| &mut figures.failures_timed_out,
+        Error::TimeLimit(_) => |figures| &mut figures.failures_timed_out,
         Error::HandshakeRefused(_) => |figures| &mut figures.failures_refused,
         Error::TooManyHandshakes { .. } | Error::TooManyHeldBytes { .. } => return None,
         Error::Cancelled | Error::ConnectionClosed | Error::Draining(_) | Error::RuntimeShutdown => {

@@ -13,11 +13,6 @@ pub const LAST_WORDS: Duration = Duration::from_secs(1);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
 pub enum Deadline {
-    /// Not a failure: the dialer wants to try the next address.
-    NextAttempt,
-    Resolve,
-    Connect,
-    Tls,
     /// CONNECT and its answer.
     Handshake,
     /// The peer takes nothing of what is to be written.
@@ -35,6 +30,12 @@ pub enum Deadline {
     HalfOpen,
     /// What a drained connection still has open.
     Drain,
+    // Those of the setup alone, so that an open connection has no room for them.
+    /// Not a failure: the dialer wants to try the next address.
+    NextAttempt,
+    Resolve,
+    Connect,
+    Tls,
 }
 
 impl Deadline {
@@ -72,17 +73,24 @@ impl Deadline {
     }
 }
 
-const COUNT: usize = Deadline::Drain as usize + 1;
+/// While a connection is set up there are all of them, afterwards as many.
+pub const ALL: usize = Deadline::Tls as usize + 1;
+pub const AFTER_SETUP: usize = Deadline::Drain as usize + 1;
 
-/// The deadlines of one connection, of which the loop's timers know only the next: moving one on, as every message does,
+/// The first `N` deadlines of one connection, of which the loop's timers know only the next: moving one on, as every message does,
 /// costs a store.
-#[derive(Default)]
-pub struct Deadlines {
-    times: [Option<Instant>; COUNT],
+pub struct Deadlines<const N: usize> {
+    times: [Option<Instant>; N],
     armed: Option<(Instant, TimerKey)>,
 }
 
-impl Deadlines {
+impl<const N: usize> Default for Deadlines<N> {
+    fn default() -> Self {
+        Deadlines { times: [None; N], armed: None }
+    }
+}
+
+impl<const N: usize> Deadlines<N> {
     pub fn set(&mut self, deadline: Deadline, at: Instant) {
         self.times[deadline as usize] = Some(at);
     }
@@ -127,11 +135,7 @@ impl Deadlines {
     /// Takes one deadline that has passed.
     pub fn take_expired(&mut self, now: Instant) -> Option<Deadline> {
         use Deadline::*;
-        const ALL: [Deadline; COUNT] = [
-            NextAttempt,
-            Resolve,
-            Connect,
-            Tls,
+        const IN_ORDER: [Deadline; ALL] = [
             Handshake,
             Write,
             Message,
@@ -141,16 +145,20 @@ impl Deadlines {
             Linger,
             HalfOpen,
             Drain,
+            NextAttempt,
+            Resolve,
+            Connect,
+            Tls,
         ];
         let over = |deadline: &Deadline| self.times[*deadline as usize].is_some_and(|at| at <= now);
-        let expired = ALL.into_iter().find(over)?;
+        let expired = IN_ORDER.into_iter().take(N).find(over)?;
         self.clear(expired);
         Some(expired)
     }
 
     /// Nothing is waited for any more.
     pub fn cancel(&mut self, timers: &mut Timers) {
-        self.times = [None; COUNT];
+        self.times = [None; N];
         if let Some((_, key)) = self.armed.take() {
             timers.cancel(key);
         }
@@ -166,7 +174,7 @@ mod tests {
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
         let mut timers = Timers::default();
-        let mut deadlines = Deadlines::default();
+        let mut deadlines = Deadlines::<AFTER_SETUP>::default();
         deadlines.set(Deadline::Idle, at(10));
         deadlines.set(Deadline::Write, at(5));
         deadlines.arm(&mut timers, Token(1));

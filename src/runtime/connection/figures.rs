@@ -13,10 +13,10 @@ fn count_end(figures: &mut Figures, error: &Error) {
             figures.abnormal_event_ends += 1;
             figures.violation_ends += 1;
         }
-        Error::Codec(_) | Error::Stranger(..) | Error::HandshakeMessageTooLarge { .. } | Error::Violation(_) => {
+        Error::Codec(_) | Error::Stranger(_) | Error::HandshakeMessageTooLarge { .. } | Error::Violation(_) => {
             figures.violation_ends += 1
         }
-        Error::TimeLimit { .. } | Error::LingerExpired { .. } => figures.deadline_ends += 1,
+        Error::TimeLimit(_) | Error::LingerExpired { .. } => figures.deadline_ends += 1,
         _ => {}
     }
 }

@@ -85,10 +85,10 @@ pub struct Connection {
     pub(super) handler: OnceLock<Box<dyn ConnectionHandler>>,
     pub(super) addresses: OnceLock<(Described<AddressText>, Described<AddressText>)>,
     pub(super) peer_credentials: OnceLock<PeerCredentials>,
-    pub(super) connect_ack: OnceLock<Vec<u8>>,
+    pub(super) connect_ack: OnceLock<Box<[u8]>>,
     pub(super) tls_info: OnceLock<Box<TlsInfo>>,
     /// The sentence for the first error message of the peer's after the handshake.
-    pub(super) peer_error: OnceLock<String>,
+    pub(super) peer_error: OnceLock<Box<str>>,
     pub(super) end: End,
     pub(super) place: Place,
     /// Handles that the application has.
@@ -312,11 +312,11 @@ impl Connection {
 
     /// The bytes of the CONNECT_ACK that the library itself waited for.
     pub fn connect_ack(&self) -> Option<&[u8]> {
-        self.connect_ack.get().map(Vec::as_slice)
+        self.connect_ack.get().map(Box::as_ref)
     }
 
     pub(in crate::runtime) fn set_connect_ack(&self, message: Vec<u8>) {
-        let _ = self.connect_ack.set(message);
+        let _ = self.connect_ack.set(message.into());
     }
 
     /// How the connection ended; nothing while it has not.

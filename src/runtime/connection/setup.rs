@@ -5,13 +5,13 @@ use std::time::Instant;
 
 use mio::Token;
 
-use super::deadlines::{Deadline, Deadlines, LAST_WORDS};
+use super::deadlines::{ALL, Deadline, Deadlines, LAST_WORDS};
 use super::driver::{Driver, TURN_LEN, Turn};
 use super::handle::Connection;
 use super::life::Phase;
 use super::state::DRAINED_BEFORE_SETUP;
 use crate::rpc::Role;
-use crate::runtime::error::{Error, TimeLimit};
+use crate::runtime::error::{Error, PassedLimit, TimeLimit};
 use crate::runtime::event_loop::{AbortCause, Command, Context, Flow, Owner, Place, Resident, TimerKey, lock};
 use crate::runtime::log::Level;
 use crate::transport::{
@@ -37,7 +37,7 @@ pub struct Setup {
     stage: Stage,
     /// It stands in the loop's line, once, and drops more when its turn comes.
     in_line: bool,
-    deadlines: Deadlines,
+    deadlines: Deadlines<ALL>,
 }
 
 /// How a client gets its socket.
@@ -479,7 +479,7 @@ impl Resident for Setup {
                     (None, _) => String::new(),
                 },
             };
-            return self.fail(Error::TimeLimit { limit, time, detail }, context);
+            return self.fail(Error::TimeLimit(Box::new(PassedLimit { limit, time, detail })), context);
         }
         Flow::Continue
     }

@@ -32,18 +32,14 @@ pub(in crate::runtime) struct Shared<S> {
     cut: Option<Cut>,
     attention: Attention,
     gate: Gate,
-    refused: Refused<S>,
+    /// A send on the connection itself met the outbound limit.
+    refused: bool,
     /// It ends when its last stream does.
     drain: Option<Drain>,
     /// Threads that wait for something other than messages.
     waiters: usize,
-    /// Streams that threads wait to read from, each once per thread.
-    readers: Vec<Arc<S>>,
-    /// Streams that ended with messages that nobody had read, and that may still be read.
-    unread_streams: Vec<Weak<S>>,
-    timers: StreamTimers<S>,
-    /// Streams that were accepted later, and of which messages wait that came before.
-    ripe: VecDeque<Arc<S>>,
+    timers: Option<Box<StreamTimers<S>>>,
+    noted: Option<Box<Noted<S>>>,
 }
 
 /// What has been reported to the owner of the connection.
@@ -92,10 +88,22 @@ enum WriteFailure {
     Overrun,
 }
 
-/// Those whose sends met the outbound limit, and who are called once there is room.
-struct Refused<S> {
-    connection: bool,
-    streams: Vec<Arc<S>>,
+/// Streams that are noted for something: most connections never have any.
+struct Noted<S> {
+    /// Their sends met the outbound limit, and they are called once there is room.
+    refused: Vec<Arc<S>>,
+    /// Threads wait to read from them, each once per thread.
+    readers: Vec<Arc<S>>,
+    /// They ended with messages that nobody had read, and that may still be read.
+    unread: Vec<Weak<S>>,
+    /// They were accepted later, and messages wait that came before.
+    ripe: VecDeque<Arc<S>>,
+}
+
+impl<S> Default for Noted<S> {
+    fn default() -> Self {
+        Noted { refused: Vec::new(), readers: Vec::new(), unread: Vec::new(), ripe: VecDeque::new() }
+    }
 }
 
 /// Deadlines of streams, on their way to the loop's timers.
@@ -117,7 +125,7 @@ pub(in crate::runtime) struct Remains<S> {
     pub closing: Option<Closing>,
     pub rpc: rpc::Ended<Arc<S>, Flush>,
     /// Streams hold their connection: kept, these would keep it for ever. To be dropped without the lock.
-    _kept: (Vec<Arc<S>>, StreamTimers<S>, VecDeque<Arc<S>>),
+    _kept: (Option<Box<StreamTimers<S>>>, Option<Noted<S>>),
 }
 
 /// What the driver has to know of the other threads' side after a round, from one look.
@@ -154,13 +162,11 @@ impl<S> Shared<S> {
             cut: None,
             attention: Attention::Absent,
             gate: Gate::default(),
-            refused: Refused { connection: false, streams: Vec::new() },
+            refused: false,
             drain: None,
             waiters: 0,
-            readers: Vec::new(),
-            unread_streams: Vec::new(),
-            timers: StreamTimers::default(),
-            ripe: VecDeque::new(),
+            timers: None,
+            noted: None,
         }
     }
 
@@ -256,9 +262,15 @@ impl<S> Shared<S> {
     }
 
     fn remains(&mut self, closing: Option<Closing>) -> Remains<S> {
-        let timers = StreamTimers { new: std::mem::take(&mut self.timers.new), ended: Vec::new() };
-        let (refused, ripe) = (std::mem::take(&mut self.refused.streams), std::mem::take(&mut self.ripe));
-        Remains { closing, rpc: self.rpc.end(), _kept: (refused, timers, ripe) }
+        let timers = self.timers.as_mut().map(|timers| {
+            let new = std::mem::take(&mut timers.new);
+            Box::new(StreamTimers { new, ended: Vec::new() })
+        });
+        let noted = self.noted.as_mut().map(|noted| {
+            let (refused, ripe) = (std::mem::take(&mut noted.refused), std::mem::take(&mut noted.ripe));
+            Noted { refused, ripe, ..Noted::default() }
+        });
+        Remains { closing, rpc: self.rpc.end(), _kept: (timers, noted) }
     }
 
     /// It is to end as soon as nothing is open on it: what a drain asks for. Whether it begins to with that; then the driver
@@ -382,9 +394,9 @@ impl<S> Shared<S> {
             held_by_streams: self.rpc.held_by_streams(),
             is_handshake_done: self.rpc.is_handshake_done(),
             drain_until: self.drain.and_then(|drain| drain.until),
-            timers: self.take_timers(),
+            timers: self.timers.take(),
             has_news,
-            has_ripe: self.may_deliver_ripe(),
+            has_ripe: self.first_ripe().is_some(),
         }
     }
 
@@ -443,59 +455,58 @@ impl<S> Shared<S> {
     }
 
     pub fn note_refused(&mut self) {
-        self.refused.connection = true;
+        self.refused = true;
     }
 
     pub fn note_refused_stream(&mut self, stream: Arc<S>) {
-        self.refused.streams.push(stream);
+        self.noted_mut().refused.push(stream);
     }
 
     /// Those who were refused, if there is room again.
     pub fn take_refused(&mut self) -> Option<Vec<Arc<S>>> {
-        let is_due = (self.refused.connection || !self.refused.streams.is_empty()) && self.has_room();
+        let any_stream = self.noted.as_ref().is_some_and(|noted| !noted.refused.is_empty());
+        let is_due = (self.refused || any_stream) && self.has_room();
         is_due.then(|| {
-            self.refused.connection = false;
-            std::mem::take(&mut self.refused.streams)
+            self.refused = false;
+            self.noted.as_mut().map(|noted| std::mem::take(&mut noted.refused)).unwrap_or_default()
         })
     }
 
     // Streams and those who wait.
 
-    pub fn note_ripe(&mut self, stream: Arc<S>) {
-        self.ripe.push_back(stream);
+    fn noted_mut(&mut self) -> &mut Noted<S> {
+        self.noted.get_or_insert_default()
     }
 
-    fn may_deliver_ripe(&self) -> bool {
-        !self.ripe.is_empty() && !self.gate.closed_by_application && self.phase() == Phase::Open
+    pub fn note_ripe(&mut self, stream: Arc<S>) {
+        self.noted_mut().ripe.push_back(stream);
+    }
+
+    fn first_ripe(&self) -> Option<&Arc<S>> {
+        let may_deliver = !self.gate.closed_by_application && self.phase() == Phase::Open;
+        self.noted.as_ref().filter(|_| may_deliver)?.ripe.front()
     }
 
     /// The next stream whose messages that came before it was accepted may be delivered.
     pub fn next_ripe(&self) -> Option<Arc<S>> {
-        self.may_deliver_ripe().then(|| self.ripe.front().cloned()).flatten()
+        self.first_ripe().cloned()
     }
 
     /// All of them are delivered.
     pub fn drop_ripe(&mut self) {
-        self.ripe.pop_front();
+        self.noted_mut().ripe.pop_front();
     }
 
     pub fn note_stream_deadline(&mut self, stream: Arc<S>, at: Instant) {
-        self.timers.new.push((stream, at));
+        self.timers.get_or_insert_default().new.push((stream, at));
     }
 
     pub fn note_ended_timer(&mut self, key: TimerKey) {
-        self.timers.ended.push(key);
-    }
-
-    /// Most often there are none, and a look is lighter without them.
-    #[inline]
-    fn take_timers(&mut self) -> Option<Box<StreamTimers<S>>> {
-        let is_any = !self.timers.new.is_empty() || !self.timers.ended.is_empty();
-        is_any.then(|| Box::new(std::mem::take(&mut self.timers)))
+        self.timers.get_or_insert_default().ended.push(key);
     }
 
     pub fn take_ended_timers(&mut self) -> Vec<TimerKey> {
-        std::mem::take(&mut self.timers.ended)
+        self.timers.as_mut().map(|timers| std::mem::take(&mut timers.ended)).unwrap_or_default()
     }
 
     pub fn begin_wait(&mut self) {
@@ -511,21 +522,22 @@ impl<S> Shared<S> {
     }
 
     pub fn begin_reading(&mut self, stream: Arc<S>) {
-        self.readers.push(stream);
+        self.noted_mut().readers.push(stream);
     }
 
     /// What was kept for the reader, to be dropped without the lock.
     pub fn end_reading(&mut self, stream: &Arc<S>) -> Option<Arc<S>> {
-        let at = self.readers.iter().position(|reader| Arc::ptr_eq(reader, stream))?;
-        Some(self.readers.swap_remove(at))
+        let readers = &mut self.noted.as_mut()?.readers;
+        let at = readers.iter().position(|reader| Arc::ptr_eq(reader, stream))?;
+        Some(readers.swap_remove(at))
     }
 
     pub fn readers(&self) -> Vec<Arc<S>> {
-        self.readers.clone()
+        self.noted.as_ref().map(|noted| noted.readers.clone()).unwrap_or_default()
     }
 
     pub fn note_unread_stream(&mut self, stream: &Arc<S>) {
-        let unread = &mut self.unread_streams;
+        let unread = &mut self.noted_mut().unread;
         if unread.len() == unread.capacity() {
             // Those that were read and released meanwhile go; the room doubles if most were not.
             unread.retain(|stream| stream.strong_count() > 0);
@@ -535,6 +547,6 @@ impl<S> Shared<S> {
     }
 
     pub fn take_unread_streams(&mut self) -> Vec<Weak<S>> {
-        std::mem::take(&mut self.unread_streams)
+        self.noted.as_mut().map(|noted| std::mem::take(&mut noted.unread)).unwrap_or_default()
     }
 }

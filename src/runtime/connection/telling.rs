@@ -114,15 +114,15 @@ impl Connection {
             handler.on_protocol_message(self, incoming);
         }
         if ending == Some(Ending::Terminated) {
-            let end = self.peer_error.get().map_or(PeerEnd::Terminated, |text| PeerEnd::AfterError(text.clone()));
-            self.lock().close(Err(Error::PeerClosed(end)), false);
+            let end = self.peer_error.get().map_or(PeerEnd::Terminated, |text| PeerEnd::AfterError(text.to_string()));
+            self.lock().close(Err(Error::PeerClosed(Box::new(end))), false);
         }
     }
 
     /// How the peer has ended the connection, which says more than that it has.
     pub(super) fn peer_end(&self) -> PeerEnd {
         match self.peer_error.get() {
-            Some(text) => PeerEnd::AfterError(text.clone()),
+            Some(text) => PeerEnd::AfterError(text.to_string()),
             None if self.lock().rpc.awaits_connect_ack() => PeerEnd::Unanswered { peer: self.remote_address() },
             None => PeerEnd::Closed { peer: self.remote_address() },
         }
@@ -133,7 +133,7 @@ impl Connection {
         let readers: Vec<_> = self.lock().rpc.streams().filter(|stream| stream.inbox().is_some()).cloned().collect();
         let outcome = Err(Error::PeerError(text.clone()));
         readers.iter().for_each(|stream| stream.end_unread(&outcome));
-        let _ = self.peer_error.set(text);
+        let _ = self.peer_error.set(text.into());
     }
 
     fn announce_stream(self: &Arc<Self>, id: i32, ends: bool, incoming: &Incoming<'_>) {

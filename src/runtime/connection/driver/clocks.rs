@@ -8,7 +8,7 @@ use super::super::handle::Stream;
 use super::super::life::Phase;
 use super::super::state::{Look, StreamTimers};
 use super::Driver;
-use crate::runtime::error::{Error, PeerEnd, TimeLimit};
+use crate::runtime::error::{Error, PassedLimit, PeerEnd, TimeLimit};
 use crate::runtime::event_loop::{Context, Flow, Resident, TimerKey};
 
 /// How long a deadline is put off for which the peer is not to blame: input waits for the connection's turn on the loop.
@@ -100,7 +100,7 @@ impl Driver {
             TimeLimit::Handshake => self.connection.handshake_progress(&self.connection.lock()).to_owned(),
             _ => String::new(),
         };
-        Error::TimeLimit { limit, time, detail }
+        Error::TimeLimit(Box::new(PassedLimit { limit, time, detail }))
     }
 
     /// A timer of this connection fired.
@@ -129,7 +129,7 @@ impl Driver {
                 }
                 Deadline::Linger => return self.linger_expired(context),
                 Deadline::HalfOpen => {
-                    self.connection.lock().close(Err(Error::PeerClosed(PeerEnd::HalfOpen)), false);
+                    self.connection.lock().close(Err(Error::PeerClosed(Box::new(PeerEnd::HalfOpen))), false);
                 }
                 Deadline::Drain => {
                     let error = Error::Draining("the time given to drain what was open is over");

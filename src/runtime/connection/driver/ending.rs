@@ -60,8 +60,8 @@ impl Driver {
             while !self.input.has_ended && turn.read > 0 && self.read_and_drop(&mut turn, context) {}
         } else {
             let unwritten = self.connection.outbound_len();
-            let linger_ms = self.connection.settings().times.linger.unwrap_or_default().as_millis();
-            self.output.failure = Some(Error::LingerExpired { unwritten, linger_ms });
+            let linger = self.connection.settings().times.linger.unwrap_or_default();
+            self.output.failure = Some(Error::LingerExpired { unwritten, linger });
         }
         self.end(context)
     }

@@ -18,7 +18,7 @@ use mio::Token;
 
 use self::input::Input;
 use self::output::Output;
-use super::deadlines::{Deadline, Deadlines};
+use super::deadlines::{AFTER_SETUP, Deadline, Deadlines};
 use super::farewell::Farewell;
 use super::handle::{Connection, SharedState, Stream, connect_message};
 use super::life::Phase;
@@ -36,7 +36,7 @@ pub struct Driver {
     in_line: bool,
     input: Input,
     output: Output,
-    deadlines: Deadlines,
+    deadlines: Deadlines<AFTER_SETUP>,
     stage: Stage,
     /// Messages may be delivered that came before their streams were accepted.
     has_ripe: bool,

@@ -233,7 +233,7 @@ impl Driver {
         let error =
             match (self.output.failure.as_ref().or(self.input.cut_short.as_ref()), self.input.gathered.is_empty()) {
                 (Some(error), _) => error.clone(),
-                (None, true) => Error::PeerClosed(self.connection.peer_end()),
+                (None, true) => Error::PeerClosed(Box::new(self.connection.peer_end())),
                 (None, false) => {
                     let have = self.input.gathered.len();
                     let error = codec::Error::Incomplete { have, need: have + self.input.missing_len().max(1) };
