@@ -36,7 +36,12 @@ def is_disturbed(name, floor_name, value, floor_value):
     """Whether a measurement beats its floor, which does a part of the same work: then something held the floor up."""
     if not floor_name.startswith("floor"):
         return False
-    return value < floor_value if name.rpartition(".")[2] in COSTS else value > floor_value
+    ratio = floor_value / value if name.rpartition(".")[2] in COSTS else value / floor_value
+    return ratio > LEVEL
+
+
+# Where the floor's work is all there is, as in encoding small messages, two runs differ by so much either way.
+LEVEL = 1.02
 
 
 NAMES = {"tcp": "TCP", "unix": "Unix socket", "tls": "TLS"}

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Prints the ratios of results files, one of each machine: the median over the pairs of runs, the smallest and the largest.
-A pair in which the floor is no faster than what stands on it is refused: something disturbed the floor.
+A pair in which the floor is slower than what stands on it, by more than 2 %, is refused: something disturbed the floor.
 
 usage: table.py RESULTS... [--chart FILE.svg] [--report FILE.md] [--readme README.md]
        --report and --readme put a table between the file's <!-- speed --> marks: that of all goals, and a short one with
@@ -76,7 +76,7 @@ def goal_rows(remarks, pairs):
         bound = f"{'≥' if at_least else '≤'} {goal.bound:g}{unit}"
         used = str(count) if len(values) == count else f"{len(values)} of {count}"
         if not values:
-            yield goal, (bound, "none", "", used, "unknown", "")
+            yield goal, (bound, "none", "", used, "floor slower", "")
             continue
         median = statistics.median(values)
         met = median >= goal.bound if at_least else median <= goal.bound
