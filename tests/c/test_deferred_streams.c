@@ -358,6 +358,49 @@ static void without_callbacks_it_is_read(void) {
     end(&pair, stream);
 }
 
+static void accept_at_a_ping(struct party *self, const struct moment *now) {
+    defer_and_keep(self, now);
+    if (is(now, "protocol") && esrpc_message_get_type(now->message) == ESRPC_MESSAGE_TYPE_PING)
+        CHECK_OK(esrpc_stream_accept(deferred, NULL, NULL));
+}
+
+/* The error comes in the same read as the message at which the stream was accepted. */
+static void what_came_before_an_error_message_is_read_before_it(void) {
+    struct pair pair;
+    struct raw raw;
+    esrpc_message *message = NULL;
+    begin(&pair);
+    pair.server.hook = accept_at_a_ping;
+    pair_listen(&pair);
+    raw_dial(&raw, &pair);
+    raw_send_connect(&raw);
+    raw_send_message(&raw, ESRPC_MESSAGE_TYPE_APPLICATION_MESSAGE, 0, 1, "test#Operation", "first");
+    await("deferred");
+    esrpc_buffer *parts[] = {raw_message(ESRPC_MESSAGE_TYPE_APPLICATION_MESSAGE, 0, 1, NULL, esrpc_text("second")),
+                             raw_message(ESRPC_MESSAGE_TYPE_PING, 0, 0, NULL, esrpc_text("now")),
+                             raw_message(ESRPC_MESSAGE_TYPE_PROTOCOL_ERROR, 0, 0, NULL, esrpc_text("enough"))};
+    uint8_t together[512];
+    size_t len = 0;
+    for (size_t i = 0; i < 3; i++) {
+        esrpc_bytes part = esrpc_buffer_get_bytes(parts[i]);
+        CHECK(len + part.len <= sizeof together);
+        memcpy(together + len, part.data, part.len);
+        len += part.len;
+        esrpc_buffer_release(parts[i]);
+    }
+    CHECK(raw_send(&raw, together, len));
+    await("server protocol PROTOCOL_ERROR enough");
+    CHECK_OK(esrpc_stream_read(deferred, PATIENCE_MS, &message));
+    CHECK(is_text(esrpc_message_get_payload(message), "first"));
+    esrpc_message_release(message);
+    CHECK_OK(esrpc_stream_read(deferred, PATIENCE_MS, &message));
+    CHECK(is_text(esrpc_message_get_payload(message), "second"));
+    esrpc_message_release(message);
+    CHECK_STATUS(ESRPC_ERROR_PEER_ERROR, esrpc_stream_read(deferred, PATIENCE_MS, &message));
+    raw_close(&raw);
+    end(&pair, NULL);
+}
+
 static void a_drain_waits_for_the_decision(void) {
     struct pair pair;
     struct party call;
@@ -413,6 +456,7 @@ int main(int argc, char **argv) {
         TEST(what_is_refused_gives_its_room_back),
         TEST(while_reading_is_paused_nothing_is_delivered),
         TEST(without_callbacks_it_is_read),
+        TEST(what_came_before_an_error_message_is_read_before_it),
         TEST(a_drain_waits_for_the_decision),
         TEST(after_a_stop_nothing_is_decided),
     };

@@ -88,6 +88,16 @@ impl Deferral {
         Some(copy.total_len())
     }
 
+    /// Gives the application, if it has accepted, all that came before an end, unless this side wants no more.
+    fn deliver_all(&self, stream: &Arc<Stream>) {
+        let connection = stream.connection();
+        while self.stage() == Stage::Ripe
+            && !connection.wants_no_more()
+            && !connection.is_inert()
+            && self.deliver_next(stream).is_some()
+        {}
+    }
+
     fn empty(&self, connection: &Arc<Connection>) {
         connection.note_emptied(self.inbox.abandon());
     }
@@ -113,9 +123,8 @@ impl StreamHandler for Deferral {
 
     fn on_closed(&self, stream: &Arc<Stream>, outcome: &Outcome) {
         let connection = stream.connection();
-        if self.stage() == Stage::Ripe && outcome.is_err() {
-            // What came before the end is delivered, unless this side wants no more.
-            while !connection.wants_no_more() && !connection.is_inert() && self.deliver_next(stream).is_some() {}
+        if outcome.is_err() {
+            self.deliver_all(stream);
         }
         let before = {
             let mut shared = connection.lock();
@@ -242,6 +251,13 @@ impl Stream {
         drop(refused);
         self.drop_deferred();
         connection.log_refusal(self.id(), refusal);
+    }
+
+    /// No more comes for it: what came before it was accepted goes to the application now.
+    pub(super) fn deliver_deferred(self: &Arc<Self>) {
+        if let Some(deferral) = self.deferral() {
+            deferral.deliver_all(self);
+        }
     }
 
     /// Drops the messages of a stream that was not accepted.
