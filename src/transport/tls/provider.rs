@@ -7,9 +7,9 @@ use rustls::CipherSuite;
 use rustls::crypto::CryptoProvider;
 use rustls::server::ProducesTickets;
 
-use crate::transport::{Error, words_of};
+use crate::transport::Error;
 #[cfg(target_os = "linux")]
-use crate::transport::{ErrorKind, TlsErrorKind};
+use crate::transport::{ErrorKind, TlsErrorKind, words_of};
 
 #[cfg(feature = "aws-lc-rs")]
 use rustls::crypto::aws_lc_rs as chosen;
