@@ -7,7 +7,8 @@
  * esrpc::error; if it is a std::error_code, the function sets that. Codes compare with the constants of the C header,
  * and with std::errc where there is an equivalent: code == ESRPC_ERROR_TIMED_OUT. The settings of client, server,
  * connection_options and tls_config_builder never fail when they are made: connect, listen or build reports the first
- * one that was refused.
+ * one that was refused. A chain of them on a temporary can be used at once or kept, since it moves:
+ * auto client = esrpc::client("127.0.0.1", 8033).handshake(headers).
  *
  * HANDLES. connection, stream, listener, runtime, message and headers own what they name and can only be moved.
  * Destroying one never blocks. It closes a listener and a client's connection, unless detach was called, and nothing
@@ -626,21 +627,29 @@ public:
     }
 
     /** Adds a header. */
-    headers &add(const header &added, error_sink errors = {}) {
+    headers &add(const header &added, error_sink errors = {}) & {
         errors.check(esrpc_headers_add(writable(), &added.get(), 1));
         return *this;
     }
+    headers &&add(const header &added, error_sink errors = {}) && { return std::move(add(added, errors)); }
     /** Adds a name and a value of one of the types that header takes. */
     template <typename Value>
-    headers &add(std::string_view name, const Value &value, error_sink errors = {}) {
+    headers &add(std::string_view name, const Value &value, error_sink errors = {}) & {
         return add(header(name, value), errors);
+    }
+    template <typename Value>
+    headers &&add(std::string_view name, const Value &value, error_sink errors = {}) && {
+        return std::move(add(name, value, errors));
     }
 
     /** Appends copies of another list's headers, with or without those of the protocol, which a send refuses. */
-    headers &add_from(const headers_view &source, bool keep_protocol_headers = false, error_sink errors = {}) {
+    headers &add_from(const headers_view &source, bool keep_protocol_headers = false, error_sink errors = {}) & {
         if (source.get() == nullptr) return *this;
         errors.check(esrpc_headers_add_from(writable(), source.get(), keep_protocol_headers));
         return *this;
+    }
+    headers &&add_from(const headers_view &source, bool keep_protocol_headers = false, error_sink errors = {}) && {
+        return std::move(add_from(source, keep_protocol_headers, errors));
     }
 
     /** Removes all headers with a given name; returns whether there were any. */
@@ -791,71 +800,112 @@ public:
     /** Every option at its default. */
     connection_options() noexcept : options_(esrpc_connection_options_new()) {}
 
-    connection_options &max_message_size(std::size_t size) {
+    connection_options &max_message_size(std::size_t size) & {
         return set(esrpc_connection_options_set_max_message_size, size);
     }
-    connection_options &max_handshake_message_size(std::size_t size) {
+    connection_options &&max_message_size(std::size_t size) && { return std::move(max_message_size(size)); }
+    connection_options &max_handshake_message_size(std::size_t size) & {
         return set(esrpc_connection_options_set_max_handshake_message_size, size);
     }
-    connection_options &max_headers(std::size_t count) { return set(esrpc_connection_options_set_max_headers, count); }
-    connection_options &max_headers_size(std::size_t size) {
+    connection_options &&max_handshake_message_size(std::size_t size) && {
+        return std::move(max_handshake_message_size(size));
+    }
+    connection_options &max_headers(std::size_t count) & {
+        return set(esrpc_connection_options_set_max_headers, count);
+    }
+    connection_options &&max_headers(std::size_t count) && { return std::move(max_headers(count)); }
+    connection_options &max_headers_size(std::size_t size) & {
         return set(esrpc_connection_options_set_max_headers_size, size);
     }
-    connection_options &max_header_value_size(std::size_t size) {
+    connection_options &&max_headers_size(std::size_t size) && { return std::move(max_headers_size(size)); }
+    connection_options &max_header_value_size(std::size_t size) & {
         return set(esrpc_connection_options_set_max_header_value_size, size);
     }
-    connection_options &outbound_limit(std::size_t size) {
+    connection_options &&max_header_value_size(std::size_t size) && { return std::move(max_header_value_size(size)); }
+    connection_options &outbound_limit(std::size_t size) & {
         return set(esrpc_connection_options_set_outbound_limit, size);
     }
-    connection_options &max_streams(std::size_t count) { return set(esrpc_connection_options_set_max_streams, count); }
-    connection_options &abnormal_event_limit(std::uint32_t per_second, std::uint32_t burst) {
+    connection_options &&outbound_limit(std::size_t size) && { return std::move(outbound_limit(size)); }
+    connection_options &max_streams(std::size_t count) & {
+        return set(esrpc_connection_options_set_max_streams, count);
+    }
+    connection_options &&max_streams(std::size_t count) && { return std::move(max_streams(count)); }
+    connection_options &abnormal_event_limit(std::uint32_t per_second, std::uint32_t burst) & {
         return set(esrpc_connection_options_set_abnormal_event_limit, per_second, burst);
     }
-    connection_options &stream_queue_limit(std::size_t size) {
+    connection_options &&abnormal_event_limit(std::uint32_t per_second, std::uint32_t burst) && {
+        return std::move(abnormal_event_limit(per_second, burst));
+    }
+    connection_options &stream_queue_limit(std::size_t size) & {
         return set(esrpc_connection_options_set_stream_queue_limit, size);
     }
-    connection_options &linger(milliseconds time) {
+    connection_options &&stream_queue_limit(std::size_t size) && { return std::move(stream_queue_limit(size)); }
+    connection_options &linger(milliseconds time) & {
         return set(esrpc_connection_options_set_linger_ms, detail::to_ms(time));
     }
-    connection_options &resolve_timeout(milliseconds time) {
+    connection_options &&linger(milliseconds time) && { return std::move(linger(time)); }
+    connection_options &resolve_timeout(milliseconds time) & {
         return set(esrpc_connection_options_set_resolve_timeout_ms, detail::to_ms(time));
     }
-    connection_options &connect_timeout(milliseconds time) {
+    connection_options &&resolve_timeout(milliseconds time) && { return std::move(resolve_timeout(time)); }
+    connection_options &connect_timeout(milliseconds time) & {
         return set(esrpc_connection_options_set_connect_timeout_ms, detail::to_ms(time));
     }
-    connection_options &tls_timeout(milliseconds time) {
+    connection_options &&connect_timeout(milliseconds time) && { return std::move(connect_timeout(time)); }
+    connection_options &tls_timeout(milliseconds time) & {
         return set(esrpc_connection_options_set_tls_timeout_ms, detail::to_ms(time));
     }
-    connection_options &handshake_timeout(milliseconds time) {
+    connection_options &&tls_timeout(milliseconds time) && { return std::move(tls_timeout(time)); }
+    connection_options &handshake_timeout(milliseconds time) & {
         return set(esrpc_connection_options_set_handshake_timeout_ms, detail::to_ms(time));
     }
-    connection_options &write_timeout(milliseconds time) {
+    connection_options &&handshake_timeout(milliseconds time) && { return std::move(handshake_timeout(time)); }
+    connection_options &write_timeout(milliseconds time) & {
         return set(esrpc_connection_options_set_write_timeout_ms, detail::to_ms(time));
     }
-    connection_options &message_timeout(milliseconds time) {
+    connection_options &&write_timeout(milliseconds time) && { return std::move(write_timeout(time)); }
+    connection_options &message_timeout(milliseconds time) & {
         return set(esrpc_connection_options_set_message_timeout_ms, detail::to_ms(time));
     }
-    connection_options &idle_timeout(milliseconds time) {
+    connection_options &&message_timeout(milliseconds time) && { return std::move(message_timeout(time)); }
+    connection_options &idle_timeout(milliseconds time) & {
         return set(esrpc_connection_options_set_idle_timeout_ms, detail::to_ms(time));
     }
-    connection_options &half_open(milliseconds time) {
+    connection_options &&idle_timeout(milliseconds time) && { return std::move(idle_timeout(time)); }
+    connection_options &half_open(milliseconds time) & {
         return set(esrpc_connection_options_set_half_open_ms, detail::to_ms(time));
     }
-    connection_options &keep_alive_ping(milliseconds interval, milliseconds timeout) {
+    connection_options &&half_open(milliseconds time) && { return std::move(half_open(time)); }
+    connection_options &keep_alive_ping(milliseconds interval, milliseconds timeout) & {
         return set(esrpc_connection_options_set_keep_alive_ping, detail::to_ms(interval), detail::to_ms(timeout));
     }
-    connection_options &answer_pings(bool on = true) { return set(esrpc_connection_options_set_answer_pings, on); }
-    connection_options &ping_answer_limit(std::uint32_t per_second, std::uint32_t burst) {
+    connection_options &&keep_alive_ping(milliseconds interval, milliseconds timeout) && {
+        return std::move(keep_alive_ping(interval, timeout));
+    }
+    connection_options &answer_pings(bool on = true) & { return set(esrpc_connection_options_set_answer_pings, on); }
+    connection_options &&answer_pings(bool on = true) && { return std::move(answer_pings(on)); }
+    connection_options &ping_answer_limit(std::uint32_t per_second, std::uint32_t burst) & {
         return set(esrpc_connection_options_set_ping_answer_limit, per_second, burst);
     }
-    connection_options &tcp_nodelay(bool on) { return set(esrpc_connection_options_set_tcp_nodelay, on); }
+    connection_options &&ping_answer_limit(std::uint32_t per_second, std::uint32_t burst) && {
+        return std::move(ping_answer_limit(per_second, burst));
+    }
+    connection_options &tcp_nodelay(bool on) & { return set(esrpc_connection_options_set_tcp_nodelay, on); }
+    connection_options &&tcp_nodelay(bool on) && { return std::move(tcp_nodelay(on)); }
     connection_options &tcp_keep_alive(bool on, milliseconds idle = {},
-                                       milliseconds interval = {}, std::uint32_t probes = 0) {
+                                       milliseconds interval = {}, std::uint32_t probes = 0) & {
         return set(esrpc_connection_options_set_tcp_keep_alive, on, detail::to_ms(idle), detail::to_ms(interval),
                    probes);
     }
-    connection_options &socket_buffers(std::size_t send_size, std::size_t receive_size) {
+    connection_options &&tcp_keep_alive(bool on, milliseconds idle = {}, milliseconds interval = {},
+                                        std::uint32_t probes = 0) && {
+        return std::move(tcp_keep_alive(on, idle, interval, probes));
+    }
+    connection_options &socket_buffers(std::size_t send_size, std::size_t receive_size) & {
         return set(esrpc_connection_options_set_socket_buffers, send_size, receive_size);
+    }
+    connection_options &&socket_buffers(std::size_t send_size, std::size_t receive_size) && {
+        return std::move(socket_buffers(send_size, receive_size));
     }
 
     [[nodiscard]] esrpc_connection_options *get() const noexcept { return options_.get(); }
@@ -1045,55 +1095,77 @@ public:
     }
 
     /** Trusts the certificates in a file rather than the system's. */
-    tls_config_builder &ca_file(std::string_view path) {
+    tls_config_builder &ca_file(std::string_view path) & {
         return set(esrpc_tls_config_builder_add_ca_file, bytes(path).get());
     }
+    tls_config_builder &&ca_file(std::string_view path) && { return std::move(ca_file(path)); }
     /** Trusts the certificates in the files of a folder. */
-    tls_config_builder &ca_dir(std::string_view path) {
+    tls_config_builder &ca_dir(std::string_view path) & {
         return set(esrpc_tls_config_builder_add_ca_dir, bytes(path).get());
     }
+    tls_config_builder &&ca_dir(std::string_view path) && { return std::move(ca_dir(path)); }
     /** Trusts certificates in memory, PEM or DER. */
-    tls_config_builder &ca(bytes certificates) { return set(esrpc_tls_config_builder_add_ca, certificates.get()); }
+    tls_config_builder &ca(bytes certificates) & { return set(esrpc_tls_config_builder_add_ca, certificates.get()); }
+    tls_config_builder &&ca(bytes certificates) && { return std::move(ca(certificates)); }
     /** Presents this certificate, with those that lead to its CA. */
-    tls_config_builder &certificate_files(std::string_view chain_path, std::string_view key_path) {
+    tls_config_builder &certificate_files(std::string_view chain_path, std::string_view key_path) & {
         return set(esrpc_tls_config_builder_set_certificate_files, bytes(chain_path).get(), bytes(key_path).get());
     }
+    tls_config_builder &&certificate_files(std::string_view chain_path, std::string_view key_path) && {
+        return std::move(certificate_files(chain_path, key_path));
+    }
     /** The same from memory, PEM or DER. */
-    tls_config_builder &certificate(bytes chain, bytes key) {
+    tls_config_builder &certificate(bytes chain, bytes key) & {
         return set(esrpc_tls_config_builder_set_certificate, chain.get(), key.get());
     }
+    tls_config_builder &&certificate(bytes chain, bytes key) && { return std::move(certificate(chain, key)); }
     /** Adds an application protocol. */
-    tls_config_builder &alpn(std::string_view protocol) {
+    tls_config_builder &alpn(std::string_view protocol) & {
         return set(esrpc_tls_config_builder_add_alpn, bytes(protocol).get());
     }
+    tls_config_builder &&alpn(std::string_view protocol) && { return std::move(alpn(protocol)); }
     /** Sets the lowest and the highest version, ESRPC_TLS_VERSION_ constants. */
-    tls_config_builder &versions(std::int32_t lowest, std::int32_t highest) {
+    tls_config_builder &versions(std::int32_t lowest, std::int32_t highest) & {
         return set(esrpc_tls_config_builder_set_versions, lowest, highest);
     }
+    tls_config_builder &&versions(std::int32_t lowest, std::int32_t highest) && {
+        return std::move(versions(lowest, highest));
+    }
     /** Sets whether clients need a certificate, an ESRPC_TLS_CLIENT_AUTH_ constant. */
-    tls_config_builder &client_auth(std::int32_t wanted) {
+    tls_config_builder &client_auth(std::int32_t wanted) & {
         return set(esrpc_tls_config_builder_set_client_auth, wanted);
     }
+    tls_config_builder &&client_auth(std::int32_t wanted) && { return std::move(client_auth(wanted)); }
     /** Sets whether sessions can be resumed. */
-    tls_config_builder &session_resumption(bool on) { return set(esrpc_tls_config_builder_set_session_resumption, on); }
+    tls_config_builder &session_resumption(bool on) & {
+        return set(esrpc_tls_config_builder_set_session_resumption, on);
+    }
+    tls_config_builder &&session_resumption(bool on) && { return std::move(session_resumption(on)); }
     /** Adds certificate revocation lists. */
-    tls_config_builder &crl(bytes lists) { return set(esrpc_tls_config_builder_add_crl, lists.get()); }
+    tls_config_builder &crl(bytes lists) & { return set(esrpc_tls_config_builder_add_crl, lists.get()); }
+    tls_config_builder &&crl(bytes lists) && { return std::move(crl(lists)); }
     /** The same from a file. */
-    tls_config_builder &crl_file(std::string_view path) {
+    tls_config_builder &crl_file(std::string_view path) & {
         return set(esrpc_tls_config_builder_add_crl_file, bytes(path).get());
     }
+    tls_config_builder &&crl_file(std::string_view path) && { return std::move(crl_file(path)); }
     /** Sets how lists are applied; depth is an ESRPC_TLS_REVOCATION_DEPTH_ constant. */
-    tls_config_builder &revocation(std::int32_t depth, bool allow_unknown) {
+    tls_config_builder &revocation(std::int32_t depth, bool allow_unknown) & {
         return set(esrpc_tls_config_builder_set_revocation, depth, allow_unknown);
     }
+    tls_config_builder &&revocation(std::int32_t depth, bool allow_unknown) && {
+        return std::move(revocation(depth, allow_unknown));
+    }
     /** Writes the secrets of all sessions to a file: for debugging only. */
-    tls_config_builder &key_log_file(std::string_view path) {
+    tls_config_builder &key_log_file(std::string_view path) & {
         return set(esrpc_tls_config_builder_set_key_log_file, bytes(path).get());
     }
+    tls_config_builder &&key_log_file(std::string_view path) && { return std::move(key_log_file(path)); }
     /** DANGEROUS: accepts any certificate. For tests on one machine only. */
-    tls_config_builder &dangerous_disable_verification() {
+    tls_config_builder &dangerous_disable_verification() & {
         return set(esrpc_tls_config_builder_dangerous_disable_verification);
     }
+    tls_config_builder &&dangerous_disable_verification() && { return std::move(dangerous_disable_verification()); }
 
     /** Builds settings, or reports the first that was refused. */
     [[nodiscard]] tls_config build(error_sink errors = {}) const {
@@ -2209,21 +2281,26 @@ public:
     runtime_options() noexcept : options_(esrpc_runtime_options_new()) {}
 
     /** Sets the number of event-loop threads. */
-    runtime_options &thread_count(std::size_t count) {
+    runtime_options &thread_count(std::size_t count) & {
         failure_.note(esrpc_runtime_options_set_thread_count(get(), count));
         return *this;
     }
+    runtime_options &&thread_count(std::size_t count) && { return std::move(thread_count(count)); }
     /** Sets where log messages go; level is an ESRPC_LOG_LEVEL_ constant. */
-    runtime_options &log(std::int32_t level, log_callback on_log) {
+    runtime_options &log(std::int32_t level, log_callback on_log) & {
         level_ = level;
         log_ = std::make_shared<log_callback>(std::move(on_log));
         return *this;
     }
+    runtime_options &&log(std::int32_t level, log_callback on_log) && {
+        return std::move(log(level, std::move(on_log)));
+    }
     /** Sets what is called when everything on the runtime has ended. */
-    runtime_options &on_ended(callback<void()> ended) {
+    runtime_options &on_ended(callback<void()> ended) & {
         ended_ = std::make_shared<callback<void()>>(std::move(ended));
         return *this;
     }
+    runtime_options &&on_ended(callback<void()> ended) && { return std::move(on_ended(std::move(ended))); }
     [[nodiscard]] esrpc_runtime_options *get() const noexcept { return options_.get(); }
 
 private:
@@ -2344,88 +2421,119 @@ public:
     }
 
     /** Connects to a host and port. */
-    client &host(std::string_view name, std::uint32_t port) {
+    client &host(std::string_view name, std::uint32_t port) & {
         return set(esrpc_client_options_set_host, bytes(name).get(), port);
     }
+    client &&host(std::string_view name, std::uint32_t port) && { return std::move(host(name, port)); }
     /** Connects to the path of a Unix socket, or on Windows to a named pipe. */
-    client &unix_path(std::string_view path) { return set(esrpc_client_options_set_unix_path, bytes(path).get()); }
+    client &unix_path(std::string_view path) & { return set(esrpc_client_options_set_unix_path, bytes(path).get()); }
+    client &&unix_path(std::string_view path) && { return std::move(unix_path(path)); }
     /** Connects to the abstract name of a Unix socket (Linux). */
-    client &unix_abstract(std::string_view name) {
+    client &unix_abstract(std::string_view name) & {
         return set(esrpc_client_options_set_unix_abstract, bytes(name).get());
     }
+    client &&unix_abstract(std::string_view name) && { return std::move(unix_abstract(name)); }
     /** Uses a connected socket, which belongs to the library once connecting has begun. */
-    client &socket(esrpc_socket connected) { return set(esrpc_client_options_set_socket, connected); }
+    client &socket(esrpc_socket connected) & { return set(esrpc_client_options_set_socket, connected); }
+    client &&socket(esrpc_socket connected) && { return std::move(socket(connected)); }
     /** Restricts which addresses of the host are tried; an ESRPC_ADDRESS_FAMILY_ constant. */
-    client &address_family(std::int32_t family) { return set(esrpc_client_options_set_address_family, family); }
+    client &address_family(std::int32_t family) & { return set(esrpc_client_options_set_address_family, family); }
+    client &&address_family(std::int32_t family) && { return std::move(address_family(family)); }
     /** Sets this side's own address. */
-    client &local_address(std::string_view address, std::uint32_t port = 0) {
+    client &local_address(std::string_view address, std::uint32_t port = 0) & {
         return set(esrpc_client_options_set_local_address, bytes(address).get(), port);
     }
+    client &&local_address(std::string_view address, std::uint32_t port = 0) && {
+        return std::move(local_address(address, port));
+    }
     /** Restricts TCP to one network interface (Linux). */
-    client &network_interface(std::string_view name) {
+    client &network_interface(std::string_view name) & {
         return set(esrpc_client_options_set_interface, bytes(name).get());
     }
+    client &&network_interface(std::string_view name) && { return std::move(network_interface(name)); }
     /** Uses TLS; the server's name is the host unless another is given. */
-    client &tls(const tls_config &config, std::string_view server_name = {}) {
+    client &tls(const tls_config &config, std::string_view server_name = {}) & {
         return set(esrpc_client_options_set_tls, config.get(), bytes(server_name).get());
     }
+    client &&tls(const tls_config &config, std::string_view server_name = {}) && {
+        return std::move(tls(config, server_name));
+    }
     /** Offers these application protocols rather than those of the TLS settings. */
-    client &tls_alpn(std::initializer_list<std::string_view> protocols) {
+    client &tls_alpn(std::initializer_list<std::string_view> protocols) & {
         std::vector<esrpc_bytes> names;
         for (const std::string_view protocol : protocols) names.push_back(bytes(protocol).get());
         return set(esrpc_client_options_set_tls_alpn, names.data(), names.size());
     }
+    client &&tls_alpn(std::initializer_list<std::string_view> protocols) && { return std::move(tls_alpn(protocols)); }
     /** Sets limits and times. */
-    client &options(const connection_options &connection) {
+    client &options(const connection_options &connection) & {
         failure_.note(connection.failure_);
         return set(esrpc_client_options_set_connection_options, connection.get());
     }
+    client &&options(const connection_options &connection) && { return std::move(options(connection)); }
     /** Uses the threads of this runtime rather than those of the default one. */
-    client &use_runtime(const runtime &chosen) {
+    client &use_runtime(const runtime &chosen) & {
         runtime_ = chosen.get();
         return set(esrpc_client_options_set_runtime, chosen.get());
     }
+    client &&use_runtime(const runtime &chosen) && { return std::move(use_runtime(chosen)); }
     /** Sends CONNECT with these headers. Without this it is sent without any. */
-    client &handshake(const headers &connect, bytes payload = {}) {
+    client &handshake(const headers &connect, bytes payload = {}) & {
         sends_connect_ = false;
         return set(esrpc_client_options_set_handshake, connect.get(), payload.get());
     }
+    client &&handshake(const headers &connect, bytes payload = {}) && { return std::move(handshake(connect, payload)); }
     /** Leaves CONNECT to the application, which sends it after setup. */
-    client &manual_handshake() noexcept {
+    client &manual_handshake() & noexcept {
         sends_connect_ = false;
         return *this;
     }
+    client &&manual_handshake() && noexcept { return std::move(manual_handshake()); }
 
     /** Sets all callbacks. */
-    client &callbacks(connection_callbacks called) {
+    client &callbacks(connection_callbacks called) & {
         *callbacks_ = std::move(called);
         return *this;
     }
+    client &&callbacks(connection_callbacks called) && { return std::move(callbacks(std::move(called))); }
     /** Sets one callback; see connection_callbacks. */
-    client &on_setup(callback<void(connection_ref, std::error_code)> called) noexcept {
+    client &on_setup(callback<void(connection_ref, std::error_code)> called) & noexcept {
         callbacks_->on_setup = std::move(called);
         return *this;
     }
+    client &&on_setup(callback<void(connection_ref, std::error_code)> called) && noexcept {
+        return std::move(on_setup(std::move(called)));
+    }
     /** See connection_callbacks. */
-    client &on_protocol_message(callback<void(connection_ref, message_view)> called) noexcept {
+    client &on_protocol_message(callback<void(connection_ref, message_view)> called) & noexcept {
         callbacks_->on_protocol_message = std::move(called);
         return *this;
     }
+    client &&on_protocol_message(callback<void(connection_ref, message_view)> called) && noexcept {
+        return std::move(on_protocol_message(std::move(called)));
+    }
     /** See connection_callbacks. */
-    client &on_writable(callback<void(connection_ref)> called) noexcept {
+    client &on_writable(callback<void(connection_ref)> called) & noexcept {
         callbacks_->on_writable = std::move(called);
         return *this;
     }
+    client &&on_writable(callback<void(connection_ref)> called) && noexcept {
+        return std::move(on_writable(std::move(called)));
+    }
     /** See connection_callbacks. */
-    client &on_shutdown(callback<void(connection_ref, std::error_code)> called) noexcept {
+    client &on_shutdown(callback<void(connection_ref, std::error_code)> called) & noexcept {
         callbacks_->on_shutdown = std::move(called);
         return *this;
     }
+    client &&on_shutdown(callback<void(connection_ref, std::error_code)> called) && noexcept {
+        return std::move(on_shutdown(std::move(called)));
+    }
     /** See connection_callbacks. */
-    client &on_exception(exception_callback called) noexcept {
+    client &on_exception(exception_callback called) & noexcept {
         callbacks_->on_exception = std::move(called);
         return *this;
     }
+    client &&on_exception(exception_callback called) && noexcept { return std::move(on_exception(std::move(called))); }
 
     /** Connects, and waits until the connection can open streams. */
     [[nodiscard]] connection connect(milliseconds timeout, error_sink errors = {}) {
@@ -2500,29 +2608,45 @@ private:
 class accepted : public connection {
 public:
     /** Handles the streams of an operation. */
-    accepted &on_stream(std::string operation, stream_handler handler) {
+    accepted &on_stream(std::string operation, stream_handler handler) & {
         if (closure_ != nullptr) closure_->known.insert_or_assign(std::move(operation), std::move(handler));
         return *this;
     }
+    accepted &&on_stream(std::string operation, stream_handler handler) && {
+        return std::move(on_stream(std::move(operation), std::move(handler)));
+    }
     /** Handles the streams of all other operations. */
-    accepted &on_stream(stream_handler handler) noexcept {
+    accepted &on_stream(stream_handler handler) & noexcept {
         return set(&connection_callbacks::on_stream, std::move(handler));
     }
+    accepted &&on_stream(stream_handler handler) && noexcept { return std::move(on_stream(std::move(handler))); }
     /** See connection_callbacks. */
-    accepted &on_protocol_message(callback<void(connection_ref, message_view)> called) noexcept {
+    accepted &on_protocol_message(callback<void(connection_ref, message_view)> called) & noexcept {
         return set(&connection_callbacks::on_protocol_message, std::move(called));
     }
+    accepted &&on_protocol_message(callback<void(connection_ref, message_view)> called) && noexcept {
+        return std::move(on_protocol_message(std::move(called)));
+    }
     /** See connection_callbacks. */
-    accepted &on_writable(callback<void(connection_ref)> called) noexcept {
+    accepted &on_writable(callback<void(connection_ref)> called) & noexcept {
         return set(&connection_callbacks::on_writable, std::move(called));
     }
-    /** See connection_callbacks. */
-    accepted &on_shutdown(callback<void(connection_ref, std::error_code)> called) noexcept {
-        return set(&connection_callbacks::on_shutdown, std::move(called));
+    accepted &&on_writable(callback<void(connection_ref)> called) && noexcept {
+        return std::move(on_writable(std::move(called)));
     }
     /** See connection_callbacks. */
-    accepted &on_exception(exception_callback called) noexcept {
+    accepted &on_shutdown(callback<void(connection_ref, std::error_code)> called) & noexcept {
+        return set(&connection_callbacks::on_shutdown, std::move(called));
+    }
+    accepted &&on_shutdown(callback<void(connection_ref, std::error_code)> called) && noexcept {
+        return std::move(on_shutdown(std::move(called)));
+    }
+    /** See connection_callbacks. */
+    accepted &on_exception(exception_callback called) & noexcept {
         return set(&connection_callbacks::on_exception, std::move(called));
+    }
+    accepted &&on_exception(exception_callback called) && noexcept {
+        return std::move(on_exception(std::move(called)));
     }
 
 private:
@@ -2753,86 +2877,117 @@ public:
     }
 
     /** Listens on an address of this machine. */
-    server &host(std::string_view address, std::uint32_t port) {
+    server &host(std::string_view address, std::uint32_t port) & {
         return set(esrpc_listener_options_set_host, bytes(address).get(), port);
     }
+    server &&host(std::string_view address, std::uint32_t port) && { return std::move(host(address, port)); }
     /** Listens on the path of a Unix socket, or on Windows of a named pipe. */
-    server &unix_path(std::string_view path) { return set(esrpc_listener_options_set_unix_path, bytes(path).get()); }
+    server &unix_path(std::string_view path) & { return set(esrpc_listener_options_set_unix_path, bytes(path).get()); }
+    server &&unix_path(std::string_view path) && { return std::move(unix_path(path)); }
     /** Listens on the abstract name of a Unix socket (Linux). */
-    server &unix_abstract(std::string_view name) {
+    server &unix_abstract(std::string_view name) & {
         return set(esrpc_listener_options_set_unix_abstract, bytes(name).get());
     }
+    server &&unix_abstract(std::string_view name) && { return std::move(unix_abstract(name)); }
     /** Sets the permissions of the socket file. */
-    server &unix_mode(std::uint32_t mode) { return set(esrpc_listener_options_set_unix_mode, mode); }
+    server &unix_mode(std::uint32_t mode) & { return set(esrpc_listener_options_set_unix_mode, mode); }
+    server &&unix_mode(std::uint32_t mode) && { return std::move(unix_mode(mode)); }
     /** Uses a listening socket, which belongs to the library once listen has succeeded. */
-    server &socket(esrpc_socket listening) { return set(esrpc_listener_options_set_socket, listening); }
+    server &socket(esrpc_socket listening) & { return set(esrpc_listener_options_set_socket, listening); }
+    server &&socket(esrpc_socket listening) && { return std::move(socket(listening)); }
     /** Listens nowhere; connections come from listener::adopt_connection. */
-    server &adopt_only() { return set(esrpc_listener_options_set_adopt_only); }
+    server &adopt_only() & { return set(esrpc_listener_options_set_adopt_only); }
+    server &&adopt_only() && { return std::move(adopt_only()); }
     /** Accepts only what comes in through one network interface (Linux). */
-    server &network_interface(std::string_view name) {
+    server &network_interface(std::string_view name) & {
         return set(esrpc_listener_options_set_interface, bytes(name).get());
     }
+    server &&network_interface(std::string_view name) && { return std::move(network_interface(name)); }
     /** Makes the connections use TLS. */
-    server &tls(const tls_config &config) { return set(esrpc_listener_options_set_tls, config.get()); }
+    server &tls(const tls_config &config) & { return set(esrpc_listener_options_set_tls, config.get()); }
+    server &&tls(const tls_config &config) && { return std::move(tls(config)); }
     /** Sets limits and times of the connections. */
-    server &options(const connection_options &connection) {
+    server &options(const connection_options &connection) & {
         failure_.note(connection.failure_);
         return set(esrpc_listener_options_set_connection_options, connection.get());
     }
+    server &&options(const connection_options &connection) && { return std::move(options(connection)); }
     /** Uses the threads of this runtime rather than those of the default one. */
-    server &use_runtime(const runtime &chosen) {
+    server &use_runtime(const runtime &chosen) & {
         runtime_ = chosen.get();
         return set(esrpc_listener_options_set_runtime, chosen.get());
     }
+    server &&use_runtime(const runtime &chosen) && { return std::move(use_runtime(chosen)); }
     /** Sets how many connections there may be at a time. */
-    server &max_connections(std::size_t count) { return set(esrpc_listener_options_set_max_connections, count); }
+    server &max_connections(std::size_t count) & { return set(esrpc_listener_options_set_max_connections, count); }
+    server &&max_connections(std::size_t count) && { return std::move(max_connections(count)); }
     /** Sets how many connections may be in their handshake. */
-    server &max_pending_handshakes(std::size_t count) {
+    server &max_pending_handshakes(std::size_t count) & {
         return set(esrpc_listener_options_set_max_pending_handshakes, count);
     }
+    server &&max_pending_handshakes(std::size_t count) && { return std::move(max_pending_handshakes(count)); }
     /** Sets how many bytes the connections may hold together. */
-    server &max_held_bytes(std::size_t size) { return set(esrpc_listener_options_set_max_held_bytes, size); }
+    server &max_held_bytes(std::size_t size) & { return set(esrpc_listener_options_set_max_held_bytes, size); }
+    server &&max_held_bytes(std::size_t size) && { return std::move(max_held_bytes(size)); }
 
     /** Decides about each client by its CONNECT. Without this the library accepts every client. */
-    server &handshake(callback<bool(connection_ref, message_view)> on_connect) noexcept {
+    server &handshake(callback<bool(connection_ref, message_view)> on_connect) & noexcept {
         service_->on_connect = std::move(on_connect);
         return *this;
     }
+    server &&handshake(callback<bool(connection_ref, message_view)> on_connect) && noexcept {
+        return std::move(handshake(std::move(on_connect)));
+    }
     /** Leaves the answer to CONNECT to the application's on_protocol_message. */
-    server &manual_handshake() noexcept {
+    server &manual_handshake() & noexcept {
         answers_connect_ = false;
         return *this;
     }
+    server &&manual_handshake() && noexcept { return std::move(manual_handshake()); }
     /** A client has connected. Without this each is accepted. */
-    server &on_connection(callback<void(incoming)> called) noexcept {
+    server &on_connection(callback<void(incoming)> called) & noexcept {
         service_->on_connection = std::move(called);
         return *this;
     }
+    server &&on_connection(callback<void(incoming)> called) && noexcept {
+        return std::move(on_connection(std::move(called)));
+    }
     /** Handles the streams of an operation, on all connections that have no handler of their own for it. */
-    server &on_stream(std::string operation, stream_handler handler) {
+    server &on_stream(std::string operation, stream_handler handler) & {
         service_->known.insert_or_assign(std::move(operation), std::move(handler));
         return *this;
     }
+    server &&on_stream(std::string operation, stream_handler handler) && {
+        return std::move(on_stream(std::move(operation), std::move(handler)));
+    }
     /** Handles the streams of all other operations. */
-    server &on_stream(stream_handler handler) noexcept {
+    server &on_stream(stream_handler handler) & noexcept {
         service_->on_stream = std::move(handler);
         return *this;
     }
+    server &&on_stream(stream_handler handler) && noexcept { return std::move(on_stream(std::move(handler))); }
     /** A connection was lost before on_connection. */
-    server &on_failed_connection(callback<void(std::error_code)> called) noexcept {
+    server &on_failed_connection(callback<void(std::error_code)> called) & noexcept {
         service_->on_failed_connection = std::move(called);
         return *this;
     }
+    server &&on_failed_connection(callback<void(std::error_code)> called) && noexcept {
+        return std::move(on_failed_connection(std::move(called)));
+    }
     /** The listener is closed. */
-    server &on_closed(callback<void(std::error_code)> called) noexcept {
+    server &on_closed(callback<void(std::error_code)> called) & noexcept {
         service_->on_closed = std::move(called);
         return *this;
     }
+    server &&on_closed(callback<void(std::error_code)> called) && noexcept {
+        return std::move(on_closed(std::move(called)));
+    }
     /** A callback of the server, or of a connection without on_exception of its own, has thrown. */
-    server &on_exception(exception_callback called) noexcept {
+    server &on_exception(exception_callback called) & noexcept {
         service_->on_exception = std::move(called);
         return *this;
     }
+    server &&on_exception(exception_callback called) && noexcept { return std::move(on_exception(std::move(called))); }
 
     /** Binds and listens, or reports the first setting that was refused. */
     [[nodiscard]] listener listen(error_sink errors = {}) {
