@@ -13,7 +13,9 @@
  * HANDLES. connection, stream, listener, runtime, message and headers own what they name and can only be moved.
  * Destroying one never blocks. It closes a listener and a client's connection, unless detach was called, and nothing
  * else. connection_ref, stream_ref, message_view and headers_view are borrowed, as callbacks get them; acquire and copy
- * make handles to keep. get returns the C handle, for everything that has no function here.
+ * make handles to keep. get returns the C handle, for everything that has no function here. What was moved from is
+ * empty: a message or a list of headers without content; anything else fails with ESRPC_ERROR_INVALID_ARGUMENT when it
+ * is used or passed on.
  *
  * CALLBACKS. A callback is any function object, move-only ones included. It is destroyed with the object that calls it,
  * on the event-loop thread, or when runtime::stop or esrpc::stop_all has succeeded. Use these rather than
@@ -245,11 +247,20 @@ std::exception_ptr caught(Body &&body) {
     }
 }
 
+inline error empty_handle(const char *name) {
+    return error(ESRPC_ERROR_INVALID_ARGUMENT, std::string(name) + " was moved from, or could not be made");
+}
+
 /* The first failure of a builder, to be reported at its end. */
 class first_failure {
 public:
     void note(esrpc_status status) {
         if (status != ESRPC_OK && !failure_) failure_.emplace(status);
+    }
+
+    /* An empty handle is a failure, where C would take NULL for a default. */
+    void require(bool is_there, const char *name) {
+        if (!is_there && !failure_) failure_.emplace(empty_handle(name));
     }
 
     void note(const first_failure &other) {
@@ -918,6 +929,7 @@ private:
 
     template <typename Setter, typename... Arguments>
     connection_options &set(Setter *setter, const Arguments &...arguments) {
+        failure_.require(get() != nullptr, "connection_options");
         failure_.note(setter(get(), arguments...));
         return *this;
     }
@@ -1074,6 +1086,8 @@ public:
     /** Takes over a reference from C. */
     explicit tls_config(esrpc_tls_config *owned) noexcept : config_(owned) {}
 
+    /** Whether there are any. */
+    explicit operator bool() const noexcept { return config_ != nullptr; }
     /** Returns another handle of the same settings. */
     [[nodiscard]] tls_config acquire() const noexcept { return tls_config(esrpc_tls_config_acquire(get())); }
     [[nodiscard]] esrpc_tls_config *get() const noexcept { return config_.get(); }
@@ -1170,7 +1184,9 @@ public:
     /** Builds settings, or reports the first that was refused. */
     [[nodiscard]] tls_config build(error_sink errors = {}) const {
         esrpc_tls_config *built = nullptr;
-        if (failure_.get())
+        if (builder_ == nullptr)
+            errors.fail(detail::empty_handle("tls_config_builder"));
+        else if (failure_.get())
             errors.fail(*failure_.get());
         else
             errors.check(esrpc_tls_config_builder_build(get(), &built));
@@ -1186,6 +1202,7 @@ private:
 
     template <typename Setter, typename... Arguments>
     tls_config_builder &set(Setter *setter, const Arguments &...arguments) {
+        failure_.require(get() != nullptr, "tls_config_builder");
         failure_.note(setter(get(), arguments...));
         return *this;
     }
@@ -2222,6 +2239,7 @@ inline void connection_ref::run_on_loop(callback<void(std::error_code)> task, er
 }
 
 inline std::future<std::error_code> connection_ref::shutdown_future() const {
+    if (connection_ == nullptr) throw detail::empty_handle("connection");
     if (closure_ == nullptr)
         throw error(ESRPC_ERROR_INVALID_STATE, "the connection was not made through this header");
     return closure_->shutdown();
@@ -2307,8 +2325,8 @@ private:
     friend class runtime;
 
     std::shared_ptr<detail::runtime_closure> prepared(bool of_default, error_sink errors) const {
-        if (failure_.get()) {
-            errors.fail(*failure_.get());
+        if (get() == nullptr || failure_.get()) {
+            errors.fail(get() == nullptr ? detail::empty_handle("runtime_options") : *failure_.get());
             return nullptr;
         }
         auto closure = std::make_shared<detail::runtime_closure>(log_, ended_, of_default);
@@ -2332,7 +2350,7 @@ class runtime {
 public:
     /** Starts the threads of a new runtime. */
     runtime() : runtime(runtime_options()) {}
-    /** The same with options. After an error that was returned as a value, this is a handle of the default runtime. */
+    /** The same with options. After an error that was returned as a value, the handle is empty. */
     explicit runtime(const runtime_options &options, error_sink errors = {}) {
         auto prepared = options.prepared(false, errors);
         if (prepared == nullptr) return;
@@ -2345,9 +2363,19 @@ public:
         closure.get()->runtime = made;
         closure.accepted();
         runtime_.reset(made);
+        is_empty_ = false;
     }
-    /** Takes over a reference from C. */
-    explicit runtime(esrpc_runtime *owned) noexcept : runtime_(owned) {}
+    /** Takes over a reference from C, where NULL stands for the default runtime. */
+    explicit runtime(esrpc_runtime *owned) noexcept : runtime_(owned), is_empty_(false) {}
+
+    runtime(runtime &&other) noexcept
+        : runtime_(std::move(other.runtime_)), is_empty_(std::exchange(other.is_empty_, true)) {}
+    runtime &operator=(runtime &&other) noexcept {
+        runtime_ = std::move(other.runtime_);
+        is_empty_ = std::exchange(other.is_empty_, true);
+        return *this;
+    }
+    ~runtime() = default;
 
     /** Returns a handle of the default runtime, whichever that is when the handle is used. */
     [[nodiscard]] static runtime of_process() noexcept { return runtime(nullptr); }
@@ -2363,42 +2391,63 @@ public:
         if (status == ESRPC_OK) current.swap(closure);
     }
 
+    /** Whether there is one, of its own or the default one: not in a handle that was moved from. */
+    explicit operator bool() const noexcept { return !is_empty_; }
     /** Returns another handle. */
-    [[nodiscard]] runtime acquire() const noexcept { return runtime(esrpc_runtime_acquire(get())); }
+    [[nodiscard]] runtime acquire() const noexcept {
+        runtime another(esrpc_runtime_acquire(get()));
+        another.is_empty_ = is_empty_;
+        return another;
+    }
+    /** Returns the C handle; NULL, which C takes for the default runtime, also if this is empty. */
     [[nodiscard]] esrpc_runtime *get() const noexcept { return runtime_.get(); }
 
     /** Aborts every connection and closes every listener, with all callbacks. */
-    void shutdown(error_sink errors = {}) const { errors.check(esrpc_runtime_shutdown(get())); }
+    void shutdown(error_sink errors = {}) const { check(errors, [&] { return esrpc_runtime_shutdown(get()); }); }
     /** Ends everything gracefully. */
     void drain(milliseconds deadline, error_sink errors = {}) const {
-        errors.check(esrpc_runtime_drain(get(), detail::to_ms(deadline)));
+        check(errors, [&] { return esrpc_runtime_drain(get(), detail::to_ms(deadline)); });
     }
     /** Waits until everything has ended and all handles are released. */
     void join(milliseconds timeout, error_sink errors = {}) const {
-        errors.check(esrpc_runtime_join(get(), detail::to_ms(timeout)));
+        check(errors, [&] { return esrpc_runtime_join(get(), detail::to_ms(timeout)); });
     }
     /** Ends everything at once, even while handles are in use. Afterwards no callback is called, and all of them are
      * destroyed, on this thread. Futures get ESRPC_ERROR_RUNTIME_SHUTDOWN. */
-    void stop(milliseconds timeout, error_sink errors = {}) const { errors.check(stop_status(timeout)); }
+    void stop(milliseconds timeout, error_sink errors = {}) const {
+        check(errors, [&] {
+            return detail::stop(timeout, [&] { return esrpc_runtime_stop(get(), detail::to_ms(timeout)); },
+                                [&](const detail::closure &closure) { return closure.runtime == get(); });
+        });
+    }
     /** Returns how many streams are open. */
-    [[nodiscard]] std::size_t open_streams() const noexcept { return esrpc_runtime_get_open_streams(get()); }
+    [[nodiscard]] std::size_t open_streams() const noexcept {
+        return is_empty_ ? 0 : esrpc_runtime_get_open_streams(get());
+    }
     /** Returns how many connections have not ended. */
-    [[nodiscard]] std::size_t open_connections() const noexcept { return esrpc_runtime_get_open_connections(get()); }
+    [[nodiscard]] std::size_t open_connections() const noexcept {
+        return is_empty_ ? 0 : esrpc_runtime_get_open_connections(get());
+    }
     /** Returns the statistics of the runtime. */
     [[nodiscard]] esrpc_stats stats(error_sink errors = {}) const {
         esrpc_stats stats{};
         stats.struct_size = sizeof stats;
-        errors.check(esrpc_runtime_get_stats(get(), &stats));
+        check(errors, [&] { return esrpc_runtime_get_stats(get(), &stats); });
         return stats;
     }
 
 private:
-    esrpc_status stop_status(milliseconds timeout) const {
-        return detail::stop(timeout, [&] { return esrpc_runtime_stop(get(), detail::to_ms(timeout)); },
-                            [&](const detail::closure &closure) { return closure.runtime == get(); });
+    template <typename Call>
+    void check(const error_sink &errors, Call &&call) const {
+        if (is_empty_)
+            errors.fail(detail::empty_handle("runtime"));
+        else
+            errors.check(call());
     }
 
+    /* nullptr for the default runtime, so that it cannot mean that there is none. */
     detail::owned<esrpc_runtime, esrpc_runtime_release> runtime_;
+    bool is_empty_ = true;
 };
 
 /** Stops every runtime of the process, also those of other code, as runtime::stop does. */
@@ -2453,6 +2502,7 @@ public:
     client &&network_interface(std::string_view name) && { return std::move(network_interface(name)); }
     /** Uses TLS; the server's name is the host unless another is given. */
     client &tls(const tls_config &config, std::string_view server_name = {}) & {
+        failure_.require(static_cast<bool>(config), "tls_config");
         return set(esrpc_client_options_set_tls, config.get(), bytes(server_name).get());
     }
     client &&tls(const tls_config &config, std::string_view server_name = {}) && {
@@ -2468,11 +2518,13 @@ public:
     /** Sets limits and times. */
     client &options(const connection_options &connection) & {
         failure_.note(connection.failure_);
+        failure_.require(connection.get() != nullptr, "connection_options");
         return set(esrpc_client_options_set_connection_options, connection.get());
     }
     client &&options(const connection_options &connection) && { return std::move(options(connection)); }
     /** Uses the threads of this runtime rather than those of the default one. */
     client &use_runtime(const runtime &chosen) & {
+        failure_.require(static_cast<bool>(chosen), "runtime");
         runtime_ = chosen.get();
         return set(esrpc_client_options_set_runtime, chosen.get());
     }
@@ -2492,46 +2544,41 @@ public:
 
     /** Sets all callbacks. */
     client &callbacks(connection_callbacks called) & {
-        *callbacks_ = std::move(called);
+        if (callbacks_ != nullptr) *callbacks_ = std::move(called);
         return *this;
     }
     client &&callbacks(connection_callbacks called) && { return std::move(callbacks(std::move(called))); }
     /** Sets one callback; see connection_callbacks. */
     client &on_setup(callback<void(connection_ref, std::error_code)> called) & noexcept {
-        callbacks_->on_setup = std::move(called);
-        return *this;
+        return set(&connection_callbacks::on_setup, std::move(called));
     }
     client &&on_setup(callback<void(connection_ref, std::error_code)> called) && noexcept {
         return std::move(on_setup(std::move(called)));
     }
     /** See connection_callbacks. */
     client &on_protocol_message(callback<void(connection_ref, message_view)> called) & noexcept {
-        callbacks_->on_protocol_message = std::move(called);
-        return *this;
+        return set(&connection_callbacks::on_protocol_message, std::move(called));
     }
     client &&on_protocol_message(callback<void(connection_ref, message_view)> called) && noexcept {
         return std::move(on_protocol_message(std::move(called)));
     }
     /** See connection_callbacks. */
     client &on_writable(callback<void(connection_ref)> called) & noexcept {
-        callbacks_->on_writable = std::move(called);
-        return *this;
+        return set(&connection_callbacks::on_writable, std::move(called));
     }
     client &&on_writable(callback<void(connection_ref)> called) && noexcept {
         return std::move(on_writable(std::move(called)));
     }
     /** See connection_callbacks. */
     client &on_shutdown(callback<void(connection_ref, std::error_code)> called) & noexcept {
-        callbacks_->on_shutdown = std::move(called);
-        return *this;
+        return set(&connection_callbacks::on_shutdown, std::move(called));
     }
     client &&on_shutdown(callback<void(connection_ref, std::error_code)> called) && noexcept {
         return std::move(on_shutdown(std::move(called)));
     }
     /** See connection_callbacks. */
     client &on_exception(exception_callback called) & noexcept {
-        callbacks_->on_exception = std::move(called);
-        return *this;
+        return set(&connection_callbacks::on_exception, std::move(called));
     }
     client &&on_exception(exception_callback called) && noexcept { return std::move(on_exception(std::move(called))); }
 
@@ -2576,11 +2623,18 @@ public:
 private:
     template <typename Setter, typename... Arguments>
     client &set(Setter *setter, const Arguments &...arguments) {
+        failure_.require(get() != nullptr, "client");
         failure_.note(setter(get(), arguments...));
+        return *this;
+    }
+    template <typename Callback>
+    client &set(Callback connection_callbacks::*member, Callback called) noexcept {
+        if (callbacks_ != nullptr) (*callbacks_).*member = std::move(called);
         return *this;
     }
 
     esrpc_status begin(connection &made, std::future<connection> *future) {
+        failure_.require(get() != nullptr, "client");
         if (std::exchange(sends_connect_, false))
             set(esrpc_client_options_set_handshake, nullptr, esrpc_bytes{nullptr, 0});
         if (failure_.get()) return failure_.get()->status();
@@ -2700,19 +2754,20 @@ class deferred_connection {
 public:
     /** Accepts the connection, with callbacks and those of the server. */
     connection accept(connection_callbacks callbacks = {}, error_sink errors = {}) const {
-        return announced_.accept(std::move(callbacks), errors);
+        return incoming(kept_.get(), service_, runtime_).accept(std::move(callbacks), errors);
     }
     /** Refuses the connection. */
-    void refuse() const noexcept { announced_.refuse(); }
+    void refuse() const noexcept { esrpc_connection_close(kept_.get(), ESRPC_OK); }
     /** Returns the connection, for example to find out who its peer is. */
     [[nodiscard]] connection_ref get() const noexcept { return kept_; }
 
 private:
     friend class incoming;
     deferred_connection(const incoming &announced, connection kept) noexcept
-        : announced_(announced), kept_(std::move(kept)) {}
+        : service_(announced.service_), runtime_(announced.runtime_), kept_(std::move(kept)) {}
 
-    incoming announced_;
+    std::shared_ptr<detail::service> service_;
+    const void *runtime_;
     connection kept_;
 };
 
@@ -2904,16 +2959,21 @@ public:
     }
     server &&network_interface(std::string_view name) && { return std::move(network_interface(name)); }
     /** Makes the connections use TLS. */
-    server &tls(const tls_config &config) & { return set(esrpc_listener_options_set_tls, config.get()); }
+    server &tls(const tls_config &config) & {
+        failure_.require(static_cast<bool>(config), "tls_config");
+        return set(esrpc_listener_options_set_tls, config.get());
+    }
     server &&tls(const tls_config &config) && { return std::move(tls(config)); }
     /** Sets limits and times of the connections. */
     server &options(const connection_options &connection) & {
         failure_.note(connection.failure_);
+        failure_.require(connection.get() != nullptr, "connection_options");
         return set(esrpc_listener_options_set_connection_options, connection.get());
     }
     server &&options(const connection_options &connection) && { return std::move(options(connection)); }
     /** Uses the threads of this runtime rather than those of the default one. */
     server &use_runtime(const runtime &chosen) & {
+        failure_.require(static_cast<bool>(chosen), "runtime");
         runtime_ = chosen.get();
         return set(esrpc_listener_options_set_runtime, chosen.get());
     }
@@ -2932,8 +2992,7 @@ public:
 
     /** Decides about each client by its CONNECT. Without this the library accepts every client. */
     server &handshake(callback<bool(connection_ref, message_view)> on_connect) & noexcept {
-        service_->on_connect = std::move(on_connect);
-        return *this;
+        return set(&detail::service::on_connect, std::move(on_connect));
     }
     server &&handshake(callback<bool(connection_ref, message_view)> on_connect) && noexcept {
         return std::move(handshake(std::move(on_connect)));
@@ -2946,15 +3005,14 @@ public:
     server &&manual_handshake() && noexcept { return std::move(manual_handshake()); }
     /** A client has connected. Without this each is accepted. */
     server &on_connection(callback<void(incoming)> called) & noexcept {
-        service_->on_connection = std::move(called);
-        return *this;
+        return set(&detail::service::on_connection, std::move(called));
     }
     server &&on_connection(callback<void(incoming)> called) && noexcept {
         return std::move(on_connection(std::move(called)));
     }
     /** Handles the streams of an operation, on all connections that have no handler of their own for it. */
     server &on_stream(std::string operation, stream_handler handler) & {
-        service_->known.insert_or_assign(std::move(operation), std::move(handler));
+        if (service_ != nullptr) service_->known.insert_or_assign(std::move(operation), std::move(handler));
         return *this;
     }
     server &&on_stream(std::string operation, stream_handler handler) && {
@@ -2962,36 +3020,33 @@ public:
     }
     /** Handles the streams of all other operations. */
     server &on_stream(stream_handler handler) & noexcept {
-        service_->on_stream = std::move(handler);
-        return *this;
+        return set(&detail::service::on_stream, std::move(handler));
     }
     server &&on_stream(stream_handler handler) && noexcept { return std::move(on_stream(std::move(handler))); }
     /** A connection was lost before on_connection. */
     server &on_failed_connection(callback<void(std::error_code)> called) & noexcept {
-        service_->on_failed_connection = std::move(called);
-        return *this;
+        return set(&detail::service::on_failed_connection, std::move(called));
     }
     server &&on_failed_connection(callback<void(std::error_code)> called) && noexcept {
         return std::move(on_failed_connection(std::move(called)));
     }
     /** The listener is closed. */
     server &on_closed(callback<void(std::error_code)> called) & noexcept {
-        service_->on_closed = std::move(called);
-        return *this;
+        return set(&detail::service::on_closed, std::move(called));
     }
     server &&on_closed(callback<void(std::error_code)> called) && noexcept {
         return std::move(on_closed(std::move(called)));
     }
     /** A callback of the server, or of a connection without on_exception of its own, has thrown. */
     server &on_exception(exception_callback called) & noexcept {
-        service_->on_exception = std::move(called);
-        return *this;
+        return set(&detail::service::on_exception, std::move(called));
     }
     server &&on_exception(exception_callback called) && noexcept { return std::move(on_exception(std::move(called))); }
 
     /** Binds and listens, or reports the first setting that was refused. */
     [[nodiscard]] listener listen(error_sink errors = {}) {
-        if (answers_connect_) {
+        failure_.require(service_ != nullptr, "server");
+        if (answers_connect_ && service_ != nullptr) {
             const auto on_connect = service_->on_connect ? detail::listener_closure::on_connect : nullptr;
             set(esrpc_listener_options_set_handshake, on_connect, service_.get());
         }
@@ -3020,7 +3075,13 @@ public:
 private:
     template <typename Setter, typename... Arguments>
     server &set(Setter *setter, const Arguments &...arguments) {
+        failure_.require(get() != nullptr, "server");
         failure_.note(setter(get(), arguments...));
+        return *this;
+    }
+    template <typename Callback>
+    server &set(Callback detail::service::*member, Callback called) noexcept {
+        if (service_ != nullptr) (*service_).*member = std::move(called);
         return *this;
     }
 

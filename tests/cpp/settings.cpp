@@ -112,3 +112,109 @@ TEST(tls_settings_that_are_kept_report_what_was_refused) {
     auto builder = esrpc::tls_config_builder::client().ca_file("/there/is/no/such/file").alpn("a");
     CHECK_THROWS(ESRPC_ERROR_NOT_FOUND, builder.build());
 }
+
+/* What is left of a handle when another has taken it over. */
+template <typename Handle>
+static Handle moved_from(Handle handle) {
+    const Handle taker = std::move(handle);
+    return handle;
+}
+
+TEST(a_runtime_that_was_moved_from_is_not_the_default_one) {
+    esrpc::runtime left = moved_from(esrpc::runtime());
+    CHECK(!left && !left.acquire() && esrpc::runtime::of_process() && esrpc::runtime::of_process().acquire());
+    const esrpc::listener server = echo_server();
+    CHECK_THROWS(ESRPC_ERROR_INVALID_ARGUMENT, esrpc::client("127.0.0.1", server.port()).use_runtime(left).connect(1s));
+    CHECK_THROWS(ESRPC_ERROR_INVALID_ARGUMENT, esrpc::server("127.0.0.1", 0).use_runtime(left).listen());
+    CHECK_THROWS(ESRPC_ERROR_INVALID_ARGUMENT, left.shutdown());
+    CHECK_THROWS(ESRPC_ERROR_INVALID_ARGUMENT, left.drain(0s));
+    CHECK_THROWS(ESRPC_ERROR_INVALID_ARGUMENT, left.join(0s));
+    CHECK_THROWS(ESRPC_ERROR_INVALID_ARGUMENT, left.stop(time_limit));
+    CHECK_THROWS(ESRPC_ERROR_INVALID_ARGUMENT, left.stats());
+    std::error_code code;
+    left.stop(time_limit, code);
+    CHECK(code == ESRPC_ERROR_INVALID_ARGUMENT);
+    /* The default runtime goes on. */
+    const esrpc::connection connection = esrpc::client("127.0.0.1", server.port()).connect(time_limit);
+    CHECK(left.open_connections() == 0 && left.open_streams() == 0);
+    CHECK(connection.call("Echo", "x", time_limit).text() == "x");
+
+    const esrpc::runtime unmade(esrpc::runtime_options().thread_count(0), code);
+    CHECK(code == ESRPC_ERROR_INVALID_ARGUMENT && !unmade);
+    CHECK(!esrpc::client("127.0.0.1", server.port()).use_runtime(unmade).connect(time_limit, code) && code);
+    left = esrpc::runtime();
+    CHECK(left);
+    esrpc::runtime &same = left;
+    left = std::move(same);
+    CHECK(left);
+    left.stop(time_limit);
+}
+
+TEST(settings_that_were_moved_from_are_not_the_defaults) {
+    const esrpc::listener server = echo_server();
+    const auto refused = [&](esrpc::client client) {
+        CHECK(client.failure() && client.failure()->status() == ESRPC_ERROR_INVALID_ARGUMENT);
+        CHECK_THROWS(ESRPC_ERROR_INVALID_ARGUMENT, client.connect(time_limit));
+        return std::string(client.failure()->what()).find("moved") != std::string::npos;
+    };
+    const esrpc::connection_options limits = moved_from(esrpc::connection_options());
+    CHECK(refused(esrpc::client("127.0.0.1", server.port()).options(limits)));
+    CHECK_THROWS(ESRPC_ERROR_INVALID_ARGUMENT, esrpc::server("127.0.0.1", 0).options(limits).listen());
+    CHECK_THROWS(ESRPC_ERROR_INVALID_ARGUMENT, esrpc::decoder{limits});
+    /* NULL is no TLS in C: the call would go over the network in the clear. */
+    const esrpc::tls_config none(nullptr);
+    CHECK(!none && refused(esrpc::client("127.0.0.1", server.port()).tls(none)));
+    CHECK_THROWS(ESRPC_ERROR_INVALID_ARGUMENT, esrpc::server("127.0.0.1", 0).tls(none).listen());
+    CHECK_THROWS(ESRPC_ERROR_INVALID_ARGUMENT, moved_from(esrpc::tls_config_builder::client()).build());
+    CHECK_THROWS(ESRPC_ERROR_INVALID_ARGUMENT, esrpc::runtime(moved_from(esrpc::runtime_options())));
+    CHECK_THROWS(ESRPC_ERROR_INVALID_ARGUMENT,
+                 esrpc::runtime::set_default_options(moved_from(esrpc::runtime_options())));
+}
+
+TEST(settings_and_handles_that_were_moved_from_fail_when_they_are_used) {
+    esrpc::client client = moved_from(esrpc::client("127.0.0.1", 1).handshake({}));
+    client.host("127.0.0.1", 1).callbacks({}).on_setup({}).on_protocol_message({}).on_writable({});
+    client.on_shutdown({}).on_exception({});
+    CHECK_THROWS(ESRPC_ERROR_INVALID_ARGUMENT, client.connect(time_limit));
+    std::future<esrpc::connection> connecting = moved_from(esrpc::client("127.0.0.1", 1)).connect_async();
+    CHECK_THROWS(ESRPC_ERROR_INVALID_ARGUMENT, connecting.get());
+    CHECK_THROWS(ESRPC_ERROR_INVALID_ARGUMENT, moved_from(esrpc::client("127.0.0.1", 1)).start());
+
+    esrpc::server server = moved_from(esrpc::server("127.0.0.1", 0));
+    server.handshake(accept_all).on_connection({}).on_stream("Echo", echo).on_stream(echo).on_failed_connection({});
+    server.on_closed({}).on_exception({}).max_connections(1);
+    CHECK_THROWS(ESRPC_ERROR_INVALID_ARGUMENT, server.listen());
+    CHECK_THROWS(ESRPC_ERROR_INVALID_ARGUMENT, moved_from(esrpc::server("127.0.0.1", 0).manual_handshake()).listen());
+
+    CHECK_THROWS(ESRPC_ERROR_INVALID_ARGUMENT, moved_from(echo_server()).close());
+    CHECK_THROWS(ESRPC_ERROR_INVALID_ARGUMENT, moved_from(esrpc::decoder()).push("x"));
+    const esrpc::listener listener = echo_server();
+    const esrpc::connection connected = esrpc::client("127.0.0.1", listener.port()).connect(time_limit);
+    const esrpc::connection connection = moved_from(connected.acquire());
+    CHECK(!connection);
+    CHECK_THROWS(ESRPC_ERROR_INVALID_ARGUMENT, connection.call("Echo", "x", time_limit));
+    CHECK_THROWS(ESRPC_ERROR_INVALID_ARGUMENT, connection.new_stream());
+    CHECK_THROWS(ESRPC_ERROR_INVALID_ARGUMENT, connection.shutdown());
+    std::future<esrpc::message> call = connection.call_async("Echo", "x", time_limit);
+    CHECK_THROWS(ESRPC_ERROR_INVALID_ARGUMENT, call.get());
+    const esrpc::stream stream = moved_from(connected.new_stream());
+    CHECK(!stream);
+    CHECK_THROWS(ESRPC_ERROR_INVALID_ARGUMENT, stream.activate("Echo"));
+}
+
+TEST(a_deferred_connection_that_was_moved_from_decides_nothing) {
+    event is_decided;
+    esrpc::listener server("127.0.0.1", 0, [&](esrpc::incoming peer) {
+        esrpc::deferred_connection later = peer.defer();
+        const esrpc::deferred_connection taker = std::move(later);
+        later.refuse();
+        CHECK_THROWS(ESRPC_ERROR_INVALID_ARGUMENT, later.accept());
+        esrpc::connection_callbacks callbacks;
+        callbacks.on_stream = echo;
+        static_cast<void>(taker.accept(std::move(callbacks)));
+        is_decided.set();
+    });
+    const esrpc::connection connection = esrpc::client("127.0.0.1", server.port()).connect(time_limit);
+    is_decided.wait();
+    CHECK(connection.call("Echo", "x", time_limit).text() == "x");
+}
