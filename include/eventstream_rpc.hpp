@@ -1420,11 +1420,23 @@ public:
     void activate(std::string_view operation, bytes payload = {}, const headers &list = {},
                   std::int32_t flags = ESRPC_MESSAGE_FLAG_NONE, flush_callback on_flush = {},
                   error_sink errors = {}) const;
+    /** The same, with the code after the payload or the headers. */
+    void activate(std::string_view operation, bytes payload, std::error_code &code) const {
+        activate(operation, payload, {}, code);
+    }
+    void activate(std::string_view operation, bytes payload, const headers &list, std::error_code &code) const {
+        activate(operation, payload, list, ESRPC_MESSAGE_FLAG_NONE, {}, code);
+    }
 
     /** Sends a message of the application. */
     void send(bytes payload, const headers &list = {}, std::int32_t flags = ESRPC_MESSAGE_FLAG_NONE,
               flush_callback on_flush = {}, error_sink errors = {}) const {
         send_message(ESRPC_MESSAGE_TYPE_APPLICATION_MESSAGE, payload, list, flags, std::move(on_flush), errors);
+    }
+    /** The same, with the code after the payload or the headers. */
+    void send(bytes payload, std::error_code &code) const { send(payload, {}, code); }
+    void send(bytes payload, const headers &list, std::error_code &code) const {
+        send(payload, list, ESRPC_MESSAGE_FLAG_NONE, {}, code);
     }
 
     /** Sends a message of a type, such as ESRPC_MESSAGE_TYPE_APPLICATION_ERROR. */
@@ -1437,6 +1449,10 @@ public:
                        std::int32_t flags = ESRPC_MESSAGE_FLAG_NONE, error_sink errors = {}) const {
         errors.check(esrpc_stream_send_blocking(stream_, ESRPC_MESSAGE_TYPE_APPLICATION_MESSAGE, flags, list.get(),
                                                 payload.get(), detail::to_ms(timeout)));
+    }
+    /** The same without headers. */
+    void send_blocking(bytes payload, milliseconds timeout, std::error_code &code) const {
+        send_blocking(payload, timeout, {}, ESRPC_MESSAGE_FLAG_NONE, code);
     }
 
     /** Takes the next message of a stream without callbacks, and waits for it. None, without an error, when the stream
@@ -1457,11 +1473,15 @@ public:
     void refuse(bytes payload = {}, const headers &list = {}, error_sink errors = {}) const {
         errors.check(esrpc_stream_refuse(stream_, list.get(), payload.get()));
     }
+    /** The same without headers. */
+    void refuse(bytes payload, std::error_code &code) const { refuse(payload, {}, code); }
 
     /** Sends the last message of a call. */
     void reply(bytes payload = {}, const headers &list = {}, error_sink errors = {}) const {
         errors.check(esrpc_stream_reply(stream_, list.get(), payload.get()));
     }
+    /** The same without headers. */
+    void reply(bytes payload, std::error_code &code) const { reply(payload, {}, code); }
 
     /** Ends a call with an error of a service's model, such as "aws.greengrass#ServiceError". */
     void fail(std::string_view error_type, std::string_view sentence, error_sink errors = {}) const {

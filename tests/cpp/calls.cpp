@@ -271,6 +271,45 @@ TEST(streams_carry_many_messages_both_ways) {
     CHECK(code == ESRPC_ERROR_STREAM_CLOSED && !stream.end_status() && stream.operation() == "Chat");
 }
 
+TEST(a_code_may_follow_the_payload_or_the_headers) {
+    std::error_code replied;
+    esrpc::listener server("127.0.0.1", 0, [&](esrpc::incoming peer) {
+        peer.accept()
+            .on_stream("Reply", [&](esrpc::incoming_stream call) {
+                call.reply(call.payload(), replied);
+                CHECK(!replied);
+                call.reply("twice", replied);
+                CHECK(replied);
+                call.refuse("after that", replied);
+                CHECK(replied);
+            })
+            .on_stream("Keep", keep_open);
+    });
+    const esrpc::connection connection = connect_to(server);
+    std::error_code code = ESRPC_ERROR_IO;
+    CHECK(connection.call("Reply", "x", time_limit, code).text() == "x" && !code);
+    const esrpc::stream stream = connection.new_stream();
+    stream.send("early", code);
+    CHECK(code == ESRPC_ERROR_STREAM_NOT_ACTIVATED);
+    stream.activate("", "x", code);
+    CHECK(code == ESRPC_ERROR_INVALID_ARGUMENT);
+    stream.activate("Keep", "x", {{"h", true}}, code);
+    CHECK(!code);
+    stream.activate("Keep", "x", code);
+    CHECK(code);
+    stream.send("a", code);
+    CHECK(!code);
+    stream.send("b", {{"h", true}}, code);
+    CHECK(!code);
+    stream.send_blocking("c", time_limit, code);
+    CHECK(!code);
+    stream.close();
+    stream.send("late", {{"h", true}}, code);
+    CHECK(code == ESRPC_ERROR_STREAM_CLOSED);
+    stream.send_blocking("late", time_limit, code);
+    CHECK(code == ESRPC_ERROR_STREAM_CLOSED);
+}
+
 TEST(streams_without_callbacks_are_read) {
     event is_read;
     std::thread reader;
