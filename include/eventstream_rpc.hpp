@@ -312,7 +312,12 @@ class callback<Result(Arguments...)> {
     struct holder final : base {
         explicit holder(Function &&function) : held(std::move(function)) {}
         explicit holder(const Function &function) : held(function) {}
-        Result call(Arguments... arguments) override { return held(std::forward<Arguments>(arguments)...); }
+        Result call(Arguments... arguments) override {
+            if constexpr (std::is_void_v<Result>)
+                static_cast<void>(held(std::forward<Arguments>(arguments)...));
+            else
+                return held(std::forward<Arguments>(arguments)...);
+        }
         Function held;
     };
 
@@ -462,7 +467,8 @@ public:
             header_.type = ESRPC_HEADER_TYPE_BYTE_BUF;
             header_.bytes = esrpc::bytes(value).get();
         } else {
-            static_assert(detail::always_false<Value>, "no header has a value of this type");
+            static_assert(detail::always_false<Value>,
+                          "a header takes a bool, a signed integer, text, bytes, a time of the system clock or a uuid");
         }
     }
 
@@ -497,7 +503,8 @@ public:
         } else if constexpr (std::is_same_v<Value, esrpc::bytes>) {
             if (header_.type == ESRPC_HEADER_TYPE_BYTE_BUF) return esrpc::bytes(header_.bytes);
         } else {
-            static_assert(detail::always_false<Value>, "no header has a value of this type");
+            static_assert(detail::always_false<Value>,
+                          "a header has a bool, a signed integer, std::string(_view), bytes, timestamp or uuid");
         }
         return std::nullopt;
     }
@@ -521,6 +528,8 @@ private:
 
     esrpc_header header_;
 };
+
+class headers;
 
 /** A list of headers that is only read, such as that of a message. */
 class headers_view {
@@ -598,6 +607,9 @@ public:
         errors.check(status);
         return encoded;
     }
+
+    /** Copies the list, to change or keep it. The protocol's own headers are left out. */
+    [[nodiscard]] headers copy(error_sink errors = {}) const;
 
     [[nodiscard]] const esrpc_headers *get() const noexcept { return list_; }
 
@@ -683,6 +695,12 @@ public:
 private:
     detail::owned<esrpc_headers, esrpc_headers_release> owned_;
 };
+
+inline headers headers_view::copy(error_sink errors) const {
+    headers copied;
+    copied.add_from(*this, false, errors);
+    return copied;
+}
 
 /* ---- Messages ---- */
 
@@ -943,15 +961,15 @@ private:
 /** What a decoder of parts calls; each may be left out. Exceptions leave push and end the decoder. */
 struct decoder_callbacks {
     /** A message begins: its length, that of its headers, and the checksum over both. */
-    callback<void(std::uint32_t total_length, std::uint32_t headers_length, std::uint32_t prelude_crc)> on_prelude;
+    callback<void(std::uint32_t total_length, std::uint32_t headers_length, std::uint32_t prelude_crc)> on_prelude{};
     /** One header, valid until the callback returns. */
-    callback<void(const header &)> on_header;
+    callback<void(const header &)> on_header{};
     /** A piece of the payload. */
-    callback<void(bytes)> on_payload;
+    callback<void(bytes)> on_payload{};
     /** The message is complete, and its checksum is correct. */
-    callback<void(std::uint32_t message_crc)> on_complete;
+    callback<void(std::uint32_t message_crc)> on_complete{};
     /** The input is damaged; push reports the same. */
-    callback<void(std::error_code)> on_error;
+    callback<void(std::error_code)> on_error{};
 };
 
 /** Finds the messages in a stream of bytes. */
@@ -1390,11 +1408,11 @@ using stream_handler = callback<void(incoming_stream)>;
 /** What a stream calls; each may be left out. */
 struct stream_callbacks {
     /** A message has arrived; message_view::is_last says whether it is the last one. */
-    callback<void(stream_ref, message_view)> on_message;
+    callback<void(stream_ref, message_view)> on_message{};
     /** A send was refused with ESRPC_ERROR_WOULD_BLOCK, and there is room again. */
-    callback<void(stream_ref)> on_writable;
+    callback<void(stream_ref)> on_writable{};
     /** The stream is over; without an error if either side has ended it. */
-    callback<void(stream_ref, std::error_code)> on_closed;
+    callback<void(stream_ref, std::error_code)> on_closed{};
 };
 
 /** A stream that somebody else owns, such as a callback's. */
@@ -1579,17 +1597,17 @@ private:
 /** What a connection calls; each may be left out. A server's may be set until the callback that accepts it returns. */
 struct connection_callbacks {
     /** Client only, once and first: the outcome of connecting. The connection is empty if that failed. */
-    callback<void(connection_ref, std::error_code)> on_setup;
+    callback<void(connection_ref, std::error_code)> on_setup{};
     /** A message on stream-id 0 has arrived. */
-    callback<void(connection_ref, message_view)> on_protocol_message;
+    callback<void(connection_ref, message_view)> on_protocol_message{};
     /** Server only: a stream for whose operation there is no other handler. Without it such a stream fails. */
-    stream_handler on_stream;
+    stream_handler on_stream{};
     /** A send was refused with ESRPC_ERROR_WOULD_BLOCK, and there is room again. */
-    callback<void(connection_ref)> on_writable;
+    callback<void(connection_ref)> on_writable{};
     /** The connection has ended. */
-    callback<void(connection_ref, std::error_code)> on_shutdown;
+    callback<void(connection_ref, std::error_code)> on_shutdown{};
     /** A callback of the connection or of one of its streams has thrown. */
-    exception_callback on_exception;
+    exception_callback on_exception{};
 };
 
 /** A connection that somebody else owns, such as a callback's. */
@@ -1608,8 +1626,8 @@ public:
 
     /** Calls an operation of the server and waits for the reply. Throws application_error if that is an error message;
      * given a code, it returns the error message with ESRPC_ERROR_APPLICATION_ERROR. */
-    [[nodiscard]] message call(std::string_view operation, bytes payload, milliseconds timeout,
-                               const headers &list = {}, error_sink errors = {}) const {
+    message call(std::string_view operation, bytes payload, milliseconds timeout, const headers &list = {},
+                 error_sink errors = {}) const {
         esrpc_message *replied = nullptr;
         const esrpc_status status = esrpc_connection_call(connection_, bytes(operation).get(), list.get(),
                                                           payload.get(), detail::to_ms(timeout), &replied);
@@ -1621,8 +1639,7 @@ public:
         return reply;
     }
     /** The same without headers. */
-    [[nodiscard]] message call(std::string_view operation, bytes payload, milliseconds timeout,
-                               std::error_code &code) const {
+    message call(std::string_view operation, bytes payload, milliseconds timeout, std::error_code &code) const {
         return call(operation, payload, timeout, headers(), code);
     }
     /** Calls an operation without waiting: the future gets what call would return or throw. */

@@ -73,7 +73,7 @@ TEST(an_error_message_is_an_exception_or_a_value) {
     });
     const esrpc::connection connection = connect_to(server);
     try {
-        static_cast<void>(connection.call("Throw", {}, time_limit));
+        connection.call("Throw", {}, time_limit);
         CHECK(false);
     } catch (const esrpc::application_error &failure) {
         CHECK(failure.code() == ESRPC_ERROR_APPLICATION_ERROR);
@@ -271,6 +271,39 @@ TEST(streams_carry_many_messages_both_ways) {
     CHECK(code == ESRPC_ERROR_STREAM_CLOSED && !stream.end_status() && stream.operation() == "Chat");
 }
 
+TEST(what_functions_return_may_be_ignored) {
+    journal seen;
+    esrpc::connection_callbacks callbacks;
+    callbacks.on_stream = [&](esrpc::incoming_stream call) {
+        seen.note(std::string(call.text()));
+        call.reply();
+        return true;
+    };
+    callbacks.on_shutdown = [&](esrpc::connection_ref, std::error_code) { return seen.note("end"), 0; };
+    esrpc::listener server("127.0.0.1", 0, [&](esrpc::incoming peer) { return peer.accept(std::move(callbacks)); });
+    esrpc::connection connection = connect_to(server);
+    connection.call("Note", "1", time_limit);
+    std::error_code code;
+    connection.call("Note", "2", time_limit, code);
+    CHECK(!code);
+    connection = {};
+    const std::vector<std::string> all = seen.wait(3);
+    CHECK(all[0] == "1" && all[1] == "2" && all[2] == "end");
+}
+
+#if __cplusplus >= 202002L
+TEST(callbacks_can_be_named_where_they_are_passed) {
+    const esrpc::listener server = echo_server();
+    const esrpc::connection connection = connect_to(server);
+    journal seen;
+    const esrpc::stream stream = connection.new_stream({
+        .on_message = [&](esrpc::stream_ref, esrpc::message_view reply) { seen.note(std::string(reply.text())); },
+    });
+    stream.activate("Echo", "x");
+    seen.wait_for("x");
+}
+#endif
+
 TEST(a_code_may_follow_the_payload_or_the_headers) {
     std::error_code replied;
     esrpc::listener server("127.0.0.1", 0, [&](esrpc::incoming peer) {
@@ -435,7 +468,7 @@ TEST(waiting_in_a_callback_is_an_error) {
     connection.run_on_loop([&](std::error_code status) {
         CHECK(!status);
         std::error_code code;
-        static_cast<void>(connection.call("Echo", {}, time_limit, code));
+        connection.call("Echo", {}, time_limit, code);
         CHECK(code == ESRPC_ERROR_WOULD_DEADLOCK && code == std::errc::resource_deadlock_would_occur);
         CHECK_THROWS(ESRPC_ERROR_WOULD_DEADLOCK, connect_to(server));
         CHECK(connection.wait_shutdown(time_limit) == ESRPC_ERROR_WOULD_DEADLOCK);
