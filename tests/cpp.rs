@@ -115,10 +115,15 @@ fn the_code_of_its_page_compiles_and_runs() {
     let blocks: Vec<_> =
         page.split("```cpp\n").skip(1).map(|rest| rest.split_once("```").expect("it ends").0).collect();
     let [includes, client, server, rest @ ..] = &blocks[..] else { panic!("{} blocks", blocks.len()) };
+    let rest: Vec<_> = rest.iter().filter(|block| cc::has_tls() || !block.contains("tls_config")).copied().collect();
+    let mut rest = rest.join("\n");
+    for file in ["ca.pem", "server.pem", "server.key"] {
+        rest = rest.replace(file, &CERTIFICATES.join(file).display().to_string());
+    }
     // The server of the page chooses its port; the client finds it there.
     let client =
         client.replace("8033", "server.port()").replace(".handshake(connect)", ".handshake(connect, \"a token\")");
-    let text = format!("#include <cstdio>\n{includes}\nint main() {{\n{server}\n{client}\n{}}}\n", rest.join("\n"));
+    let text = format!("{includes}\nint main() {{\n{server}\n{client}\n{rest}}}\n");
     let source = cc::scratch().join("page.cpp");
     fs::write(&source, &text).expect("the target folder can be written");
     let program = cc::compile_by("g++", Standard::Cxx17, &[source], "page", &[]);
@@ -128,6 +133,7 @@ fn the_code_of_its_page_compiles_and_runs() {
     assert_eq!(lines[1..5], ["hello", "1", "2", "3"], "{printed}");
     let refused = lines.iter().position(|line| line.contains("3 is the only number")).expect("the service's sentence");
     assert!(refused > 4, "{printed}");
+    assert!(!cc::has_tls() || lines.last() == Some(&"encrypted"), "{printed}");
 }
 
 /// The macros of a header reach into all code behind it.
