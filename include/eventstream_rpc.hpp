@@ -1485,7 +1485,8 @@ public:
     /** Accepts a stream that a client opens. */
     void accept(stream_callbacks callbacks, error_sink errors = {}) const;
     /** Accepts it without callbacks: its messages, beginning with the first, are taken with read. */
-    [[nodiscard]] stream accept(error_sink errors = {}) const;
+    [[nodiscard]] stream accept() const;
+    [[nodiscard]] stream accept(std::error_code &code) const;
 
     /** Refuses it with an APPLICATION_ERROR. */
     void refuse(bytes payload = {}, const headers &list = {}, error_sink errors = {}) const {
@@ -1536,6 +1537,9 @@ public:
 protected:
     esrpc_stream *stream_ = nullptr;
     detail::connection_closure *owner_ = nullptr;
+
+private:
+    stream accept_to_read(error_sink errors) const;
 };
 
 /** A handle of a stream. Destroying it does not end the stream. */
@@ -1649,7 +1653,8 @@ public:
     /** Makes a client's stream, which activate opens. */
     [[nodiscard]] stream new_stream(stream_callbacks callbacks, error_sink errors = {}) const;
     /** Makes a client's stream whose messages are taken with read. */
-    [[nodiscard]] stream new_stream(error_sink errors = {}) const;
+    [[nodiscard]] stream new_stream() const;
+    [[nodiscard]] stream new_stream(std::error_code &code) const;
 
     /** Sends a message on stream-id 0, such as ESRPC_MESSAGE_TYPE_PING. */
     void send_protocol_message(std::int32_t type, bytes payload = {}, const headers &list = {},
@@ -1749,6 +1754,9 @@ public:
 protected:
     esrpc_connection *connection_ = nullptr;
     detail::connection_closure *closure_ = nullptr;
+
+private:
+    stream new_stream_to_read(error_sink errors) const;
 };
 
 /** A handle of a connection. Destroying it closes the connection of a client, unless detach was called, and leaves that
@@ -2199,7 +2207,11 @@ inline void stream_ref::accept(stream_callbacks callbacks, error_sink errors) co
     errors.check(status);
 }
 
-inline stream stream_ref::accept(error_sink errors) const {
+inline stream stream_ref::accept() const { return accept_to_read({}); }
+
+inline stream stream_ref::accept(std::error_code &code) const { return accept_to_read(code); }
+
+inline stream stream_ref::accept_to_read(error_sink errors) const {
     stream kept = acquire();
     const esrpc_status status = esrpc_stream_accept(stream_, nullptr, nullptr);
     errors.check(status);
@@ -2254,7 +2266,11 @@ inline stream connection_ref::new_stream(stream_callbacks callbacks, error_sink 
     return status == ESRPC_OK ? stream(made, closure.accepted()->owner) : stream();
 }
 
-inline stream connection_ref::new_stream(error_sink errors) const {
+inline stream connection_ref::new_stream() const { return new_stream_to_read({}); }
+
+inline stream connection_ref::new_stream(std::error_code &code) const { return new_stream_to_read(code); }
+
+inline stream connection_ref::new_stream_to_read(error_sink errors) const {
     esrpc_stream *made = nullptr;
     errors.check(esrpc_connection_new_stream(connection_, nullptr, nullptr, &made));
     return stream(made, closure_ == nullptr ? nullptr : closure_->shared());

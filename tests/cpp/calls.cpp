@@ -20,7 +20,7 @@ static esrpc::connection connect_to(const esrpc::listener &server) {
 }
 
 /* A server that keeps its streams open and unanswered. */
-static void keep_open(esrpc::incoming_stream call) { call.accept(esrpc::stream_callbacks()); }
+static void keep_open(esrpc::incoming_stream call) { call.accept({}); }
 
 static void check_calls(esrpc::connection_ref connection) {
     CHECK(connection.call("Echo", "hello", time_limit).text() == "hello");
@@ -147,7 +147,7 @@ TEST(futures_get_replies_errors_and_ends) {
             .on_stream("Fail", [](esrpc::incoming_stream call) { call.fail("test#Error", "no"); })
             .on_stream("Keep", keep_open)
             .on_stream("Two", [](esrpc::incoming_stream call) {
-                call.accept(esrpc::stream_callbacks());
+                call.accept({});
                 call.send("first");
                 call.send("second");
             });
@@ -336,6 +336,8 @@ TEST(a_code_may_follow_the_payload_or_the_headers) {
     CHECK(!code);
     stream.send_blocking("c", time_limit, code);
     CHECK(!code);
+    CHECK(connection.new_stream(code) && !code && connection.new_stream({}));
+    CHECK(!stream.accept(code) && code == ESRPC_ERROR_INVALID_STATE);
     stream.close();
     stream.send("late", {{"h", true}}, code);
     CHECK(code == ESRPC_ERROR_STREAM_CLOSED);
