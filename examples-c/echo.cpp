@@ -1,7 +1,7 @@
 // An echo service and its client in one program, in C++17: echo [TEXT]
 #include <eventstream_rpc.hpp>
 
-#include <cstdio>
+#include <iostream>
 
 using namespace std::chrono_literals;
 
@@ -19,21 +19,21 @@ int main(int argc, char **argv) try {
 
     // Waiting for the reply.
     auto reply = connection.call("Echo", argc > 1 ? argv[1] : "hello", 5s);
-    std::printf("%.*s\n", int(reply.text().size()), reply.text().data());
+    std::cout << reply.text() << '\n';
 
     // Not waiting: the future has the reply, or throws.
     auto later = connection.call_async("Echo", "again", 5s);
-    std::printf("%s\n", std::string(later.get().text()).c_str());
+    std::cout << later.get().text() << '\n';
 
     // A failure as a value rather than as an exception.
     std::error_code failure;
     reply = connection.call("Echo", {}, 5s, failure);
-    std::printf("%s: %s\n", failure.message().c_str(), std::string(reply.text()).c_str());
+    std::cout << failure.message() << ": " << reply.text() << '\n';
 
     // Whatever was sent is written. Without this, the destructor begins to close the connection.
     connection.shutdown().wait();
     return 0;
 } catch (const esrpc::error &failure) {
-    std::fprintf(stderr, "%s\n", failure.what());
+    std::cerr << failure.what() << '\n';
     return 1;
 }

@@ -7,12 +7,15 @@
  * esrpc::error; if it is a std::error_code, the function sets that. Codes compare with the constants of the C header,
  * and with std::errc where there is an equivalent: code == ESRPC_ERROR_TIMED_OUT. The settings of client, server,
  * connection_options and tls_config_builder never fail when they are made: connect, listen or build reports the first
- * one that was refused.
+ * one that was refused. A chain of them on a temporary can be used at once or kept, since it moves:
+ * auto client = esrpc::client("127.0.0.1", 8033).handshake(headers).
  *
  * HANDLES. connection, stream, listener, runtime, message and headers own what they name and can only be moved.
  * Destroying one never blocks. It closes a listener and a client's connection, unless detach was called, and nothing
  * else. connection_ref, stream_ref, message_view and headers_view are borrowed, as callbacks get them; acquire and copy
- * make handles to keep. get returns the C handle, for everything that has no function here.
+ * make handles to keep. get returns the C handle, for everything that has no function here. What was moved from is
+ * empty: a message or a list of headers without content; anything else fails with ESRPC_ERROR_INVALID_ARGUMENT when it
+ * is used or passed on.
  *
  * CALLBACKS. A callback is any function object, move-only ones included. It is destroyed with the object that calls it,
  * on the event-loop thread, or when runtime::stop or esrpc::stop_all has succeeded. Use these rather than
@@ -244,11 +247,20 @@ std::exception_ptr caught(Body &&body) {
     }
 }
 
+inline error empty_handle(const char *name) {
+    return error(ESRPC_ERROR_INVALID_ARGUMENT, std::string(name) + " was moved from, or could not be made");
+}
+
 /* The first failure of a builder, to be reported at its end. */
 class first_failure {
 public:
     void note(esrpc_status status) {
         if (status != ESRPC_OK && !failure_) failure_.emplace(status);
+    }
+
+    /* An empty handle is a failure, where C would take NULL for a default. */
+    void require(bool is_there, const char *name) {
+        if (!is_there && !failure_) failure_.emplace(empty_handle(name));
     }
 
     void note(const first_failure &other) {
@@ -300,7 +312,12 @@ class callback<Result(Arguments...)> {
     struct holder final : base {
         explicit holder(Function &&function) : held(std::move(function)) {}
         explicit holder(const Function &function) : held(function) {}
-        Result call(Arguments... arguments) override { return held(std::forward<Arguments>(arguments)...); }
+        Result call(Arguments... arguments) override {
+            if constexpr (std::is_void_v<Result>)
+                static_cast<void>(held(std::forward<Arguments>(arguments)...));
+            else
+                return held(std::forward<Arguments>(arguments)...);
+        }
         Function held;
     };
 
@@ -450,7 +467,8 @@ public:
             header_.type = ESRPC_HEADER_TYPE_BYTE_BUF;
             header_.bytes = esrpc::bytes(value).get();
         } else {
-            static_assert(detail::always_false<Value>, "no header has a value of this type");
+            static_assert(detail::always_false<Value>,
+                          "a header takes a bool, a signed integer, text, bytes, a time of the system clock or a uuid");
         }
     }
 
@@ -485,7 +503,8 @@ public:
         } else if constexpr (std::is_same_v<Value, esrpc::bytes>) {
             if (header_.type == ESRPC_HEADER_TYPE_BYTE_BUF) return esrpc::bytes(header_.bytes);
         } else {
-            static_assert(detail::always_false<Value>, "no header has a value of this type");
+            static_assert(detail::always_false<Value>,
+                          "a header has a bool, a signed integer, std::string(_view), bytes, timestamp or uuid");
         }
         return std::nullopt;
     }
@@ -509,6 +528,8 @@ private:
 
     esrpc_header header_;
 };
+
+class headers;
 
 /** A list of headers that is only read, such as that of a message. */
 class headers_view {
@@ -587,6 +608,9 @@ public:
         return encoded;
     }
 
+    /** Copies the list, to change or keep it. The protocol's own headers are left out. */
+    [[nodiscard]] headers copy(error_sink errors = {}) const;
+
     [[nodiscard]] const esrpc_headers *get() const noexcept { return list_; }
 
 protected:
@@ -626,21 +650,29 @@ public:
     }
 
     /** Adds a header. */
-    headers &add(const header &added, error_sink errors = {}) {
+    headers &add(const header &added, error_sink errors = {}) & {
         errors.check(esrpc_headers_add(writable(), &added.get(), 1));
         return *this;
     }
+    headers &&add(const header &added, error_sink errors = {}) && { return std::move(add(added, errors)); }
     /** Adds a name and a value of one of the types that header takes. */
     template <typename Value>
-    headers &add(std::string_view name, const Value &value, error_sink errors = {}) {
+    headers &add(std::string_view name, const Value &value, error_sink errors = {}) & {
         return add(header(name, value), errors);
+    }
+    template <typename Value>
+    headers &&add(std::string_view name, const Value &value, error_sink errors = {}) && {
+        return std::move(add(name, value, errors));
     }
 
     /** Appends copies of another list's headers, with or without those of the protocol, which a send refuses. */
-    headers &add_from(const headers_view &source, bool keep_protocol_headers = false, error_sink errors = {}) {
+    headers &add_from(const headers_view &source, bool keep_protocol_headers = false, error_sink errors = {}) & {
         if (source.get() == nullptr) return *this;
         errors.check(esrpc_headers_add_from(writable(), source.get(), keep_protocol_headers));
         return *this;
+    }
+    headers &&add_from(const headers_view &source, bool keep_protocol_headers = false, error_sink errors = {}) && {
+        return std::move(add_from(source, keep_protocol_headers, errors));
     }
 
     /** Removes all headers with a given name; returns whether there were any. */
@@ -663,6 +695,12 @@ public:
 private:
     detail::owned<esrpc_headers, esrpc_headers_release> owned_;
 };
+
+inline headers headers_view::copy(error_sink errors) const {
+    headers copied;
+    copied.add_from(*this, false, errors);
+    return copied;
+}
 
 /* ---- Messages ---- */
 
@@ -791,71 +829,112 @@ public:
     /** Every option at its default. */
     connection_options() noexcept : options_(esrpc_connection_options_new()) {}
 
-    connection_options &max_message_size(std::size_t size) {
+    connection_options &max_message_size(std::size_t size) & {
         return set(esrpc_connection_options_set_max_message_size, size);
     }
-    connection_options &max_handshake_message_size(std::size_t size) {
+    connection_options &&max_message_size(std::size_t size) && { return std::move(max_message_size(size)); }
+    connection_options &max_handshake_message_size(std::size_t size) & {
         return set(esrpc_connection_options_set_max_handshake_message_size, size);
     }
-    connection_options &max_headers(std::size_t count) { return set(esrpc_connection_options_set_max_headers, count); }
-    connection_options &max_headers_size(std::size_t size) {
+    connection_options &&max_handshake_message_size(std::size_t size) && {
+        return std::move(max_handshake_message_size(size));
+    }
+    connection_options &max_headers(std::size_t count) & {
+        return set(esrpc_connection_options_set_max_headers, count);
+    }
+    connection_options &&max_headers(std::size_t count) && { return std::move(max_headers(count)); }
+    connection_options &max_headers_size(std::size_t size) & {
         return set(esrpc_connection_options_set_max_headers_size, size);
     }
-    connection_options &max_header_value_size(std::size_t size) {
+    connection_options &&max_headers_size(std::size_t size) && { return std::move(max_headers_size(size)); }
+    connection_options &max_header_value_size(std::size_t size) & {
         return set(esrpc_connection_options_set_max_header_value_size, size);
     }
-    connection_options &outbound_limit(std::size_t size) {
+    connection_options &&max_header_value_size(std::size_t size) && { return std::move(max_header_value_size(size)); }
+    connection_options &outbound_limit(std::size_t size) & {
         return set(esrpc_connection_options_set_outbound_limit, size);
     }
-    connection_options &max_streams(std::size_t count) { return set(esrpc_connection_options_set_max_streams, count); }
-    connection_options &abnormal_event_limit(std::uint32_t per_second, std::uint32_t burst) {
+    connection_options &&outbound_limit(std::size_t size) && { return std::move(outbound_limit(size)); }
+    connection_options &max_streams(std::size_t count) & {
+        return set(esrpc_connection_options_set_max_streams, count);
+    }
+    connection_options &&max_streams(std::size_t count) && { return std::move(max_streams(count)); }
+    connection_options &abnormal_event_limit(std::uint32_t per_second, std::uint32_t burst) & {
         return set(esrpc_connection_options_set_abnormal_event_limit, per_second, burst);
     }
-    connection_options &stream_queue_limit(std::size_t size) {
+    connection_options &&abnormal_event_limit(std::uint32_t per_second, std::uint32_t burst) && {
+        return std::move(abnormal_event_limit(per_second, burst));
+    }
+    connection_options &stream_queue_limit(std::size_t size) & {
         return set(esrpc_connection_options_set_stream_queue_limit, size);
     }
-    connection_options &linger(milliseconds time) {
+    connection_options &&stream_queue_limit(std::size_t size) && { return std::move(stream_queue_limit(size)); }
+    connection_options &linger(milliseconds time) & {
         return set(esrpc_connection_options_set_linger_ms, detail::to_ms(time));
     }
-    connection_options &resolve_timeout(milliseconds time) {
+    connection_options &&linger(milliseconds time) && { return std::move(linger(time)); }
+    connection_options &resolve_timeout(milliseconds time) & {
         return set(esrpc_connection_options_set_resolve_timeout_ms, detail::to_ms(time));
     }
-    connection_options &connect_timeout(milliseconds time) {
+    connection_options &&resolve_timeout(milliseconds time) && { return std::move(resolve_timeout(time)); }
+    connection_options &connect_timeout(milliseconds time) & {
         return set(esrpc_connection_options_set_connect_timeout_ms, detail::to_ms(time));
     }
-    connection_options &tls_timeout(milliseconds time) {
+    connection_options &&connect_timeout(milliseconds time) && { return std::move(connect_timeout(time)); }
+    connection_options &tls_timeout(milliseconds time) & {
         return set(esrpc_connection_options_set_tls_timeout_ms, detail::to_ms(time));
     }
-    connection_options &handshake_timeout(milliseconds time) {
+    connection_options &&tls_timeout(milliseconds time) && { return std::move(tls_timeout(time)); }
+    connection_options &handshake_timeout(milliseconds time) & {
         return set(esrpc_connection_options_set_handshake_timeout_ms, detail::to_ms(time));
     }
-    connection_options &write_timeout(milliseconds time) {
+    connection_options &&handshake_timeout(milliseconds time) && { return std::move(handshake_timeout(time)); }
+    connection_options &write_timeout(milliseconds time) & {
         return set(esrpc_connection_options_set_write_timeout_ms, detail::to_ms(time));
     }
-    connection_options &message_timeout(milliseconds time) {
+    connection_options &&write_timeout(milliseconds time) && { return std::move(write_timeout(time)); }
+    connection_options &message_timeout(milliseconds time) & {
         return set(esrpc_connection_options_set_message_timeout_ms, detail::to_ms(time));
     }
-    connection_options &idle_timeout(milliseconds time) {
+    connection_options &&message_timeout(milliseconds time) && { return std::move(message_timeout(time)); }
+    connection_options &idle_timeout(milliseconds time) & {
         return set(esrpc_connection_options_set_idle_timeout_ms, detail::to_ms(time));
     }
-    connection_options &half_open(milliseconds time) {
+    connection_options &&idle_timeout(milliseconds time) && { return std::move(idle_timeout(time)); }
+    connection_options &half_open(milliseconds time) & {
         return set(esrpc_connection_options_set_half_open_ms, detail::to_ms(time));
     }
-    connection_options &keep_alive_ping(milliseconds interval, milliseconds timeout) {
+    connection_options &&half_open(milliseconds time) && { return std::move(half_open(time)); }
+    connection_options &keep_alive_ping(milliseconds interval, milliseconds timeout) & {
         return set(esrpc_connection_options_set_keep_alive_ping, detail::to_ms(interval), detail::to_ms(timeout));
     }
-    connection_options &answer_pings(bool on = true) { return set(esrpc_connection_options_set_answer_pings, on); }
-    connection_options &ping_answer_limit(std::uint32_t per_second, std::uint32_t burst) {
+    connection_options &&keep_alive_ping(milliseconds interval, milliseconds timeout) && {
+        return std::move(keep_alive_ping(interval, timeout));
+    }
+    connection_options &answer_pings(bool on = true) & { return set(esrpc_connection_options_set_answer_pings, on); }
+    connection_options &&answer_pings(bool on = true) && { return std::move(answer_pings(on)); }
+    connection_options &ping_answer_limit(std::uint32_t per_second, std::uint32_t burst) & {
         return set(esrpc_connection_options_set_ping_answer_limit, per_second, burst);
     }
-    connection_options &tcp_nodelay(bool on) { return set(esrpc_connection_options_set_tcp_nodelay, on); }
+    connection_options &&ping_answer_limit(std::uint32_t per_second, std::uint32_t burst) && {
+        return std::move(ping_answer_limit(per_second, burst));
+    }
+    connection_options &tcp_nodelay(bool on) & { return set(esrpc_connection_options_set_tcp_nodelay, on); }
+    connection_options &&tcp_nodelay(bool on) && { return std::move(tcp_nodelay(on)); }
     connection_options &tcp_keep_alive(bool on, milliseconds idle = {},
-                                       milliseconds interval = {}, std::uint32_t probes = 0) {
+                                       milliseconds interval = {}, std::uint32_t probes = 0) & {
         return set(esrpc_connection_options_set_tcp_keep_alive, on, detail::to_ms(idle), detail::to_ms(interval),
                    probes);
     }
-    connection_options &socket_buffers(std::size_t send_size, std::size_t receive_size) {
+    connection_options &&tcp_keep_alive(bool on, milliseconds idle = {}, milliseconds interval = {},
+                                        std::uint32_t probes = 0) && {
+        return std::move(tcp_keep_alive(on, idle, interval, probes));
+    }
+    connection_options &socket_buffers(std::size_t send_size, std::size_t receive_size) & {
         return set(esrpc_connection_options_set_socket_buffers, send_size, receive_size);
+    }
+    connection_options &&socket_buffers(std::size_t send_size, std::size_t receive_size) && {
+        return std::move(socket_buffers(send_size, receive_size));
     }
 
     [[nodiscard]] esrpc_connection_options *get() const noexcept { return options_.get(); }
@@ -868,6 +947,7 @@ private:
 
     template <typename Setter, typename... Arguments>
     connection_options &set(Setter *setter, const Arguments &...arguments) {
+        failure_.require(get() != nullptr, "connection_options");
         failure_.note(setter(get(), arguments...));
         return *this;
     }
@@ -881,15 +961,15 @@ private:
 /** What a decoder of parts calls; each may be left out. Exceptions leave push and end the decoder. */
 struct decoder_callbacks {
     /** A message begins: its length, that of its headers, and the checksum over both. */
-    callback<void(std::uint32_t total_length, std::uint32_t headers_length, std::uint32_t prelude_crc)> on_prelude;
+    callback<void(std::uint32_t total_length, std::uint32_t headers_length, std::uint32_t prelude_crc)> on_prelude{};
     /** One header, valid until the callback returns. */
-    callback<void(const header &)> on_header;
+    callback<void(const header &)> on_header{};
     /** A piece of the payload. */
-    callback<void(bytes)> on_payload;
+    callback<void(bytes)> on_payload{};
     /** The message is complete, and its checksum is correct. */
-    callback<void(std::uint32_t message_crc)> on_complete;
+    callback<void(std::uint32_t message_crc)> on_complete{};
     /** The input is damaged; push reports the same. */
-    callback<void(std::error_code)> on_error;
+    callback<void(std::error_code)> on_error{};
 };
 
 /** Finds the messages in a stream of bytes. */
@@ -1024,6 +1104,8 @@ public:
     /** Takes over a reference from C. */
     explicit tls_config(esrpc_tls_config *owned) noexcept : config_(owned) {}
 
+    /** Whether there are any. */
+    explicit operator bool() const noexcept { return config_ != nullptr; }
     /** Returns another handle of the same settings. */
     [[nodiscard]] tls_config acquire() const noexcept { return tls_config(esrpc_tls_config_acquire(get())); }
     [[nodiscard]] esrpc_tls_config *get() const noexcept { return config_.get(); }
@@ -1045,60 +1127,84 @@ public:
     }
 
     /** Trusts the certificates in a file rather than the system's. */
-    tls_config_builder &ca_file(std::string_view path) {
+    tls_config_builder &ca_file(std::string_view path) & {
         return set(esrpc_tls_config_builder_add_ca_file, bytes(path).get());
     }
+    tls_config_builder &&ca_file(std::string_view path) && { return std::move(ca_file(path)); }
     /** Trusts the certificates in the files of a folder. */
-    tls_config_builder &ca_dir(std::string_view path) {
+    tls_config_builder &ca_dir(std::string_view path) & {
         return set(esrpc_tls_config_builder_add_ca_dir, bytes(path).get());
     }
+    tls_config_builder &&ca_dir(std::string_view path) && { return std::move(ca_dir(path)); }
     /** Trusts certificates in memory, PEM or DER. */
-    tls_config_builder &ca(bytes certificates) { return set(esrpc_tls_config_builder_add_ca, certificates.get()); }
+    tls_config_builder &ca(bytes certificates) & { return set(esrpc_tls_config_builder_add_ca, certificates.get()); }
+    tls_config_builder &&ca(bytes certificates) && { return std::move(ca(certificates)); }
     /** Presents this certificate, with those that lead to its CA. */
-    tls_config_builder &certificate_files(std::string_view chain_path, std::string_view key_path) {
+    tls_config_builder &certificate_files(std::string_view chain_path, std::string_view key_path) & {
         return set(esrpc_tls_config_builder_set_certificate_files, bytes(chain_path).get(), bytes(key_path).get());
     }
+    tls_config_builder &&certificate_files(std::string_view chain_path, std::string_view key_path) && {
+        return std::move(certificate_files(chain_path, key_path));
+    }
     /** The same from memory, PEM or DER. */
-    tls_config_builder &certificate(bytes chain, bytes key) {
+    tls_config_builder &certificate(bytes chain, bytes key) & {
         return set(esrpc_tls_config_builder_set_certificate, chain.get(), key.get());
     }
+    tls_config_builder &&certificate(bytes chain, bytes key) && { return std::move(certificate(chain, key)); }
     /** Adds an application protocol. */
-    tls_config_builder &alpn(std::string_view protocol) {
+    tls_config_builder &alpn(std::string_view protocol) & {
         return set(esrpc_tls_config_builder_add_alpn, bytes(protocol).get());
     }
+    tls_config_builder &&alpn(std::string_view protocol) && { return std::move(alpn(protocol)); }
     /** Sets the lowest and the highest version, ESRPC_TLS_VERSION_ constants. */
-    tls_config_builder &versions(std::int32_t lowest, std::int32_t highest) {
+    tls_config_builder &versions(std::int32_t lowest, std::int32_t highest) & {
         return set(esrpc_tls_config_builder_set_versions, lowest, highest);
     }
+    tls_config_builder &&versions(std::int32_t lowest, std::int32_t highest) && {
+        return std::move(versions(lowest, highest));
+    }
     /** Sets whether clients need a certificate, an ESRPC_TLS_CLIENT_AUTH_ constant. */
-    tls_config_builder &client_auth(std::int32_t wanted) {
+    tls_config_builder &client_auth(std::int32_t wanted) & {
         return set(esrpc_tls_config_builder_set_client_auth, wanted);
     }
+    tls_config_builder &&client_auth(std::int32_t wanted) && { return std::move(client_auth(wanted)); }
     /** Sets whether sessions can be resumed. */
-    tls_config_builder &session_resumption(bool on) { return set(esrpc_tls_config_builder_set_session_resumption, on); }
+    tls_config_builder &session_resumption(bool on) & {
+        return set(esrpc_tls_config_builder_set_session_resumption, on);
+    }
+    tls_config_builder &&session_resumption(bool on) && { return std::move(session_resumption(on)); }
     /** Adds certificate revocation lists. */
-    tls_config_builder &crl(bytes lists) { return set(esrpc_tls_config_builder_add_crl, lists.get()); }
+    tls_config_builder &crl(bytes lists) & { return set(esrpc_tls_config_builder_add_crl, lists.get()); }
+    tls_config_builder &&crl(bytes lists) && { return std::move(crl(lists)); }
     /** The same from a file. */
-    tls_config_builder &crl_file(std::string_view path) {
+    tls_config_builder &crl_file(std::string_view path) & {
         return set(esrpc_tls_config_builder_add_crl_file, bytes(path).get());
     }
+    tls_config_builder &&crl_file(std::string_view path) && { return std::move(crl_file(path)); }
     /** Sets how lists are applied; depth is an ESRPC_TLS_REVOCATION_DEPTH_ constant. */
-    tls_config_builder &revocation(std::int32_t depth, bool allow_unknown) {
+    tls_config_builder &revocation(std::int32_t depth, bool allow_unknown) & {
         return set(esrpc_tls_config_builder_set_revocation, depth, allow_unknown);
     }
+    tls_config_builder &&revocation(std::int32_t depth, bool allow_unknown) && {
+        return std::move(revocation(depth, allow_unknown));
+    }
     /** Writes the secrets of all sessions to a file: for debugging only. */
-    tls_config_builder &key_log_file(std::string_view path) {
+    tls_config_builder &key_log_file(std::string_view path) & {
         return set(esrpc_tls_config_builder_set_key_log_file, bytes(path).get());
     }
+    tls_config_builder &&key_log_file(std::string_view path) && { return std::move(key_log_file(path)); }
     /** DANGEROUS: accepts any certificate. For tests on one machine only. */
-    tls_config_builder &dangerous_disable_verification() {
+    tls_config_builder &dangerous_disable_verification() & {
         return set(esrpc_tls_config_builder_dangerous_disable_verification);
     }
+    tls_config_builder &&dangerous_disable_verification() && { return std::move(dangerous_disable_verification()); }
 
     /** Builds settings, or reports the first that was refused. */
     [[nodiscard]] tls_config build(error_sink errors = {}) const {
         esrpc_tls_config *built = nullptr;
-        if (failure_.get())
+        if (builder_ == nullptr)
+            errors.fail(detail::empty_handle("tls_config_builder"));
+        else if (failure_.get())
             errors.fail(*failure_.get());
         else
             errors.check(esrpc_tls_config_builder_build(get(), &built));
@@ -1114,6 +1220,7 @@ private:
 
     template <typename Setter, typename... Arguments>
     tls_config_builder &set(Setter *setter, const Arguments &...arguments) {
+        failure_.require(get() != nullptr, "tls_config_builder");
         failure_.note(setter(get(), arguments...));
         return *this;
     }
@@ -1301,11 +1408,11 @@ using stream_handler = callback<void(incoming_stream)>;
 /** What a stream calls; each may be left out. */
 struct stream_callbacks {
     /** A message has arrived; message_view::is_last says whether it is the last one. */
-    callback<void(stream_ref, message_view)> on_message;
+    callback<void(stream_ref, message_view)> on_message{};
     /** A send was refused with ESRPC_ERROR_WOULD_BLOCK, and there is room again. */
-    callback<void(stream_ref)> on_writable;
+    callback<void(stream_ref)> on_writable{};
     /** The stream is over; without an error if either side has ended it. */
-    callback<void(stream_ref, std::error_code)> on_closed;
+    callback<void(stream_ref, std::error_code)> on_closed{};
 };
 
 /** A stream that somebody else owns, such as a callback's. */
@@ -1331,11 +1438,23 @@ public:
     void activate(std::string_view operation, bytes payload = {}, const headers &list = {},
                   std::int32_t flags = ESRPC_MESSAGE_FLAG_NONE, flush_callback on_flush = {},
                   error_sink errors = {}) const;
+    /** The same, with the code after the payload or the headers. */
+    void activate(std::string_view operation, bytes payload, std::error_code &code) const {
+        activate(operation, payload, {}, code);
+    }
+    void activate(std::string_view operation, bytes payload, const headers &list, std::error_code &code) const {
+        activate(operation, payload, list, ESRPC_MESSAGE_FLAG_NONE, {}, code);
+    }
 
     /** Sends a message of the application. */
     void send(bytes payload, const headers &list = {}, std::int32_t flags = ESRPC_MESSAGE_FLAG_NONE,
               flush_callback on_flush = {}, error_sink errors = {}) const {
         send_message(ESRPC_MESSAGE_TYPE_APPLICATION_MESSAGE, payload, list, flags, std::move(on_flush), errors);
+    }
+    /** The same, with the code after the payload or the headers. */
+    void send(bytes payload, std::error_code &code) const { send(payload, {}, code); }
+    void send(bytes payload, const headers &list, std::error_code &code) const {
+        send(payload, list, ESRPC_MESSAGE_FLAG_NONE, {}, code);
     }
 
     /** Sends a message of a type, such as ESRPC_MESSAGE_TYPE_APPLICATION_ERROR. */
@@ -1348,6 +1467,10 @@ public:
                        std::int32_t flags = ESRPC_MESSAGE_FLAG_NONE, error_sink errors = {}) const {
         errors.check(esrpc_stream_send_blocking(stream_, ESRPC_MESSAGE_TYPE_APPLICATION_MESSAGE, flags, list.get(),
                                                 payload.get(), detail::to_ms(timeout)));
+    }
+    /** The same without headers. */
+    void send_blocking(bytes payload, milliseconds timeout, std::error_code &code) const {
+        send_blocking(payload, timeout, {}, ESRPC_MESSAGE_FLAG_NONE, code);
     }
 
     /** Takes the next message of a stream without callbacks, and waits for it. None, without an error, when the stream
@@ -1362,17 +1485,22 @@ public:
     /** Accepts a stream that a client opens. */
     void accept(stream_callbacks callbacks, error_sink errors = {}) const;
     /** Accepts it without callbacks: its messages, beginning with the first, are taken with read. */
-    [[nodiscard]] stream accept(error_sink errors = {}) const;
+    [[nodiscard]] stream accept() const;
+    [[nodiscard]] stream accept(std::error_code &code) const;
 
     /** Refuses it with an APPLICATION_ERROR. */
     void refuse(bytes payload = {}, const headers &list = {}, error_sink errors = {}) const {
         errors.check(esrpc_stream_refuse(stream_, list.get(), payload.get()));
     }
+    /** The same without headers. */
+    void refuse(bytes payload, std::error_code &code) const { refuse(payload, {}, code); }
 
     /** Sends the last message of a call. */
     void reply(bytes payload = {}, const headers &list = {}, error_sink errors = {}) const {
         errors.check(esrpc_stream_reply(stream_, list.get(), payload.get()));
     }
+    /** The same without headers. */
+    void reply(bytes payload, std::error_code &code) const { reply(payload, {}, code); }
 
     /** Ends a call with an error of a service's model, such as "aws.greengrass#ServiceError". */
     void fail(std::string_view error_type, std::string_view sentence, error_sink errors = {}) const {
@@ -1409,6 +1537,9 @@ public:
 protected:
     esrpc_stream *stream_ = nullptr;
     detail::connection_closure *owner_ = nullptr;
+
+private:
+    stream accept_to_read(error_sink errors) const;
 };
 
 /** A handle of a stream. Destroying it does not end the stream. */
@@ -1470,17 +1601,17 @@ private:
 /** What a connection calls; each may be left out. A server's may be set until the callback that accepts it returns. */
 struct connection_callbacks {
     /** Client only, once and first: the outcome of connecting. The connection is empty if that failed. */
-    callback<void(connection_ref, std::error_code)> on_setup;
+    callback<void(connection_ref, std::error_code)> on_setup{};
     /** A message on stream-id 0 has arrived. */
-    callback<void(connection_ref, message_view)> on_protocol_message;
+    callback<void(connection_ref, message_view)> on_protocol_message{};
     /** Server only: a stream for whose operation there is no other handler. Without it such a stream fails. */
-    stream_handler on_stream;
+    stream_handler on_stream{};
     /** A send was refused with ESRPC_ERROR_WOULD_BLOCK, and there is room again. */
-    callback<void(connection_ref)> on_writable;
+    callback<void(connection_ref)> on_writable{};
     /** The connection has ended. */
-    callback<void(connection_ref, std::error_code)> on_shutdown;
+    callback<void(connection_ref, std::error_code)> on_shutdown{};
     /** A callback of the connection or of one of its streams has thrown. */
-    exception_callback on_exception;
+    exception_callback on_exception{};
 };
 
 /** A connection that somebody else owns, such as a callback's. */
@@ -1499,8 +1630,8 @@ public:
 
     /** Calls an operation of the server and waits for the reply. Throws application_error if that is an error message;
      * given a code, it returns the error message with ESRPC_ERROR_APPLICATION_ERROR. */
-    [[nodiscard]] message call(std::string_view operation, bytes payload, milliseconds timeout,
-                               const headers &list = {}, error_sink errors = {}) const {
+    message call(std::string_view operation, bytes payload, milliseconds timeout, const headers &list = {},
+                 error_sink errors = {}) const {
         esrpc_message *replied = nullptr;
         const esrpc_status status = esrpc_connection_call(connection_, bytes(operation).get(), list.get(),
                                                           payload.get(), detail::to_ms(timeout), &replied);
@@ -1512,8 +1643,7 @@ public:
         return reply;
     }
     /** The same without headers. */
-    [[nodiscard]] message call(std::string_view operation, bytes payload, milliseconds timeout,
-                               std::error_code &code) const {
+    message call(std::string_view operation, bytes payload, milliseconds timeout, std::error_code &code) const {
         return call(operation, payload, timeout, headers(), code);
     }
     /** Calls an operation without waiting: the future gets what call would return or throw. */
@@ -1523,7 +1653,8 @@ public:
     /** Makes a client's stream, which activate opens. */
     [[nodiscard]] stream new_stream(stream_callbacks callbacks, error_sink errors = {}) const;
     /** Makes a client's stream whose messages are taken with read. */
-    [[nodiscard]] stream new_stream(error_sink errors = {}) const;
+    [[nodiscard]] stream new_stream() const;
+    [[nodiscard]] stream new_stream(std::error_code &code) const;
 
     /** Sends a message on stream-id 0, such as ESRPC_MESSAGE_TYPE_PING. */
     void send_protocol_message(std::int32_t type, bytes payload = {}, const headers &list = {},
@@ -1623,6 +1754,9 @@ public:
 protected:
     esrpc_connection *connection_ = nullptr;
     detail::connection_closure *closure_ = nullptr;
+
+private:
+    stream new_stream_to_read(error_sink errors) const;
 };
 
 /** A handle of a connection. Destroying it closes the connection of a client, unless detach was called, and leaves that
@@ -2073,7 +2207,11 @@ inline void stream_ref::accept(stream_callbacks callbacks, error_sink errors) co
     errors.check(status);
 }
 
-inline stream stream_ref::accept(error_sink errors) const {
+inline stream stream_ref::accept() const { return accept_to_read({}); }
+
+inline stream stream_ref::accept(std::error_code &code) const { return accept_to_read(code); }
+
+inline stream stream_ref::accept_to_read(error_sink errors) const {
     stream kept = acquire();
     const esrpc_status status = esrpc_stream_accept(stream_, nullptr, nullptr);
     errors.check(status);
@@ -2128,7 +2266,11 @@ inline stream connection_ref::new_stream(stream_callbacks callbacks, error_sink 
     return status == ESRPC_OK ? stream(made, closure.accepted()->owner) : stream();
 }
 
-inline stream connection_ref::new_stream(error_sink errors) const {
+inline stream connection_ref::new_stream() const { return new_stream_to_read({}); }
+
+inline stream connection_ref::new_stream(std::error_code &code) const { return new_stream_to_read(code); }
+
+inline stream connection_ref::new_stream_to_read(error_sink errors) const {
     esrpc_stream *made = nullptr;
     errors.check(esrpc_connection_new_stream(connection_, nullptr, nullptr, &made));
     return stream(made, closure_ == nullptr ? nullptr : closure_->shared());
@@ -2150,6 +2292,7 @@ inline void connection_ref::run_on_loop(callback<void(std::error_code)> task, er
 }
 
 inline std::future<std::error_code> connection_ref::shutdown_future() const {
+    if (connection_ == nullptr) throw detail::empty_handle("connection");
     if (closure_ == nullptr)
         throw error(ESRPC_ERROR_INVALID_STATE, "the connection was not made through this header");
     return closure_->shutdown();
@@ -2209,29 +2352,34 @@ public:
     runtime_options() noexcept : options_(esrpc_runtime_options_new()) {}
 
     /** Sets the number of event-loop threads. */
-    runtime_options &thread_count(std::size_t count) {
+    runtime_options &thread_count(std::size_t count) & {
         failure_.note(esrpc_runtime_options_set_thread_count(get(), count));
         return *this;
     }
+    runtime_options &&thread_count(std::size_t count) && { return std::move(thread_count(count)); }
     /** Sets where log messages go; level is an ESRPC_LOG_LEVEL_ constant. */
-    runtime_options &log(std::int32_t level, log_callback on_log) {
+    runtime_options &log(std::int32_t level, log_callback on_log) & {
         level_ = level;
         log_ = std::make_shared<log_callback>(std::move(on_log));
         return *this;
     }
+    runtime_options &&log(std::int32_t level, log_callback on_log) && {
+        return std::move(log(level, std::move(on_log)));
+    }
     /** Sets what is called when everything on the runtime has ended. */
-    runtime_options &on_ended(callback<void()> ended) {
+    runtime_options &on_ended(callback<void()> ended) & {
         ended_ = std::make_shared<callback<void()>>(std::move(ended));
         return *this;
     }
+    runtime_options &&on_ended(callback<void()> ended) && { return std::move(on_ended(std::move(ended))); }
     [[nodiscard]] esrpc_runtime_options *get() const noexcept { return options_.get(); }
 
 private:
     friend class runtime;
 
     std::shared_ptr<detail::runtime_closure> prepared(bool of_default, error_sink errors) const {
-        if (failure_.get()) {
-            errors.fail(*failure_.get());
+        if (get() == nullptr || failure_.get()) {
+            errors.fail(get() == nullptr ? detail::empty_handle("runtime_options") : *failure_.get());
             return nullptr;
         }
         auto closure = std::make_shared<detail::runtime_closure>(log_, ended_, of_default);
@@ -2255,7 +2403,7 @@ class runtime {
 public:
     /** Starts the threads of a new runtime. */
     runtime() : runtime(runtime_options()) {}
-    /** The same with options. After an error that was returned as a value, this is a handle of the default runtime. */
+    /** The same with options. After an error that was returned as a value, the handle is empty. */
     explicit runtime(const runtime_options &options, error_sink errors = {}) {
         auto prepared = options.prepared(false, errors);
         if (prepared == nullptr) return;
@@ -2268,9 +2416,19 @@ public:
         closure.get()->runtime = made;
         closure.accepted();
         runtime_.reset(made);
+        is_empty_ = false;
     }
-    /** Takes over a reference from C. */
-    explicit runtime(esrpc_runtime *owned) noexcept : runtime_(owned) {}
+    /** Takes over a reference from C, where NULL stands for the default runtime. */
+    explicit runtime(esrpc_runtime *owned) noexcept : runtime_(owned), is_empty_(false) {}
+
+    runtime(runtime &&other) noexcept
+        : runtime_(std::move(other.runtime_)), is_empty_(std::exchange(other.is_empty_, true)) {}
+    runtime &operator=(runtime &&other) noexcept {
+        runtime_ = std::move(other.runtime_);
+        is_empty_ = std::exchange(other.is_empty_, true);
+        return *this;
+    }
+    ~runtime() = default;
 
     /** Returns a handle of the default runtime, whichever that is when the handle is used. */
     [[nodiscard]] static runtime of_process() noexcept { return runtime(nullptr); }
@@ -2286,42 +2444,63 @@ public:
         if (status == ESRPC_OK) current.swap(closure);
     }
 
+    /** Whether there is one, of its own or the default one: not in a handle that was moved from. */
+    explicit operator bool() const noexcept { return !is_empty_; }
     /** Returns another handle. */
-    [[nodiscard]] runtime acquire() const noexcept { return runtime(esrpc_runtime_acquire(get())); }
+    [[nodiscard]] runtime acquire() const noexcept {
+        runtime another(esrpc_runtime_acquire(get()));
+        another.is_empty_ = is_empty_;
+        return another;
+    }
+    /** Returns the C handle; NULL, which C takes for the default runtime, also if this is empty. */
     [[nodiscard]] esrpc_runtime *get() const noexcept { return runtime_.get(); }
 
     /** Aborts every connection and closes every listener, with all callbacks. */
-    void shutdown(error_sink errors = {}) const { errors.check(esrpc_runtime_shutdown(get())); }
+    void shutdown(error_sink errors = {}) const { check(errors, [&] { return esrpc_runtime_shutdown(get()); }); }
     /** Ends everything gracefully. */
     void drain(milliseconds deadline, error_sink errors = {}) const {
-        errors.check(esrpc_runtime_drain(get(), detail::to_ms(deadline)));
+        check(errors, [&] { return esrpc_runtime_drain(get(), detail::to_ms(deadline)); });
     }
     /** Waits until everything has ended and all handles are released. */
     void join(milliseconds timeout, error_sink errors = {}) const {
-        errors.check(esrpc_runtime_join(get(), detail::to_ms(timeout)));
+        check(errors, [&] { return esrpc_runtime_join(get(), detail::to_ms(timeout)); });
     }
     /** Ends everything at once, even while handles are in use. Afterwards no callback is called, and all of them are
      * destroyed, on this thread. Futures get ESRPC_ERROR_RUNTIME_SHUTDOWN. */
-    void stop(milliseconds timeout, error_sink errors = {}) const { errors.check(stop_status(timeout)); }
+    void stop(milliseconds timeout, error_sink errors = {}) const {
+        check(errors, [&] {
+            return detail::stop(timeout, [&] { return esrpc_runtime_stop(get(), detail::to_ms(timeout)); },
+                                [&](const detail::closure &closure) { return closure.runtime == get(); });
+        });
+    }
     /** Returns how many streams are open. */
-    [[nodiscard]] std::size_t open_streams() const noexcept { return esrpc_runtime_get_open_streams(get()); }
+    [[nodiscard]] std::size_t open_streams() const noexcept {
+        return is_empty_ ? 0 : esrpc_runtime_get_open_streams(get());
+    }
     /** Returns how many connections have not ended. */
-    [[nodiscard]] std::size_t open_connections() const noexcept { return esrpc_runtime_get_open_connections(get()); }
+    [[nodiscard]] std::size_t open_connections() const noexcept {
+        return is_empty_ ? 0 : esrpc_runtime_get_open_connections(get());
+    }
     /** Returns the statistics of the runtime. */
     [[nodiscard]] esrpc_stats stats(error_sink errors = {}) const {
         esrpc_stats stats{};
         stats.struct_size = sizeof stats;
-        errors.check(esrpc_runtime_get_stats(get(), &stats));
+        check(errors, [&] { return esrpc_runtime_get_stats(get(), &stats); });
         return stats;
     }
 
 private:
-    esrpc_status stop_status(milliseconds timeout) const {
-        return detail::stop(timeout, [&] { return esrpc_runtime_stop(get(), detail::to_ms(timeout)); },
-                            [&](const detail::closure &closure) { return closure.runtime == get(); });
+    template <typename Call>
+    void check(const error_sink &errors, Call &&call) const {
+        if (is_empty_)
+            errors.fail(detail::empty_handle("runtime"));
+        else
+            errors.check(call());
     }
 
+    /* nullptr for the default runtime, so that it cannot mean that there is none. */
     detail::owned<esrpc_runtime, esrpc_runtime_release> runtime_;
+    bool is_empty_ = true;
 };
 
 /** Stops every runtime of the process, also those of other code, as runtime::stop does. */
@@ -2344,88 +2523,117 @@ public:
     }
 
     /** Connects to a host and port. */
-    client &host(std::string_view name, std::uint32_t port) {
+    client &host(std::string_view name, std::uint32_t port) & {
         return set(esrpc_client_options_set_host, bytes(name).get(), port);
     }
+    client &&host(std::string_view name, std::uint32_t port) && { return std::move(host(name, port)); }
     /** Connects to the path of a Unix socket, or on Windows to a named pipe. */
-    client &unix_path(std::string_view path) { return set(esrpc_client_options_set_unix_path, bytes(path).get()); }
+    client &unix_path(std::string_view path) & { return set(esrpc_client_options_set_unix_path, bytes(path).get()); }
+    client &&unix_path(std::string_view path) && { return std::move(unix_path(path)); }
     /** Connects to the abstract name of a Unix socket (Linux). */
-    client &unix_abstract(std::string_view name) {
+    client &unix_abstract(std::string_view name) & {
         return set(esrpc_client_options_set_unix_abstract, bytes(name).get());
     }
+    client &&unix_abstract(std::string_view name) && { return std::move(unix_abstract(name)); }
     /** Uses a connected socket, which belongs to the library once connecting has begun. */
-    client &socket(esrpc_socket connected) { return set(esrpc_client_options_set_socket, connected); }
+    client &socket(esrpc_socket connected) & { return set(esrpc_client_options_set_socket, connected); }
+    client &&socket(esrpc_socket connected) && { return std::move(socket(connected)); }
     /** Restricts which addresses of the host are tried; an ESRPC_ADDRESS_FAMILY_ constant. */
-    client &address_family(std::int32_t family) { return set(esrpc_client_options_set_address_family, family); }
+    client &address_family(std::int32_t family) & { return set(esrpc_client_options_set_address_family, family); }
+    client &&address_family(std::int32_t family) && { return std::move(address_family(family)); }
     /** Sets this side's own address. */
-    client &local_address(std::string_view address, std::uint32_t port = 0) {
+    client &local_address(std::string_view address, std::uint32_t port = 0) & {
         return set(esrpc_client_options_set_local_address, bytes(address).get(), port);
     }
+    client &&local_address(std::string_view address, std::uint32_t port = 0) && {
+        return std::move(local_address(address, port));
+    }
     /** Restricts TCP to one network interface (Linux). */
-    client &network_interface(std::string_view name) {
+    client &network_interface(std::string_view name) & {
         return set(esrpc_client_options_set_interface, bytes(name).get());
     }
+    client &&network_interface(std::string_view name) && { return std::move(network_interface(name)); }
     /** Uses TLS; the server's name is the host unless another is given. */
-    client &tls(const tls_config &config, std::string_view server_name = {}) {
+    client &tls(const tls_config &config, std::string_view server_name = {}) & {
+        failure_.require(static_cast<bool>(config), "tls_config");
         return set(esrpc_client_options_set_tls, config.get(), bytes(server_name).get());
     }
+    client &&tls(const tls_config &config, std::string_view server_name = {}) && {
+        return std::move(tls(config, server_name));
+    }
     /** Offers these application protocols rather than those of the TLS settings. */
-    client &tls_alpn(std::initializer_list<std::string_view> protocols) {
+    client &tls_alpn(std::initializer_list<std::string_view> protocols) & {
         std::vector<esrpc_bytes> names;
         for (const std::string_view protocol : protocols) names.push_back(bytes(protocol).get());
         return set(esrpc_client_options_set_tls_alpn, names.data(), names.size());
     }
+    client &&tls_alpn(std::initializer_list<std::string_view> protocols) && { return std::move(tls_alpn(protocols)); }
     /** Sets limits and times. */
-    client &options(const connection_options &connection) {
+    client &options(const connection_options &connection) & {
         failure_.note(connection.failure_);
+        failure_.require(connection.get() != nullptr, "connection_options");
         return set(esrpc_client_options_set_connection_options, connection.get());
     }
+    client &&options(const connection_options &connection) && { return std::move(options(connection)); }
     /** Uses the threads of this runtime rather than those of the default one. */
-    client &use_runtime(const runtime &chosen) {
+    client &use_runtime(const runtime &chosen) & {
+        failure_.require(static_cast<bool>(chosen), "runtime");
         runtime_ = chosen.get();
         return set(esrpc_client_options_set_runtime, chosen.get());
     }
+    client &&use_runtime(const runtime &chosen) && { return std::move(use_runtime(chosen)); }
     /** Sends CONNECT with these headers. Without this it is sent without any. */
-    client &handshake(const headers &connect, bytes payload = {}) {
+    client &handshake(const headers &connect, bytes payload = {}) & {
         sends_connect_ = false;
         return set(esrpc_client_options_set_handshake, connect.get(), payload.get());
     }
+    client &&handshake(const headers &connect, bytes payload = {}) && { return std::move(handshake(connect, payload)); }
     /** Leaves CONNECT to the application, which sends it after setup. */
-    client &manual_handshake() noexcept {
+    client &manual_handshake() & noexcept {
         sends_connect_ = false;
         return *this;
     }
+    client &&manual_handshake() && noexcept { return std::move(manual_handshake()); }
 
     /** Sets all callbacks. */
-    client &callbacks(connection_callbacks called) {
-        *callbacks_ = std::move(called);
+    client &callbacks(connection_callbacks called) & {
+        if (callbacks_ != nullptr) *callbacks_ = std::move(called);
         return *this;
     }
+    client &&callbacks(connection_callbacks called) && { return std::move(callbacks(std::move(called))); }
     /** Sets one callback; see connection_callbacks. */
-    client &on_setup(callback<void(connection_ref, std::error_code)> called) noexcept {
-        callbacks_->on_setup = std::move(called);
-        return *this;
+    client &on_setup(callback<void(connection_ref, std::error_code)> called) & noexcept {
+        return set(&connection_callbacks::on_setup, std::move(called));
+    }
+    client &&on_setup(callback<void(connection_ref, std::error_code)> called) && noexcept {
+        return std::move(on_setup(std::move(called)));
     }
     /** See connection_callbacks. */
-    client &on_protocol_message(callback<void(connection_ref, message_view)> called) noexcept {
-        callbacks_->on_protocol_message = std::move(called);
-        return *this;
+    client &on_protocol_message(callback<void(connection_ref, message_view)> called) & noexcept {
+        return set(&connection_callbacks::on_protocol_message, std::move(called));
+    }
+    client &&on_protocol_message(callback<void(connection_ref, message_view)> called) && noexcept {
+        return std::move(on_protocol_message(std::move(called)));
     }
     /** See connection_callbacks. */
-    client &on_writable(callback<void(connection_ref)> called) noexcept {
-        callbacks_->on_writable = std::move(called);
-        return *this;
+    client &on_writable(callback<void(connection_ref)> called) & noexcept {
+        return set(&connection_callbacks::on_writable, std::move(called));
+    }
+    client &&on_writable(callback<void(connection_ref)> called) && noexcept {
+        return std::move(on_writable(std::move(called)));
     }
     /** See connection_callbacks. */
-    client &on_shutdown(callback<void(connection_ref, std::error_code)> called) noexcept {
-        callbacks_->on_shutdown = std::move(called);
-        return *this;
+    client &on_shutdown(callback<void(connection_ref, std::error_code)> called) & noexcept {
+        return set(&connection_callbacks::on_shutdown, std::move(called));
+    }
+    client &&on_shutdown(callback<void(connection_ref, std::error_code)> called) && noexcept {
+        return std::move(on_shutdown(std::move(called)));
     }
     /** See connection_callbacks. */
-    client &on_exception(exception_callback called) noexcept {
-        callbacks_->on_exception = std::move(called);
-        return *this;
+    client &on_exception(exception_callback called) & noexcept {
+        return set(&connection_callbacks::on_exception, std::move(called));
     }
+    client &&on_exception(exception_callback called) && noexcept { return std::move(on_exception(std::move(called))); }
 
     /** Connects, and waits until the connection can open streams. */
     [[nodiscard]] connection connect(milliseconds timeout, error_sink errors = {}) {
@@ -2468,11 +2676,18 @@ public:
 private:
     template <typename Setter, typename... Arguments>
     client &set(Setter *setter, const Arguments &...arguments) {
+        failure_.require(get() != nullptr, "client");
         failure_.note(setter(get(), arguments...));
+        return *this;
+    }
+    template <typename Callback>
+    client &set(Callback connection_callbacks::*member, Callback called) noexcept {
+        if (callbacks_ != nullptr) (*callbacks_).*member = std::move(called);
         return *this;
     }
 
     esrpc_status begin(connection &made, std::future<connection> *future) {
+        failure_.require(get() != nullptr, "client");
         if (std::exchange(sends_connect_, false))
             set(esrpc_client_options_set_handshake, nullptr, esrpc_bytes{nullptr, 0});
         if (failure_.get()) return failure_.get()->status();
@@ -2500,29 +2715,45 @@ private:
 class accepted : public connection {
 public:
     /** Handles the streams of an operation. */
-    accepted &on_stream(std::string operation, stream_handler handler) {
+    accepted &on_stream(std::string operation, stream_handler handler) & {
         if (closure_ != nullptr) closure_->known.insert_or_assign(std::move(operation), std::move(handler));
         return *this;
     }
+    accepted &&on_stream(std::string operation, stream_handler handler) && {
+        return std::move(on_stream(std::move(operation), std::move(handler)));
+    }
     /** Handles the streams of all other operations. */
-    accepted &on_stream(stream_handler handler) noexcept {
+    accepted &on_stream(stream_handler handler) & noexcept {
         return set(&connection_callbacks::on_stream, std::move(handler));
     }
+    accepted &&on_stream(stream_handler handler) && noexcept { return std::move(on_stream(std::move(handler))); }
     /** See connection_callbacks. */
-    accepted &on_protocol_message(callback<void(connection_ref, message_view)> called) noexcept {
+    accepted &on_protocol_message(callback<void(connection_ref, message_view)> called) & noexcept {
         return set(&connection_callbacks::on_protocol_message, std::move(called));
     }
+    accepted &&on_protocol_message(callback<void(connection_ref, message_view)> called) && noexcept {
+        return std::move(on_protocol_message(std::move(called)));
+    }
     /** See connection_callbacks. */
-    accepted &on_writable(callback<void(connection_ref)> called) noexcept {
+    accepted &on_writable(callback<void(connection_ref)> called) & noexcept {
         return set(&connection_callbacks::on_writable, std::move(called));
     }
-    /** See connection_callbacks. */
-    accepted &on_shutdown(callback<void(connection_ref, std::error_code)> called) noexcept {
-        return set(&connection_callbacks::on_shutdown, std::move(called));
+    accepted &&on_writable(callback<void(connection_ref)> called) && noexcept {
+        return std::move(on_writable(std::move(called)));
     }
     /** See connection_callbacks. */
-    accepted &on_exception(exception_callback called) noexcept {
+    accepted &on_shutdown(callback<void(connection_ref, std::error_code)> called) & noexcept {
+        return set(&connection_callbacks::on_shutdown, std::move(called));
+    }
+    accepted &&on_shutdown(callback<void(connection_ref, std::error_code)> called) && noexcept {
+        return std::move(on_shutdown(std::move(called)));
+    }
+    /** See connection_callbacks. */
+    accepted &on_exception(exception_callback called) & noexcept {
         return set(&connection_callbacks::on_exception, std::move(called));
+    }
+    accepted &&on_exception(exception_callback called) && noexcept {
+        return std::move(on_exception(std::move(called)));
     }
 
 private:
@@ -2576,19 +2807,20 @@ class deferred_connection {
 public:
     /** Accepts the connection, with callbacks and those of the server. */
     connection accept(connection_callbacks callbacks = {}, error_sink errors = {}) const {
-        return announced_.accept(std::move(callbacks), errors);
+        return incoming(kept_.get(), service_, runtime_).accept(std::move(callbacks), errors);
     }
     /** Refuses the connection. */
-    void refuse() const noexcept { announced_.refuse(); }
+    void refuse() const noexcept { esrpc_connection_close(kept_.get(), ESRPC_OK); }
     /** Returns the connection, for example to find out who its peer is. */
     [[nodiscard]] connection_ref get() const noexcept { return kept_; }
 
 private:
     friend class incoming;
     deferred_connection(const incoming &announced, connection kept) noexcept
-        : announced_(announced), kept_(std::move(kept)) {}
+        : service_(announced.service_), runtime_(announced.runtime_), kept_(std::move(kept)) {}
 
-    incoming announced_;
+    std::shared_ptr<detail::service> service_;
+    const void *runtime_;
     connection kept_;
 };
 
@@ -2753,90 +2985,121 @@ public:
     }
 
     /** Listens on an address of this machine. */
-    server &host(std::string_view address, std::uint32_t port) {
+    server &host(std::string_view address, std::uint32_t port) & {
         return set(esrpc_listener_options_set_host, bytes(address).get(), port);
     }
+    server &&host(std::string_view address, std::uint32_t port) && { return std::move(host(address, port)); }
     /** Listens on the path of a Unix socket, or on Windows of a named pipe. */
-    server &unix_path(std::string_view path) { return set(esrpc_listener_options_set_unix_path, bytes(path).get()); }
+    server &unix_path(std::string_view path) & { return set(esrpc_listener_options_set_unix_path, bytes(path).get()); }
+    server &&unix_path(std::string_view path) && { return std::move(unix_path(path)); }
     /** Listens on the abstract name of a Unix socket (Linux). */
-    server &unix_abstract(std::string_view name) {
+    server &unix_abstract(std::string_view name) & {
         return set(esrpc_listener_options_set_unix_abstract, bytes(name).get());
     }
+    server &&unix_abstract(std::string_view name) && { return std::move(unix_abstract(name)); }
     /** Sets the permissions of the socket file. */
-    server &unix_mode(std::uint32_t mode) { return set(esrpc_listener_options_set_unix_mode, mode); }
+    server &unix_mode(std::uint32_t mode) & { return set(esrpc_listener_options_set_unix_mode, mode); }
+    server &&unix_mode(std::uint32_t mode) && { return std::move(unix_mode(mode)); }
     /** Uses a listening socket, which belongs to the library once listen has succeeded. */
-    server &socket(esrpc_socket listening) { return set(esrpc_listener_options_set_socket, listening); }
+    server &socket(esrpc_socket listening) & { return set(esrpc_listener_options_set_socket, listening); }
+    server &&socket(esrpc_socket listening) && { return std::move(socket(listening)); }
     /** Listens nowhere; connections come from listener::adopt_connection. */
-    server &adopt_only() { return set(esrpc_listener_options_set_adopt_only); }
+    server &adopt_only() & { return set(esrpc_listener_options_set_adopt_only); }
+    server &&adopt_only() && { return std::move(adopt_only()); }
     /** Accepts only what comes in through one network interface (Linux). */
-    server &network_interface(std::string_view name) {
+    server &network_interface(std::string_view name) & {
         return set(esrpc_listener_options_set_interface, bytes(name).get());
     }
+    server &&network_interface(std::string_view name) && { return std::move(network_interface(name)); }
     /** Makes the connections use TLS. */
-    server &tls(const tls_config &config) { return set(esrpc_listener_options_set_tls, config.get()); }
+    server &tls(const tls_config &config) & {
+        failure_.require(static_cast<bool>(config), "tls_config");
+        return set(esrpc_listener_options_set_tls, config.get());
+    }
+    server &&tls(const tls_config &config) && { return std::move(tls(config)); }
     /** Sets limits and times of the connections. */
-    server &options(const connection_options &connection) {
+    server &options(const connection_options &connection) & {
         failure_.note(connection.failure_);
+        failure_.require(connection.get() != nullptr, "connection_options");
         return set(esrpc_listener_options_set_connection_options, connection.get());
     }
+    server &&options(const connection_options &connection) && { return std::move(options(connection)); }
     /** Uses the threads of this runtime rather than those of the default one. */
-    server &use_runtime(const runtime &chosen) {
+    server &use_runtime(const runtime &chosen) & {
+        failure_.require(static_cast<bool>(chosen), "runtime");
         runtime_ = chosen.get();
         return set(esrpc_listener_options_set_runtime, chosen.get());
     }
+    server &&use_runtime(const runtime &chosen) && { return std::move(use_runtime(chosen)); }
     /** Sets how many connections there may be at a time. */
-    server &max_connections(std::size_t count) { return set(esrpc_listener_options_set_max_connections, count); }
+    server &max_connections(std::size_t count) & { return set(esrpc_listener_options_set_max_connections, count); }
+    server &&max_connections(std::size_t count) && { return std::move(max_connections(count)); }
     /** Sets how many connections may be in their handshake. */
-    server &max_pending_handshakes(std::size_t count) {
+    server &max_pending_handshakes(std::size_t count) & {
         return set(esrpc_listener_options_set_max_pending_handshakes, count);
     }
+    server &&max_pending_handshakes(std::size_t count) && { return std::move(max_pending_handshakes(count)); }
     /** Sets how many bytes the connections may hold together. */
-    server &max_held_bytes(std::size_t size) { return set(esrpc_listener_options_set_max_held_bytes, size); }
+    server &max_held_bytes(std::size_t size) & { return set(esrpc_listener_options_set_max_held_bytes, size); }
+    server &&max_held_bytes(std::size_t size) && { return std::move(max_held_bytes(size)); }
 
     /** Decides about each client by its CONNECT. Without this the library accepts every client. */
-    server &handshake(callback<bool(connection_ref, message_view)> on_connect) noexcept {
-        service_->on_connect = std::move(on_connect);
-        return *this;
+    server &handshake(callback<bool(connection_ref, message_view)> on_connect) & noexcept {
+        return set(&detail::service::on_connect, std::move(on_connect));
+    }
+    server &&handshake(callback<bool(connection_ref, message_view)> on_connect) && noexcept {
+        return std::move(handshake(std::move(on_connect)));
     }
     /** Leaves the answer to CONNECT to the application's on_protocol_message. */
-    server &manual_handshake() noexcept {
+    server &manual_handshake() & noexcept {
         answers_connect_ = false;
         return *this;
     }
+    server &&manual_handshake() && noexcept { return std::move(manual_handshake()); }
     /** A client has connected. Without this each is accepted. */
-    server &on_connection(callback<void(incoming)> called) noexcept {
-        service_->on_connection = std::move(called);
-        return *this;
+    server &on_connection(callback<void(incoming)> called) & noexcept {
+        return set(&detail::service::on_connection, std::move(called));
+    }
+    server &&on_connection(callback<void(incoming)> called) && noexcept {
+        return std::move(on_connection(std::move(called)));
     }
     /** Handles the streams of an operation, on all connections that have no handler of their own for it. */
-    server &on_stream(std::string operation, stream_handler handler) {
-        service_->known.insert_or_assign(std::move(operation), std::move(handler));
+    server &on_stream(std::string operation, stream_handler handler) & {
+        if (service_ != nullptr) service_->known.insert_or_assign(std::move(operation), std::move(handler));
         return *this;
+    }
+    server &&on_stream(std::string operation, stream_handler handler) && {
+        return std::move(on_stream(std::move(operation), std::move(handler)));
     }
     /** Handles the streams of all other operations. */
-    server &on_stream(stream_handler handler) noexcept {
-        service_->on_stream = std::move(handler);
-        return *this;
+    server &on_stream(stream_handler handler) & noexcept {
+        return set(&detail::service::on_stream, std::move(handler));
     }
+    server &&on_stream(stream_handler handler) && noexcept { return std::move(on_stream(std::move(handler))); }
     /** A connection was lost before on_connection. */
-    server &on_failed_connection(callback<void(std::error_code)> called) noexcept {
-        service_->on_failed_connection = std::move(called);
-        return *this;
+    server &on_failed_connection(callback<void(std::error_code)> called) & noexcept {
+        return set(&detail::service::on_failed_connection, std::move(called));
+    }
+    server &&on_failed_connection(callback<void(std::error_code)> called) && noexcept {
+        return std::move(on_failed_connection(std::move(called)));
     }
     /** The listener is closed. */
-    server &on_closed(callback<void(std::error_code)> called) noexcept {
-        service_->on_closed = std::move(called);
-        return *this;
+    server &on_closed(callback<void(std::error_code)> called) & noexcept {
+        return set(&detail::service::on_closed, std::move(called));
+    }
+    server &&on_closed(callback<void(std::error_code)> called) && noexcept {
+        return std::move(on_closed(std::move(called)));
     }
     /** A callback of the server, or of a connection without on_exception of its own, has thrown. */
-    server &on_exception(exception_callback called) noexcept {
-        service_->on_exception = std::move(called);
-        return *this;
+    server &on_exception(exception_callback called) & noexcept {
+        return set(&detail::service::on_exception, std::move(called));
     }
+    server &&on_exception(exception_callback called) && noexcept { return std::move(on_exception(std::move(called))); }
 
     /** Binds and listens, or reports the first setting that was refused. */
     [[nodiscard]] listener listen(error_sink errors = {}) {
-        if (answers_connect_) {
+        failure_.require(service_ != nullptr, "server");
+        if (answers_connect_ && service_ != nullptr) {
             const auto on_connect = service_->on_connect ? detail::listener_closure::on_connect : nullptr;
             set(esrpc_listener_options_set_handshake, on_connect, service_.get());
         }
@@ -2865,7 +3128,13 @@ public:
 private:
     template <typename Setter, typename... Arguments>
     server &set(Setter *setter, const Arguments &...arguments) {
+        failure_.require(get() != nullptr, "server");
         failure_.note(setter(get(), arguments...));
+        return *this;
+    }
+    template <typename Callback>
+    server &set(Callback detail::service::*member, Callback called) noexcept {
+        if (service_ != nullptr) (*service_).*member = std::move(called);
         return *this;
     }
 

@@ -73,12 +73,12 @@ fn every_scenario_passes_when_clang_has_compiled_it() {
     every_scenario_passes("clang++", Standard::Cxx20);
 }
 
-/// The standards in which nothing is run; these two files use nearly all of the header.
+/// The standards in which nothing is run; these files use nearly all of the header.
 #[test]
 fn every_standard_is_accepted() {
     for compiler in COMPILERS {
         for standard in [Standard::Cxx17, Standard::Cxx20, Standard::Cxx23] {
-            for source in ["calls.cpp", "codec.cpp"] {
+            for source in ["calls.cpp", "codec.cpp", "settings.cpp"] {
                 cc::check_syntax_by(compiler, standard, &folder().join(source), &shadowing())
                     .unwrap_or_else(|error| panic!("{source} by {compiler} as {standard:?}: {error}"));
             }
@@ -95,19 +95,17 @@ fn the_example_echoes() {
     assert!(printed.ends_with(": {\"message\":\"there is nothing to echo\"}\n"), "{printed}");
 }
 
-/// In a function in which it can find what it leaves out.
+/// As it is, except for the port, which may be in use here.
 #[test]
-fn the_code_that_readme_shows_compiles() {
+fn the_program_that_readme_shows_says_hello() {
     let readme = fs::read_to_string(cc::root().join("README.md")).expect("README.md can be read");
     let (_, rest) = readme.split_once("```cpp\n").expect("README.md shows C++");
-    let (code, _) = rest.split_once("```").expect("the code ends");
-    let text = format!(
-        "#include <eventstream_rpc.hpp>\nusing namespace std::chrono_literals;\nvoid echo(esrpc::incoming_stream);\n\
-         void use(std::int32_t);\nvoid shown(std::string (&read)());\nvoid shown(std::string (&read)()) {{\n{code}}}\n"
-    );
+    let (program, _) = rest.split_once("```").expect("the program ends");
+    let program = program.replacen("8033", "0", 1).replacen("8033", "server.port()", 1);
     let source = cc::scratch().join("readme.cpp");
-    fs::write(&source, text).expect("the target folder can be written");
-    cc::check_syntax_by("g++", Standard::Cxx17, &source, &[]).unwrap_or_else(|error| panic!("{error}"));
+    fs::write(&source, program).expect("the target folder can be written");
+    let program = cc::compile_by("g++", Standard::Cxx17, &[source], "readme", &shadowing());
+    assert_eq!(cc::run(&program.unwrap_or_else(|error| panic!("{error}")), &[]), "hello\n");
 }
 
 /// A client and a server, each as the page shows them.
@@ -117,10 +115,15 @@ fn the_code_of_its_page_compiles_and_runs() {
     let blocks: Vec<_> =
         page.split("```cpp\n").skip(1).map(|rest| rest.split_once("```").expect("it ends").0).collect();
     let [includes, client, server, rest @ ..] = &blocks[..] else { panic!("{} blocks", blocks.len()) };
+    let rest: Vec<_> = rest.iter().filter(|block| cc::has_tls() || !block.contains("tls_config")).copied().collect();
+    let mut rest = rest.join("\n");
+    for file in ["ca.pem", "server.pem", "server.key"] {
+        rest = rest.replace(file, &CERTIFICATES.join(file).display().to_string());
+    }
     // The server of the page chooses its port; the client finds it there.
     let client =
         client.replace("8033", "server.port()").replace(".handshake(connect)", ".handshake(connect, \"a token\")");
-    let text = format!("#include <cstdio>\n{includes}\nint main() {{\n{server}\n{client}\n{}}}\n", rest.join("\n"));
+    let text = format!("{includes}\nint main() {{\n{server}\n{client}\n{rest}}}\n");
     let source = cc::scratch().join("page.cpp");
     fs::write(&source, &text).expect("the target folder can be written");
     let program = cc::compile_by("g++", Standard::Cxx17, &[source], "page", &[]);
@@ -130,6 +133,7 @@ fn the_code_of_its_page_compiles_and_runs() {
     assert_eq!(lines[1..5], ["hello", "1", "2", "3"], "{printed}");
     let refused = lines.iter().position(|line| line.contains("3 is the only number")).expect("the service's sentence");
     assert!(refused > 4, "{printed}");
+    assert!(!cc::has_tls() || lines.last() == Some(&"encrypted"), "{printed}");
 }
 
 /// The macros of a header reach into all code behind it.

@@ -20,7 +20,7 @@ static esrpc::connection connect_to(const esrpc::listener &server) {
 }
 
 /* A server that keeps its streams open and unanswered. */
-static void keep_open(esrpc::incoming_stream call) { call.accept(esrpc::stream_callbacks()); }
+static void keep_open(esrpc::incoming_stream call) { call.accept({}); }
 
 static void check_calls(esrpc::connection_ref connection) {
     CHECK(connection.call("Echo", "hello", time_limit).text() == "hello");
@@ -73,7 +73,7 @@ TEST(an_error_message_is_an_exception_or_a_value) {
     });
     const esrpc::connection connection = connect_to(server);
     try {
-        static_cast<void>(connection.call("Throw", {}, time_limit));
+        connection.call("Throw", {}, time_limit);
         CHECK(false);
     } catch (const esrpc::application_error &failure) {
         CHECK(failure.code() == ESRPC_ERROR_APPLICATION_ERROR);
@@ -147,7 +147,7 @@ TEST(futures_get_replies_errors_and_ends) {
             .on_stream("Fail", [](esrpc::incoming_stream call) { call.fail("test#Error", "no"); })
             .on_stream("Keep", keep_open)
             .on_stream("Two", [](esrpc::incoming_stream call) {
-                call.accept(esrpc::stream_callbacks());
+                call.accept({});
                 call.send("first");
                 call.send("second");
             });
@@ -269,6 +269,80 @@ TEST(streams_carry_many_messages_both_ways) {
     std::error_code code;
     stream.send("late", {}, 0, {}, code);
     CHECK(code == ESRPC_ERROR_STREAM_CLOSED && !stream.end_status() && stream.operation() == "Chat");
+}
+
+TEST(what_functions_return_may_be_ignored) {
+    journal seen;
+    esrpc::connection_callbacks callbacks;
+    callbacks.on_stream = [&](esrpc::incoming_stream call) {
+        seen.note(std::string(call.text()));
+        call.reply();
+        return true;
+    };
+    callbacks.on_shutdown = [&](esrpc::connection_ref, std::error_code) { return seen.note("end"), 0; };
+    esrpc::listener server("127.0.0.1", 0, [&](esrpc::incoming peer) { return peer.accept(std::move(callbacks)); });
+    esrpc::connection connection = connect_to(server);
+    connection.call("Note", "1", time_limit);
+    std::error_code code;
+    connection.call("Note", "2", time_limit, code);
+    CHECK(!code);
+    connection = {};
+    const std::vector<std::string> all = seen.wait(3);
+    CHECK(all[0] == "1" && all[1] == "2" && all[2] == "end");
+}
+
+#if __cplusplus >= 202002L
+TEST(callbacks_can_be_named_where_they_are_passed) {
+    const esrpc::listener server = echo_server();
+    const esrpc::connection connection = connect_to(server);
+    journal seen;
+    const esrpc::stream stream = connection.new_stream({
+        .on_message = [&](esrpc::stream_ref, esrpc::message_view reply) { seen.note(std::string(reply.text())); },
+    });
+    stream.activate("Echo", "x");
+    seen.wait_for("x");
+}
+#endif
+
+TEST(a_code_may_follow_the_payload_or_the_headers) {
+    std::error_code replied;
+    esrpc::listener server("127.0.0.1", 0, [&](esrpc::incoming peer) {
+        peer.accept()
+            .on_stream("Reply", [&](esrpc::incoming_stream call) {
+                call.reply(call.payload(), replied);
+                CHECK(!replied);
+                call.reply("twice", replied);
+                CHECK(replied);
+                call.refuse("after that", replied);
+                CHECK(replied);
+            })
+            .on_stream("Keep", keep_open);
+    });
+    const esrpc::connection connection = connect_to(server);
+    std::error_code code = ESRPC_ERROR_IO;
+    CHECK(connection.call("Reply", "x", time_limit, code).text() == "x" && !code);
+    const esrpc::stream stream = connection.new_stream();
+    stream.send("early", code);
+    CHECK(code == ESRPC_ERROR_STREAM_NOT_ACTIVATED);
+    stream.activate("", "x", code);
+    CHECK(code == ESRPC_ERROR_INVALID_ARGUMENT);
+    stream.activate("Keep", "x", {{"h", true}}, code);
+    CHECK(!code);
+    stream.activate("Keep", "x", code);
+    CHECK(code);
+    stream.send("a", code);
+    CHECK(!code);
+    stream.send("b", {{"h", true}}, code);
+    CHECK(!code);
+    stream.send_blocking("c", time_limit, code);
+    CHECK(!code);
+    CHECK(connection.new_stream(code) && !code && connection.new_stream({}));
+    CHECK(!stream.accept(code) && code == ESRPC_ERROR_INVALID_STATE);
+    stream.close();
+    stream.send("late", {{"h", true}}, code);
+    CHECK(code == ESRPC_ERROR_STREAM_CLOSED);
+    stream.send_blocking("late", time_limit, code);
+    CHECK(code == ESRPC_ERROR_STREAM_CLOSED);
 }
 
 TEST(streams_without_callbacks_are_read) {
@@ -396,7 +470,7 @@ TEST(waiting_in_a_callback_is_an_error) {
     connection.run_on_loop([&](std::error_code status) {
         CHECK(!status);
         std::error_code code;
-        static_cast<void>(connection.call("Echo", {}, time_limit, code));
+        connection.call("Echo", {}, time_limit, code);
         CHECK(code == ESRPC_ERROR_WOULD_DEADLOCK && code == std::errc::resource_deadlock_would_occur);
         CHECK_THROWS(ESRPC_ERROR_WOULD_DEADLOCK, connect_to(server));
         CHECK(connection.wait_shutdown(time_limit) == ESRPC_ERROR_WOULD_DEADLOCK);

@@ -365,7 +365,7 @@ TEST(connections_can_be_made_while_everything_is_stopped) {
                                                    .connect(time_limit, code);
                 if (code) continue;
                 auto future = connection.call_async("Echo", "x", time_limit);
-                static_cast<void>(connection.call("Echo", "x", time_limit, code));
+                connection.call("Echo", "x", time_limit, code);
                 future.wait();
             }
         });

@@ -73,7 +73,8 @@ TEST(headers_can_be_changed_copied_and_moved) {
     list.add("byte", std::int32_t(7)).add({"last", 8});
     CHECK(list["byte"].as<std::int32_t>() == 7 && list.size() == 13);
     CHECK(list.remove("BYTE") && !list.remove("byte") && list.size() == 11);
-    const esrpc::headers copy{static_cast<const esrpc::headers_view &>(list)};
+    const esrpc::headers copy = list.copy();
+    CHECK(esrpc::headers(esrpc::headers_view(list)).size() == 11 && esrpc::headers_view().copy().empty());
     esrpc::headers moved = std::move(list);
     CHECK(list.empty() && list.get() == nullptr && moved.size() == 11 && copy.size() == 11);
     list = std::move(moved);
