@@ -147,7 +147,8 @@ using timestamp = std::chrono::time_point<std::chrono::system_clock, millisecond
     return std::error_code(status, category());
 }
 
-/** Returns the sentence about the last call that failed on this thread, for callers that take errors as values. */
+/** Returns the sentence about the last call that failed on this thread, for callers that take errors as values. For a
+ * setting that was refused, the failure of client, server or tls_config_builder has it. */
 [[nodiscard]] inline const char *last_error_message() noexcept { return esrpc_last_error_message(); }
 
 /** What functions throw: a status, and as what() the library's sentence about this very failure. */
