@@ -128,16 +128,17 @@ esrpc_client_options *make_client_options(struct call *call, esrpc_runtime *runt
 }
 
 /* What to do about a failure, "" if its sentence says it all. */
-static const char *advise(const struct call *call, esrpc_status status, int32_t alert, bool connected)
+static const char *advise(const struct call *call, esrpc_status status, const char *sentence, int32_t alert, bool connected)
 {
+    const bool is_unix = call->unix_path != NULL;
     switch (status) {
     case ESRPC_ERROR_CONNECTION_REFUSED:
-        return call->unix_path != NULL ? "nothing is listening on that socket any more: start the server"
-                                       : "start the server, or check host and port";
+        return is_unix ? unless_said(sentence, "start it", "nothing is listening on that socket any more: start the server")
+                       : unless_said(sentence, "start it", "start the server, or check host and port");
     case ESRPC_ERROR_NOT_FOUND:
-        return call->unix_path != NULL ? "there is no such socket: start the server, or check the path" : "";
+        return is_unix ? unless_said(sentence, "check the path", "there is no such socket: start the server, or check the path") : "";
     case ESRPC_ERROR_ACCESS_DENIED:
-        return call->unix_path != NULL ? "run this as a user who may write to that socket" : "";
+        return is_unix ? unless_said(sentence, "write to the socket", "run this as a user who may write to that socket") : "";
     case ESRPC_ERROR_RESOLVE_FAILED:
         return "check the spelling of the host, and that this machine can look names up";
     case ESRPC_ERROR_RESOLVE_TIMED_OUT:
@@ -172,13 +173,14 @@ static const char *advise(const struct call *call, esrpc_status status, int32_t 
 int say_failure(const struct call *call, const char *what, esrpc_status status, const char *sentence, int32_t alert,
                 bool connected)
 {
-    const char *place = strchr(what, '@');
+    const char *place = strstr(what, " to @");
+    const bool is_named = strstr(sentence, call->place) != NULL;
     struct text text = {NULL, 0, 0};
-    text_print(&text, "%.*s%s%s", (int)(place - what), what, call->place, place + 1);
+    text_print(&text, "%.*s%s%s%s", (int)(place - what), what, is_named ? "" : " to ", is_named ? "" : call->place, place + 5);
     text_add(&text, "", 1);
     say_status(text.data, status, sentence);
     free(text.data);
-    const char *advice = advise(call, status, alert, connected);
+    const char *advice = advise(call, status, sentence, alert, connected);
     if (advice[0] != '\0') say("what to do: %s", advice);
     return exit_code_of(status, connected);
 }

@@ -375,19 +375,21 @@ static esrpc_status listen_at(esrpc_runtime *runtime, const esrpc_tls_config *tl
     return status;
 }
 
-static const char *advise_listening(esrpc_status status)
+static const char *advise_listening(esrpc_status status, const char *sentence)
 {
     switch (status) {
     case ESRPC_ERROR_ADDRESS_IN_USE:
-        return serve.unix_path != NULL ? "end the server that listens there, or give another path"
-                                       : "end the program that listens there, or give another port (--port 0: one that is free)";
+        return serve.unix_path != NULL ? unless_said(sentence, "stop it", "stop the server that listens there, or give another path")
+                                       : "stop the program that listens there, or give another port (--port 0: one that is free)";
     case ESRPC_ERROR_ADDRESS_UNAVAILABLE:
     case ESRPC_ERROR_ADDRESS_INVALID:
         return "give an address of this machine with --host, such as 127.0.0.1, or 0.0.0.0 for all";
     case ESRPC_ERROR_ACCESS_DENIED:
-        return serve.unix_path != NULL ? "give a path in a folder that you may write to" : "give a port from 1024 on";
+        return serve.unix_path != NULL
+                   ? unless_said(sentence, "write to the folder", "give a path in a folder that you may write to")
+                   : "give a port from 1024 on";
     case ESRPC_ERROR_NOT_FOUND:
-        return "make the folder for the socket first";
+        return unless_said(sentence, "make it", "make the folder for the socket first");
     default:
         return "";
     }
@@ -400,8 +402,8 @@ static int run(esrpc_runtime *runtime, const esrpc_tls_config *tls)
     int exit_code = EXIT_FAILED;
     esrpc_status status = listen_at(runtime, tls, &listener);
     if (status != ESRPC_OK) {
-        const char *advice = advise_listening(status);
-        say_status("cannot listen", status, esrpc_last_error_message());
+        const char *sentence = esrpc_last_error_message(), *advice = advise_listening(status, sentence);
+        say_status("cannot listen", status, sentence);
         if (advice[0] != '\0') say("what to do: %s", advice);
         return EXIT_FAILED;
     }

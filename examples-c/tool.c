@@ -34,7 +34,15 @@ void say(const char *format, ...)
 void say_status(const char *what, esrpc_status status, const char *sentence)
 {
     if (sentence[0] == '\0') sentence = esrpc_status_message(status);
-    say("%s: %s (%s)", what, sentence, esrpc_status_name(status));
+    const esrpc_bytes text = esrpc_text(sentence);
+    const bool is_whole = starts_with(text, "cannot connect to ") || starts_with(text, "cannot listen on ");
+    if (is_whole) say("%s (%s)", sentence, esrpc_status_name(status));
+    else say("%s: %s (%s)", what, sentence, esrpc_status_name(status));
+}
+
+const char *unless_said(const char *sentence, const char *words, const char *advice)
+{
+    return strstr(sentence, words) != NULL ? "" : advice;
 }
 
 void usage_error(const char *format, ...)

@@ -63,8 +63,12 @@ __attribute__((format(printf, 1, 2)))
 #endif
 void say(const char *format, ...);
 
-/* Says that `what` failed, and why: the library's sentence and the status's name. */
+/* Says that `what` failed, unless the library's sentence begins with that ("cannot connect to HOST: ..."), and why: the sentence
+ * and the status's name. */
 void say_status(const char *what, esrpc_status status, const char *sentence);
+
+/* The advice, or "" if the library's sentence gives it with these words. */
+const char *unless_said(const char *sentence, const char *words, const char *advice);
 
 /* Whether a status that a send returned says that the message itself cannot be sent. */
 bool is_bad_message(esrpc_status status);

@@ -186,9 +186,16 @@ fn every_kind_of_failure_has_its_exit_code_and_says_what_to_do() {
     server.stop("TERM");
 
     let nobody = run(call(&place, &[ECHO]));
-    assert_fails(&nobody, CONNECT, &["ESRPC_ERROR_CONNECTION_REFUSED", "start the server, or check host and port"]);
+    assert_fails(&nobody, CONNECT, &["ESRPC_ERROR_CONNECTION_REFUSED", "check host and port"]);
     let no_socket = run(call(&["--unix", "/nowhere/socket"], &[ECHO]));
     assert_fails(&no_socket, CONNECT, &["ESRPC_ERROR_NOT_FOUND", "check the path"]);
+    for (failure, once) in [
+        (&nobody, [address.as_str(), "cannot connect", "check host and port"]),
+        (&no_socket, ["/nowhere/socket", "cannot connect", "check the path"]),
+    ] {
+        let counts = once.map(|words| failure.err.matches(words).count());
+        assert_eq!(counts, [1; 3], "said twice: {}", failure.err);
+    }
 
     // A server that accepts and is silent.
     let silent = TcpListener::bind("127.0.0.1:0").expect("a port is free");
@@ -213,6 +220,7 @@ fn every_kind_of_failure_has_its_exit_code_and_says_what_to_do() {
     });
     let lost = run(call(&[&address], &[ECHO]));
     assert_fails(&lost, LOST, &["ESRPC_ERROR_PEER_CLOSED"]);
+    assert_eq!(lost.err.matches(&address).count(), 1, "said twice: {}", lost.err);
     server.join().expect("the client did its part");
 }
 

