@@ -35,6 +35,8 @@ static const char help[] =
     "  --timeout SECONDS          for connecting and again for the reply (10), or for a\n"
     "                             whole stream (none)\n"
     "  --json                     print the reply as a line of JSON, with its headers\n"
+    "  --quiet                    do not say that messages may follow the reply, and show\n"
+    "                             no progress with --stream and --bench\n"
     "Streams:\n"
     "  --stream                   send each line of standard input as a message, and\n"
     "                             print each reply as a line of JSON; without --data the\n"
@@ -43,9 +45,9 @@ static const char help[] =
     "  --replies N                end the stream after N replies\n"
     "  --wait SECONDS             end it when the input has ended and nothing has come\n"
     "                             for this long; otherwise the server ends it\n"
-    "  --quiet                    no progress on the terminal\n"
     "Load:\n"
-    "  --bench                    call again and again; print rate and latencies\n"
+    "  --bench                    call again and again; print rate and latencies; stop if\n"
+    "                             none of the first 100 calls succeeds\n"
     "  --connections N            on this many connections (1)\n"
     "  --in-flight N              with this many calls at once on each (1)\n"
     "  --duration SECONDS         for this long (5), or\n"
@@ -189,6 +191,8 @@ int call_once(struct call *call, esrpc_connection *connection)
         if (is_mistake) exit_code = EXIT_USAGE;
     } else if ((!is_error || call->is_json) && !print_reply(call, reply)) {
         exit_code = EXIT_FAILED;
+    } else if (!is_error && !call->is_quiet && (esrpc_message_get_flags(reply) & ESRPC_MESSAGE_FLAG_TERMINATE_STREAM) == 0) {
+        say("%s: this reply does not end the stream: add --stream to read the messages that follow", call->operation);
     }
     if (is_error && exit_code == EXIT_OK) exit_code = say_error_reply(call, reply);
     esrpc_message_release(reply);

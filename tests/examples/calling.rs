@@ -344,9 +344,55 @@ fn a_load_ends_with_its_figures() {
     let failing = run(call(&place, &[&failing, &["--bench", "--count", "10"]]));
     assert_eq!(failing.code, Some(ERROR_REPLY));
     assert!(failing.err.contains("10 of 10 replies are errors"), "{}", failing.err);
+    assert!(failing.err.contains("the service answered with an error: InternalServerError"), "{}", failing.err);
     server.stop("TERM");
     let nobody = run(call(&place, &[ECHO, &["--bench", "--count", "10", "--connections", "3"]]));
     assert_fails(&nobody, CONNECT, &["ESRPC_ERROR_CONNECTION_REFUSED"]);
+}
+
+/// Without an end of its own the load would go on: its count is out of reach.
+#[test]
+fn a_load_of_which_nothing_succeeds_ends_early_and_says_why() {
+    let server = Server::start();
+    let address = server.address.clone();
+    let failing = ["--connect-header", "client-name=accepted.x", "--operation", "no#Operation", "--bench"];
+    let load = ["--count", "4000000000", "--connections", "2", "--in-flight", "3", "--json"];
+    let ended = run(call(&[&address], &[&failing, &load]));
+    assert_eq!(ended.code, Some(ERROR_REPLY), "{}", ended.err);
+    let figures: serde_json::Value = serde_json::from_str(&ended.out).expect("JSON");
+    let calls = figures["calls"].as_u64().expect("a number");
+    // Those that are in progress end, too.
+    assert!((100..=106).contains(&calls) && figures["error_replies"] == calls, "{figures}");
+    let sentence = format!("no#Operation: none of the first {calls} calls succeeded: no more were made");
+    assert!(ended.err.contains(&sentence), "{}", ended.err);
+    assert!(ended.err.contains("the service answered with an error"), "{}", ended.err);
+    server.stop("TERM");
+
+    // Calls that fail without a reply count as well.
+    let silent = file("silent.json", r#"{"operations": {"Silent": []}}"#);
+    let server = Server::start_program(example("esrpc-serve", &["--port", "0", &silent]));
+    let address = server.address.clone();
+    let load = ["--operation", "Silent", "--bench", "--timeout", "1", "--in-flight", "100", "--count", "4000000000"];
+    let ended = run(call(&[&address], &[&load]));
+    assert_eq!(ended.code, Some(TIMED_OUT), "{}", ended.err);
+    assert!(ended.err.contains("Silent: none of the first "), "{}", ended.err);
+    server.stop("TERM");
+}
+
+#[test]
+fn a_reply_that_does_not_end_its_stream_is_said_to_have_more_behind_it() {
+    let script = r#"{"operations": {"Ticks": [{"text": "tick", "times": 3}], "Once": [{"text": "tick"}]}}"#;
+    let server = Server::start_program(example("esrpc-serve", &["--port", "0", &file("ticks.json", script)]));
+    let ticks = |more: &[&str]| run(call(&[&server.address], &[more]));
+    let hinted = ticks(&["--operation", "Ticks"]);
+    assert_eq!((hinted.code, hinted.out.as_str()), (Some(0), "tick"));
+    let hint = "esrpc-call: Ticks: this reply does not end the stream: add --stream to read the messages that follow\n";
+    assert_eq!(hinted.err, hint);
+    for (operation, option) in [("Ticks", "--quiet"), ("Once", "--json"), ("Ticks", "--stream")] {
+        let silent = ticks(&["--operation", operation, option, "--data", ""]);
+        assert_eq!((silent.code, silent.err.as_str()), (Some(0), ""), "{operation} {option}");
+    }
+    server.stop("TERM");
 }
 
 #[test]
