@@ -20,7 +20,7 @@ static const char help[] =
     "  --port PORT                and at which port (8033); 0: one that is free, see the\n"
     "                             line that is printed\n"
     "  --unix PATH                listen on a Unix socket; @NAME for Linux's abstract names\n"
-    "  --cert FILE --key FILE     use TLS with this certificate\n"
+    "  --cert FILE --key FILE     use TLS with this certificate; --tls may be given, too\n"
     "  --client-ca FILE           and require certificates of clients from this CA\n"
     "  --alpn NAME                the application protocol of TLS\n"
     "  --verbose                  print each message that arrives to stderr, as JSON\n"
@@ -446,6 +446,7 @@ int main(int argc, char **argv)
         {"--host", OPTION_TEXT, &serve.host, 0, 0},
         {"--port", OPTION_NUMBER, &serve.port, 0, UINT16_MAX},
         {"--unix", OPTION_TEXT, &serve.unix_path, 0, 0},
+        {"--tls", OPTION_FLAG, &serve.tls.is_on, 0, 0},
         {"--cert", OPTION_TEXT, &serve.tls.certificate, 0, 0},
         {"--key", OPTION_TEXT, &serve.tls.key, 0, 0},
         {"--client-ca", OPTION_TEXT, &serve.tls.ca, 0, 0},
@@ -460,6 +461,8 @@ int main(int argc, char **argv)
     signal(SIGPIPE, SIG_IGN); /* write_output notices that nobody reads */
     serve.path = read_command_line(argc, argv, &line);
     if (serve.path == NULL) usage_error("which file says what to answer? Give its name, or - for standard input");
+    if (serve.tls.is_on && serve.tls.certificate == NULL && serve.tls.key == NULL)
+        usage_error("--tls: a server needs a certificate and its key: give --cert FILE and --key FILE");
     serve.tls.is_on = serve.tls.certificate != NULL;
     if ((serve.tls.certificate != NULL) != (serve.tls.key != NULL)) usage_error("--cert and --key go together");
     if (!serve.tls.is_on && (serve.tls.ca != NULL || serve.tls.alpn != NULL))

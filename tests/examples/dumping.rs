@@ -188,7 +188,7 @@ fn mistakes_in_the_arguments_of_esrpc_dump_are_explained() {
     let cases: &[(&[&str], i32, &str)] = &[
         (&[], USAGE, "which file?"),
         (&["a", "b"], USAGE, "one FILE is enough: what is \"b\"?"),
-        (&["--whole", "a"], USAGE, "there is no option --whole"),
+        (&["--whole", "a"], USAGE, "there is no option --whole\n"),
         (&["--encode", "--json", "a"], USAGE, "--encode goes with no other option"),
         (&["/nowhere/file"], FAILED, "cannot open /nowhere/file: No such file"),
         (&["/"], FAILED, "cannot read /: "),

@@ -144,7 +144,7 @@ fn clients_may_be_served_by_tls() {
     let [client_certificate, client_key] =
         [("serve-client.pem", &client.certificate), ("serve-client.key", &client.key)]
             .map(|(name, content)| file(name, content));
-    let tls = ["--port", "0", "--cert", &certificate, "--key", &key, "--client-ca", &ca];
+    let tls = ["--port", "0", "--tls", "--cert", &certificate, "--key", &key, "--client-ca", &ca];
     let server = serve(&tls, r#"{"operations": {"Echo": [{"echo": true}]}}"#);
     let place = [server.address.as_str(), "--ca", &ca, "--server-name", "server.example"];
     let shown = ["--data", "hello", "--cert", &client_certificate, "--key", &client_key];
@@ -203,6 +203,8 @@ fn mistakes_in_the_arguments_of_esrpc_serve_are_explained() {
         (&[], USAGE, "which file says what to answer?"),
         (&["--port", "65536", &script], USAGE, "--port takes a number from 0 to 65535"),
         (&["--cert", "a.pem", &script], USAGE, "--cert and --key go together"),
+        (&["--tls", &script], USAGE, "give --cert FILE and --key FILE"),
+        (&["--ca", "a.pem", &script], USAGE, "did you mean --client-ca?"),
         (&["--client-ca", "a.pem", &script], USAGE, "--client-ca and --alpn are for TLS"),
         (&["/nowhere/script.json"], USAGE, "cannot open /nowhere/script.json: No such file"),
         (&["--unix", "/nowhere/socket", &script], FAILED, "folder"),
