@@ -290,7 +290,7 @@ fn failures_of_tls_name_the_option_that_mends_them() {
     let (ca, other_ca) = (file("call-ca.pem", &authority.pem), file("call-other-ca.pem", &other.pem));
     let [certificate, key] = shown("call-server", &authority.server(&["server.example"]));
     let [client_certificate, client_key] = shown("call-client", &authority.client("a client"));
-    let server = Server::start_at(&["--port", "0", "--tls-cert", &certificate, "--tls-key", &key]);
+    let server = Server::start_at(&["--port", "0", "--cert", &certificate, "--key", &key]);
     let place = [server.address.as_str()];
     let name = ["--server-name", "server.example", "--data", "{}"];
     let good = run(call(&place, &[ECHO, &name, &["--ca", &ca]]));
@@ -310,7 +310,7 @@ fn failures_of_tls_name_the_option_that_mends_them() {
     assert!(plain.err.contains("add --tls"), "{}", plain.err);
     server.stop("TERM");
 
-    let strict = ["--port", "0", "--tls-cert", &certificate, "--tls-key", &key, "--client-ca", &ca];
+    let strict = ["--port", "0", "--cert", &certificate, "--key", &key, "--client-ca", &ca];
     let server = Server::start_at(&strict);
     let place = [server.address.as_str()];
     let identity = ["--ca", &ca, "--cert", &client_certificate, "--key", &client_key];

@@ -323,7 +323,7 @@ fn a_graceful_server_is_replaced_with_its_tls_settings() {
         file("graceful.pem", &identity.certificate),
         file("graceful.key", &identity.key),
     );
-    let mut server = Graceful::start(&["--port", "0", "--tls-cert", &certificate, "--tls-key", &key]);
+    let mut server = Graceful::start(&["--port", "0", "--cert", &certificate, "--key", &key]);
     for _ in 0..3 {
         let tls = ["--ca", &ca, "--server-name", "server.example"];
         let client = run(example("echo_client", &[&["--port", server.port()][..], &tls].concat()));
@@ -364,7 +364,7 @@ fn a_graceful_server_explains_wrong_arguments() {
         (&["--drain-ms", "soon"][..], "--drain-ms takes a number of milliseconds"),
         (&["--drain-ms"], "--drain-ms"),
         (&["--port", "65536"], "--port takes a number from 0 to 65535"),
-        (&["--what", "x"], "--what is no option of this program"),
+        (&["--what", "x"], "--what is not an option of this program"),
     ] {
         let ended = run(example("graceful_server", arguments));
         assert_eq!((ended.code, ended.out.as_str()), (Some(USAGE), ""), "{arguments:?}");
