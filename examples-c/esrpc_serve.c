@@ -48,7 +48,7 @@ static const char help[] =
     "Exit codes: 0 it was asked to stop; 1 it cannot listen; 2 wrong arguments, or a mistake in\n"
     "the file; 4 TLS cannot be set up.\n";
 
-enum { RETRY_MS = 5 };
+enum { RETRY_MS = 5, MOST_WAITING = 1000, MOST_HELD = 64 * 1024 * 1024 };
 
 struct serve {
     const char *path, *host, *unix_path;
@@ -60,11 +60,22 @@ struct serve {
 
 static struct serve serve = {.host = "127.0.0.1", .port = 8033};
 
+/* The user data of a connection. */
+struct client {
+    size_t references; /* of the connection and of jobs; under the lock of clock_of_jobs */
+    /* The others are for the loop thread. */
+    size_t waiting, held; /* jobs that wait, and bytes of messages that they will echo */
+    size_t pauses;        /* reasons not to read from it */
+    bool is_full, is_reported;
+};
+
 /* A list of replies that is being sent on a stream. */
 struct job {
     struct job *next;
     uint64_t due_ms;
-    esrpc_stream *stream; /* a reference */
+    esrpc_stream *stream;  /* a reference */
+    struct answer *answer; /* the stream's user data */
+    struct client *client; /* a reference */
     const struct replies *replies;
     size_t index;
     uint32_t sent; /* how often the reply at `index` was sent */
@@ -83,6 +94,8 @@ static struct {
 /* The user data of a stream. */
 struct answer {
     const struct operation *operation;
+    struct client *client;
+    size_t waiting; /* jobs */
     bool is_begun;
 };
 
@@ -93,25 +106,83 @@ static uint64_t now_ms(void)
     return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
+/* --- Clients that are not read from --- */
+
+static void acquire_client(struct client *client)
+{
+    pthread_mutex_lock(&clock_of_jobs.lock);
+    client->references++;
+    pthread_mutex_unlock(&clock_of_jobs.lock);
+}
+
+static void release_client(void *user_data)
+{
+    struct client *client = user_data;
+    pthread_mutex_lock(&clock_of_jobs.lock);
+    bool is_last = --client->references == 0;
+    pthread_mutex_unlock(&clock_of_jobs.lock);
+    if (is_last) free(client);
+}
+
+static void pause_client(struct client *client, esrpc_connection *connection)
+{
+    if (client->pauses++ == 0) esrpc_connection_pause_reading(connection);
+}
+
+static void resume_client(struct client *client, esrpc_connection *connection)
+{
+    if (--client->pauses == 0) esrpc_connection_resume_reading(connection);
+}
+
 /* --- Replies --- */
 
 static void free_job(struct job *job)
 {
     esrpc_stream_release(job->stream);
     esrpc_message_release(job->request);
+    release_client(job->client);
     free(job);
 }
 
 static void end_job(struct job *job)
 {
-    if (job->has_paused) esrpc_connection_resume_reading(esrpc_stream_get_connection(job->stream));
+    if (job->has_paused) resume_client(job->client, esrpc_stream_get_connection(job->stream));
     free_job(job);
+}
+
+/* A client that sends without end, to be answered later, is not read from while too much waits. */
+static void count_waiting(struct job *job)
+{
+    struct client *client = job->client;
+    esrpc_connection *connection = esrpc_stream_get_connection(job->stream);
+    job->answer->waiting++;
+    client->waiting++;
+    client->held += esrpc_message_get_payload(job->request).len;
+    if (client->is_full || (client->waiting < MOST_WAITING && client->held < MOST_HELD)) return;
+    client->is_full = true;
+    pause_client(client, connection);
+    if (!client->is_reported)
+        complain("%zu lists of replies, with %zu bytes to echo, wait to be sent to %s: it is not read from until fewer wait\n",
+                 client->waiting, client->held, esrpc_connection_get_remote_address(connection));
+    client->is_reported = true;
+}
+
+static void count_due(struct job *job)
+{
+    struct client *client = job->client;
+    job->answer->waiting--;
+    client->waiting--;
+    client->held -= esrpc_message_get_payload(job->request).len;
+    if (!client->is_full || client->waiting > MOST_WAITING / 2 || client->held > MOST_HELD / 2) return;
+    client->is_full = false;
+    resume_client(client, esrpc_stream_get_connection(job->stream));
 }
 
 static void wait_with(struct job *job, uint32_t delay_ms)
 {
     struct job **place = &clock_of_jobs.first;
     job->due_ms = now_ms() + delay_ms;
+    count_waiting(job);
     pthread_mutex_lock(&clock_of_jobs.lock);
     bool is_over = clock_of_jobs.is_over;
     while (!is_over && *place != NULL && (*place)->due_ms <= job->due_ms) place = &(*place)->next;
@@ -146,7 +217,7 @@ static void go_on(struct job *job)
             esrpc_stream_send_message(job->stream, reply->type, flags, reply->headers, payload, NULL, NULL);
         if (status == ESRPC_ERROR_WOULD_BLOCK) {
             /* A client that does not read is not read from, and asked again soon. */
-            if (!job->has_paused) esrpc_connection_pause_reading(esrpc_stream_get_connection(job->stream));
+            if (!job->has_paused) pause_client(job->client, esrpc_stream_get_connection(job->stream));
             job->has_paused = true;
             job->has_waited = true;
             wait_with(job, RETRY_MS);
@@ -165,8 +236,12 @@ static void go_on(struct job *job)
 
 static void on_due(esrpc_status status, void *user_data)
 {
-    if (status == ESRPC_OK) go_on(user_data);
-    else free_job(user_data);
+    if (status != ESRPC_OK) {
+        free_job(user_data);
+        return;
+    }
+    count_due(user_data);
+    go_on(user_data);
 }
 
 /* The thread that waits. */
@@ -232,23 +307,53 @@ static void on_message(esrpc_stream *stream, const esrpc_message *message, void 
     if (replies->count == 0) return;
     struct job *job = allocate(sizeof *job);
     job->stream = esrpc_stream_acquire(stream);
+    job->answer = answer;
+    job->client = answer->client;
+    acquire_client(answer->client);
     job->replies = replies;
     if (replies->has_echo) esrpc_message_copy(message, &job->request);
     go_on(job);
+}
+
+/* What waits for it would wait for nothing. */
+static void on_closed(esrpc_stream *stream, esrpc_status reason, void *user_data)
+{
+    struct answer *answer = user_data;
+    struct job **place = &clock_of_jobs.first, *dropped = NULL;
+    (void)stream, (void)reason;
+    if (answer->waiting == 0) return;
+    pthread_mutex_lock(&clock_of_jobs.lock);
+    while (*place != NULL) {
+        struct job *job = *place;
+        if (job->answer != answer) {
+            place = &job->next;
+            continue;
+        }
+        *place = job->next;
+        job->next = dropped;
+        dropped = job;
+    }
+    pthread_mutex_unlock(&clock_of_jobs.lock);
+    while (dropped != NULL) {
+        struct job *job = dropped;
+        dropped = job->next;
+        count_due(job);
+        end_job(job);
+    }
 }
 
 static void on_incoming_stream(esrpc_connection *connection, esrpc_stream *stream, const esrpc_message *first_message,
                                void *user_data)
 {
     static const esrpc_stream_callbacks callbacks = {
-        .struct_size = sizeof callbacks, .on_message = on_message, .on_destroy = free};
+        .struct_size = sizeof callbacks, .on_message = on_message, .on_closed = on_closed, .on_destroy = free};
     const esrpc_bytes name = esrpc_stream_get_operation(stream);
     const struct operation *operation = find_operation(&serve.script, name);
     esrpc_status status;
-    (void)user_data;
     if (operation != NULL) {
         struct answer *answer = allocate(sizeof *answer);
         answer->operation = operation;
+        answer->client = user_data;
         status = esrpc_stream_accept(stream, &callbacks, answer);
         if (status != ESRPC_OK) free(answer);
     } else {
@@ -338,10 +443,15 @@ static void on_incoming_connection(esrpc_listener *listener, esrpc_connection *c
     static const esrpc_connection_callbacks callbacks = {.struct_size = sizeof callbacks,
                                                          .on_protocol_message = on_protocol_message,
                                                          .on_incoming_stream = on_incoming_stream,
-                                                         .on_shutdown = on_shutdown};
+                                                         .on_shutdown = on_shutdown,
+                                                         .on_destroy = release_client};
+    struct client *client = allocate(sizeof *client);
     (void)listener, (void)user_data;
-    esrpc_status status = esrpc_connection_accept(connection, &callbacks, NULL);
-    if (status != ESRPC_OK) report("cannot accept a connection", status, esrpc_last_error_message());
+    client->references = 1;
+    esrpc_status status = esrpc_connection_accept(connection, &callbacks, client);
+    if (status == ESRPC_OK) return;
+    report("cannot accept a connection", status, esrpc_last_error_message());
+    release_client(client);
 }
 
 static void on_failed_connection(esrpc_listener *listener, esrpc_status status, void *user_data)

@@ -310,6 +310,20 @@ fn protocol_message(message_type: i32, text_headers: &[(&str, &str)], payload: &
     bytes
 }
 
+/// A message on a stream.
+fn stream_message(id: i32, flags: i32, operation: Option<&str>, payload: &str) -> Vec<u8> {
+    let mut headers = HeaderList::new();
+    for (name, value) in [(":message-type", 0), (":message-flags", flags), (":stream-id", id)] {
+        headers.add(name.as_bytes(), HeaderValue::Int32(value)).expect("a good header");
+    }
+    if let Some(operation) = operation {
+        headers.add(b"operation", HeaderValue::String(operation.as_bytes())).expect("a good header");
+    }
+    let mut bytes = Vec::new();
+    encode_into(&[headers.as_bytes()], payload.as_bytes(), &mut bytes);
+    bytes
+}
+
 /// Reads this many messages and returns the lengths of the payloads.
 fn read_messages(socket: &mut TcpStream, count: usize) -> Vec<usize> {
     let (mut decoder, mut chunk, mut lengths) = (MessageDecoder::new(Limits::default()), vec![0; 65536], Vec::new());
