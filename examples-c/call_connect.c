@@ -10,6 +10,7 @@ static void split_address(struct call *call)
 {
     const char *address = call->address, *host = address, *colon = strrchr(address, ':');
     size_t len = 0;
+    if (strstr(address, "://") != NULL) usage_error("\"%s\" is a URL: write HOST:PORT alone; for TLS add --tls", address);
     if (address[0] == '[') {
         const char *bracket = strchr(address, ']');
         if (bracket == NULL || bracket[1] != ':') usage_error("\"%s\": an IPv6 address is written as [ADDRESS]:PORT", address);
@@ -164,7 +165,11 @@ static const char *advise(const struct call *call, esrpc_status status, const ch
     case ESRPC_ERROR_INCOMPLETE:
     case ESRPC_ERROR_PRELUDE_CHECKSUM:
         if (connected || call->tls.is_on) return "";
-        return "check host and port; if the server uses TLS there, add --tls, and --ca FILE if its CA is not one of the system's";
+        return unless_said(sentence, "check the host and port",
+                           "check host and port; if the server uses TLS there, add --tls, and --ca FILE if its CA is not one of the "
+                           "system's");
+    case ESRPC_ERROR_TLS_HANDSHAKE_FAILED:
+        return unless_said(sentence, "check the host and port", advise_tls(status, alert, &call->tls, false));
     default:
         return advise_tls(status, alert, &call->tls, false);
     }

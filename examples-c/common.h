@@ -27,7 +27,8 @@ enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, TIMEOUT_MS = 10000 };
     ENDPOINT_USAGE "    [--ca FILE [--crl FILE] [--server-name NAME] [--cert FILE --key FILE] [--alpn NAME]] [--ip 4|6]\n" \
     "It connects to 127.0.0.1:8033 unless the options say otherwise, and uses TLS with --ca. --tls-cert and --tls-key\n" \
     "are other names of --cert and --key."
-#define TOKEN_USAGE "The first line of the token's file is the token: 1 to 254 visible ASCII characters without quotes and backslashes."
+#define TOKEN_FORM "1 to 254 visible ASCII characters without quotes and backslashes"
+#define TOKEN_USAGE "The first line of the token's file is the token: " TOKEN_FORM "."
 
 /* Where to listen or to connect: a Unix socket if one of its two names is given, else host and port; with TLS if there is a
  * certificate to show (a server) or a CA to trust (a client). */
@@ -173,7 +174,7 @@ static inline bool read_token(const char *path, char token[TOKEN_SIZE])
     token[len] = '\0';
     for (size_t i = 0; i < len; i++)
         good = good && token[i] > ' ' && token[i] < 127 && token[i] != '"' && token[i] != '\\';
-    if (!good) fprintf(stderr, "%s: its first line is not a token. %s\n", path, TOKEN_USAGE);
+    if (!good) fprintf(stderr, "%s: its first line is not a token: %s\n", path, TOKEN_FORM);
     return good;
 }
 

@@ -98,7 +98,8 @@ static void read_arguments(int argc, char **argv, struct call *call)
         {"--count", OPTION_NUMBER, &call->count, 1, UINT32_MAX},
         {"--threads", OPTION_NUMBER, &call->threads, 1, 64},
     };
-    const struct command_line line = {"esrpc-call", help, options, sizeof options / sizeof options[0], "HOST:PORT"};
+    const struct command_line line = {"esrpc-call", help, options, sizeof options / sizeof options[0], "HOST:PORT",
+                                      " An operation is given as --operation NAME, its payload as --data TEXT"};
     call->wait_ms = ESRPC_NO_TIMEOUT;
     call->address = read_command_line(argc, argv, &line);
     check_target(call);

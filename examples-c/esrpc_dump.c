@@ -358,8 +358,8 @@ static const char *recognize(esrpc_bytes start)
         {"data:", "server-sent events"},
         {"{", "JSON: --encode makes messages of it"},
         {"<", "XML or HTML"},
-        {"AAAA", "base64: decode it first"},
-        {"000000", "hexadecimal text: convert it to bytes first"},
+        {"AAAA", "base64: decode it first (base64 -d)"},
+        {"000000", "hexadecimal text: convert it to bytes first (xxd -r -p)"},
     };
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
         if (starts_with(start, kinds[i].start)) return kinds[i].kind;
@@ -544,7 +544,7 @@ int main(int argc, char **argv)
         {"--all", OPTION_FLAG, &dump.is_all, 0, 0},
         {"--recover", OPTION_FLAG, &dump.is_recover, 0, 0},
     };
-    const struct command_line line = {"esrpc-dump", help, options, sizeof options / sizeof options[0], "FILE"};
+    const struct command_line line = {"esrpc-dump", help, options, sizeof options / sizeof options[0], "FILE", ""};
     signal(SIGPIPE, SIG_IGN); /* write_output notices that nobody reads */
     dump.path = read_command_line(argc, argv, &line);
     if (dump.path == NULL) usage_error("which file? Give its name, or - for standard input");

@@ -564,7 +564,7 @@ int main(int argc, char **argv)
         {"--verbose", OPTION_FLAG, &serve.is_verbose, 0, 0},
         {"--check", OPTION_FLAG, &serve.is_check, 0, 0},
     };
-    const struct command_line line = {"esrpc-serve", help, options, sizeof options / sizeof options[0], "FILE"};
+    const struct command_line line = {"esrpc-serve", help, options, sizeof options / sizeof options[0], "FILE", ""};
     struct text file = {NULL, 0, 0};
     struct mistake mistake = {NULL, ""};
     int exit_code = EXIT_USAGE;

@@ -393,7 +393,8 @@ const char *read_command_line(int argc, char **argv, const struct command_line *
     for (int i = 1; i < argc; i++) {
         const char *argument = argv[i], *value = NULL;
         if (only_operands || argument[0] != '-' || argument[1] == '\0') {
-            if (operand != NULL) usage_error("one %s is enough: what is \"%s\"?", line->operand, argument);
+            if (operand != NULL)
+                usage_error("one %s is enough: what is \"%s\"?%s", line->operand, argument, line->second_hint);
             operand = argument;
             continue;
         }

@@ -42,7 +42,8 @@ struct command_line {
     const char *program, *help;
     const struct option *options;
     size_t option_count;
-    const char *operand; /* what --help calls it */
+    const char *operand;     /* what --help calls it */
+    const char *second_hint; /* what to do about a second one, "" if there is nothing to say */
 };
 
 /* Reads the command line and returns its operand, NULL if there is none. Does not return if --help or --version is asked for or

@@ -203,6 +203,20 @@ fn every_kind_of_failure_has_its_exit_code_and_says_what_to_do() {
     let late = run(call(&[&address], &[ECHO, &["--timeout", "0.2"]]));
     assert_fails(&late, TIMED_OUT, &["_TIMED_OUT", "--timeout SECONDS"]);
 
+    // One that speaks HTTP.
+    let web = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let address = web.local_addr().expect("it has one").to_string();
+    let server = thread::spawn(move || {
+        let (mut socket, _) = web.accept().expect("a client");
+        socket.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").expect("the client reads");
+        // Until the client closes.
+        let _ = socket.read_to_end(&mut Vec::new());
+    });
+    let mistaken = run(call(&[&address], &[ECHO]));
+    assert_fails(&mistaken, CONNECT, &["HTTP", "check the host and port"]);
+    assert!(!mistaken.err.contains("what to do: "), "said twice: {}", mistaken.err);
+    server.join().expect("the client did its part");
+
     // A server that accepts the handshake, and goes away when it is called.
     let lossy = TcpListener::bind("127.0.0.1:0").expect("a port is free");
     let address = lossy.local_addr().expect("it has one").to_string();
@@ -407,6 +421,8 @@ fn mistakes_in_the_arguments_of_esrpc_call_are_explained() {
         (&["host:80", "--unix", "/a", "--operation", "x"], "exclude each other"),
         (&["--unix", "/a", "--tls", "--operation", "x"], "TLS over a Unix socket needs --server-name"),
         (&["host:80"], "which operation?"),
+        (&["host:80", "Greet"], "what is \"Greet\"? An operation is given as --operation NAME"),
+        (&["http://host:80", "--operation", "x"], "\"http://host:80\" is a URL: write HOST:PORT alone"),
     ];
     let of_calls: &[(&[&str], &str)] = &[
         (&["other:80"], "what is \"other:80\"?"),
