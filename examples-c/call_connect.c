@@ -134,12 +134,12 @@ static const char *advise(const struct call *call, esrpc_status status, const ch
     const bool is_unix = call->unix_path != NULL;
     switch (status) {
     case ESRPC_ERROR_CONNECTION_REFUSED:
-        return is_unix ? unless_said(sentence, "start it", "nothing is listening on that socket any more: start the server")
+        return is_unix ? unless_said(sentence, "; ", "nothing is listening on that socket any more: start the server")
                        : unless_said(sentence, "start it", "start the server, or check host and port");
     case ESRPC_ERROR_NOT_FOUND:
-        return is_unix ? unless_said(sentence, "check the path", "there is no such socket: start the server, or check the path") : "";
+        return is_unix ? unless_said(sentence, "; ", "there is no such socket: start the server, or check the path") : "";
     case ESRPC_ERROR_ACCESS_DENIED:
-        return is_unix ? unless_said(sentence, "write to the socket", "run this as a user who may write to that socket") : "";
+        return is_unix ? unless_said(sentence, "; ", "run this as a user who may write to that socket") : "";
     case ESRPC_ERROR_RESOLVE_FAILED:
         return "check the spelling of the host, and that this machine can look names up";
     case ESRPC_ERROR_RESOLVE_TIMED_OUT:

@@ -194,7 +194,9 @@ static inline void complain(const char *format, ...)
 /* `sentence` is esrpc_last_error_message() for a call, or the end message of a connection or stream. */
 static inline void report(const char *what, esrpc_status status, const char *sentence)
 {
+    const size_t len = strlen(what);
     if (sentence[0] == '\0') sentence = esrpc_status_message(status);
+    if (strncmp(sentence, what, len) == 0 && sentence[len] == ' ') sentence += len + 1; /* not "cannot listen" twice */
     complain("%s: %s: %s\n", what, esrpc_status_name(status), sentence);
 }
 

@@ -489,17 +489,17 @@ static const char *advise_listening(esrpc_status status, const char *sentence)
 {
     switch (status) {
     case ESRPC_ERROR_ADDRESS_IN_USE:
-        return serve.unix_path != NULL ? unless_said(sentence, "stop it", "stop the server that listens there, or give another path")
-                                       : "stop the program that listens there, or give another port (--port 0: one that is free)";
+        return serve.unix_path != NULL ? unless_said(sentence, "; ", "stop the server that listens there, or give another path")
+                                       : "give another port (--port 0: one that is free)";
     case ESRPC_ERROR_ADDRESS_UNAVAILABLE:
     case ESRPC_ERROR_ADDRESS_INVALID:
         return "give an address of this machine with --host, such as 127.0.0.1, or 0.0.0.0 for all";
     case ESRPC_ERROR_ACCESS_DENIED:
         return serve.unix_path != NULL
-                   ? unless_said(sentence, "write to the folder", "give a path in a folder that you may write to")
+                   ? unless_said(sentence, "; ", "give a path in a folder that you may write to")
                    : "give a port from 1024 on";
     case ESRPC_ERROR_NOT_FOUND:
-        return unless_said(sentence, "make it", "make the folder for the socket first");
+        return unless_said(sentence, "; ", "make the folder for the socket first");
     default:
         return "";
     }
