@@ -338,6 +338,21 @@ fn read_messages(socket: &mut TcpStream, count: usize) -> Vec<usize> {
     lengths
 }
 
+/// Writes until the server reads no more, and returns how much.
+fn write_until_full(socket: &mut TcpStream, bytes: &[u8]) -> usize {
+    socket.set_write_timeout(Some(Duration::from_millis(500))).expect("a positive timeout");
+    let mut written = 0;
+    let stopped = loop {
+        match socket.write(&bytes[written..]) {
+            Ok(len) => written += len,
+            Err(error) => break error.kind(),
+        }
+        assert!(written < bytes.len(), "the server took all {written} bytes");
+    };
+    assert!(matches!(stopped, ErrorKind::WouldBlock | ErrorKind::TimedOut), "{stopped}");
+    written
+}
+
 #[test]
 fn echo_server_stops_reading_from_a_client_that_reads_nothing_and_loses_nothing() {
     const PINGS: usize = 200;
@@ -350,17 +365,7 @@ fn echo_server_stops_reading_from_a_client_that_reads_nothing_and_loses_nothing(
     assert_eq!(read_messages(&mut socket, 1), [0]);
 
     let pings = protocol_message(2, &[], &[7; PAYLOAD]).repeat(PINGS);
-    socket.set_write_timeout(Some(Duration::from_millis(500))).expect("a positive timeout");
-    let mut written = 0;
-    let stopped = loop {
-        match socket.write(&pings[written..]) {
-            Ok(len) => written += len,
-            Err(error) => break error.kind(),
-        }
-        assert!(written < pings.len(), "the server took {written} bytes and nobody read its answers");
-    };
-    assert!(matches!(stopped, ErrorKind::WouldBlock | ErrorKind::TimedOut), "{stopped}");
-
+    let written = write_until_full(&mut socket, &pings);
     socket.set_write_timeout(None).expect("none is allowed");
     let mut reader = socket.try_clone().expect("a socket can be cloned");
     let reader = thread::spawn(move || read_messages(&mut reader, PINGS));

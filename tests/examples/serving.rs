@@ -117,16 +117,7 @@ fn a_client_that_waits_for_too_many_delayed_replies_is_not_read_from() {
     assert_eq!(read_messages(&mut socket, 1), [0]);
     // What the system buffers is far less than this.
     let messages = stream_message(1, 0, None, &"x".repeat(PAYLOAD)).repeat(MESSAGES);
-    socket.set_write_timeout(Some(Duration::from_millis(500))).expect("a positive timeout");
-    let mut written = 0;
-    let stopped = loop {
-        match socket.write(&messages[written..]) {
-            Ok(len) => written += len,
-            Err(error) => break error.kind(),
-        }
-        assert!(written < messages.len(), "the server took all {written} bytes and keeps them");
-    };
-    assert!(matches!(stopped, ErrorKind::WouldBlock | ErrorKind::TimedOut), "{stopped}");
+    write_until_full(&mut socket, &messages);
     drop(socket);
     let ended = server.stop("TERM");
     assert_eq!(ended.code, Some(0));
