@@ -366,7 +366,7 @@ static const char *recognize(esrpc_bytes start)
     return "";
 }
 
-/* Whether it is not a damaged message with which the input begins, but something else: even its first lengths make no sense. */
+/* Whether the input begins with something else than a damaged message: even the lengths at its beginning make no sense. */
 static bool is_foreign(const struct dump *dump, esrpc_status status)
 {
     enum { HIGHEST_FIRST_BYTE = 3 }; /* of a length: no message has 64 MiB */
@@ -401,7 +401,7 @@ static void say_foreign(const struct dump *dump)
     free(shown.data);
 }
 
-static void say_damage(const struct dump *dump, esrpc_status status, const char *sentence, bool is_foreign)
+static void say_damage(const struct dump *dump, esrpc_status status, const char *sentence, bool is_other)
 {
     const uint8_t *message = (const uint8_t *)dump->input.data + dump->start;
     const size_t len = dump->input.len - dump->start, at = dump->start + find_damage(message, len, status);
@@ -410,7 +410,7 @@ static void say_damage(const struct dump *dump, esrpc_status status, const char 
     if (status == ESRPC_ERROR_MESSAGE_CHECKSUM)
         say("its lengths are right, so that one of its bytes from offset %zu to %zu has changed", dump->start + PRELUDE,
             at + CHECKSUM - 1);
-    if (status == ESRPC_ERROR_PRELUDE_CHECKSUM && !is_foreign)
+    if (status == ESRPC_ERROR_PRELUDE_CHECKSUM && !is_other)
         say("one of the 12 bytes from offset %zu on has changed, or no message begins there, because bytes are missing or too many "
             "before it",
             dump->start);

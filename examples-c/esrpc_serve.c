@@ -64,7 +64,7 @@ static struct serve serve = {.host = "127.0.0.1", .port = 8033};
 struct client {
     size_t references; /* of the connection and of jobs; under the lock of clock_of_jobs */
     /* The others are for the loop thread. */
-    size_t waiting, held; /* jobs that wait, and bytes of messages that they will echo */
+    size_t waiting, held; /* jobs that wait, and bytes that they will echo */
     size_t pauses;        /* reasons not to read from it */
     bool is_full, is_reported;
 };
@@ -80,7 +80,7 @@ struct job {
     size_t index;
     uint32_t sent; /* how often the reply at `index` was sent */
     bool has_waited, has_paused;
-    esrpc_message *request; /* a copy, if it is echoed */
+    struct text echo; /* a copy of the payload that is answered, if it is echoed */
 };
 
 /* Jobs that wait, the next one first. */
@@ -139,7 +139,7 @@ static void resume_client(struct client *client, esrpc_connection *connection)
 static void free_job(struct job *job)
 {
     esrpc_stream_release(job->stream);
-    esrpc_message_release(job->request);
+    free(job->echo.data);
     release_client(job->client);
     free(job);
 }
@@ -157,7 +157,7 @@ static void count_waiting(struct job *job)
     esrpc_connection *connection = esrpc_stream_get_connection(job->stream);
     job->answer->waiting++;
     client->waiting++;
-    client->held += esrpc_message_get_payload(job->request).len;
+    client->held += job->echo.len;
     if (client->is_full || (client->waiting < MOST_WAITING && client->held < MOST_HELD)) return;
     client->is_full = true;
     pause_client(client, connection);
@@ -172,7 +172,7 @@ static void count_due(struct job *job)
     struct client *client = job->client;
     job->answer->waiting--;
     client->waiting--;
-    client->held -= esrpc_message_get_payload(job->request).len;
+    client->held -= job->echo.len;
     if (!client->is_full || client->waiting > MOST_WAITING / 2 || client->held > MOST_HELD / 2) return;
     client->is_full = false;
     resume_client(client, esrpc_stream_get_connection(job->stream));
@@ -210,7 +210,7 @@ static void go_on(struct job *job)
             wait_with(job, reply->delay_ms);
             return;
         }
-        esrpc_bytes payload = reply->is_echo ? esrpc_message_get_payload(job->request) : text_bytes(&reply->payload);
+        esrpc_bytes payload = text_bytes(reply->is_echo ? &job->echo : &reply->payload);
         int32_t flags = reply->flags;
         if (job->sent + 1 < reply->times) flags &= ~ESRPC_MESSAGE_FLAG_TERMINATE_STREAM;
         esrpc_status status =
@@ -311,7 +311,8 @@ static void on_message(esrpc_stream *stream, const esrpc_message *message, void 
     job->client = answer->client;
     acquire_client(answer->client);
     job->replies = replies;
-    if (replies->has_echo) esrpc_message_copy(message, &job->request);
+    const esrpc_bytes payload = esrpc_message_get_payload(message);
+    if (replies->has_echo) text_add(&job->echo, payload.data, payload.len);
     go_on(job);
 }
 

@@ -345,6 +345,7 @@ fn write_until_full(socket: &mut TcpStream, bytes: &[u8]) -> usize {
     let stopped = loop {
         match socket.write(&bytes[written..]) {
             Ok(len) => written += len,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) => break error.kind(),
         }
         assert!(written < bytes.len(), "the server took all {written} bytes");
