@@ -44,8 +44,8 @@ void check_target(struct call *call);
 /* The options for connecting, on `runtime` (NULL: the default one); NULL, with the exit code, if there are none. */
 esrpc_client_options *make_client_options(struct call *call, esrpc_runtime *runtime, int *out_exit_code);
 
-/* Says what failed and why, and what to do; returns the exit code. In `what` one @ stands for the server's address; `alert` is
- * that of the failure. */
+/* Says what failed and why, and what to do; returns the exit code. In `what` the @ of " to @" stands for the server's address,
+ * which is left out if the sentence has it; `alert` is that of the failure. */
 int say_failure(const struct call *call, const char *what, esrpc_status status, const char *sentence, int32_t alert,
                 bool connected);
 

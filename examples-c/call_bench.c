@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <time.h>
 
-enum { DEFAULT_DURATION_MS = 5000, LOOK_MS = 200 };
+enum { DEFAULT_DURATION_MS = 5000, LOOK_MS = 200, MOST_VAIN_CALLS = 100 };
 /* Latencies in nanoseconds: up to SUB exactly, above it SUB buckets for each power of two, so within 1.6 %. */
 enum { SUB_BITS = 6, SUB = 1 << SUB_BITS, HIGHEST_BIT = 42, BUCKETS = (HIGHEST_BIT - SUB_BITS + 2) * SUB };
 
@@ -32,10 +32,11 @@ struct lane {
     atomic_ullong calls, errors, failures, bytes;
     atomic_ullong max_ns, last_ns;
     atomic_uint buckets[BUCKETS];
-    /* The first failure. Written on the loop thread before the lane is idle. */
+    /* The first failure, and the first reply that is an error. Written on the loop thread before the lane is idle. */
     esrpc_status status;
     int32_t alert;
     char sentence[512];
+    esrpc_message *error;
 };
 
 struct bench {
@@ -45,6 +46,8 @@ struct bench {
     uint64_t begin_ns;
     atomic_ullong started;
     atomic_bool is_stopping;
+    atomic_bool has_success;
+    atomic_uint vain_calls; /* that ended before the first success */
     pthread_mutex_t lock;
     pthread_cond_t changed;
     size_t busy; /* slots with a call; under the lock */
@@ -80,9 +83,17 @@ static void add_to(atomic_ullong *counter, unsigned long long more)
     atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + more, memory_order_relaxed);
 }
 
+/* A load of which nothing succeeds shows nothing. */
+static void note_vain_call(struct bench *bench)
+{
+    if (atomic_load_explicit(&bench->has_success, memory_order_relaxed)) return;
+    if (atomic_fetch_add(&bench->vain_calls, 1) + 1 >= MOST_VAIN_CALLS) atomic_store(&bench->is_stopping, true);
+}
+
 static void note_failure(struct lane *lane, esrpc_status status, const char *sentence)
 {
     add_to(&lane->failures, 1);
+    note_vain_call(lane->bench);
     if (lane->status != ESRPC_OK) return;
     lane->status = status;
     lane->alert = last_alert();
@@ -125,7 +136,13 @@ static void on_message(esrpc_stream *stream, const esrpc_message *message, void 
             atomic_store_explicit(&lane->max_ns, latency, memory_order_relaxed);
         atomic_store_explicit(&lane->last_ns, now, memory_order_relaxed);
         add_to(&lane->calls, 1);
-        if (esrpc_message_get_type(message) == ESRPC_MESSAGE_TYPE_APPLICATION_ERROR) add_to(&lane->errors, 1);
+        if (esrpc_message_get_type(message) == ESRPC_MESSAGE_TYPE_APPLICATION_ERROR) {
+            add_to(&lane->errors, 1);
+            if (lane->error == NULL) esrpc_message_copy(message, &lane->error);
+            note_vain_call(lane->bench);
+        } else if (!atomic_load_explicit(&lane->bench->has_success, memory_order_relaxed)) {
+            atomic_store(&lane->bench->has_success, true);
+        }
     }
     if ((esrpc_message_get_flags(message) & ESRPC_MESSAGE_FLAG_TERMINATE_STREAM) == 0) esrpc_stream_close(stream);
 }
@@ -253,8 +270,8 @@ static bool print_figures(const struct bench *bench, const struct figures *figur
             text_print(&text, "\"%s\":%.4f,", names[i], percentile(figures, shares[i]));
         text_print(&text, "\"max\":%.4f}}\n", (double)figures->max_ns / 1e6);
     } else {
-        text_print(&text, "connections   %lu, with %lu calls at once on each\n", (unsigned long)bench->lane_count,
-                   (unsigned long)bench->in_flight);
+        text_print(&text, "connections   %lu, with %lu call%s at once on each\n", (unsigned long)bench->lane_count,
+                   (unsigned long)bench->in_flight, bench->in_flight == 1 ? "" : "s");
         text_print(&text, "calls         %llu in %.3f s: %.1f per second\n", figures->calls, seconds, rate);
         text_print(&text, "failures      %llu calls without a reply, %llu replies that are errors\n", figures->failures,
                    figures->errors);
@@ -340,12 +357,21 @@ static void wait_for_calls(struct bench *bench)
     free(figures);
 }
 
+static const esrpc_message *first_error(const struct bench *bench)
+{
+    for (uint32_t i = 0; i < bench->lane_count; i++)
+        if (bench->lanes[i].error != NULL) return bench->lanes[i].error;
+    return NULL;
+}
+
 static int report_figures(struct bench *bench)
 {
     struct figures *figures = allocate(sizeof *figures);
     int exit_code = EXIT_OK;
     add_up(bench, figures);
     if (!print_figures(bench, figures)) exit_code = EXIT_FAILED;
+    if (!bench->has_success && bench->vain_calls >= MOST_VAIN_CALLS)
+        say("%s: none of the first %u calls succeeded: no more were made", bench->call->operation, (unsigned)bench->vain_calls);
     for (uint32_t i = 0; i < bench->lane_count && exit_code == EXIT_OK; i++) {
         struct lane *lane = &bench->lanes[i];
         if (lane->status != ESRPC_OK)
@@ -353,9 +379,9 @@ static int report_figures(struct bench *bench)
                                     true);
     }
     if (exit_code == EXIT_OK && figures->errors > 0) {
-        say("%s: %llu of %llu replies are errors: call it without --bench to see them", bench->call->operation, figures->errors,
-            figures->calls);
-        exit_code = EXIT_ERROR_REPLY;
+        const esrpc_message *error = first_error(bench);
+        say("%s: %llu of %llu replies are errors; the first one follows", bench->call->operation, figures->errors, figures->calls);
+        exit_code = error != NULL ? say_error_reply(bench->call, error) : EXIT_ERROR_REPLY;
     }
     free(figures);
     return exit_code;
@@ -405,7 +431,10 @@ int call_bench(struct call *call)
     }
     /* If it does not end, its callbacks still use the lanes. */
     if (!end_runtime(runtime)) return EXIT_FAILED;
-    for (uint32_t i = 0; i < bench.lane_count; i++) free(bench.lanes[i].slots);
+    for (uint32_t i = 0; i < bench.lane_count; i++) {
+        free(bench.lanes[i].slots);
+        esrpc_message_release(bench.lanes[i].error);
+    }
     free(bench.lanes);
     return exit_code;
 }

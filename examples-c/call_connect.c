@@ -10,6 +10,7 @@ static void split_address(struct call *call)
 {
     const char *address = call->address, *host = address, *colon = strrchr(address, ':');
     size_t len = 0;
+    if (strstr(address, "://") != NULL) usage_error("\"%s\" is a URL: write HOST:PORT alone; for TLS add --tls", address);
     if (address[0] == '[') {
         const char *bracket = strchr(address, ']');
         if (bracket == NULL || bracket[1] != ':') usage_error("\"%s\": an IPv6 address is written as [ADDRESS]:PORT", address);
@@ -128,16 +129,17 @@ esrpc_client_options *make_client_options(struct call *call, esrpc_runtime *runt
 }
 
 /* What to do about a failure, "" if its sentence says it all. */
-static const char *advise(const struct call *call, esrpc_status status, int32_t alert, bool connected)
+static const char *advise(const struct call *call, esrpc_status status, const char *sentence, int32_t alert, bool connected)
 {
+    const bool is_unix = call->unix_path != NULL;
     switch (status) {
     case ESRPC_ERROR_CONNECTION_REFUSED:
-        return call->unix_path != NULL ? "nothing is listening on that socket any more: start the server"
-                                       : "start the server, or check host and port";
+        return is_unix ? unless_said(sentence, "; ", "nothing is listening on that socket any more: start the server")
+                       : unless_said(sentence, "start it", "start the server, or check host and port");
     case ESRPC_ERROR_NOT_FOUND:
-        return call->unix_path != NULL ? "there is no such socket: start the server, or check the path" : "";
+        return is_unix ? unless_said(sentence, "; ", "there is no such socket: start the server, or check the path") : "";
     case ESRPC_ERROR_ACCESS_DENIED:
-        return call->unix_path != NULL ? "run this as a user who may write to that socket" : "";
+        return is_unix ? unless_said(sentence, "; ", "run this as a user who may write to that socket") : "";
     case ESRPC_ERROR_RESOLVE_FAILED:
         return "check the spelling of the host, and that this machine can look names up";
     case ESRPC_ERROR_RESOLVE_TIMED_OUT:
@@ -163,7 +165,11 @@ static const char *advise(const struct call *call, esrpc_status status, int32_t 
     case ESRPC_ERROR_INCOMPLETE:
     case ESRPC_ERROR_PRELUDE_CHECKSUM:
         if (connected || call->tls.is_on) return "";
-        return "check host and port; if the server uses TLS there, add --tls, and --ca FILE if its CA is not one of the system's";
+        return unless_said(sentence, "check the host and port",
+                           "check host and port; if the server uses TLS there, add --tls, and --ca FILE if its CA is not one of the "
+                           "system's");
+    case ESRPC_ERROR_TLS_HANDSHAKE_FAILED:
+        return unless_said(sentence, "check the host and port", advise_tls(status, alert, &call->tls, false));
     default:
         return advise_tls(status, alert, &call->tls, false);
     }
@@ -172,13 +178,14 @@ static const char *advise(const struct call *call, esrpc_status status, int32_t 
 int say_failure(const struct call *call, const char *what, esrpc_status status, const char *sentence, int32_t alert,
                 bool connected)
 {
-    const char *place = strchr(what, '@');
+    const char *place = strstr(what, " to @");
+    const bool is_named = strstr(sentence, call->place) != NULL;
     struct text text = {NULL, 0, 0};
-    text_print(&text, "%.*s%s%s", (int)(place - what), what, call->place, place + 1);
+    text_print(&text, "%.*s%s%s%s", (int)(place - what), what, is_named ? "" : " to ", is_named ? "" : call->place, place + 5);
     text_add(&text, "", 1);
     say_status(text.data, status, sentence);
     free(text.data);
-    const char *advice = advise(call, status, alert, connected);
+    const char *advice = advise(call, status, sentence, alert, connected);
     if (advice[0] != '\0') say("what to do: %s", advice);
     return exit_code_of(status, connected);
 }

@@ -168,7 +168,7 @@ static int open_stream(struct stream *stream)
     struct call *call = stream->call;
     esrpc_bytes first = text_bytes(&call->payload);
     if (call->data == NULL && !next_line(&stream->input, &first)) {
-        say("standard input is empty: its first line opens the stream; or give --data");
+        say("standard input is empty: its first line opens the stream, unless --data gives the first message");
         return EXIT_USAGE;
     }
     esrpc_status status = ESRPC_OK;

@@ -7,13 +7,18 @@
 
 #include <errno.h>
 
+#define USAGE \
+    "[--whole] [--chunk N] FILE|-\n" \
+    "Prints each event-stream message of a file as a line of JSON. Reads N bytes at once, or with --whole all."
+
 struct options {
     bool whole;
     uint32_t chunk_size;
     const char *path;
 };
 
-static bool parse_options(int argc, char **argv, struct options *out_options)
+/* Returns what is wrong with the command line, NULL if nothing is. */
+static const char *parse_options(int argc, char **argv, struct options *out_options)
 {
     struct options options = {false, 64 * 1024, NULL};
     for (int i = 1; i < argc; i++) {
@@ -21,15 +26,18 @@ static bool parse_options(int argc, char **argv, struct options *out_options)
             options.whole = true;
         } else if (strcmp(argv[i], "--chunk") == 0) {
             i++; /* argv ends with a NULL */
-            if (argv[i] == NULL || !parse_number(argv[i], 1, INT32_MAX, &options.chunk_size)) return false;
-        } else if (options.path == NULL && (argv[i][0] != '-' || argv[i][1] == '\0')) {
-            options.path = argv[i];
+            if (argv[i] == NULL || !parse_number(argv[i], 1, INT32_MAX, &options.chunk_size))
+                return "--chunk takes a number of bytes after it, 1 or more";
+        } else if (argv[i][0] == '-' && argv[i][1] != '\0') {
+            return "the options are --whole and --chunk N";
+        } else if (options.path != NULL) {
+            return "it reads one file";
         } else {
-            return false;
+            options.path = argv[i];
         }
     }
     *out_options = options;
-    return options.path != NULL;
+    return options.path != NULL ? NULL : "it needs the name of a file, or - for standard input";
 }
 
 static esrpc_status print_message(const esrpc_message *message)
@@ -98,10 +106,9 @@ int main(int argc, char **argv)
     int exit_code = EXIT_FAILED;
     uint8_t *data = NULL;
     size_t len = 0;
-    if (!parse_options(argc, argv, &options)) {
-        fprintf(stderr, "usage: codec_dump [--whole] [--chunk N] FILE|-\n");
-        return EXIT_USAGE;
-    }
+    if (argc == 2 && is_help(argv[1])) return explain_usage("codec_dump", USAGE, "");
+    const char *mistake = parse_options(argc, argv, &options);
+    if (mistake != NULL) return explain_usage("codec_dump", USAGE, mistake);
     FILE *file = strcmp(options.path, "-") == 0 ? stdin : fopen(options.path, "rb");
     if (file == NULL) {
         fprintf(stderr, "codec_dump: %s: %s\n", options.path, strerror(errno));

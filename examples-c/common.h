@@ -17,10 +17,18 @@
 enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, TIMEOUT_MS = 10000 };
 
 #define ENDPOINT_USAGE \
-    "[--host HOST] [--port PORT] [--unix PATH] [--abstract NAME] [--tls-cert FILE --tls-key FILE] [--alpn NAME] " \
-    "[--setup-timeout MS] [--idle-timeout MS] [--keep-alive MS] "
-#define SERVER_USAGE ENDPOINT_USAGE "[--client-ca FILE [--crl FILE]]"
-#define CLIENT_USAGE ENDPOINT_USAGE "[--ca FILE [--crl FILE]] [--server-name NAME] [--ip 4|6]"
+    "[--host HOST] [--port PORT] [--unix PATH] [--abstract NAME]\n" \
+    "    [--setup-timeout MS] [--idle-timeout MS] [--keep-alive MS]\n"
+#define SERVER_USAGE \
+    ENDPOINT_USAGE "    [--cert FILE --key FILE [--client-ca FILE [--crl FILE]] [--alpn NAME]]\n" \
+    "It listens on 127.0.0.1:8033 unless the options say otherwise; with --port 0 the system chooses the port.\n" \
+    "With --cert and --key (or --tls-cert and --tls-key) it uses TLS, and with --client-ca clients need certificates."
+#define CLIENT_USAGE \
+    ENDPOINT_USAGE "    [--ca FILE [--crl FILE] [--server-name NAME] [--cert FILE --key FILE] [--alpn NAME]] [--ip 4|6]\n" \
+    "It connects to 127.0.0.1:8033 unless the options say otherwise, and uses TLS with --ca. --tls-cert and --tls-key\n" \
+    "are other names of --cert and --key."
+#define TOKEN_FORM "1 to 254 visible ASCII characters without quotes and backslashes"
+#define TOKEN_USAGE "The first line of the token's file is the token: " TOKEN_FORM "."
 
 /* Where to listen or to connect: a Unix socket if one of its two names is given, else host and port; with TLS if there is a
  * certificate to show (a server) or a CA to trust (a client). */
@@ -38,7 +46,7 @@ struct endpoint {
     uint32_t setup_timeout_ms;     /* for each phase of connecting */
     uint32_t idle_timeout_ms, keep_alive_ms; /* ESRPC_NO_TIMEOUT: none */
     uint32_t ip;                   /* the address family, an ESRPC_ADDRESS_FAMILY_ constant */
-    char mistake[128];             /* what is wrong with the command line */
+    char mistake[128];             /* what is wrong with the command line; "" if it asks for help */
 };
 
 /* A decimal number from min to max, and nothing else; strtoul would also take a sign, spaces and a tail. */
@@ -56,13 +64,19 @@ static inline bool parse_number(const char *text, uint32_t min, uint32_t max, ui
     return true;
 }
 
+static inline bool is_help(const char *argument)
+{
+    return strcmp(argument, "--help") == 0 || strcmp(argument, "-h") == 0;
+}
+
 static inline bool mistaken(struct endpoint *endpoint, const char *option, const char *mistake)
 {
-    snprintf(endpoint->mistake, sizeof endpoint->mistake, "%.60s %s", option, mistake);
+    snprintf(endpoint->mistake, sizeof endpoint->mistake, "%.50s %s", option, mistake);
     return false;
 }
 
-/* Reads the options of SERVER_USAGE or CLIENT_USAGE; false, with the mistake, if there is anything else. */
+/* Reads the options of SERVER_USAGE or CLIENT_USAGE; false, with the mistake, if there is anything else. Then explain_usage is to be
+ * called. */
 static inline bool parse_endpoint(int argc, char **argv, bool is_server, struct endpoint *endpoint)
 {
     enum { DAY_MS = 24 * 60 * 60 * 1000 };
@@ -79,8 +93,9 @@ static inline bool parse_endpoint(int argc, char **argv, bool is_server, struct 
         if (strcmp(argv[i], "--host") == 0) text = &endpoint->host;
         if (strcmp(argv[i], "--unix") == 0) text = &endpoint->unix_path;
         if (strcmp(argv[i], "--abstract") == 0) text = &endpoint->abstract_name;
-        if (strcmp(argv[i], "--tls-cert") == 0) text = &endpoint->certificate;
-        if (strcmp(argv[i], "--tls-key") == 0) text = &endpoint->key;
+        if (is_help(argv[i])) return false;
+        if (strcmp(argv[i], "--cert") == 0 || strcmp(argv[i], "--tls-cert") == 0) text = &endpoint->certificate;
+        if (strcmp(argv[i], "--key") == 0 || strcmp(argv[i], "--tls-key") == 0) text = &endpoint->key;
         if (strcmp(argv[i], is_server ? "--client-ca" : "--ca") == 0) text = &endpoint->ca;
         if (strcmp(argv[i], "--crl") == 0) text = &endpoint->crl;
         if (strcmp(argv[i], "--alpn") == 0) text = &endpoint->alpn;
@@ -90,7 +105,13 @@ static inline bool parse_endpoint(int argc, char **argv, bool is_server, struct 
         if (strcmp(argv[i], "--idle-timeout") == 0) number = &endpoint->idle_timeout_ms, least = 1;
         if (strcmp(argv[i], "--keep-alive") == 0) number = &endpoint->keep_alive_ms, least = 1;
         if (!is_server && strcmp(argv[i], "--ip") == 0) number = &endpoint->ip, least = 4, most = 6;
-        if (text == NULL && number == NULL) return mistaken(endpoint, argv[i], "is no option of this program");
+        if (strcmp(argv[i], "--tls") == 0)
+            return mistaken(endpoint, argv[i], is_server ? "is not needed: --cert and --key turn TLS on" : "is not needed: --ca turns TLS on");
+        if (text == NULL && number == NULL)
+            return mistaken(endpoint, argv[i],
+                            value == NULL && strncmp(argv[i], "--", 2) == 0
+                                ? "needs a value after it, or is not an option of this program"
+                                : "is not an option of this program");
         if (value == NULL) return mistaken(endpoint, argv[i], "needs a value after it");
         if (text != NULL) {
             *text = value;
@@ -104,9 +125,9 @@ static inline bool parse_endpoint(int argc, char **argv, bool is_server, struct 
     if (endpoint->unix_path != NULL && endpoint->abstract_name != NULL)
         return mistaken(endpoint, "--unix", "and --abstract exclude each other: a socket has one name");
     if (shows_certificate != (endpoint->key != NULL))
-        return mistaken(endpoint, "--tls-cert", "and --tls-key go together");
+        return mistaken(endpoint, "--cert", "and --key go together");
     if (is_server && endpoint->ca != NULL && !shows_certificate)
-        return mistaken(endpoint, "--client-ca", "is for TLS, which needs --tls-cert and --tls-key");
+        return mistaken(endpoint, "--client-ca", "is for TLS, which needs --cert and --key");
     if (!is_server && endpoint->ca == NULL && (shows_certificate || endpoint->server_name != NULL))
         return mistaken(endpoint, "--ca", "is needed for TLS: the CA of the server's certificate");
     if (endpoint->crl != NULL && endpoint->ca == NULL)
@@ -116,10 +137,13 @@ static inline bool parse_endpoint(int argc, char **argv, bool is_server, struct 
     return true;
 }
 
+/* Returns the exit code. Without a mistake the usage is what was asked for. */
 static inline int explain_usage(const char *program, const char *usage, const char *mistake)
 {
-    fprintf(stderr, "usage: %s %s\n%s: %s\n", program, usage, program, mistake);
-    return EXIT_USAGE;
+    const bool is_asked_for = mistake[0] == '\0';
+    fprintf(is_asked_for ? stdout : stderr, "usage: %s %s\n", program, usage);
+    if (!is_asked_for) fprintf(stderr, "%s: %s\n", program, mistake);
+    return is_asked_for ? EXIT_OK : EXIT_USAGE;
 }
 
 /* Takes an option that not every program has, and its value, out of the command line; NULL if it is not there. */
@@ -150,7 +174,7 @@ static inline bool read_token(const char *path, char token[TOKEN_SIZE])
     token[len] = '\0';
     for (size_t i = 0; i < len; i++)
         good = good && token[i] > ' ' && token[i] < 127 && token[i] != '"' && token[i] != '\\';
-    if (!good) fprintf(stderr, "%s: its first line is no token of 1 to 254 visible characters without quotes\n", path);
+    if (!good) fprintf(stderr, "%s: its first line is not a token: %s\n", path, TOKEN_FORM);
     return good;
 }
 
@@ -170,7 +194,9 @@ static inline void complain(const char *format, ...)
 /* `sentence` is esrpc_last_error_message() for a call, or the end message of a connection or stream. */
 static inline void report(const char *what, esrpc_status status, const char *sentence)
 {
+    const size_t len = strlen(what);
     if (sentence[0] == '\0') sentence = esrpc_status_message(status);
+    if (strncmp(sentence, what, len) == 0 && sentence[len] == ' ') sentence += len + 1; /* not "cannot listen" twice */
     complain("%s: %s: %s\n", what, esrpc_status_name(status), sentence);
 }
 

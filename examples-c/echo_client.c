@@ -3,7 +3,7 @@
  *
  * echo_client [--host HOST] [--port PORT] [--ip 4|6] [--unix PATH] [--abstract NAME] [--setup-timeout MS]
  *             [--idle-timeout MS] [--keep-alive MS] [--ca FILE [--crl FILE] [--server-name NAME] [--alpn NAME]
- *             [--tls-cert FILE --tls-key FILE]] [--token-file FILE]
+ *             [--cert FILE --key FILE]] [--token-file FILE]
  * The token, the first line of its file, goes into CONNECT: {"authToken":"..."}. */
 #include "common.h"
 
@@ -161,7 +161,7 @@ int main(int argc, char **argv)
     char token[TOKEN_SIZE] = "";
     const char *token_file = take_option(&argc, argv, "--token-file");
     if (!parse_endpoint(argc, argv, false, &endpoint))
-        return explain_usage("echo_client", CLIENT_USAGE " [--token-file FILE]", endpoint.mistake);
+        return explain_usage("echo_client", "[--token-file FILE] " CLIENT_USAGE "\n" TOKEN_USAGE, endpoint.mistake);
     if (token_file != NULL && !read_token(token_file, token)) return EXIT_USAGE;
     esrpc_client_options *options = esrpc_client_options_new();
     esrpc_headers *connect = esrpc_headers_new();

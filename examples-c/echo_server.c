@@ -2,7 +2,7 @@
  * echo_operations.c what happens on their streams.
  *
  * echo_server [--host ADDRESS] [--port PORT] [--unix PATH] [--abstract NAME] [--setup-timeout MS] [--idle-timeout MS]
- *             [--keep-alive MS] [--tls-cert FILE --tls-key FILE [--client-ca FILE [--crl FILE]] [--alpn NAME]]
+ *             [--keep-alive MS] [--cert FILE --key FILE [--client-ca FILE [--crl FILE]] [--alpn NAME]]
  * Port 0 lets the system choose. A listening socket that a supervisor passes (LISTEN_FDS) is used instead. Prints
  * `listening on ...` when it is ready; SIGINT and SIGTERM end it. */
 #define _POSIX_C_SOURCE 200809L

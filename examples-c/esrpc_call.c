@@ -35,6 +35,8 @@ static const char help[] =
     "  --timeout SECONDS          for connecting and again for the reply (10), or for a\n"
     "                             whole stream (none)\n"
     "  --json                     print the reply as a line of JSON, with its headers\n"
+    "  --quiet                    do not say that messages may follow the reply, and show\n"
+    "                             no progress with --stream and --bench\n"
     "Streams:\n"
     "  --stream                   send each line of standard input as a message, and\n"
     "                             print each reply as a line of JSON; without --data the\n"
@@ -43,9 +45,9 @@ static const char help[] =
     "  --replies N                end the stream after N replies\n"
     "  --wait SECONDS             end it when the input has ended and nothing has come\n"
     "                             for this long; otherwise the server ends it\n"
-    "  --quiet                    no progress on the terminal\n"
     "Load:\n"
-    "  --bench                    call again and again; print rate and latencies\n"
+    "  --bench                    call again and again; print rate and latencies; stop if\n"
+    "                             none of the first 100 calls succeeds\n"
     "  --connections N            on this many connections (1)\n"
     "  --in-flight N              with this many calls at once on each (1)\n"
     "  --duration SECONDS         for this long (5), or\n"
@@ -96,7 +98,8 @@ static void read_arguments(int argc, char **argv, struct call *call)
         {"--count", OPTION_NUMBER, &call->count, 1, UINT32_MAX},
         {"--threads", OPTION_NUMBER, &call->threads, 1, 64},
     };
-    const struct command_line line = {"esrpc-call", help, options, sizeof options / sizeof options[0], "HOST:PORT"};
+    const struct command_line line = {"esrpc-call", help, options, sizeof options / sizeof options[0], "HOST:PORT",
+                                      " An operation is given as --operation NAME, its payload as --data TEXT"};
     call->wait_ms = ESRPC_NO_TIMEOUT;
     call->address = read_command_line(argc, argv, &line);
     check_target(call);
@@ -189,6 +192,8 @@ int call_once(struct call *call, esrpc_connection *connection)
         if (is_mistake) exit_code = EXIT_USAGE;
     } else if ((!is_error || call->is_json) && !print_reply(call, reply)) {
         exit_code = EXIT_FAILED;
+    } else if (!is_error && !call->is_quiet && (esrpc_message_get_flags(reply) & ESRPC_MESSAGE_FLAG_TERMINATE_STREAM) == 0) {
+        say("%s: this reply does not end the stream: add --stream to read the messages that follow", call->operation);
     }
     if (is_error && exit_code == EXIT_OK) exit_code = say_error_reply(call, reply);
     esrpc_message_release(reply);

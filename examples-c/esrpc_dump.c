@@ -27,7 +27,7 @@ static const char help[] =
     "Example:\n"
     "  esrpc-dump --json messages.bin | jq -c 'del(.payload)'\n";
 
-enum { PRELUDE = 12, CHECKSUM = 4, SHORTEST = PRELUDE + CHECKSUM, TEXT_SHOWN = 2000, BYTES_SHOWN = 256 };
+enum { PRELUDE = 12, CHECKSUM = 4, SHORTEST = PRELUDE + CHECKSUM, TEXT_SHOWN = 2000, BYTES_SHOWN = 256, CHECKS_OF_A_BYTE = 16 };
 
 struct dump {
     bool is_json, is_encode, is_all, is_recover;
@@ -40,6 +40,7 @@ struct dump {
     size_t payload_len;
     struct text out;
     bool is_closed; /* standard output */
+    size_t checked; /* bytes of messages that are not whole */
 };
 
 /* --- The readable form --- */
@@ -298,24 +299,109 @@ static size_t find_damage(const uint8_t *message, size_t len, esrpc_status statu
     }
 }
 
-/* The offset of the next message that is whole, the input's length if there is none. */
-static size_t find_whole_message(const struct dump *dump)
+/* Counts a message that is not whole. A file can be made of beginnings that are sound, behind each of which everything to its end
+ * has to be checked; the limit keeps the work in proportion to the file. */
+static void count_checked(struct dump *dump, size_t at, esrpc_status status)
+{
+    const size_t rest = dump->input.len - at;
+    if (rest < PRELUDE || status == ESRPC_ERROR_PRELUDE_CHECKSUM) return;
+    const size_t total_length = read_u32((const uint8_t *)dump->input.data + at);
+    dump->checked += total_length < rest ? total_length : rest;
+}
+
+static bool is_limit_reached(const struct dump *dump)
+{
+    return dump->checked / CHECKS_OF_A_BYTE > dump->input.len;
+}
+
+/* The offset of the next message that is whole, the input's length if there is none. Ends early when the limit is reached. */
+static size_t find_whole_message(struct dump *dump)
 {
     const uint8_t *data = (const uint8_t *)dump->input.data;
     const size_t end = dump->input.len;
-    for (size_t at = dump->start + 1; at < end && end - at >= SHORTEST; at++) {
+    for (size_t at = dump->start + 1; at < end && end - at >= SHORTEST && !is_limit_reached(dump); at++) {
         const uint32_t total_length = read_u32(data + at), headers_length = read_u32(data + at + 4);
         esrpc_message *message = NULL;
         if (total_length < SHORTEST || total_length > end - at || headers_length > total_length - SHORTEST) continue;
         const esrpc_bytes rest = {data + at, end - at};
-        bool is_whole = esrpc_message_decode(rest, &message, NULL) == ESRPC_OK;
+        const esrpc_status status = esrpc_message_decode(rest, &message, NULL);
         esrpc_message_release(message);
-        if (is_whole) return at;
+        if (status == ESRPC_OK) return at;
+        count_checked(dump, at, status);
     }
     return end;
 }
 
-static void say_damage(const struct dump *dump, esrpc_status status, const char *sentence)
+/* What a file is that begins like this, "" if that is not known. */
+static const char *recognize(esrpc_bytes start)
+{
+    static const struct {
+        const char *start, *kind;
+    } kinds[] = {
+        {"\x89PNG", "a PNG image"},
+        {"\xff\xd8\xff", "a JPEG image"},
+        {"GIF8", "a GIF image"},
+        {"%PDF", "a PDF document"},
+        {"PK\x03\x04", "a ZIP archive"},
+        {"\x1f\x8b", "gzip: decompress it first"},
+        {"\x7f"
+         "ELF",
+         "a program"},
+        {"\xd4\xc3\xb2\xa1", "a packet capture: extract what the connection carried first"},
+        {"\x0a\x0d\x0d\x0a", "a packet capture: extract what the connection carried first"},
+        {"\x16\x03", "TLS: it has to be decrypted first"},
+        {"HTTP/", "an HTTP response"},
+        {"GET ", "an HTTP request"},
+        {"POST ", "an HTTP request"},
+        {"PRI * HTTP/2", "HTTP/2"},
+        {"event:", "server-sent events"},
+        {"data:", "server-sent events"},
+        {"{", "JSON: --encode makes messages of it"},
+        {"<", "XML or HTML"},
+        {"AAAA", "base64: decode it first (base64 -d)"},
+        {"000000", "hexadecimal text: convert it to bytes first (xxd -r -p)"},
+    };
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
+        if (starts_with(start, kinds[i].start)) return kinds[i].kind;
+    return "";
+}
+
+/* Whether the input begins with something else than a damaged message: even the lengths at its beginning make no sense. */
+static bool is_foreign(const struct dump *dump, esrpc_status status)
+{
+    enum { HIGHEST_FIRST_BYTE = 3 }; /* of a length: no message has 64 MiB */
+    if (dump->start != 0 || dump->input.len == 0) return false;
+    if (dump->input.len >= PRELUDE) return status == ESRPC_ERROR_PRELUDE_CHECKSUM;
+    return (uint8_t)dump->input.data[0] > HIGHEST_FIRST_BYTE;
+}
+
+/* Text up to the end of its first line, other bytes in hexadecimal. */
+static void add_beginning(struct text *out, esrpc_bytes start)
+{
+    enum { SHOWN = 24, LONGEST_CHARACTER = 4 };
+    size_t len = 0;
+    while (len < start.len && len < SHOWN && start.data[len] >= ' ') len++;
+    esrpc_bytes line = {start.data, len};
+    while (len == SHOWN && line.len > SHOWN - LONGEST_CHARACTER && !is_utf8(line)) line.len--; /* not inside a character */
+    const bool is_text = len == start.len || len == SHOWN || start.data[len] == '\n' || start.data[len] == '\r';
+    if (is_text && is_utf8(line)) {
+        text_add_string(out, line);
+        return;
+    }
+    for (size_t i = 0; i < start.len && i < SHOWN; i++) text_print(out, "%s%02x", i > 0 ? " " : "", start.data[i]);
+}
+
+static void say_foreign(const struct dump *dump)
+{
+    const char *kind = recognize(text_bytes(&dump->input));
+    struct text shown = {NULL, 0, 0};
+    add_beginning(&shown, text_bytes(&dump->input));
+    say("%s does not look like event-stream messages: it begins with %.*s%s%s", dump->path, (int)shown.len, shown.data,
+        kind[0] != '\0' ? "; it may be " : "", kind);
+    free(shown.data);
+}
+
+static void say_damage(const struct dump *dump, esrpc_status status, const char *sentence, bool is_other)
 {
     const uint8_t *message = (const uint8_t *)dump->input.data + dump->start;
     const size_t len = dump->input.len - dump->start, at = dump->start + find_damage(message, len, status);
@@ -324,7 +410,7 @@ static void say_damage(const struct dump *dump, esrpc_status status, const char 
     if (status == ESRPC_ERROR_MESSAGE_CHECKSUM)
         say("its lengths are right, so that one of its bytes from offset %zu to %zu has changed", dump->start + PRELUDE,
             at + CHECKSUM - 1);
-    if (status == ESRPC_ERROR_PRELUDE_CHECKSUM)
+    if (status == ESRPC_ERROR_PRELUDE_CHECKSUM && !is_other)
         say("one of the 12 bytes from offset %zu on has changed, or no message begins there, because bytes are missing or too many "
             "before it",
             dump->start);
@@ -338,12 +424,21 @@ static int show(struct dump *dump)
         if (dump->is_closed) return EXIT_FAILED;
         if (status == ESRPC_OK) return exit_code;
         exit_code = EXIT_FAILED;
-        say_damage(dump, status, esrpc_last_error_message());
-        size_t next = find_whole_message(dump);
-        if (next == dump->input.len) {
+        struct text sentence = {NULL, 0, 0};
+        text_print(&sentence, "%s", esrpc_last_error_message());
+        count_checked(dump, dump->start, status);
+        const size_t next = find_whole_message(dump);
+        const bool has_next = next < dump->input.len, is_other = !has_next && is_foreign(dump, status);
+        if (is_other) say_foreign(dump);
+        say_damage(dump, status, sentence.data, is_other);
+        free(sentence.data);
+        if (!has_next && is_limit_reached(dump))
+            say("the search for the next whole message was given up: too much looks like the beginning of one (%zu bytes were checked, "
+                "the file has %zu)",
+                dump->checked, dump->input.len);
+        else if (!has_next)
             say("no whole message follows");
-            return exit_code;
-        }
+        if (!has_next) return exit_code;
         say("the next message that is whole begins at offset %zu%s", next, dump->is_recover ? "" : ": --recover goes on there");
         if (!dump->is_recover) return exit_code;
         dump->start = next;
@@ -449,7 +544,7 @@ int main(int argc, char **argv)
         {"--all", OPTION_FLAG, &dump.is_all, 0, 0},
         {"--recover", OPTION_FLAG, &dump.is_recover, 0, 0},
     };
-    const struct command_line line = {"esrpc-dump", help, options, sizeof options / sizeof options[0], "FILE"};
+    const struct command_line line = {"esrpc-dump", help, options, sizeof options / sizeof options[0], "FILE", ""};
     signal(SIGPIPE, SIG_IGN); /* write_output notices that nobody reads */
     dump.path = read_command_line(argc, argv, &line);
     if (dump.path == NULL) usage_error("which file? Give its name, or - for standard input");

@@ -20,7 +20,7 @@ static const char help[] =
     "  --port PORT                and at which port (8033); 0: one that is free, see the\n"
     "                             line that is printed\n"
     "  --unix PATH                listen on a Unix socket; @NAME for Linux's abstract names\n"
-    "  --cert FILE --key FILE     use TLS with this certificate\n"
+    "  --cert FILE --key FILE     use TLS with this certificate; --tls may be given, too\n"
     "  --client-ca FILE           and require certificates of clients from this CA\n"
     "  --alpn NAME                the application protocol of TLS\n"
     "  --verbose                  print each message that arrives to stderr, as JSON\n"
@@ -48,7 +48,7 @@ static const char help[] =
     "Exit codes: 0 it was asked to stop; 1 it cannot listen; 2 wrong arguments, or a mistake in\n"
     "the file; 4 TLS cannot be set up.\n";
 
-enum { RETRY_MS = 5 };
+enum { RETRY_MS = 5, MOST_WAITING = 1000, MOST_HELD = 64 * 1024 * 1024 };
 
 struct serve {
     const char *path, *host, *unix_path;
@@ -60,16 +60,27 @@ struct serve {
 
 static struct serve serve = {.host = "127.0.0.1", .port = 8033};
 
+/* The user data of a connection. */
+struct client {
+    size_t references; /* of the connection and of jobs; under the lock of clock_of_jobs */
+    /* The others are for the loop thread. */
+    size_t waiting, held; /* jobs that wait, and bytes that they will echo */
+    size_t pauses;        /* reasons not to read from it */
+    bool is_full, is_reported;
+};
+
 /* A list of replies that is being sent on a stream. */
 struct job {
     struct job *next;
     uint64_t due_ms;
-    esrpc_stream *stream; /* a reference */
+    esrpc_stream *stream;  /* a reference */
+    struct answer *answer; /* the stream's user data */
+    struct client *client; /* a reference */
     const struct replies *replies;
     size_t index;
     uint32_t sent; /* how often the reply at `index` was sent */
     bool has_waited, has_paused;
-    esrpc_message *request; /* a copy, if it is echoed */
+    struct text echo; /* a copy of the payload that is answered, if it is echoed */
 };
 
 /* Jobs that wait, the next one first. */
@@ -83,6 +94,8 @@ static struct {
 /* The user data of a stream. */
 struct answer {
     const struct operation *operation;
+    struct client *client;
+    size_t waiting; /* jobs */
     bool is_begun;
 };
 
@@ -93,25 +106,83 @@ static uint64_t now_ms(void)
     return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
+/* --- Clients that are not read from --- */
+
+static void acquire_client(struct client *client)
+{
+    pthread_mutex_lock(&clock_of_jobs.lock);
+    client->references++;
+    pthread_mutex_unlock(&clock_of_jobs.lock);
+}
+
+static void release_client(void *user_data)
+{
+    struct client *client = user_data;
+    pthread_mutex_lock(&clock_of_jobs.lock);
+    bool is_last = --client->references == 0;
+    pthread_mutex_unlock(&clock_of_jobs.lock);
+    if (is_last) free(client);
+}
+
+static void pause_client(struct client *client, esrpc_connection *connection)
+{
+    if (client->pauses++ == 0) esrpc_connection_pause_reading(connection);
+}
+
+static void resume_client(struct client *client, esrpc_connection *connection)
+{
+    if (--client->pauses == 0) esrpc_connection_resume_reading(connection);
+}
+
 /* --- Replies --- */
 
 static void free_job(struct job *job)
 {
     esrpc_stream_release(job->stream);
-    esrpc_message_release(job->request);
+    free(job->echo.data);
+    release_client(job->client);
     free(job);
 }
 
 static void end_job(struct job *job)
 {
-    if (job->has_paused) esrpc_connection_resume_reading(esrpc_stream_get_connection(job->stream));
+    if (job->has_paused) resume_client(job->client, esrpc_stream_get_connection(job->stream));
     free_job(job);
+}
+
+/* A client that sends without end, to be answered later, is not read from while too much waits. */
+static void count_waiting(struct job *job)
+{
+    struct client *client = job->client;
+    esrpc_connection *connection = esrpc_stream_get_connection(job->stream);
+    job->answer->waiting++;
+    client->waiting++;
+    client->held += job->echo.len;
+    if (client->is_full || (client->waiting < MOST_WAITING && client->held < MOST_HELD)) return;
+    client->is_full = true;
+    pause_client(client, connection);
+    if (!client->is_reported)
+        complain("%zu lists of replies, with %zu bytes to echo, wait to be sent to %s: it is not read from until fewer wait\n",
+                 client->waiting, client->held, esrpc_connection_get_remote_address(connection));
+    client->is_reported = true;
+}
+
+static void count_due(struct job *job)
+{
+    struct client *client = job->client;
+    job->answer->waiting--;
+    client->waiting--;
+    client->held -= job->echo.len;
+    if (!client->is_full || client->waiting > MOST_WAITING / 2 || client->held > MOST_HELD / 2) return;
+    client->is_full = false;
+    resume_client(client, esrpc_stream_get_connection(job->stream));
 }
 
 static void wait_with(struct job *job, uint32_t delay_ms)
 {
     struct job **place = &clock_of_jobs.first;
     job->due_ms = now_ms() + delay_ms;
+    count_waiting(job);
     pthread_mutex_lock(&clock_of_jobs.lock);
     bool is_over = clock_of_jobs.is_over;
     while (!is_over && *place != NULL && (*place)->due_ms <= job->due_ms) place = &(*place)->next;
@@ -139,14 +210,14 @@ static void go_on(struct job *job)
             wait_with(job, reply->delay_ms);
             return;
         }
-        esrpc_bytes payload = reply->is_echo ? esrpc_message_get_payload(job->request) : text_bytes(&reply->payload);
+        esrpc_bytes payload = text_bytes(reply->is_echo ? &job->echo : &reply->payload);
         int32_t flags = reply->flags;
         if (job->sent + 1 < reply->times) flags &= ~ESRPC_MESSAGE_FLAG_TERMINATE_STREAM;
         esrpc_status status =
             esrpc_stream_send_message(job->stream, reply->type, flags, reply->headers, payload, NULL, NULL);
         if (status == ESRPC_ERROR_WOULD_BLOCK) {
             /* A client that does not read is not read from, and asked again soon. */
-            if (!job->has_paused) esrpc_connection_pause_reading(esrpc_stream_get_connection(job->stream));
+            if (!job->has_paused) pause_client(job->client, esrpc_stream_get_connection(job->stream));
             job->has_paused = true;
             job->has_waited = true;
             wait_with(job, RETRY_MS);
@@ -165,8 +236,12 @@ static void go_on(struct job *job)
 
 static void on_due(esrpc_status status, void *user_data)
 {
-    if (status == ESRPC_OK) go_on(user_data);
-    else free_job(user_data);
+    if (status != ESRPC_OK) {
+        free_job(user_data);
+        return;
+    }
+    count_due(user_data);
+    go_on(user_data);
 }
 
 /* The thread that waits. */
@@ -232,23 +307,54 @@ static void on_message(esrpc_stream *stream, const esrpc_message *message, void 
     if (replies->count == 0) return;
     struct job *job = allocate(sizeof *job);
     job->stream = esrpc_stream_acquire(stream);
+    job->answer = answer;
+    job->client = answer->client;
+    acquire_client(answer->client);
     job->replies = replies;
-    if (replies->has_echo) esrpc_message_copy(message, &job->request);
+    const esrpc_bytes payload = esrpc_message_get_payload(message);
+    if (replies->has_echo) text_add(&job->echo, payload.data, payload.len);
     go_on(job);
+}
+
+/* What waits for it would wait for nothing. */
+static void on_closed(esrpc_stream *stream, esrpc_status reason, void *user_data)
+{
+    struct answer *answer = user_data;
+    struct job **place = &clock_of_jobs.first, *dropped = NULL;
+    (void)stream, (void)reason;
+    if (answer->waiting == 0) return;
+    pthread_mutex_lock(&clock_of_jobs.lock);
+    while (*place != NULL) {
+        struct job *job = *place;
+        if (job->answer != answer) {
+            place = &job->next;
+            continue;
+        }
+        *place = job->next;
+        job->next = dropped;
+        dropped = job;
+    }
+    pthread_mutex_unlock(&clock_of_jobs.lock);
+    while (dropped != NULL) {
+        struct job *job = dropped;
+        dropped = job->next;
+        count_due(job);
+        end_job(job);
+    }
 }
 
 static void on_incoming_stream(esrpc_connection *connection, esrpc_stream *stream, const esrpc_message *first_message,
                                void *user_data)
 {
     static const esrpc_stream_callbacks callbacks = {
-        .struct_size = sizeof callbacks, .on_message = on_message, .on_destroy = free};
+        .struct_size = sizeof callbacks, .on_message = on_message, .on_closed = on_closed, .on_destroy = free};
     const esrpc_bytes name = esrpc_stream_get_operation(stream);
     const struct operation *operation = find_operation(&serve.script, name);
     esrpc_status status;
-    (void)user_data;
     if (operation != NULL) {
         struct answer *answer = allocate(sizeof *answer);
         answer->operation = operation;
+        answer->client = user_data;
         status = esrpc_stream_accept(stream, &callbacks, answer);
         if (status != ESRPC_OK) free(answer);
     } else {
@@ -338,10 +444,15 @@ static void on_incoming_connection(esrpc_listener *listener, esrpc_connection *c
     static const esrpc_connection_callbacks callbacks = {.struct_size = sizeof callbacks,
                                                          .on_protocol_message = on_protocol_message,
                                                          .on_incoming_stream = on_incoming_stream,
-                                                         .on_shutdown = on_shutdown};
+                                                         .on_shutdown = on_shutdown,
+                                                         .on_destroy = release_client};
+    struct client *client = allocate(sizeof *client);
     (void)listener, (void)user_data;
-    esrpc_status status = esrpc_connection_accept(connection, &callbacks, NULL);
-    if (status != ESRPC_OK) report("cannot accept a connection", status, esrpc_last_error_message());
+    client->references = 1;
+    esrpc_status status = esrpc_connection_accept(connection, &callbacks, client);
+    if (status == ESRPC_OK) return;
+    report("cannot accept a connection", status, esrpc_last_error_message());
+    release_client(client);
 }
 
 static void on_failed_connection(esrpc_listener *listener, esrpc_status status, void *user_data)
@@ -375,19 +486,21 @@ static esrpc_status listen_at(esrpc_runtime *runtime, const esrpc_tls_config *tl
     return status;
 }
 
-static const char *advise_listening(esrpc_status status)
+static const char *advise_listening(esrpc_status status, const char *sentence)
 {
     switch (status) {
     case ESRPC_ERROR_ADDRESS_IN_USE:
-        return serve.unix_path != NULL ? "end the server that listens there, or give another path"
-                                       : "end the program that listens there, or give another port (--port 0: one that is free)";
+        return serve.unix_path != NULL ? unless_said(sentence, "; ", "stop the server that listens there, or give another path")
+                                       : "give another port (--port 0: one that is free)";
     case ESRPC_ERROR_ADDRESS_UNAVAILABLE:
     case ESRPC_ERROR_ADDRESS_INVALID:
         return "give an address of this machine with --host, such as 127.0.0.1, or 0.0.0.0 for all";
     case ESRPC_ERROR_ACCESS_DENIED:
-        return serve.unix_path != NULL ? "give a path in a folder that you may write to" : "give a port from 1024 on";
+        return serve.unix_path != NULL
+                   ? unless_said(sentence, "; ", "give a path in a folder that you may write to")
+                   : "give a port from 1024 on";
     case ESRPC_ERROR_NOT_FOUND:
-        return "make the folder for the socket first";
+        return unless_said(sentence, "; ", "make the folder for the socket first");
     default:
         return "";
     }
@@ -400,8 +513,8 @@ static int run(esrpc_runtime *runtime, const esrpc_tls_config *tls)
     int exit_code = EXIT_FAILED;
     esrpc_status status = listen_at(runtime, tls, &listener);
     if (status != ESRPC_OK) {
-        const char *advice = advise_listening(status);
-        say_status("cannot listen", status, esrpc_last_error_message());
+        const char *sentence = esrpc_last_error_message(), *advice = advise_listening(status, sentence);
+        say_status("cannot listen", status, sentence);
         if (advice[0] != '\0') say("what to do: %s", advice);
         return EXIT_FAILED;
     }
@@ -444,6 +557,7 @@ int main(int argc, char **argv)
         {"--host", OPTION_TEXT, &serve.host, 0, 0},
         {"--port", OPTION_NUMBER, &serve.port, 0, UINT16_MAX},
         {"--unix", OPTION_TEXT, &serve.unix_path, 0, 0},
+        {"--tls", OPTION_FLAG, &serve.tls.is_on, 0, 0},
         {"--cert", OPTION_TEXT, &serve.tls.certificate, 0, 0},
         {"--key", OPTION_TEXT, &serve.tls.key, 0, 0},
         {"--client-ca", OPTION_TEXT, &serve.tls.ca, 0, 0},
@@ -451,13 +565,15 @@ int main(int argc, char **argv)
         {"--verbose", OPTION_FLAG, &serve.is_verbose, 0, 0},
         {"--check", OPTION_FLAG, &serve.is_check, 0, 0},
     };
-    const struct command_line line = {"esrpc-serve", help, options, sizeof options / sizeof options[0], "FILE"};
+    const struct command_line line = {"esrpc-serve", help, options, sizeof options / sizeof options[0], "FILE", ""};
     struct text file = {NULL, 0, 0};
     struct mistake mistake = {NULL, ""};
     int exit_code = EXIT_USAGE;
     signal(SIGPIPE, SIG_IGN); /* write_output notices that nobody reads */
     serve.path = read_command_line(argc, argv, &line);
     if (serve.path == NULL) usage_error("which file says what to answer? Give its name, or - for standard input");
+    if (serve.tls.is_on && serve.tls.certificate == NULL && serve.tls.key == NULL)
+        usage_error("--tls: a server needs a certificate and its key: give --cert FILE and --key FILE");
     serve.tls.is_on = serve.tls.certificate != NULL;
     if ((serve.tls.certificate != NULL) != (serve.tls.key != NULL)) usage_error("--cert and --key go together");
     if (!serve.tls.is_on && (serve.tls.ca != NULL || serve.tls.alpn != NULL))

@@ -17,7 +17,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define USAGE "[--drain-ms MILLISECONDS] " SERVER_USAGE
+#define USAGE \
+    "[--drain-ms MILLISECONDS] " SERVER_USAGE "\n" \
+    "SIGTERM and SIGINT end it once the open calls are over, or after --drain-ms (10000); SIGHUP starts a successor."
 
 extern char **environ;
 

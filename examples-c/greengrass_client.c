@@ -12,6 +12,10 @@
 
 #define SOCKET_VARIABLE "AWS_GG_NUCLEUS_DOMAIN_SOCKET_FILEPATH_FOR_COMPONENT"
 #define TOKEN_VARIABLE "SVCUID"
+#define USAGE \
+    "OPERATION [JSON]\n" \
+    "Calls an operation of AWS IoT Greengrass with this request, or with {}, and prints the reply. A component's environment\n" \
+    "says where the nucleus is and with which token to connect: " SOCKET_VARIABLE "\nand " TOKEN_VARIABLE "."
 
 /* {"authToken":"..."}; to be freed. NULL: no memory. */
 static char *connect_payload(const char *token)
@@ -64,9 +68,9 @@ int main(int argc, char **argv)
     const char *json = argc > 2 ? argv[2] : "{}";
     esrpc_connection *connection = NULL;
     esrpc_message *reply = NULL;
+    if (argc == 2 && is_help(argv[1])) return explain_usage("greengrass_client", USAGE, "");
     if (argc < 2 || argc > 3 || argv[1][0] == '\0') {
-        fprintf(stderr, "usage: greengrass_client OPERATION [JSON]\n");
-        return EXIT_USAGE;
+        return explain_usage("greengrass_client", USAGE, "it takes an operation, and a request in JSON or none");
     }
     if (!json_is_valid((const uint8_t *)json, strlen(json))) {
         fprintf(stderr, "greengrass_client: this is not JSON: %s\n", json);

@@ -1,4 +1,5 @@
-/* An echo server on this machine, until its input ends: quick_server [PORT, or the PATH of a Unix socket] */
+/* An echo server on this machine, until its input ends: quick_server [PORT, or the PATH of a Unix socket]
+ * In the background of a terminal, which stops programs that read: tail -f /dev/null | quick_server & */
 #include <eventstream_rpc.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -16,7 +16,7 @@
 /* Why a connection is closed that nobody can answer for want of memory; the numbers from 1000 up are ours. */
 enum { CANNOT_ANSWER = 1000 };
 
-#define USAGE "--token-file FILE [--uid UID] " SERVER_USAGE
+#define USAGE "--token-file FILE [--uid UID] " SERVER_USAGE "\n" TOKEN_USAGE
 
 /* A client that waits for the decision. */
 struct applicant {
@@ -171,7 +171,7 @@ int main(int argc, char **argv)
     office.uid = (uint32_t)geteuid();
     if (!parse_endpoint(argc, argv, true, &endpoint)) return explain_usage("token_server", USAGE, endpoint.mistake);
     if (token_file == NULL)
-        return explain_usage("token_server", USAGE, "--token-file is needed: the token is its first line");
+        return explain_usage("token_server", USAGE, "--token-file is needed");
     if (uid != NULL && !parse_number(uid, 0, UINT32_MAX, &office.uid))
         return explain_usage("token_server", USAGE, "--uid takes the number of a user, not a name");
     if (!read_token(token_file, office.token)) return EXIT_USAGE;

@@ -34,7 +34,15 @@ void say(const char *format, ...)
 void say_status(const char *what, esrpc_status status, const char *sentence)
 {
     if (sentence[0] == '\0') sentence = esrpc_status_message(status);
-    say("%s: %s (%s)", what, sentence, esrpc_status_name(status));
+    const esrpc_bytes text = esrpc_text(sentence);
+    const bool is_whole = starts_with(text, "cannot connect to ") || starts_with(text, "cannot listen on ");
+    if (is_whole) say("%s (%s)", sentence, esrpc_status_name(status));
+    else say("%s: %s (%s)", what, sentence, esrpc_status_name(status));
+}
+
+const char *unless_said(const char *sentence, const char *words, const char *advice)
+{
+    return strstr(sentence, words) != NULL ? "" : advice;
 }
 
 void usage_error(const char *format, ...)
@@ -318,6 +326,55 @@ static const struct option *find_option(const struct command_line *line, const c
     return NULL;
 }
 
+/* How many letters have to be added, removed or changed to make one word of the other. */
+static size_t count_edits(const char *word, size_t len, const char *other)
+{
+    enum { LONGEST = 32 };
+    size_t edits[LONGEST + 1];
+    if (len > LONGEST) return SIZE_MAX;
+    for (size_t i = 0; i <= len; i++) edits[i] = i;
+    for (; *other != '\0'; other++) {
+        size_t diagonal = edits[0]++;
+        for (size_t i = 0; i < len; i++) {
+            size_t least = diagonal + (word[i] != *other);
+            if (edits[i] + 1 < least) least = edits[i] + 1;
+            diagonal = edits[i + 1];
+            edits[i + 1] = diagonal + 1 < least ? diagonal + 1 : least;
+        }
+    }
+    return edits[len];
+}
+
+/* Whether one of the two options begins or ends as the other, as --connect and --connections, or --cert and --tls-cert. */
+static bool is_part(const char *option, size_t len, const char *other, bool at_end)
+{
+    const size_t other_len = strlen(other), least = len < other_len ? len : other_len;
+    if (least <= 3 || len == other_len) return false;
+    if (!at_end) return strncmp(option, other, least) == 0;
+    /* Behind the first of the two hyphens. */
+    return strncmp(option + len - (least - 1), other + other_len - (least - 1), least - 1) == 0;
+}
+
+/* The option that may be meant by one that does not exist, NULL if none is similar. */
+static const char *find_similar(const struct command_line *line, const char *argument)
+{
+    enum { OF_SAME_END = 2, OF_SAME_BEGINNING };
+    const char *similar = NULL;
+    const size_t len = strcspn(argument, "=");
+    size_t least = OF_SAME_BEGINNING + 1;
+    for (size_t i = 0; i < line->option_count; i++) {
+        const char *name = line->options[i].name;
+        size_t unlikeness = count_edits(argument, len, name);
+        if (3 * unlikeness + 2 > len) unlikeness = SIZE_MAX;
+        if (unlikeness > OF_SAME_BEGINNING && is_part(argument, len, name, false)) unlikeness = OF_SAME_BEGINNING;
+        if (unlikeness > OF_SAME_END && is_part(argument, len, name, true)) unlikeness = OF_SAME_END;
+        if (unlikeness >= least) continue;
+        least = unlikeness;
+        similar = name;
+    }
+    return similar;
+}
+
 /* Descriptors 0 to 2 that are closed would be given to sockets, which would then be taken for standard input and output. Here they
  * stay what cannot be read or written. */
 static void occupy_standard_descriptors(void)
@@ -336,7 +393,8 @@ const char *read_command_line(int argc, char **argv, const struct command_line *
     for (int i = 1; i < argc; i++) {
         const char *argument = argv[i], *value = NULL;
         if (only_operands || argument[0] != '-' || argument[1] == '\0') {
-            if (operand != NULL) usage_error("one %s is enough: what is \"%s\"?", line->operand, argument);
+            if (operand != NULL)
+                usage_error("one %s is enough: what is \"%s\"?%s", line->operand, argument, line->second_hint);
             operand = argument;
             continue;
         }
@@ -355,7 +413,11 @@ const char *read_command_line(int argc, char **argv, const struct command_line *
             exit(written ? EXIT_OK : EXIT_FAILED);
         }
         const struct option *option = find_option(line, argument, &value);
-        if (option == NULL) usage_error("there is no option %s", argument);
+        if (option == NULL) {
+            const char *similar = find_similar(line, argument);
+            usage_error("there is no option %s%s%s%s", argument, similar != NULL ? ": did you mean " : "",
+                        similar != NULL ? similar : "", similar != NULL ? "?" : "");
+        }
         if (option->kind == OPTION_FLAG && value != NULL) usage_error("%s takes no value", option->name);
         if (option->kind != OPTION_FLAG && value == NULL) {
             value = argv[++i]; /* argv ends with a NULL */

@@ -42,7 +42,8 @@ struct command_line {
     const char *program, *help;
     const struct option *options;
     size_t option_count;
-    const char *operand; /* what --help calls it */
+    const char *operand;     /* what --help calls it */
+    const char *second_hint; /* what to do about a second one, "" if there is nothing to say */
 };
 
 /* Reads the command line and returns its operand, NULL if there is none. Does not return if --help or --version is asked for or
@@ -63,8 +64,12 @@ __attribute__((format(printf, 1, 2)))
 #endif
 void say(const char *format, ...);
 
-/* Says that `what` failed, and why: the library's sentence and the status's name. */
+/* Says that `what` failed, unless the library's sentence begins with that ("cannot connect to HOST: ..."), and why: the sentence
+ * and the status's name. */
 void say_status(const char *what, esrpc_status status, const char *sentence);
+
+/* The advice, or "" if the library's sentence has these words of its own advice; about Unix sockets that follows a semicolon. */
+const char *unless_said(const char *sentence, const char *words, const char *advice);
 
 /* Whether a status that a send returned says that the message itself cannot be sent. */
 bool is_bad_message(esrpc_status status);

@@ -3,7 +3,7 @@
 
 #include <stdlib.h>
 
-/* The names that the tools write come first; after them those of esrpc_message_to_json and of the specification. */
+/* The names that the tools write come first; after them those of esrpc_message_to_json, which are for JSON alone. */
 static const struct {
     const char *name;
     int32_t type;
@@ -15,9 +15,9 @@ static const struct {
     {"uuid", ESRPC_HEADER_TYPE_UUID},           {"bool_true", ESRPC_HEADER_TYPE_BOOL_TRUE},
     {"bool_false", ESRPC_HEADER_TYPE_BOOL_TRUE}, {"int16", ESRPC_HEADER_TYPE_INT16},
     {"int32", ESRPC_HEADER_TYPE_INT32},         {"int64", ESRPC_HEADER_TYPE_INT64},
-    {"byte_buf", ESRPC_HEADER_TYPE_BYTE_BUF},   {"int", ESRPC_HEADER_TYPE_INT32},
+    {"byte_buf", ESRPC_HEADER_TYPE_BYTE_BUF},
 };
-enum { HEADER_TYPES = sizeof header_types / sizeof header_types[0] };
+enum { OWN_TYPES = 9, HEADER_TYPES = sizeof header_types / sizeof header_types[0] };
 #define TYPE_NAMES "bool, byte, short, integer, long, bytes (base64), string, timestamp (milliseconds since 1970) and uuid"
 
 const char *header_type_name(int32_t type)
@@ -28,9 +28,10 @@ const char *header_type_name(int32_t type)
     return "unknown";
 }
 
-static bool find_header_type(esrpc_bytes name, int32_t *out_type)
+/* Looks among the first `count` names. */
+static bool find_header_type(esrpc_bytes name, size_t count, int32_t *out_type)
 {
-    for (size_t i = 0; i < HEADER_TYPES; i++) {
+    for (size_t i = 0; i < count; i++) {
         if (!esrpc_bytes_equal(name, esrpc_text(header_types[i].name))) continue;
         *out_type = header_types[i].type;
         return true;
@@ -171,7 +172,7 @@ void add_header_option(esrpc_headers *headers, const char *option, const char *s
     /* A colon at the beginning belongs to the name, as in :content-type. */
     if (colon > spec) {
         const esrpc_bytes type = {(const uint8_t *)colon + 1, (size_t)(equals - colon - 1)};
-        if (!find_header_type(type, &header.type))
+        if (!find_header_type(type, OWN_TYPES, &header.type))
             usage_error("%s: \"%.*s\" in \"%s\" is not a type of header; these are: " TYPE_NAMES
                         ". If the colon belongs to the name, write the type behind it, as in NAME:string=VALUE",
                         option, (int)type.len, (const char *)type.data, spec);
@@ -290,7 +291,7 @@ static bool take_header_object(struct json *json, esrpc_headers *headers, struct
         } else if (member == TYPE) {
             type.len = 0;
             good = take_text(json, &type, mistake);
-            if (good && !find_header_type(text_bytes(&type), &header.type))
+            if (good && !find_header_type(text_bytes(&type), HEADER_TYPES, &header.type))
                 good = mistake_at(mistake, here.at, "there is no such type of header; these are: " TYPE_NAMES);
         } else if (member == VALUE || member == VALUE_BASE64) {
             is_base64 = member == VALUE_BASE64;

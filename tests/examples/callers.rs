@@ -89,10 +89,10 @@ fn a_client_with_a_revoked_certificate_is_refused_by_the_servers_list() {
         [("mutual-ca.pem", &authority.pem), ("mutual.pem", &identity.certificate), ("mutual.key", &identity.key)];
     let [ca, certificate, key] = files.map(|(name, content)| file(name, content));
     let crl = file("mutual.crl", &list);
-    let server = ["--port", "0", "--tls-cert", &certificate, "--tls-key", &key, "--client-ca", &ca, "--crl", &crl];
+    let server = ["--port", "0", "--cert", &certificate, "--key", &key, "--client-ca", &ca, "--crl", &crl];
     let server = Server::start_at(&server);
     let client = |[certificate, key]: &[String; 2]| {
-        let tls = ["--ca", &ca, "--server-name", "server.example", "--tls-cert", certificate, "--tls-key", key];
+        let tls = ["--ca", &ca, "--server-name", "server.example", "--cert", certificate, "--key", key];
         run(example("echo_client", &[&["--port", server.port()][..], &tls].concat()))
     };
     assert_eq!(client(&good).code, Some(0));
@@ -189,25 +189,49 @@ fn a_supervisor_that_passes_something_else_gets_an_error() {
 fn mistakes_in_arguments_are_explained_in_a_sentence() {
     let (token, empty, spaced) = (file("a.token", "x\n"), file("empty.token", "\nx\n"), file("spaced.token", "a b\n"));
     let cases: &[(&str, &[&str], &str)] = &[
-        ("echo_server", &["--prot", "80"], "--prot is no option of this program"),
+        ("echo_server", &["--prot", "80"], "--prot is not an option of this program"),
         ("echo_server", &["--port", "80x"], "--port takes a number from 0 to 65535"),
         ("echo_server", &["--host"], "--host needs a value after it"),
         ("echo_server", &["--unix", "a", "--abstract", "b"], "--unix and --abstract exclude each other"),
-        ("echo_server", &["--tls-cert", "cert.pem"], "--tls-cert and --tls-key go together"),
+        ("echo_server", &["--cert", "cert.pem"], "--cert and --key go together"),
+        ("echo_server", &["--tls-cert", "cert.pem"], "--cert and --key go together"),
+        ("echo_server", &["--tls"], "--cert and --key turn TLS on"),
+        ("echo_client", &["--tls"], "--ca turns TLS on"),
         ("echo_server", &["--client-ca", "ca.pem"], "--client-ca is for TLS"),
         ("echo_server", &["--crl", "ca.crl"], "--crl needs the CA"),
         ("echo_client", &["--server-name", "x"], "--ca is needed for TLS"),
-        ("echo_client", &["--token-file", &empty], "its first line is no token"),
+        ("echo_client", &["--token-file", &empty], "its first line is not a token"),
         ("token_server", &[], "--token-file is needed"),
-        ("token_server", &["--token-file"], "--token-file is no option of this program"),
+        ("token_server", &["--token-file"], "--token-file needs a value after it"),
         ("token_server", &["--token-file", "/nowhere/token"], "/nowhere/token: No such file"),
-        ("token_server", &["--token-file", &spaced], "its first line is no token"),
+        ("token_server", &["--token-file", &spaced], "its first line is not a token"),
         ("token_server", &["--token-file", &token, "--uid", "root"], "--uid takes the number of a user, not a name"),
     ];
     for (program, arguments, sentence) in cases {
         let ended = run(example(program, arguments));
         assert_eq!((ended.code, ended.out.as_str()), (Some(USAGE), ""), "{program} {arguments:?}");
         assert!(ended.err.contains(sentence), "{program} {arguments:?}: {}", ended.err);
+    }
+}
+
+#[test]
+fn help_is_printed_on_standard_output() {
+    for (program, sentence) in [
+        ("echo_server", "[--cert FILE --key FILE [--client-ca FILE"),
+        ("echo_client", "[--ca FILE [--crl FILE]"),
+        ("token_server", "is the token: 1 to 254 visible ASCII characters"),
+        ("graceful_server", "[--drain-ms MILLISECONDS]"),
+        ("codec_dump", "[--whole] [--chunk N] FILE|-"),
+        ("greengrass_client", "OPERATION [JSON]"),
+    ] {
+        for option in ["--help", "-h"] {
+            let ended = run(example(program, &[option]));
+            assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""), "{program} {option}");
+            assert!(ended.out.starts_with(&format!("usage: {program} ")), "{program}: {}", ended.out);
+            assert!(ended.out.contains(sentence), "{program}: {}", ended.out);
+            let wide: Vec<_> = ended.out.lines().filter(|line| line.len() > 120).collect();
+            assert!(wide.is_empty(), "{wide:?}");
+        }
     }
 }
 

@@ -186,15 +186,36 @@ fn every_kind_of_failure_has_its_exit_code_and_says_what_to_do() {
     server.stop("TERM");
 
     let nobody = run(call(&place, &[ECHO]));
-    assert_fails(&nobody, CONNECT, &["ESRPC_ERROR_CONNECTION_REFUSED", "start the server, or check host and port"]);
+    assert_fails(&nobody, CONNECT, &["ESRPC_ERROR_CONNECTION_REFUSED", "check host and port"]);
     let no_socket = run(call(&["--unix", "/nowhere/socket"], &[ECHO]));
     assert_fails(&no_socket, CONNECT, &["ESRPC_ERROR_NOT_FOUND", "check the path"]);
+    for (failure, once) in [
+        (&nobody, [address.as_str(), "cannot connect", "check host and port"]),
+        (&no_socket, ["/nowhere/socket", "cannot connect", "check the path"]),
+    ] {
+        let counts = once.map(|words| failure.err.matches(words).count());
+        assert_eq!(counts, [1; 3], "said twice: {}", failure.err);
+    }
 
     // A server that accepts and is silent.
     let silent = TcpListener::bind("127.0.0.1:0").expect("a port is free");
     let address = silent.local_addr().expect("it has one").to_string();
     let late = run(call(&[&address], &[ECHO, &["--timeout", "0.2"]]));
     assert_fails(&late, TIMED_OUT, &["_TIMED_OUT", "--timeout SECONDS"]);
+
+    // One that speaks HTTP.
+    let web = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let address = web.local_addr().expect("it has one").to_string();
+    let server = thread::spawn(move || {
+        let (mut socket, _) = web.accept().expect("a client");
+        socket.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").expect("the client reads");
+        // Until the client closes.
+        let _ = socket.read_to_end(&mut Vec::new());
+    });
+    let mistaken = run(call(&[&address], &[ECHO]));
+    assert_fails(&mistaken, CONNECT, &["HTTP", "check the host and port"]);
+    assert!(!mistaken.err.contains("what to do: "), "said twice: {}", mistaken.err);
+    server.join().expect("the client did its part");
 
     // A server that accepts the handshake, and goes away when it is called.
     let lossy = TcpListener::bind("127.0.0.1:0").expect("a port is free");
@@ -213,6 +234,7 @@ fn every_kind_of_failure_has_its_exit_code_and_says_what_to_do() {
     });
     let lost = run(call(&[&address], &[ECHO]));
     assert_fails(&lost, LOST, &["ESRPC_ERROR_PEER_CLOSED"]);
+    assert_eq!(lost.err.matches(&address).count(), 1, "said twice: {}", lost.err);
     server.join().expect("the client did its part");
 }
 
@@ -282,7 +304,7 @@ fn failures_of_tls_name_the_option_that_mends_them() {
     let (ca, other_ca) = (file("call-ca.pem", &authority.pem), file("call-other-ca.pem", &other.pem));
     let [certificate, key] = shown("call-server", &authority.server(&["server.example"]));
     let [client_certificate, client_key] = shown("call-client", &authority.client("a client"));
-    let server = Server::start_at(&["--port", "0", "--tls-cert", &certificate, "--tls-key", &key]);
+    let server = Server::start_at(&["--port", "0", "--cert", &certificate, "--key", &key]);
     let place = [server.address.as_str()];
     let name = ["--server-name", "server.example", "--data", "{}"];
     let good = run(call(&place, &[ECHO, &name, &["--ca", &ca]]));
@@ -302,7 +324,7 @@ fn failures_of_tls_name_the_option_that_mends_them() {
     assert!(plain.err.contains("add --tls"), "{}", plain.err);
     server.stop("TERM");
 
-    let strict = ["--port", "0", "--tls-cert", &certificate, "--tls-key", &key, "--client-ca", &ca];
+    let strict = ["--port", "0", "--cert", &certificate, "--key", &key, "--client-ca", &ca];
     let server = Server::start_at(&strict);
     let place = [server.address.as_str()];
     let identity = ["--ca", &ca, "--cert", &client_certificate, "--key", &client_key];
@@ -336,9 +358,55 @@ fn a_load_ends_with_its_figures() {
     let failing = run(call(&place, &[&failing, &["--bench", "--count", "10"]]));
     assert_eq!(failing.code, Some(ERROR_REPLY));
     assert!(failing.err.contains("10 of 10 replies are errors"), "{}", failing.err);
+    assert!(failing.err.contains("the service answered with an error: InternalServerError"), "{}", failing.err);
     server.stop("TERM");
     let nobody = run(call(&place, &[ECHO, &["--bench", "--count", "10", "--connections", "3"]]));
     assert_fails(&nobody, CONNECT, &["ESRPC_ERROR_CONNECTION_REFUSED"]);
+}
+
+/// Without an end of its own the load would go on: its count is out of reach.
+#[test]
+fn a_load_of_which_nothing_succeeds_ends_early_and_says_why() {
+    let server = Server::start();
+    let address = server.address.clone();
+    let failing = ["--connect-header", "client-name=accepted.x", "--operation", "no#Operation", "--bench"];
+    let load = ["--count", "4000000000", "--connections", "2", "--in-flight", "3", "--json"];
+    let ended = run(call(&[&address], &[&failing, &load]));
+    assert_eq!(ended.code, Some(ERROR_REPLY), "{}", ended.err);
+    let figures: serde_json::Value = serde_json::from_str(&ended.out).expect("JSON");
+    let calls = figures["calls"].as_u64().expect("a number");
+    // Those that are in progress end, too.
+    assert!((100..=106).contains(&calls) && figures["error_replies"] == calls, "{figures}");
+    let sentence = format!("no#Operation: none of the first {calls} calls succeeded: no more were made");
+    assert!(ended.err.contains(&sentence), "{}", ended.err);
+    assert!(ended.err.contains("the service answered with an error"), "{}", ended.err);
+    server.stop("TERM");
+
+    // Calls that fail without a reply count as well.
+    let silent = file("silent.json", r#"{"operations": {"Silent": []}}"#);
+    let server = Server::start_program(example("esrpc-serve", &["--port", "0", &silent]));
+    let address = server.address.clone();
+    let load = ["--operation", "Silent", "--bench", "--timeout", "1", "--in-flight", "100", "--count", "4000000000"];
+    let ended = run(call(&[&address], &[&load]));
+    assert_eq!(ended.code, Some(TIMED_OUT), "{}", ended.err);
+    assert!(ended.err.contains("Silent: none of the first "), "{}", ended.err);
+    server.stop("TERM");
+}
+
+#[test]
+fn a_reply_that_does_not_end_its_stream_is_said_to_have_more_behind_it() {
+    let script = r#"{"operations": {"Ticks": [{"text": "tick", "times": 3}], "Once": [{"text": "tick"}]}}"#;
+    let server = Server::start_program(example("esrpc-serve", &["--port", "0", &file("ticks.json", script)]));
+    let ticks = |more: &[&str]| run(call(&[&server.address], &[more]));
+    let hinted = ticks(&["--operation", "Ticks"]);
+    assert_eq!((hinted.code, hinted.out.as_str()), (Some(0), "tick"));
+    let hint = "esrpc-call: Ticks: this reply does not end the stream: add --stream to read the messages that follow\n";
+    assert_eq!(hinted.err, hint);
+    for (operation, option) in [("Ticks", "--quiet"), ("Once", "--json"), ("Ticks", "--stream")] {
+        let silent = ticks(&["--operation", operation, option, "--data", ""]);
+        assert_eq!((silent.code, silent.err.as_str()), (Some(0), ""), "{operation} {option}");
+    }
+    server.stop("TERM");
 }
 
 #[test]
@@ -353,17 +421,29 @@ fn mistakes_in_the_arguments_of_esrpc_call_are_explained() {
         (&["host:80", "--unix", "/a", "--operation", "x"], "exclude each other"),
         (&["--unix", "/a", "--tls", "--operation", "x"], "TLS over a Unix socket needs --server-name"),
         (&["host:80"], "which operation?"),
+        (&["host:80", "Greet"], "what is \"Greet\"? An operation is given as --operation NAME"),
+        (&["http://host:80", "--operation", "x"], "\"http://host:80\" is a URL: write HOST:PORT alone"),
     ];
     let of_calls: &[(&[&str], &str)] = &[
         (&["other:80"], "what is \"other:80\"?"),
         (&["--header"], "--header needs a value after it"),
-        (&["--headers", "a=b"], "there is no option --headers"),
+        (&["--headers", "a=b"], "there is no option --headers: did you mean --header?"),
+        (&["--conect-data=x"], "there is no option --conect-data=x: did you mean --connect-data?"),
+        (&["--tls-cert", "a.pem"], "there is no option --tls-cert: did you mean --cert?"),
+        (&["--op", "x"], "there is no option --op: did you mean --operation?"),
+        (&["--frobnicate"], "there is no option --frobnicate\n"),
+        (&["-x"], "there is no option -x\n"),
         (&["--stream=1"], "--stream takes no value"),
         (&["--timeout", "soon"], "--timeout takes seconds"),
         (&["--timeout", "0"], "--timeout takes seconds"),
         (&["--header", "a"], "takes NAME=VALUE"),
         (&["--header", "=b"], "takes NAME=VALUE"),
         (&["--header", "a:number=1"], "\"number\" in \"a:number=1\" is not a type of header"),
+        (
+            &["--header", "a:int=1"],
+            "\"int\" in \"a:int=1\" is not a type of header; these are: bool, byte, short, integer,",
+        ),
+        (&["--header", "a:int32=1"], "is not a type of header"),
         (&["--header", "a:byte=128"], "not a number from -128 to 127"),
         (&["--header", "a:long=9223372036854775808"], "not a number from -9223372036854775808"),
         (&["--header", "a:integer=1.5"], "not a number from"),

@@ -112,6 +112,82 @@ fn after_damage_the_next_whole_message_is_found() {
 }
 
 #[test]
+fn a_file_of_another_kind_is_said_to_be_one() {
+    let cases: &[(&[u8], &str)] = &[
+        (
+            b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n",
+            "\"HTTP/1.1 404 Not Found\"; it may be an HTTP response\n",
+        ),
+        (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "89 50 4e 47 0d 0a 1a 0a 00 00 00 0d 49 48 44 52; it may be a PNG image\n"),
+        (b"{}", "\"{}\"; it may be JSON: --encode makes messages of it\n"),
+        (
+            "h\u{e9}llo, this is a text of more than one line,\nwhich goes on".as_bytes(),
+            "\"h\u{e9}llo, this is a text o\"\n",
+        ),
+        (b"\xff\xfe\0\n", "ff fe 00 0a\n"),
+    ];
+    for (input, beginning) in cases {
+        for options in [&[][..], &["--json"]] {
+            let ended = dump(options, input);
+            assert_eq!((ended.code, ended.out.as_str()), (Some(FAILED), ""), "{}", ended.err);
+            let start = "esrpc-dump: standard input does not look like event-stream messages: it begins with ";
+            assert!(ended.err.starts_with(&format!("{start}{beginning}")), "{}", ended.err);
+            assert!(ended.err.contains("is damaged at offset") && !ended.err.contains("has changed"), "{}", ended.err);
+        }
+    }
+    // Behind rubbish there are messages, so that it is a damaged file of them; and a lone prelude begins one.
+    let (good, _) = two_messages();
+    for input in [[&b"HTTP/1.1 200 OK\r\n\r\n"[..], &good].concat(), good[..12].to_vec(), good[..3].to_vec()] {
+        let ended = dump(&[], &input);
+        assert_eq!(ended.code, Some(FAILED));
+        assert!(!ended.err.contains("does not look like"), "{}", ended.err);
+    }
+}
+
+/// A prelude that is sound.
+fn prelude(total_length: usize) -> Vec<u8> {
+    let mut bytes = u32::try_from(total_length).expect("32 bits").to_be_bytes().to_vec();
+    bytes.extend([0; 4]);
+    bytes.extend(crc32fast::hash(&bytes).to_be_bytes());
+    bytes
+}
+
+/// Each prelude claims all that follows. To check them all would take half the square of the file's length.
+#[test]
+fn the_search_behind_damage_takes_work_in_proportion_to_the_file() {
+    let whole = |payload: &str| encode(&format!(r#"{{"payload":"{payload}"}}"#));
+    let preludes = |len: usize| (12..=len / 12 * 12).rev().step_by(12).flat_map(prelude).collect::<Vec<u8>>();
+    let small = whole("");
+    // A message that is whole behind each that is not: --recover goes on again and again.
+    let pairs = |len: usize| {
+        let one = 12 + small.len();
+        let ends = (1..=len / one).rev().map(|left| left * one);
+        ends.flat_map(|left| [prelude(left), small.clone()].concat()).collect::<Vec<u8>>()
+    };
+    let checked = |options: &[&str], input: &[u8]| -> usize {
+        let ended = dump(options, input);
+        assert_eq!(ended.code, Some(FAILED));
+        let (_, given_up) =
+            ended.err.split_once("the search for the next whole message was given up: ").expect(&ended.err);
+        let (_, count) = given_up.split_once('(').expect("the count");
+        count.split(' ').next().and_then(|count| count.parse().ok()).expect("a number")
+    };
+    const LEN: usize = 1 << 20;
+    for options in [&[][..], &["--json"], &["--recover"], &["--json", "--recover"]] {
+        let is_recovering = options.contains(&"--recover");
+        let input = |len| if is_recovering { pairs(len) } else { preludes(len) };
+        let [once, twice] = [LEN, 2 * LEN].map(|len| checked(options, &input(len)) as f64);
+        assert!(once <= 18.0 * LEN as f64, "{options:?}: {once} bytes were checked");
+        assert!((1.9..=2.1).contains(&(twice / once)), "{options:?}: {once} bytes, then {twice}");
+    }
+    // Honest damage is far from the limit: a message of which a byte has changed, and one behind it.
+    let mut large = whole(&"x".repeat(LEN));
+    large[100] ^= 1;
+    let found = dump(&[], &[large.repeat(10), small].concat());
+    assert!(found.err.contains(": --recover goes on there"), "{}", found.err);
+}
+
+#[test]
 fn json_of_every_sound_vector_becomes_the_same_bytes_again() {
     let folder = cc::root().join("tests/data/vectors/bin");
     let mut sound = 0;
@@ -188,7 +264,7 @@ fn mistakes_in_the_arguments_of_esrpc_dump_are_explained() {
     let cases: &[(&[&str], i32, &str)] = &[
         (&[], USAGE, "which file?"),
         (&["a", "b"], USAGE, "one FILE is enough: what is \"b\"?"),
-        (&["--whole", "a"], USAGE, "there is no option --whole"),
+        (&["--whole", "a"], USAGE, "there is no option --whole\n"),
         (&["--encode", "--json", "a"], USAGE, "--encode goes with no other option"),
         (&["/nowhere/file"], FAILED, "cannot open /nowhere/file: No such file"),
         (&["/"], FAILED, "cannot read /: "),

@@ -80,6 +80,31 @@ fn conversation(folder: &Path, block: &str) -> String {
 }
 
 #[test]
+#[cfg_attr(not(feature = "tls"), ignore = "needs TLS")]
+fn the_page_of_tls_shows_what_the_tools_do() {
+    const PORT: &str = "8443";
+    let page = fs::read_to_string(cc::root().join("docs/tls.md")).expect("docs/tls.md is there");
+    let folder = cc::scratch().join("tls_page");
+    fs::create_dir_all(&folder).expect("the target folder can be written");
+    fs::write(folder.join("echo.json"), page_text::marked(&page, "echo.json"))
+        .expect("the target folder can be written");
+    let mut shell = command(Path::new("sh"), &["-e", "-c", page_text::marked(&page, "a CA")]);
+    shell.current_dir(&folder);
+    let made = run(shell);
+    assert_eq!(made.code, Some(0), "{}", made.err);
+    for (serving, calling) in [("serving", "calling"), ("mutual serving", "mutual calling")] {
+        let line = page_text::marked(&page, serving).replace(PORT, "0");
+        let mut words = line.split_whitespace();
+        let mut server = example(words.next().expect("a program"), &words.collect::<Vec<_>>());
+        server.current_dir(&folder);
+        let server = Server::start_program(server);
+        let shown = page_text::marked(&page, calling).replace(PORT, server.port());
+        assert_eq!(conversation(&folder, &shown), shown);
+        server.stop("TERM");
+    }
+}
+
+#[test]
 fn the_page_of_the_tools_shows_what_they_do() {
     let page = fs::read_to_string(cc::root().join("docs/tools.md")).expect("docs/tools.md is there");
     let marked = |name| page_text::marked(&page, name);

@@ -98,6 +98,74 @@ fn lists_of_replies_are_sent_in_order_to_the_first_message_and_to_later_ones() {
     assert_eq!(server.stop("INT").code, Some(0));
 }
 
+/// A stream whose first message is not answered, each later one after this long.
+fn late_echo(delay_ms: u32) -> String {
+    format!(
+        r#"{{"operations": {{"Late": {{"replies": [], "on_message": [{{"echo": true, "delay_ms": {delay_ms}}}]}}}}}}"#
+    )
+}
+
+#[test]
+fn a_client_that_waits_for_too_many_delayed_replies_is_not_read_from() {
+    const MESSAGES: usize = 20_000;
+    const PAYLOAD: usize = 4096;
+    const HOUR_MS: u32 = 3_600_000;
+    let server = serve(&["--port", "0"], &late_echo(HOUR_MS));
+    let mut socket = TcpStream::connect(&server.address).expect("the server listens");
+    socket.write_all(&protocol_message(4, &[], b"")).expect("the server reads");
+    socket.write_all(&stream_message(1, 0, Some("Late"), "")).expect("the server reads");
+    assert_eq!(read_messages(&mut socket, 1), [0]);
+    // What the system buffers is far less than this.
+    let messages = stream_message(1, 0, None, &"x".repeat(PAYLOAD)).repeat(MESSAGES);
+    write_until_full(&mut socket, &messages);
+    drop(socket);
+    let ended = server.stop("TERM");
+    assert_eq!(ended.code, Some(0));
+    let sentence = "1000 lists of replies, with 4096000 bytes to echo, wait to be sent to 127.0.0.1:";
+    assert!(ended.err.starts_with(sentence), "{}", ended.err);
+    assert!(ended.err.ends_with(": it is not read from until fewer wait\n"), "{}", ended.err);
+    assert_eq!(ended.err.lines().count(), 1, "{}", ended.err);
+}
+
+#[test]
+fn more_delayed_replies_than_may_wait_at_once_all_arrive() {
+    const MESSAGES: usize = 3500;
+    let server = serve(&["--port", "0"], &late_echo(20));
+    let input = (0..MESSAGES).map(|number| format!("{number}\n")).collect::<String>();
+    let replies = MESSAGES.to_string();
+    let arguments = [&server.address, "--operation", "Late", "--stream", "--data", "", "--replies", &replies];
+    let ended = run_with_input(example("esrpc-call", &arguments), input.as_bytes());
+    assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""));
+    let payload = |line: &str| serde_json::from_str::<serde_json::Value>(line).expect("JSON")["payload"].clone();
+    let numbers: Vec<_> =
+        ended.out.lines().map(|line| format!("{}\n", payload(line).as_str().expect("text"))).collect();
+    assert_eq!(numbers.concat(), input);
+    let ended = server.stop("TERM");
+    assert_eq!(ended.code, Some(0));
+    assert!(ended.err.starts_with("1000 lists of replies, "), "{}", ended.err);
+}
+
+/// They count as waiting no more: with those of 300 streams at a time no limit is reached.
+#[test]
+fn replies_that_wait_for_an_ended_stream_are_dropped() {
+    const HOUR_MS: u32 = 3_600_000;
+    let server = serve(&["--port", "0"], &late_echo(HOUR_MS));
+    let mut socket = TcpStream::connect(&server.address).expect("the server listens");
+    socket.set_read_timeout(Some(TIME_LIMIT)).expect("a positive timeout");
+    socket.write_all(&protocol_message(4, &[], b"")).expect("the server reads");
+    assert_eq!(read_messages(&mut socket, 1), [0]);
+    for id in 1..=10 {
+        let [first, last] = [stream_message(id, 0, Some("Late"), ""), stream_message(id, 2, None, "")];
+        let messages = stream_message(id, 0, None, "x").repeat(300);
+        socket.write_all(&[first, messages, last].concat()).expect("the server reads");
+    }
+    // The last of all is answered.
+    socket.write_all(&protocol_message(2, &[], b"ping")).expect("the server reads");
+    assert_eq!(read_messages(&mut socket, 1), [4]);
+    let ended = server.stop("TERM");
+    assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""));
+}
+
 #[test]
 fn clients_are_accepted_by_their_headers_and_their_token() {
     let server = serve(&["--port", "0", "--verbose"], SCRIPT);
@@ -144,7 +212,7 @@ fn clients_may_be_served_by_tls() {
     let [client_certificate, client_key] =
         [("serve-client.pem", &client.certificate), ("serve-client.key", &client.key)]
             .map(|(name, content)| file(name, content));
-    let tls = ["--port", "0", "--cert", &certificate, "--key", &key, "--client-ca", &ca];
+    let tls = ["--port", "0", "--tls", "--cert", &certificate, "--key", &key, "--client-ca", &ca];
     let server = serve(&tls, r#"{"operations": {"Echo": [{"echo": true}]}}"#);
     let place = [server.address.as_str(), "--ca", &ca, "--server-name", "server.example"];
     let shown = ["--data", "hello", "--cert", &client_certificate, "--key", &client_key];
@@ -203,9 +271,11 @@ fn mistakes_in_the_arguments_of_esrpc_serve_are_explained() {
         (&[], USAGE, "which file says what to answer?"),
         (&["--port", "65536", &script], USAGE, "--port takes a number from 0 to 65535"),
         (&["--cert", "a.pem", &script], USAGE, "--cert and --key go together"),
+        (&["--tls", &script], USAGE, "give --cert FILE and --key FILE"),
+        (&["--ca", "a.pem", &script], USAGE, "did you mean --client-ca?"),
         (&["--client-ca", "a.pem", &script], USAGE, "--client-ca and --alpn are for TLS"),
         (&["/nowhere/script.json"], USAGE, "cannot open /nowhere/script.json: No such file"),
-        (&["--unix", "/nowhere/socket", &script], FAILED, "what to do: make the folder for the socket first"),
+        (&["--unix", "/nowhere/socket", &script], FAILED, "folder"),
         (&["--port", taken.port(), &script], FAILED, "--port 0: one that is free"),
     ];
     for (arguments, code, sentence) in cases {

@@ -200,25 +200,12 @@ impl Drop for Graceful {
     }
 }
 
-fn stream_message(flags: i32, operation: Option<&str>, payload: &str) -> Vec<u8> {
-    let mut headers = HeaderList::new();
-    for (name, value) in [(":message-type", 0), (":message-flags", flags), (":stream-id", 1)] {
-        headers.add(name.as_bytes(), HeaderValue::Int32(value)).expect("a good header");
-    }
-    if let Some(operation) = operation {
-        headers.add(b"operation", HeaderValue::String(operation.as_bytes())).expect("a good header");
-    }
-    let mut bytes = Vec::new();
-    encode_into(&[headers.as_bytes()], payload.as_bytes(), &mut bytes);
-    bytes
-}
-
 /// A client with a call in progress.
 fn open_call(server: &Graceful) -> TcpStream {
     let mut socket = TcpStream::connect(&server.address).expect("the server listens");
     socket.set_read_timeout(Some(TIME_LIMIT)).expect("a positive timeout");
     socket.write_all(&protocol_message(4, &[], b"")).expect("the server reads");
-    socket.write_all(&stream_message(0, Some("awstest#EchoStreamMessages"), "{}")).expect("the server reads");
+    socket.write_all(&stream_message(1, 0, Some("awstest#EchoStreamMessages"), "{}")).expect("the server reads");
     assert_eq!(read_messages(&mut socket, 2), [0, 2]);
     socket
 }
@@ -241,7 +228,7 @@ fn a_graceful_server_finishes_what_is_open_and_takes_nothing_new() {
     assert_eq!(late.code, Some(FAILED));
     assert!(late.err.contains("onnection refused"), "{}", late.err);
     let last_words = "{\"streamMessage\":{\"stringMessage\":\"close\"}}";
-    socket.write_all(&stream_message(0, None, last_words)).expect("the server reads");
+    socket.write_all(&stream_message(1, 0, None, last_words)).expect("the server reads");
     assert_eq!(read_messages(&mut socket, 2), [last_words.len(), 0]);
     assert_ended(&mut socket);
     assert_eq!(server.finish(), "");
@@ -323,7 +310,7 @@ fn a_graceful_server_is_replaced_with_its_tls_settings() {
         file("graceful.pem", &identity.certificate),
         file("graceful.key", &identity.key),
     );
-    let mut server = Graceful::start(&["--port", "0", "--tls-cert", &certificate, "--tls-key", &key]);
+    let mut server = Graceful::start(&["--port", "0", "--cert", &certificate, "--key", &key]);
     for _ in 0..3 {
         let tls = ["--ca", &ca, "--server-name", "server.example"];
         let client = run(example("echo_client", &[&["--port", server.port()][..], &tls].concat()));
@@ -364,7 +351,7 @@ fn a_graceful_server_explains_wrong_arguments() {
         (&["--drain-ms", "soon"][..], "--drain-ms takes a number of milliseconds"),
         (&["--drain-ms"], "--drain-ms"),
         (&["--port", "65536"], "--port takes a number from 0 to 65535"),
-        (&["--what", "x"], "--what is no option of this program"),
+        (&["--what", "x"], "--what is not an option of this program"),
     ] {
         let ended = run(example("graceful_server", arguments));
         assert_eq!((ended.code, ended.out.as_str()), (Some(USAGE), ""), "{arguments:?}");
