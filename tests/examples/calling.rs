@@ -386,7 +386,7 @@ fn a_load_of_which_nothing_succeeds_ends_early_and_says_why() {
     let silent = file("silent.json", r#"{"operations": {"Silent": []}}"#);
     let server = Server::start_program(example("esrpc-serve", &["--port", "0", &silent]));
     let address = server.address.clone();
-    let load = ["--operation", "Silent", "--bench", "--timeout", "1", "--in-flight", "100", "--count", "4000000000"];
+    let load = ["--operation", "Silent", "--bench", "--timeout", "2", "--in-flight", "100", "--count", "4000000000"];
     let ended = run(call(&[&address], &[&load]));
     assert_eq!(ended.code, Some(TIMED_OUT), "{}", ended.err);
     assert!(ended.err.contains("Silent: none of the first "), "{}", ended.err);

@@ -129,8 +129,8 @@ fn a_client_that_waits_for_too_many_delayed_replies_is_not_read_from() {
 
 #[test]
 fn more_delayed_replies_than_may_wait_at_once_all_arrive() {
-    const MESSAGES: usize = 3500;
-    let server = serve(&["--port", "0"], &late_echo(20));
+    const MESSAGES: usize = 2500;
+    let server = serve(&["--port", "0"], &late_echo(1000));
     let input = (0..MESSAGES).map(|number| format!("{number}\n")).collect::<String>();
     let replies = MESSAGES.to_string();
     let arguments = [&server.address, "--operation", "Late", "--stream", "--data", "", "--replies", &replies];
