@@ -131,15 +131,9 @@ esrpc_client_options *make_client_options(struct call *call, esrpc_runtime *runt
 /* What to do about a failure, "" if its sentence says it all. */
 static const char *advise(const struct call *call, esrpc_status status, const char *sentence, int32_t alert, bool connected)
 {
-    const bool is_unix = call->unix_path != NULL;
+    /* What speaks there; the sentence says what to do. */
+    const bool is_recognized = strstr(sentence, "check the host and port") != NULL;
     switch (status) {
-    case ESRPC_ERROR_CONNECTION_REFUSED:
-        return is_unix ? unless_said(sentence, "; ", "nothing is listening on that socket any more: start the server")
-                       : unless_said(sentence, "start it", "start the server, or check host and port");
-    case ESRPC_ERROR_NOT_FOUND:
-        return is_unix ? unless_said(sentence, "; ", "there is no such socket: start the server, or check the path") : "";
-    case ESRPC_ERROR_ACCESS_DENIED:
-        return is_unix ? unless_said(sentence, "; ", "run this as a user who may write to that socket") : "";
     case ESRPC_ERROR_RESOLVE_FAILED:
         return "check the spelling of the host, and that this machine can look names up";
     case ESRPC_ERROR_RESOLVE_TIMED_OUT:
@@ -164,12 +158,10 @@ static const char *advise(const struct call *call, esrpc_status status, const ch
     case ESRPC_ERROR_CONNECTION_RESET:
     case ESRPC_ERROR_INCOMPLETE:
     case ESRPC_ERROR_PRELUDE_CHECKSUM:
-        if (connected || call->tls.is_on) return "";
-        return unless_said(sentence, "check the host and port",
-                           "check host and port; if the server uses TLS there, add --tls, and --ca FILE if its CA is not one of the "
-                           "system's");
+        if (connected || call->tls.is_on || is_recognized) return "";
+        return "check host and port; if the server uses TLS there, add --tls, and --ca FILE if its CA is not one of the system's";
     case ESRPC_ERROR_TLS_HANDSHAKE_FAILED:
-        return unless_said(sentence, "check the host and port", advise_tls(status, alert, &call->tls, false));
+        return is_recognized ? "" : advise_tls(status, alert, &call->tls, false);
     default:
         return advise_tls(status, alert, &call->tls, false);
     }

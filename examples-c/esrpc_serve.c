@@ -486,24 +486,12 @@ static esrpc_status listen_at(esrpc_runtime *runtime, const esrpc_tls_config *tl
     return status;
 }
 
-static const char *advise_listening(esrpc_status status, const char *sentence)
+/* What the library's own advice leaves open: which option. */
+static const char *advise_listening(esrpc_status status)
 {
-    switch (status) {
-    case ESRPC_ERROR_ADDRESS_IN_USE:
-        return serve.unix_path != NULL ? unless_said(sentence, "; ", "stop the server that listens there, or give another path")
-                                       : "give another port (--port 0: one that is free)";
-    case ESRPC_ERROR_ADDRESS_UNAVAILABLE:
-    case ESRPC_ERROR_ADDRESS_INVALID:
+    if (status == ESRPC_ERROR_ADDRESS_UNAVAILABLE || status == ESRPC_ERROR_ADDRESS_INVALID)
         return "give an address of this machine with --host, such as 127.0.0.1, or 0.0.0.0 for all";
-    case ESRPC_ERROR_ACCESS_DENIED:
-        return serve.unix_path != NULL
-                   ? unless_said(sentence, "; ", "give a path in a folder that you may write to")
-                   : "give a port from 1024 on";
-    case ESRPC_ERROR_NOT_FOUND:
-        return unless_said(sentence, "; ", "make the folder for the socket first");
-    default:
-        return "";
-    }
+    return status == ESRPC_ERROR_ADDRESS_IN_USE && serve.unix_path == NULL ? "--port 0 takes a port that is free" : "";
 }
 
 /* Until it is asked to stop. */
@@ -513,7 +501,7 @@ static int run(esrpc_runtime *runtime, const esrpc_tls_config *tls)
     int exit_code = EXIT_FAILED;
     esrpc_status status = listen_at(runtime, tls, &listener);
     if (status != ESRPC_OK) {
-        const char *sentence = esrpc_last_error_message(), *advice = advise_listening(status, sentence);
+        const char *sentence = esrpc_last_error_message(), *advice = advise_listening(status);
         say_status("cannot listen", status, sentence);
         if (advice[0] != '\0') say("what to do: %s", advice);
         return EXIT_FAILED;

@@ -40,11 +40,6 @@ void say_status(const char *what, esrpc_status status, const char *sentence)
     else say("%s: %s (%s)", what, sentence, esrpc_status_name(status));
 }
 
-const char *unless_said(const char *sentence, const char *words, const char *advice)
-{
-    return strstr(sentence, words) != NULL ? "" : advice;
-}
-
 void usage_error(const char *format, ...)
 {
     va_list arguments;

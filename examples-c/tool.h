@@ -68,9 +68,6 @@ void say(const char *format, ...);
  * and the status's name. */
 void say_status(const char *what, esrpc_status status, const char *sentence);
 
-/* The advice, or "" if the library's sentence has these words of its own advice; about Unix sockets that follows a semicolon. */
-const char *unless_said(const char *sentence, const char *words, const char *advice);
-
 /* Whether a status that a send returned says that the message itself cannot be sent. */
 bool is_bad_message(esrpc_status status);
 

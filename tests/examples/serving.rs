@@ -276,7 +276,7 @@ fn mistakes_in_the_arguments_of_esrpc_serve_are_explained() {
         (&["--client-ca", "a.pem", &script], USAGE, "--client-ca and --alpn are for TLS"),
         (&["/nowhere/script.json"], USAGE, "cannot open /nowhere/script.json: No such file"),
         (&["--unix", "/nowhere/socket", &script], FAILED, "folder"),
-        (&["--port", taken.port(), &script], FAILED, "--port 0: one that is free"),
+        (&["--port", taken.port(), &script], FAILED, "--port 0 takes a port that is free"),
     ];
     for (arguments, code, sentence) in cases {
         let ended = run(example("esrpc-serve", arguments));
