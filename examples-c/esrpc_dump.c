@@ -366,13 +366,16 @@ static const char *recognize(esrpc_bytes start)
     return "";
 }
 
-/* Whether the input begins with something else than a damaged message: even the lengths at its beginning make no sense. */
+/* Whether the input begins with something other than a damaged message: even the lengths at its beginning make no sense. */
 static bool is_foreign(const struct dump *dump, esrpc_status status)
 {
     enum { HIGHEST_FIRST_BYTE = 3 }; /* of a length: no message has 64 MiB */
+    const uint8_t *data = (const uint8_t *)dump->input.data;
     if (dump->start != 0 || dump->input.len == 0) return false;
-    if (dump->input.len >= PRELUDE) return status == ESRPC_ERROR_PRELUDE_CHECKSUM;
-    return (uint8_t)dump->input.data[0] > HIGHEST_FIRST_BYTE;
+    const bool is_too_long = data[0] > HIGHEST_FIRST_BYTE;
+    if (dump->input.len < PRELUDE) return is_too_long;
+    if (status != ESRPC_ERROR_PRELUDE_CHECKSUM) return false;
+    return is_too_long || read_u32(data) < SHORTEST || read_u32(data + 4) > read_u32(data) - SHORTEST;
 }
 
 /* Text up to the end of its first line, other bytes in hexadecimal. */

@@ -259,6 +259,7 @@ fn a_lock_that_is_kept_is_an_error_rather_than_an_endless_wait() {
     let error = listen(&folder.socket()).err().expect("it is held");
     assert_eq!(error.kind, ErrorKind::AddressInUse);
     assert!(error.to_string().contains("socket.esrpc-lock"), "{error}");
+    assert!(!error.to_string().contains("server"), "nobody listens: {error}");
     drop(lock);
     drop(listen(&folder.socket()).expect("nobody holds it any more"));
 }

@@ -34,7 +34,8 @@ pub struct PassedLimit {
     pub detail: String,
 }
 
-/// Why a call was not carried out, or why a connection or stream ended. Every connection has room for several: it is kept small.
+/// Why a call was not carried out, or why a connection or stream ended. It is kept small, since every
+/// connection has room for several.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Error {
     /// A send was not accepted.

@@ -36,9 +36,9 @@ impl Endpoint {
     pub fn advice_to_server(&self, failure: ErrorKind) -> &'static str {
         match (self, failure) {
             (Endpoint::Local(name), _) => name.advice_to_server(failure),
-            (_, ErrorKind::AddressInUse) => "; another server is listening there: stop it, or choose another port",
+            (_, ErrorKind::AddressInUse) => "; stop the program that uses this port, or choose another port",
             (_, ErrorKind::AddressUnavailable) => "; the host has to be an address of this machine",
-            (Endpoint::Tcp { port: 1..1024, .. }, ErrorKind::AccessDenied) => {
+            (Endpoint::Tcp { port: 1..1024, .. }, ErrorKind::AccessDenied) if cfg!(unix) => {
                 "; ports below 1024 usually need more rights: choose another port"
             }
             _ => "",

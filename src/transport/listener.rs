@@ -42,7 +42,9 @@ impl Listener {
         }
         let failed = |error: io::Error| {
             let failed = Error::from_io(&format!("cannot listen on {endpoint}"), &error, ErrorKind::Io);
-            let sentence = format!("{failed}{}", endpoint.advice_to_server(failed.kind));
+            // A sentence of our own says what to do itself.
+            let advice = error.raw_os_error().map_or("", |_| endpoint.advice_to_server(failed.kind));
+            let sentence = format!("{failed}{advice}");
             failed.with_sentence(sentence)
         };
         let kind = match endpoint.address()? {

@@ -108,7 +108,7 @@ static void socket_files_behind_which_nothing_listens(void) {
     CHECK(bind(fd, (struct sockaddr *)&address, sizeof address) == 0);
     close(fd);
     check_setup_fails(to_path(path), ESRPC_ERROR_CONNECTION_REFUSED, path,
-                      "(errno 111); the socket's server has ended without removing the file: start it again");
+                      "(errno 111); no server is listening on this socket: start it, or check the path");
     CHECK(unlink(path) == 0);
     file = fopen(in_folder(folder, "regular", path), "w");
     CHECK(file != NULL && fclose(file) == 0);

@@ -120,7 +120,7 @@ static void an_address_in_use(void) {
     uint32_t port = esrpc_listener_get_port(listener);
     snprintf(where, sizeof where, "cannot listen on 127.0.0.1:%u: ", (unsigned)port);
     check_listen_fails(on_host("127.0.0.1", port), ESRPC_ERROR_ADDRESS_IN_USE, where,
-                       "(errno 98); another server is listening there");
+                       "(errno 98); stop the program that uses this port");
     check_can_be_reached(to_host("127.0.0.1", port));
     stop_listening(listener);
 }
@@ -292,7 +292,8 @@ static void what_is_not_a_socket_is_left_alone(void) {
     /* A link, even to a stale socket, was made on purpose. */
     close(bind_socket_file(in_folder(folder, "target", target)));
     CHECK(symlink(target, in_folder(folder, "link", path)) == 0);
-    check_listen_fails(on_path(path), ESRPC_ERROR_ADDRESS_IN_USE, path, "(errno 98)");
+    check_listen_fails(on_path(path), ESRPC_ERROR_ADDRESS_IN_USE, path,
+                       "(errno 98); there is a link at this path, not a socket");
     CHECK(exists(path) && exists(target));
     CHECK(unlink(path) == 0 && unlink(target) == 0);
     check_listen_fails(on_path(folder), ESRPC_ERROR_ADDRESS_IN_USE, folder,

@@ -142,6 +142,13 @@ fn a_file_of_another_kind_is_said_to_be_one() {
         assert_eq!(ended.code, Some(FAILED));
         assert!(!ended.err.contains("does not look like"), "{}", ended.err);
     }
+    // A lone message whose prelude is damaged has lengths that make sense.
+    for at in [3, 8] {
+        let mut lone = encode(r#"{"payload":"x"}"#);
+        lone[at] ^= 1;
+        let ended = dump(&[], &lone);
+        assert!(ended.err.contains("has changed") && !ended.err.contains("does not look like"), "{}", ended.err);
+    }
 }
 
 /// A prelude that is sound.

@@ -127,9 +127,9 @@ impl Connection {
 
     fn setup_progress(&self) -> String {
         match (self.addresses(), self.handshake(), self.endpoint()) {
-            (None, _, Some(endpoint)) => format!("connecting to {endpoint} is not over"),
+            (None, _, Some(endpoint)) => format!("still connecting to {endpoint}"),
             (Some(_), Some(_), _) => self.handshake_progress(&self.lock()).to_owned(),
-            _ => "it is not decided yet whether it is accepted".to_owned(),
+            _ => "this side has not decided whether to accept it".to_owned(),
         }
     }
 
@@ -140,11 +140,9 @@ impl Connection {
         match (self.role(), has_connect, is_silent) {
             (Role::Client, false, _) => "this side has not sent CONNECT",
             (Role::Client, true, true) if self.tls_info().is_none() => {
-                "the server accepted the connection and has sent nothing; it may expect TLS, or speak another protocol"
+                "connected, but the server has sent nothing; it may expect TLS, or speak another protocol"
             }
-            (Role::Client, true, true) => {
-                "the server accepted the connection and has sent nothing; it may speak another protocol"
-            }
+            (Role::Client, true, true) => "connected, but the server has sent nothing; it may speak another protocol",
             (Role::Client, true, false) => "the server's CONNECT_ACK has not arrived completely",
             (Role::Server, false, true) => "the client has sent nothing",
             (Role::Server, false, false) => "the client's CONNECT has not arrived completely",

@@ -30,7 +30,7 @@ pub enum Deadline {
     HalfOpen,
     /// What a drained connection still has open.
     Drain,
-    // Those of the setup alone, so that an open connection has no room for them.
+    // The rest are for the setup alone: an open connection has no room for them.
     /// Not a failure: the dialer wants to try the next address.
     NextAttempt,
     Resolve,
@@ -73,7 +73,7 @@ impl Deadline {
     }
 }
 
-/// While a connection is set up there are all of them, afterwards as many.
+/// How many of them a connection has room for while it is set up, and afterwards.
 pub const ALL: usize = Deadline::Tls as usize + 1;
 pub const AFTER_SETUP: usize = Deadline::Drain as usize + 1;
 

@@ -29,7 +29,7 @@ use self::wait::note_loop_thread;
 use crate::transport::{ProcessMark, never_cancelled};
 
 const WAKE: Token = Token(usize::MAX);
-/// What one read takes at most, and the memory that each loop keeps for it: a small device needs no more than the first.
+/// The memory that each loop keeps for reading, at first and at most: small messages need no more than the first.
 const FIRST_READ_BUFFER: usize = 16 * 1024;
 const LARGEST_READ_BUFFER: usize = 256 * 1024;
 /// Rounds of commands before the sockets get their turn again.
@@ -116,14 +116,14 @@ impl Drop for OfThread {
     }
 }
 
-/// Gives a read buffer so many bytes, if there is memory for them.
+/// Makes a read buffer longer, if there is memory for that.
 fn grow_to(buffer: &mut Vec<u8>, len: usize) -> io::Result<()> {
     buffer.try_reserve_exact(len.saturating_sub(buffer.len())).map_err(|_| io::ErrorKind::OutOfMemory)?;
     buffer.resize(len, 0);
     Ok(())
 }
 
-/// After a read that has filled it; if there is no memory, reading goes on in smaller pieces.
+/// Grows a buffer that a read has filled; without memory for that, reading goes on in smaller pieces.
 pub fn grow_read_buffer(buffer: &mut Vec<u8>) {
     if buffer.len() < LARGEST_READ_BUFFER {
         let _ = grow_to(buffer, buffer.len() * 4);

@@ -2,6 +2,8 @@
 
 use std::ffi::OsStr;
 use std::fmt;
+use std::fs::{self, Metadata};
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileTypeExt;
 use std::path::PathBuf;
@@ -58,40 +60,44 @@ impl LocalName {
     }
 
     pub fn advice_to_client(&self, failure: ErrorKind) -> &'static str {
-        match (failure, self.other_file(), self) {
-            (ErrorKind::Refused, Some(file), _) => file,
-            (ErrorKind::Refused, None, LocalName::Path(_)) => {
-                "; the socket's server has ended without removing the file: start it again"
-            }
-            (ErrorKind::Refused, None, LocalName::Abstract(_)) => {
+        match (failure, self) {
+            // Connecting follows links.
+            (ErrorKind::Refused, LocalName::Path(path)) => not_a_socket(fs::metadata(path))
+                .unwrap_or("; no server is listening on this socket: start it, or check the path"),
+            (ErrorKind::Refused, LocalName::Abstract(_)) => {
                 "; no server is listening there: start it, or check the name"
             }
-            (ErrorKind::NotFound, ..) => "; there is no such socket: start the server, or check the path",
-            (ErrorKind::AccessDenied, ..) => "; this process needs the right to write to the socket",
+            (ErrorKind::NotFound, _) => "; there is no such socket: start the server, or check the path",
+            (ErrorKind::AccessDenied, _) => {
+                "; this process needs the right to write to the socket, and to enter its folder"
+            }
             _ => "",
         }
     }
 
     pub fn advice_to_server(&self, failure: ErrorKind) -> &'static str {
-        match failure {
-            ErrorKind::AddressInUse => {
-                self.other_file().unwrap_or("; another server is listening there: stop it, or choose another name")
+        match (failure, self) {
+            // Listening does not follow links.
+            (ErrorKind::AddressInUse, LocalName::Path(path)) => not_a_socket(fs::symlink_metadata(path))
+                .unwrap_or("; another server is listening there: stop it, or choose another path"),
+            (ErrorKind::AddressInUse, LocalName::Abstract(_)) => {
+                "; another server is listening there: stop it, or choose another name"
             }
-            ErrorKind::NotFound => "; there is no such folder: make it, or check the path",
-            ErrorKind::AccessDenied => "; this process needs the right to write to the folder",
+            (ErrorKind::NotFound, _) => "; there is no such folder: make it, or check the path",
+            (ErrorKind::AccessDenied, _) => "; this process needs the right to write to the folder",
             _ => "",
         }
     }
+}
 
-    /// That the path is that of another kind of file.
-    fn other_file(&self) -> Option<&'static str> {
-        let LocalName::Path(path) = self else { return None };
-        let kind = std::fs::metadata(path).ok()?.file_type();
-        match (kind.is_socket(), kind.is_dir()) {
-            (true, _) => None,
-            (_, true) => Some("; there is a folder at this path, not a socket"),
-            (_, false) => Some("; there is a file at this path that is not a socket"),
-        }
+/// What is at a path instead of a socket; nothing if a socket is, or if that is not known.
+fn not_a_socket(found: io::Result<Metadata>) -> Option<&'static str> {
+    let kind = found.ok()?.file_type();
+    match (kind.is_socket(), kind.is_dir(), kind.is_symlink()) {
+        (true, ..) => None,
+        (_, true, _) => Some("; there is a folder at this path, not a socket"),
+        (.., true) => Some("; there is a link at this path, not a socket"),
+        _ => Some("; there is a file at this path that is not a socket"),
     }
 }
 

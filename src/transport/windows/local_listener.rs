@@ -47,7 +47,10 @@ impl LocalListener {
             match error.raw_os_error() {
                 Some(code) if code == ERROR_ACCESS_DENIED as i32 => io::Error::new(
                     io::ErrorKind::AddrInUse,
-                    format!("another server has this pipe already: {}", words_of(&error)),
+                    format!(
+                        "another server has this pipe already: {}; stop it, or choose another name",
+                        words_of(&error)
+                    ),
                 ),
                 _ => error,
             }

@@ -58,11 +58,8 @@ impl LocalName {
         }
     }
 
-    pub fn advice_to_server(&self, failure: ErrorKind) -> &'static str {
-        match failure {
-            ErrorKind::AddressInUse => "; stop it, or choose another name",
-            _ => "",
-        }
+    pub fn advice_to_server(&self, _: ErrorKind) -> &'static str {
+        ""
     }
 }
 
