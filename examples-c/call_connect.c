@@ -152,8 +152,8 @@ static const char *advise(const struct call *call, esrpc_status status, const ch
         return "give the stream more time with --timeout SECONDS, or leave --timeout out";
     case ESRPC_ERROR_HANDSHAKE_REFUSED:
         return call->is_greengrass ? "is the token in " TOKEN_VARIABLE " that of this component, and is it still running?"
-                                   : "servers look at CONNECT's headers and payload: pass what this one expects with "
-                                     "--connect-header NAME=VALUE and --connect-data TEXT";
+                                   : "pass what the server expects in CONNECT with --connect-header NAME=VALUE (or "
+                                     "NAME:TYPE=VALUE) and --connect-data TEXT";
     case ESRPC_ERROR_PEER_CLOSED:
     case ESRPC_ERROR_CONNECTION_RESET:
     case ESRPC_ERROR_INCOMPLETE:

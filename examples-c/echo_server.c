@@ -27,6 +27,9 @@ static void answer_connect(esrpc_connection *connection, const esrpc_headers *he
                     esrpc_bytes_equal(version, esrpc_text("0.1.0")) &&
                     esrpc_headers_get_string(headers, esrpc_text("client-name"), &name) == ESRPC_OK &&
                     starts_with(name, "accepted.");
+    if (!accepted)
+        complain("refused %s: CONNECT needs the headers :version=0.1.0 and client-name=accepted.NAME\n",
+                 esrpc_connection_get_remote_address(connection));
     /* Without the flag the message refuses, and the library ends the connection once it is written. */
     int32_t flags = accepted ? ESRPC_MESSAGE_FLAG_CONNECTION_ACCEPTED : ESRPC_MESSAGE_FLAG_NONE;
     send_protocol_message(connection, ESRPC_MESSAGE_TYPE_CONNECT_ACK, flags, NULL, esrpc_text(NULL));

@@ -411,7 +411,7 @@ static void say_damage(const struct dump *dump, esrpc_status status, const char 
     say("%s: message %zu, which begins at offset %zu, is damaged at offset %zu (0x%zx): %s (%s)", dump->path, dump->number,
         dump->start, at, at, sentence, esrpc_status_name(status));
     if (status == ESRPC_ERROR_MESSAGE_CHECKSUM)
-        say("its lengths are right, so that one of its bytes from offset %zu to %zu has changed", dump->start + PRELUDE,
+        say("its lengths are right, so at least one of its bytes from offset %zu to %zu has changed", dump->start + PRELUDE,
             at + CHECKSUM - 1);
     if (status == ESRPC_ERROR_PRELUDE_CHECKSUM && !is_other)
         say("one of the 12 bytes from offset %zu on has changed, or no message begins there, because bytes are missing or too many "

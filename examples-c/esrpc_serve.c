@@ -30,7 +30,7 @@ static const char help[] =
     "  {\"connect\": {                            all members of it are optional\n"
     "     \"accept\": false,                      refuse every client\n"
     "     \"headers\": {\"client-name\": \"me\"},     CONNECT must have these\n"
-    "     \"token\": \"s3cret\",                    or {\"authToken\":\"s3cret\"} as payload\n"
+    "     \"token\": \"s3cret\",                    and {\"authToken\":\"s3cret\"} as payload\n"
     "     \"reply\": {\"headers\": {}, \"json\": {}}  what CONNECT_ACK holds\n"
     "   },\n"
     "   \"operations\": {\n"
@@ -363,7 +363,8 @@ static void on_incoming_stream(esrpc_connection *connection, esrpc_stream *strea
         text_add_string(&sentence, name);
         text_print(&sentence, " in the file of esrpc-serve");
         show_message(connection, name, first_message);
-        complain("refused a call: %.*s\n", (int)sentence.len, sentence.data);
+        complain("refused a call of %s: %.*s\n", esrpc_connection_get_remote_address(connection), (int)sentence.len,
+                 sentence.data);
         status = esrpc_stream_fail(stream, esrpc_text(NULL), text_bytes(&sentence));
         free(sentence.data);
     }

@@ -11,7 +11,12 @@ static bool take_name(struct json key, const char *const *names, size_t count, s
     if (index == count) {
         struct text all = {NULL, 0, 0};
         for (size_t i = 0; i < count; i++) text_print(&all, "%s%s", i == 0 ? "" : ", ", names[i]);
-        mistake_at(mistake, key.at, "there is no such member here; these are: %.*s", (int)all.len, all.data);
+        struct text given = {NULL, 0, 0};
+        struct json name = key;
+        take_text(&name, &given, mistake);
+        mistake_at(mistake, key.at, "there is no member \"%.*s\" here; these are: %.*s", given.len < 40 ? (int)given.len : 40,
+                   given.len > 0 ? given.data : "", (int)all.len, all.data);
+        free(given.data);
         free(all.data);
         return false;
     }

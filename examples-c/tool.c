@@ -340,6 +340,16 @@ static size_t count_edits(const char *word, size_t len, const char *other)
     return edits[len];
 }
 
+/* Whether two neighbours have changed places, the commonest mistake of all. */
+static bool is_swap(const char *word, size_t len, const char *other)
+{
+    size_t at = 0;
+    if (len != strlen(other)) return false;
+    while (at < len && word[at] == other[at]) at++;
+    return at + 1 < len && word[at] == other[at + 1] && word[at + 1] == other[at] &&
+           strncmp(word + at + 2, other + at + 2, len - at - 2) == 0;
+}
+
 /* Whether one of the two options begins or ends as the other, as --connect and --connections, or --cert and --tls-cert. */
 static bool is_part(const char *option, size_t len, const char *other, bool at_end)
 {
@@ -359,7 +369,7 @@ static const char *find_similar(const struct command_line *line, const char *arg
     size_t least = OF_SAME_BEGINNING + 1;
     for (size_t i = 0; i < line->option_count; i++) {
         const char *name = line->options[i].name;
-        size_t unlikeness = count_edits(argument, len, name);
+        size_t unlikeness = is_swap(argument, len, name) ? 1 : count_edits(argument, len, name);
         if (3 * unlikeness + 2 > len) unlikeness = SIZE_MAX;
         if (unlikeness > OF_SAME_BEGINNING && is_part(argument, len, name, false)) unlikeness = OF_SAME_BEGINNING;
         if (unlikeness > OF_SAME_END && is_part(argument, len, name, true)) unlikeness = OF_SAME_END;
@@ -410,7 +420,7 @@ const char *read_command_line(int argc, char **argv, const struct command_line *
         const struct option *option = find_option(line, argument, &value);
         if (option == NULL) {
             const char *similar = find_similar(line, argument);
-            usage_error("there is no option %s%s%s%s", argument, similar != NULL ? ": did you mean " : "",
+            usage_error("there is no option %.*s%s%s%s", (int)strcspn(argument, "="), argument, similar != NULL ? ": did you mean " : "",
                         similar != NULL ? similar : "", similar != NULL ? "?" : "");
         }
         if (option->kind == OPTION_FLAG && value != NULL) usage_error("%s takes no value", option->name);

@@ -35,7 +35,7 @@ static CERTIFICATES: LazyLock<PathBuf> = LazyLock::new(|| {
     let folder = cc::scratch().join("certificates");
     fs::create_dir_all(&folder).expect("the target folder can be written");
     let authority = Authority::new("test CA");
-    let server = authority.server(&["server.example"]);
+    let server = authority.server(&["server.example", "localhost"]);
     for (name, content) in
         [("ca.pem", &authority.pem), ("server.pem", &server.certificate), ("server.key", &server.key)]
     {
