@@ -50,15 +50,20 @@ for_linux() {
     arm-*) install_packages binutils-arm-linux-gnueabihf ;;
     esac
     install_zig "$target_folder"
-    local flags=$hidden zig_target=$target
+    local flags=$hidden zig_target=$target compiler=${target/-unknown-/-}
     case $target in
     # Without this there would be no shared library, and the static one is the same.
     *-musl) flags="$flags -Ctarget-feature=-crt-static" ;;
-    *) zig_target=$target.$glibc ;;
+    *) zig_target=$target.$glibc compiler=$compiler.$glibc ;;
+    esac
+    # As the compiler that comes with cargo-zigbuild calls it.
+    case $target in
+    armv7-*) compiler="${compiler/armv7/arm} -mcpu=generic+v7a+vfp3-d32+thumb2-neon" ;;
     esac
     RUSTFLAGS=$flags make --no-print-directory install-strip PREFIX=/ LIBDIR=/lib INCLUDEDIR=/include \
         DOCDIR=/share/doc MANDIR=/share/man BINDIR=/bin DESTDIR="$folder" CARGO_BUILD="cargo-zigbuild rustc" TARGET="$zig_target" \
-        LD="${prefix}ld" AR="${prefix}ar" OBJCOPY="${prefix}objcopy" STRIP="${prefix}strip" TOOLS=
+        LD="${prefix}ld" AR="${prefix}ar" OBJCOPY="${prefix}objcopy" STRIP="${prefix}strip" \
+        CC="python-zig cc -target $compiler"
 }
 
 for_windows() {

@@ -58,6 +58,8 @@ echo "$(uname -m), $(rustc --version), $(date +%F)"
 aws=$(built aws)
 library "shared, TLS with aws-lc" "$aws"
 library "the same without code for AVX-512" "$(CFLAGS=-DMY_ASSEMBLER_IS_TOO_OLD_FOR_512AVX built aws_plain)"
+library "the same, SMALL=yes with opt-level 3" "$(CARGO_PROFILE_RELEASE_OPT_LEVEL=3 built aws_small_3 SMALL=yes)"
+library "the same, SMALL=yes" "$(built aws_small SMALL=yes)"
 library "shared, TLS with ring" "$(built ring CARGO_FLAGS="--no-default-features --features ring")"
 none=$(built none CARGO_FLAGS=--no-default-features)
 library "shared, no TLS" "$none"
