@@ -64,6 +64,7 @@ HEADERS := $(wildcard include/*.h include/*.hpp)
 DOCUMENTS := README.md CHANGELOG.md SECURITY.md LICENSE-MIT LICENSE-APACHE $(wildcard THIRD-PARTY-LICENSES)
 TOOLS := $(addprefix $(STAGE)/,$(if $(wildcard examples-c/esrpc_call.c),esrpc-call esrpc-dump esrpc-serve))
 MANUALS := $(wildcard docs/man/*.1)
+CMAKE_FILES := $(notdir $(basename $(wildcard packaging/*.cmake.in)))
 
 # Where the tools look for the library: from their own place, so that what is installed can be moved. The folders of the system are
 # searched anyway.
@@ -132,7 +133,8 @@ uninstall:
 	rm -f $(patsubst %,'$(DESTDIR)$(INCLUDEDIR)/%',$(notdir $(HEADERS)))
 	rm -f $(patsubst %,'$(DESTDIR)$(BINDIR)/%',$(notdir $(TOOLS)))
 	rm -f $(patsubst %,'$(DESTDIR)$(MANDIR)/man1/%',$(notdir $(MANUALS)))
-	rm -rf '$(DESTDIR)$(CMAKEDIR)' '$(DESTDIR)$(DOCDIR)'
+	rm -f $(patsubst %,'$(DESTDIR)$(CMAKEDIR)/%',$(CMAKE_FILES)) $(patsubst %,'$(DESTDIR)$(DOCDIR)/%',$(notdir $(DOCUMENTS)))
+	rmdir '$(DESTDIR)$(CMAKEDIR)' '$(DESTDIR)$(DOCDIR)' 2>/dev/null || true
 
 check:
 	$(CARGO) test --locked $(CARGO_FLAGS)

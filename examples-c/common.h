@@ -178,16 +178,31 @@ static inline bool read_token(const char *path, char token[TOKEN_SIZE])
     return good;
 }
 
-/* Writes to stderr, unless nobody reads it and it is full: waiting in a callback would stop the event loop. */
+/* Writes to stderr, unless nobody reads it and it is full: waiting in a callback would stop the event loop. A pipe that has room
+ * takes LEAST_ROOM bytes at once; the rest of a longer text has a moment for each such piece, and is given up if nobody reads. */
 static inline void complain(const char *format, ...)
 {
-#ifndef _WIN32 /* where a console is always read */
-    struct pollfd err = {.fd = STDERR_FILENO, .events = POLLOUT};
-    if (poll(&err, 1, 0) != 1 || (err.revents & POLLOUT) == 0) return;
-#endif
     va_list arguments;
     va_start(arguments, format);
+#ifdef _WIN32 /* where a console is always read */
     vfprintf(stderr, format, arguments);
+#else
+    enum { LEAST_ROOM = 4096, MOMENT_MS = 20 };
+    struct pollfd err = {.fd = STDERR_FILENO, .events = POLLOUT};
+    if (poll(&err, 1, 0) == 1 && (err.revents & POLLOUT) != 0) {
+        va_list again;
+        va_copy(again, arguments);
+        const int len = vsnprintf(NULL, 0, format, again);
+        va_end(again);
+        char *text = len >= 0 ? (char *)malloc((size_t)len + 1) : NULL;
+        if (text != NULL) vsnprintf(text, (size_t)len + 1, format, arguments);
+        for (int at = 0; text != NULL && at < len; at += LEAST_ROOM) {
+            if (at > 0 && (poll(&err, 1, MOMENT_MS) != 1 || (err.revents & POLLOUT) == 0)) break;
+            fwrite(text + at, 1, (size_t)(len - at < LEAST_ROOM ? len - at : LEAST_ROOM), stderr);
+        }
+        free(text);
+    }
+#endif
     va_end(arguments);
 }
 

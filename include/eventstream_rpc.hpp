@@ -997,7 +997,7 @@ public:
         table.on_error = on_error;
         esrpc_decoder *made = nullptr;
         detail::check(esrpc_decoder_new(&table, parts_.get(), &made));
-        decoder_.reset(made);
+        parts_->decoder.reset(made);
     }
 
     /** Sets the limits, before the first push. */
@@ -1010,12 +1010,10 @@ public:
 
     /** Passes the next bytes. Messages lent before are no longer valid. */
     void push(bytes data, error_sink errors = {}) {
-        const esrpc_status status = esrpc_decoder_push(decoder_.get(), data.get());
-        if (parts_ != nullptr && parts_->exception != nullptr) {
-            /* The callback that threw has released it. */
-            static_cast<void>(decoder_.release());
-            std::rethrow_exception(std::exchange(parts_->exception, nullptr));
-        }
+        parts *const called = parts_.get(); /* which a callback may move into another decoder */
+        const esrpc_status status = esrpc_decoder_push(get(), data.get());
+        if (called != nullptr && called->exception != nullptr)
+            std::rethrow_exception(std::exchange(called->exception, nullptr));
         errors.check(status);
     }
 
@@ -1050,51 +1048,55 @@ public:
     /** Signals the end of the input; fails with ESRPC_ERROR_INCOMPLETE if that is inside a message. */
     void finish(error_sink errors = {}) { errors.check(esrpc_decoder_finish(get())); }
 
-    [[nodiscard]] esrpc_decoder *get() const noexcept { return decoder_.get(); }
+    [[nodiscard]] esrpc_decoder *get() const noexcept {
+        return parts_ != nullptr ? parts_->decoder.get() : decoder_.get();
+    }
 
 private:
     struct parts {
         decoder_callbacks callbacks;
         std::exception_ptr exception;
+        detail::owned<esrpc_decoder, esrpc_decoder_release> decoder;
 
         template <typename Body>
-        static void run(esrpc_decoder *decoder, void *user_data, Body &&body) {
+        static void run(void *user_data, Body &&body) {
             parts &self = *static_cast<parts *>(user_data);
             self.exception = detail::caught([&] { body(self.callbacks); });
-            if (self.exception != nullptr) esrpc_decoder_release(decoder);
+            /* Whoever holds it now has no decoder any more. */
+            if (self.exception != nullptr) self.decoder.reset();
         }
     };
 
-    static void ESRPC_CALL on_prelude(esrpc_decoder *decoder, std::uint32_t total, std::uint32_t headers,
+    static void ESRPC_CALL on_prelude(esrpc_decoder *, std::uint32_t total, std::uint32_t headers,
                                       std::uint32_t crc, void *user_data) {
-        parts::run(decoder, user_data, [&](decoder_callbacks &calls) {
+        parts::run(user_data, [&](decoder_callbacks &calls) {
             if (calls.on_prelude) calls.on_prelude(total, headers, crc);
         });
     }
-    static void ESRPC_CALL on_header(esrpc_decoder *decoder, const esrpc_header *read, void *user_data) {
-        parts::run(decoder, user_data, [&](decoder_callbacks &calls) {
+    static void ESRPC_CALL on_header(esrpc_decoder *, const esrpc_header *read, void *user_data) {
+        parts::run(user_data, [&](decoder_callbacks &calls) {
             if (calls.on_header) calls.on_header(header(*read));
         });
     }
-    static void ESRPC_CALL on_payload(esrpc_decoder *decoder, const std::uint8_t *data, std::size_t size,
+    static void ESRPC_CALL on_payload(esrpc_decoder *, const std::uint8_t *data, std::size_t size,
                                       void *user_data) {
-        parts::run(decoder, user_data, [&](decoder_callbacks &calls) {
+        parts::run(user_data, [&](decoder_callbacks &calls) {
             if (calls.on_payload) calls.on_payload(bytes(data, size));
         });
     }
-    static void ESRPC_CALL on_complete(esrpc_decoder *decoder, std::uint32_t crc, void *user_data) {
-        parts::run(decoder, user_data, [&](decoder_callbacks &calls) {
+    static void ESRPC_CALL on_complete(esrpc_decoder *, std::uint32_t crc, void *user_data) {
+        parts::run(user_data, [&](decoder_callbacks &calls) {
             if (calls.on_complete) calls.on_complete(crc);
         });
     }
-    static void ESRPC_CALL on_error(esrpc_decoder *decoder, esrpc_status status, void *user_data) {
-        parts::run(decoder, user_data, [&](decoder_callbacks &calls) {
+    static void ESRPC_CALL on_error(esrpc_decoder *, esrpc_status status, void *user_data) {
+        parts::run(user_data, [&](decoder_callbacks &calls) {
             if (calls.on_error) calls.on_error(make_code(status));
         });
     }
 
     std::unique_ptr<parts> parts_;
-    detail::owned<esrpc_decoder, esrpc_decoder_release> decoder_;
+    detail::owned<esrpc_decoder, esrpc_decoder_release> decoder_; /* without callbacks */
 };
 
 /* ---- TLS ---- */

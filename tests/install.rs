@@ -379,3 +379,21 @@ fn uninstall_leaves_nothing() {
     run(&mut below("uninstall"));
     assert_eq!(of(&stage), BTreeSet::new());
 }
+
+/// Whoever installs may choose folders in which other things lie, too.
+#[test]
+fn uninstall_keeps_what_others_have_installed() {
+    let prefix = folder("uninstalled_beside_others");
+    let shared = prefix.join("shared");
+    let below = |goal| {
+        let mut command = make(goal, &prefix);
+        command.arg(format!("DOCDIR={}", shared.display())).arg(format!("CMAKEDIR={}", shared.display()));
+        command
+    };
+    run(&mut below("install"));
+    fs::write(shared.join("other"), "of another package").expect("the folder is there");
+    run(&mut below("uninstall"));
+    let mut left = BTreeSet::new();
+    files(&prefix, &mut left);
+    assert_eq!(left, BTreeSet::from([shared.join("other")]));
+}

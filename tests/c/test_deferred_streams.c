@@ -364,8 +364,8 @@ static void accept_at_a_ping(struct party *self, const struct moment *now) {
         CHECK_OK(esrpc_stream_accept(deferred, NULL, NULL));
 }
 
-/* The error comes in the same read as the message at which the stream was accepted. */
-static void what_came_before_an_error_message_is_read_before_it(void) {
+/* A server that accepts at a PING, and in one read the stream's second message, with these flags, that PING and an error. */
+static void read_before_an_error_message(int32_t flags, esrpc_status end_status) {
     struct pair pair;
     struct raw raw;
     esrpc_message *message = NULL;
@@ -376,7 +376,7 @@ static void what_came_before_an_error_message_is_read_before_it(void) {
     raw_send_connect(&raw);
     raw_send_message(&raw, ESRPC_MESSAGE_TYPE_APPLICATION_MESSAGE, 0, 1, "test#Operation", "first");
     await("deferred");
-    esrpc_buffer *parts[] = {raw_message(ESRPC_MESSAGE_TYPE_APPLICATION_MESSAGE, 0, 1, NULL, esrpc_text("second")),
+    esrpc_buffer *parts[] = {raw_message(ESRPC_MESSAGE_TYPE_APPLICATION_MESSAGE, flags, 1, NULL, esrpc_text("second")),
                              raw_message(ESRPC_MESSAGE_TYPE_PING, 0, 0, NULL, esrpc_text("now")),
                              raw_message(ESRPC_MESSAGE_TYPE_PROTOCOL_ERROR, 0, 0, NULL, esrpc_text("enough"))};
     uint8_t together[512];
@@ -396,9 +396,18 @@ static void what_came_before_an_error_message_is_read_before_it(void) {
     CHECK_OK(esrpc_stream_read(deferred, PATIENCE_MS, &message));
     CHECK(is_text(esrpc_message_get_payload(message), "second"));
     esrpc_message_release(message);
-    CHECK_STATUS(ESRPC_ERROR_PEER_ERROR, esrpc_stream_read(deferred, PATIENCE_MS, &message));
+    CHECK_STATUS(end_status, esrpc_stream_read(deferred, PATIENCE_MS, &message));
     raw_close(&raw);
     end(&pair, NULL);
+}
+
+static void what_came_before_an_error_message_is_read_before_it(void) {
+    read_before_an_error_message(0, ESRPC_ERROR_PEER_ERROR);
+}
+
+/* As on a stream that was accepted at once. */
+static void an_error_message_does_not_concern_a_stream_that_ended_before_it(void) {
+    read_before_an_error_message(ESRPC_MESSAGE_FLAG_TERMINATE_STREAM, ESRPC_ERROR_STREAM_CLOSED);
 }
 
 static void a_drain_waits_for_the_decision(void) {
@@ -457,6 +466,7 @@ int main(int argc, char **argv) {
         TEST(while_reading_is_paused_nothing_is_delivered),
         TEST(without_callbacks_it_is_read),
         TEST(what_came_before_an_error_message_is_read_before_it),
+        TEST(an_error_message_does_not_concern_a_stream_that_ended_before_it),
         TEST(a_drain_waits_for_the_decision),
         TEST(after_a_stop_nothing_is_decided),
     };

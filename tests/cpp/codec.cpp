@@ -258,3 +258,21 @@ TEST(an_exception_of_a_decoders_callback_leaves_push) {
     }
     CHECK(freed.has("freed on_header"));
 }
+
+TEST(an_exception_leaves_push_although_the_callback_has_moved_the_decoder) {
+    std::optional<esrpc::decoder> decoder, moved;
+    esrpc::decoder_callbacks callbacks;
+    callbacks.on_header = [&](const esrpc::header &) {
+        moved = std::move(decoder);
+        throw std::runtime_error("no");
+    };
+    decoder.emplace(std::move(callbacks));
+    bool is_thrown = false;
+    try {
+        decoder->push(two_messages());
+    } catch (const std::runtime_error &thrown) {
+        is_thrown = thrown.what() == std::string("no");
+    }
+    CHECK(is_thrown && moved->get() == nullptr);
+    CHECK_THROWS(ESRPC_ERROR_INVALID_ARGUMENT, moved->push(two_messages()));
+}

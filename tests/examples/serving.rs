@@ -285,3 +285,22 @@ fn mistakes_in_the_arguments_of_esrpc_serve_are_explained() {
     }
     taken.stop("TERM");
 }
+
+/// Each of these calls is reported with the name of its operation, which fills a pipe of 64 KiB alone: "\u0001" 12,000 times.
+#[test]
+fn long_names_do_not_stop_a_server_whose_stderr_is_full() {
+    const CALLS: i32 = 3;
+    let server = serve(&["--port", "0"], r#"{"operations": {}}"#);
+    let mut socket = TcpStream::connect(&server.address).expect("the server listens");
+    socket.set_read_timeout(Some(TIME_LIMIT)).expect("a positive timeout");
+    socket.write_all(&protocol_message(4, &[(":version", "0.1.0")], b"")).expect("a new connection takes some bytes");
+    read_messages(&mut socket, 1);
+    let name = "\u{1}".repeat(12_000);
+    for id in 1..=CALLS {
+        socket.write_all(&stream_message(id, 0, Some(&name), "")).expect("the server reads");
+        read_messages(&mut socket, 1);
+    }
+    let ended = server.stop("TERM");
+    assert_eq!(ended.code, Some(0));
+    assert!(ended.err.len() > 32 * 1024, "stderr was not full: {} bytes", ended.err.len());
+}

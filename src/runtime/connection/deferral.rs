@@ -253,11 +253,16 @@ impl Stream {
         connection.log_refusal(self.id(), refusal);
     }
 
-    /// No more comes for it: what came before it was accepted goes to the application now.
-    pub(super) fn deliver_deferred(self: &Arc<Self>) {
+    /// No more comes for it: what came before it was accepted goes to the application now. Then its reads end, as on any stream,
+    /// unless the peer had ended it before, which is still to be reported.
+    pub(super) fn end_reads(self: &Arc<Self>, outcome: &Outcome) {
         if let Some(deferral) = self.deferral() {
             deferral.deliver_all(self);
+            if deferral.ended_by_peer.load(Ordering::Relaxed) {
+                return;
+            }
         }
+        self.end_unread(outcome);
     }
 
     /// Drops the messages of a stream that was not accepted.

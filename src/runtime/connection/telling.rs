@@ -132,10 +132,7 @@ impl Connection {
     fn end_reads(&self, text: String) {
         let readers: Vec<_> = self.lock().rpc.streams().filter(|stream| stream.inbox().is_some()).cloned().collect();
         let outcome = Err(Error::PeerError(text.clone()));
-        for stream in readers {
-            stream.deliver_deferred();
-            stream.end_unread(&outcome);
-        }
+        readers.iter().for_each(|stream| stream.end_reads(&outcome));
         let _ = self.peer_error.set(text.into());
     }
 
