@@ -235,7 +235,10 @@ fn mistakes_in_the_file_are_reported_with_line_and_column() {
         (String::new(), "1:1: the JSON ends too early"),
         ("{\"operations\": {},}".to_owned(), "1:19: this is not JSON"),
         ("[]".to_owned(), "1:1: the file has to hold an object"),
-        (r#"{"operation": {}}"#.to_owned(), "1:2: there is no member \"operation\" here; these are: connect, operations"),
+        (
+            r#"{"operation": {}}"#.to_owned(),
+            "1:2: there is no member \"operation\" here; these are: connect, operations",
+        ),
         (r#"{"operations": []}"#.to_owned(), "1:16: operations are an object"),
         (r#"{"operations": {"A": [], "A": []}}"#.to_owned(), "1:26: this operation is given twice"),
         (r#"{"connect": {"accept": 1}}"#.to_owned(), "1:24: true or false is needed here"),

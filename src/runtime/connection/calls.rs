@@ -127,6 +127,9 @@ impl Connection {
 
     fn setup_progress(&self) -> String {
         match (self.addresses(), self.handshake(), self.endpoint()) {
+            (None, _, Some(endpoint)) if self.tls().is_some() => {
+                format!("still connecting to {endpoint}, or in the TLS handshake")
+            }
             (None, _, Some(endpoint)) => format!("still connecting to {endpoint}"),
             (Some(_), Some(_), _) => self.handshake_progress(&self.lock()).to_owned(),
             _ => "this side has not decided whether to accept it".to_owned(),
