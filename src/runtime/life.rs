@@ -310,7 +310,7 @@ impl Runtime {
             return Err(Error::RuntimeShutdown);
         }
         if !in_time {
-            return Err(Error::TimedOut(self.describe_living(&state)));
+            return Err(Error::TimedOut(self.describe_living(state)));
         }
         if state.endings.contains(&Some(LoopEnding::Died)) {
             return Err(Error::RuntimeShutdown);
@@ -319,12 +319,13 @@ impl Runtime {
     }
 
     /// What a joiner waits for.
-    fn describe_living(&self, state: &State) -> String {
+    fn describe_living(&self, state: MutexGuard<'_, State>) -> String {
         let sum = |of: fn(&Census) -> usize| state.live.iter().map(of).sum::<usize>();
-        let kinds = [
-            ("connection", sum(|census| census.connections), self.connections.len()),
-            ("listener", sum(|census| census.listeners), self.listeners.open()),
-        ];
+        let (connections, listeners) = (sum(|census| census.connections), sum(|census| census.listeners));
+        // Whoever looks at a member may be the last to hold it, and its end takes the lock.
+        drop(state);
+        let kinds =
+            [("connection", connections, self.connections.len()), ("listener", listeners, self.listeners.open())];
         let list = |counts: [(&str, usize); 2]| {
             let counts = counts.into_iter().filter(|(_, count)| *count > 0);
             counts.map(|(kind, count)| counted(count, kind)).collect::<Vec<_>>().join(" and ")

@@ -344,6 +344,30 @@ static void join_names_a_closed_listener_whose_handle_is_left(void) {
     esrpc_runtime_release(runtime);
 }
 
+static void *open_and_release_listeners(void *runtime) {
+    for (int i = 0; i < 8000; i++) {
+        esrpc_listener *listener = listen_on((esrpc_runtime *)runtime);
+        CHECK_OK(esrpc_listener_close(listener));
+        esrpc_listener_release(listener);
+    }
+    note("all released");
+    return NULL;
+}
+
+/* What a join that is too early says it waits for may go at that moment. */
+static void a_join_may_be_too_early_while_the_last_handles_are_released(void) {
+    esrpc_runtime *runtime = runtime_of_threads(1);
+    esrpc_listener *kept = listen_on(runtime);
+    pthread_t thread;
+    CHECK(pthread_create(&thread, NULL, open_and_release_listeners, runtime) == 0);
+    while (count_of("all released") == 0) CHECK_STATUS(ESRPC_ERROR_TIMED_OUT, esrpc_runtime_join(runtime, 0));
+    CHECK(pthread_join(thread, NULL) == 0);
+    CHECK_OK(esrpc_listener_close(kept));
+    esrpc_listener_release(kept);
+    CHECK_OK(esrpc_runtime_join(runtime, PATIENCE_MS));
+    esrpc_runtime_release(runtime);
+}
+
 static void *join_runtime(void *runtime) {
     CHECK_OK(esrpc_runtime_join((esrpc_runtime *)runtime, PATIENCE_MS));
     return NULL;
@@ -494,6 +518,7 @@ int main(int argc, char **argv) {
         TEST(shutdown_aborts_a_server_and_answers_everything),
         TEST(join_waits_for_every_handle),
         TEST(join_names_a_closed_listener_whose_handle_is_left),
+        TEST(a_join_may_be_too_early_while_the_last_handles_are_released),
         TEST(many_threads_join_at_once),
         TEST(runtimes_without_work_come_and_go),
         TEST(what_lives_on_a_released_runtime_goes_on),
