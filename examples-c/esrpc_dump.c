@@ -404,7 +404,7 @@ static void say_foreign(const struct dump *dump)
     free(shown.data);
 }
 
-static void say_damage(const struct dump *dump, esrpc_status status, const char *sentence, bool is_other)
+static void say_damage(const struct dump *dump, esrpc_status status, const char *sentence)
 {
     const uint8_t *message = (const uint8_t *)dump->input.data + dump->start;
     const size_t len = dump->input.len - dump->start, at = dump->start + find_damage(message, len, status);
@@ -413,7 +413,7 @@ static void say_damage(const struct dump *dump, esrpc_status status, const char 
     if (status == ESRPC_ERROR_MESSAGE_CHECKSUM)
         say("its lengths are right, so at least one of its bytes from offset %zu to %zu has changed", dump->start + PRELUDE,
             at + CHECKSUM - 1);
-    if (status == ESRPC_ERROR_PRELUDE_CHECKSUM && !is_other)
+    if (status == ESRPC_ERROR_PRELUDE_CHECKSUM)
         say("one of the 12 bytes from offset %zu on has changed, or no message begins there, because bytes are missing or too many "
             "before it",
             dump->start);
@@ -433,7 +433,7 @@ static int show(struct dump *dump)
         const size_t next = find_whole_message(dump);
         const bool has_next = next < dump->input.len, is_other = !has_next && is_foreign(dump, status);
         if (is_other) say_foreign(dump);
-        say_damage(dump, status, sentence.data, is_other);
+        else say_damage(dump, status, sentence.data);
         free(sentence.data);
         if (!has_next && is_limit_reached(dump))
             say("the search for the next whole message was given up: too much looks like the beginning of one (%zu bytes were checked, "

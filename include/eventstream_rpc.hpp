@@ -515,11 +515,18 @@ public:
     [[nodiscard]] Value as() const {
         auto value = get_if<Value>();
         if (!value)
-            throw error(ESRPC_ERROR_WRONG_TYPE, "header " + std::string(name()) + " has a value of another type");
+            throw error(ESRPC_ERROR_WRONG_TYPE, "the header \"" + std::string(name()) + "\" has the type " +
+                                                    type_name(type()) + ", which is not the one asked for");
         return *std::move(value);
     }
 
 private:
+    static const char *type_name(std::int32_t type) noexcept {
+        static constexpr const char *names[] = {"true",  "false",    "byte",   "int16",     "int32",
+                                                "int64", "byte_buf", "string", "timestamp", "uuid"};
+        return type >= 0 && static_cast<std::size_t>(type) < std::size(names) ? names[type] : "unknown";
+    }
+
     static constexpr std::int32_t type_of_number(std::size_t size) noexcept {
         return size == 1   ? ESRPC_HEADER_TYPE_BYTE
                : size == 2 ? ESRPC_HEADER_TYPE_INT16

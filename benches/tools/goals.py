@@ -73,7 +73,7 @@ GOALS = [
 IN_SHORT = {
     "echo_p64.64B, TCP": "echo of 64 B, 64 in flight: share of the rate",
     "echo_p64.64KiB, TCP": "echo of 64 KiB, 64 in flight: share of the rate",
-    "echo_p64.64KiB, TLS": "the same over TLS, whose floor is plain TCP",
+    "echo_p64.64KiB, TLS": "echo of 64 KiB over TLS, whose floor is plain TCP: share of the rate",
     "unary_p64.64B, TCP": "64 calls at a time, each on a stream of its own: share of the rate of echoes",
     "pingpong.64B, TCP, p50 on one CPU": "one message there and back: times the median",
     "flood.64KiB, TCP": "one direction, 64 KiB: share of the rate",

@@ -132,7 +132,7 @@ fn a_file_of_another_kind_is_said_to_be_one() {
             assert_eq!((ended.code, ended.out.as_str()), (Some(FAILED), ""), "{}", ended.err);
             let start = "esrpc-dump: standard input does not look like event-stream messages: it begins with ";
             assert!(ended.err.starts_with(&format!("{start}{beginning}")), "{}", ended.err);
-            assert!(ended.err.contains("is damaged at offset") && !ended.err.contains("has changed"), "{}", ended.err);
+            assert!(!ended.err.contains("is damaged"), "{}", ended.err);
         }
     }
     // Behind rubbish there are messages, so that it is a damaged file of them; and a lone prelude begins one.
