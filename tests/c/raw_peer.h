@@ -297,6 +297,20 @@ static inline void raw_send_message(struct raw *raw, int32_t type, int32_t flags
     esrpc_buffer_release(buffer);
 }
 
+/* Sends messages with one call, so that they arrive together, and releases them. */
+static inline void raw_send_together(struct raw *raw, esrpc_buffer *const *messages, size_t count) {
+    uint8_t wire[1024];
+    size_t len = 0;
+    for (size_t i = 0; i < count; i++) {
+        esrpc_bytes part = esrpc_buffer_get_bytes(messages[i]);
+        CHECK(len + part.len <= sizeof wire);
+        memcpy(wire + len, part.data, part.len);
+        len += part.len;
+        esrpc_buffer_release(messages[i]);
+    }
+    CHECK(raw_send(raw, wire, len));
+}
+
 /* Reads once, at most `most` bytes; returns 0 if the peer has ended. */
 static inline size_t raw_read(struct raw *raw, size_t most) {
     for (;;) {

@@ -110,18 +110,7 @@ static void what_comes_together_with_connect_is_not_dispatched(void) {
     raw_dial(&raw, &pair);
     both[0] = raw_message(ESRPC_MESSAGE_TYPE_CONNECT, 0, 0, NULL, esrpc_text("token"));
     both[1] = raw_message(ESRPC_MESSAGE_TYPE_APPLICATION_MESSAGE, 0, 1, "test#Operation", esrpc_text("early"));
-    {
-        uint8_t wire[1024];
-        size_t len = 0;
-        for (int i = 0; i < 2; i++) {
-            esrpc_bytes part = esrpc_buffer_get_bytes(both[i]);
-            CHECK(len + part.len <= sizeof wire);
-            memcpy(wire + len, part.data, part.len);
-            len += part.len;
-            esrpc_buffer_release(both[i]);
-        }
-        CHECK(raw_send(&raw, wire, len));
-    }
+    raw_send_together(&raw, both, 2);
     expect_protocol_error_and_end(&raw);
     pair_end(&pair);
     CHECK_EVENTS("server", "accepted", "protocol CONNECT token", "shutdown PROTOCOL_VIOLATION", "destroy");

@@ -379,16 +379,7 @@ static void read_before_an_error_message(int32_t flags, esrpc_status end_status)
     esrpc_buffer *parts[] = {raw_message(ESRPC_MESSAGE_TYPE_APPLICATION_MESSAGE, flags, 1, NULL, esrpc_text("second")),
                              raw_message(ESRPC_MESSAGE_TYPE_PING, 0, 0, NULL, esrpc_text("now")),
                              raw_message(ESRPC_MESSAGE_TYPE_PROTOCOL_ERROR, 0, 0, NULL, esrpc_text("enough"))};
-    uint8_t together[512];
-    size_t len = 0;
-    for (size_t i = 0; i < 3; i++) {
-        esrpc_bytes part = esrpc_buffer_get_bytes(parts[i]);
-        CHECK(len + part.len <= sizeof together);
-        memcpy(together + len, part.data, part.len);
-        len += part.len;
-        esrpc_buffer_release(parts[i]);
-    }
-    CHECK(raw_send(&raw, together, len));
+    raw_send_together(&raw, parts, 3);
     await("server protocol PROTOCOL_ERROR enough");
     CHECK_OK(esrpc_stream_read(deferred, PATIENCE_MS, &message));
     CHECK(is_text(esrpc_message_get_payload(message), "first"));
