@@ -3791,20 +3791,21 @@ ESRPC_API esrpc_status ESRPC_CALL esrpc_listener_set_tls(
 
 /**
  * Ends a listener gracefully. It closes its listening socket and announces no more connections at
- * once; whoever listens on the same socket (esrpc_listener_dup_socket, called before) or address
- * next gets new clients. Its connections go on until no stream is open on them (one whose CONNECT
- * is not answered yet has none) and are then closed as by esrpc_connection_close with ESRPC_OK:
- * what was sent reaches the peer, messages not delivered yet are dropped. A stream that a client
- * opens meanwhile is refused without a callback, by an APPLICATION_ERROR with
- * ESRPC_MESSAGE_FLAG_TERMINATE_STREAM whose payload says that nothing was done. So a client may
- * repeat elsewhere what was refused that way. It cannot tell the end of a drained server's
- * connection from that of one that crashed, so after ESRPC_ERROR_PEER_CLOSED it repeats only what
- * may be carried out twice. Streams without an end of their own, such as subscriptions, hold up the
- * drain: end them with esrpc_stream_reply or esrpc_stream_close. Connections that are still in
- * their TLS handshake, or not announced for another reason, are closed; on_failed_connection
- * reports them with ESRPC_ERROR_DRAINING. When the time is over, the remaining connections are
- * closed with the reason ESRPC_ERROR_DRAINING, which their streams report too. on_closed is called,
- * and esrpc_listener_wait_closed returns, when the last connection has ended.
+ * once; new clients reach the listener that listens next on the same socket
+ * (esrpc_listener_dup_socket, called before) or address. Its connections go on until no stream is
+ * open on them (one whose CONNECT is not answered yet has none) and are then closed as by
+ * esrpc_connection_close with ESRPC_OK: what was sent reaches the peer, messages not delivered yet
+ * are dropped. A stream that a client opens meanwhile is refused without a callback, by an
+ * APPLICATION_ERROR with ESRPC_MESSAGE_FLAG_TERMINATE_STREAM whose payload says that nothing was
+ * done. So a client may repeat elsewhere what was refused that way. It cannot tell the end of a
+ * drained server's connection from that of one that crashed, so after ESRPC_ERROR_PEER_CLOSED it
+ * repeats only what may be carried out twice. Streams without an end of their own, such as
+ * subscriptions, hold up the drain: end them with esrpc_stream_reply or esrpc_stream_close.
+ * Connections that are still in their TLS handshake, or not announced for another reason, are
+ * closed; on_failed_connection reports them with ESRPC_ERROR_DRAINING. When the time is over, the
+ * remaining connections are closed with the reason ESRPC_ERROR_DRAINING, which their streams report
+ * too. on_closed is called, and esrpc_listener_wait_closed returns, when the last connection has
+ * ended.
  *
  * @param listener Borrowed. If it was closed before, on_closed is not called again, and its
  * connections are drained.

@@ -8,8 +8,8 @@ use super::status::esrpc_status;
 use super::times::timeout;
 use crate::runtime::{Drain, Listener};
 
-/// Ends a listener gracefully. It closes its listening socket and announces no more connections at once; whoever
-/// listens on the same socket (esrpc_listener_dup_socket, called before) or address next gets new clients. Its
+/// Ends a listener gracefully. It closes its listening socket and announces no more connections at once; new clients
+/// reach the listener that listens next on the same socket (esrpc_listener_dup_socket, called before) or address. Its
 /// connections go on until no stream is open on them (one whose CONNECT is not answered yet has none) and are then
 /// closed as by esrpc_connection_close with ESRPC_OK: what was sent reaches the peer, messages not delivered yet are
 /// dropped. A stream that a client opens meanwhile is refused without a callback, by an APPLICATION_ERROR with

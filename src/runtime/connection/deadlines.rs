@@ -77,8 +77,8 @@ impl Deadline {
 pub const ALL: usize = Deadline::Tls as usize + 1;
 pub const AFTER_SETUP: usize = Deadline::Drain as usize + 1;
 
-/// The first `N` deadlines of one connection, of which the loop's timers know only the next: moving one on, as every message does,
-/// costs a store.
+/// The first `N` deadlines of one connection, of which the loop's timers know only the next: moving one on, as every message
+/// does, costs a store.
 pub struct Deadlines<const N: usize> {
     times: [Option<Instant>; N],
     armed: Option<(Instant, TimerKey)>,

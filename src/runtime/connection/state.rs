@@ -483,8 +483,8 @@ impl<S> Shared<S> {
     }
 
     fn first_ripe(&self) -> Option<&Arc<S>> {
-        let may_deliver = !self.gate.closed_by_application && self.phase() == Phase::Open;
-        self.noted.as_ref().filter(|_| may_deliver)?.ripe.front()
+        let first = self.noted.as_ref()?.ripe.front()?;
+        (!self.gate.closed_by_application && self.phase() == Phase::Open).then_some(first)
     }
 
     /// The next stream whose messages that came before it was accepted may be delivered.
